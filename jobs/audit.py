@@ -1,0 +1,133 @@
+"""Audit a recognizer: train, protect, attack, judge, report.
+
+    python jobs/audit.py jobs/recipes/demo.yaml
+    ray job submit --working-dir . -- python jobs/audit.py jobs/recipes/demo.yaml
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+# `ray job submit --working-dir .` unpacks the checkout on the head node without installing it.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+
+import typer
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+EPILOG = """Examples:
+
+  python jobs/audit.py jobs/recipes/demo.yaml
+
+  python jobs/audit.py jobs/recipes/lfw.yaml --set data.root=/data/lfw64 --set defense.alpha=0.4
+
+  python jobs/audit.py jobs/recipes/demo.yaml --storage s3://bucket/audits --no-pictures
+
+Run the same command again after anything stopped it: finished networks and stored reconstructions are
+kept, a training goes on from its last checkpoint. Change only `defense.alpha`: nothing is trained.
+
+Exit codes: 0 done; 1 some attacks or a training failed (the rest is stored); 2 the recipe or the data is wrong."""
+
+
+@app.command(epilog=EPILOG)
+def main(
+    recipe: Annotated[
+        Path, typer.Argument(help="The experiment as YAML; jobs/recipes/ holds some to start from.")
+    ],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="A.B=C",
+            help="Override any setting by its dotted path; the value is read as YAML. Repeatable.",
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or bucket URI for networks, rows and reports [default: $INVERSIONLAB_STORAGE, "
+            "else ./runs; in a submitted job ~/inversionlab].",
+        ),
+    ] = None,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Whether the report shows real and reconstructed faces.",
+        ),
+    ] = True,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Check everything and say what would be done, then stop."),
+    ] = False,
+) -> None:
+    """Measure how much of its training data a recognizer gives away, undefended and behind a defense."""
+    # Imported here so that --help answers at once; PyTorch and Ray take seconds.
+    from inversionlab.config import ConfigError
+    from inversionlab.experiment import load
+
+    try:
+        experiment = load(recipe, assignments or [])
+        root = storage or default_storage()
+        if plan:
+            _show_plan(experiment, root)
+            return
+        _run(experiment, root, pictures=pictures)
+    except ConfigError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def default_storage() -> str:
+    """Where results go if nobody says: a submitted job's own folder is thrown away by Ray, so not there."""
+    if given := os.environ.get("INVERSIONLAB_STORAGE"):
+        return given
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return str(Path.home() / "inversionlab")
+    return "runs"
+
+
+def _show_plan(experiment: object, root: str) -> None:
+    import torch
+
+    from inversionlab.experiment import Experiment
+    from inversionlab.runtime.audit import describe, missing_shards
+    from inversionlab.runtime.site import open_site, prepare
+    from inversionlab.storage import Storage
+
+    assert isinstance(experiment, Experiment)
+    site = open_site(prepare(experiment, Storage(root)), torch.device("cpu"))
+    typer.echo(describe(site))
+    for task in site.plan.tasks:
+        state = "is stored" if site.artifacts.finished(task) else "to be trained"
+        typer.echo(f"  network {task.key}: {state}")
+    todo = {s.cell: 0 for s in missing_shards(site)}
+    for shard in missing_shards(site):
+        todo[shard.cell] += len(shard.jobs)
+    for cell in site.plan.cells:
+        typer.echo(f"  cell {cell.id} {cell.label}: {todo.get(cell.id, 0)} reconstructions to do")
+
+
+def _run(experiment: object, root: str, *, pictures: bool) -> None:
+    from inversionlab.experiment import Experiment
+    from inversionlab.report.job import write_report
+    from inversionlab.runtime.audit import AuditError, audit
+    from inversionlab.stages.training import TrainingError
+
+    assert isinstance(experiment, Experiment)
+    began = time.monotonic()
+    try:
+        run = audit(experiment, root, typer.echo)
+    except (AuditError, TrainingError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    write_report(root, run, pictures=pictures)
+    typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,40 @@
+"""Make a run's page again from the store: with or without pictures, on another machine, after a new release.
+
+    python jobs/report.py demo-1a2b3c4d --storage runs --no-pictures
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+
+import typer
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    run: Annotated[str, typer.Argument(help="The run's name: a folder below STORAGE/runs.")],
+    storage: Annotated[str, typer.Option(help="Folder or bucket URI of the results.")] = "runs",
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures/--no-pictures", help="Whether the page shows faces."),
+    ] = True,
+) -> None:
+    """Write the report page of a stored run and print its headline."""
+    from inversionlab.config import ConfigError
+    from inversionlab.report.job import write_report
+
+    try:
+        write_report(storage, run, pictures=pictures)
+    except ConfigError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,91 @@
+"""Gray-box pixel-space attack (A1): gradient descent on the pixels from an average face.
+
+Paper:   Khosravy et al. 2021, "Model Inversion Attack: Analysis under Gray-box Scenario".
+Access:  the model's structure and weights (`WhiteBox`), no data of any user.
+Solves:  x* = argmin_x L(R(x), y^)                                        (eq. 6)
+Step:    x <- x - a dL/dx, a = 0.05                                        (eq. 7, §4.4)
+Loss:    cross-entropy, or the least square error |R(x) - y^|^2 (§3, "a least square measure").
+Start:   the mean of 256 pictures of people the victim never saw (§4.4); every clone draws its own 256.
+Stop:    p_target > `stop`, or `steps` updates (the paper names neither; its clones end at 0.94 to 0.99).
+Ranges:  pixels are clipped to [0, 1] after every update.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from inversionlab.access import View, WhiteBox
+from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Knowledge, refuse_nan
+from inversionlab.attacks.descent import descend
+
+
+class PixelGrayBoxSettings(AttackSettings):
+    """Settings of the gray-box pixel attack."""
+
+    name: Literal["pixel_gray_box"] = "pixel_gray_box"
+    rate: float = Field(default=0.05, gt=0, le=1e4)
+    """The updating rate a of eq. 7."""
+    loss: Literal["cross_entropy", "lse"] = "cross_entropy"
+    """What is minimised."""
+    steps: int = Field(default=200, ge=1, le=100_000)
+    """Updates at most."""
+    stop: float = Field(default=0.99, gt=0, lt=1)
+    """A clone is finished when the target's score exceeds this."""
+    seed_pictures: int = Field(default=256, ge=1, le=65_536)
+    """Public pictures whose mean is the seed."""
+
+
+class PixelGrayBox(Attack):
+    """Gradient descent over pixels."""
+
+    Settings: ClassVar[type[AttackSettings]] = PixelGrayBoxSettings
+    view: ClassVar[type[View] | None] = WhiteBox
+    needs_generator: ClassVar[bool] = False
+
+    def __init__(self, settings: PixelGrayBoxSettings, knowledge: Knowledge) -> None:
+        super().__init__(settings, knowledge)
+        self.settings = settings
+
+    def run(self, view: View | None, jobs: Jobs) -> Found:
+        """Descend for all jobs at once."""
+        if not isinstance(view, WhiteBox):
+            raise TypeError(f"`pixel_gray_box` needs a WhiteBox view, got {type(view).__name__}")
+
+        def passes(x_NCHW: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
+            x_NCHW = x_NCHW.detach().requires_grad_(True)
+            log_y_NK = view.log_scores(x_NCHW, rows_N)
+            target_N = jobs.target_N[rows_N]
+            log_p_N = log_y_NK.gather(1, target_N[:, None]).squeeze(1)
+            refuse_nan("pixel_gray_box", log_p_N, target_N)
+            (g_NCHW,) = torch.autograd.grad(self._loss(log_y_NK, log_p_N), x_NCHW)
+            return log_p_N.detach(), g_NCHW
+
+        def update(x_NCHW: Tensor, g_NCHW: Tensor) -> Tensor:
+            return (x_NCHW - self.settings.rate * g_NCHW).clamp(0, 1)
+
+        path = descend(
+            self._seed(jobs), passes, update, stop=self.settings.stop, steps=self.settings.steps
+        )
+        return Found(path.best, path.log_p_N.exp(), path.converged_N, path.steps_N)
+
+    def _loss(self, log_y_NK: Tensor, log_p_N: Tensor) -> Tensor:
+        if self.settings.loss == "cross_entropy":
+            return -log_p_N.sum()
+        y_NK, p_N = log_y_NK.exp(), log_p_N.exp()
+        # |y - y^|^2 = |y|^2 - 2 p + 1
+        return y_NK.square().sum() - 2 * p_N.sum()
+
+    def _seed(self, jobs: Jobs) -> Tensor:
+        """x(0) of every job: the mean of its own random public pictures."""
+        know = self.knowledge
+        count = min(self.settings.seed_pictures, len(know.public_NCHW))
+        seeds = []
+        for target, repeat in zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True):
+            stream = know.stream("pixel_gray_box", target, repeat)
+            index = torch.randperm(len(know.public_NCHW), generator=stream)[:count]
+            seeds.append(know.public(index).mean(0))
+        return torch.stack(seeds)

@@ -1,0 +1,31 @@
+"""The data sets: pictures of people. A new one is one file and one line in `DATASETS`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+from pydantic import Field
+
+from inversionlab.data.base import DataSet, DataSettings, Pictures
+from inversionlab.data.folder import Folder
+from inversionlab.data.mnist import Mnist
+from inversionlab.data.procedural import Procedural
+
+DATASETS: dict[str, Any] = {"procedural": Procedural, "folder": Folder, "mnist": Mnist}
+
+if TYPE_CHECKING:
+    AnyData = DataSettings
+else:
+    AnyData = Annotated[
+        Union[tuple(c.Settings for c in DATASETS.values())],  # noqa: UP007 (made from a tuple)
+        Field(discriminator="name"),
+    ]
+
+
+def build(settings: DataSettings) -> DataSet:
+    """The data set that the settings describe; nothing is read or rendered yet."""
+    dataset: DataSet = DATASETS[settings.name](settings)
+    return dataset
+
+
+__all__ = ["DATASETS", "AnyData", "DataSet", "DataSettings", "Pictures", "build"]

@@ -1,0 +1,45 @@
+"""Paths in a data set's settings, and what to say when one leads nowhere."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from inversionlab.config import ConfigError
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"the home folder is not known: {error}") from error
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+"""A path with `~` written out; a relative one is taken, at load, from the current folder."""
+
+
+def require_folder(path: Path, what: str) -> None:
+    """See that `path` is a folder.
+
+    Raises:
+        ConfigError: it is missing (names the nearest that is there) or it is not a folder.
+    """
+    if path.is_dir():
+        return
+    if path.exists():
+        raise ConfigError(f"{path}: is a file; expected {what}")
+    parent = path.parent
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    missing = path.relative_to(parent).parts[0]
+    try:
+        siblings = sorted(p.name for p in parent.iterdir() if p.is_dir())
+    except PermissionError:
+        siblings = []
+    near = difflib.get_close_matches(missing, siblings, n=1)
+    hint = f"; did you mean `{parent / near[0]}`?" if near else f"; `{parent}` has no `{missing}`"
+    raise ConfigError(f"{path}: there is no such folder (expected {what}){hint}")

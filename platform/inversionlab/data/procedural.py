@@ -1,0 +1,103 @@
+"""Drawn faces: any number of people at any size from a seed, without a single file.
+
+Each identity has its own shape of head, eyes, brows, nose and mouth, its skin, hair, beard, glasses
+and spots (`procedural_traits.py`); each picture of it has its own pose, light, expression, framing,
+background, clothes and noise. Person 7, and picture 3 of person 7, are the same at every number of
+people and of pictures. The faces are caricatures: they stand in for photographs where none may be used
+or none are at hand, and figures measured on them do not carry over to real faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from inversionlab import seeds
+from inversionlab.config import fingerprint
+from inversionlab.data.base import DataSet, DataSettings, Pictures
+from inversionlab.data.procedural_face import paint
+from inversionlab.data.procedural_traits import Traits, identity, picture
+
+DRAWING = 1
+"""Counts up with every change that alters a picture, so that no old result passes for a new one."""
+_CHUNK_PIXELS = 1 << 16  # keeps a layer in the processor's cache
+_LUMA = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+
+
+class ProceduralSettings(DataSettings):
+    """How many people, how many pictures, and how much one picture differs from the next."""
+
+    name: Literal["procedural"] = "procedural"
+    people: int = Field(default=100, ge=2, le=10_000)
+    """People, named f0000, f0001, ..."""
+    pictures_per_person: int = Field(default=30, ge=1, le=10_000)
+    """Pictures of each."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Which world of people; another seed, other people."""
+    variation: float = Field(default=1.0, ge=0, le=1.5)
+    """Strength of the differences in pose, light, expression, framing and background; 0: none."""
+    noise: float = Field(default=0.02, ge=0, le=0.5)
+    """Standard deviation of the camera's noise, of a range of 1."""
+
+
+class Procedural(DataSet):
+    """People that do not exist."""
+
+    Settings = ProceduralSettings
+
+    def __init__(self, settings: ProceduralSettings) -> None:
+        """Take the settings; nothing is drawn yet."""
+        self.settings = settings
+
+    def fingerprint(self) -> str:
+        """See `DataSet.fingerprint`."""
+        return fingerprint({"settings": self.settings.model_dump(mode="json"), "drawing": DRAWING})
+
+    def load(self) -> Pictures:
+        """See `DataSet.load`; never fails."""
+        s = self.settings
+        numbers = [(person, j) for person in range(s.people) for j in range(s.pictures_per_person)]
+        per_chunk = max(1, _CHUNK_PIXELS // s.image_size**2)
+        images_NCHW = torch.empty(
+            (len(numbers), s.channels, s.image_size, s.image_size), dtype=torch.uint8
+        )
+        for start in range(0, len(numbers), per_chunk):
+            chunk = numbers[start : start + per_chunk]
+            images_NCHW[start : start + len(chunk)] = self._render(chunk)
+        person_N = torch.arange(s.people).repeat_interleave(s.pictures_per_person)
+        people = tuple(f"f{person:04d}" for person in range(s.people))
+        return Pictures(images_NCHW, person_N, people)
+
+    def _render(self, numbers: Sequence[tuple[int, int]]) -> Tensor:
+        """uint8 pictures (len(numbers), C, H, W) of (person, picture) pairs."""
+        s = self.settings
+        people = {person: identity(s.seed, person) for person in {p for p, _ in numbers}}
+        streams = [seeds.numpy_stream(s.seed, "identity", p, "picture", j) for p, j in numbers]
+        traits = [
+            people[p] | picture(rng, s.variation)
+            for (p, _), rng in zip(numbers, streams, strict=True)
+        ]
+        finer = 2 if s.image_size < 40 else 1  # the thin lines of a face need some pixels
+        images_NCHW = paint(_stack(traits), s.image_size * finer)
+        images_NCHW = functional.avg_pool2d(images_NCHW, finer) if finer > 1 else images_NCHW
+        if s.channels == 1:
+            images_NCHW = (images_NCHW * _LUMA).sum(1, keepdim=True)
+        if s.noise > 0:
+            shape = images_NCHW.shape[1:]
+            grain = [rng.standard_normal(shape, dtype=np.float32) for rng in streams]
+            images_NCHW = images_NCHW + s.noise * torch.from_numpy(np.stack(grain))
+        return (images_NCHW * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _stack(traits: Sequence[Traits]) -> dict[str, Tensor]:
+    """One tensor (N, C, 1, 1) a trait."""
+    return {
+        name: torch.from_numpy(np.stack([t[name] for t in traits]))[:, :, None, None]
+        for name in traits[0]
+    }

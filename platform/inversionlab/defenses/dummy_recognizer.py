@@ -1,0 +1,123 @@
+"""Dummy recognizer (D1): a second recognizer, of synthetic faces, mixed into the victim's output.
+
+Paper:    Kotsuji & Nakamura 2025, "Defense Against Model Inversion Attacks Using a Dummy Recognition Model
+          Trained with Synthetic Samples".
+Releases: y' = a R_T(x) + (1 - a) R_dmy(x), on scores                       (eq. 1)
+Trains:   a GAN on the private set; n anchors z_i ~ N(0, s^2 I), one a class; m neighbours z_il ~ N(z_i, s~^2 I);
+          R_dmy, of the victim's structure and loss, by the loss over {(G(z_il), i)}  (§4.2, eq. 4).
+Defaults: s^2 = 1, s~^2 = 0.0625 (§5.1); a = 0.25, the paper's choice (§5.2). The paper does not give m; 40 is
+          the number of pictures a person that its recognizers are trained on.
+Protects: white box too: the mixture is one network to whoever differentiates it, and is differentiated here.
+Ranges:   a in [0, 1]: 1 is the victim alone, 0 the dummy alone.
+Precise:  log y' is computed by logaddexp of log-probabilities, so that gradients survive scores near 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from inversionlab import seeds
+from inversionlab.defenses.base import (
+    Defense,
+    DefenseSettings,
+    Lesson,
+    Protected,
+    Workbench,
+    scorer,
+)
+from inversionlab.learning import TrainingSettings
+
+
+class DummyRecognizerSettings(DefenseSettings):
+    """Settings of the dummy recognizer."""
+
+    name: Literal["dummy_recognizer"] = "dummy_recognizer"
+    inference_only: ClassVar[frozenset[str]] = frozenset({"alpha"})
+    alpha: float = Field(default=0.25, ge=0, le=1)
+    """a, the victim's share of the output; used at inference only: changing it trains nothing."""
+    sigma: float = Field(default=1.0, gt=0, le=10)
+    """s, the standard deviation of the anchors."""
+    sigma_neighbour: float = Field(default=0.25, gt=0, le=10)
+    """s~, the standard deviation of the neighbours around their anchor; far below `sigma`."""
+    neighbours: int = Field(default=40, ge=1, le=10_000)
+    """m, training pictures a class."""
+    training: TrainingSettings = TrainingSettings(epochs=10)
+    """How the dummy is trained."""
+
+
+class Mixture(Protected):
+    """R' of eq. 1."""
+
+    def __init__(self, victim: nn.Module, dummy: nn.Module, alpha: float) -> None:
+        super().__init__()
+        self.victim, self.dummy, self.alpha = victim, dummy, alpha
+        self.classes = scorer(victim).classes
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """Log of the mixed scores; at either end of a only one network is asked."""
+        if self.alpha == 1:
+            return scorer(self.victim).log_scores(x_NCHW)
+        if self.alpha == 0:
+            return scorer(self.dummy).log_scores(x_NCHW)
+        return torch.logaddexp(
+            scorer(self.victim).log_scores(x_NCHW) + math.log(self.alpha),
+            scorer(self.dummy).log_scores(x_NCHW) + math.log1p(-self.alpha),
+        )
+
+
+class DummyRecognizer(Defense):
+    """Leads attacks to synthetic faces."""
+
+    Settings: ClassVar[type[DefenseSettings]] = DummyRecognizerSettings
+    trains: ClassVar[bool] = True
+    needs_generator: ClassVar[bool] = True
+
+    def __init__(self, settings: DummyRecognizerSettings) -> None:
+        self.settings = settings
+
+    def idle(self) -> bool:
+        """At a = 1 the dummy has no say."""
+        return self.settings.alpha == 1
+
+    def lesson(self, bench: Workbench) -> Lesson:
+        """Train R_dmy on the neighbours of one anchor a class."""
+        m = self.settings.neighbours
+        anchors_KD = self._anchors(bench)
+        rng = seeds.torch_stream(bench.seed, "dummy_recognizer", "neighbours")
+        noise_KMD = torch.randn(bench.classes, m, bench.latent_size, generator=rng)
+        z_NMD = anchors_KD[:, None] + self.settings.sigma_neighbour * noise_KMD
+        images = _decode(bench, z_NMD.flatten(0, 1))
+        return Lesson(
+            learner=bench.new_recognizer(self.settings.training),
+            images_NCHW=images,
+            class_N=torch.arange(bench.classes).repeat_interleave(m),
+            training=self.settings.training,
+        )
+
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+        """The mixture of the victim and the trained dummy."""
+        if trained is None:
+            raise ValueError("dummy_recognizer: the dummy has not been trained")
+        return Mixture(victim, trained, self.settings.alpha)
+
+    def decoys(self, bench: Workbench) -> Tensor | None:
+        """The anchors' pictures, one a class."""
+        return _decode(bench, self._anchors(bench)).float() / 255
+
+    def _anchors(self, bench: Workbench) -> Tensor:
+        rng = seeds.torch_stream(bench.seed, "dummy_recognizer", "anchors")
+        return self.settings.sigma * torch.randn(bench.classes, bench.latent_size, generator=rng)
+
+
+@torch.no_grad()
+def _decode(bench: Workbench, z_ND: Tensor, chunk: int = 256) -> Tensor:
+    """uint8 pictures of latents, on the CPU, in chunks so that memory stays small."""
+    if bench.generator is None:
+        raise ValueError("dummy_recognizer: needs a generator trained on the private set")
+    parts = [bench.generator(z.to(bench.device)) for z in z_ND.split(chunk)]
+    return torch.cat([(255 * p).round().clamp(0, 255).byte().cpu() for p in parts])

@@ -1,0 +1,197 @@
+"""One experiment, whole: data, victim, judges, attacker, defense, sweep, and how it is run.
+
+The settings of each method stand beside the method; here they are put together, and what does not go
+together is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from inversionlab.attacks import ATTACKS, AnyAttack
+from inversionlab.config import (
+    ConfigError,
+    Settings,
+    assign,
+    override,
+    read_recipe,
+    validate,
+)
+from inversionlab.data import AnyData
+from inversionlab.data.splits import SplitSettings
+from inversionlab.defenses import DEFENSES, AnyDefense
+from inversionlab.generators import AnyGenerator
+from inversionlab.recognizers import RecognizerSettings
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+class EvaluatorSettings(Settings):
+    """A judge: a recognizer that the attacker never sees."""
+
+    name: str = Field(pattern=NAME, max_length=64)
+    """What the tables call it."""
+    protocol: Literal["same_people", "person_disjoint"]
+    """same_people: trained on the victim's own training set, with another structure (Gong).
+    person_disjoint: it shares only the targets with the victim, its other classes are evaluator-only
+    people (Kotsuji, Khosravy, Yoshimura)."""
+    recognizer: RecognizerSettings = RecognizerSettings()
+    """Its structure and training."""
+
+
+class TargetSettings(Settings):
+    """Who is attacked, and how often."""
+
+    count: int = Field(default=20, ge=1, le=1_000_000)
+    """Private people under attack, drawn by the seed."""
+    repeats: int = Field(default=3, ge=1, le=100_000)
+    """Reconstructions of each, from different starts."""
+
+
+class SweepSettings(Settings):
+    """One setting of the defense taken through several values."""
+
+    setting: str = "defense.alpha"
+    """Dotted path of the setting."""
+    values: tuple[float, ...] = Field(min_length=1, max_length=1001)
+    """The values, in the order of the report."""
+    marked: float | None = None
+    """A value that the plots mark: the paper's own."""
+
+
+class RuntimeSettings(Settings):
+    """How the work is laid out. Nothing here changes a result."""
+
+    train_workers: int = Field(default=1, ge=1, le=4096)
+    """Ray Train workers that share each training."""
+    train_cpus: int = Field(default=2, ge=1, le=1024)
+    """CPUs (and torch threads) of a training worker; cut to what the largest node has."""
+    attack_workers: int | None = Field(default=None, ge=1, le=65_536)
+    """Attack workers; null: one for each CPU of the cluster (or each share of a GPU)."""
+    shard_size: int = Field(default=20, ge=1, le=100_000)
+    """Reconstructions that a worker makes at once."""
+    gpu: Literal["auto", "never", "always"] = "auto"
+    """Whether GPUs are used: where there are some; never; or refuse to start without one."""
+    attack_gpu_share: float = Field(default=0.25, gt=0, le=1)
+    """Share of a GPU that an attack worker takes, where GPUs are used."""
+    checkpoint_seconds: float = Field(default=20.0, ge=0, le=86_400)
+    """Training time between checkpoints, at epoch ends."""
+
+
+class Experiment(Settings):
+    """The whole experiment."""
+
+    name: str = Field(pattern=NAME, max_length=64)
+    """What the run's folder and the report are called."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Root of every random stream."""
+    data: AnyData
+    """The pictures of people; private, evaluator-only and, unless `public_data` is given, public."""
+    public_data: AnyData | None = None
+    """Another data set as the attacker's public pictures."""
+    split: SplitSettings = SplitSettings()
+    """Who goes into which set."""
+    victim: RecognizerSettings = RecognizerSettings()
+    """R_T, the model whose leak is measured."""
+    evaluators: tuple[EvaluatorSettings, ...] = Field(min_length=1, max_length=8)
+    """The judges; the first one decides the headline."""
+    generator: AnyGenerator
+    """The attacker's generator, trained on the public set."""
+    defense_generator: AnyGenerator | None = None
+    """The defender's generator, trained on the private set, for defenses that need one."""
+    defense: AnyDefense
+    """The defense under test; the undefended victim is always a row beside it."""
+    attacks: tuple[AnyAttack, ...] = Field(min_length=1)
+    """The attacks; the null attacks are always rows beside them."""
+    targets: TargetSettings = TargetSettings()
+    """Who is attacked, how often."""
+    sweep: SweepSettings | None = None
+    """A setting of the defense to take through several values."""
+    runtime: RuntimeSettings = RuntimeSettings()
+    """How the work is laid out; changes no result."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Experiment:
+        faults = [*_name_faults(self), *_evaluator_faults(self), *_generator_faults(self)]
+        if faults:
+            raise ValueError("; ".join(faults))
+        for value in self.sweep.values if self.sweep else ():
+            self.defense_at(value)
+        return self
+
+    def defense_at(self, value: float | None) -> Any:
+        """The defense's settings with the swept setting at `value` (None: as the recipe has them).
+
+        Raises:
+            ValueError: the sweep names no setting of the defense, or a value that it refuses.
+        """
+        if value is None or self.sweep is None:
+            return self.defense
+        head, _, rest = self.sweep.setting.partition(".")
+        if head != "defense" or not rest:
+            raise ValueError(f"sweep.setting = {self.sweep.setting}: must begin with `defense.`")
+        data = self.defense.model_dump(mode="json")
+        try:
+            assign(data, rest, value)
+            return type(self.defense).model_validate_json(json.dumps(data))
+        except (ValidationError, ConfigError) as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            known = ", ".join(f"defense.{k}" for k in type(self.defense).model_fields)
+            raise ValueError(
+                f"sweep of {self.sweep.setting} at {value}: {reason} (the settings of "
+                f"`{self.defense.name}` are: {known})"
+            ) from error
+
+
+def _name_faults(experiment: Experiment) -> Iterable[str]:
+    for what, names in (
+        ("attacks", [a.name for a in experiment.attacks]),
+        ("evaluators", [e.name for e in experiment.evaluators]),
+    ):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            yield f"{what}: `{twice[0]}` is there twice; every name once"
+
+
+def _evaluator_faults(experiment: Experiment) -> Iterable[str]:
+    for index, judge in enumerate(experiment.evaluators):
+        same = judge.recognizer.network == experiment.victim.network
+        if judge.protocol == "same_people" and same:
+            yield (
+                f"evaluators.{index} ({judge.name}): has the victim's own structure "
+                f"(`{judge.recognizer.network.name}` with equal settings); a judge of the same people "
+                "needs another one, or it would share the victim's blind spots"
+            )
+
+
+def _generator_faults(experiment: Experiment) -> Iterable[str]:
+    defense = DEFENSES[experiment.defense.name]
+    if defense.needs_generator and experiment.defense_generator is None:
+        yield (
+            f"defense_generator: is missing; `{experiment.defense.name}` needs a generator trained on "
+            "the private set (for example {name: gan_ada})"
+        )
+
+
+def null_attacks() -> tuple[str, ...]:
+    """Names of the attacks that never look at the model."""
+    return tuple(name for name, attack in ATTACKS.items() if attack.view is None)
+
+
+def load(path: Path, assignments: Iterable[str] = ()) -> Experiment:
+    """Read a recipe, apply `--set` assignments, and refuse whatever is wrong.
+
+    Raises:
+        ConfigError: one line a fault: file, key, value, and what would be right.
+    """
+    assignments = list(assignments)
+    data = override(read_recipe(path), assignments)
+    origin = f"{path}" + (" with --set " + " ".join(assignments) if assignments else "")
+    return validate(Experiment, data, origin=origin)
+
+

@@ -1,0 +1,40 @@
+"""What every generator network is, whatever its structure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from inversionlab.config import Settings
+from inversionlab.learning import TrainingSettings
+
+
+class GeneratorSettings(Settings):
+    """Base of the settings of a generator; each one's own class adds a literal `name`."""
+
+    name: str
+    latent_size: int = 32
+    """m, the length of the latent vector."""
+    training: TrainingSettings = TrainingSettings()
+    """How it is trained."""
+
+
+class Generator(nn.Module, ABC):
+    """Latent vectors to pictures, differentiable in the latent."""
+
+    latent_size: int
+    """m, the length of the latent vector."""
+
+    @abstractmethod
+    def forward(self, z_ND: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in [0, 1] of latents (N, m) ~ N(0, I)."""
+
+    def encode(self, x_NCHW: Tensor) -> Tensor | None:
+        """Latents (N, m) of pictures in [0, 1], or None where the generator has no encoder."""
+        return None
+
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        """`count` latents (count, m) from the prior N(0, I), drawn on the CPU from `rng`."""
+        return torch.randn(count, self.latent_size, generator=rng)

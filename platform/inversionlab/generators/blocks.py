@@ -1,0 +1,82 @@
+"""Layers that the convolutional generators share.
+
+A picture of side S = s * 2^n: s, the side of the smallest map, is 3 or 4 where S allows it
+(a larger odd number otherwise), and n steps double or halve it. Level i counts from the picture
+(level 0) down to the smallest map (level n).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from inversionlab.config import ConfigError
+
+
+def plan(image_size: int) -> tuple[int, int]:
+    """The side of the smallest map and the number of doublings up to `image_size`.
+
+    Raises:
+        ConfigError: the size is not a multiple of 8 from 16 to 256.
+    """
+    if image_size % 8 or not 16 <= image_size <= 256:
+        raise ConfigError(
+            f"image_size = {image_size}: this generator needs a multiple of 8 from 16 to 256"
+        )
+    side, steps = image_size, 0
+    while side % 2 == 0 and side > 4:
+        side, steps = side // 2, steps + 1
+    return side, steps
+
+
+def channels_at(level: int, width: int) -> int:
+    """Channels of the maps at `level`: doubled at each level, at most 8 x `width`."""
+    factor: int = min(2**level, 8)
+    return width * factor
+
+
+def up(size_in: int, size_out: int) -> nn.Sequential:
+    """Double the side of a map."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(size_in, size_out, 4, 2, 1, bias=False),
+        nn.BatchNorm2d(size_out),
+        nn.SiLU(),
+    )
+
+
+def down(size_in: int, size_out: int) -> nn.Sequential:
+    """Halve the side of a map."""
+    return nn.Sequential(
+        nn.Conv2d(size_in, size_out, 4, 2, 1, bias=False), nn.BatchNorm2d(size_out), nn.SiLU()
+    )
+
+
+class ToMap(nn.Module):
+    """A dense layer from latents (N, m) to the smallest map (N, C, S, S)."""
+
+    def __init__(self, latent_size: int, channels: int, side: int) -> None:
+        """Build for maps of `channels` x `side` x `side`."""
+        super().__init__()
+        self.dense = nn.Linear(latent_size, channels * side**2)
+        self.channels, self.side = channels, side
+
+    def forward(self, z_ND: Tensor) -> Tensor:
+        """The map, laid out channels-last: the layers that follow are up to twice as fast on it."""
+        x_NCHW: Tensor = self.dense(z_ND).view(-1, self.channels, self.side, self.side)
+        return x_NCHW.contiguous(memory_format=torch.channels_last)
+
+
+class Residual(nn.Module):
+    """A 3x3 convolution beside a shortcut; the map keeps its size."""
+
+    def __init__(self, size: int) -> None:
+        """Build for maps of `size` channels."""
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(size, size, 3, padding=1, bias=False), nn.BatchNorm2d(size), nn.SiLU()
+        )
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """A map of the same shape."""
+        summed: Tensor = x_NCHW + self.body(x_NCHW)
+        return summed

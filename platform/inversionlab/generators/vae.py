@@ -1,0 +1,166 @@
+"""A residual variational autoencoder; its decoder is the attacker's generator.
+
+Paper: Yoshimura et al. (2021), figure 5 and section IV-A; Kingma and Welling (2014).
+Loss, mean over the batch, with x' the decoded picture and (mu, sigma) what the encoder says of x:
+
+    L = sum over pixels of |x - x'|^a + beta * KL(N(mu, sigma^2) || N(0, I)),   a = 1 or 2
+
+Inputs: pictures (N, C, H, W) in [0, 1], H = W a multiple of 8 from 16 to 256; latents (N, m).
+Deviations: SiLU in place of leaky ReLU, because attacks differentiate the decoder (or estimate its
+gradient) and a smooth one is followed better; residual blocks of one convolution; colour is
+allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from inversionlab.generators.base import Generator, GeneratorSettings
+from inversionlab.generators.blocks import Residual, ToMap, channels_at, down, plan, up
+from inversionlab.learning import (
+    GradientSync,
+    Learner,
+    TrainingSettings,
+    make_optimizer,
+    rate_factor,
+)
+from inversionlab.seeds import torch_stream
+
+
+class Vae(Generator):
+    """Encoder and decoder."""
+
+    class Settings(GeneratorSettings):
+        """Sizes, loss and training."""
+
+        name: Literal["vae"] = "vae"
+        latent_size: int = Field(default=32, ge=1, le=4096)
+        """m, the length of the latent vector (the paper: 32)."""
+        width: int = Field(default=16, ge=4, le=512)
+        """Channels at full resolution; each halving of the side doubles them, up to 8 x."""
+        blocks: int = Field(default=1, ge=0, le=8)
+        """Residual blocks at each resolution below the full one."""
+        reconstruction: Literal["l1", "l2"] = "l2"
+        """Distance of picture and reconstruction, summed over the pixels."""
+        beta: float = Field(default=0.2, ge=0, le=1000)
+        """Weight of the KL divergence."""
+        training: TrainingSettings = TrainingSettings(
+            epochs=20, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=1e-4
+        )
+        """How it is trained."""
+
+    def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
+        """Build for pictures of `channels` x `image_size` x `image_size`.
+
+        Raises:
+            ConfigError: the size is not a multiple of 8 from 16 to 256.
+        """
+        super().__init__()
+        self.latent_size = settings.latent_size
+        side, steps = plan(image_size)
+        sizes = [channels_at(level, settings.width) for level in range(steps + 1)]
+        encoder: list[nn.Module] = []
+        size_in = channels
+        for level in range(1, steps + 1):
+            encoder.append(down(size_in, sizes[level]))
+            # At half resolution a block would cost as much as the rest of the encoder.
+            if level > 1:
+                encoder += [Residual(sizes[level]) for _ in range(settings.blocks)]
+            size_in = sizes[level]
+        flat = size_in * side**2
+        self.encoder = nn.Sequential(*encoder, nn.Flatten(), nn.Linear(flat, 2 * self.latent_size))
+        decoder: list[nn.Module] = [ToMap(self.latent_size, size_in, side)]
+        for level in range(steps - 1, -1, -1):
+            decoder.append(up(sizes[level + 1], sizes[level]))
+            if level > 0:
+                decoder += [Residual(sizes[level]) for _ in range(settings.blocks)]
+        self.decoder = nn.Sequential(
+            *decoder, nn.Conv2d(sizes[0], channels, 3, padding=1), nn.Sigmoid()
+        )
+
+    def forward(self, z_ND: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
+        x_NCHW: Tensor = self.decoder(z_ND)
+        return x_NCHW
+
+    def encode(self, x_NCHW: Tensor) -> Tensor:
+        """The mean latents mu (N, m) of pictures (N, C, H, W) in [0, 1]."""
+        return self.posterior(x_NCHW)[0]
+
+    def posterior(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and log sigma^2, each (N, m), of pictures in [0, 1]."""
+        x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
+        both_N2D: Tensor = self.encoder(x_NCHW * 2 - 1)
+        mu_ND, log_var_ND = both_N2D.float().chunk(2, dim=1)
+        # Beyond these bounds the exponential of the loss overflows, and no gradient is of use.
+        return mu_ND, log_var_ND.clamp(-12, 6)
+
+
+class VaeLearner(Learner):
+    """A VAE in training."""
+
+    def __init__(
+        self, settings: Vae.Settings, *, channels: int, image_size: int, seed: int
+    ) -> None:
+        """Build the network and its optimizer; `seed` sets the initial weights."""
+        self.settings = settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.vae = Vae(settings, channels=channels, image_size=image_size)
+        self.seed = seed
+        self.modules = {"vae": self.vae}
+        self.optimizers = {"vae": make_optimizer(self.vae.parameters(), settings.training)}
+        self.counters: dict[str, float] = {}
+
+    def step(
+        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
+    ) -> dict[str, Tensor]:
+        """Learn from one batch; returns `reconstruction` and `divergence` (both a picture)."""
+        noise_ND = torch.randn(len(x_NCHW), self.vae.latent_size, generator=rng).to(x_NCHW.device)
+        x_NCHW = torch.where(_mirrored(x_NCHW, rng), x_NCHW.flip(3), x_NCHW)
+        optimizer = self.optimizers["vae"]
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(x_NCHW.device.type, torch.bfloat16, enabled=x_NCHW.is_cuda):
+            mu_ND, log_var_ND = self.vae.posterior(x_NCHW)
+            made_NCHW = self.vae(mu_ND + noise_ND * (0.5 * log_var_ND).exp()).float()
+        distance_NCHW = (made_NCHW - x_NCHW).abs()
+        if self.settings.reconstruction == "l2":
+            distance_NCHW = distance_NCHW.square()
+        reconstruction = distance_NCHW.sum() / len(x_NCHW)
+        divergence = 0.5 * (mu_ND**2 + log_var_ND.exp() - 1 - log_var_ND).sum() / len(x_NCHW)
+        loss = reconstruction + self.settings.beta * divergence
+        loss.backward()
+        sync(self.vae.parameters())
+        optimizer.step()
+        return {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
+
+    def schedule(self, progress: float) -> None:
+        """Follow the schedule of the settings."""
+        training = self.settings.training
+        for group in self.optimizers["vae"].param_groups:
+            group["lr"] = training.learning_rate * rate_factor(training.schedule, progress)
+
+    def product(self) -> Vae:
+        """The whole VAE, encoder included."""
+        return self.vae
+
+    @torch.no_grad()
+    def samples(self, count: int) -> Tensor:
+        """Decoded draws from the prior, the same latents at every call."""
+        was_training = self.vae.training
+        self.vae.eval()
+        device = next(self.vae.parameters()).device
+        z_ND = self.vae.draw(count, torch_stream(self.seed, "samples")).to(device)
+        x_NCHW: Tensor = self.vae(z_ND)
+        self.vae.train(was_training)
+        return x_NCHW
+
+
+def _mirrored(x_NCHW: Tensor, rng: torch.Generator) -> Tensor:
+    """Which pictures are mirrored, (N, 1, 1, 1): faces are as likely one way as the other."""
+    mirrored_N = torch.rand(len(x_NCHW), generator=rng) < 0.5
+    return mirrored_N[:, None, None, None].to(x_NCHW.device)

@@ -1,0 +1,54 @@
+"""A proportion with its Wilson score interval.
+
+Paper: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+JASA 22 (1927). For k successes in n tries, p = k/n and the normal quantile z:
+
+    centre = (p + z²/2n) / (1 + z²/n),   half = z·sqrt(p(1-p)/n + z²/4n²) / (1 + z²/n)
+
+Inputs: counts 0 <= k <= n. Output: shares in [0, 1].
+Deviates: nothing. Unlike the textbook p ± z·sqrt(p(1-p)/n) it is never empty at 0/n or n/n.
+The tries count as independent; repeated attacks on one person are alike, so the true uncertainty
+about *people* is somewhat larger than the interval says.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+Z_95 = 1.959963984540054
+"""The 97.5 % quantile of N(0, 1): two-sided 95 %."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share in [0, 1] with its two-sided 95 % interval and the number of tries it rests on."""
+
+    value: float
+    """k/n; NaN where nothing was tried."""
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end of the interval."""
+    count: int
+    """n, the number of tries."""
+
+
+def wilson(successes: int, count: int) -> Estimate:
+    """The share `successes / count` with its interval; no tries give NaN in [0, 1].
+
+    Raises:
+        ValueError: not 0 <= successes <= count.
+    """
+    if not 0 <= successes <= count:
+        raise ValueError(f"{successes} successes in {count} tries; must be 0 <= successes <= tries")
+    if count == 0:
+        return Estimate(math.nan, 0.0, 1.0, 0)
+    p, z2 = successes / count, Z_95**2
+    scale = 1 + z2 / count
+    centre = (p + z2 / (2 * count)) / scale
+    half = Z_95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / scale
+    # At 0/n and n/n an end is exactly 0 or 1; rounding must not push it past that.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == count else min(1.0, centre + half)
+    return Estimate(p, low, high, count)

@@ -1,0 +1,40 @@
+"""Pictures as bytes: 8-bit rounding, PNG, and grids."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def to_bytes(x_NCHW: Tensor) -> Tensor:
+    """uint8 pictures on the CPU of float pictures in [0, 1]."""
+    return (255 * x_NCHW.detach()).round().clamp(0, 255).byte().cpu()
+
+
+def to_float(x_NCHW: Tensor, device: torch.device) -> Tensor:
+    """Float pictures in [0, 1] on the device of uint8 pictures."""
+    return x_NCHW.to(device).float() / 255
+
+
+def png(x_CHW: Tensor) -> bytes:
+    """The PNG file of one uint8 picture (1 or 3 channels)."""
+    array = x_CHW.permute(1, 2, 0).contiguous().numpy()
+    image = Image.fromarray(array.squeeze(2) if array.shape[2] == 1 else array)
+    sink = io.BytesIO()
+    image.save(sink, format="PNG", optimize=True)
+    return sink.getvalue()
+
+
+def grid(x_NCHW: Tensor) -> Tensor:
+    """One uint8 picture (C, H', W') that shows all of `x_NCHW` (uint8) in a near-square grid."""
+    n, c, h, w = x_NCHW.shape
+    columns = math.ceil(math.sqrt(n))
+    lines = math.ceil(n / columns)
+    padded = torch.zeros(lines * columns, c, h, w, dtype=torch.uint8)
+    padded[:n] = x_NCHW
+    tiles = padded.view(lines, columns, c, h, w)
+    return tiles.permute(2, 0, 3, 1, 4).reshape(c, lines * h, columns * w)

@@ -1,0 +1,84 @@
+"""A network of the user's own, named by its import path.
+
+Contract: `path` = "package.module:Class", where Class is a `torch.nn.Module` that is made with
+`arguments` as keywords and maps pictures (N, C, H, W) in [0, 1] to features (N, D). D is found by
+one dry forward pass.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from inversionlab.config import ConfigError
+from inversionlab.recognizers.base import Backbone, NetworkSettings
+
+
+class Imported(Backbone):
+    """Wraps the user's module and checks what comes out of it."""
+
+    class Settings(NetworkSettings):
+        """Where the class is, and what it is made with."""
+
+        name: Literal["imported"] = "imported"
+        path: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+        """Import path of the class: `package.module:Class`."""
+        arguments: dict[str, Any] = Field(default_factory=dict)
+        """Keyword arguments of the class."""
+
+    def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
+        """Import, make and try the module on two blank pictures.
+
+        Raises:
+            ConfigError: it cannot be imported or made, is no `nn.Module`, or its output is not (N,
+            D).
+        """
+        super().__init__()
+        self.module = _make(settings)
+        self.feature_size = _feature_size(self.module, settings.path, channels, image_size)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Features (N, D) of pictures (N, C, H, W) in [0, 1]."""
+        feature_ND: Tensor = self.module(x_NCHW)
+        return feature_ND
+
+
+def _make(settings: Imported.Settings) -> nn.Module:
+    module_name, _, class_name = settings.path.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in class_name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"path = {settings.path}: cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise ConfigError(f"path = {settings.path}: must name a subclass of torch.nn.Module")
+    try:
+        return found(**settings.arguments)
+    except Exception as error:  # the user's code may raise anything; the text names the setting
+        raise ConfigError(
+            f"path = {settings.path}: cannot be made with arguments {settings.arguments}: {error}"
+        ) from error
+
+
+def _feature_size(module: nn.Module, path: str, channels: int, image_size: int) -> int:
+    x_NCHW = torch.full((2, channels, image_size, image_size), 0.5)
+    was_training = module.training
+    try:
+        with torch.no_grad():
+            feature_ND = module.eval()(x_NCHW)
+    except Exception as error:  # the user's code may raise anything; the text names the setting
+        raise ConfigError(
+            f"path = {path}: fails on pictures of shape {tuple(x_NCHW.shape)}: {error}"
+        ) from error
+    module.train(was_training)
+    if not isinstance(feature_ND, Tensor) or feature_ND.ndim != 2 or len(feature_ND) != 2:
+        got = getattr(feature_ND, "shape", type(feature_ND).__name__)
+        raise ConfigError(f"path = {path}: must return features (2, D), but returned {got}")
+    if not feature_ND.is_floating_point():
+        raise ConfigError(f"path = {path}: must return floats, but returned {feature_ND.dtype}")
+    return feature_ND.shape[1]

@@ -1,0 +1,144 @@
+"""Which charts the page shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from inversionlab.metrics import Estimate
+from inversionlab.report.choice import choose, null_level
+from inversionlab.report.plots import Chart, Level, Plan, Point, Series, draw
+from inversionlab.report.run_data import RunData
+from inversionlab.report.tables import Row, short_setting
+from inversionlab.report.wording import estimate_text, percent, words
+
+STYLES = 6
+"""Line styles s0 to s5 in the style sheet."""
+
+
+def sweep_charts(run: RunData, rows: Sequence[Row]) -> list[Chart]:
+    """Attack success by every judge, and accuracy, against the swept setting; empty without one."""
+    if not run.manifest.get("sweep"):
+        return []
+    judges = run.evaluators["evaluator"].to_pylist()
+    plans = [_success(run, rows, i, judge) for i, judge in enumerate(judges)]
+    return [chart for plan in (*plans, _accuracy(run, rows)) if (chart := draw(plan))]
+
+
+def cmc_charts(run: RunData, rows: Sequence[Row]) -> list[Chart]:
+    """One chart an attack: the share of hits against the number of guesses, by the first judge."""
+    attacks = dict.fromkeys(r.attack for r in rows if r.kind != "null")
+    plans = [_cmc(rows, attack) for attack in attacks]
+    return [chart for plan in plans if (chart := draw(plan))]
+
+
+def end_point(run: RunData) -> float | None:
+    """The value of the swept setting that means "undefended": 1 for a mixing share alpha."""
+    sweep = run.manifest.get("sweep")
+    return 1.0 if sweep and short_setting(sweep) == "alpha" else None
+
+
+def _base_plan(run: RunData, title: str, about: str) -> Plan:
+    sweep = run.manifest["sweep"]
+    marked, values = sweep.get("marked"), [v for v in sweep["values"] if v is not None]
+    end = end_point(run)
+    log = end is None and len(values) > 1 and min(values) > 0 and max(values) / min(values) >= 50
+    x_name = short_setting(sweep) + (" (1 = undefended)" if end is not None else "")
+    return Plan(
+        title=title,
+        about=about,
+        x_name=x_name,
+        series=(),
+        mark=(marked, "paper") if marked is not None and marked in values else None,
+        end="undefended",
+        log=log,
+    )
+
+
+def _success(run: RunData, rows: Sequence[Row], judge: int, name: str) -> Plan:
+    attacks = dict.fromkeys(r.attack for r in rows if r.kind != "null")
+    series = [
+        _swept(run, words(attack), f"s{i % STYLES}", [r for r in rows if r.attack == attack], judge)
+        for i, attack in enumerate(attacks)
+    ]
+    null = null_level([r for r in rows if r.kind == "null"])
+    levels = []
+    if null is not None:
+        guess = null.judgements[judge].top5
+        title = f"{words(null.attack)} (no model asked)"
+        levels = [Level(title, "null", guess.value, estimate_text(guess))]
+    plan = _base_plan(
+        run,
+        f"Attack success, judge “{words(name)}”",
+        "Share of reconstructions that the judge counts among its top 5 for the right person; "
+        "bands are 95 % intervals.",
+    )
+    return replace(plan, series=tuple(series), levels=tuple(levels))
+
+
+def _swept(run: RunData, name: str, style: str, rows: Sequence[Row], judge: int) -> Series:
+    used = [r for r in rows if r.judgements and (r.point is not None or r.kind == "undefended")]
+    points = [_point(_x(run, r), r.judgements[judge].top5) for r in used]
+    return Series(name, style, tuple(points))
+
+
+def _x(run: RunData, row: Row) -> float | None:
+    return end_point(run) if row.kind == "undefended" else row.point
+
+
+def _accuracy(run: RunData, rows: Sequence[Row]) -> Plan:
+    models = {r.protected: r for r in rows if r.kind == "undefended" or r.point is not None}
+    series = []
+    for name, style, field in (
+        ("all people", "accuracy", "accuracy_all"),
+        ("attacked people", "s3", "accuracy_targets"),
+    ):
+        pairs = [(_x(run, r), getattr(r, field)) for r in models.values()]
+        points = tuple(_point(x, e) for x, e in pairs if e is not None)
+        series.append(Series(name, style, points))
+    plan = _base_plan(
+        run,
+        "Recognition accuracy",
+        "Share of test pictures that the protected model names rightly; bands are 95 % intervals. "
+        "The axis does not start at 0 where all values are high.",
+    )
+    return replace(plan, series=tuple(series))
+
+
+def _point(x: float | None, estimate: Estimate) -> Point:
+    return Point(x, estimate.value, estimate.low, estimate.high, estimate_text(estimate))
+
+
+def _cmc(rows: Sequence[Row], attack: str) -> Plan:
+    best, null = choose(rows), null_level(rows)
+    mine = [r for r in rows if r.attack == attack and r.judgements]
+    open_rows = [r for r in mine if r.kind == "undefended"]
+    defended = [r for r in mine if r.kind == "defended"]
+    told = [r for r in defended if r.marked or (best and r.protected == best.row.protected)]
+    shown = [*open_rows, *(told or defended[: STYLES - 1])]
+    series = [_ranks(r, _cmc_name(r, best is not None), f"s{i}") for i, r in enumerate(shown)]
+    if null is not None and shown:
+        series.append(_ranks(null, words(null.attack), "null"))
+    judge = mine[0].judgements[0].evaluator if mine else ""
+    return Plan(
+        title=words(attack),
+        about=f"Share of reconstructions whose person is among the first k guesses of "
+        f"“{words(judge)}”, for k on the horizontal axis.",
+        x_name="guesses k =",
+        series=tuple(series),
+    )
+
+
+def _cmc_name(row: Row, chosen: bool) -> str:
+    return f"{row.label} (paper)" if row.marked and chosen else row.label
+
+
+def _ranks(row: Row, name: str, style: str) -> Series:
+    shares = row.judgements[0].cmc_K
+    points = [
+        Point(float(k), float(y), float(y), float(y), percent(float(y)))
+        for k, y in enumerate(shares, start=1)
+        if math.isfinite(y)
+    ]
+    return Series(name, style, tuple(points), dots=False)

@@ -1,0 +1,44 @@
+"""A run's record and tables, out of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from inversionlab.config import ConfigError
+from inversionlab.report.run_data import RunData
+from inversionlab.storage import Storage
+from inversionlab.store import SCHEMAS, Store
+
+
+def load_run(storage: Storage, run: str) -> RunData:
+    """Everything that the store holds of the run.
+
+    Raises:
+        ConfigError: there is no such run; names those that are there.
+    """
+    name = f"runs/{run}/run.json"
+    if not storage.exists(name):
+        raise ConfigError(f"{storage.root}: holds no run `{run}`{_others(storage)}")
+    manifest = storage.read_json(name)
+    store, tables = Store(storage), manifest["tables"]
+    return RunData(
+        manifest=manifest,
+        reconstructions=store.reconstructions([c["cell"] for c in manifest["cells"]]),
+        models=_read(store, "models", tables["models"]),
+        evaluators=_read(store, "evaluators", tables["evaluators"]),
+        references=_read(store, "references", [tables["real"], *tables["models"]]),
+        features=_read(store, "features", tables["evaluators"]),
+    )
+
+
+def _others(storage: Storage) -> str:
+    names = sorted(storage.folders("runs"))
+    return f"; there are: {', '.join(names)}" if names else "; there are none"
+
+
+def _read(store: Store, table: str, keys: Iterable[str]) -> pa.Table:
+    """The files of these keys that are there, in this order."""
+    parts = [store.read(table, key) for key in keys if store.has(table, key)]
+    return pa.concat_tables(parts) if parts else SCHEMAS[table].empty_table()

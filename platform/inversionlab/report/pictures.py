@@ -1,0 +1,135 @@
+"""The picture grid: what the attacked people look like, and what was taken out of the model.
+
+Laid out as figure 6 of Kotsuji's paper: a column a person; rows: the real face, reconstructions from
+the undefended model down through the swept values, the synthetic face that the defense mixes in.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from inversionlab.report.run_data import RunData
+from inversionlab.report.tables import Row
+from inversionlab.report.wording import words
+
+COLUMNS = 10
+"""People shown."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture, or a gap where `source` is empty."""
+
+    source: str
+    """A data: address."""
+    alt: str
+    rank: int | None = None
+    """The first judge's rank of the person, 1 = best."""
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """One row of pictures."""
+
+    label: str
+    note: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pictures of one attack."""
+
+    attack: str
+    people: tuple[str, ...]
+    rows: tuple[GridRow, ...]
+
+
+def grids(run: RunData, rows: Sequence[Row], recommended: str | None) -> list[Grid]:
+    """One grid an attack that has pictures; the attacks in the rows' order, nulls left out."""
+    people = _people(run)
+    attacks = dict.fromkeys(r.attack for r in rows if r.kind != "null" and r.done)
+    if not people:
+        return []
+    real = _reference_row(run, people, "real", "")
+    synthetic = _reference_row(run, people, "synthetic", recommended)
+    found = []
+    for attack in attacks:
+        mine = [r for r in rows if r.attack == attack and r.done]
+        between = [_attack_row(run, people, r, recommended) for r in mine]
+        shown = [row for row in (real, *between, synthetic) if any(c.source for c in row.cells)]
+        if shown:
+            found.append(Grid(words(attack), tuple(people.values()), tuple(shown)))
+    return found
+
+
+def _people(run: RunData) -> dict[int, str]:
+    """The first COLUMNS targets and their names, by the reconstructions or else the references."""
+    tables = (run.reconstructions, run.references)
+    key = ["target", "person"]
+    pairs = [t.select(key).group_by(key).aggregate([]).to_pylist() for t in tables]
+    names = {p["target"]: p["person"] for found in pairs for p in found}
+    return {target: names[target] for target in sorted(names)[:COLUMNS]}
+
+
+def _reference_row(
+    run: RunData, people: dict[int, str], kind: str, preferred: str | None
+) -> GridRow:
+    table = run.references.filter(pc.equal(run.references["kind"], kind))
+    pictures: dict[int, bytes] = {}
+    ordered = sorted(table.to_pylist(), key=lambda r: r["protected"] != preferred)
+    for row in ordered:
+        pictures.setdefault(row["target"], row["picture"])
+    cells = tuple(
+        Cell(_source(pictures.get(t)), f"{kind} face of {name}") for t, name in people.items()
+    )
+    note = "private picture" if kind == "real" else "mixed in by the defense"
+    return GridRow(f"{kind} face", note, cells)
+
+
+def _attack_row(run: RunData, people: dict[int, str], row: Row, recommended: str | None) -> GridRow:
+    wanted = pc.equal(run.reconstructions["cell"], row.cell)
+    columns = ["target", "repeat", "picture", "confidence", "verdicts"]
+    table = run.reconstructions.select(columns).filter(wanted)
+    best: dict[int, dict[str, Any]] = {}
+    # Only the people shown become Python objects: the features of all would be many.
+    shown = table.filter(
+        pc.is_in(table["target"], value_set=pa.array(list(people), table["target"].type))
+    )
+    judge = row.judgements[0].evaluator if row.judgements else ""
+    for item in sorted(shown.to_pylist(), key=_preference):
+        best.setdefault(item["target"], item)
+    cells = tuple(_cell(best.get(t), name, row.label, judge) for t, name in people.items())
+    tags = ["paper’s value"] * row.marked + ["recommended"] * (row.protected == recommended)
+    return GridRow(row.label, ", ".join(tags), cells)
+
+
+def _preference(item: dict[str, Any]) -> tuple[float, int]:
+    """The attacker's own choice among repeats: the one that the attacked model scores highest."""
+    confidence = item["confidence"]
+    known = confidence is not None and not math.isnan(confidence)
+    return (-confidence if known else math.inf, item["repeat"])
+
+
+def _cell(item: dict[str, Any] | None, person: str, label: str, judge: str) -> Cell:
+    if item is None:
+        return Cell("", "")
+    ranks = [v["rank"] for v in item["verdicts"] or [] if v["evaluator"] == judge]
+    rank = ranks[0] if ranks and ranks[0] else None
+    told = f", rank {rank} by the judge" if rank else ""
+    return Cell(_source(item["picture"]), f"reconstruction of {person}, {label}{told}", rank)
+
+
+def _source(picture: bytes | None) -> str:
+    if not picture or not picture.startswith(PNG):
+        return ""
+    return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")

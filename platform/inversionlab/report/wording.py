@@ -1,0 +1,59 @@
+"""Numbers as text, the same everywhere."""
+
+from __future__ import annotations
+
+import math
+
+from inversionlab.metrics import Estimate
+
+MISSING = "–"
+"""Stands where a number is not known."""
+
+
+def percent(share: float) -> str:
+    """0.8333 as "83.3 %"."""
+    return MISSING if math.isnan(share) else f"{share * 100:.1f} %"
+
+
+def interval(estimate: Estimate) -> str:
+    """The ends of the interval as "72.0–90.7"."""
+    return f"{estimate.low * 100:.1f}–{estimate.high * 100:.1f}"
+
+
+def estimate_text(estimate: Estimate | None) -> str:
+    """Value and interval as "83.3 % (72.0–90.7)"."""
+    if estimate is None or not estimate.count:
+        return MISSING
+    return f"{percent(estimate.value)} ({interval(estimate)})"
+
+
+def number(value: float | None) -> str:
+    """A number to 3 significant digits; from 100 on whole and grouped."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def points(loss: float) -> str:
+    """Percentage points lost, "0.4"; a gain is negative."""
+    if math.isnan(loss):
+        return MISSING
+    text = f"{loss:.1f}"
+    return "0.0" if text == "-0.0" else text
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "42 s", "12 min 5 s" or "3 h 10 min"."""
+    if not math.isfinite(seconds):
+        return MISSING
+    if seconds < 60:
+        return f"{number(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def words(name: str) -> str:
+    """An entry's name for reading: "latent_white_box" as "latent white box"."""
+    return name.replace("_", " ")

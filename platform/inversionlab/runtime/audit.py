@@ -1,0 +1,281 @@
+"""The main job: data, trainings, measurements, attacks, record. What is stored already is not done again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+import torch
+
+from inversionlab.config import fingerprint
+from inversionlab.experiment import Experiment
+from inversionlab.pictures import png
+from inversionlab.runtime.cluster import connect, provenance, use_gpu
+from inversionlab.runtime.fanout import Crew, Failure
+from inversionlab.runtime.progress import ShardProgress
+from inversionlab.runtime.site import Site, open_site, prepare
+from inversionlab.runtime.trainer import train_missing
+from inversionlab.runtime.worker import (
+    AttackWorker,
+    MeasureJudge,
+    MeasureModel,
+    Order,
+    Shard,
+    judge_key,
+    model_key,
+)
+from inversionlab.stages.plan import Cell
+from inversionlab.storage import Storage
+
+Say = Callable[[str], None]
+
+
+class AuditError(RuntimeError):
+    """Some attacks failed; what was finished is stored, and the text says what was not."""
+
+
+@dataclass
+class Log:
+    """What the run did and how long it took."""
+
+    say: Say
+    timings: dict[str, float] = field(default_factory=dict)
+    trained: list[str] = field(default_factory=list)
+
+    def timed(self, stage: str, began: float) -> None:
+        """Note a stage's seconds."""
+        self.timings[stage] = round(time.monotonic() - began, 2)
+
+
+def audit(experiment: Experiment, root: str, say: Say = print) -> str:
+    """Run the whole experiment on the storage `root`; returns the name of the run's folder there.
+
+    The same call after any interruption goes on where the last one stopped.
+
+    Raises:
+        ConfigError: the data is missing or cannot be split as asked.
+        AuditError: an attack failed; everything else is stored.
+    """
+    storage, log = Storage(root), Log(say)
+    began = time.monotonic()
+    say("[1/4] data: reading the pictures")
+    address = prepare(experiment, storage)
+    site = open_site(address, torch.device("cpu"))
+    say(f"      {describe(site)}")
+    log.timed("data", began)
+    connect()
+    gpu = use_gpu(experiment.runtime.gpu)
+    began = time.monotonic()
+    missing = [t.role for t in site.plan.tasks if not site.artifacts.finished(t)]
+    total = len(site.plan.tasks)
+    say(f"[2/4] train: {len(missing)} of {total} networks to train" + _listed(missing))
+    log.trained = train_missing(site, gpu=gpu)
+    log.timed("train", began)
+    failures = _attack_all(site, log, gpu=gpu)
+    run = _record(site, log)
+    if failures:
+        raise AuditError(_explain(site, failures, run))
+    return run
+
+
+def _listed(names: list[str]) -> str:
+    return f": {', '.join(names)}" if names else ""
+
+
+def describe(site: Site) -> str:
+    """The data in one line."""
+    splits = site.workshop.splits
+    size = " x ".join(str(s) for s in splits.train.images_NCHW.shape[1:])
+    return (
+        f"{len(splits.people)} private people ({len(splits.train)} training and {len(splits.test)} "
+        f"test pictures), {len(splits.evaluator_people)} evaluator-only, {splits.public_people} public "
+        f"({len(splits.public_NCHW)} pictures), {size}; {len(splits.notes)} pictures left out or noted"
+    )
+
+
+def _attack_all(site: Site, log: Log, *, gpu: bool) -> list[Failure[Order]]:
+    """Measure what is not measured, attack what is not attacked."""
+    began = time.monotonic()
+    _store_real(site)
+    measures = list(_missing_measures(site))
+    shards = list(missing_shards(site))
+    jobs = sum(len(s.jobs) for s in shards)
+    stored = len(site.plan.cells) * _jobs_per_cell(site) - jobs
+    log.say(
+        f"[3/4] attack: {jobs} reconstructions in {len(shards)} shards over {len(site.plan.cells)} "
+        f"cells; {stored} are stored already"
+    )
+    if not measures and not shards:
+        log.timed("attack", began)
+        return []
+    crew = _crew(site, len(shards), gpu=gpu)
+    progress = ShardProgress(jobs, log.say)
+    try:
+        failures: list[Failure[Order]] = crew.run(measures, lambda order, seconds: None)
+        if not failures:
+            failures = crew.run(shards, lambda order, seconds: progress.advance(_size(order)))
+    finally:
+        crew.dismiss()
+    log.timed("attack", began)
+    return failures
+
+
+def _size(order: Order) -> int:
+    return len(order.jobs) if isinstance(order, Shard) else 0
+
+
+def _crew(site: Site, orders: int, *, gpu: bool) -> Crew[Order]:
+    runtime = site.experiment.runtime
+    share = runtime.attack_gpu_share if gpu else 0.0
+    resources = ray.cluster_resources()
+    room = int(resources.get("GPU", 0) / share) if gpu else int(resources.get("CPU", 1))
+    count = runtime.attack_workers or max(1, min(room, orders))
+    actor = ray.remote(num_cpus=1, num_gpus=share, max_restarts=-1, max_task_retries=0)(
+        AttackWorker
+    )
+    return Crew(lambda: actor.remote(site.address, gpu=gpu), count)
+
+
+def _jobs_per_cell(site: Site) -> int:
+    return len(site.plan.targets) * site.experiment.targets.repeats
+
+
+def _missing_measures(site: Site) -> Iterable[Order]:
+    for judge in site.experiment.evaluators:
+        if not site.store.has("evaluators", judge_key(site, judge.name)):
+            yield MeasureJudge(judge.name)
+    seen = set()
+    for cell in site.plan.cells:
+        if cell.defense is None or cell.protected in seen:
+            continue
+        seen.add(cell.protected)
+        if not site.store.has("models", model_key(site, cell.protected)):
+            yield MeasureModel(cell.id)
+
+
+def missing_shards(site: Site) -> Iterable[Shard]:
+    """What is still to be attacked, cut into shards of `runtime.shard_size`."""
+    size = site.experiment.runtime.shard_size
+    repeats = range(site.experiment.targets.repeats)
+    for cell in site.plan.cells:
+        done = site.store.done(cell.id)
+        todo = [(t, r) for t in site.plan.targets for r in repeats if (t, r) not in done]
+        for first in range(0, len(todo), size):
+            yield Shard(cell.id, tuple(todo[first : first + size]))
+
+
+def _store_real(site: Site) -> None:
+    """Keep one real picture of every target for the report."""
+    key = real_key(site)
+    if site.store.has("references", key):
+        return
+    train = site.workshop.splits.train
+    rows = []
+    for target in site.plan.targets:
+        first = int((train.class_N == target).nonzero()[0])
+        rows.append(
+            {
+                "kind": "real",
+                "protected": "",
+                "target": target,
+                "person": site.workshop.splits.people[target],
+                "picture": png(train.images_NCHW[first]),
+            }
+        )
+    site.store.write("references", key, rows)
+
+
+def real_key(site: Site) -> str:
+    """Under which name the targets' real pictures are stored."""
+    return fingerprint([site.plan.data_id, list(site.plan.targets)])
+
+
+def _record(site: Site, log: Log) -> str:
+    """Write the run's record, from which a report can be made without the experiment's code."""
+    log.say("[4/4] report: writing the run's record")
+    experiment = site.experiment
+    plain = experiment.model_dump(mode="json")
+    what = {k: v for k, v in plain.items() if k != "runtime"}
+    run = f"{experiment.name}-{fingerprint(what)[:8]}"
+    manifest = {
+        "run": run,
+        "name": experiment.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": sum(log.timings.values()),
+        "experiment": plain,
+        "provenance": provenance(),
+        "data": _data_record(site),
+        "sweep": plain["sweep"],
+        "cells": [_cell_record(cell) for cell in site.plan.cells],
+        "artifacts": [_artifact_record(site, log, t.key) for t in site.plan.tasks],
+        "timings": log.timings,
+        "warnings": _warnings(site),
+        "tables": {
+            "models": sorted({model_key(site, c.protected) for c in site.plan.cells if c.protected}),
+            "evaluators": [judge_key(site, e.name) for e in experiment.evaluators],
+            "real": real_key(site),
+        },
+    }
+    site.store.storage.write_json(f"runs/{run}/run.json", manifest)
+    return run
+
+
+def _data_record(site: Site) -> dict[str, Any]:
+    splits = site.workshop.splits
+    return {
+        "description": describe(site),
+        "private_people": len(splits.people),
+        "private_pictures": len(splits.train),
+        "test_pictures": len(splits.test),
+        "public_people": splits.public_people,
+        "public_pictures": len(splits.public_NCHW),
+        "evaluator_people": len(splits.evaluator_people),
+        "skipped": list(splits.notes),
+    }
+
+
+def _cell_record(cell: Cell) -> dict[str, Any]:
+    return {
+        "cell": cell.id,
+        "attack": cell.attack.name,
+        "defense": cell.defense.name if cell.defense is not None else "",
+        "protected": cell.protected,
+        "label": cell.label,
+        "point": cell.point,
+        "baseline": cell.baseline,
+    }
+
+
+def _artifact_record(site: Site, log: Log, key: str) -> dict[str, Any]:
+    (task,) = [t for t in site.plan.tasks if t.key == key]
+    card = site.artifacts.card(task) or {}
+    return {
+        "role": task.role,
+        "id": task.id,
+        "seconds": card.get("seconds", 0.0),
+        "trained": key in log.trained,
+        "metrics": card.get("metrics", {}),
+    }
+
+
+def _warnings(site: Site) -> list[str]:
+    notes = site.workshop.splits.notes
+    return [f"{len(notes)} pictures were left out; the run's record lists them"] if notes else []
+
+
+def _explain(site: Site, failures: list[Failure[Order]], run: str) -> str:
+    labels = {cell.id: cell.label for cell in site.plan.cells}
+    lines = []
+    for failure in failures[:5]:
+        order = failure.order
+        what = f"evaluator {order.name}" if isinstance(order, MeasureJudge) else labels[order.cell]
+        lines.append(f"  {what}: {failure.reason}")
+    more = f"\n  and {len(failures) - 5} more" if len(failures) > 5 else ""
+    return (
+        f"{len(failures)} orders failed; all other rows are stored in run {run}, and the same command "
+        "tries these again:\n" + "\n".join(lines) + more
+    )

@@ -1,0 +1,86 @@
+"""Connecting to Ray: the cluster that is there, or a local one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ray
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+TRAIN_ENVIRONMENT = {
+    # One report a poll: with Ray's default of 2 s a short training waits more than it learns.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+}
+
+
+def connect() -> None:
+    """Connect to the cluster of RAY_ADDRESS or of this machine, else start a local Ray.
+
+    Inside `ray job submit` the job's own cluster is used. Workers get the package by `py_modules`, so
+    nothing need be installed on the nodes beside the dependencies. The connection keeps Ray's token
+    authentication as it is: `ray.init` turns it on for a cluster that it starts.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.update({k: os.environ.get(k, v) for k, v in TRAIN_ENVIRONMENT.items()})
+    options: dict[str, Any] = {
+        "runtime_env": {"py_modules": [str(PACKAGE)], "env_vars": _environment()},
+        "logging_level": logging.WARNING,
+    }
+    try:
+        ray.init(**options)
+    except ConnectionError:
+        # A cluster that crashed leaves its address behind.
+        ray.init(address="local", **options)
+
+
+def _environment() -> dict[str, str]:
+    """What every worker's environment holds; the driver's folder is there for a user's own networks."""
+    path = os.pathsep.join(p for p in (os.getcwd(), os.environ.get("PYTHONPATH")) if p)
+    keep = {k: v for k, v in os.environ.items() if k.startswith("INVERSIONLAB_")}
+    return {"PYTHONPATH": path, **TRAIN_ENVIRONMENT, **keep}
+
+
+def use_gpu(wish: str) -> bool:
+    """Whether GPUs are to be used.
+
+    Raises:
+        RuntimeError: `runtime.gpu` is `always`, and the cluster has none.
+    """
+    count = ray.cluster_resources().get("GPU", 0)
+    if wish == "always" and count < 1:
+        raise RuntimeError("runtime.gpu = always: the cluster has no GPU; use `auto` or add a node")
+    return wish != "never" and count >= 1
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit and resources, for the run's record."""
+    import torch
+
+    from inversionlab import __version__
+
+    resources = {k: v for k, v in ray.cluster_resources().items() if not k.startswith("node:")}
+    return {
+        "version": __version__,
+        "git": _commit(),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "ray": ray.__version__,
+        "machine": ", ".join(f"{v:g} {k}" for k, v in sorted(resources.items()) if k in ("CPU", "GPU")),
+    }
+
+
+def _commit() -> str:
+    """The checkout's commit, with `+changes` where the tree differs; empty outside a checkout."""
+    try:
+        ask = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
+        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

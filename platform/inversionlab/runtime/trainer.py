@@ -1,0 +1,176 @@
+"""Trainings on Ray Train: one worker group learns the missing networks one after another.
+
+A worker group costs some twenty seconds to start and stop, so one group takes a whole list of tasks; each
+finished network is stored at once, so a group that dies loses at most the epochs since the last checkpoint
+of the network in hand.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import ray
+import torch
+from torch import distributed, nn
+
+from inversionlab.pictures import grid, png, to_bytes
+from inversionlab.recognizers import Recognizer
+from inversionlab.runtime.artifacts import TaskCheckpoints
+from inversionlab.runtime.site import Address, Site, open_site
+from inversionlab.stages.evaluate import recognition
+from inversionlab.stages.plan import Task
+from inversionlab.stages.training import Progress, World, alone, train
+from inversionlab.stages.workshop import judge_classes
+
+SAMPLES = 64
+"""Pictures in a generator's sample grid."""
+
+
+def train_missing(site: Site, *, gpu: bool) -> list[str]:
+    """Train every network of the plan that is not stored yet; returns their keys.
+
+    Raises:
+        RuntimeError: a training failed; the cause is chained.
+    """
+    missing = [task for task in site.plan.tasks if not site.artifacts.finished(task)]
+    if missing:
+        _fit(site.address, [task.key for task in missing], site, gpu=gpu)
+    return [task.key for task in missing]
+
+
+def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> None:
+    # Imported late: Ray Train costs seconds, and a run that trains nothing does not need it.
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    runtime = site.experiment.runtime
+    biggest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+    cpus = max(1, min(runtime.train_cpus, biggest // runtime.train_workers or 1))
+    name = f"{site.experiment.name}-{uuid.uuid4().hex[:8]}"
+    trainer = TorchTrainer(
+        _learn,
+        train_loop_config={"address": address, "keys": list(keys), "threads": cpus},
+        scaling_config=ScalingConfig(
+            num_workers=runtime.train_workers, use_gpu=gpu, resources_per_worker=_needs(cpus, gpu)
+        ),
+        run_config=RunConfig(
+            name=name,
+            storage_path=f"{address.storage}/ray_train",
+            failure_config=FailureConfig(max_failures=2),
+        ),
+    )
+    trainer.fit()
+
+
+def _needs(cpus: int, gpu: bool) -> dict[str, float]:
+    return {"CPU": float(cpus), **({"GPU": 1.0} if gpu else {})}
+
+
+def _learn(config: dict[str, Any]) -> None:
+    """What each Ray Train worker does."""
+    from ray import train as ray_train
+    from ray.train.torch import get_device
+
+    context = ray_train.get_context()
+    device = get_device()
+    torch.set_num_threads(int(config["threads"]))
+    site = open_site(config["address"], device)
+    size = context.get_world_size()
+    world = alone(device)
+    if size > 1:
+        world = World(context.get_world_rank(), size, device, _average)
+    for task in site.plan.tasks:
+        if task.key in config["keys"]:
+            learn_task(site, task, world)
+            if size > 1:
+                # Nobody goes on before the network is stored: the next task may need it.
+                distributed.barrier()
+
+
+def _average(parameters: Iterable[nn.Parameter]) -> None:
+    """Average gradients over the workers, in one message."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return
+    flat = torch.cat([g.flatten() for g in gradients])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def learn_task(site: Site, task: Task, world: World) -> None:
+    """Train one task's network and store it; rank 0 writes. A finished one is left alone."""
+    if site.artifacts.finished(task):
+        return
+    began = time.monotonic()
+    lesson = site.workshop.lesson(task)
+    losses = train(
+        lesson,
+        role=task.role,
+        seed=site.experiment.seed,
+        world=world,
+        checkpoints=TaskCheckpoints(site.artifacts.storage, task),
+        report=_Printer(world.rank),
+        checkpoint_seconds=site.experiment.runtime.checkpoint_seconds,
+    )
+    if world.rank != 0:
+        return
+    product = lesson.learner.product().eval()
+    card = {
+        "seconds": time.monotonic() - began,
+        "metrics": {**losses, **_test(site, task, product)},
+        "pictures": len(lesson.images_NCHW),
+        "workers": world.size,
+        "device": str(world.device),
+    }
+    shown = lesson.learner.samples(SAMPLES)
+    samples = png(grid(to_bytes(shown))) if shown is not None else None
+    site.artifacts.save(task, product.state_dict(), card, samples)
+    accuracy = card["metrics"].get("test_accuracy")
+    told = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
+    print(f"[train] {task.role}: done in {card['seconds']:.0f} s{told}", flush=True)
+
+
+def _test(site: Site, task: Task, product: nn.Module) -> dict[str, float]:
+    """Test accuracy of a victim or an evaluator."""
+    splits = site.workshop.splits
+    if not isinstance(product, Recognizer) or task.role == "defense":
+        return {}
+    test = splits.test
+    if task.role.startswith("evaluator:"):
+        judge = site.workshop.evaluator(task.role.partition(":")[2])
+        test = judge_classes(judge, splits, site.plan.targets).test
+    frozen_scores = product.requires_grad_(False).log_scores
+    correct = recognition(frozen_scores, test, site.workshop.device).correct_N
+    return {
+        "test_accuracy": float(correct.float().mean()),
+        "test_correct": float(correct.sum()),
+        "test_total": float(len(correct)),
+    }
+
+
+class _Printer:
+    """Prints progress with an estimate, a line every few seconds; Ray carries it to the driver."""
+
+    def __init__(self, rank: int) -> None:
+        self.silent = rank != 0
+        self.last = 0.0
+        self.every = float(os.environ.get("INVERSIONLAB_PROGRESS_SECONDS", "10"))
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if self.silent or (now - self.last < self.every and progress.epoch < progress.epochs):
+            return
+        self.last = now
+        losses = ", ".join(f"{k} {v:.3g}" for k, v in progress.losses.items())
+        left = f"{int(progress.seconds_left) // 60}:{int(progress.seconds_left) % 60:02d}"
+        print(
+            f"[train] {progress.role}: epoch {progress.epoch}/{progress.epochs}, {losses}, "
+            f"{left} left",
+            flush=True,
+        )

@@ -1,0 +1,51 @@
+"""Stage 3: one attack on one protected model, for some jobs. No Ray in here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inversionlab.access import View
+from inversionlab.attacks import ATTACKS, Attack, AttackSettings, Found, Jobs, Knowledge
+from inversionlab.defenses import Protected
+from inversionlab.store import Job
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What an attack found, and what it cost."""
+
+    found: Found
+    queries_N: Tensor
+    """Pictures sent to the model, a number a job."""
+    seconds: float
+    """Wall-clock time of all jobs together."""
+
+
+def arm(settings: AttackSettings, knowledge: Knowledge) -> Attack:
+    """The attack, ready to run."""
+    return ATTACKS[settings.name](settings, knowledge)
+
+
+def run_attack(attack: Attack, model: Protected | None, work: Sequence[Job]) -> Attacked:
+    """Attack `model` (None for a null attack) for every (target, repeat) of `work` at once."""
+    device = attack.knowledge.device
+    jobs = Jobs(
+        target_N=torch.tensor([t for t, _ in work], device=device),
+        repeat_N=torch.tensor([r for _, r in work], device=device),
+    )
+    view: View | None = None
+    if attack.view is not None:
+        assert model is not None, "only a null attack needs no model"
+        view = attack.view(model, len(work))
+    began = time.monotonic()
+    found = attack.run(view, jobs)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds = time.monotonic() - began
+    queries = view.queries if view is not None else torch.zeros(len(work), dtype=torch.int64)
+    return Attacked(found, queries, seconds)

@@ -1,0 +1,97 @@
+"""Stage 1: pictures and person-disjoint splits, and the names under which they are stored."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from inversionlab import data, seeds
+from inversionlab.config import ConfigError, fingerprint
+from inversionlab.data.base import DataSettings, Pictures
+from inversionlab.data.splits import Splits, split
+from inversionlab.experiment import Experiment
+
+FORMAT = 1
+"""Raise it when stored pictures would differ for equal settings."""
+
+
+def picture_ids(experiment: Experiment) -> tuple[str, ...]:
+    """The names of the experiment's data sets: the private one's and, where there is one, the public one's.
+
+    Raises:
+        ConfigError: a source is missing or empty.
+    """
+    wanted = [experiment.data, experiment.public_data]
+    return tuple(_id(settings) for settings in wanted if settings is not None)
+
+
+def _id(settings: DataSettings) -> str:
+    content = data.build(settings).fingerprint()
+    return fingerprint([FORMAT, settings.name, content])
+
+
+def data_id(experiment: Experiment, pictures: tuple[str, ...]) -> str:
+    """The name of the splits: of the pictures and of how they are cut."""
+    cut = experiment.split.model_dump(mode="json")
+    return fingerprint({"pictures": pictures, "split": cut, "seed": experiment.seed})
+
+
+def load_pictures(settings: DataSettings) -> Pictures:
+    """Read or render a data set."""
+    return data.build(settings).load()
+
+
+def pack(pictures: Pictures) -> bytes:
+    """Pictures as one safetensors file."""
+    note = {"people": json.dumps(pictures.people), "skipped": json.dumps(pictures.skipped)}
+    tensors = {"images": pictures.images_NCHW.contiguous(), "person": pictures.person_N}
+    return save(tensors, metadata=note)
+
+
+def unpack(path: str) -> Pictures:
+    """Pictures from the file that `pack` made, memory-mapped."""
+    with safe_open(path, framework="pt") as file:
+        note = file.metadata()
+        return Pictures(
+            images_NCHW=file.get_tensor("images"),
+            person_N=file.get_tensor("person"),
+            people=tuple(json.loads(note["people"])),
+            skipped=tuple(json.loads(note["skipped"])),
+        )
+
+
+def cut(experiment: Experiment, private: Pictures, public: Pictures | None) -> Splits:
+    """The experiment's splits.
+
+    Raises:
+        ConfigError: a set would be empty or overlap, an evaluator would have nobody to be trained on, or
+            there are fewer private people than targets.
+    """
+    if public is not None and public.images_NCHW.shape[1:] != private.images_NCHW.shape[1:]:
+        raise ConfigError(
+            f"public_data: pictures are {tuple(public.images_NCHW.shape[1:])} (channels, height, width), "
+            f"but those of `data` are {tuple(private.images_NCHW.shape[1:])}; make them equal"
+        )
+    splits = split(private, experiment.split, experiment.seed, public)
+    if experiment.targets.count > len(splits.people):
+        raise ConfigError(
+            f"targets.count = {experiment.targets.count}: there are only {len(splits.people)} private "
+            "people; lower it or loosen split.private_min_pictures"
+        )
+    disjoint = [e for e in experiment.evaluators if e.protocol == "person_disjoint"]
+    if disjoint and not splits.evaluator_people:
+        raise ConfigError(
+            f"evaluators: `{disjoint[0].name}` is person_disjoint, but split.evaluator_min_pictures = "
+            f"{experiment.split.evaluator_min_pictures} and the private people leave nobody for it"
+        )
+    return splits
+
+
+def choose_targets(experiment: Experiment, people: int) -> tuple[int, ...]:
+    """The classes under attack, drawn by the seed, sorted."""
+    stream = seeds.torch_stream(experiment.seed, "targets")
+    order = torch.randperm(people, generator=stream)
+    return tuple(sorted(order[: experiment.targets.count].tolist()))

@@ -1,0 +1,162 @@
+"""The training loop of every network: batches, epochs, checkpoints, progress. No Ray in here.
+
+Gradients are averaged over workers by hand (`World.sync`) rather than by wrapping networks in DDP: a GAN
+steps two networks in turns over several forward passes, which DDP's hooks do not allow, and a checkpoint
+loads the same way on one worker and on many.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from inversionlab import seeds
+from inversionlab.defenses.base import Lesson
+from inversionlab.learning import GradientSync, Learner
+from inversionlab.pictures import to_float
+
+
+class TrainingError(RuntimeError):
+    """A training cannot go on; the text names the network and the reason."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The training workers and this one's place among them."""
+
+    rank: int
+    size: int
+    device: torch.device
+    sync: GradientSync
+
+
+def alone(device: torch.device) -> World:
+    """A world of one worker."""
+    return World(0, 1, device, lambda parameters: None)
+
+
+class Checkpoints(Protocol):
+    """Where the state of an unfinished training is kept."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state, or None."""
+        ...
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep a state, whole; called by rank 0 only."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is."""
+
+    role: str
+    epoch: int
+    epochs: int
+    losses: Mapping[str, float]
+    seconds_left: float
+
+
+def train(
+    lesson: Lesson,
+    *,
+    role: str,
+    seed: int,
+    world: World,
+    checkpoints: Checkpoints,
+    report: Callable[[Progress], None],
+    checkpoint_seconds: float = 20.0,
+) -> dict[str, float]:
+    """Train the lesson's learner to its end, from its last checkpoint if there is one.
+
+    Returns:
+        the losses of the last epoch, `epochs` and `resumed_at`.
+
+    Raises:
+        TrainingError: a loss became NaN or infinite, or there are fewer pictures than a batch needs.
+    """
+    learner, epochs = lesson.learner, lesson.training.epochs
+    for module in learner.modules.values():
+        module.to(world.device)
+    first = _resume(learner, checkpoints.load(), world.device)
+    losses: dict[str, float] = {}
+    began = saved = time.monotonic()
+    for epoch in range(first, epochs):
+        losses = _epoch(lesson, role, seed, epoch, world)
+        _refuse_infinite(role, epoch, losses, lesson.training.learning_rate)
+        now = time.monotonic()
+        left = (now - began) / (epoch + 1 - first) * (epochs - epoch - 1)
+        report(Progress(role, epoch + 1, epochs, losses, left))
+        if world.rank == 0 and now - saved >= checkpoint_seconds and epoch + 1 < epochs:
+            checkpoints.save(_state(learner, epoch + 1))
+            saved = now
+    return {**losses, "epochs": float(epochs), "resumed_at": float(first)}
+
+
+def _epoch(lesson: Lesson, role: str, seed: int, epoch: int, world: World) -> dict[str, float]:
+    order = torch.randperm(
+        len(lesson.images_NCHW), generator=seeds.torch_stream(seed, role, "order", epoch)
+    )
+    size = min(lesson.training.batch_size, len(order))
+    share = size // world.size
+    if share < 2:
+        raise TrainingError(
+            f"{role}: {len(order)} pictures in batches of {size} leave a worker fewer than 2; "
+            "raise training.batch_size or lower runtime.train_workers"
+        )
+    for module in lesson.learner.modules.values():
+        module.train()
+    steps = len(order) // size
+    total: dict[str, Tensor] = {}
+    for step in range(steps):
+        mine = order[step * size + world.rank * share :][:share]
+        x_NCHW = to_float(lesson.images_NCHW[mine], world.device)
+        y_N = lesson.class_N[mine].to(world.device)
+        rng = seeds.torch_stream(seed, role, "step", epoch, step, world.rank)
+        lesson.learner.schedule((epoch + step / steps) / lesson.training.epochs)
+        for name, loss in lesson.learner.step(x_NCHW, y_N, rng, world.sync).items():
+            total[name] = total.get(name, torch.zeros((), device=world.device)) + loss
+    return {name: float(value) / steps for name, value in total.items()}
+
+
+def _refuse_infinite(role: str, epoch: int, losses: Mapping[str, float], rate: float) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{role}: its {name} became {value} in epoch {epoch + 1}; training.learning_rate = "
+                f"{rate:g} is probably too high"
+            )
+
+
+def _state(learner: Learner, epoch: int) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "modules": {k: m.state_dict() for k, m in learner.modules.items()},
+        "optimizers": {k: o.state_dict() for k, o in learner.optimizers.items()},
+        "counters": dict(learner.counters),
+    }
+
+
+def _resume(learner: Learner, state: dict[str, Any] | None, device: torch.device) -> int:
+    """Put a checkpoint into the learner; returns the epoch to go on with."""
+    if state is None:
+        return 0
+    for name, module in learner.modules.items():
+        module.load_state_dict(state["modules"][name])
+        module.to(device)
+    for name, optimizer in learner.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    learner.counters.update(state["counters"])
+    return int(state["epoch"])
+
+
+def frozen(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module on the device, in inference mode, its weights keeping no gradients."""
+    return module.to(device).eval().requires_grad_(False)

@@ -1,0 +1,229 @@
+"""The networks of one experiment at hand: built once, loaded once, frozen.
+
+A workshop lives in a worker process (or in a test) as long as the process does. It is handed a way to
+load the weights of a finished task and asks for each task's weights once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from inversionlab import generators, seeds
+from inversionlab.attacks import Knowledge
+from inversionlab.data.splits import Labelled, Splits
+from inversionlab.defenses import DEFENSES, DefenseSettings, Lesson, Protected, Workbench
+from inversionlab.experiment import EvaluatorSettings, Experiment
+from inversionlab.generators.base import Generator, GeneratorSettings
+from inversionlab.learning import Learner, TrainingSettings
+from inversionlab.recognizers import (
+    AugmentSettings,
+    Recognizer,
+    RecognizerLearner,
+    RecognizerSettings,
+)
+from inversionlab.stages.plan import Plan, Task
+from inversionlab.stages.training import frozen
+
+Weights = Mapping[str, Tensor]
+
+STILL = AugmentSettings(
+    flip=0, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, erase=0
+)
+"""No augmentation: a defense's own recognizer must learn a narrow range (Kotsuji §4.2)."""
+
+
+@dataclass(frozen=True)
+class JudgeClasses:
+    """An evaluator's classes: who it is trained and tested on, and the class of every target."""
+
+    train: Labelled
+    test: Labelled
+    classes: int
+    class_of: Mapping[int, int]
+
+
+class Workshop:
+    """Builds and holds the networks of one experiment."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        splits: Splits,
+        plan: Plan,
+        load: Callable[[Task], Weights],
+        device: torch.device,
+    ) -> None:
+        """Open the workshop; nothing is built yet.
+
+        Args:
+            experiment: the experiment.
+            splits: its data.
+            plan: its plan.
+            load: returns the weights of a finished task.
+            device: where the networks live.
+        """
+        self.experiment, self.splits, self.plan = experiment, splits, plan
+        self.device = device
+        self._load = load
+        self._ready: dict[str, nn.Module] = {}
+        _, self.channels, self.image_size, _ = splits.train.images_NCHW.shape
+
+    def network(self, task: Task) -> nn.Module:
+        """The trained network of a task, frozen."""
+        if task.id not in self._ready:
+            module = self._untrained(task)
+            module.load_state_dict(dict(self._load(task)))
+            self._ready[task.id] = frozen(module, self.device)
+        return self._ready[task.id]
+
+    def recognizer(self, role: str) -> Recognizer:
+        """The trained recognizer of this role, frozen."""
+        module = self.network(self.plan.task(role))
+        assert isinstance(module, Recognizer)
+        return module
+
+    def protected(self, settings: DefenseSettings) -> Protected:
+        """The model that the defense releases, frozen."""
+        task = self.plan.defense_task(settings)
+        trained = self.network(task) if task is not None else None
+        model = DEFENSES[settings.name](settings).protect(self.recognizer("victim"), trained)
+        frozen(model, self.device)
+        return model
+
+    def knowledge(self) -> Knowledge:
+        """What the attacker holds."""
+        module = self.network(self.plan.task("generator"))
+        assert isinstance(module, Generator)
+        return Knowledge(
+            generator=module,
+            public_NCHW=self.splits.public_NCHW,
+            seed=self.experiment.seed,
+            device=self.device,
+        )
+
+    def lesson(self, task: Task) -> Lesson:
+        """The training that makes a task's network."""
+        experiment, splits = self.experiment, self.splits
+        if task.role == "victim":
+            return self._recognizer_lesson(experiment.victim, splits.train, self._seed(task))
+        if task.role.startswith("evaluator:"):
+            judge = self.evaluator(task.role.partition(":")[2])
+            who = judge_classes(judge, splits, self.plan.targets)
+            return self._recognizer_lesson(judge.recognizer, who.train, self._seed(task))
+        if task.role == "generator":
+            return self._generator_lesson(experiment.generator, splits.public_NCHW, task)
+        if task.role == "defense_generator":
+            assert experiment.defense_generator is not None
+            return self._generator_lesson(
+                experiment.defense_generator, splits.train.images_NCHW, task
+            )
+        assert task.defense is not None
+        return DEFENSES[task.defense.name](task.defense).lesson(self.bench(task.defense))
+
+    def evaluator(self, name: str) -> EvaluatorSettings:
+        """The settings of the evaluator of this name."""
+        (found,) = [e for e in self.experiment.evaluators if e.name == name]
+        return found
+
+    def bench(self, settings: DefenseSettings) -> Workbench:
+        """What the defender has in hand for a defense's own training."""
+        generator: nn.Module | None = None
+        latent = 0
+        if DEFENSES[settings.name].needs_generator:
+            generator = self.network(self.plan.task("defense_generator"))
+            assert isinstance(generator, Generator)
+            latent = generator.latent_size
+        return Workbench(
+            classes=len(self.splits.people),
+            generator=generator,
+            latent_size=latent,
+            new_recognizer=self._dummy_learner,
+            seed=self.experiment.seed,
+            device=self.device,
+        )
+
+    def _dummy_learner(self, training: TrainingSettings) -> Learner:
+        settings = self.experiment.victim.model_copy(
+            update={"training": training, "augment": STILL}
+        )
+        seed = seeds.derive(self.experiment.seed, "weights", "defense")
+        return self._recognizer_learner(settings, len(self.splits.people), seed)
+
+    def _recognizer_learner(
+        self, settings: RecognizerSettings, classes: int, seed: int
+    ) -> RecognizerLearner:
+        return RecognizerLearner(
+            settings,
+            classes=classes,
+            channels=self.channels,
+            image_size=self.image_size,
+            seed=seed,
+        )
+
+    def _recognizer_lesson(
+        self, settings: RecognizerSettings, who: Labelled, seed: int
+    ) -> Lesson:
+        learner = self._recognizer_learner(settings, int(who.class_N.max()) + 1, seed)
+        return Lesson(learner, who.images_NCHW, who.class_N, settings.training)
+
+    def _generator_lesson(
+        self, settings: GeneratorSettings, images_NCHW: Tensor, task: Task
+    ) -> Lesson:
+        learner = generators.learner(
+            settings,
+            channels=self.channels,
+            image_size=self.image_size,
+            seed=self._seed(task),
+        )
+        nobody = torch.zeros(len(images_NCHW), dtype=torch.int64)
+        return Lesson(learner, images_NCHW, nobody, settings.training)
+
+    def _seed(self, task: Task) -> int:
+        return seeds.derive(self.experiment.seed, "weights", task.role)
+
+    def _untrained(self, task: Task) -> nn.Module:
+        """A network of the task's structure."""
+        size = {"channels": self.channels, "image_size": self.image_size}
+        if task.role == "generator":
+            return generators.build(self.experiment.generator, **size)
+        if task.role == "defense_generator":
+            assert self.experiment.defense_generator is not None
+            return generators.build(self.experiment.defense_generator, **size)
+        if task.role.startswith("evaluator:"):
+            judge = self.evaluator(task.role.partition(":")[2])
+            classes = judge_classes(judge, self.splits, self.plan.targets).classes
+            return Recognizer(judge.recognizer, classes=classes, seed=0, **size)
+        return Recognizer(self.experiment.victim, classes=len(self.splits.people), seed=0, **size)
+
+
+def judge_classes(
+    judge: EvaluatorSettings, splits: Splits, targets: tuple[int, ...]
+) -> JudgeClasses:
+    """Who an evaluator is trained on.
+
+    same_people: the victim's own training set and classes. person_disjoint: the targets' training
+    pictures as classes 0, 1, ..., and after them the evaluator-only people's.
+    """
+    if judge.protocol == "same_people":
+        count = len(splits.people)
+        return JudgeClasses(splits.train, splits.test, count, {t: t for t in targets})
+    class_of = {target: index for index, target in enumerate(targets)}
+    return JudgeClasses(
+        train=_join(splits.train, splits.evaluator_train, class_of),
+        test=_join(splits.test, splits.evaluator_test, class_of),
+        classes=len(targets) + len(splits.evaluator_people),
+        class_of=class_of,
+    )
+
+
+def _join(private: Labelled, others: Labelled, class_of: Mapping[int, int]) -> Labelled:
+    rows = torch.isin(private.class_N, torch.tensor(list(class_of)))
+    mapped = torch.tensor([class_of[c] for c in private.class_N[rows].tolist()])
+    return Labelled(
+        torch.cat([private.images_NCHW[rows], others.images_NCHW]),
+        torch.cat([mapped, others.class_N + len(class_of)]),
+    )

@@ -1,0 +1,107 @@
+"""One place for files, local folder or bucket, through `pyarrow.fs`. Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from pyarrow import fs
+
+from inversionlab.config import ConfigError
+
+
+class Storage:
+    """A root folder or bucket prefix; every name is relative to it and may not leave it."""
+
+    def __init__(self, root: str) -> None:
+        """Open `root`: a local path (made absolute) or a URI such as `s3://bucket/prefix`.
+
+        Raises:
+            ConfigError: the root cannot be opened or made.
+        """
+        self.root = root if "://" in root else str(Path(root).expanduser().resolve())
+        try:
+            self._fs, self._prefix = fs.FileSystem.from_uri(self.root)
+            self._fs.create_dir(self._prefix, recursive=True)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--storage {root}: cannot be opened or made: {error}") from error
+        self._local = isinstance(self._fs, fs.LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """The full path of `name` inside the file system.
+
+        Raises:
+            ValueError: the name would leave the root.
+        """
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or ".." in parts:
+            raise ValueError(f"{name}: leads out of the storage root")
+        return f"{self._prefix}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether a file of this name is there."""
+        return bool(self._fs.get_file_info(self.path(name)).type == fs.FileType.File)
+
+    def read(self, name: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with self._fs.open_input_file(self.path(name)) as stream:
+            return cast(bytes, stream.read())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file whole: a reader sees the old one, or the new one, never a part.
+
+        A bucket's put is atomic; a local file is written beside its place, synced, and moved into it.
+        """
+        target = self.path(name)
+        self._fs.create_dir(target.rpartition("/")[0], recursive=True)
+        if not self._local:
+            with self._fs.open_output_stream(target) as stream:
+                stream.write(content)
+            return
+        folder, _, last = target.rpartition("/")
+        draft = f"{folder}/.{last}.{uuid.uuid4().hex}.part"
+        try:
+            with open(draft, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, target)
+        finally:
+            Path(draft).unlink(missing_ok=True)
+
+    def delete(self, name: str) -> None:
+        """Delete a file if it is there."""
+        if self.exists(name):
+            self._fs.delete_file(self.path(name))
+
+    def list(self, folder: str, suffix: str = "") -> list[str]:
+        """Names of the files directly in `folder` that end in `suffix`, sorted; drafts are not files."""
+        selector = fs.FileSelector(self.path(folder), allow_not_found=True)
+        return sorted(
+            f"{folder}/{info.base_name}"
+            for info in self._fs.get_file_info(selector)
+            if info.type == fs.FileType.File
+            and info.base_name.endswith(suffix)
+            and not info.base_name.startswith(".")
+        )
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders directly in `folder`, sorted."""
+        selector = fs.FileSelector(self.path(folder), allow_not_found=True)
+        found = self._fs.get_file_info(selector)
+        return sorted(i.base_name for i in found if i.type == fs.FileType.Directory)
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file's value."""
+        return json.loads(self.read(name))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a value as JSON, whole."""
+        self.write(name, json.dumps(value, indent=2, sort_keys=True).encode())
