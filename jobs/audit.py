@@ -1,7 +1,7 @@
 """Audit a recognizer: train, protect, attack, judge, report.
 
-    python jobs/audit.py jobs/recipes/demo.yaml
-    ray job submit --working-dir . -- python jobs/audit.py jobs/recipes/demo.yaml
+python jobs/audit.py jobs/recipes/demo.yaml
+ray job submit --working-dir . -- python jobs/audit.py jobs/recipes/demo.yaml
 """
 
 from __future__ import annotations

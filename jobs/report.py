@@ -1,6 +1,6 @@
 """Make a run's page again from the store: with or without pictures, on another machine, after a new release.
 
-    python jobs/report.py demo-1a2b3c4d --storage runs --no-pictures
+python jobs/report.py demo-1a2b3c4d --storage runs --no-pictures
 """
 
 from __future__ import annotations

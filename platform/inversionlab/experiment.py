@@ -193,5 +193,3 @@ def load(path: Path, assignments: Iterable[str] = ()) -> Experiment:
     data = override(read_recipe(path), assignments)
     origin = f"{path}" + (" with --set " + " ".join(assignments) if assignments else "")
     return validate(Experiment, data, origin=origin)
-
-

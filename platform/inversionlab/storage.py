@@ -81,7 +81,7 @@ class Storage:
         if self.exists(name):
             self._fs.delete_file(self.path(name))
 
-    def list(self, folder: str, suffix: str = "") -> list[str]:
+    def files(self, folder: str, suffix: str = "") -> list[str]:
         """Names of the files directly in `folder` that end in `suffix`, sorted; drafts are not files."""
         selector = fs.FileSelector(self.path(folder), allow_not_found=True)
         return sorted(

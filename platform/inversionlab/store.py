@@ -128,11 +128,9 @@ class Store:
     def done(self, cell: str) -> set[Job]:
         """The jobs of `cell` whose rows are stored."""
         jobs: set[Job] = set()
-        for name in self.storage.list(f"reconstructions/{cell}", ".parquet"):
+        for name in self.storage.files(f"reconstructions/{cell}", ".parquet"):
             part = self._read(name, SCHEMAS["reconstructions"], ["target", "repeat"])
-            jobs |= set(
-                zip(part["target"].to_pylist(), part["repeat"].to_pylist(), strict=True)
-            )
+            jobs |= set(zip(part["target"].to_pylist(), part["repeat"].to_pylist(), strict=True))
         return jobs
 
     def reconstructions(self, cells: Iterable[str]) -> pa.Table:
@@ -144,16 +142,14 @@ class Store:
         parts = [
             self._read(name, SCHEMAS["reconstructions"], None)
             for cell in cells
-            for name in self.storage.list(f"reconstructions/{cell}", ".parquet")
+            for name in self.storage.files(f"reconstructions/{cell}", ".parquet")
         ]
         if not parts:
             return SCHEMAS["reconstructions"].empty_table()
         table = pa.concat_tables(parts).sort_by(
             [("cell", "ascending"), ("target", "ascending"), ("repeat", "ascending")]
         )
-        keys = list(
-            zip(*(table[c].to_pylist() for c in ("cell", "target", "repeat")), strict=True)
-        )
+        keys = list(zip(*(table[c].to_pylist() for c in ("cell", "target", "repeat")), strict=True))
         first = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
         return table.take(pa.array(first))
 

@@ -26,7 +26,7 @@ def test_cosface_logits_are_scaled_cosines_without_margin():
 def test_cosface_loss_takes_the_margin_off_the_right_class_only():
     # cosines 0.6, 0.8; y = 0: logits 10 (0.6 - 0.3) = 3 and 8, loss = log(1 + e^(8 - 3)).
     loss = _cosface(10.0, 0.3).loss(torch.tensor([[3.0, 4.0]]), torch.tensor([0]))
-    assert float(loss) == pytest.approx(math.log1p(math.exp(5.0)), rel=1e-5)
+    assert loss.item() == pytest.approx(math.log1p(math.exp(5.0)), rel=1e-5)
 
 
 def test_cosface_without_margin_is_cross_entropy_of_its_logits():

@@ -12,52 +12,18 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from inversionlab.report.run_data import RunData
+from inversionlab.store import SCHEMAS
 
 ALPHAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
 ATTACKS = ("latent_white_box", "plug_and_play", "label_only")
 NULLS = ("random_latent", "random_public")
 JUDGES = ("same_people", "person_disjoint")
 
-VERDICT = pa.struct(
-    [
-        ("evaluator", pa.string()),
-        ("rank", pa.int32()),
-        ("score", pa.float32()),
-        ("nearest", pa.float32()),
-        ("feature", pa.list_(pa.float32())),
-    ]
-)
-TEXT = ("cell", "attack", "defense", "protected", "defense_settings", "attack_settings", "person")
-RECONSTRUCTIONS = pa.schema(
-    [(name, pa.string()) for name in TEXT]
-    + [
-        ("target", pa.int32()),
-        ("repeat", pa.int32()),
-        ("picture", pa.binary()),
-        ("confidence", pa.float32()),
-        ("converged", pa.bool_()),
-        ("steps", pa.int32()),
-        ("queries", pa.int64()),
-        ("seconds", pa.float32()),
-        ("verdicts", pa.list_(VERDICT)),
-    ]
-)
-MODELS = pa.schema(
-    [(name, pa.string()) for name in ("protected", "defense", "defense_settings")]
-    + [(f"{n}_{who}", pa.int64()) for n in ("correct", "total") for who in ("all", "targets")]
-    + [("milliseconds", pa.float32())]
-)
-EVALUATORS = pa.schema(
-    [(name, pa.string()) for name in ("evaluator", "protocol", "network")]
-    + [("correct", pa.int64()), ("total", pa.int64()), ("within_person", pa.float32())]
-)
-REFERENCES = pa.schema(
-    [("kind", pa.string()), ("protected", pa.string()), ("target", pa.int32())]
-    + [("person", pa.string()), ("picture", pa.binary())]
-)
-FEATURES = pa.schema(
-    [("evaluator", pa.string()), ("target", pa.int32()), ("feature", pa.list_(pa.float32()))]
-)
+RECONSTRUCTIONS = SCHEMAS["reconstructions"]
+MODELS = SCHEMAS["models"]
+EVALUATORS = SCHEMAS["evaluators"]
+REFERENCES = SCHEMAS["references"]
+FEATURES = SCHEMAS["features"]
 
 
 def face(rng: np.random.Generator, skin: Sequence[int], blur: float, size: int = 48) -> bytes:
@@ -117,7 +83,7 @@ def _reconstructions(
     null = cell["attack"] in NULLS
     strength = {"latent_white_box": 0.85, "plug_and_play": 0.7, "label_only": 0.45}
     alpha = 1.0 if cell["point"] is None else cell["point"]
-    success = 0.06 if null else 0.06 + strength.get(cell["attack"], 0.5) * alpha**1.3
+    success = 0.06 if null else 0.06 + strength.get(cell["attack"], 0.5) * min(alpha, 1.0) ** 1.3
     rows = []
     for target, person in enumerate(people):
         for repeat in range(repeats):
@@ -205,7 +171,7 @@ def fake_run(
     people: Sequence[str] | None = None,
     seed: int = 0,
 ) -> RunData:
-    """A run with every table filled; take tables out or rows away to see how the report bears it."""
+    """A run with every table filled; take rows away to see how the report bears it."""
     rng = np.random.default_rng(seed)
     people = people or [f"person_{t:03d}" for t in range(targets)]
     found = cells(alphas, attacks)
@@ -243,9 +209,9 @@ def _model(protected: str, alpha: float) -> dict[str, Any]:
         "protected": protected,
         "defense": "none" if protected == "none" else "identity_mixture",
         "defense_settings": json.dumps({"alpha": alpha}),
-        "correct_all": round(600 * (0.952 - 0.06 * (1 - alpha) ** 4)),
+        "correct_all": round(600 * (0.952 - 0.06 * max(0.0, 1 - alpha) ** 4)),
         "total_all": 600,
-        "correct_targets": round(100 * (0.95 - 0.08 * (1 - alpha) ** 4)),
+        "correct_targets": round(100 * (0.95 - 0.08 * max(0.0, 1 - alpha) ** 4)),
         "total_targets": 100,
         "milliseconds": 1.4 if protected == "none" else 2.9,
     }

@@ -23,11 +23,17 @@ class Prior(Protocol):
 
     latent_size: int
 
-    def __call__(self, z_ND: Tensor) -> Tensor: ...
+    def __call__(self, z_ND: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
+        ...
 
-    def encode(self, x_NCHW: Tensor) -> Tensor | None: ...
+    def encode(self, x_NCHW: Tensor) -> Tensor | None:
+        """Latents of pictures, or None where there is no encoder."""
+        ...
 
-    def draw(self, count: int, rng: torch.Generator) -> Tensor: ...
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        """Latents from the prior, drawn on the CPU."""
+        ...
 
 
 class AttackSettings(Settings):
@@ -120,4 +126,6 @@ def refuse_nan(attack: str, log_p_N: Tensor, target_N: Tensor) -> None:
     bad = log_p_N.isnan()
     if bool(bad.any()):
         target = int(target_N[bad.nonzero()[0, 0]])
-        raise AttackError(f"attack `{attack}`: the model's score of target {target} is not a number")
+        raise AttackError(
+            f"attack `{attack}`: the model's score of target {target} is not a number"
+        )

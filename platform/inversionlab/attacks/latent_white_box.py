@@ -69,7 +69,8 @@ class LatentWhiteBox(Attack):
         def update(z_ND: Tensor, g_ND: Tensor) -> Tensor:
             norm_N1 = g_ND.norm(dim=1, keepdim=True).clamp_min(1e-12)
             rate_N1 = (self.settings.step_length / norm_N1).clamp_max(self.settings.max_rate)
-            return z_ND - rate_N1 * g_ND
+            moved_ND: Tensor = z_ND - rate_N1 * g_ND
+            return moved_ND
 
         path = descend(
             self._start(jobs), passes, update, stop=self.settings.stop, steps=self.settings.steps

@@ -1,8 +1,8 @@
 """Reads one picture file: upright, square, at the wanted size.
 
-The picture is turned upright by its EXIF tag, its central square is cut out (side: the shorter side;
-a 92x112 picture loses 10 rows above and 10 below) and brought to size by PIL's antialiased bilinear
-filter, as RGB or luma.
+The picture is turned upright by its EXIF tag, its central square is cut out (side: the shorter
+side; a 92x112 picture loses 10 rows above and 10 below) and brought to size by PIL's antialiased
+bilinear filter, as RGB or luma.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
@@ -27,7 +27,7 @@ def read_picture(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
     """
     if path.stat().st_size == 0:
         raise ValueError("is empty (0 bytes)")
-    with Image.open(path, formats=_FORMATS) as opened:
+    with _open(path) as opened:
         width, height = opened.size
         if min(width, height) < _SMALLEST:
             raise ValueError(f"is {width}x{height} pixels; at least {_SMALLEST}x{_SMALLEST} needed")
@@ -36,10 +36,18 @@ def read_picture(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
         upright = ImageOps.exif_transpose(opened)
     picture = _eight_bit(upright).convert("L" if channels == 1 else "RGB")
     side = min(picture.size)
-    left, top = (picture.width - side) / 2, (picture.height - side) / 2
-    box = (left, top, left + side, top + side)
-    values = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    # Not by `resize(box=...)`: its filter reaches over the edge of the box.
+    square = picture.crop((left, top, left + side, top + side))
+    values = np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
     return values[None] if channels == 1 else values.transpose(2, 0, 1)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=_FORMATS)
+    except UnidentifiedImageError as error:  # its own text is no more than the full path
+        raise ValueError(f"is none of {', '.join(_FORMATS)}, or its head is broken") from error
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:

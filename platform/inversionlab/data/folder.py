@@ -1,10 +1,10 @@
 """Pictures of people in folders on this machine.
 
-A person is any folder below the root, at any depth, that directly holds pictures; its identifier is
-its path relative to the root, with `/`. Files with other extensions and names that begin with a dot
-are not looked at, and links that lead out of the root or to a folder are refused. A picture that
-cannot be used is left out and named in `Pictures.skipped`. How a picture is cut and brought to size:
-`decode.py`.
+A person is any folder below the root, at any depth, that directly holds pictures; its identifier
+is its path relative to the root, with `/`. Files with other extensions and names that begin with
+a dot are not looked at, and links that lead out of the root or to a folder are refused. A picture
+that cannot be used is left out and named in `Pictures.skipped`. How a picture is cut and brought
+to size: `decode.py`.
 """
 
 from __future__ import annotations

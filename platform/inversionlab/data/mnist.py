@@ -1,9 +1,10 @@
 """MNIST: handwritten digits; a "person" is a digit, "0" to "9".
 
-LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998. Read
-from the idx files (`train-images-idx3-ubyte` and its three siblings, plain or `.gz`) in the root or in
-torchvision's `MNIST/raw` below it. 28x28 is padded with black to 32x32, and otherwise brought to
-`image_size` by antialiased bilinear interpolation; with 3 channels the gray value is repeated.
+LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
+Read from the idx files (`train-images-idx3-ubyte` and its three siblings, plain or `.gz`) in the
+root or in torchvision's `MNIST/raw` below it. 28x28 is padded with black to 32x32, and otherwise
+brought to `image_size` by antialiased bilinear interpolation; with 3 channels the gray value is
+repeated.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import gzip
 import hashlib
 import zlib
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ _EXPECTED = "the folder with MNIST's four idx files; `download: true` fetches th
 
 class MnistSettings(DataSettings):
     """Which part of MNIST, from where, and what it is brought to."""
+
+    inference_only: ClassVar[frozenset[str]] = frozenset({"download"})
 
     name: Literal["mnist"] = "mnist"
     image_size: int = Field(default=32, ge=16, le=512)

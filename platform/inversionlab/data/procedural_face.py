@@ -1,4 +1,4 @@
-"""Paints procedural faces: background, body, head, features, hair; a function a layer, back to front."""
+"""Paints procedural faces from back to front, one function a layer."""
 
 from __future__ import annotations
 

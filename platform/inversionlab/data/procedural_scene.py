@@ -1,8 +1,8 @@
 """The pixel grid, the head's pose and the shapes that procedural faces are painted with.
 
-All tensors are (N, C, H, W) or broadcast to it. A shape is a coverage in [0, 1]: the signed distance
-to its outline passed through a smoothstep as wide as a pixel, so that edges are free of steps and a
-picture is (nearly) the same picture at every size.
+All tensors are (N, C, H, W) or broadcast to it. A shape is a coverage in [0, 1]: the signed
+distance to its outline passed through a smoothstep as wide as a pixel, so that edges are free of
+steps and a picture is (nearly) the same picture at every size.
 """
 
 from __future__ import annotations

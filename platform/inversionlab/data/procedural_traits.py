@@ -1,8 +1,8 @@
 """Who the people of the procedural data set are, and how one picture differs from the next.
 
-Every trait of a person is drawn from that person's own stream, in a fixed order. Lengths are in face
-units: the head is about 1 wide and 1.3 high, its middle is the origin, x points right and y down. Angles
-are in radians.
+Every trait of a person is drawn from that person's own stream, in a fixed order. Lengths are in
+face units: the head is about 1 wide and 1.3 high, its middle is the origin, x points right and y
+down. Angles are in radians.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ _HAIRS = (
 _IRISES = ((0.24, 0.13, 0.07), (0.42, 0.27, 0.10), (0.28, 0.45, 0.26), (0.28, 0.50, 0.74))
 _FRAMES = ((0.06, 0.06, 0.07), (0.45, 0.10, 0.10), (0.72, 0.58, 0.25), (0.12, 0.22, 0.50))
 
-# What a hair style is made of:
-#   top, side: how far it stands off the skull; fall: y down to which it hangs behind the head (-1: not);
-#   low: y down to which it covers the temples; line, curve: y of the hairline in the middle, and how
-#   it falls to the sides; curl: depth of the curls; bun: radius of a knot on top; cover: opacity.
+# What a hair style is made of: top, side: how far it stands off the skull; fall: y down to which
+# it hangs behind the head (-1: not); low: y down to which it covers the temples; line, curve: y
+# of the hairline in the middle, and how it falls to the sides; curl: depth of the curls; bun:
+# radius of a knot on top; cover: opacity.
 _STYLES = {
     "bald": (0.0, 0.0, -1.0, -0.10, -0.75, 0.2, 0.0, 0.0, 0.0),
-    "fringe_of_hair": (0.0, 0.03, -1.0, 0.08, -0.85, 0.1, 0.0, 0.0, 1.0),
+    "wreath": (0.0, 0.03, -1.0, 0.08, -0.85, 0.1, 0.0, 0.0, 1.0),
     "buzz": (0.02, 0.02, -1.0, 0.00, -0.42, 0.6, 0.0, 0.0, 0.72),
     "short": (0.10, 0.04, -1.0, 0.05, -0.42, 1.1, 0.0, 0.0, 1.0),
     "crop": (0.07, 0.04, -1.0, 0.02, -0.31, 0.1, 0.02, 0.0, 1.0),
@@ -92,18 +92,7 @@ _STYLES = {
     "bun": (0.04, 0.01, -1.0, 0.00, -0.43, 0.7, 0.0, 0.19, 1.0),
 }
 _STYLE_PARTS = ("top", "side", "fall", "low", "line", "curve", "curl", "bun", "cover")
-_STYLES_A = (
-    "bald",
-    "fringe_of_hair",
-    "buzz",
-    "short",
-    "short",
-    "crop",
-    "quiff",
-    "curly",
-    "afro",
-    "long",
-)
+_STYLES_A = ("bald", "wreath", "buzz", "short", "short", "crop", "quiff", "curly", "afro", "long")
 _STYLES_B = (
     "long",
     "long",

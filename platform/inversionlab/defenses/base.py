@@ -25,7 +25,9 @@ class Scorer(Protocol):
 
     classes: int
 
-    def log_scores(self, x_NCHW: Tensor) -> Tensor: ...
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """Log-probabilities (N, K) of pictures (N, C, H, W) in [0, 1]."""
+        ...
 
 
 class Protected(nn.Module, ABC):
@@ -98,7 +100,7 @@ class Defense(ABC):
         """
 
     def decoys(self, bench: Workbench) -> Tensor | None:
-        """Pictures (K, C, H, W) in [0, 1] that attacks are meant to end at, one a class; None if there are none."""
+        """Pictures (K, C, H, W) in [0, 1] that attacks are led to, one a class; None if there are none."""
         return None
 
 
@@ -109,7 +111,7 @@ def scorer(module: nn.Module | None) -> Scorer:
         TypeError: it has no `classes` or no `log_scores`.
     """
     if not (hasattr(module, "classes") and hasattr(module, "log_scores")):
-        raise TypeError(f"{type(module).__name__} is no recognizer: it needs classes and log_scores")
+        raise TypeError(
+            f"{type(module).__name__} is no recognizer: it needs classes and log_scores"
+        )
     return module  # type: ignore[return-value]
-
-

@@ -8,6 +8,9 @@ Trains:   a GAN on the private set; n anchors z_i ~ N(0, s^2 I), one a class; m 
 Defaults: s^2 = 1, s~^2 = 0.0625 (§5.1); a = 0.25, the paper's choice (§5.2). The paper does not give m; 40 is
           the number of pictures a person that its recognizers are trained on.
 Protects: white box too: the mixture is one network to whoever differentiates it, and is differentiated here.
+Extends:  `temperature` t: the dummy's scores are softmax(log R_dmy / t). The paper counts on R_dmy(x) being about
+          1/n for a real face (§4.1); with few classes and a sharp loss it is not, and t > 1 restores that
+          where a trained peak (whose margin is wide) survives it. 1 is the paper's.
 Ranges:   a in [0, 1]: 1 is the victim alone, 0 the dummy alone.
 Precise:  log y' is computed by logaddexp of log-probabilities, so that gradients survive scores near 0.
 """
@@ -37,9 +40,11 @@ class DummyRecognizerSettings(DefenseSettings):
     """Settings of the dummy recognizer."""
 
     name: Literal["dummy_recognizer"] = "dummy_recognizer"
-    inference_only: ClassVar[frozenset[str]] = frozenset({"alpha"})
+    inference_only: ClassVar[frozenset[str]] = frozenset({"alpha", "temperature"})
     alpha: float = Field(default=0.25, ge=0, le=1)
     """a, the victim's share of the output; used at inference only: changing it trains nothing."""
+    temperature: float = Field(default=1.0, ge=0.1, le=100)
+    """t, how much the dummy's scores are flattened; used at inference only."""
     sigma: float = Field(default=1.0, gt=0, le=10)
     """s, the standard deviation of the anchors."""
     sigma_neighbour: float = Field(default=0.25, gt=0, le=10)
@@ -53,9 +58,12 @@ class DummyRecognizerSettings(DefenseSettings):
 class Mixture(Protected):
     """R' of eq. 1."""
 
-    def __init__(self, victim: nn.Module, dummy: nn.Module, alpha: float) -> None:
+    def __init__(
+        self, victim: nn.Module, dummy: nn.Module, alpha: float, temperature: float = 1.0
+    ) -> None:
         super().__init__()
-        self.victim, self.dummy, self.alpha = victim, dummy, alpha
+        self.victim, self.dummy = victim, dummy
+        self.alpha, self.temperature = alpha, temperature
         self.classes = scorer(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
@@ -63,11 +71,14 @@ class Mixture(Protected):
         if self.alpha == 1:
             return scorer(self.victim).log_scores(x_NCHW)
         if self.alpha == 0:
-            return scorer(self.dummy).log_scores(x_NCHW)
+            return self._dummy(x_NCHW)
         return torch.logaddexp(
             scorer(self.victim).log_scores(x_NCHW) + math.log(self.alpha),
-            scorer(self.dummy).log_scores(x_NCHW) + math.log1p(-self.alpha),
+            self._dummy(x_NCHW) + math.log1p(-self.alpha),
         )
+
+    def _dummy(self, x_NCHW: Tensor) -> Tensor:
+        return (scorer(self.dummy).log_scores(x_NCHW) / self.temperature).log_softmax(1)
 
 
 class DummyRecognizer(Defense):
@@ -103,7 +114,7 @@ class DummyRecognizer(Defense):
         """The mixture of the victim and the trained dummy."""
         if trained is None:
             raise ValueError("dummy_recognizer: the dummy has not been trained")
-        return Mixture(victim, trained, self.settings.alpha)
+        return Mixture(victim, trained, self.settings.alpha, self.settings.temperature)
 
     def decoys(self, bench: Workbench) -> Tensor | None:
         """The anchors' pictures, one a class."""

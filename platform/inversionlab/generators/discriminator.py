@@ -53,7 +53,8 @@ class MinibatchDiscrimination(nn.Module):
         """Build for `kernels` statistics (0: none) on features of `feature_size`."""
         super().__init__()
         self.kernels, self.kernel_size = kernels, kernel_size
-        self.project = nn.Linear(feature_size, kernels * kernel_size, bias=False)
+        if kernels > 0:
+            self.project = nn.Linear(feature_size, kernels * kernel_size, bias=False)
 
     def forward(self, feature_ND: Tensor) -> Tensor:
         """The features with the statistics appended: (N, D + kernels)."""

@@ -93,7 +93,7 @@ class GanAdaLearner(Learner):
         total = loss
         if self.settings.r1_weight > 0 and self.counters["steps"] % R1_EVERY == 0:
             total = loss + R1_EVERY * self.settings.r1_weight / 2 * self._steepness(real_NCHW)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         sync(self.discriminator.parameters())
         optimizer.step()
         # Carried as a gradient, so that `sync` makes it, and with it p, the same on every worker.
@@ -118,7 +118,7 @@ class GanAdaLearner(Learner):
         # Only the generator learns here: spare the gradients of the discriminator's weights.
         self.discriminator.requires_grad_(False)
         loss = functional.softplus(-self._judge(self._made(count, device, rng))).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.discriminator.requires_grad_(True)
         sync(self.generator.parameters())
         optimizer.step()

@@ -65,6 +65,8 @@ def _resample(x_NCHW: Tensor, flip_N: Tensor, s_4N: Tensor, settings: AugmentSet
 
 
 def _light(x_NCHW: Tensor, s_2N: Tensor, settings: AugmentSettings) -> Tensor:
+    if settings.brightness == settings.contrast == 0:
+        return x_NCHW
     factor_N111 = (1 + settings.contrast * s_2N[0])[:, None, None, None]
     added_N111 = (settings.brightness * s_2N[1])[:, None, None, None]
     mean_N111 = x_NCHW.mean(dim=(1, 2, 3), keepdim=True)

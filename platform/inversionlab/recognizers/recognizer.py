@@ -130,7 +130,7 @@ class RecognizerLearner(Learner):
         loss = self.recognizer.head.loss(
             self.recognizer.features(x_NCHW), y_N, self.settings.label_smoothing
         )
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         sync(self.recognizer.parameters())
         optimizer.step()
         return {"loss": loss.detach()}

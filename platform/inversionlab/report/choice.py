@@ -35,7 +35,7 @@ def best_setting(run: RunData) -> BestSetting | None:
     """The defended model with the lowest top-5 success at no more than 1 point of accuracy lost.
 
     Each model stands for its strongest attack, judged by the first evaluator; ties go to the more
-    accurate model. Models that some attack is not finished on are left out. None where none is left.
+    accurate model. Models that some attack is not finished on are left out; None where all are.
     """
     return choose(headline_rows(run, frechet=False))
 
@@ -58,10 +58,16 @@ def choose(rows: Iterable[Row]) -> BestSetting | None:
     return BestSetting(min(known, key=lambda r: (r.judgements[0].top5.value, r.loss_points)))
 
 
-def strongest(rows: Iterable[Row]) -> Row | None:
-    """The row with the highest top-5 success by the first evaluator; None where none was judged."""
-    judged = [r for r in rows if r.judgements and r.judgements[0].top5.count]
-    return max(judged, key=lambda r: r.judgements[0].top5.value) if judged else None
+def helps(best: BestSetting, rows: Iterable[Row]) -> bool:
+    """Whether it clearly leaves less than the undefended model: the two intervals do not meet."""
+    open_row = undefended(rows)
+    return open_row is not None and best.top5.high < open_row.judgements[0].top5.low
+
+
+def strongest(rows: Iterable[Row], judge: int = 0) -> Row | None:
+    """The row with the highest top-5 success by one evaluator; None where none was judged."""
+    judged = [r for r in rows if r.judgements and r.judgements[judge].top5.count]
+    return max(judged, key=lambda r: r.judgements[judge].top5.value) if judged else None
 
 
 def undefended(rows: Iterable[Row]) -> Row | None:
@@ -69,6 +75,6 @@ def undefended(rows: Iterable[Row]) -> Row | None:
     return strongest(r for r in rows if r.kind == "undefended")
 
 
-def null_level(rows: Iterable[Row]) -> Row | None:
-    """The null attack that succeeds most often."""
-    return strongest(r for r in rows if r.kind == "null")
+def null_level(rows: Iterable[Row], judge: int = 0) -> Row | None:
+    """The null attack that succeeds most often by one evaluator."""
+    return strongest((r for r in rows if r.kind == "null"), judge)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from inversionlab.metrics import Estimate
-from inversionlab.report.choice import choose, null_level
+from inversionlab.report.choice import MAX_LOSS_POINTS, choose, null_level, strongest
 from inversionlab.report.plots import Chart, Level, Plan, Point, Series, draw
 from inversionlab.report.run_data import RunData
 from inversionlab.report.tables import Row, short_setting
@@ -23,7 +23,8 @@ def sweep_charts(run: RunData, rows: Sequence[Row]) -> list[Chart]:
         return []
     judges = run.evaluators["evaluator"].to_pylist()
     plans = [_success(run, rows, i, judge) for i, judge in enumerate(judges)]
-    return [chart for plan in (*plans, _accuracy(run, rows)) if (chart := draw(plan))]
+    plans += [_accuracy(run, rows), _trade(rows, judges)]
+    return [chart for plan in plans if (chart := draw(plan))]
 
 
 def cmc_charts(run: RunData, rows: Sequence[Row]) -> list[Chart]:
@@ -44,11 +45,12 @@ def _base_plan(run: RunData, title: str, about: str) -> Plan:
     marked, values = sweep.get("marked"), [v for v in sweep["values"] if v is not None]
     end = end_point(run)
     log = end is None and len(values) > 1 and min(values) > 0 and max(values) / min(values) >= 50
-    x_name = short_setting(sweep) + (" (1 = undefended)" if end is not None else "")
+    x_name = short_setting(sweep)
     return Plan(
         title=title,
         about=about,
         x_name=x_name,
+        x_label=f"{x_name} (1 = undefended)" if end is not None else x_name,
         series=(),
         mark=(marked, "paper") if marked is not None and marked in values else None,
         end="undefended",
@@ -62,7 +64,7 @@ def _success(run: RunData, rows: Sequence[Row], judge: int, name: str) -> Plan:
         _swept(run, words(attack), f"s{i % STYLES}", [r for r in rows if r.attack == attack], judge)
         for i, attack in enumerate(attacks)
     ]
-    null = null_level([r for r in rows if r.kind == "null"])
+    null = null_level(rows, judge)
     levels = []
     if null is not None:
         guess = null.judgements[judge].top5
@@ -72,7 +74,7 @@ def _success(run: RunData, rows: Sequence[Row], judge: int, name: str) -> Plan:
         run,
         f"Attack success, judge “{words(name)}”",
         "Share of reconstructions that the judge counts among its top 5 for the right person; "
-        "bands are 95 % intervals.",
+        "bands are 95% intervals.",
     )
     return replace(plan, series=tuple(series), levels=tuple(levels))
 
@@ -100,10 +102,39 @@ def _accuracy(run: RunData, rows: Sequence[Row]) -> Plan:
     plan = _base_plan(
         run,
         "Recognition accuracy",
-        "Share of test pictures that the protected model names rightly; bands are 95 % intervals. "
+        "Share of test pictures that the protected model names rightly; bands are 95% intervals. "
         "The axis does not start at 0 where all values are high.",
     )
     return replace(plan, series=tuple(series))
+
+
+def _trade(rows: Sequence[Row], judges: Sequence[str]) -> Plan:
+    """What each setting costs against what it leaves."""
+    models: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.kind != "null" and math.isfinite(row.loss_points):
+            models.setdefault(row.protected, []).append(row)
+    series = []
+    for judge, name in enumerate(judges):
+        tops = [top for group in models.values() if (top := strongest(group, judge))]
+        points = tuple(_trade_point(row, row.judgements[judge].top5) for row in tops)
+        series.append(Series(words(name), f"s{judge % STYLES}", points, joined=False))
+    losses = [p.x for s in series for p in s.points if p.x is not None]
+    limit = (MAX_LOSS_POINTS, "limit") if losses and max(losses) >= MAX_LOSS_POINTS else None
+    return Plan(
+        title="Trade-off",
+        about="Each dot is one setting under its strongest attack: accuracy lost against top-5 "
+        "success left, by each judge. Low and left is good. Bars are 95% intervals.",
+        x_name="points lost",
+        x_label="accuracy lost on all people, percentage points",
+        series=tuple(series),
+        mark=limit,
+    )
+
+
+def _trade_point(row: Row, top5: Estimate) -> Point:
+    text = f"{row.label.rpartition(', ')[2]}: {estimate_text(top5)}"
+    return Point(round(row.loss_points, 6), top5.value, top5.low, top5.high, text)
 
 
 def _point(x: float | None, estimate: Estimate) -> Point:
@@ -121,13 +152,25 @@ def _cmc(rows: Sequence[Row], attack: str) -> Plan:
     if null is not None and shown:
         series.append(_ranks(null, words(null.attack), "null"))
     judge = mine[0].judgements[0].evaluator if mine else ""
+    series = _until_all_found(series)
     return Plan(
         title=words(attack),
         about=f"Share of reconstructions whose person is among the first k guesses of "
         f"“{words(judge)}”, for k on the horizontal axis.",
-        x_name="guesses k =",
+        x_name="guesses",
+        x_label="guesses k",
         series=tuple(series),
     )
+
+
+def _until_all_found(series: Sequence[Series]) -> list[Series]:
+    """Cut the curves where the last one reaches 1: with few people that is long before the end."""
+    ends = [next((p.x for p in s.points if p.y >= 1), None) for s in series]
+    known = [e for e in ends if e is not None]
+    if not known or len(known) < len(ends):
+        return list(series)
+    end = max(*known, 5.0)
+    return [replace(s, points=tuple(p for p in s.points if (p.x or 0) <= end)) for s in series]
 
 
 def _cmc_name(row: Row, chosen: bool) -> str:

@@ -12,12 +12,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from inversionlab.metrics import wilson
 from inversionlab.report import wording
-from inversionlab.report.choice import MAX_LOSS_POINTS, choose, null_level, undefended
+from inversionlab.report.choice import MAX_LOSS_POINTS, choose, helps, null_level, undefended
 from inversionlab.report.curves import cmc_charts, sweep_charts
+from inversionlab.report.judging import CMC_RANKS
 from inversionlab.report.pictures import grids
 from inversionlab.report.run_data import RunData
 from inversionlab.report.sentence import caveats, verdict
-from inversionlab.report.tables import CMC_RANKS, Row, headline_rows
+from inversionlab.report.tables import Row, headline_rows
+
+_BLANK: dict[str, Any] = dict.fromkeys(
+    ("run", "name", "created", "seconds", "data", "provenance", "timings", "artifacts")
+)
+"""What the template reads of a manifest; a run that has just begun may lack some of it."""
 
 
 def render(run: RunData, *, pictures: bool) -> str:
@@ -50,6 +56,7 @@ def _environment() -> Environment:
         wording.interval,
         wording.estimate_text,
         wording.number,
+        wording.measure,
         wording.points,
         wording.duration,
         wording.words,
@@ -64,7 +71,7 @@ def _source(environment: Environment, name: str) -> str:
 
 
 def _policy(script: str, pictures: bool) -> str:
-    """A content security policy under which the browser itself refuses any request or other script."""
+    """A content security policy: the browser itself refuses any request and any other script."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     images = "data:" if pictures else "'none'"
     return (
@@ -76,21 +83,22 @@ def _policy(script: str, pictures: bool) -> str:
 def _context(run: RunData, pictures: bool) -> dict[str, Any]:
     rows = headline_rows(run)
     best = choose(rows)
-    recommended = best.row.protected if best else None
-    manifest = run.manifest
+    helping = best is not None and helps(best, rows)
+    recommended = best.row.protected if best and helping else None
+    manifest = {**_BLANK, **run.manifest}
     return {
         "manifest": manifest,
         "verdict": verdict(run, rows),
         "caveats": caveats(run, rows),
         "open_row": undefended(rows),
         "null_row": null_level(rows),
+        "null_shares": _null_shares(run, rows),
         "best": best,
         "recommended": recommended,
         "groups": _groups(rows),
         "judges": run.evaluators["evaluator"].to_pylist(),
         "evaluators": _evaluators(run),
-        "models": run.models.select(["protected", "defense", "milliseconds"]).to_pylist(),
-        "model_labels": {r.protected: r.label for r in rows if r.kind != "null"},
+        "speeds": _speeds(run, rows),
         "curves": sweep_charts(run, rows),
         "cmc": cmc_charts(run, rows),
         "cmc_ranks": CMC_RANKS,
@@ -102,6 +110,12 @@ def _context(run: RunData, pictures: bool) -> dict[str, Any]:
     }
 
 
+def _null_shares(run: RunData, rows: Sequence[Row]) -> list[float | None]:
+    """What the better null reaches, judge by judge."""
+    levels = [(i, null_level(rows, i)) for i in range(run.evaluators.num_rows)]
+    return [null.judgements[i].top5.value if null else None for i, null in levels]
+
+
 def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """The rows attack by attack, the nulls as one group at the end."""
     found: dict[str, list[Row]] = {}
@@ -109,6 +123,14 @@ def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
         name = "no attack: guesses without the model" if row.kind == "null" else row.attack
         found.setdefault(name, []).append(row)
     return list(found.items())
+
+
+def _speeds(run: RunData, rows: Sequence[Row]) -> list[tuple[str, float | None]]:
+    """Milliseconds a picture for each protected model, in the order of the rows."""
+    names, times = run.models["protected"].to_pylist(), run.models["milliseconds"].to_pylist()
+    known = dict(zip(names, times, strict=True))
+    labels = {r.protected: r.label for r in rows if r.kind != "null"}
+    return [(label, known[name]) for name, label in labels.items() if name in known]
 
 
 def _evaluators(run: RunData) -> list[dict[str, Any]]:

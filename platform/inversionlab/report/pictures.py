@@ -1,7 +1,8 @@
 """The picture grid: what the attacked people look like, and what was taken out of the model.
 
-Laid out as figure 6 of Kotsuji's paper: a column a person; rows: the real face, reconstructions from
-the undefended model down through the swept values, the synthetic face that the defense mixes in.
+Laid out as figure 6 of Kotsuji's paper: a column a person; rows: the real face, reconstructions
+from the undefended model down through the swept values, the synthetic face that the
+defense mixes in.
 """
 
 from __future__ import annotations

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inversionlab.report.wording import MISSING
+
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 464, 14, 250
-SLOT = 48
-"""Room at the right for a value that has no place on the axis."""
+SLOT, SLOT_AT = 84, 430
+"""Room at the right for a value that has no place on the axis, and where it stands."""
 
 Scale = Callable[[float], float]
 
@@ -38,6 +40,8 @@ class Series:
     style: str
     points: tuple[Point, ...]
     dots: bool = True
+    joined: bool = True
+    """False: single points, each with its interval as a bar."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,12 @@ class Level:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a chart shows, before it has coordinates."""
+    """What a chart shows, before it has coordinates; `x_name` is short, `x_label` at the axis."""
 
     title: str
     about: str
     x_name: str
+    x_label: str
     series: tuple[Series, ...]
     levels: tuple[Level, ...] = ()
     mark: tuple[float, str] | None = None
@@ -105,14 +110,14 @@ def draw(plan: Plan) -> Chart | None:
         lines=tuple(_line(s, place_x, place_y) for s in plan.series),
         levels=tuple((v, place_y(v.y)) for v in plan.levels if math.isfinite(v.y)),
         mark=(place_x(plan.mark[0]), plan.mark[1]) if plan.mark and xs else None,
-        x_ticks=(*_x_ticks(xs, place_x, plan.log), *([(float(RIGHT), plan.end)] if slot else [])),
-        y_ticks=tuple((place_y(t), f"{t * 100:g} %") for t in y_ticks),
+        x_ticks=(*_x_ticks(xs, place_x, plan.log), *([(float(SLOT_AT), plan.end)] if slot else [])),
+        y_ticks=tuple((place_y(t), f"{t * 100:g}%") for t in y_ticks),
         stops=_stops(plan, xs, slot, place_x),
     )
 
 
 def _floor(plan: Plan, points: Sequence[Point]) -> float:
-    """Where the y axis starts: 0, or less far down where nothing comes near it (the title says so)."""
+    """Where the y axis starts: 0, or higher where nothing comes near that."""
     lowest = min([p.low for p in points] + [v.y for v in plan.levels if math.isfinite(v.y)])
     return 0.0 if lowest < 0.5 else math.floor(lowest * 20) / 20
 
@@ -145,7 +150,7 @@ def _x_ticks(xs: Sequence[float], place_x: Scale, log: bool) -> list[tuple[float
         powers = range(math.ceil(math.log10(xs[0])), math.floor(math.log10(xs[-1])) + 1)
         return [(place_x(10.0**p), f"{10.0**p:g}") for p in powers]
     start, stop = _x_range(xs)
-    return [(place_x(t), f"{t:g}") for t in nice_ticks(start, stop) if t <= stop + 1e-9]
+    return [(place_x(t), f"{t:g}") for t in nice_ticks(start, stop) if start <= t <= stop]
 
 
 def nice_ticks(start: float, stop: float) -> list[float]:
@@ -164,17 +169,29 @@ def _line(series: Series, place_x: Scale, place_y: Scale) -> Line:
     known = [p for p in series.points if math.isfinite(p.y)]
     placed = [(place_x(p.x), p) for p in known if p.x is not None]
     spots = sorted(placed, key=lambda spot: spot[0])
-    path = "M" + "L".join(f"{x} {place_y(p.y)}" for x, p in spots) if spots else ""
-    rim = [f"{x} {place_y(p.high)}" for x, p in spots]
-    rim += [f"{x} {place_y(p.low)}" for x, p in reversed(spots)]
-    wide = len(spots) > 1 and any(p.high > p.low for _, p in spots)
-    dots = [(float(RIGHT) if p.x is None else place_x(p.x), place_y(p.y)) for p in known]
+    dots = [(float(SLOT_AT) if p.x is None else place_x(p.x), place_y(p.y)) for p in known]
     return Line(
         series=series,
-        path=path if len(spots) > 1 else "",
-        band="M" + "L".join(rim) + "Z" if wide else "",
+        path=(_joined if series.joined else _bars)(spots, place_y),
+        band=_band(spots, place_y) if series.joined else "",
         dots=tuple(dots) if series.dots else (),
     )
+
+
+def _joined(spots: Sequence[tuple[float, Point]], place_y: Scale) -> str:
+    return "M" + "L".join(f"{x} {place_y(p.y)}" for x, p in spots) if len(spots) > 1 else ""
+
+
+def _bars(spots: Sequence[tuple[float, Point]], place_y: Scale) -> str:
+    return "".join(f"M{x} {place_y(p.low)}V{place_y(p.high)}" for x, p in spots)
+
+
+def _band(spots: Sequence[tuple[float, Point]], place_y: Scale) -> str:
+    if len(spots) < 2 or all(p.high == p.low for _, p in spots):
+        return ""
+    rim = [f"{x} {place_y(p.high)}" for x, p in spots]
+    rim += [f"{x} {place_y(p.low)}" for x, p in reversed(spots)]
+    return "M" + "L".join(rim) + "Z"
 
 
 def _stops(
@@ -182,9 +199,9 @@ def _stops(
 ) -> tuple[dict[str, Any], ...]:
     stops = []
     for x in [*xs, *([None] if slot else [])]:
-        texts = [next((p.text for p in s.points if p.x == x), "–") for s in plan.series]
-        title = plan.end if x is None else f"{plan.x_name} {x:g}"
-        place = float(RIGHT) if x is None else place_x(x)
+        texts = ["; ".join(p.text for p in s.points if p.x == x) or MISSING for s in plan.series]
+        title = plan.end if x is None else f"{plan.x_name} = {x:.4g}"
+        place = float(SLOT_AT) if x is None else place_x(x)
         texts += [v.text for v in plan.levels if math.isfinite(v.y)]
         stops.append({"x": place, "title": title, "texts": texts})
     return tuple(stops)

@@ -1,4 +1,4 @@
-"""What the report is made from: the content of a store, in memory. The report reads nothing else."""
+"""What the report is made from: the content of a store, in memory, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class RunData:
-    """One run as the store holds it. Tables may be empty; a run that is still going can be shown."""
+    """One run as the store holds it; tables may be empty, so a run that is going can be shown."""
 
     manifest: dict[str, Any]
     """JSON values: run, name, created, seconds, experiment, provenance, data, sweep, cells,

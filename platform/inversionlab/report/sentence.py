@@ -9,7 +9,9 @@ from inversionlab.report.choice import (
     MAX_LOSS_POINTS,
     BestSetting,
     choose,
+    helps,
     null_level,
+    strongest,
     undefended,
 )
 from inversionlab.report.run_data import RunData
@@ -21,7 +23,7 @@ WEAK = 0.8
 
 
 def headline_sentence(run: RunData) -> str:
-    """How much leaks undefended, what the recommended defense leaves, at what cost, judged by whom."""
+    """How much leaks undefended, what the recommended setting leaves, at what cost, who judged."""
     return verdict(run, headline_rows(run, frechet=False))
 
 
@@ -30,7 +32,7 @@ def verdict(run: RunData, rows: Sequence[Row]) -> str:
     open_row = undefended(rows)
     if open_row is None:
         return "No attack on the undefended model has been judged yet, so nothing can be said."
-    return f"{_leak(rows, open_row)} {_defense(run, rows, open_row)}"
+    return f"{_leak(rows, open_row)} {_defense(run, rows)}"
 
 
 def _leak(rows: Sequence[Row], open_row: Row) -> str:
@@ -39,14 +41,14 @@ def _leak(rows: Sequence[Row], open_row: Row) -> str:
         f"; guessing without the model: {percent(null.judgements[0].top5.value)}" if null else ""
     )
     return (
-        f"Undefended, the strongest attack ({words(open_row.attack)}) gives pictures that the judge "
-        f"“{words(judgement.evaluator)}” counts among its top 5 for the right person in "
+        f"Undefended, the strongest attack ({words(open_row.attack)}) makes pictures that put the "
+        f"right person among the top 5 of the judge “{words(judgement.evaluator)}” in "
         f"{percent(judgement.top5.value)} of the tries "
-        f"(95 % interval {interval(judgement.top5)}{guess})."
+        f"(95% interval {interval(judgement.top5)}{guess})."
     )
 
 
-def _defense(run: RunData, rows: Sequence[Row], open_row: Row) -> str:
+def _defense(run: RunData, rows: Sequence[Row]) -> str:
     if not any(r.kind == "defended" for r in rows):
         return "No defense was tried in this run."
     best = choose(rows)
@@ -55,19 +57,20 @@ def _defense(run: RunData, rows: Sequence[Row], open_row: Row) -> str:
             "No defended model that every attack is finished on stays within "
             f"{MAX_LOSS_POINTS:g} point of the undefended accuracy."
         )
-    cost = _cost(run, best)
+    name = "recommended" if helps(best, rows) else "best"
     return (
-        f"The recommended setting ({best.row.label}) leaves {percent(best.top5.value)} "
+        f"The {name} setting ({best.row.label}) leaves {percent(best.top5.value)} "
         f"({interval(best.top5)}) to its strongest attack ({words(best.row.attack)})"
-        f"{_comparison(best, open_row, null_level(rows))}, {cost}."
+        f"{_comparison(best, rows)}, {_cost(run, best)}."
     )
 
 
-def _comparison(best: BestSetting, open_row: Row, null: Row | None) -> str:
-    if best.top5.high >= open_row.judgements[0].top5.low:
+def _comparison(best: BestSetting, rows: Sequence[Row]) -> str:
+    if not helps(best, rows):
         return ", which is not clearly less than undefended"
+    null = null_level(rows)
     if null is not None and best.top5.low <= null.judgements[0].top5.high:
-        return ", which can no longer be told from a guess without the model"
+        return ", which is not clearly above a guess without the model"
     return ""
 
 
@@ -89,6 +92,7 @@ def caveats(run: RunData, rows: Sequence[Row]) -> list[str]:
     return [
         *_baseline_caveats(rows),
         *_model_caveats(run),
+        *_judge_caveats(rows),
         *_progress_caveats(rows),
         *(str(line) for line in run.manifest.get("warnings") or []),
     ]
@@ -125,9 +129,28 @@ def _model_caveats(run: RunData) -> list[str]:
     for judge in judges:
         quality = wilson(judge["correct"], judge["total"]) if judge["total"] else None
         if quality is not None and quality.value < WEAK:
-            found.append(f"{_weak_judge(judge['evaluator'], quality)}")
+            found.append(_weak_judge(judge["evaluator"], quality))
     if len(judges) == 1:
         found.append("There is one judge only; a second one, trained on other data, is missing.")
+    return found
+
+
+def _judge_caveats(rows: Sequence[Row]) -> list[str]:
+    """Whether another judge recognizes clearly more than the one that chose the setting."""
+    best = choose(rows)
+    if best is None:
+        return []
+    mine = [r for r in rows if r.protected == best.row.protected and r.kind == "defended"]
+    found = []
+    for index in range(1, len(best.row.judgements)):
+        row = strongest(mine, index)
+        if row is not None and row.judgements[index].top5.low > best.top5.high:
+            judgement = row.judgements[index]
+            found.append(
+                f"At the recommended setting the judge “{words(judgement.evaluator)}” recognizes "
+                f"more than the one that chose it: {estimate_text(judgement.top5)} against "
+                f"{estimate_text(best.top5)}. Take the higher figure."
+            )
     return found
 
 

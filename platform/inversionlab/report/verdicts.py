@@ -26,7 +26,7 @@ class Verdicts:
 
 
 def verdicts(reconstructions: pa.Table, evaluator: str) -> Verdicts:
-    """The verdicts of one evaluator on a table of reconstructions; rows it has no rank for are out."""
+    """The verdicts of one evaluator on a table of reconstructions; rows without a rank are out."""
     column = _whole(reconstructions["verdicts"])
     parents, structs = pc.list_parent_indices(column), column.flatten()
     wanted = pc.and_kleene(

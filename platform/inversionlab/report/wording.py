@@ -11,8 +11,8 @@ MISSING = "–"
 
 
 def percent(share: float) -> str:
-    """0.8333 as "83.3 %"."""
-    return MISSING if math.isnan(share) else f"{share * 100:.1f} %"
+    """0.8333 as "83.3%"."""
+    return MISSING if math.isnan(share) else f"{share * 100:.1f}%"
 
 
 def interval(estimate: Estimate) -> str:
@@ -21,7 +21,7 @@ def interval(estimate: Estimate) -> str:
 
 
 def estimate_text(estimate: Estimate | None) -> str:
-    """Value and interval as "83.3 % (72.0–90.7)"."""
+    """Value and interval as "83.3% (72.0–90.7)"."""
     if estimate is None or not estimate.count:
         return MISSING
     return f"{percent(estimate.value)} ({interval(estimate)})"
@@ -32,6 +32,11 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def measure(value: float) -> str:
+    """A distance to 3 significant digits, always that many: "1.00"."""
+    return MISSING if not math.isfinite(value) else f"{value:#.3g}".rstrip(".")
 
 
 def points(loss: float) -> str:

@@ -50,7 +50,7 @@ class Artifacts:
         name = f"artifacts/{task.key}/weights.safetensors"
         if card is None or not self.storage.exists(name):
             return False
-        return hashlib.sha256(self.storage.read(name)).hexdigest() == card["sha256"]
+        return hashlib.sha256(self.storage.read(name)).hexdigest() == str(card["sha256"])
 
     def save(
         self,
@@ -103,9 +103,7 @@ class TaskCheckpoints:
         if not self.storage.exists(self._name):
             return None
         raw = io.BytesIO(self.storage.read(self._name))
-        return cast(
-            dict[str, Any], torch.load(raw, map_location="cpu", weights_only=True)
-        )
+        return cast(dict[str, Any], torch.load(raw, map_location="cpu", weights_only=True))
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep a state, whole."""

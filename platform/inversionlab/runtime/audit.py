@@ -215,7 +215,9 @@ def _record(site: Site, log: Log) -> str:
         "timings": log.timings,
         "warnings": _warnings(site),
         "tables": {
-            "models": sorted({model_key(site, c.protected) for c in site.plan.cells if c.protected}),
+            "models": sorted(
+                {model_key(site, c.protected) for c in site.plan.cells if c.protected}
+            ),
             "evaluators": [judge_key(site, e.name) for e in experiment.evaluators],
             "real": real_key(site),
         },

@@ -17,6 +17,8 @@ TRAIN_ENVIRONMENT = {
     # One report a poll: with Ray's default of 2 s a short training waits more than it learns.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    # Its patched print() shows every line of progress twice.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
 
 
@@ -45,7 +47,8 @@ def _environment() -> dict[str, str]:
     """What every worker's environment holds; the driver's folder is there for a user's own networks."""
     path = os.pathsep.join(p for p in (os.getcwd(), os.environ.get("PYTHONPATH")) if p)
     keep = {k: v for k, v in os.environ.items() if k.startswith("INVERSIONLAB_")}
-    return {"PYTHONPATH": path, **TRAIN_ENVIRONMENT, **keep}
+    # Waiting threads that spin slow a shared machine many times over.
+    return {"PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE", **TRAIN_ENVIRONMENT, **keep}
 
 
 def use_gpu(wish: str) -> bool:
@@ -73,7 +76,9 @@ def provenance() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "ray": ray.__version__,
-        "machine": ", ".join(f"{v:g} {k}" for k, v in sorted(resources.items()) if k in ("CPU", "GPU")),
+        "machine": ", ".join(
+            f"{v:g} {k}" for k, v in sorted(resources.items()) if k in ("CPU", "GPU")
+        ),
     }
 
 

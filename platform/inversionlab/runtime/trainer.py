@@ -121,9 +121,11 @@ def learn_task(site: Site, task: Task, world: World) -> None:
     if world.rank != 0:
         return
     product = lesson.learner.product().eval()
+    metrics = {**losses, **_test(site, task, product)}
+    seconds = time.monotonic() - began
     card = {
-        "seconds": time.monotonic() - began,
-        "metrics": {**losses, **_test(site, task, product)},
+        "seconds": seconds,
+        "metrics": metrics,
         "pictures": len(lesson.images_NCHW),
         "workers": world.size,
         "device": str(world.device),
@@ -131,9 +133,9 @@ def learn_task(site: Site, task: Task, world: World) -> None:
     shown = lesson.learner.samples(SAMPLES)
     samples = png(grid(to_bytes(shown))) if shown is not None else None
     site.artifacts.save(task, product.state_dict(), card, samples)
-    accuracy = card["metrics"].get("test_accuracy")
+    accuracy = metrics.get("test_accuracy")
     told = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
-    print(f"[train] {task.role}: done in {card['seconds']:.0f} s{told}", flush=True)
+    print(f"[train] {task.role}: done in {seconds:.0f} s{told}", flush=True)
 
 
 def _test(site: Site, task: Task, product: nn.Module) -> dict[str, float]:

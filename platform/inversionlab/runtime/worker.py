@@ -142,7 +142,9 @@ class AttackWorker:
             "defense": cell.defense.name if cell.defense is not None else "",
             "protected": cell.protected,
             "attack_settings": cell.attack.model_dump_json(),
-            "defense_settings": cell.defense.model_dump_json() if cell.defense is not None else "{}",
+            "defense_settings": cell.defense.model_dump_json()
+            if cell.defense is not None
+            else "{}",
             "seed": self.site.experiment.seed,
             "victim": plan.task("victim").id,
             "generator": plan.task("generator").id,

@@ -169,8 +169,9 @@ def _cells(
     cells = [_cell(shared, _default(name), None, "", None) for name in null_attacks()]
     undefended = NoneSettings()
     for attack in listed:
-        seen = {protected_id(plan, undefended)}
-        cells.append(_cell(shared, attack, undefended, *seen, None))
+        victim = protected_id(plan, undefended)
+        cells.append(_cell(shared, attack, undefended, victim, None))
+        seen = {victim}
         for point, defense in points:
             protected = protected_id(plan, defense)
             if protected not in seen:

@@ -30,9 +30,7 @@ from inversionlab.stages.training import frozen
 
 Weights = Mapping[str, Tensor]
 
-STILL = AugmentSettings(
-    flip=0, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, erase=0
-)
+STILL = AugmentSettings(flip=0, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, erase=0)
 """No augmentation: a defense's own recognizer must learn a narrow range (Kotsuji §4.2)."""
 
 
@@ -164,9 +162,7 @@ class Workshop:
             seed=seed,
         )
 
-    def _recognizer_lesson(
-        self, settings: RecognizerSettings, who: Labelled, seed: int
-    ) -> Lesson:
+    def _recognizer_lesson(self, settings: RecognizerSettings, who: Labelled, seed: int) -> Lesson:
         learner = self._recognizer_learner(settings, int(who.class_N.max()) + 1, seed)
         return Lesson(learner, who.images_NCHW, who.class_N, settings.training)
 

@@ -1,0 +1,45 @@
+# Everything that a fresh machine needs: Python 3.11 to 3.13, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+RUN := $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check format bench clean
+
+help: ## list these targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(INSTALLED) ## make .venv and install the pinned versions
+
+# A marker file written last: an install that was interrupted is done again.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(INSTALLED)
+
+demo: $(INSTALLED) ## audit a recognizer of made-up faces; ends with the report's place and its headline
+	$(RUN) jobs/audit.py jobs/recipes/demo.yaml
+
+test: $(INSTALLED) check ## formatter, linter, type checker and all tests but the slow ones
+	$(RUN) -m pytest -m "not slow"
+
+test-slow: $(INSTALLED) ## the slow tests
+	$(RUN) -m pytest -m slow
+
+check: $(INSTALLED) ## formatter, linter, strict type checker
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## let the formatter and the linter mend what they can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED) ## the benchmarks: ratios, not seconds
+	$(RUN) benchmarks/attack_overhead.py
+
+clean: ## remove the environment and the caches; results in runs/ stay
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inversionlab.defenses import DEFENSES
+from inversionlab.defenses.dummy_recognizer import Mixture
+from inversionlab.learning import TrainingSettings
+from tests.contracts.test_defenses import bench
+
+
+class Fixed(nn.Module):
+    """Says the same of every picture."""
+
+    def __init__(self, *scores: float) -> None:
+        super().__init__()
+        self.classes = len(scores)
+        self.scores = torch.tensor(scores)
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        return self.scores.log().expand(len(x_NCHW), -1)
+
+
+def test_mixture_is_equation_one() -> None:
+    mixed = Mixture(Fixed(0.8, 0.2), Fixed(0.1, 0.9), 0.25).log_scores(torch.zeros(1, 1, 2, 2))
+    # 0.25 * 0.8 + 0.75 * 0.1 = 0.275, 0.25 * 0.2 + 0.75 * 0.9 = 0.725
+    torch.testing.assert_close(mixed.exp(), torch.tensor([[0.275, 0.725]]))
+
+
+@pytest.mark.parametrize(("alpha", "first"), [(1.0, 0.8), (0.0, 0.1)])
+def test_ends_are_one_network_alone(alpha: float, first: float) -> None:
+    mixed = Mixture(Fixed(0.8, 0.2), Fixed(0.1, 0.9), alpha).log_scores(torch.zeros(1, 1, 2, 2))
+    assert math.isclose(float(mixed.exp()[0, 0]), first, rel_tol=1e-6)
+
+
+def test_temperature_flattens_the_dummy_alone() -> None:
+    mixed = Mixture(Fixed(0.8, 0.2), Fixed(0.1, 0.9), 0.5, 2.0).log_scores(torch.zeros(1, 1, 2, 2))
+    # sqrt(0.1) : sqrt(0.9) = 1 : 3, so the dummy says 0.25 and 0.75; 0.5 * 0.8 + 0.5 * 0.25 = 0.525
+    torch.testing.assert_close(mixed.exp(), torch.tensor([[0.525, 0.475]]))
+
+
+def test_tiny_scores_stay_finite() -> None:
+    mixed = Mixture(Fixed(1e-37, 1.0), Fixed(1e-37, 1.0), 0.5).log_scores(torch.zeros(1, 1, 2, 2))
+    assert bool(mixed.isfinite().all())
+
+
+def settings(**changed: float) -> object:
+    return DEFENSES["dummy_recognizer"].Settings(
+        name="dummy_recognizer", training=TrainingSettings(epochs=1), **changed
+    )
+
+
+def test_training_set_is_m_neighbours_of_one_anchor_a_class() -> None:
+    lesson = DEFENSES["dummy_recognizer"](settings(neighbours=7)).lesson(bench())
+    assert torch.bincount(lesson.class_N).tolist() == [7] * 5
+
+
+def test_neighbours_stay_near_their_anchor() -> None:
+    """With s~ near 0 every neighbour is its anchor's picture; with a larger s~ they spread."""
+    narrow = DEFENSES["dummy_recognizer"](settings(neighbours=5, sigma_neighbour=1e-6))
+    anchors = narrow.decoys(bench())
+    assert anchors is not None
+    images = narrow.lesson(bench()).images_NCHW.float() / 255
+    torch.testing.assert_close(images, anchors.repeat_interleave(5, 0), atol=1 / 254, rtol=0)
+    wide = DEFENSES["dummy_recognizer"](settings(neighbours=5, sigma_neighbour=0.5))
+    spread = wide.lesson(bench()).images_NCHW.float() / 255 - anchors.repeat_interleave(5, 0)
+    assert float(spread.abs().mean()) > 0.05
+
+
+def test_alpha_is_no_part_of_what_is_trained() -> None:
+    one, two = settings(alpha=0.1), settings(alpha=0.9)
+    assert one.trained_part() == two.trained_part()  # type: ignore[attr-defined]
+    other = settings(sigma=2.0)
+    assert one.trained_part() != other.trained_part()  # type: ignore[attr-defined]

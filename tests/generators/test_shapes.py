@@ -1,0 +1,90 @@
+"""Sizes, ranges and names of every generator."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from inversionlab import generators
+from inversionlab.config import ConfigError
+from inversionlab.generators import GENERATORS, LEARNERS, AnyGenerator
+from inversionlab.generators.blocks import plan
+
+
+def _settings(name, **more):
+    return GENERATORS[name].Settings(latent_size=6, width=4, **more)
+
+
+def test_every_generator_has_a_learner():
+    assert set(GENERATORS) == set(LEARNERS)
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "steps"),
+    [(16, 4, 2), (48, 3, 4), (64, 4, 4), (88, 11, 3), (112, 7, 4), (256, 4, 6)],
+)
+def test_plan(size, side, steps):
+    assert plan(size) == (side, steps)
+    assert side * 2**steps == size
+
+
+@pytest.mark.parametrize("size", [8, 20, 60, 264])
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_sizes_that_do_not_fit_are_refused(name, size):
+    with pytest.raises(ConfigError, match=f"image_size = {size}"):
+        generators.build(_settings(name), channels=3, image_size=size)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [16, 24, 48, 112])
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_pictures_have_the_shape_and_range(name, size, channels):
+    generator = generators.build(_settings(name), channels=channels, image_size=size).eval()
+    z_ND = 5 * generator.draw(3, torch.Generator().manual_seed(0))
+    assert z_ND.shape == (3, 6)
+    x_NCHW = generator(z_ND)
+    assert x_NCHW.shape == (3, channels, size, size)
+    assert 0 <= x_NCHW.min().item() <= x_NCHW.max().item() <= 1
+
+
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_a_picture_does_not_depend_on_its_batch_and_follows_its_latent(name):
+    generator = generators.build(_settings(name), channels=3, image_size=16)
+    generator.train()(torch.randn(16, 6))  # moves the running statistics
+    generator.eval()
+    z_ND = torch.randn(4, 6, requires_grad=True)
+    x_NCHW = generator(z_ND)
+    torch.testing.assert_close(x_NCHW[2:3], generator(z_ND[2:3]), atol=1e-5, rtol=1e-4)
+    x_NCHW[0].sum().backward()
+    assert z_ND.grad is not None
+    assert (z_ND.grad[0] != 0).all()
+    assert (z_ND.grad[1:] == 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_the_product_fits_into_a_built_generator(name):
+    """What the artifact store does: weights of the learner's product into `build`'s network."""
+    settings = _settings(name)
+    learner = generators.learner(settings, channels=1, image_size=16, seed=3)
+    built = generators.build(settings, channels=1, image_size=16)
+    built.load_state_dict(learner.product().state_dict())
+    z_ND = torch.randn(2, 6)
+    assert torch.equal(built.eval()(z_ND), learner.product().eval()(z_ND))
+
+
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_each_generator_is_chosen_by_its_name(name):
+    made = TypeAdapter(AnyGenerator).validate_json(f'{{"name": "{name}"}}')
+    assert type(made) is GENERATORS[name].Settings
+
+
+def test_only_the_vae_encodes():
+    x_NCHW = torch.rand(2, 3, 16, 16)
+    encoded = {
+        name: generators.build(_settings(name), channels=3, image_size=16).eval().encode(x_NCHW)
+        for name in GENERATORS
+    }
+    assert encoded["gan_ada"] is None
+    assert encoded["vae"] is not None
+    assert encoded["vae"].shape == (2, 6)

@@ -1,0 +1,87 @@
+"""Runs whose numbers are given one by one, so that expectations can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+from tests.report.fake_run import EVALUATORS, FEATURES, MODELS, RECONSTRUCTIONS, REFERENCES
+
+from inversionlab.report import RunData
+
+
+def hand_run(
+    ranks: Mapping[tuple[str, str], Sequence[int]],
+    correct: Mapping[str, int],
+    *,
+    total: int = 1000,
+    judge_correct: int = 950,
+) -> RunData:
+    """One judge; `ranks[attack, model]` are its ranks, models are "none" or an alpha as text.
+
+    Row i of a cell attacks target i // 2 and costs 10 queries, 3 steps and 0.5 seconds.
+    """
+    cells = [
+        {
+            "cell": f"{attack}/{model}",
+            "attack": attack,
+            "defense": "none" if model == "none" else "mix",
+            "protected": model,
+            "label": "",
+            "point": None if model == "none" else float(model),
+            "baseline": model == "none",
+        }
+        for attack, model in ranks
+    ]
+    rows = [
+        {
+            "cell": f"{attack}/{model}",
+            "target": i // 2,
+            "person": f"p{i // 2}",
+            "repeat": i % 2,
+            "confidence": 0.5,
+            "queries": 10,
+            "steps": 3,
+            "seconds": 0.5,
+            "verdicts": [
+                {
+                    "evaluator": "judge",
+                    "rank": r,
+                    "score": 0.1,
+                    "nearest": 1.0 + i,
+                    "feature": [i, r],
+                }
+            ],
+        }
+        for (attack, model), found in ranks.items()
+        for i, r in enumerate(found)
+    ]
+    models = [
+        {"protected": m, "defense": "none" if m == "none" else "mix", "milliseconds": 1.0}
+        | {"correct_all": c, "total_all": total, "correct_targets": 9, "total_targets": 10}
+        for m, c in correct.items()
+    ]
+    judge = {
+        "evaluator": "judge",
+        "protocol": "p",
+        "network": "n",
+        "correct": judge_correct,
+        "total": 1000,
+        "within_person": 0.5,
+    }
+    values = [float(m) for m in correct if m != "none"]
+    return RunData(
+        manifest={
+            "run": "r",
+            "name": "by hand",
+            "created": "today",
+            "seconds": 1.0,
+            "sweep": {"setting": "defense.alpha", "values": values, "marked": None},
+            "cells": cells,
+        },
+        reconstructions=pa.Table.from_pylist(rows, RECONSTRUCTIONS),
+        models=pa.Table.from_pylist(models, MODELS),
+        evaluators=pa.Table.from_pylist([judge], EVALUATORS),
+        references=REFERENCES.empty_table(),
+        features=FEATURES.empty_table(),
+    )

@@ -1,0 +1,85 @@
+"""A tiny world with a known answer: a linear face generator, and a victim that scores by distance.
+
+Class k's face is c_k = G(z_k) of a known latent z_k; the victim's score of k falls with |x - c_k|^2. So the
+best reconstruction of k is c_k itself.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from inversionlab.attacks import Jobs, Knowledge
+from inversionlab.defenses.base import Protected
+
+LATENT, CLASSES, SIZE = 6, 5, 8
+CPU = torch.device("cpu")
+
+
+class ToyGenerator(nn.Module):
+    """z -> sigmoid(Az), with a left inverse as its encoder."""
+
+    latent_size = LATENT
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(1)
+        self.channels = channels
+        self.basis = nn.Parameter(torch.randn(LATENT, channels * SIZE * SIZE, generator=rng))
+
+    def forward(self, z_ND: Tensor) -> Tensor:
+        return (z_ND @ self.basis).sigmoid().view(-1, self.channels, SIZE, SIZE)
+
+    def encode(self, x_NCHW: Tensor) -> Tensor | None:
+        flat = x_NCHW.flatten(1).clamp(0.01, 0.99).logit()
+        return flat @ torch.linalg.pinv(self.basis)
+
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        return torch.randn(count, LATENT, generator=rng)
+
+
+class ToyVictim(Protected):
+    """Softmax over negative squared distances to the classes' faces."""
+
+    classes = CLASSES
+
+    def __init__(self, generator: ToyGenerator, sharpness: float = 1.0) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            self.register_buffer("faces", generator(torch.randn(CLASSES, LATENT, generator=rng)))
+        self.faces: Tensor
+        self.sharpness = sharpness
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        away = (x_NCHW[:, None] - self.faces[None]).flatten(2).square().sum(2)
+        return (-self.sharpness * away).log_softmax(1)
+
+
+def knowledge(channels: int = 1, device: torch.device = CPU) -> Knowledge:
+    """An attacker with the toy generator and 64 public pictures."""
+    generator = ToyGenerator(channels).requires_grad_(False)
+    with torch.no_grad():
+        public = generator(torch.randn(64, LATENT, generator=torch.Generator().manual_seed(3)))
+    return Knowledge(
+        generator=generator.to(device),
+        public_NCHW=(255 * public).byte(),
+        seed=7,
+        device=device,
+    )
+
+
+def victim(channels: int = 1, device: torch.device = CPU) -> ToyVictim:
+    """The toy victim, frozen."""
+    return ToyVictim(ToyGenerator(channels)).eval().requires_grad_(False).to(device)
+
+
+def jobs(pairs: list[tuple[int, int]], device: torch.device = CPU) -> Jobs:
+    """Jobs of (target, repeat) pairs."""
+    return Jobs(
+        torch.tensor([t for t, _ in pairs], device=device),
+        torch.tensor([r for _, r in pairs], device=device),
+    )
+
+
+ALL = [(t, r) for t in range(CLASSES) for r in range(3)]
