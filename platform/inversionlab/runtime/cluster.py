@@ -22,12 +22,15 @@ TRAIN_ENVIRONMENT = {
 }
 
 
-def connect() -> None:
+def connect(**more: Any) -> None:
     """Connect to the cluster of RAY_ADDRESS or of this machine, else start a local Ray.
 
     Inside `ray job submit` the job's own cluster is used. Workers get the package by `py_modules`, so
     nothing need be installed on the nodes beside the dependencies. The connection keeps Ray's token
     authentication as it is: `ray.init` turns it on for a cluster that it starts.
+
+    Args:
+        more: further arguments of `ray.init`.
     """
     if ray.is_initialized():
         return
@@ -35,12 +38,13 @@ def connect() -> None:
     options: dict[str, Any] = {
         "runtime_env": {"py_modules": [str(PACKAGE)], "env_vars": _environment()},
         "logging_level": logging.WARNING,
+        **more,
     }
     try:
         ray.init(**options)
     except ConnectionError:
         # A cluster that crashed leaves its address behind.
-        ray.init(address="local", **options)
+        ray.init(**{**options, "address": "local"})
 
 
 def _environment() -> dict[str, str]:

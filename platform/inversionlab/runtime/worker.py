@@ -15,6 +15,7 @@ from inversionlab import __version__
 from inversionlab.attacks import Attack
 from inversionlab.config import fingerprint
 from inversionlab.defenses import DEFENSES, Protected
+from inversionlab.metrics import within_person_distance
 from inversionlab.pictures import png, to_bytes
 from inversionlab.runtime.site import Address, Site, open_site
 from inversionlab.stages.attack import arm, run_attack
@@ -219,15 +220,6 @@ class AttackWorker:
             "network": settings.recognizer.network.name,
             "correct": int(seen.correct_N.sum()),
             "total": len(who.test),
-            "within_person": _within_person(feature_ND, target_N),
+            "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
         }
         site.store.write("evaluators", key, [row])
-
-
-def _within_person(feature_ND: torch.Tensor, target_N: torch.Tensor) -> float:
-    """Mean distance of a picture's feature to the nearest other picture of the same person."""
-    distance_NN = torch.cdist(feature_ND, feature_ND)
-    distance_NN[target_N[:, None] != target_N[None]] = torch.inf
-    distance_NN.fill_diagonal_(torch.inf)
-    nearest_N = distance_NN.min(1).values
-    return float(nearest_N[nearest_N.isfinite()].mean())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from inversionlab.data.splits import Labelled
+from inversionlab.metrics import nearest_distance
 from inversionlab.pictures import to_float
 from inversionlab.recognizers import Recognizer
 
@@ -60,7 +61,8 @@ def verdicts(
         own_N1 = logit_NK.gather(1, classes[:, None])
         rank_N = (logit_NK > own_N1).sum(1) + 1
         for row, target in enumerate(targets):
-            nearest = torch.cdist(feature_ND[row : row + 1], judge.private[target]).min()
+            own_MD = judge.private[target].numpy()
+            nearest = nearest_distance(feature_ND[row : row + 1].numpy(), own_MD)[0]
             result[row].append(
                 {
                     "evaluator": judge.name,

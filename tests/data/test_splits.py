@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from inversionlab.config import ConfigError
+from inversionlab.data.base import Pictures
+from inversionlab.data.splits import SplitSettings, split
+
+
+def crowd(*counts: int, offset: int = 0) -> Pictures:
+    """Person i has `counts[i]` pictures; no two pictures are equal."""
+    person = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    number = torch.arange(len(person)) + offset
+    images = torch.stack([number % 256, number // 256], 1).byte()[:, None, None].expand(-1, 1, 2, 2)
+    return Pictures(images.contiguous(), person, tuple(f"p{i:02d}" for i in range(len(counts))))
+
+
+MANY = crowd(*[10] * 6, *[6] * 4, *[2] * 8)
+SETTINGS = SplitSettings()
+
+
+def test_people_go_where_their_pictures_allow_and_nobody_is_in_two_sets() -> None:
+    cut = split(MANY, SETTINGS, 0)
+    assert cut.people == tuple(f"p{i:02d}" for i in range(6))
+    assert cut.evaluator_people == tuple(f"p{i:02d}" for i in range(6, 10))
+    assert cut.public_people == 8
+    assert len(cut.public_NCHW) == 16
+    sets = [cut.train, cut.test, cut.evaluator_train, cut.evaluator_test]
+    images = [tuple(x.flatten().tolist()) for s in sets for x in s.images_NCHW]
+    images += [tuple(x.flatten().tolist()) for x in cut.public_NCHW]
+    assert len(set(images)) == len(images) == len(MANY.images_NCHW)
+
+
+def test_every_person_has_test_pictures() -> None:
+    cut = split(MANY, SETTINGS, 0)
+    assert Counter(cut.test.class_N.tolist()) == dict.fromkeys(range(6), 2)
+    assert Counter(cut.train.class_N.tolist()) == dict.fromkeys(range(6), 8)
+
+
+def test_a_person_of_two_pictures_keeps_one_for_each() -> None:
+    few = split(crowd(2, 2, 1), SplitSettings(private_min_pictures=2), 0)
+    assert Counter(few.train.class_N.tolist()) == {0: 1, 1: 1}
+    assert Counter(few.test.class_N.tolist()) == {0: 1, 1: 1}
+
+
+def test_the_seed_draws_people_and_pictures() -> None:
+    capped = SplitSettings(private_people=3)
+    assert split(MANY, capped, 0).people == split(MANY, capped, 0).people
+    assert len({split(MANY, capped, s).people for s in range(8)}) > 1
+    tests = [split(MANY, SETTINGS, s).test.images_NCHW for s in (0, 1)]
+    assert not torch.equal(*tests)
+
+
+def test_patterns_choose_people() -> None:
+    cut = split(MANY, SplitSettings(private=("p00", "p01"), public=("p1[4-7]",)), 0)
+    assert cut.people == ("p00", "p01")
+    assert cut.public_people == 4
+
+
+def test_public_data_of_its_own() -> None:
+    cut = split(MANY, SETTINGS, 0, crowd(3, 3, offset=500))
+    assert cut.public_people == 2
+    assert len(cut.public_NCHW) == 6
+
+
+def test_a_public_picture_that_equals_a_private_one_is_left_out_and_named() -> None:
+    cut = split(MANY, SETTINGS, 0, crowd(70, 20, offset=50))
+    assert any("equal a private one" in note for note in cut.notes)
+    private = {x.numpy().tobytes() for s in (cut.train, cut.test) for x in s.images_NCHW}
+    assert not private & {x.numpy().tobytes() for x in cut.public_NCHW}
+    assert len(cut.public_NCHW) == 80
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            SplitSettings(private_min_pictures=11),
+            "private_min_pictures = 11.*fullest person has 10",
+        ),
+        (
+            SplitSettings(private=("p0*",), public=("p03", "p17")),
+            "private and split.public overlap",
+        ),
+        (SplitSettings(private=("nobody*",)), r"0 people match \['nobody\*'\]"),
+        (SplitSettings(private=("p*",), private_min_pictures=2), "nobody is left for the attacker"),
+    ],
+)
+def test_empty_or_overlapping_sets_are_refused(settings: SplitSettings, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        split(MANY, settings, 0)

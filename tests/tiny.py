@@ -1,0 +1,96 @@
+"""An experiment small enough for a test: made-up faces at 16 x 16, networks of a few thousand weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inversionlab.config import assign, validate
+from inversionlab.experiment import Experiment
+from inversionlab.runtime.site import Site, open_site, prepare
+from inversionlab.runtime.trainer import learn_task
+from inversionlab.stages.training import alone
+from inversionlab.storage import Storage
+
+CPU = torch.device("cpu")
+
+
+def _recognizer(width: int) -> dict[str, Any]:
+    return {
+        "network": {"name": "small_resnet", "width": width, "blocks": [1], "feature_size": 16},
+        "training": {"epochs": 3, "batch_size": 16, "learning_rate": 0.005},
+    }
+
+
+RECIPE: dict[str, Any] = {
+    "name": "tiny",
+    "data": {
+        "name": "procedural",
+        "people": 30,
+        "pictures_per_person": 6,
+        "image_size": 16,
+        "channels": 1,
+    },
+    "split": {"private_people": 6, "private_min_pictures": 2, "evaluator_people": 6},
+    "victim": _recognizer(8),
+    "evaluators": [
+        {"name": "same", "protocol": "same_people", "recognizer": _recognizer(4)},
+        {"name": "disjoint", "protocol": "person_disjoint", "recognizer": _recognizer(4)},
+    ],
+    "generator": {
+        "name": "vae",
+        "latent_size": 8,
+        "width": 4,
+        "training": {"epochs": 2, "batch_size": 32},
+    },
+    "defense_generator": {
+        "name": "gan_ada",
+        "latent_size": 8,
+        "width": 4,
+        "discriminator_width": 4,
+        "training": {"epochs": 2, "batch_size": 16},
+    },
+    "defense": {
+        "name": "dummy_recognizer",
+        "alpha": 0.5,
+        "neighbours": 8,
+        "training": {"epochs": 2, "batch_size": 16},
+    },
+    "attacks": [
+        {"name": "pixel_gray_box", "steps": 4},
+        {"name": "latent_white_box", "steps": 6},
+    ],
+    "targets": {"count": 4, "repeats": 2},
+    "sweep": {"setting": "defense.alpha", "values": [0.25, 1.0], "marked": 0.25},
+    "runtime": {"train_cpus": 1, "attack_workers": 1, "shard_size": 4},
+}
+
+
+def recipe(**changed: Any) -> dict[str, Any]:
+    """The recipe as plain data, with dotted settings changed: `recipe(**{"defense.alpha": 0.1})`."""
+    data = copy.deepcopy(RECIPE)
+    for path, value in changed.items():
+        assign(data, path, value)
+    return data
+
+
+def experiment(**changed: Any) -> Experiment:
+    """The checked experiment."""
+    return validate(Experiment, recipe(**changed), origin="tiny")
+
+
+def site(root: Path, **changed: Any) -> Site:
+    """The experiment opened in this process, without Ray."""
+    made = experiment(**changed)
+    return open_site(prepare(made, Storage(str(root))), CPU)
+
+
+def train_all(opened: Site, on_task: Callable[[str], None] = lambda role: None) -> None:
+    """Train every network of the plan in this process."""
+    for task in opened.plan.tasks:
+        on_task(task.role)
+        learn_task(opened, task, alone(CPU))
