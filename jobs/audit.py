@@ -101,6 +101,7 @@ def _show_plan(experiment: object, root: str) -> None:
 
     assert isinstance(experiment, Experiment)
     site = open_site(prepare(experiment, Storage(root)), torch.device("cpu"))
+    site.workshop.check()
     typer.echo(describe(site))
     for task in site.plan.tasks:
         state = "is stored" if site.artifacts.finished(task) else "to be trained"

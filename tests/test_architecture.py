@@ -14,7 +14,7 @@ CORE = {"config", "access", "seeds", "learning", "storage", "store", "pictures",
 
 MAY_IMPORT = {
     **{room: CORE | {room} for room in ROOMS},
-    **{core: CORE for core in CORE},
+    **dict.fromkeys(CORE, CORE),
     "experiment": CORE | ROOMS,
     "stages": CORE | ROOMS | {"stages", "experiment"},
     "runtime": CORE | ROOMS | {"stages", "experiment", "runtime"},

@@ -146,11 +146,10 @@ def _explain(model: type[BaseModel], data: Any, fault: Any) -> str:
         return f"{dotted}.name = {fault['ctx']['tag']}: unknown name; {hint}"
     if kind == "union_tag_not_found":
         return f"{dotted}: needs a `name` that says which one it is"
-    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    prefix = "" if fault["msg"].startswith("Value error") else "should be "
-    if not path and isinstance(value, dict):
-        return f"{message}"
-    return f"{dotted} = {_short(value)}: {prefix}{message}"
+    message = fault["msg"].removeprefix("Value error, ")
+    for subject in ("Input should ", "String should "):
+        message = message.replace(subject, "should ", 1)
+    return message if not path else f"{dotted} = {_short(value)}: {message}"
 
 
 def _real_path(data: Any, loc: Sequence[int | str]) -> list[int | str]:

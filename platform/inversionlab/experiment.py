@@ -140,12 +140,19 @@ class Experiment(Settings):
             assign(data, rest, value)
             return type(self.defense).model_validate_json(json.dumps(data))
         except (ValidationError, ConfigError) as error:
-            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            reason = _reason(error) if isinstance(error, ValidationError) else str(error)
             known = ", ".join(f"defense.{k}" for k in type(self.defense).model_fields)
             raise ValueError(
                 f"sweep of {self.sweep.setting} at {value}: {reason} (the settings of "
                 f"`{self.defense.name}` are: {known})"
             ) from error
+
+
+def _reason(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    if fault["type"] == "extra_forbidden":
+        return "there is no such setting"
+    return fault["msg"].replace("Input should ", "the value should ", 1)
 
 
 def _name_faults(experiment: Experiment) -> Iterable[str]:

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from tests.contracts.test_defenses import bench
 from torch import Tensor, nn
 
 from inversionlab.defenses import DEFENSES
 from inversionlab.defenses.dummy_recognizer import Mixture
 from inversionlab.learning import TrainingSettings
-from tests.contracts.test_defenses import bench
 
 
 class Fixed(nn.Module):

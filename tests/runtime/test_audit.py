@@ -6,12 +6,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from tests import tiny
 
 from inversionlab.config import ConfigError
 from inversionlab.report.load import load_run
 from inversionlab.runtime.audit import audit
 from inversionlab.storage import Storage
-from tests import tiny
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
+from tests import tiny
 
 from inversionlab.report.load import load_run
 from inversionlab.storage import Storage
-from tests import tiny
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 CHECKOUT = Path(__file__).resolve().parents[2]

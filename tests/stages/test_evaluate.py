@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
+from tests import tiny
+from tests.toys import CPU
 from torch import Tensor, nn
 
 from inversionlab.data.splits import Labelled, Splits
 from inversionlab.stages.evaluate import Judge, recognition, verdicts
 from inversionlab.stages.workshop import judge_classes
-from tests import tiny
-from tests.toys import CPU
 
 
 class Reader(nn.Module):

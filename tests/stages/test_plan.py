@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests import tiny
 
 from inversionlab.stages.plan import Plan, make_plan
-from tests import tiny
 
 TARGETS = (0, 2, 3, 5)
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.toys import CPU
 from torch import Tensor, nn
 
 from inversionlab.defenses import Lesson
 from inversionlab.learning import GradientSync, Learner, TrainingSettings
 from inversionlab.stages.training import Progress, TrainingError, alone, train
-from tests.toys import CPU
 
 
 class Line(Learner):

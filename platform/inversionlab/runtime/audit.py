@@ -65,6 +65,7 @@ def audit(experiment: Experiment, root: str, say: Say = print) -> str:
     say("[1/4] data: reading the pictures")
     address = prepare(experiment, storage)
     site = open_site(address, torch.device("cpu"))
+    site.workshop.check()
     say(f"      {describe(site)}")
     log.timed("data", began)
     connect()

@@ -70,6 +70,15 @@ class Workshop:
         self._ready: dict[str, nn.Module] = {}
         _, self.channels, self.image_size, _ = splits.train.images_NCHW.shape
 
+    def check(self) -> None:
+        """Build every network of the plan once, untrained, so that what does not fit is refused early.
+
+        Raises:
+            ConfigError: a network cannot take or make pictures of this size.
+        """
+        for task in self.plan.tasks:
+            self._untrained(task)
+
     def network(self, task: Task) -> nn.Module:
         """The trained network of a task, frozen."""
         if task.id not in self._ready:

@@ -1,0 +1,246 @@
+"""Broken recipes and data folders: each is refused before anything is trained, with a text that helps.
+
+`python -m tests.test_broken_input` prints every text as a user sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from inversionlab.config import ConfigError
+from inversionlab.experiment import load
+from inversionlab.runtime.site import open_site, prepare
+from inversionlab.storage import Storage
+from tests import tiny
+
+Spoil = Callable[[Path], tuple[Path, list[str]]]
+"""Makes something broken in a folder; returns the recipe and `--set` assignments that lead to it."""
+
+
+def changed(**settings: Any) -> Spoil:
+    def make(folder: Path) -> tuple[Path, list[str]]:
+        recipe = folder / "recipe.yaml"
+        recipe.write_text(yaml.safe_dump(tiny.recipe(**settings)))
+        return recipe, []
+
+    return make
+
+
+def with_set(*assignments: str) -> Spoil:
+    return lambda folder: (changed()(folder)[0], list(assignments))
+
+
+def text(content: str) -> Spoil:
+    def make(folder: Path) -> tuple[Path, list[str]]:
+        recipe = folder / "recipe.yaml"
+        recipe.write_text(content)
+        return recipe, []
+
+    return make
+
+
+def faces(people: dict[str, int], *, loose: int = 0, broken: int = 0) -> Spoil:
+    """A folder of `people` (name: pictures), with pictures outside a person's folder, and broken ones."""
+
+    def make(folder: Path) -> tuple[Path, list[str]]:
+        root = folder / "faces"
+        root.mkdir()
+        for number, (name, count) in enumerate(people.items()):
+            (root / name).mkdir()
+            for i in range(count):
+                Image.new("L", (20, 20), 10 * number + i).save(root / name / f"{i}.png")
+            for i in range(broken):
+                (root / name / f"broken{i}.jpg").write_bytes(b"not a picture")
+        for i in range(loose):
+            Image.new("L", (20, 20), i).save(root / f"{i}.png")
+        data = {"name": "folder", "root": str(root), "image_size": 16, "channels": 1}
+        return changed(data=data)(folder)
+
+    return make
+
+
+def missing_recipe(folder: Path) -> tuple[Path, list[str]]:
+    (folder / "demo.yaml").write_text("name: demo")
+    return folder / "dmo.yaml", []
+
+
+def missing_folder(folder: Path) -> tuple[Path, list[str]]:
+    (folder / "faces").mkdir()
+    data = {"name": "folder", "root": str(folder / "fcaes")}
+    return changed(data=data)(folder)
+
+
+def truncated_digits(folder: Path) -> tuple[Path, list[str]]:
+    root = folder / "mnist"
+    root.mkdir()
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        (root / name).write_bytes(b"\0\0\x08\x03\0\0")
+    return changed(data={"name": "mnist", "root": str(root), "part": "train"})(folder)
+
+
+CASES: dict[str, tuple[Spoil, list[str]]] = {
+    "no such recipe": (
+        missing_recipe,
+        ["dmo.yaml: there is no such recipe; did you mean", "demo.yaml"],
+    ),
+    "not yaml": (text("name: [unclosed"), ["recipe.yaml: is not readable as YAML"]),
+    "empty recipe": (
+        text(""),
+        ["must hold a mapping of settings, but holds a nothing (an empty file?)"],
+    ),
+    "a list": (text("- name: x"), ["must hold a mapping of settings, but holds a list"]),
+    "unsafe yaml": (
+        text("name: !!python/object/apply:os.system [ls]"),
+        ["is not readable as YAML", "could not determine a constructor"],
+    ),
+    "unknown key": (
+        changed(**{"defense.alhpa": 0.3}),
+        ["recipe.yaml: defense.alhpa = 0.3: unknown key; did you mean `alpha`?"],
+    ),
+    "unknown top key": (changed(vctim={}), ["vctim = {}: unknown key; did you mean `victim`?"]),
+    "unknown deep key": (
+        changed(**{"victim.training.epoch": 3}),
+        ["victim.training.epoch = 3: unknown key; did you mean `epochs`?"],
+    ),
+    "unknown attack": (
+        changed(**{"attacks.0": {"name": "pixel_grey_box"}}),
+        ["attacks.0.name = pixel_grey_box: unknown name; did you mean `pixel_gray_box`?"],
+    ),
+    "wrong type": (
+        changed(**{"targets.count": "many"}),
+        ['targets.count = "many": should be a valid integer'],
+    ),
+    "text for a number": (
+        changed(**{"defense.alpha": "0.3"}),
+        ['defense.alpha = "0.3": should be a valid number'],
+    ),
+    "out of range": (
+        changed(**{"defense.alpha": 1.5}),
+        ["defense.alpha = 1.5: should be less than or equal to 1"],
+    ),
+    "not finite": (
+        with_set("victim.training.learning_rate=.inf"),
+        ["victim.training.learning_rate"],
+    ),
+    "missing section": (
+        text("name: x\ndata: {name: procedural}"),
+        [
+            "evaluators: is missing and has no default",
+            "generator: is missing",
+            "attacks: is missing",
+        ],
+    ),
+    "name that is a path": (
+        changed(name="../../etc"),
+        ['name = "../../etc": should match pattern'],
+    ),
+    "evaluator like the victim": (
+        changed(**{"evaluators.0.recognizer.network": tiny.RECIPE["victim"]["network"]}),
+        ["evaluators.0 (same)", "has the victim's own structure", "needs another one"],
+    ),
+    "no generator for the dummy": (
+        changed(defense_generator=None),
+        [
+            "defense_generator: is missing; `dummy_recognizer` needs a generator trained on the private set"
+        ],
+    ),
+    "sweep of nothing": (
+        changed(**{"sweep.setting": "defense.beta"}),
+        ["sweep of defense.beta at 0.25: there is no such setting", "defense.alpha, "],
+    ),
+    "sweep out of range": (
+        changed(**{"sweep.values": [0.5, 2.0]}),
+        ["sweep of defense.alpha at 2.0", "less than or equal to 1"],
+    ),
+    "attack twice": (
+        changed(attacks=[{"name": "latent_white_box"}, {"name": "latent_white_box"}]),
+        ["attacks: `latent_white_box` is there twice"],
+    ),
+    "--set without =": (with_set("defense.alpha"), ["--set defense.alpha: must be of the form"]),
+    "--set past a list": (
+        with_set("attacks.7.steps=3"),
+        ["attacks.7.steps: `7` is not one of the items 0 to 1"],
+    ),
+    "--set into a number": (with_set("seed.x=3"), ['seed = {"x": 3}: should be a valid integer']),
+    "more targets than people": (
+        changed(**{"targets.count": 7}),
+        ["targets.count = 7: there are only 6 private people; lower it"],
+    ),
+    "nobody left to be public": (
+        changed(**{"split.private_people": 30, "targets.count": 4}),
+        ["split.public: nobody is left for the attacker's public set; lower"],
+    ),
+    "nobody left for the judge": (
+        changed(**{"split.evaluator_people": 0}),
+        ["evaluators: `disjoint` is person_disjoint", "leave nobody for it"],
+    ),
+    "overlapping sets": (
+        changed(**{"split.private": ["f000*"], "split.public": ["f0003", "f0017"]}),
+        ["split.private and split.public overlap: 1 people match both (f0003)"],
+    ),
+    "size that the generator cannot make": (
+        changed(**{"data.image_size": 20}),
+        ["20"],
+    ),
+    "no such data folder": (missing_folder, ["fcaes", "did you mean", "faces"]),
+    "pictures of nobody": (
+        faces({}, loose=3),
+        ["faces: no usable picture", "expected a folder that holds one folder of pictures"],
+    ),
+    "one person": (faces({"ann": 3}), ["faces: only one person (`ann`) has usable pictures"]),
+    "too few pictures": (
+        faces({"ann": 1, "bob": 1, "cid": 1}),
+        ["split.private: 0 people match ['*'] with at least split.private_min_pictures = 2"],
+    ),
+    "only broken pictures": (
+        faces({"ann": 0, "bob": 0}, broken=2),
+        ["faces: no usable picture", "4 left out, the first: ann/broken0.jpg"],
+    ),
+    "truncated digits": (truncated_digits, ["train-images-idx3-ubyte"]),
+}
+
+
+def message(spoil: Spoil, folder: Path) -> str:
+    """What a user is told."""
+    try:
+        recipe, assignments = spoil(folder)
+        experiment = load(recipe, assignments)
+        opened = open_site(prepare(experiment, Storage(str(folder / "runs"))), tiny.CPU)
+        opened.workshop.check()
+    except ConfigError as error:
+        return str(error)
+    return "(accepted)"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_is_refused_with_a_text_that_helps(name: str, tmp_path: Path) -> None:
+    spoil, expected = CASES[name]
+    told = message(spoil, tmp_path)
+    assert told != "(accepted)"
+    for part in expected:
+        assert part in told
+
+
+def test_a_broken_picture_among_good_ones_is_named_counted_and_left_out(tmp_path: Path) -> None:
+    spoil = faces({f"p{i}": 4 for i in range(14)}, broken=1)
+    recipe, _ = spoil(tmp_path)
+    assignments = ["split.private_people=4", "split.evaluator_people=4"]
+    assignments += ["split.evaluator_min_pictures=2"]
+    site = open_site(prepare(load(recipe, assignments), Storage(str(tmp_path / "runs"))), tiny.CPU)
+    notes = site.workshop.splits.notes
+    assert len(notes) == 14
+    assert "p0/broken0.jpg" in notes[0]
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    for case, (make, _) in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"{case}\n    " + message(make, Path(folder)).replace(folder + "/", "") + "\n")
