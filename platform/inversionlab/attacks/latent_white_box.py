@@ -22,6 +22,9 @@ from inversionlab.access import View, WhiteBox
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Knowledge, refuse_nan
 from inversionlab.attacks.descent import descend
 
+ENCODER_BATCH = 256
+"""Pictures encoded at once, so that memory stays small whatever the number of jobs."""
+
 
 class LatentWhiteBoxSettings(AttackSettings):
     """Settings of the generator-latent white-box attack."""
@@ -84,12 +87,15 @@ class LatentWhiteBox(Attack):
         """z(0) of every job: the mean encoding of its own random public pictures, or a random draw."""
         know, generator = self.knowledge, self.knowledge.generator
         assert generator is not None
-        starts = []
-        for target, repeat in zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True):
-            stream = know.stream("latent_white_box", target, repeat)
-            count = min(self.settings.seed_pictures, len(know.public_NCHW))
-            index = torch.randperm(len(know.public_NCHW), generator=stream)[:count]
-            z_SD = generator.encode(know.public(index))
-            z_1D = z_SD.mean(0, keepdim=True) if z_SD is not None else generator.draw(1, stream)
-            starts.append(z_1D.to(know.device))
-        return torch.cat(starts)
+        pairs = list(zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True))
+        streams = [know.stream("latent_white_box", target, repeat) for target, repeat in pairs]
+        if generator.encode(know.public(torch.zeros(1, dtype=torch.int64))) is None:
+            return torch.cat([generator.draw(1, s) for s in streams]).to(know.device)
+        count = min(self.settings.seed_pictures, len(know.public_NCHW))
+        chosen = [torch.randperm(len(know.public_NCHW), generator=s)[:count] for s in streams]
+        parts = []
+        for index_S in torch.cat(chosen).split(ENCODER_BATCH):
+            z_SD = generator.encode(know.public(index_S))
+            assert z_SD is not None, "it has just encoded a picture"
+            parts.append(z_SD)
+        return torch.cat(parts).view(len(pairs), count, -1).mean(1)
