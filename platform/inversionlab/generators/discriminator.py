@@ -31,7 +31,10 @@ class Discriminator(nn.Module):
         size_in = channels
         for level in range(steps):
             size_out = channels_at(level, width)
-            layers += [nn.Conv2d(size_in, size_out, 4, 2, 1), nn.LeakyReLU(0.2)]
+            convolution = nn.Conv2d(size_in, size_out, 4, 2, 1)
+            # Without this the signal fades from layer to layer, and the discriminator falls behind.
+            nn.init.kaiming_normal_(convolution.weight, a=0.2)
+            layers += [convolution, nn.LeakyReLU(0.2)]
             size_in = size_out
         self.layers = nn.Sequential(*layers, nn.Flatten())
         flat = size_in * side**2

@@ -35,7 +35,9 @@ class GanAda(Generator):
         """The discriminator's channels at half resolution; each halving doubles them, up to 8 x."""
         minibatch_kernels: int = Field(default=16, ge=0, le=512)
         """Statistics of minibatch discrimination; 0 turns it off."""
-        r1_weight: float = Field(default=1.0, ge=0, le=1000)
+        discriminator_rate: float = Field(default=4.0, gt=0, le=100)
+        """Step size of the discriminator, as a multiple of the generator's (`training`)."""
+        r1_weight: float = Field(default=0.02, ge=0, le=1000)
         """gamma, the weight of the gradient penalty."""
         ada_target: float = Field(default=0.6, ge=-1, le=1)
         """The mean sign of the discriminator on real pictures that p is steered to."""
@@ -48,7 +50,7 @@ class GanAda(Generator):
         training: TrainingSettings = TrainingSettings(
             epochs=40, batch_size=32, learning_rate=5e-4, schedule="constant", weight_decay=0.0
         )
-        """How it is trained; both networks alike. AdamW runs with betas (0.5, 0.99)."""
+        """How it is trained. AdamW runs with betas (0.5, 0.99)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
         """Build for pictures of `channels` x `image_size` x `image_size`.

@@ -56,6 +56,7 @@ class GanAdaLearner(Learner):
             for group in optimizer.param_groups:
                 if "betas" in group:
                     group["betas"] = (0.5, 0.99)
+        self.schedule(0.0)
         self.counters: dict[str, float] = {"augment_p": 0.0, "pictures": 0.0, "steps": 0.0}
 
     def step(
@@ -147,9 +148,11 @@ class GanAdaLearner(Learner):
     def schedule(self, progress: float) -> None:
         """Follow the schedule of the settings."""
         training = self.settings.training
-        for optimizer in self.optimizers.values():
+        rate = training.learning_rate * rate_factor(training.schedule, progress)
+        for name, optimizer in self.optimizers.items():
+            factor = self.settings.discriminator_rate if name == "discriminator" else 1.0
             for group in optimizer.param_groups:
-                group["lr"] = training.learning_rate * rate_factor(training.schedule, progress)
+                group["lr"] = rate * factor
 
     def product(self) -> GanAda:
         """The running average of the generator."""
