@@ -117,15 +117,21 @@ def _run(experiment: object, root: str, *, pictures: bool) -> None:
     from inversionlab.experiment import Experiment
     from inversionlab.report.job import write_report
     from inversionlab.runtime.audit import AuditError, audit
+    from inversionlab.runtime.fanout import CrewError
     from inversionlab.stages.training import TrainingError
 
     assert isinstance(experiment, Experiment)
     began = time.monotonic()
     try:
         run = audit(experiment, root, typer.echo)
-    except (AuditError, TrainingError) as error:
+    except (AuditError, CrewError, TrainingError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
+    except KeyboardInterrupt as stop:
+        typer.echo(
+            "interrupted; what is finished is stored, and the same command goes on", err=True
+        )
+        raise typer.Exit(130) from stop
     write_report(root, run, pictures=pictures)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
 

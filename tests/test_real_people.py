@@ -22,7 +22,12 @@ pytestmark = [pytest.mark.real_data]
 def recognizer(width: int) -> dict[str, Any]:
     return {
         "network": {"name": "small_resnet", "width": width, "blocks": [1, 1], "feature_size": 64},
-        "training": {"epochs": 30, "batch_size": 32, "learning_rate": 0.003, "schedule": "one_cycle"},
+        "training": {
+            "epochs": 30,
+            "batch_size": 32,
+            "learning_rate": 0.003,
+            "schedule": "one_cycle",
+        },
     }
 
 

@@ -11,6 +11,7 @@ from tests import tiny
 from inversionlab.config import ConfigError
 from inversionlab.report.load import load_run
 from inversionlab.runtime.audit import audit
+from inversionlab.stages.training import TrainingError
 from inversionlab.storage import Storage
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -86,6 +87,12 @@ def decoded(png: bytes) -> torch.Tensor:
 def test_an_unusable_split_is_refused_before_ray_does_anything(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"targets.count = 7: there are only 6 private people"):
         run(tmp_path, **{"targets.count": 7})
+
+
+def test_a_training_that_diverges_ends_with_its_reason(tmp_path: Path) -> None:
+    wild = {"optimizer": "sgd", "learning_rate": 10.0, "epochs": 40, "batch_size": 16}
+    with pytest.raises(TrainingError, match=r"victim: its loss became (nan|inf) in epoch"):
+        run(tmp_path, **{"victim.training": wild, "victim.loss": {"name": "cross_entropy"}})
 
 
 def test_a_damaged_network_is_trained_again(trained: Path, tmp_path: Path) -> None:

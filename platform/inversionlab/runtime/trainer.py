@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import ray
 import torch
@@ -23,7 +23,7 @@ from inversionlab.runtime.artifacts import TaskCheckpoints
 from inversionlab.runtime.site import Address, Site, open_site
 from inversionlab.stages.evaluate import recognition
 from inversionlab.stages.plan import Task
-from inversionlab.stages.training import Progress, World, alone, train
+from inversionlab.stages.training import Progress, TrainingError, World, alone, train
 from inversionlab.stages.workshop import judge_classes
 
 SAMPLES = 64
@@ -34,7 +34,7 @@ def train_missing(site: Site, *, gpu: bool) -> list[str]:
     """Train every network of the plan that is not stored yet; returns their keys.
 
     Raises:
-        RuntimeError: a training failed; the cause is chained.
+        TrainingError: a training cannot go on; networks that were finished before it are stored.
     """
     missing = [task for task in site.plan.tasks if not site.artifacts.finished(task)]
     if missing:
@@ -44,7 +44,7 @@ def train_missing(site: Site, *, gpu: bool) -> list[str]:
 
 def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> None:
     # Imported late: Ray Train costs seconds, and a run that trains nothing does not need it.
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
     runtime = site.experiment.runtime
@@ -52,7 +52,7 @@ def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> Non
     cpus = max(1, min(runtime.train_cpus, biggest // runtime.train_workers or 1))
     name = f"{site.experiment.name}-{uuid.uuid4().hex[:8]}"
     trainer = TorchTrainer(
-        _learn,
+        cast(Any, _learn),
         train_loop_config={"address": address, "keys": list(keys), "threads": cpus},
         scaling_config=ScalingConfig(
             num_workers=runtime.train_workers, use_gpu=gpu, resources_per_worker=_needs(cpus, gpu)
@@ -63,15 +63,21 @@ def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> Non
             failure_config=FailureConfig(max_failures=2),
         ),
     )
-    trainer.fit()
+    try:
+        # Ray's annotations know neither a loop that returns nor what it returned.
+        fault = cast(Any, trainer.fit()).return_value
+    except TrainingFailedError as error:
+        raise TrainingError(f"the training workers failed three times: {error}") from error
+    if fault is not None:
+        raise TrainingError(str(fault))
 
 
 def _needs(cpus: int, gpu: bool) -> dict[str, float]:
     return {"CPU": float(cpus), **({"GPU": 1.0} if gpu else {})}
 
 
-def _learn(config: dict[str, Any]) -> None:
-    """What each Ray Train worker does."""
+def _learn(config: dict[str, Any]) -> str | None:
+    """What each Ray Train worker does; returns why a training cannot go on (to try again would not help)."""
     from ray import train as ray_train
     from ray.train.torch import get_device
 
@@ -83,24 +89,22 @@ def _learn(config: dict[str, Any]) -> None:
     world = alone(device)
     if size > 1:
         world = World(context.get_world_rank(), size, device, _average)
-    for task in site.plan.tasks:
-        if task.key in config["keys"]:
-            learn_task(site, task, world)
-            if size > 1:
-                # Nobody goes on before the network is stored: the next task may need it.
-                distributed.barrier()
+    try:
+        for task in site.plan.tasks:
+            if task.key in config["keys"]:
+                learn_task(site, task, world)
+                if size > 1:
+                    # Nobody goes on before the network is stored: the next task may need it.
+                    distributed.barrier()
+    except TrainingError as error:
+        return str(error)
+    return None
 
 
-def _average(parameters: Iterable[nn.Parameter]) -> None:
-    """Average gradients over the workers, in one message."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return
-    flat = torch.cat([g.flatten() for g in gradients])
-    distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+def _average(tensor: torch.Tensor) -> torch.Tensor:
+    """The mean over the workers."""
+    distributed.all_reduce(tensor)
+    return tensor / distributed.get_world_size()
 
 
 def learn_task(site: Site, task: Task, world: World) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from inversionlab import seeds
 from inversionlab.defenses.base import Lesson
-from inversionlab.learning import GradientSync, Learner
+from inversionlab.learning import Learner
 from inversionlab.pictures import to_float
 
 
@@ -33,12 +33,23 @@ class World:
     rank: int
     size: int
     device: torch.device
-    sync: GradientSync
+    average: Callable[[Tensor], Tensor] | None
+    """The mean of a tensor over all workers; None where there is but one."""
+
+    def sync(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Average gradients over the workers, in one message."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.average is None or not gradients:
+            return
+        flat = self.average(torch.cat([g.flatten() for g in gradients]))
+        parts = flat.split([g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
 
 def alone(device: torch.device) -> World:
     """A world of one worker."""
-    return World(0, 1, device, lambda parameters: None)
+    return World(0, 1, device, None)
 
 
 class Checkpoints(Protocol):
@@ -123,7 +134,11 @@ def _epoch(lesson: Lesson, role: str, seed: int, epoch: int, world: World) -> di
         lesson.learner.schedule((epoch + step / steps) / lesson.training.epochs)
         for name, loss in lesson.learner.step(x_NCHW, y_N, rng, world.sync).items():
             total[name] = total.get(name, torch.zeros((), device=world.device)) + loss
-    return {name: float(value) / steps for name, value in total.items()}
+    means = torch.stack(list(total.values())) / steps
+    if world.average is not None:
+        # So that all workers stop together when one of them meets a loss that is not a number.
+        means = world.average(means)
+    return dict(zip(total, means.tolist(), strict=True))
 
 
 def _refuse_infinite(role: str, epoch: int, losses: Mapping[str, float], rate: float) -> None:
