@@ -14,6 +14,8 @@ from typing import Annotated
 
 # `ray job submit --working-dir .` unpacks the checkout on the head node without installing it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+# A user's own network is imported from the folder that the command runs in.
+sys.path.append(os.getcwd())
 
 import typer
 
@@ -49,8 +51,9 @@ def main(
     storage: Annotated[
         str | None,
         typer.Option(
-            help="Folder or bucket URI for networks, rows and reports [default: $INVERSIONLAB_STORAGE, "
-            "else ./runs; in a submitted job ~/inversionlab].",
+            help="Folder or bucket URI for networks, rows and reports (default: $INVERSIONLAB_STORAGE, "
+            "else ./runs; in a submitted job ~/inversionlab).",
+            show_default=False,
         ),
     ] = None,
     pictures: Annotated[
@@ -63,6 +66,15 @@ def main(
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Check everything and say what would be done, then stop."),
+    ] = False,
+    settings: Annotated[
+        bool,
+        typer.Option(
+            "--settings",
+            help="List every setting with its type, bounds, default and meaning, then stop.",
+            is_eager=True,
+            callback=lambda asked: _show_settings() if asked else None,
+        ),
     ] = False,
 ) -> None:
     """Measure how much of its training data a recognizer gives away, undefended and behind a defense."""
@@ -80,6 +92,14 @@ def main(
     except ConfigError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
+
+
+def _show_settings() -> None:
+    from inversionlab.experiment import Experiment
+    from inversionlab.handbook import handbook
+
+    typer.echo("\n".join(handbook(Experiment)))
+    raise typer.Exit
 
 
 def default_storage() -> str:

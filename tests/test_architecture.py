@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "platform" / "inversionlab"
 ROOMS = {"data", "recognizers", "generators", "attacks", "defenses", "metrics"}
-CORE = {"config", "access", "seeds", "learning", "storage", "store", "pictures", ""}
+CORE = {"config", "access", "seeds", "learning", "storage", "store", "pictures", "handbook", ""}
 """Shared files that know no room; "" is the package itself (its version)."""
 
 MAY_IMPORT = {

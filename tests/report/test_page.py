@@ -12,7 +12,10 @@ import pytest
 from tests.report.fake_run import fake_run
 
 from inversionlab.report import render
+from inversionlab.report.choice import undefended
+from inversionlab.report.pictures import grids
 from inversionlab.report.tables import headline_rows
+from inversionlab.report.wording import words
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</table>"
 
@@ -60,6 +63,13 @@ def test_the_most_confident_repeat_is_shown(run, page):
     chosen, *others = sorted(mine, key=lambda r: -r["confidence"])
     assert base64.b64encode(chosen["picture"]).decode() in page
     assert all(base64.b64encode(o["picture"]).decode() not in page for o in others)
+
+
+def test_the_pictures_of_the_strongest_attack_come_first(run):
+    rows = headline_rows(run)
+    top = undefended(rows)
+    first, *_ = grids(run, rows, None)
+    assert first.attack == words(top.attack)
 
 
 def test_a_hostile_name_stays_text():

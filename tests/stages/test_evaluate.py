@@ -46,7 +46,7 @@ def test_rank_score_and_distance_by_hand() -> None:
 def test_recognition_counts_winners() -> None:
     test = Labelled(torch.cat([pixels(255, 0, 0, 0), pixels(0, 255, 0, 0)]), torch.tensor([0, 0]))
     seen = recognition(lambda x: x.flatten(1), test, CPU)
-    assert seen.correct_N.tolist() == [True, False]
+    assert seen.tolist() == [True, False]
 
 
 def labelled(*classes: int) -> Labelled:

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from inversionlab.report.choice import undefended
 from inversionlab.report.run_data import RunData
 from inversionlab.report.tables import Row
 from inversionlab.report.wording import words
@@ -56,9 +57,12 @@ class Grid:
 
 
 def grids(run: RunData, rows: Sequence[Row], recommended: str | None) -> list[Grid]:
-    """One grid an attack that has pictures; the attacks in the rows' order, nulls left out."""
+    """One grid an attack that has pictures, the undefended model's strongest first; nulls left out."""
     people = _people(run)
-    attacks = dict.fromkeys(r.attack for r in rows if r.kind != "null" and r.done)
+    attacks = list(dict.fromkeys(r.attack for r in rows if r.kind != "null" and r.done))
+    top = undefended(rows)
+    if top is not None:
+        attacks.sort(key=lambda attack: attack != top.attack)
     if not people:
         return []
     real = _reference_row(run, people, "real", "")

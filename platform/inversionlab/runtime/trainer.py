@@ -152,7 +152,7 @@ def _test(site: Site, task: Task, product: nn.Module) -> dict[str, float]:
         judge = site.workshop.evaluator(task.role.partition(":")[2])
         test = judge_classes(judge, splits, site.plan.targets).test
     frozen_scores = product.requires_grad_(False).log_scores
-    correct = recognition(frozen_scores, test, site.workshop.device).correct_N
+    correct = recognition(frozen_scores, test, site.workshop.device)
     return {
         "test_accuracy": float(correct.float().mean()),
         "test_correct": float(correct.sum()),

@@ -19,7 +19,7 @@ from inversionlab.metrics import within_person_distance
 from inversionlab.pictures import png, to_bytes
 from inversionlab.runtime.site import Address, Site, open_site
 from inversionlab.stages.attack import arm, run_attack
-from inversionlab.stages.evaluate import Judge, features, recognition, verdicts
+from inversionlab.stages.evaluate import Judge, features, milliseconds, recognition, verdicts
 from inversionlab.stages.plan import Cell, protected_id
 from inversionlab.stages.workshop import judge_classes
 from inversionlab.store import Job
@@ -158,17 +158,17 @@ class AttackWorker:
         workshop, store = self.site.workshop, self.site.store
         test = workshop.splits.test
         model = workshop.protected(cell.defense)
-        seen = recognition(model.log_scores, test, workshop.device)
+        correct_N = recognition(model.log_scores, test, workshop.device)
         aimed = torch.isin(test.class_N, torch.tensor(self.site.plan.targets))
         row = {
             "protected": cell.protected,
             "defense": cell.defense.name,
             "defense_settings": cell.defense.model_dump_json(),
-            "correct_all": int(seen.correct_N.sum()),
+            "correct_all": int(correct_N.sum()),
             "total_all": len(test),
-            "correct_targets": int(seen.correct_N[aimed].sum()),
+            "correct_targets": int(correct_N[aimed].sum()),
             "total_targets": int(aimed.sum()),
-            "milliseconds": seen.milliseconds,
+            "milliseconds": milliseconds(model.log_scores, test, workshop.device),
         }
         key = model_key(self.site, cell.protected)
         store.write("references", key, self._decoys(cell))
@@ -200,7 +200,7 @@ class AttackWorker:
         settings = workshop.evaluator(name)
         recognizer = workshop.recognizer(f"evaluator:{name}")
         who = judge_classes(settings, workshop.splits, site.plan.targets)
-        seen = recognition(recognizer.log_scores, who.test, workshop.device)
+        correct_N = recognition(recognizer.log_scores, who.test, workshop.device)
         train = workshop.splits.train
         aimed = torch.isin(train.class_N, torch.tensor(site.plan.targets))
         feature_ND = features(recognizer, train.images_NCHW[aimed], workshop.device)
@@ -218,7 +218,7 @@ class AttackWorker:
             "evaluator": name,
             "protocol": settings.protocol,
             "network": settings.recognizer.network.name,
-            "correct": int(seen.correct_N.sum()),
+            "correct": int(correct_N.sum()),
             "total": len(who.test),
             "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
         }

@@ -1,0 +1,59 @@
+"""Every setting with its type, default and meaning, read from the settings classes themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+
+def handbook(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Lines that explain the settings of `model`, in order; entries of a room stand under their name."""
+    for name, field in model.model_fields.items():
+        if _is_tag(name, field):
+            continue
+        path = f"{prefix}{name}"
+        inner = _models(field.annotation)
+        yield f"{path}  ({_kind(field)}{_default(field)})"
+        yield f"    {' '.join((field.description or '').split())}"
+        many = "N." if get_origin(field.annotation) is tuple and inner else ""
+        for entry in inner:
+            tag = entry.model_fields.get("name")
+            if tag is not None and _is_tag("name", tag):
+                yield f"  {path}.{many}name: {tag.default}"
+            yield from handbook(entry, f"{path}.{many}")
+
+
+def _is_tag(name: str, field: FieldInfo) -> bool:
+    """Whether it is the literal `name` that says which entry of a room the section is."""
+    return name == "name" and get_origin(field.annotation) is Literal
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _kind(field: FieldInfo) -> str:
+    if _models(field.annotation):
+        return "list of sections" if get_origin(field.annotation) is tuple else "section"
+    text = str(field.annotation) if get_args(field.annotation) else str(field.annotation.__name__)  # type: ignore[union-attr]
+    bounds = [
+        f"{sign} {getattr(rule, key)}"
+        for rule in field.metadata
+        for key, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
+        if hasattr(rule, key)
+    ]
+    return ", ".join([text.replace("typing.", ""), *bounds])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ", required"
+    if isinstance(field.default, BaseModel) or field.default_factory is not None:
+        return ""
+    return f", default {json.dumps(field.default, default=str)}"
