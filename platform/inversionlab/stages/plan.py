@@ -11,8 +11,10 @@ from inversionlab.defenses import DEFENSES, DefenseSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment, null_attacks
 
-FORMAT = 1
-"""Raise it when a trained network or a row would differ for equal settings."""
+NETWORK_FORMAT = 1
+"""Raise it when a trained network would differ for equal settings."""
+ROW_FORMAT = 2
+"""Raise it when a row would differ for equal settings."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Plan:
 
 def make_plan(experiment: Experiment, data_id: str, targets: tuple[int, ...]) -> Plan:
     """The plan of an experiment on this data."""
-    base = {"format": FORMAT, "data": data_id, "seed": experiment.seed}
+    base = {"format": NETWORK_FORMAT, "data": data_id, "seed": experiment.seed}
     tasks = [*_common_tasks(experiment, base, targets)]
     points = _points(experiment)
     tasks += _defense_tasks(experiment, base, [d for _, d in points])
@@ -160,6 +162,7 @@ def _cells(
 ) -> list[Cell]:
     shared = {
         **base,
+        "rows": ROW_FORMAT,
         "generator": plan.task("generator").id,
         "evaluators": [
             [e.name, plan.task(f"evaluator:{e.name}").id] for e in experiment.evaluators

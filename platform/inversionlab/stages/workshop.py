@@ -26,6 +26,7 @@ from inversionlab.recognizers import (
     RecognizerSettings,
 )
 from inversionlab.stages.plan import Plan, Task
+from inversionlab.stages.steady import SteadyModel, SteadyPrior
 from inversionlab.stages.training import frozen
 
 Weights = Mapping[str, Tensor]
@@ -99,14 +100,14 @@ class Workshop:
         trained = self.network(task) if task is not None else None
         model = DEFENSES[settings.name](settings).protect(self.recognizer("victim"), trained)
         frozen(model, self.device)
-        return model
+        return SteadyModel(model)
 
     def knowledge(self) -> Knowledge:
         """What the attacker holds."""
         module = self.network(self.plan.task("generator"))
         assert isinstance(module, Generator)
         return Knowledge(
-            generator=module,
+            generator=SteadyPrior(module),
             public_NCHW=self.splits.public_NCHW,
             seed=self.experiment.seed,
             device=self.device,

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.toys import CPU
+from torch import Tensor, nn
+from torch.nn import functional
+
+from inversionlab import generators
+from inversionlab.attacks import ATTACKS, Knowledge
+from inversionlab.defenses.none import Undefended
+from inversionlab.generators.vae import Vae
+from inversionlab.recognizers import Recognizer, RecognizerSettings
+from inversionlab.stages.attack import arm, run_attack
+from inversionlab.stages.steady import LANE, SteadyModel, SteadyPrior, steady
+
+SIZE = 32
+
+
+def networks() -> tuple[SteadyPrior, SteadyModel]:
+    size = {"channels": 3, "image_size": SIZE}
+    victim = Recognizer(RecognizerSettings(), classes=30, seed=1, **size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        generator = generators.build(Vae.Settings(latent_size=16, width=8), **size)
+    frozen = [m.eval().requires_grad_(False) for m in (generator, Undefended(victim))]
+    return SteadyPrior(frozen[0]), SteadyModel(frozen[1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8, 19])
+def test_scores_and_gradients_are_the_same_bits_at_every_batch_size(size: int) -> None:
+    generator, model = networks()
+    z_ND = torch.randn(40, 16, generator=torch.Generator().manual_seed(0))
+
+    def passes(z: Tensor) -> tuple[Tensor, Tensor]:
+        z = z.clone().requires_grad_(True)
+        y = model.log_scores(generator(z))
+        (g,) = torch.autograd.grad(y[:, 3].sum(), z)
+        return y.detach(), g
+
+    whole, parts = passes(z_ND), [passes(z) for z in z_ND.split(size)]
+    for i in range(2):
+        assert torch.equal(torch.cat([p[i] for p in parts]), whole[i])
+
+
+def test_steady_passes_are_the_plain_ones_to_rounding() -> None:
+    _, model = networks()
+    x = torch.rand(3, 3, SIZE, SIZE)
+    torch.testing.assert_close(model.log_scores(x), model.model.log_scores(x))
+
+
+def test_linear_layers_see_lanes_of_one_height() -> None:
+    layer, heights = nn.Linear(4, 2), []
+
+    def spy(x: Tensor) -> Tensor:
+        heights.append(len(x))
+        return layer(x)
+
+    plain = functional.linear(torch.ones(11, 4), layer.weight, layer.bias)
+    torch.testing.assert_close(steady(spy, torch.ones(11, 4)), plain)
+    assert heights == [11]
+    assert len(steady(spy, torch.ones(1, 4))) == 1
+    assert heights == [11, 2]
+    assert LANE == 8
+
+
+def test_a_long_attack_that_never_converges_gives_the_same_pictures_in_any_shards() -> None:
+    """The case that amplifies rounding: many steps, no stop."""
+    generator, model = networks()
+    public = torch.randint(
+        0, 256, (20, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
+    )
+    know = Knowledge(generator=generator, public_NCHW=public, seed=1, device=CPU)
+    attack = arm(ATTACKS["latent_white_box"].Settings(name="latent_white_box", steps=150), know)
+    work = [(t, r) for t in range(3) for r in range(2)]
+    whole = run_attack(attack, model, work).found
+    alone = [run_attack(attack, model, [job]).found for job in work]
+    assert int(whole.steps_N.max()) == 150
+    assert torch.equal(torch.cat([a.images_NCHW for a in alone]), whole.images_NCHW)
