@@ -115,7 +115,8 @@ def _show_plan(experiment: object, root: str) -> None:
     import torch
 
     from inversionlab.experiment import Experiment
-    from inversionlab.runtime.audit import describe, missing_shards
+    from inversionlab.runtime.audit import missing_shards
+    from inversionlab.runtime.record import describe
     from inversionlab.runtime.site import open_site, prepare
     from inversionlab.storage import Storage
 

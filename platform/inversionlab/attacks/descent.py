@@ -12,10 +12,47 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inversionlab.access import View, WhiteBox
+from inversionlab.attacks.base import Jobs, refuse_nan
+
 Passes = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(points, rows) -> (log p of each row's target, gradient of each row's loss at its point)."""
 Update = Callable[[Tensor, Tensor], Tensor]
 """(points, gradients) -> new points."""
+
+
+def white_box_passes(
+    attack: str,
+    view: View | None,
+    jobs: Jobs,
+    decode: Callable[[Tensor], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+) -> Passes:
+    """The passes of an attack that differentiates through the model.
+
+    Args:
+        attack: its registered name, for error texts.
+        view: must be a `WhiteBox`.
+        jobs: all rows of the attack.
+        decode: points to pictures.
+        loss: (log-scores (N, K), log p of the targets (N,)) -> the loss, summed over rows.
+
+    Raises:
+        TypeError: the view shows less than gradients.
+    """
+    if not isinstance(view, WhiteBox):
+        raise TypeError(f"`{attack}` needs a WhiteBox view, got {type(view).__name__}")
+
+    def passes(point: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
+        point = point.detach().requires_grad_(True)
+        log_y_NK = view.log_scores(decode(point), rows_N)
+        target_N = jobs.target_N[rows_N]
+        log_p_N = log_y_NK.gather(1, target_N[:, None]).squeeze(1)
+        refuse_nan(attack, log_p_N, target_N)
+        (gradient,) = torch.autograd.grad(loss(log_y_NK, log_p_N), point)
+        return log_p_N.detach(), gradient
+
+    return passes
 
 
 @dataclass

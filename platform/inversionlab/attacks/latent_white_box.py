@@ -19,8 +19,8 @@ from pydantic import Field
 from torch import Tensor
 
 from inversionlab.access import View, WhiteBox
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Knowledge, refuse_nan
-from inversionlab.attacks.descent import descend
+from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Knowledge
+from inversionlab.attacks.descent import descend, white_box_passes
 
 ENCODER_BATCH = 256
 """Pictures encoded at once, so that memory stays small whatever the number of jobs."""
@@ -55,19 +55,15 @@ class LatentWhiteBox(Attack):
 
     def run(self, view: View | None, jobs: Jobs) -> Found:
         """Descend for all jobs at once."""
-        if not isinstance(view, WhiteBox):
-            raise TypeError(f"`latent_white_box` needs a WhiteBox view, got {type(view).__name__}")
         generator = self.knowledge.generator
         assert generator is not None
-
-        def passes(z_ND: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
-            z_ND = z_ND.detach().requires_grad_(True)
-            log_y_NK = view.log_scores(generator(z_ND), rows_N)
-            target_N = jobs.target_N[rows_N]
-            log_p_N = log_y_NK.gather(1, target_N[:, None]).squeeze(1)
-            refuse_nan("latent_white_box", log_p_N, target_N)
-            (g_ND,) = torch.autograd.grad(-log_p_N.sum(), z_ND)
-            return log_p_N.detach(), g_ND
+        passes = white_box_passes(
+            "latent_white_box",
+            view,
+            jobs,
+            decode=generator,
+            loss=lambda log_y_NK, log_p_N: -log_p_N.sum(),
+        )
 
         def update(z_ND: Tensor, g_ND: Tensor) -> Tensor:
             norm_N1 = g_ND.norm(dim=1, keepdim=True).clamp_min(1e-12)

@@ -19,8 +19,8 @@ from pydantic import Field
 from torch import Tensor
 
 from inversionlab.access import View, WhiteBox
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Knowledge, refuse_nan
-from inversionlab.attacks.descent import descend
+from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Knowledge
+from inversionlab.attacks.descent import descend, white_box_passes
 
 
 class PixelGrayBoxSettings(AttackSettings):
@@ -52,17 +52,9 @@ class PixelGrayBox(Attack):
 
     def run(self, view: View | None, jobs: Jobs) -> Found:
         """Descend for all jobs at once."""
-        if not isinstance(view, WhiteBox):
-            raise TypeError(f"`pixel_gray_box` needs a WhiteBox view, got {type(view).__name__}")
-
-        def passes(x_NCHW: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
-            x_NCHW = x_NCHW.detach().requires_grad_(True)
-            log_y_NK = view.log_scores(x_NCHW, rows_N)
-            target_N = jobs.target_N[rows_N]
-            log_p_N = log_y_NK.gather(1, target_N[:, None]).squeeze(1)
-            refuse_nan("pixel_gray_box", log_p_N, target_N)
-            (g_NCHW,) = torch.autograd.grad(self._loss(log_y_NK, log_p_N), x_NCHW)
-            return log_p_N.detach(), g_NCHW
+        passes = white_box_passes(
+            "pixel_gray_box", view, jobs, decode=lambda x_NCHW: x_NCHW, loss=self._loss
+        )
 
         def update(x_NCHW: Tensor, g_NCHW: Tensor) -> Tensor:
             return (x_NCHW - self.settings.rate * g_NCHW).clamp(0, 1)

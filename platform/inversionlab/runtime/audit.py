@@ -5,18 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
 
 import ray
 import torch
 
-from inversionlab.config import fingerprint
 from inversionlab.experiment import Experiment
-from inversionlab.pictures import png
-from inversionlab.runtime.cluster import connect, provenance, use_gpu
+from inversionlab.runtime.cluster import connect, use_gpu
 from inversionlab.runtime.fanout import Crew, Failure
 from inversionlab.runtime.progress import ShardProgress
+from inversionlab.runtime.record import describe, store_real, write_record
 from inversionlab.runtime.site import Site, open_site, prepare
 from inversionlab.runtime.trainer import train_missing
 from inversionlab.runtime.worker import (
@@ -28,7 +25,6 @@ from inversionlab.runtime.worker import (
     judge_key,
     model_key,
 )
-from inversionlab.stages.plan import Cell
 from inversionlab.storage import Storage
 
 Say = Callable[[str], None]
@@ -77,7 +73,8 @@ def audit(experiment: Experiment, root: str, say: Say = print) -> str:
     log.trained = train_missing(site, gpu=gpu)
     log.timed("train", began)
     failures = _attack_all(site, log, gpu=gpu)
-    run = _record(site, log)
+    say("[4/4] report: writing the run's record")
+    run = write_record(site, log.timings, log.trained)
     if failures:
         raise AuditError(_explain(site, failures, run))
     return run
@@ -87,21 +84,10 @@ def _listed(names: list[str]) -> str:
     return f": {', '.join(names)}" if names else ""
 
 
-def describe(site: Site) -> str:
-    """The data in one line."""
-    splits = site.workshop.splits
-    size = " x ".join(str(s) for s in splits.train.images_NCHW.shape[1:])
-    return (
-        f"{len(splits.people)} private people ({len(splits.train)} training and {len(splits.test)} "
-        f"test pictures), {len(splits.evaluator_people)} evaluator-only, {splits.public_people} public "
-        f"({len(splits.public_NCHW)} pictures), {size}; {len(splits.notes)} pictures left out or noted"
-    )
-
-
 def _attack_all(site: Site, log: Log, *, gpu: bool) -> list[Failure[Order]]:
     """Measure what is not measured, attack what is not attacked."""
     began = time.monotonic()
-    _store_real(site)
+    store_real(site)
     measures = list(_missing_measures(site))
     shards = list(missing_shards(site))
     jobs = sum(len(s.jobs) for s in shards)
@@ -167,107 +153,6 @@ def missing_shards(site: Site) -> Iterable[Shard]:
         todo = [(t, r) for t in site.plan.targets for r in repeats if (t, r) not in done]
         for first in range(0, len(todo), size):
             yield Shard(cell.id, tuple(todo[first : first + size]))
-
-
-def _store_real(site: Site) -> None:
-    """Keep one real picture of every target for the report."""
-    key = real_key(site)
-    if site.store.has("references", key):
-        return
-    train = site.workshop.splits.train
-    rows = []
-    for target in site.plan.targets:
-        first = int((train.class_N == target).nonzero()[0])
-        rows.append(
-            {
-                "kind": "real",
-                "protected": "",
-                "target": target,
-                "person": site.workshop.splits.people[target],
-                "picture": png(train.images_NCHW[first]),
-            }
-        )
-    site.store.write("references", key, rows)
-
-
-def real_key(site: Site) -> str:
-    """Under which name the targets' real pictures are stored."""
-    return fingerprint([site.plan.data_id, list(site.plan.targets)])
-
-
-def _record(site: Site, log: Log) -> str:
-    """Write the run's record, from which a report can be made without the experiment's code."""
-    log.say("[4/4] report: writing the run's record")
-    experiment = site.experiment
-    plain = experiment.model_dump(mode="json")
-    what = {k: v for k, v in plain.items() if k != "runtime"}
-    run = f"{experiment.name}-{fingerprint(what)[:8]}"
-    manifest = {
-        "run": run,
-        "name": experiment.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": sum(log.timings.values()),
-        "experiment": plain,
-        "provenance": provenance(),
-        "data": _data_record(site),
-        "sweep": plain["sweep"],
-        "cells": [_cell_record(cell) for cell in site.plan.cells],
-        "artifacts": [_artifact_record(site, log, t.key) for t in site.plan.tasks],
-        "timings": log.timings,
-        "warnings": _warnings(site),
-        "tables": {
-            "models": sorted(
-                {model_key(site, c.protected) for c in site.plan.cells if c.protected}
-            ),
-            "evaluators": [judge_key(site, e.name) for e in experiment.evaluators],
-            "real": real_key(site),
-        },
-    }
-    site.store.storage.write_json(f"runs/{run}/run.json", manifest)
-    return run
-
-
-def _data_record(site: Site) -> dict[str, Any]:
-    splits = site.workshop.splits
-    return {
-        "description": describe(site),
-        "private_people": len(splits.people),
-        "private_pictures": len(splits.train),
-        "test_pictures": len(splits.test),
-        "public_people": splits.public_people,
-        "public_pictures": len(splits.public_NCHW),
-        "evaluator_people": len(splits.evaluator_people),
-        "skipped": list(splits.notes),
-    }
-
-
-def _cell_record(cell: Cell) -> dict[str, Any]:
-    return {
-        "cell": cell.id,
-        "attack": cell.attack.name,
-        "defense": cell.defense.name if cell.defense is not None else "",
-        "protected": cell.protected,
-        "label": cell.label,
-        "point": cell.point,
-        "baseline": cell.baseline,
-    }
-
-
-def _artifact_record(site: Site, log: Log, key: str) -> dict[str, Any]:
-    (task,) = [t for t in site.plan.tasks if t.key == key]
-    card = site.artifacts.card(task) or {}
-    return {
-        "role": task.role,
-        "id": task.id,
-        "seconds": card.get("seconds", 0.0),
-        "trained": key in log.trained,
-        "metrics": card.get("metrics", {}),
-    }
-
-
-def _warnings(site: Site) -> list[str]:
-    notes = site.workshop.splits.notes
-    return [f"{len(notes)} pictures were left out; the run's record lists them"] if notes else []
 
 
 def _explain(site: Site, failures: list[Failure[Order]], run: str) -> str:

@@ -1,0 +1,131 @@
+"""The record of a run: what was run, on what, with which results; the report is made from it and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from inversionlab.config import fingerprint
+from inversionlab.pictures import png
+from inversionlab.runtime.cluster import provenance
+from inversionlab.runtime.site import Site
+from inversionlab.runtime.worker import judge_key, model_key
+from inversionlab.stages.plan import Cell
+
+
+def store_real(site: Site) -> None:
+    """Keep one real picture of every target for the report."""
+    key = real_key(site)
+    if site.store.has("references", key):
+        return
+    train = site.workshop.splits.train
+    rows = []
+    for target in site.plan.targets:
+        first = int((train.class_N == target).nonzero()[0])
+        rows.append(
+            {
+                "kind": "real",
+                "protected": "",
+                "target": target,
+                "person": site.workshop.splits.people[target],
+                "picture": png(train.images_NCHW[first]),
+            }
+        )
+    site.store.write("references", key, rows)
+
+
+def real_key(site: Site) -> str:
+    """Under which name the targets' real pictures are stored."""
+    return fingerprint([site.plan.data_id, list(site.plan.targets)])
+
+
+def write_record(site: Site, timings: Mapping[str, float], trained: Sequence[str]) -> str:
+    """Write the run's record, from which a report can be made without the experiment; returns its name.
+
+    Args:
+        site: the experiment.
+        timings: seconds of each stage of this run.
+        trained: keys of the networks that this run trained.
+    """
+    experiment = site.experiment
+    plain = experiment.model_dump(mode="json")
+    what = {k: v for k, v in plain.items() if k != "runtime"}
+    run = f"{experiment.name}-{fingerprint(what)[:8]}"
+    manifest = {
+        "run": run,
+        "name": experiment.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": sum(timings.values()),
+        "experiment": plain,
+        "provenance": provenance(),
+        "data": _data_record(site),
+        "sweep": plain["sweep"],
+        "cells": [_cell_record(cell) for cell in site.plan.cells],
+        "artifacts": [_artifact_record(site, trained, t.key) for t in site.plan.tasks],
+        "timings": dict(timings),
+        "warnings": _warnings(site),
+        "tables": {
+            "models": sorted(
+                {model_key(site, c.protected) for c in site.plan.cells if c.protected}
+            ),
+            "evaluators": [judge_key(site, e.name) for e in experiment.evaluators],
+            "real": real_key(site),
+        },
+    }
+    site.store.storage.write_json(f"runs/{run}/run.json", manifest)
+    return run
+
+
+def _data_record(site: Site) -> dict[str, Any]:
+    splits = site.workshop.splits
+    return {
+        "description": describe(site),
+        "private_people": len(splits.people),
+        "private_pictures": len(splits.train),
+        "test_pictures": len(splits.test),
+        "public_people": splits.public_people,
+        "public_pictures": len(splits.public_NCHW),
+        "evaluator_people": len(splits.evaluator_people),
+        "skipped": list(splits.notes),
+    }
+
+
+def _cell_record(cell: Cell) -> dict[str, Any]:
+    return {
+        "cell": cell.id,
+        "attack": cell.attack.name,
+        "defense": cell.defense.name if cell.defense is not None else "",
+        "protected": cell.protected,
+        "label": cell.label,
+        "point": cell.point,
+        "baseline": cell.baseline,
+    }
+
+
+def _artifact_record(site: Site, trained: Sequence[str], key: str) -> dict[str, Any]:
+    (task,) = [t for t in site.plan.tasks if t.key == key]
+    card = site.artifacts.card(task) or {}
+    return {
+        "role": task.role,
+        "id": task.id,
+        "seconds": card.get("seconds", 0.0),
+        "trained": key in trained,
+        "metrics": card.get("metrics", {}),
+    }
+
+
+def _warnings(site: Site) -> list[str]:
+    notes = site.workshop.splits.notes
+    return [f"{len(notes)} pictures were left out; the run's record lists them"] if notes else []
+
+
+def describe(site: Site) -> str:
+    """The data in one line."""
+    splits = site.workshop.splits
+    size = " x ".join(str(s) for s in splits.train.images_NCHW.shape[1:])
+    return (
+        f"{len(splits.people)} private people ({len(splits.train)} training and {len(splits.test)} "
+        f"test pictures), {len(splits.evaluator_people)} evaluator-only, {splits.public_people} public "
+        f"({len(splits.public_NCHW)} pictures), {size}; {len(splits.notes)} pictures left out or noted"
+    )
