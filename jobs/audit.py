@@ -81,10 +81,11 @@ def main(
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
     from inversionlab.config import ConfigError
     from inversionlab.experiment import load
+    from inversionlab.storage import default_root
 
     try:
         experiment = load(recipe, assignments or [])
-        root = storage or default_storage()
+        root = storage or default_root()
         if plan:
             _show_plan(experiment, root)
             return
@@ -100,15 +101,6 @@ def _show_settings() -> None:
 
     typer.echo("\n".join(handbook(Experiment)))
     raise typer.Exit
-
-
-def default_storage() -> str:
-    """Where results go if nobody says: a submitted job's own folder is thrown away by Ray, so not there."""
-    if given := os.environ.get("INVERSIONLAB_STORAGE"):
-        return given
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
-        return str(Path.home() / "inversionlab")
-    return "runs"
 
 
 def _show_plan(experiment: object, root: str) -> None:

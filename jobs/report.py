@@ -19,7 +19,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     run: Annotated[str, typer.Argument(help="The run's name: a folder below STORAGE/runs.")],
-    storage: Annotated[str, typer.Option(help="Folder or bucket URI of the results.")] = "runs",
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or bucket URI of the results (default: $INVERSIONLAB_STORAGE, else ./runs).",
+            show_default=False,
+        ),
+    ] = None,
     pictures: Annotated[
         bool,
         typer.Option("--pictures/--no-pictures", help="Whether the page shows faces."),
@@ -28,9 +34,10 @@ def main(
     """Write the report page of a stored run and print its headline."""
     from inversionlab.config import ConfigError
     from inversionlab.report.job import write_report
+    from inversionlab.storage import default_root
 
     try:
-        write_report(storage, run, pictures=pictures)
+        write_report(storage or default_root(), run, pictures=pictures)
     except ConfigError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -6,6 +6,9 @@ import ast
 from pathlib import Path
 
 import pytest
+import yaml
+
+from inversionlab import config
 
 PACKAGE = Path(__file__).resolve().parents[1] / "platform" / "inversionlab"
 ROOMS = {"data", "recognizers", "generators", "attacks", "defenses", "metrics"}
@@ -69,8 +72,15 @@ def test_nothing_is_unpickled(path: Path) -> None:
     for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):
         if ast.unparse(call.func) == "torch.load":
             assert "weights_only=True" in ast.unparse(call)
-        if ast.unparse(call.func).startswith("yaml."):
-            assert ast.unparse(call.func) in {"yaml.safe_load", "yaml.safe_dump"}
+        if ast.unparse(call.func) == "yaml.load":
+            assert ast.unparse(call.keywords[0].value) == "_Loader"
+        assert ast.unparse(call.func) not in {"yaml.unsafe_load", "yaml.full_load", "yaml.load_all"}
+
+
+def test_the_loader_of_recipes_is_a_safe_one() -> None:
+    assert issubclass(config._Loader, yaml.SafeLoader)
+    with pytest.raises(yaml.YAMLError):
+        config.parse_yaml("!!python/object/apply:os.getcwd []")
 
 
 def test_the_source_root_does_not_shadow_pythons_platform() -> None:

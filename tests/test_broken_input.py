@@ -184,6 +184,14 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         changed(**{"split.private": ["f000*"], "split.public": ["f0003", "f0017"]}),
         ["split.private and split.public overlap: 1 people match both (f0003)"],
     ),
+    "public people who are the private ones": (
+        changed(public_data={**tiny.RECIPE["data"], "people": 50}),
+        ["public_data.seed = 0: is the seed, so the same people, of `data` itself"],
+    ),
+    "key given twice": (
+        text("name: x\nseed: 1\nseed: 2"),
+        ["is not readable as YAML", "the key `seed` is given twice"],
+    ),
     "size that the generator cannot make": (
         changed(**{"data.image_size": 20}),
         ["20"],

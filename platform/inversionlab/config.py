@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
@@ -56,12 +57,54 @@ def read_recipe(path: Path) -> dict[str, Any]:
         hint = f"; did you mean `{path.parent / near[0]}`?" if near else ""
         raise ConfigError(f"{path}: there is no such recipe{hint}")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not readable as YAML: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must hold a mapping of settings, but holds a {_kind(data)}")
     return data
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with YAML 1.2's numbers (1e-3 is one), no dates, and no key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, unless a key is there twice or is no text."""
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} must be text", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key `{key}` is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, rule) for tag, rule in rules if not tag.endswith(("timestamp", "float"))]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN)$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text: plain values only, no objects.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, names an object, or gives a key twice.
+    """
+    return yaml.load(text, Loader=_Loader)
 
 
 def _siblings(path: Path) -> list[str]:
@@ -74,13 +117,13 @@ def override(data: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
     Raises:
         ConfigError: an assignment is not of the form `a.b=c`, or leads through something that has no keys.
     """
-    result: dict[str, Any] = json.loads(json.dumps(data))
+    result: dict[str, Any] = json.loads(json.dumps(data, default=str))
     for assignment in assignments:
         path, sign, text = assignment.partition("=")
         if not sign or not path.strip():
             raise ConfigError(f"--set {assignment}: must be of the form `section.key=value`")
         try:
-            value = yaml.safe_load(text)
+            value = parse_yaml(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {assignment}: the value is not YAML: {error}") from error
         assign(result, path.strip(), value)

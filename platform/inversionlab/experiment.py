@@ -58,14 +58,15 @@ class SweepSettings(Settings):
 
     setting: str = "defense.alpha"
     """Dotted path of the setting."""
-    values: tuple[float, ...] = Field(min_length=1, max_length=1001)
+    values: tuple[int | float, ...] = Field(min_length=1, max_length=1001)
     """The values, in the order of the report."""
     marked: float | None = None
     """A value that the plots mark: the paper's own."""
 
 
 class RuntimeSettings(Settings):
-    """How the work is laid out. Nothing here changes a result."""
+    """How the work is laid out. What an attack finds does not depend on it; a network that several
+    workers train differs from one worker's as two seeds differ."""
 
     train_workers: int = Field(default=1, ge=1, le=4096)
     """Ray Train workers that share each training."""
@@ -113,7 +114,7 @@ class Experiment(Settings):
     sweep: SweepSettings | None = None
     """A setting of the defense to take through several values."""
     runtime: RuntimeSettings = RuntimeSettings()
-    """How the work is laid out; changes no result."""
+    """How the work is laid out; changes nothing that an attack finds."""
 
     @model_validator(mode="after")
     def _goes_together(self) -> Experiment:
@@ -124,7 +125,7 @@ class Experiment(Settings):
             self.defense_at(value)
         return self
 
-    def defense_at(self, value: float | None) -> Any:
+    def defense_at(self, value: int | float | None) -> Any:
         """The defense's settings with the swept setting at `value` (None: as the recipe has them).
 
         Raises:

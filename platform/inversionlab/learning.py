@@ -75,6 +75,8 @@ class Learner(ABC):
     """Every network by name; moved to the device and checkpointed by the loop."""
     optimizers: Mapping[str, torch.optim.Optimizer]
     """Every optimizer by name; checkpointed by the loop."""
+    workers: int = 1
+    """Training workers that share each batch; set by the loop."""
     counters: dict[str, float]
     """Other numbers that a checkpoint must carry (say, the strength of the augmentation)."""
 

@@ -13,6 +13,15 @@ from pyarrow import fs
 from inversionlab.config import ConfigError
 
 
+def default_root() -> str:
+    """Where results go if nobody says: a submitted job's own folder is thrown away by Ray, so not there."""
+    if given := os.environ.get("INVERSIONLAB_STORAGE"):
+        return given
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return str(Path.home() / "inversionlab")
+    return "runs"
+
+
 class Storage:
     """A root folder or bucket prefix; every name is relative to it and may not leave it."""
 
@@ -40,6 +49,11 @@ class Storage:
         if name.startswith("/") or ".." in parts:
             raise ValueError(f"{name}: leads out of the storage root")
         return f"{self._prefix}/{name}"
+
+    def uri(self, name: str) -> str:
+        """The full address of `name` for others than this class; a URI's options stay at its end."""
+        root, mark, options = self.root.partition("?")
+        return f"{root}/{name}{mark}{options}"
 
     def exists(self, name: str) -> bool:
         """Whether a file of this name is there."""

@@ -51,7 +51,8 @@ def test_settings_of_inference_and_layout_train_nothing(changed: dict[str, Any])
         ({"defense.sigma": 2.0}, {"defense"}),
         ({"generator.training.epochs": 3}, {"generator"}),
         ({"defense_generator.training.epochs": 3}, {"defense_generator", "defense"}),
-        ({"victim.training.epochs": 4}, {"victim", "defense"}),
+        ({"victim.training.epochs": 4}, {"victim"}),
+        ({"victim.network.width": 12}, {"victim", "defense"}),
         ({"evaluators.0.recognizer.training.epochs": 4}, {"evaluator:same"}),
         (
             {"seed": 1},
@@ -97,6 +98,7 @@ def test_cells_depend_on_attack_and_defense_but_not_on_the_layout() -> None:
     assert len(changed - ids) == 3
 
 
-def test_renaming_an_evaluator_trains_nothing() -> None:
-    renamed = plan(**{"evaluators.0.name": "renamed"})
-    assert {t.id for t in renamed.tasks} == {t.id for t in plan().tasks}
+def test_equal_judges_of_two_names_are_two_networks() -> None:
+    twin = {**tiny.RECIPE["evaluators"][0], "name": "twin"}
+    made = plan(evaluators=[*tiny.RECIPE["evaluators"], twin])
+    assert len({t.id for t in made.tasks}) == len(made.tasks) == 7

@@ -93,17 +93,18 @@ def split(
     crowd = range(len(source.people)) if public is not None else rooms["public"]
     public_images = source.images_NCHW[_rows_of(source, crowd)]
     train, test = _train_test(pictures, rooms["private"], settings, seed)
-    known = {_digest(x) for part in (train, test) for x in part.images_NCHW}
+    evaluator_train, evaluator_test = _train_test(pictures, rooms["evaluator_only"], settings, seed)
+    parts = (train, test, evaluator_train, evaluator_test)
+    known = {_digest(x) for part in parts for x in part.images_NCHW}
     fresh = torch.tensor([_digest(x) not in known for x in public_images], dtype=torch.bool)
     notes = list(pictures.skipped) + list(public.skipped if public is not None else ())
     if not bool(fresh.all()):
         count = int((~fresh).sum())
-        notes.append(f"{count} public pictures equal a private one and were left out")
+        notes.append(f"{count} public pictures equal a private or a judge's one and were left out")
     if not bool(fresh.any()):
         raise ConfigError(
             "split.public: every public picture equals a private one; nothing is left"
         )
-    evaluator_train, evaluator_test = _train_test(pictures, rooms["evaluator_only"], settings, seed)
     return Splits(
         people=tuple(pictures.people[p] for p in rooms["private"]),
         train=train,

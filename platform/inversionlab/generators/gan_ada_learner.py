@@ -66,8 +66,8 @@ class GanAdaLearner(Learner):
         real_NCHW = augment_ada(x_NCHW, self.counters["augment_p"], rng)
         loss_d, sign = self._step_discriminator(real_NCHW, rng, sync)
         loss_g = self._step_generator(len(x_NCHW), x_NCHW.device, rng, sync)
-        self._adapt(sign, len(x_NCHW))
-        self._follow(len(x_NCHW))
+        self._adapt(sign, len(x_NCHW) * self.workers)
+        self._follow(len(x_NCHW) * self.workers)
         return {"discriminator": loss_d, "generator": loss_g, "real_sign": sign}
 
     def _made(self, count: int, device: torch.device, rng: torch.Generator) -> Tensor:

@@ -3,7 +3,12 @@
 from inversionlab.recognizers.augment import AugmentSettings, augment
 from inversionlab.recognizers.losses import LOSSES
 from inversionlab.recognizers.networks import RECOGNIZERS
-from inversionlab.recognizers.recognizer import Recognizer, RecognizerLearner, RecognizerSettings
+from inversionlab.recognizers.recognizer import (
+    Recognizer,
+    RecognizerLearner,
+    RecognizerSettings,
+    recognizer_inputs,
+)
 
 __all__ = [
     "LOSSES",
@@ -13,4 +18,5 @@ __all__ = [
     "RecognizerLearner",
     "RecognizerSettings",
     "augment",
+    "recognizer_inputs",
 ]

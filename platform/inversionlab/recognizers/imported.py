@@ -7,7 +7,10 @@ one dry forward pass.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -47,7 +50,18 @@ class Imported(Backbone):
         return feature_ND
 
 
-def _make(settings: Imported.Settings) -> nn.Module:
+def source_digest(settings: Imported.Settings) -> str:
+    """SHA-256 of the file that defines the class, so that changed code is trained again.
+
+    Raises:
+        ConfigError: the module cannot be imported.
+    """
+    file = inspect.getsourcefile(_find(settings))
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+def _find(settings: Imported.Settings) -> type[nn.Module]:
+    """The class that `path` names."""
     module_name, _, class_name = settings.path.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
@@ -57,6 +71,11 @@ def _make(settings: Imported.Settings) -> nn.Module:
         raise ConfigError(f"path = {settings.path}: cannot be imported: {error}") from error
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ConfigError(f"path = {settings.path}: must name a subclass of torch.nn.Module")
+    return found
+
+
+def _make(settings: Imported.Settings) -> nn.Module:
+    found = _find(settings)
     try:
         return found(**settings.arguments)
     except Exception as error:  # the user's code may raise anything; the text names the setting

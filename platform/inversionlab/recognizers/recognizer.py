@@ -7,6 +7,8 @@ would otherwise read rounding errors.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -22,6 +24,7 @@ from inversionlab.learning import (
 )
 from inversionlab.recognizers.augment import AugmentSettings, augment
 from inversionlab.recognizers.base import Backbone
+from inversionlab.recognizers.imported import Imported, source_digest
 from inversionlab.recognizers.losses import LOSSES, AnyLoss, Cosface, Head
 from inversionlab.recognizers.networks import RECOGNIZERS, AnyNetwork
 from inversionlab.recognizers.small_resnet import SmallResnet
@@ -42,6 +45,18 @@ class RecognizerSettings(Settings):
         epochs=40, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=5e-2
     )
     """How long and how fast it is trained."""
+
+
+def recognizer_inputs(settings: RecognizerSettings) -> dict[str, Any]:
+    """All that a recognizer depends on, as JSON values: the settings, and a user's own code.
+
+    Raises:
+        ConfigError: an own network cannot be imported.
+    """
+    inputs = settings.model_dump(mode="json")
+    if isinstance(settings.network, Imported.Settings):
+        inputs["source"] = source_digest(settings.network)
+    return inputs
 
 
 class Recognizer(nn.Module):

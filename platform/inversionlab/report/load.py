@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from inversionlab.config import ConfigError
 from inversionlab.report.run_data import RunData
@@ -25,12 +27,23 @@ def load_run(storage: Storage, run: str) -> RunData:
     store, tables = Store(storage), manifest["tables"]
     return RunData(
         manifest=manifest,
-        reconstructions=store.reconstructions([c["cell"] for c in manifest["cells"]]),
+        reconstructions=_of_this_run(
+            store.reconstructions([c["cell"] for c in manifest["cells"]]), manifest["jobs"]
+        ),
         models=_read(store, "models", tables["models"]),
         evaluators=_read(store, "evaluators", tables["evaluators"]),
         references=_read(store, "references", [tables["real"], *tables["models"]]),
         features=_read(store, "features", tables["evaluators"]),
     )
+
+
+def _of_this_run(rows: pa.Table, jobs: Mapping[str, Any]) -> pa.Table:
+    """A cell may hold more: another run attacks more targets, or each more often."""
+    mine = pc.and_(
+        pc.is_in(rows["target"], value_set=pa.array(jobs["targets"], pa.int32())),
+        pc.less(rows["repeat"], jobs["repeats"]),
+    )
+    return rows.filter(mine)
 
 
 def _others(storage: Storage) -> str:

@@ -60,7 +60,7 @@ class Artifacts:
         samples: bytes | None,
     ) -> None:
         """Keep a finished network; the card is written last, so that a half-written artifact is none."""
-        packed = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
+        packed = save({k: v.detach().cpu().contiguous().clone() for k, v in weights.items()})
         self.storage.write(f"artifacts/{task.key}/weights.safetensors", packed)
         if samples is not None:
             self.storage.write(f"artifacts/{task.key}/samples.png", samples)
@@ -70,7 +70,15 @@ class Artifacts:
         self.storage.delete(f"artifacts/{task.key}/checkpoint.pt")
 
     def weights(self, task: Task) -> dict[str, Tensor]:
-        """The weights of a finished task."""
+        """The weights of a finished task.
+
+        Raises:
+            RuntimeError: there are none, or they are damaged; the next run trains them again.
+        """
+        if not self.finished(task):
+            raise RuntimeError(
+                f"artifacts/{task.key}: is missing or damaged; run the command again"
+            )
         return load(self.storage.read(f"artifacts/{task.key}/weights.safetensors"))
 
     def pictures(self, settings: DataSettings, name: str) -> Pictures:

@@ -11,6 +11,8 @@ from typing import Any
 
 import ray
 
+from inversionlab.config import ConfigError
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 TRAIN_ENVIRONMENT = {
@@ -43,6 +45,8 @@ def connect(**more: Any) -> None:
     try:
         ray.init(**options)
     except ConnectionError:
+        if os.environ.get("RAY_ADDRESS"):
+            raise
         # A cluster that crashed leaves its address behind.
         ray.init(**{**options, "address": "local"})
 
@@ -59,11 +63,11 @@ def use_gpu(wish: str) -> bool:
     """Whether GPUs are to be used.
 
     Raises:
-        RuntimeError: `runtime.gpu` is `always`, and the cluster has none.
+        ConfigError: `runtime.gpu` is `always`, and the cluster has none.
     """
     count = ray.cluster_resources().get("GPU", 0)
     if wish == "always" and count < 1:
-        raise RuntimeError("runtime.gpu = always: the cluster has no GPU; use `auto` or add a node")
+        raise ConfigError("runtime.gpu = always: the cluster has no GPU; use `auto` or add a node")
     return wish != "never" and count >= 1
 
 

@@ -13,10 +13,19 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import (
+    ActorUnschedulableError,
+    RayActorError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+)
 
 Order = TypeVar("Order")
 
+LOST = (RayActorError, RuntimeEnvSetupError, ActorUnschedulableError)
+"""What Ray raises when a worker, and not the order, is the trouble."""
+RESTARTS = 30
+"""Times that a worker may be lost before it is given up."""
 TRIES = 3
 """Times an order is begun before it is given up."""
 IN_FLIGHT = 2
@@ -64,24 +73,31 @@ class Crew(Generic[Order]):
         flight: dict[Any, tuple[Any, tuple[Order, int] | None]] = {
             worker.ready.remote(): (worker, None) for worker in self._workers
         }
+        ready: set[Any] = set()
+        cause: Exception | None = None
         while waiting or any(held is not None for _, held in flight.values()):
             if not flight:
-                raise CrewError("no attack worker is left; see the workers' logs for the cause")
+                raise CrewError(f"no attack worker is left; the last one said: {cause}") from cause
             done, _ = ray.wait(list(flight), num_returns=1)
             worker, held = flight.pop(done[0])
             try:
                 result = ray.get(done[0])
-            except RayActorError as error:
+            except LOST as error:
+                cause = error
+                ready.discard(worker)
                 self._put_back(waiting, failures, held, error)
-                self._await_restart(worker, flight, error)
-                continue
+                self._await_restart(worker, flight)
             except RayTaskError as error:
+                ready.add(worker)
                 if held is not None:
                     failures.append(Failure(held[0], _reason(error)))
             else:
+                ready.add(worker)
                 if held is not None:
                     on_done(held[0], result)
-            self._top_up(worker, waiting, flight)
+            # All of them: what a dead worker held may be waiting while another has nothing left to do.
+            for free in ready:
+                self._top_up(free, waiting, flight)
         return failures
 
     def dismiss(self) -> None:
@@ -105,16 +121,12 @@ class Crew(Generic[Order]):
         else:
             failures.append(Failure(order, f"its worker died {TRIES} times: {error}"))
 
-    def _await_restart(self, worker: Any, flight: dict[Any, Any], error: Exception) -> None:
+    def _await_restart(self, worker: Any, flight: dict[Any, Any]) -> None:
+        """Ask a lost worker whether it is back, unless it was lost too often or is being asked already."""
         self._restarts[worker] += 1
-        if self._restarts[worker] > 10 * TRIES:
-            return
-        others = [held for other, held in flight.values() if other is worker]
-        if not others:
-            try:
-                flight[worker.ready.remote()] = (worker, None)
-            except RayActorError as gone:
-                raise CrewError(f"an attack worker cannot be restarted: {error}") from gone
+        asked = any(other is worker and held is None for other, held in flight.values())
+        if self._restarts[worker] <= RESTARTS and not asked:
+            flight[worker.ready.remote()] = (worker, None)
 
     @staticmethod
     def _top_up(worker: Any, waiting: deque[tuple[Order, int]], flight: dict[Any, Any]) -> None:

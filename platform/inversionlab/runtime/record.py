@@ -65,6 +65,7 @@ def write_record(site: Site, timings: Mapping[str, float], trained: Sequence[str
         "artifacts": [_artifact_record(site, trained, t.key) for t in site.plan.tasks],
         "timings": dict(timings),
         "warnings": _warnings(site),
+        "jobs": {"targets": list(site.plan.targets), "repeats": experiment.targets.repeats},
         "tables": {
             "models": sorted(
                 {model_key(site, c.protected) for c in site.plan.cells if c.protected}

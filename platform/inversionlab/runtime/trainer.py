@@ -26,6 +26,8 @@ from inversionlab.stages.plan import Task
 from inversionlab.stages.training import Progress, TrainingError, World, alone, train
 from inversionlab.stages.workshop import judge_classes
 
+WAITS = 20
+"""Times, a minute each, that Ray Train tries to start workers before it gives up."""
 SAMPLES = 64
 """Pictures in a generator's sample grid."""
 
@@ -50,6 +52,7 @@ def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> Non
     runtime = site.experiment.runtime
     biggest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
     cpus = max(1, min(runtime.train_cpus, biggest // runtime.train_workers or 1))
+    _warn_of_waiting(runtime.train_workers, cpus, gpu=gpu)
     name = f"{site.experiment.name}-{uuid.uuid4().hex[:8]}"
     trainer = TorchTrainer(
         cast(Any, _learn),
@@ -59,8 +62,8 @@ def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> Non
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=f"{address.storage}/ray_train",
-            failure_config=FailureConfig(max_failures=2),
+            storage_path=site.store.storage.uri("ray_train"),
+            failure_config=cast(Any, FailureConfig)(max_failures=2, controller_failure_limit=WAITS),
         ),
     )
     try:
@@ -70,6 +73,18 @@ def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> Non
         raise TrainingError(f"the training workers failed three times: {error}") from error
     if fault is not None:
         raise TrainingError(str(fault))
+
+
+def _warn_of_waiting(workers: int, cpus: int, *, gpu: bool) -> None:
+    """A cluster that grows may yet get what is asked for; on any other, a user should know why nothing goes on."""
+    has = ray.cluster_resources()
+    for kind, needed in _needs(cpus, gpu).items():
+        if workers * needed > has.get(kind, 0):
+            print(
+                f"      runtime.train_workers = {workers} need {workers * needed:g} {kind}, the cluster has "
+                f"{has.get(kind, 0):g}: waiting for it to grow, some {WAITS} minutes at most",
+                flush=True,
+            )
 
 
 def _needs(cpus: int, gpu: bool) -> dict[str, float]:
@@ -91,7 +106,7 @@ def _learn(config: dict[str, Any]) -> str | None:
         world = World(context.get_world_rank(), size, device, _average)
     try:
         for task in site.plan.tasks:
-            if task.key in config["keys"]:
+            if task.key in config["keys"] and not _all_agree(site.artifacts.finished(task), world):
                 learn_task(site, task, world)
                 if size > 1:
                     # Nobody goes on before the network is stored: the next task may need it.
@@ -101,6 +116,12 @@ def _learn(config: dict[str, Any]) -> str | None:
     return None
 
 
+def _all_agree(mine: bool, world: World) -> bool:
+    """Whether every worker says yes; each looks at the storage for itself, and they must not part ways."""
+    vote = torch.tensor(float(mine), device=world.device)
+    return bool((world.average(vote) if world.average is not None else vote) == 1)
+
+
 def _average(tensor: torch.Tensor) -> torch.Tensor:
     """The mean over the workers."""
     distributed.all_reduce(tensor)
@@ -108,9 +129,7 @@ def _average(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def learn_task(site: Site, task: Task, world: World) -> None:
-    """Train one task's network and store it; rank 0 writes. A finished one is left alone."""
-    if site.artifacts.finished(task):
-        return
+    """Train one task's network and store it; rank 0 writes."""
     began = time.monotonic()
     lesson = site.workshop.lesson(task)
     losses = train(
@@ -122,7 +141,8 @@ def learn_task(site: Site, task: Task, world: World) -> None:
         report=_Printer(world.rank),
         checkpoint_seconds=site.experiment.runtime.checkpoint_seconds,
     )
-    if world.rank != 0:
+    # Another run on the same storage may have finished it meanwhile; what is attacked already must stay.
+    if world.rank != 0 or site.artifacts.finished(task):
         return
     product = lesson.learner.product().eval()
     metrics = {**losses, **_test(site, task, product)}

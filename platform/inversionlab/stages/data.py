@@ -75,6 +75,7 @@ def cut(experiment: Experiment, private: Pictures, public: Pictures | None) -> S
             f"public_data: pictures are {tuple(public.images_NCHW.shape[1:])} (channels, height, width), "
             f"but those of `data` are {tuple(private.images_NCHW.shape[1:])}; make them equal"
         )
+    _refuse_same_people(experiment)
     splits = split(private, experiment.split, experiment.seed, public)
     if experiment.targets.count > len(splits.people):
         raise ConfigError(
@@ -88,6 +89,20 @@ def cut(experiment: Experiment, private: Pictures, public: Pictures | None) -> S
             f"{experiment.split.evaluator_min_pictures} and the private people leave nobody for it"
         )
     return splits
+
+
+def _refuse_same_people(experiment: Experiment) -> None:
+    """Refuse a `public_data` that shows the people of `data` over again."""
+    mine, theirs = experiment.data, experiment.public_data
+    if theirs is None or theirs.name != mine.name:
+        return
+    for key, what in (("root", "folder"), ("seed", "seed, so the same people")):
+        value = getattr(mine, key, None)
+        if value is not None and value == getattr(theirs, key, None):
+            raise ConfigError(
+                f"public_data.{key} = {value}: is the {what}, of `data` itself; the attacker's people must "
+                "be others (leave public_data out, and `split.public` takes those who are left)"
+            )
 
 
 def choose_targets(experiment: Experiment, people: int) -> tuple[int, ...]:

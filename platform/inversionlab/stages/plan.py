@@ -10,6 +10,7 @@ from inversionlab.config import fingerprint
 from inversionlab.defenses import DEFENSES, DefenseSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment, null_attacks
+from inversionlab.recognizers import RecognizerSettings, recognizer_inputs
 
 NETWORK_FORMAT = 1
 """Raise it when a trained network would differ for equal settings."""
@@ -91,13 +92,13 @@ def make_plan(experiment: Experiment, data_id: str, targets: tuple[int, ...]) ->
 def _common_tasks(
     experiment: Experiment, base: dict[str, Any], targets: tuple[int, ...]
 ) -> list[Task]:
-    victim = {**base, "recognizer": experiment.victim.model_dump(mode="json")}
+    victim = {**base, "recognizer": recognizer_inputs(experiment.victim)}
     tasks = [_task("victim", victim)]
     for judge in experiment.evaluators:
         inputs = {
             **base,
             "protocol": judge.protocol,
-            "recognizer": judge.recognizer.model_dump(mode="json"),
+            "recognizer": recognizer_inputs(judge.recognizer),
         }
         if judge.protocol == "person_disjoint":
             inputs["targets"] = list(targets)
@@ -107,8 +108,13 @@ def _common_tasks(
 
 
 def _task(role: str, inputs: dict[str, Any], defense: DefenseSettings | None = None) -> Task:
-    # An evaluator's name is no part of its hash: to rename it is not to train it again.
-    return Task(role, fingerprint({"kind": role.partition(":")[0], **inputs}), inputs, defense)
+    return Task(role, fingerprint({"role": role, **inputs}), inputs, defense)
+
+
+def _structure(settings: RecognizerSettings) -> dict[str, Any]:
+    """What a network of the victim's structure, trained on other pictures in another way, depends on."""
+    inputs = recognizer_inputs(settings)
+    return {k: v for k, v in inputs.items() if k not in ("training", "augment")}
 
 
 def _points(experiment: Experiment) -> list[tuple[float | None, DefenseSettings]]:
@@ -139,7 +145,7 @@ def _defense_tasks(
         inputs = {
             **base,
             "defense": settings.trained_part(),
-            "recognizer": experiment.victim.model_dump(mode="json"),
+            "recognizer": _structure(experiment.victim),
         }
         if kind.needs_generator:
             parent = parent or _private_generator(experiment, base)

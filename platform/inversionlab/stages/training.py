@@ -96,6 +96,7 @@ def train(
     learner, epochs = lesson.learner, lesson.training.epochs
     for module in learner.modules.values():
         module.to(world.device)
+    learner.workers = world.size
     first = _resume(learner, checkpoints.load(), world.device)
     losses: dict[str, float] = {}
     began = saved = time.monotonic()
@@ -131,6 +132,8 @@ def _epoch(lesson: Lesson, role: str, seed: int, epoch: int, world: World) -> di
         x_NCHW = to_float(lesson.images_NCHW[mine], world.device)
         y_N = lesson.class_N[mine].to(world.device)
         rng = seeds.torch_stream(seed, role, "step", epoch, step, world.rank)
+        # Layers such as dropout draw from torch's own stream: it too must not depend on what ran before.
+        torch.manual_seed(seeds.derive(seed, role, "layers", epoch, step, world.rank))
         lesson.learner.schedule((epoch + step / steps) / lesson.training.epochs)
         for name, loss in lesson.learner.step(x_NCHW, y_N, rng, world.sync).items():
             total[name] = total.get(name, torch.zeros((), device=world.device)) + loss

@@ -82,11 +82,11 @@ class Workshop:
 
     def network(self, task: Task) -> nn.Module:
         """The trained network of a task, frozen."""
-        if task.id not in self._ready:
+        if task.key not in self._ready:
             module = self._untrained(task)
             module.load_state_dict(dict(self._load(task)))
-            self._ready[task.id] = frozen(module, self.device)
-        return self._ready[task.id]
+            self._ready[task.key] = frozen(module, self.device)
+        return self._ready[task.key]
 
     def recognizer(self, role: str) -> Recognizer:
         """The trained recognizer of this role, frozen."""
