@@ -51,6 +51,12 @@ def test_changing_only_alpha_trains_nothing_and_attacks_only_the_new_model(train
     assert any("16 reconstructions in 4 shards" in line for line in said)
 
 
+def test_a_smaller_run_on_the_same_storage_counts_its_own_rows(trained: Path) -> None:
+    name, said = run(trained, **{"targets.repeats": 1})
+    assert any("0 reconstructions in 0 shards" in line for line in said)
+    assert rows(trained, name).num_rows == (2 + 2 * 3) * 4
+
+
 @pytest.mark.parametrize(("workers", "size"), [(1, 1), (2, 20)])
 def test_rows_depend_on_neither_workers_nor_shards(
     trained: Path, tmp_path: Path, workers: int, size: int

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import ray
 
-from inversionlab.runtime.fanout import TRIES, Crew
+from inversionlab.runtime.fanout import TRIES, Crew, CrewError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -66,6 +66,25 @@ def test_a_poisonous_order_is_given_up_and_the_rest_is_done(tmp_path: Path) -> N
     assert [f.order["number"] for f in failures] == [0]
     assert f"died {TRIES} times" in failures[0].reason
     assert set(done) == {1, 2, 3, 4, 5}
+
+
+def test_the_living_do_what_the_dead_held(tmp_path: Path) -> None:
+    """A worker that never comes back, as when its node is gone and there is no other room."""
+    done: dict[int, int] = {}
+    mortal = Clerk.options(max_restarts=0)  # type: ignore[attr-defined]
+    crew: Crew[dict[str, Any]] = Crew(lambda: mortal.remote(str(tmp_path)), 2)
+    orders = [{"number": 0, "die": 1}, {"number": 1}, {"number": 2}]
+    failures = crew.run(orders, lambda order, result: done.update({order["number"]: result}))
+    crew.dismiss()
+    assert not failures
+    assert done == {0: 0, 1: 2, 2: 4}
+
+
+def test_no_worker_left_is_said_with_its_cause(tmp_path: Path) -> None:
+    mortal = Clerk.options(max_restarts=0)  # type: ignore[attr-defined]
+    crew: Crew[dict[str, Any]] = Crew(lambda: mortal.remote(str(tmp_path)), 1)
+    with pytest.raises(CrewError, match=r"no attack worker is left; the last one said: .*died"):
+        crew.run([{"number": 0, "die": 9}, {"number": 1}], lambda order, result: None)
 
 
 def test_an_order_that_raises_is_set_aside_with_its_reason(tmp_path: Path) -> None:
