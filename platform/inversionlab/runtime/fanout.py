@@ -79,20 +79,21 @@ class Crew(Generic[Order]):
             if not flight:
                 raise CrewError(f"no attack worker is left; the last one said: {cause}") from cause
             done, _ = ray.wait(list(flight), num_returns=1)
-            worker, held = flight.pop(done[0])
+            worker, held = flight[done[0]]
             try:
                 result = ray.get(done[0])
             except LOST as error:
                 cause = error
                 ready.discard(worker)
-                self._put_back(waiting, failures, held, error)
-                self._await_restart(worker, flight)
+                self._bury(worker, flight, waiting, failures, on_done)
             except RayTaskError as error:
                 ready.add(worker)
+                del flight[done[0]]
                 if held is not None:
                     failures.append(Failure(held[0], _reason(error)))
             else:
                 ready.add(worker)
+                del flight[done[0]]
                 if held is not None:
                     on_done(held[0], result)
             # All of them: what a dead worker held may be waiting while another has nothing left to do.
@@ -106,26 +107,39 @@ class Crew(Generic[Order]):
             ray.kill(worker)
         self._workers = []
 
-    @staticmethod
-    def _put_back(
+    def _bury(
+        self,
+        worker: Any,
+        flight: dict[Any, Any],
         waiting: deque[tuple[Order, int]],
         failures: list[Failure[Order]],
-        held: tuple[Order, int] | None,
-        error: Exception,
+        on_done: Callable[[Order, Any], None],
     ) -> None:
-        if held is None:
-            return
-        order, tries = held
-        if tries + 1 < TRIES:
-            waiting.appendleft((order, tries + 1))
-        else:
-            failures.append(Failure(order, f"its worker died {TRIES} times: {error}"))
+        """Settle what a lost worker held: the order at work loses a try, those behind it lose nothing."""
+        lost = []
+        # `flight` keeps the order of submission, which is the order in which a worker works.
+        for ref in [ref for ref, (other, _) in flight.items() if other is worker]:
+            _, held = flight.pop(ref)
+            if held is None:
+                continue
+            try:
+                on_done(held[0], ray.get(ref))
+            except LOST as error:
+                lost.append((held, error))
+            except RayTaskError as error:
+                failures.append(Failure(held[0], _reason(error)))
+        for place, ((order, tries), fault) in reversed(list(enumerate(lost))):
+            begun = tries + (place == 0)
+            if begun < TRIES:
+                waiting.appendleft((order, begun))
+            else:
+                failures.append(Failure(order, f"its worker died {TRIES} times: {fault}"))
+        self._await_restart(worker, flight)
 
     def _await_restart(self, worker: Any, flight: dict[Any, Any]) -> None:
-        """Ask a lost worker whether it is back, unless it was lost too often or is being asked already."""
+        """Ask a lost worker whether it is back, unless it was lost too often."""
         self._restarts[worker] += 1
-        asked = any(other is worker and held is None for other, held in flight.values())
-        if self._restarts[worker] <= RESTARTS and not asked:
+        if self._restarts[worker] <= RESTARTS:
             flight[worker.ready.remote()] = (worker, None)
 
     @staticmethod
