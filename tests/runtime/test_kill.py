@@ -38,8 +38,8 @@ def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
     """The command that a user would type, in the background."""
     recipe = folder / "tiny.yaml"
     changed: dict[str, Any] = {
-        # Long enough to be killed in the middle of it; a checkpoint after every epoch.
-        "victim.training.epochs": 60,
+        # Long enough that the workers, which outlive their driver for a moment, cannot finish it either.
+        "victim.training.epochs": 400,
         "runtime.checkpoint_seconds": 0,
         "attacks.1.steps": 40,
         "attacks.1.stop": 0.9999,
