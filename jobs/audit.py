@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -119,11 +120,9 @@ def _show_plan(experiment: object, root: str) -> None:
     for task in site.plan.tasks:
         state = "is stored" if site.artifacts.finished(task) else "to be trained"
         typer.echo(f"  network {task.key}: {state}")
-    todo = {s.cell: 0 for s in missing_shards(site)}
-    for shard in missing_shards(site):
-        todo[shard.cell] += len(shard.jobs)
+    todo = Counter(shard.cell for shard in missing_shards(site) for _ in shard.jobs)
     for cell in site.plan.cells:
-        typer.echo(f"  cell {cell.id} {cell.label}: {todo.get(cell.id, 0)} reconstructions to do")
+        typer.echo(f"  cell {cell.id} {cell.label}: {todo[cell.id]} reconstructions to do")
 
 
 def _run(experiment: object, root: str, *, pictures: bool) -> None:
