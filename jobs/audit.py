@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -108,7 +107,7 @@ def _show_plan(experiment: object, root: str) -> None:
     import torch
 
     from inversionlab.experiment import Experiment
-    from inversionlab.runtime.audit import missing_shards
+    from inversionlab.runtime.foreman import missing_jobs
     from inversionlab.runtime.record import describe
     from inversionlab.runtime.site import open_site, prepare
     from inversionlab.storage import Storage
@@ -120,9 +119,9 @@ def _show_plan(experiment: object, root: str) -> None:
     for task in site.plan.tasks:
         state = "is stored" if site.artifacts.finished(task) else "to be trained"
         typer.echo(f"  network {task.key}: {state}")
-    todo = Counter(shard.cell for shard in missing_shards(site) for _ in shard.jobs)
     for cell in site.plan.cells:
-        typer.echo(f"  cell {cell.id} {cell.label}: {todo[cell.id]} reconstructions to do")
+        _, todo = missing_jobs(site, cell, site.plan.targets)
+        typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
 
 
 def _run(experiment: object, root: str, *, pictures: bool) -> None:

@@ -51,6 +51,13 @@ class TargetSettings(Settings):
     """Private people under attack, drawn by the seed."""
     repeats: int = Field(default=3, ge=1, le=100_000)
     """Reconstructions of each, from different starts."""
+    skip: int = Field(default=0, ge=0, le=1_000_000)
+    """People of that draw who are left out before `count` are taken: whom another run attacked."""
+    first_repeat: int = Field(default=0, ge=0, le=1_000_000)
+    """Number of the first repeat; another one gives other random starts."""
+    pool: int | None = Field(default=None, ge=1, le=1_000_000)
+    """People of that draw whom the person-disjoint judges know; null: the targets. Runs with other targets
+    and the same pool share their judges."""
 
 
 class SweepSettings(Settings):
@@ -72,10 +79,21 @@ class RuntimeSettings(Settings):
     """Ray Train workers that share each training."""
     train_cpus: int = Field(default=2, ge=1, le=1024)
     """CPUs (and torch threads) of a training worker; cut to what the largest node has."""
+    train_groups: int = Field(default=1, ge=1, le=1024)
+    """Trainings that a search may run at once, each with `train_workers`."""
+    train_resources: dict[str, float] = {}
+    """Further Ray resources of a training worker, such as {"train": 1}: they lead it to its kind of node."""
     attack_workers: int | None = Field(default=None, ge=1, le=65_536)
-    """Attack workers; null: one for each CPU of the cluster (or each share of a GPU)."""
-    shard_size: int = Field(default=20, ge=1, le=100_000)
-    """Reconstructions that a worker makes at once."""
+    """Attack workers at most; null: what the cluster has room for now. On a cluster that grows with the work,
+    say how many it may grow to."""
+    attack_cpus: float = Field(default=1.0, gt=0, le=1024)
+    """CPUs of an attack worker; its torch has one thread."""
+    attack_resources: dict[str, float] = {}
+    """Further Ray resources of an attack worker."""
+    shard_seconds: float = Field(default=30.0, gt=0, le=86_400)
+    """Work that a worker takes at once, by the measured pace; what dies with it is at most that."""
+    shard_size: int = Field(default=64, ge=1, le=100_000)
+    """Reconstructions that a worker makes at once, at most: it bounds its memory."""
     gpu: Literal["auto", "never", "always"] = "auto"
     """Whether GPUs are used: where there are some; never; or refuse to start without one."""
     attack_gpu_share: float = Field(default=0.25, gt=0, le=1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -11,6 +13,10 @@ from typing import Any, cast
 from pyarrow import fs
 
 from inversionlab.config import ConfigError
+
+
+class StorageError(RuntimeError):
+    """A file could not be written; the text says which, where, why and how much room there is."""
 
 
 def default_root() -> str:
@@ -72,28 +78,71 @@ class Storage:
         """Write a file whole: a reader sees the old one, or the new one, never a part.
 
         A bucket's put is atomic; a local file is written beside its place, synced, and moved into it.
+
+        Raises:
+            StorageError: it cannot be written, for instance because the disk is full; the old file stays.
         """
         target = self.path(name)
-        self._fs.create_dir(target.rpartition("/")[0], recursive=True)
-        if not self._local:
-            with self._fs.open_output_stream(target) as stream:
-                stream.write(content)
-            return
-        folder, _, last = target.rpartition("/")
-        draft = f"{folder}/.{last}.{uuid.uuid4().hex}.part"
         try:
-            with open(draft, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, target)
-        finally:
-            Path(draft).unlink(missing_ok=True)
+            self._fs.create_dir(target.rpartition("/")[0], recursive=True)
+            if self._local:
+                _write_beside(target, content)
+            else:
+                self._put(target, content)
+        except OSError as error:
+            raise self._explained(name, len(content), error) from error
+
+    def create_new(self, name: str, content: bytes) -> bool:
+        """Write a file unless there is one; returns whether it was written.
+
+        In a local folder one caller of many wins. On a bucket two at once may both be told True; the
+        last one's content stays, so wait a moment and read it back.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        target = self.path(name)
+        try:
+            self._fs.create_dir(target.rpartition("/")[0], recursive=True)
+            if self._local:
+                _create_locally(target, content)
+            elif self.exists(name):
+                return False
+            else:
+                self._put(target, content)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._explained(name, len(content), error) from error
+        return True
+
+    def _put(self, target: str, content: bytes) -> None:
+        with self._fs.open_output_stream(target) as stream:
+            stream.write(content)
+
+    def _explained(self, name: str, size: int, error: OSError) -> StorageError:
+        room = ""
+        if self._local:
+            room = f"; {shutil.disk_usage(self._prefix).free / 1e6:,.1f} MB are free there"
+        return StorageError(
+            f"{self.uri(name)}: {size / 1e6:,.1f} MB could not be written: {error.strerror or error}{room}. "
+            "What is stored stays; once there is room, the same command goes on"
+        )
 
     def delete(self, name: str) -> None:
         """Delete a file if it is there."""
-        if self.exists(name):
-            self._fs.delete_file(self.path(name))
+        # Another process may delete it at the same time.
+        with contextlib.suppress(FileNotFoundError):
+            if self.exists(name):
+                self._fs.delete_file(self.path(name))
+
+    def set_aside(self, name: str) -> None:
+        """Move a file to `NAME.damaged` beside it, replacing one that is there.
+
+        Raises:
+            OSError: it is gone, or may not be moved.
+        """
+        self._fs.move(self.path(name), self.path(f"{name}.damaged"))
 
     def files(self, folder: str, suffix: str = "") -> list[str]:
         """Names of the files directly in `folder` that end in `suffix`, sorted; drafts are not files."""
@@ -119,3 +168,28 @@ class Storage:
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as JSON, whole."""
         self.write(name, json.dumps(value, indent=2, sort_keys=True).encode())
+
+
+def _write_beside(target: str, content: bytes) -> None:
+    """Replace a local file in one step; whatever happens, no draft stays."""
+    folder, _, last = target.rpartition("/")
+    draft = f"{folder}/.{last}.{uuid.uuid4().hex}.part"
+    try:
+        with open(draft, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+    finally:
+        Path(draft).unlink(missing_ok=True)
+
+
+def _create_locally(target: str, content: bytes) -> None:
+    """Make a local file that must not be there; one that could not be filled does not stay."""
+    with open(target, "xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError:
+            Path(target).unlink(missing_ok=True)
+            raise

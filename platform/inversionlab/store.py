@@ -7,8 +7,9 @@ the rows, so it does not matter how an earlier run cut them.
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,16 +102,22 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 @dataclass(frozen=True)
 class Store:
-    """The tables of one storage root."""
+    """The tables of one storage root.
+
+    A damaged file is as good as none: it is moved aside, the user is told, and its rows are made again.
+    """
 
     storage: Storage
+    say: Callable[[str], None] = print
 
     def write(self, table: str, key: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write `rows` as the file `table/key.parquet`, replacing one of the same key."""
+        """Write `rows` as the file `table/key.parquet`, replacing one of the same key.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         content = pa.Table.from_pylist([dict(r) for r in rows], schema=SCHEMAS[table])
-        sink = io.BytesIO()
-        pq.write_table(content, sink, compression="zstd")
-        self.storage.write(f"{table}/{key}.parquet", sink.getvalue())
+        self.storage.write(f"{table}/{key}.parquet", _packed(content))
 
     def write_shard(self, cell: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the rows of one shard of `cell`, under a name that only its jobs decide."""
@@ -118,20 +125,43 @@ class Store:
         self.write("reconstructions", f"{cell}/{fingerprint(jobs)}", rows)
 
     def has(self, table: str, key: str) -> bool:
-        """Whether the file `table/key.parquet` is there."""
-        return self.storage.exists(f"{table}/{key}.parquet")
+        """Whether the file `table/key.parquet` is there and whole."""
+        return self._read(table, f"{table}/{key}.parquet", []) is not None
 
     def read(self, table: str, key: str) -> pa.Table:
-        """The file `table/key.parquet`."""
-        return self._read(f"{table}/{key}.parquet", SCHEMAS[table], None)
+        """The file `table/key.parquet`.
+
+        Raises:
+            FileNotFoundError: there is none, or it is damaged.
+        """
+        found = self._read(table, f"{table}/{key}.parquet", None)
+        if found is None:
+            raise FileNotFoundError(f"{table}/{key}.parquet: is missing; run the command again")
+        return found
 
     def done(self, cell: str) -> set[Job]:
         """The jobs of `cell` whose rows are stored."""
-        jobs: set[Job] = set()
-        for name in self.storage.files(f"reconstructions/{cell}", ".parquet"):
-            part = self._read(name, SCHEMAS["reconstructions"], ["target", "repeat"])
-            jobs |= set(zip(part["target"].to_pylist(), part["repeat"].to_pylist(), strict=True))
-        return jobs
+        parts = self._shards(cell, ["target", "repeat"])
+        return {job for part in parts for job in _jobs(part)}
+
+    def ranks(self, cell: str) -> dict[Job, dict[str, int]]:
+        """At which rank each evaluator puts the target, for each stored job of `cell`.
+
+        Pictures and features stay packed, so that this costs little more than `done`.
+        """
+        wanted = ["target", "repeat", f"{_VERDICTS}.evaluator", f"{_VERDICTS}.rank"]
+        ranks: dict[Job, dict[str, int]] = {}
+        for part in self._shards(cell, wanted):
+            for job, verdicts in zip(_jobs(part), part["verdicts"].to_pylist(), strict=True):
+                ranks.setdefault(job, {v["evaluator"]: v["rank"] for v in verdicts or ()})
+        return ranks
+
+    def seconds(self, cell: str) -> dict[Job, float]:
+        """The work that each stored job of `cell` took, in seconds."""
+        found: dict[Job, float] = {}
+        for part in self._shards(cell, ["target", "repeat", "seconds"]):
+            found |= dict(zip(_jobs(part), part["seconds"].to_pylist(), strict=True))
+        return found
 
     def reconstructions(self, cells: Iterable[str]) -> pa.Table:
         """All rows of these cells, sorted by cell, target and repeat, each job once.
@@ -139,11 +169,7 @@ class Store:
         Two runs that raced on the same cell may both have written a job; their rows are equal by
         construction, and the first is taken.
         """
-        parts = [
-            self._read(name, SCHEMAS["reconstructions"], None)
-            for cell in cells
-            for name in self.storage.files(f"reconstructions/{cell}", ".parquet")
-        ]
+        parts = [part for cell in cells for part in self._shards(cell, None)]
         if not parts:
             return SCHEMAS["reconstructions"].empty_table()
         table = pa.concat_tables(parts).sort_by(
@@ -153,9 +179,72 @@ class Store:
         first = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
         return table.take(pa.array(first))
 
-    def _read(self, name: str, schema: pa.Schema, columns: list[str] | None) -> pa.Table:
-        return pq.read_table(
-            pa.BufferReader(self.storage.read(name)),
-            columns=columns,
-            schema=schema if columns is None else None,
+    def _shards(self, cell: str, columns: list[str] | None) -> Iterator[pa.Table]:
+        for name in self.storage.files(f"reconstructions/{cell}", ".parquet"):
+            if (part := self._read("reconstructions", name, columns)) is not None:
+                yield part
+
+    def _read(self, table: str, name: str, columns: list[str] | None) -> pa.Table | None:
+        """Some or all columns of a file; None if there is none or it is damaged."""
+        try:
+            raw = self.storage.read(name)
+        except FileNotFoundError:
+            return None
+        try:
+            return _unpacked(raw, SCHEMAS[table], columns)
+        except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+            self._set_aside(name, raw, error)
+            return None
+
+    def _set_aside(self, name: str, raw: bytes, error: Exception) -> None:
+        """Move a damaged file out of the way, unless somebody has replaced it meanwhile."""
+        try:
+            if self.storage.read(name) != raw:
+                return
+            self.storage.set_aside(name)
+        except OSError as refused:
+            self.say(f"{self.storage.uri(name)}: is damaged ({error}), and stays there ({refused})")
+            return
+        self.say(
+            f"{self.storage.uri(name)}: is damaged ({error}); it is now {name}.damaged, and its rows "
+            "are made again"
         )
+
+
+_VERDICTS = "verdicts.list.element"
+
+
+def _jobs(rows: pa.Table) -> list[Job]:
+    return list(zip(rows["target"].to_pylist(), rows["repeat"].to_pylist(), strict=True))
+
+
+def _packed(content: pa.Table) -> bytes:
+    """A Parquet file whose footer holds the SHA-256 of all before it."""
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, content.schema, compression="zstd") as writer:
+        writer.write_table(content)
+        data = sink.getvalue()
+        writer.add_key_value_metadata(
+            {"bytes": str(len(data)), "sha256": hashlib.sha256(data).hexdigest()}
+        )
+    return sink.getvalue()
+
+
+def _unpacked(raw: bytes, schema: pa.Schema, columns: list[str] | None) -> pa.Table:
+    """Some columns, or all in the order of `schema`; ValueError or ArrowException if the file is damaged."""
+    file = pq.ParquetFile(pa.BufferReader(raw))
+    notes = file.metadata.metadata or {}
+    data = raw[: int(notes.get(b"bytes", 0))]
+    # The first files had no digest.
+    if notes.get(b"sha256", _digest(data)) != _digest(data):
+        raise ValueError("its SHA-256 is another than when it was written")
+    known = {field.name: field for field in schema}
+    if not all(f.name in known and f.equals(known[f.name]) for f in file.schema_arrow):
+        raise ValueError("its columns are not those of this table")
+    if columns is None:
+        return pq.read_table(pa.BufferReader(raw), schema=schema)
+    return file.read(columns=columns)
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()

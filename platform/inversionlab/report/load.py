@@ -22,12 +22,12 @@ def load_run(storage: Storage, run: str) -> RunData:
     """
     name = f"runs/{run}/run.json"
     if not storage.exists(name):
-        raise ConfigError(f"{storage.root}: holds no run `{run}`{_others(storage)}")
+        raise ConfigError(f"{storage.root}: holds no run `{run}`{others(storage, 'runs')}")
     manifest = storage.read_json(name)
     store, tables = Store(storage), manifest["tables"]
     return RunData(
         manifest=manifest,
-        reconstructions=_of_this_run(
+        reconstructions=of_jobs(
             store.reconstructions([c["cell"] for c in manifest["cells"]]), manifest["jobs"]
         ),
         models=_read(store, "models", tables["models"]),
@@ -37,17 +37,21 @@ def load_run(storage: Storage, run: str) -> RunData:
     )
 
 
-def _of_this_run(rows: pa.Table, jobs: Mapping[str, Any]) -> pa.Table:
-    """A cell may hold more: another run attacks more targets, or each more often."""
+def of_jobs(rows: pa.Table, jobs: Mapping[str, Any]) -> pa.Table:
+    """The rows of these jobs alone: another run may have attacked more targets, or each more often."""
     mine = pc.and_(
         pc.is_in(rows["target"], value_set=pa.array(jobs["targets"], pa.int32())),
-        pc.less(rows["repeat"], jobs["repeats"]),
+        pc.and_(
+            pc.greater_equal(rows["repeat"], jobs.get("first_repeat", 0)),
+            pc.less(rows["repeat"], jobs.get("first_repeat", 0) + jobs["repeats"]),
+        ),
     )
     return rows.filter(mine)
 
 
-def _others(storage: Storage) -> str:
-    names = sorted(storage.folders("runs"))
+def others(storage: Storage, folder: str) -> str:
+    """The end of an error's sentence: what is there instead."""
+    names = sorted(storage.folders(folder))
     return f"; there are: {', '.join(names)}" if names else "; there are none"
 
 

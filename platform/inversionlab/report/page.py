@@ -1,24 +1,20 @@
-"""The HTML page: one file that needs no network and asks for none."""
+"""The page of a run."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from inversionlab.metrics import wilson
-from inversionlab.report import wording
 from inversionlab.report.choice import MAX_LOSS_POINTS, choose, helps, null_level, undefended
 from inversionlab.report.curves import cmc_charts, sweep_charts
+from inversionlab.report.frame import as_yaml, fill
 from inversionlab.report.judging import CMC_RANKS
 from inversionlab.report.pictures import grids
 from inversionlab.report.run_data import RunData
 from inversionlab.report.sentence import caveats, verdict
 from inversionlab.report.tables import Row, headline_rows
+from inversionlab.report.timeline import timeline_chart
 
 _BLANK: dict[str, Any] = dict.fromkeys(
     ("run", "name", "created", "seconds", "data", "provenance", "timings", "artifacts")
@@ -31,52 +27,8 @@ def render(run: RunData, *, pictures: bool) -> str:
 
     `pictures=False` leaves out every picture, every person's name and the names of skipped files.
     """
-    environment = _environment()
-    script = _source(environment, "hover.js.j2")
-    template = environment.get_template("template.html.j2")
-    return template.render(
-        **_context(run, pictures),
-        style=_source(environment, "style.css"),
-        script=script,
-        policy=_policy(script, pictures),
-    )
-
-
-def _environment() -> Environment:
-    # Autoescape without exception: people's names come from folder names.
-    environment = Environment(
-        loader=PackageLoader("inversionlab.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for function in (
-        wording.percent,
-        wording.interval,
-        wording.estimate_text,
-        wording.number,
-        wording.measure,
-        wording.points,
-        wording.duration,
-        wording.words,
-    ):
-        environment.filters[function.__name__] = function
-    return environment
-
-
-def _source(environment: Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _policy(script: str, pictures: bool) -> str:
-    """A content security policy: the browser itself refuses any request and any other script."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    images = "data:" if pictures else "'none'"
-    return (
-        f"default-src 'none'; img-src {images}; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return fill(
+        "template.html.j2", _context(run, pictures), scripts=["hover.js.j2"], pictures=pictures
     )
 
 
@@ -102,9 +54,10 @@ def _context(run: RunData, pictures: bool) -> dict[str, Any]:
         "curves": sweep_charts(run, rows),
         "cmc": cmc_charts(run, rows),
         "cmc_ranks": CMC_RANKS,
+        "timeline": timeline_chart(manifest.get("timeline")),
         "pictures": pictures,
         "grids": grids(run, rows, recommended) if pictures else [],
-        "config": _yaml(manifest.get("experiment") or {}),
+        "config": as_yaml(manifest.get("experiment") or {}),
         "max_loss": MAX_LOSS_POINTS,
         "reconstructions": run.reconstructions.num_rows,
     }
@@ -138,7 +91,3 @@ def _evaluators(run: RunData) -> list[dict[str, Any]]:
         {**e, "quality": wilson(e["correct"], e["total"]) if e["total"] else None}
         for e in run.evaluators.to_pylist()
     ]
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +95,8 @@ def _reference_row(
     for row in ordered:
         pictures.setdefault(row["target"], row["picture"])
     cells = tuple(
-        Cell(_source(pictures.get(t)), f"{kind} face of {name}") for t, name in people.items()
+        Cell(picture_source(pictures.get(t)), f"{kind} face of {name}")
+        for t, name in people.items()
     )
     note = "private picture" if kind == "real" else "mixed in by the defense"
     return GridRow(f"{kind} face", note, cells)
@@ -103,19 +104,25 @@ def _reference_row(
 
 def _attack_row(run: RunData, people: dict[int, str], row: Row, recommended: str | None) -> GridRow:
     wanted = pc.equal(run.reconstructions["cell"], row.cell)
-    columns = ["target", "repeat", "picture", "confidence", "verdicts"]
-    table = run.reconstructions.select(columns).filter(wanted)
+    judge = row.judgements[0].evaluator if row.judgements else ""
+    cells = attack_cells(run.reconstructions.filter(wanted), people, row.label, judge)
+    tags = ["paper’s value"] * row.marked + ["recommended"] * (row.protected == recommended)
+    return GridRow(row.label, ", ".join(tags), cells)
+
+
+def attack_cells(
+    table: pa.Table, people: Mapping[int, str], label: str, judge: str
+) -> tuple[Cell, ...]:
+    """One picture a person out of an attack's reconstructions, with the rank that `judge` gives it."""
+    table = table.select(["target", "repeat", "picture", "confidence", "verdicts"])
     best: dict[int, dict[str, Any]] = {}
     # Only the people shown become Python objects: the features of all would be many.
     shown = table.filter(
         pc.is_in(table["target"], value_set=pa.array(list(people), table["target"].type))
     )
-    judge = row.judgements[0].evaluator if row.judgements else ""
     for item in sorted(shown.to_pylist(), key=_preference):
         best.setdefault(item["target"], item)
-    cells = tuple(_cell(best.get(t), name, row.label, judge) for t, name in people.items())
-    tags = ["paper’s value"] * row.marked + ["recommended"] * (row.protected == recommended)
-    return GridRow(row.label, ", ".join(tags), cells)
+    return tuple(_cell(best.get(t), name, label, judge) for t, name in people.items())
 
 
 def _preference(item: dict[str, Any]) -> tuple[float, int]:
@@ -131,10 +138,11 @@ def _cell(item: dict[str, Any] | None, person: str, label: str, judge: str) -> C
     ranks = [v["rank"] for v in item["verdicts"] or [] if v["evaluator"] == judge]
     rank = ranks[0] if ranks and ranks[0] else None
     told = f", rank {rank} by the judge" if rank else ""
-    return Cell(_source(item["picture"]), f"reconstruction of {person}, {label}{told}", rank)
+    return Cell(picture_source(item["picture"]), f"reconstruction of {person}, {label}{told}", rank)
 
 
-def _source(picture: bytes | None) -> str:
+def picture_source(picture: bytes | None) -> str:
+    """A PNG as a data: address; empty where there is none."""
     if not picture or not picture.startswith(PNG):
         return ""
     return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")

@@ -104,7 +104,7 @@ def draw(plan: Plan) -> Chart | None:
     slot = any(p.x is None for p in points)
     place_x = _x_scale(xs, slot, plan.log)
     y_ticks = nice_ticks(_floor(plan, points), 1.0)
-    place_y = _linear(y_ticks[0], 1.0, BOTTOM, TOP)
+    place_y = linear(y_ticks[0], 1.0, BOTTOM, TOP)
     return Chart(
         plan=plan,
         lines=tuple(_line(s, place_x, place_y) for s in plan.series),
@@ -122,7 +122,8 @@ def _floor(plan: Plan, points: Sequence[Point]) -> float:
     return 0.0 if lowest < 0.5 else math.floor(lowest * 20) / 20
 
 
-def _linear(start: float, stop: float, at_start: float, at_stop: float) -> Scale:
+def linear(start: float, stop: float, at_start: float, at_stop: float) -> Scale:
+    """A scale that takes `start` to `at_start` and `stop` to `at_stop`, to a tenth."""
     span = (stop - start) or 1.0
     return lambda v: round(at_start + (v - start) / span * (at_stop - at_start), 1)
 
@@ -132,10 +133,10 @@ def _x_scale(xs: Sequence[float], slot: bool, log: bool) -> Scale:
     if not xs:
         return lambda _: float(LEFT)
     if log:
-        linear = _linear(math.log10(xs[0]), math.log10(xs[-1]), LEFT + 8, end)
-        return lambda v: linear(math.log10(v))
+        place = linear(math.log10(xs[0]), math.log10(xs[-1]), LEFT + 8, end)
+        return lambda v: place(math.log10(v))
     start, stop = _x_range(xs)
-    return _linear(start, stop, LEFT, end)
+    return linear(start, stop, LEFT, end)
 
 
 def _x_range(xs: Sequence[float]) -> tuple[float, float]:

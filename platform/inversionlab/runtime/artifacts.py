@@ -4,7 +4,8 @@
     artifacts/ROLE/ID/card.json             written last: what, from what, how well, and the weights' SHA-256
     artifacts/ROLE/ID/checkpoint.pt         the state of an unfinished training
     artifacts/ROLE/ID/samples.png           a grid of pictures, for generators
-    pictures/ID.safetensors                 a data set, decoded
+    artifacts/ROLE/ID/lease.json            who is training it now
+    pictures/ID/SHA256.safetensors          a data set, decoded
 
 Checkpoints are kept here, under the task's own hash, and not by Ray Train: so a training goes on whatever
 run, worker count or batch of trainings it was in when it was stopped, and Ray's snapshot, which may lag
@@ -16,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,19 +40,27 @@ class Artifacts:
     storage: Storage
 
     def card(self, task: Task) -> dict[str, Any] | None:
-        """The card of a finished task, or None."""
-        name = f"artifacts/{task.key}/card.json"
-        if not self.storage.exists(name):
+        """The card of a finished task, or None; one that cannot be read is none."""
+        try:
+            card = self.storage.read_json(f"artifacts/{task.key}/card.json")
+        except (FileNotFoundError, ValueError):
             return None
-        return cast(dict[str, Any], self.storage.read_json(name))
+        return card if isinstance(card, dict) else None
 
     def finished(self, task: Task) -> bool:
         """Whether the task's weights are there and whole; a damaged artifact counts as not made."""
+        return self._packed(task) is not None
+
+    def _packed(self, task: Task) -> bytes | None:
+        """The weights' file, if it is there and the one that its card was written for."""
         card = self.card(task)
-        name = f"artifacts/{task.key}/weights.safetensors"
-        if card is None or not self.storage.exists(name):
-            return False
-        return hashlib.sha256(self.storage.read(name)).hexdigest() == str(card["sha256"])
+        if card is None:
+            return None
+        try:
+            packed = self.storage.read(f"artifacts/{task.key}/weights.safetensors")
+        except FileNotFoundError:
+            return None
+        return packed if hashlib.sha256(packed).hexdigest() == card.get("sha256") else None
 
     def save(
         self,
@@ -75,22 +85,43 @@ class Artifacts:
         Raises:
             RuntimeError: there are none, or they are damaged; the next run trains them again.
         """
-        if not self.finished(task):
+        packed = self._packed(task)
+        if packed is None:
             raise RuntimeError(
                 f"artifacts/{task.key}: is missing or damaged; run the command again"
             )
-        return load(self.storage.read(f"artifacts/{task.key}/weights.safetensors"))
+        return load(packed)
 
     def pictures(self, settings: DataSettings, name: str) -> Pictures:
-        """A data set, decoded now or by an earlier run."""
-        file = f"pictures/{name}.safetensors"
-        if not self.storage.exists(file):
-            self.storage.write(file, pack(load_pictures(settings)))
+        """A data set, decoded now or by an earlier run; decoded again if that one's file is damaged.
+
+        The file's name holds its own SHA-256, so that runs which decode at the same time cannot mix up
+        each other's files and digests.
+        """
+        for file in self.storage.files(f"pictures/{name}", ".safetensors"):
+            if (found := self._whole_pictures(file)) is not None:
+                return found
+            print(f"{self.storage.uri(file)}: is damaged; the pictures are read again", flush=True)
+            self.storage.delete(file)
+        pictures = load_pictures(settings)
+        packed = pack(pictures)
+        digest = hashlib.sha256(packed).hexdigest()
+        self.storage.write(f"pictures/{name}/{digest}.safetensors", packed)
+        return pictures
+
+    def _whole_pictures(self, file: str) -> Pictures | None:
+        """The pictures in a file, None if its content is not what its name says."""
+        digest = Path(file).stem
         local = Path(self.storage.path(file))
         if local.is_file():
-            return unpack(str(local))
+            with local.open("rb") as stream:
+                whole = hashlib.file_digest(stream, "sha256").hexdigest() == digest
+            return unpack(str(local)) if whole else None
+        packed = self.storage.read(file)
+        if hashlib.sha256(packed).hexdigest() != digest:
+            return None
         with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
-            copy.write(self.storage.read(file))
+            copy.write(packed)
             copy.flush()
             return unpack(copy.name)
 
@@ -107,11 +138,26 @@ class TaskCheckpoints:
         return f"artifacts/{self.task.key}/checkpoint.pt"
 
     def load(self) -> dict[str, Any] | None:
-        """The last state, or None; read with the loader that builds tensors and plain values only."""
-        if not self.storage.exists(self._name):
+        """The last state, or None; a damaged one is none, and the training starts anew.
+
+        Read with the loader that builds tensors and plain values only.
+        """
+        try:
+            raw = io.BytesIO(self.storage.read(self._name))
+        except FileNotFoundError:
             return None
-        raw = io.BytesIO(self.storage.read(self._name))
-        return cast(dict[str, Any], torch.load(raw, map_location="cpu", weights_only=True))
+        try:
+            # PyTorch does not compare the checksums that it writes.
+            if (bad := zipfile.ZipFile(raw).testzip()) is not None:
+                raise zipfile.BadZipFile(f"{bad} is not what was written")
+            raw.seek(0)
+            return cast(dict[str, Any], torch.load(raw, map_location="cpu", weights_only=True))
+        except (
+            Exception
+        ) as error:  # A damaged file fails in a dozen ways, none of them worth a stop.
+            where = self.storage.uri(self._name)
+            print(f"{where}: is damaged ({error}); {self.task.role} starts anew", flush=True)
+            return None
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep a state, whole."""

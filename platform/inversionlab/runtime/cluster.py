@@ -15,6 +15,8 @@ from inversionlab.config import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
+HEAD = "node:__internal_head__"
+"""A resource of the head node: a small share of it puts something light there without holding a CPU."""
 TRAIN_ENVIRONMENT = {
     # One report a poll: with Ray's default of 2 s a short training waits more than it learns.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",

@@ -1,9 +1,12 @@
-"""Progress of the attacks with an estimate, in lines: they read well in a terminal and in a job's log."""
+"""Progress with an estimate, in lines: they read well in a terminal and in a job's log."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
+
+from ray import tune
 
 
 class ShardProgress:
@@ -23,7 +26,45 @@ class ShardProgress:
             return
         self._spoke = now
         left = (now - self._began) / self._done * (self._total - self._done)
-        self._say(
-            f"      {self._done}/{self._total} reconstructions, "
-            f"{int(left) // 60}:{int(left) % 60:02d} left"
+        self._say(f"      {self._done}/{self._total} reconstructions, {clock(left)} left")
+
+
+class TrialProgress(tune.Callback):
+    """Says of each trial, as it ends, what it tried and found, and how long the rest will take."""
+
+    def __init__(self, total: int, say: Callable[[str], None]) -> None:
+        self._total, self._say = total, say
+        self._ended = 0
+        self._began = time.monotonic()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tell a trial that has ended."""
+        last = trial.last_result
+        self._tell(
+            trial,
+            f"accuracy {last['accuracy']:.1%} ({-last['accuracy_loss']:+.1f} points), attack success "
+            f"{last['attack_success']:.1%} ({last['attack_success_low']:.1%} to "
+            f"{last['attack_success_high']:.1%}) on {last['targets']} targets",
         )
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tell a trial that has failed."""
+        self._tell(trial, "failed")
+
+    def _tell(self, trial: Any, what: str) -> None:
+        self._ended += 1
+        left = (time.monotonic() - self._began) / self._ended * (self._total - self._ended)
+        number = int(trial.trial_id.rpartition("_")[2])
+        settings = ", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in trial.config.items())
+        self._say(
+            f"      {self._ended}/{self._total}: trial {number} ({settings}): {what}; {clock(left)} left"
+        )
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

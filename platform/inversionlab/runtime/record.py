@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inversionlab.config import fingerprint
+from inversionlab.experiment import Experiment
 from inversionlab.pictures import png
 from inversionlab.runtime.cluster import provenance
 from inversionlab.runtime.site import Site
@@ -40,18 +41,52 @@ def real_key(site: Site) -> str:
     return fingerprint([site.plan.data_id, list(site.plan.targets)])
 
 
-def write_record(site: Site, timings: Mapping[str, float], trained: Sequence[str]) -> str:
+def cost(
+    site: Site, trained: Sequence[str], attack_seconds: float, *, gpu: bool
+) -> dict[str, dict[str, float]]:
+    """CPU- and GPU-seconds that trainings and attacks of this run held, as they were asked for.
+
+    Args:
+        site: the experiment.
+        trained: keys of the networks that this run trained.
+        attack_seconds: working time of the attack workers, all together.
+        gpu: whether GPUs were used.
+    """
+    runtime = site.experiment.runtime
+    cards = [site.store.storage.read_json(f"artifacts/{key}/card.json") for key in trained]
+    worker_seconds = sum(c.get("seconds", 0.0) * c.get("workers", 1) for c in cards)
+    share = runtime.attack_gpu_share
+    return {
+        "train": {
+            "cpu_seconds": round(worker_seconds * runtime.train_cpus, 1),
+            "gpu_seconds": round(worker_seconds if gpu else 0.0, 1),
+        },
+        "attack": {
+            "cpu_seconds": round(attack_seconds * runtime.attack_cpus, 1),
+            "gpu_seconds": round(attack_seconds * share if gpu else 0.0, 1),
+        },
+    }
+
+
+def write_record(
+    site: Site,
+    timings: Mapping[str, float],
+    trained: Sequence[str],
+    costs: Mapping[str, Any],
+    timeline: Sequence[Mapping[str, float]],
+) -> str:
     """Write the run's record, from which a report can be made without the experiment; returns its name.
 
     Args:
         site: the experiment.
         timings: seconds of each stage of this run.
         trained: keys of the networks that this run trained.
+        costs: see `cost`.
+        timeline: how the cluster and the work in it changed.
     """
     experiment = site.experiment
     plain = experiment.model_dump(mode="json")
-    what = {k: v for k, v in plain.items() if k != "runtime"}
-    run = f"{experiment.name}-{fingerprint(what)[:8]}"
+    run = run_name(experiment)
     manifest = {
         "run": run,
         "name": experiment.name,
@@ -59,13 +94,19 @@ def write_record(site: Site, timings: Mapping[str, float], trained: Sequence[str
         "seconds": sum(timings.values()),
         "experiment": plain,
         "provenance": provenance(),
-        "data": _data_record(site),
+        "data": data_record(site),
         "sweep": plain["sweep"],
         "cells": [_cell_record(cell) for cell in site.plan.cells],
         "artifacts": [_artifact_record(site, trained, t.key) for t in site.plan.tasks],
         "timings": dict(timings),
+        "cost": dict(costs),
+        "timeline": [dict(sample) for sample in timeline],
         "warnings": _warnings(site),
-        "jobs": {"targets": list(site.plan.targets), "repeats": experiment.targets.repeats},
+        "jobs": {
+            "targets": list(site.plan.targets),
+            "repeats": experiment.targets.repeats,
+            "first_repeat": experiment.targets.first_repeat,
+        },
         "tables": {
             "models": sorted(
                 {model_key(site, c.protected) for c in site.plan.cells if c.protected}
@@ -78,7 +119,15 @@ def write_record(site: Site, timings: Mapping[str, float], trained: Sequence[str
     return run
 
 
-def _data_record(site: Site) -> dict[str, Any]:
+def run_name(experiment: Experiment) -> str:
+    """The name of an experiment's run: equal for all that differ in layout only."""
+    plain = experiment.model_dump(mode="json")
+    what = {k: v for k, v in plain.items() if k != "runtime"}
+    return f"{experiment.name}-{fingerprint(what)[:8]}"
+
+
+def data_record(site: Site) -> dict[str, Any]:
+    """The data in numbers."""
     splits = site.workshop.splits
     return {
         "description": describe(site),

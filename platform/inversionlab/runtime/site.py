@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
+from inversionlab.data.splits import Splits
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.artifacts import Artifacts
 from inversionlab.stages import data as data_stage
-from inversionlab.stages.plan import Plan, make_plan
-from inversionlab.stages.workshop import Workshop
+from inversionlab.stages.plan import Plan, Task, make_plan
+from inversionlab.stages.workshop import Weights, Workshop
 from inversionlab.storage import Storage
 from inversionlab.store import Store
 
@@ -57,20 +60,49 @@ def prepare(experiment: Experiment, storage: Storage) -> Address:
     return Address(experiment.model_dump_json(), storage.root, names)
 
 
-def open_site(address: Address, device: torch.device) -> Site:
+def open_site(
+    address: Address,
+    device: torch.device,
+    *,
+    splits: Splits | None = None,
+    load: Callable[[Task], Weights] | None = None,
+    networks: dict[str, nn.Module] | None = None,
+) -> Site:
     """Open the experiment in this process; networks load when they are first asked for.
+
+    Args:
+        address: what to open.
+        device: where the networks live.
+        splits: its data, if it is at hand; else it is read from the storage and cut.
+        load: another way to a network's weights than the storage.
+        networks: modules at hand by their tasks' keys; those that are built are added.
 
     Raises:
         ConfigError: the data cannot be split as the experiment asks.
     """
     experiment = Experiment.model_validate_json(address.experiment)
     artifacts = Artifacts(Storage(address.storage))
-    private = artifacts.pictures(experiment.data, address.pictures[0])
+    if splits is None:
+        splits = _cut(experiment, artifacts, address.pictures)
+    targets = data_stage.choose_targets(experiment, len(splits.people))
+    pool = data_stage.choose_pool(experiment, len(splits.people))
+    plan = make_plan(experiment, data_stage.data_id(experiment, address.pictures), targets, pool)
+    workshop = Workshop(experiment, splits, plan, load or artifacts.weights, device, networks)
+    return Site(address, experiment, artifacts, Store(artifacts.storage), workshop)
+
+
+def beside(site: Site, experiment: Experiment) -> Site:
+    """Another experiment on the same data, which shares the splits and the networks with `site`."""
+    address = replace(site.address, experiment=experiment.model_dump_json())
+    workshop = site.workshop
+    return open_site(
+        address, workshop.device, splits=workshop.splits, networks=workshop.networks_at_hand
+    )
+
+
+def _cut(experiment: Experiment, artifacts: Artifacts, pictures: tuple[str, ...]) -> Splits:
+    private = artifacts.pictures(experiment.data, pictures[0])
     public = None
     if experiment.public_data is not None:
-        public = artifacts.pictures(experiment.public_data, address.pictures[1])
-    splits = data_stage.cut(experiment, private, public)
-    targets = data_stage.choose_targets(experiment, len(splits.people))
-    plan = make_plan(experiment, data_stage.data_id(experiment, address.pictures), targets)
-    workshop = Workshop(experiment, splits, plan, artifacts.weights, device)
-    return Site(address, experiment, artifacts, Store(artifacts.storage), workshop)
+        public = artifacts.pictures(experiment.public_data, pictures[1])
+    return data_stage.cut(experiment, private, public)

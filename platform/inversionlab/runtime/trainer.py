@@ -17,14 +17,17 @@ import ray
 import torch
 from torch import distributed, nn
 
+from inversionlab.experiment import RuntimeSettings
 from inversionlab.pictures import grid, png, to_bytes
 from inversionlab.recognizers import Recognizer
 from inversionlab.runtime.artifacts import TaskCheckpoints
+from inversionlab.runtime.lease import single_flight
 from inversionlab.runtime.site import Address, Site, open_site
 from inversionlab.stages.evaluate import recognition
 from inversionlab.stages.plan import Task
 from inversionlab.stages.training import Progress, TrainingError, World, alone, train
 from inversionlab.stages.workshop import judge_classes
+from inversionlab.storage import StorageError
 
 WAITS = 20
 """Times, a minute each, that Ray Train tries to start workers before it gives up."""
@@ -33,32 +36,54 @@ SAMPLES = 64
 
 
 def train_missing(site: Site, *, gpu: bool) -> list[str]:
-    """Train every network of the plan that is not stored yet; returns their keys.
+    """Train every network of the plan that is not stored yet; returns the keys of those that were trained here.
+
+    What another run on the same storage is training is waited for, and not trained again.
 
     Raises:
         TrainingError: a training cannot go on; networks that were finished before it are stored.
+        StorageError: the storage cannot be written to.
     """
-    missing = [task for task in site.plan.tasks if not site.artifacts.finished(task)]
-    if missing:
-        _fit(site.address, [task.key for task in missing], site, gpu=gpu)
-    return [task.key for task in missing]
+    artifacts, tasks = site.artifacts, {task.key: task for task in site.plan.tasks}
+    missing = [key for key, task in tasks.items() if not artifacts.finished(task)]
+    trained: list[str] = []
+    while missing:
+        with single_flight(
+            artifacts.storage, missing, lambda key: artifacts.finished(tasks[key]), _say
+        ) as mine:
+            if mine:
+                run = _fit(site.address, mine, site, gpu=gpu)
+                # A worker that was alone with a network for too long may find that another was faster.
+                cards = {key: artifacts.card(tasks[key]) or {} for key in mine}
+                trained += [key for key in mine if cards[key].get("run") == run]
+        missing = [key for key in missing if key not in mine] if mine else []
+    return trained
 
 
-def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> None:
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> str:
+    """Train these networks; returns the name of the Ray Train run."""
     # Imported late: Ray Train costs seconds, and a run that trains nothing does not need it.
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
     runtime = site.experiment.runtime
-    biggest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
-    cpus = max(1, min(runtime.train_cpus, biggest // runtime.train_workers or 1))
-    _warn_of_waiting(runtime.train_workers, cpus, gpu=gpu)
+    worker = _worker_needs(runtime, gpu=gpu)
+    _warn_of_waiting(training_needs(runtime, gpu=gpu))
     name = f"{site.experiment.name}-{uuid.uuid4().hex[:8]}"
     trainer = TorchTrainer(
         cast(Any, _learn),
-        train_loop_config={"address": address, "keys": list(keys), "threads": cpus},
+        train_loop_config={
+            "address": address,
+            "keys": list(keys),
+            "threads": int(worker["CPU"]),
+            "run": name,
+        },
         scaling_config=ScalingConfig(
-            num_workers=runtime.train_workers, use_gpu=gpu, resources_per_worker=_needs(cpus, gpu)
+            num_workers=runtime.train_workers, use_gpu=gpu, resources_per_worker=worker
         ),
         run_config=RunConfig(
             name=name,
@@ -70,25 +95,56 @@ def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> Non
         # Ray's annotations know neither a loop that returns nor what it returned.
         fault = cast(Any, trainer.fit()).return_value
     except TrainingFailedError as error:
-        raise TrainingError(f"the training workers failed three times: {error}") from error
+        raise TrainingError(f"the training workers failed three times: {_cause(error)}") from error
+    finally:
+        site.artifacts.storage.delete(_begun(keys[0]))
     if fault is not None:
         raise TrainingError(str(fault))
+    return name
 
 
-def _warn_of_waiting(workers: int, cpus: int, *, gpu: bool) -> None:
+def _cause(error: Exception) -> str:
+    """What to say of a failed fit: a storage's own line says it all, anything else needs its traceback."""
+    for failure in getattr(error, "worker_failures", {}).values():
+        if isinstance(failure, StorageError):
+            return str(failure)
+    return str(error)
+
+
+def training_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
+    """The resources of all workers of a training together."""
+    worker = _worker_needs(runtime, gpu=gpu)
+    return {kind: runtime.train_workers * amount for kind, amount in worker.items()}
+
+
+def _worker_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
+    """The resources of a training worker; no more CPUs than the largest node that is there has."""
+    biggest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
+    cpus = runtime.train_cpus
+    if biggest:
+        cpus = max(1, min(cpus, biggest // runtime.train_workers or 1))
+    return {"CPU": float(cpus), **({"GPU": 1.0} if gpu else {}), **runtime.train_resources}
+
+
+def training_begun(site: Site, keys: Sequence[str]) -> bool:
+    """Whether a worker group that is to train `keys` has got its place and has begun."""
+    return any(site.artifacts.storage.exists(_begun(key)) for key in keys)
+
+
+def _begun(key: str) -> str:
+    return f"artifacts/{key}/begun.json"
+
+
+def _warn_of_waiting(needs: dict[str, float]) -> None:
     """A cluster that grows may yet get what is asked for; on any other, a user should know why nothing goes on."""
     has = ray.cluster_resources()
-    for kind, needed in _needs(cpus, gpu).items():
-        if workers * needed > has.get(kind, 0):
+    for kind, needed in needs.items():
+        if needed > has.get(kind, 0):
             print(
-                f"      runtime.train_workers = {workers} need {workers * needed:g} {kind}, the cluster has "
+                f"      the training workers need {needed:g} {kind}, the cluster has "
                 f"{has.get(kind, 0):g}: waiting for it to grow, some {WAITS} minutes at most",
                 flush=True,
             )
-
-
-def _needs(cpus: int, gpu: bool) -> dict[str, float]:
-    return {"CPU": float(cpus), **({"GPU": 1.0} if gpu else {})}
 
 
 def _learn(config: dict[str, Any]) -> str | None:
@@ -105,13 +161,20 @@ def _learn(config: dict[str, Any]) -> str | None:
     if size > 1:
         world = World(context.get_world_rank(), size, device, _average)
     try:
+        if world.rank == 0:
+            site.artifacts.storage.write_json(_begun(config["keys"][0]), {"run": config["run"]})
         for task in site.plan.tasks:
             if task.key in config["keys"] and not _all_agree(site.artifacts.finished(task), world):
-                learn_task(site, task, world)
+                learn_task(site, task, world, run=str(config["run"]))
                 if size > 1:
                     # Nobody goes on before the network is stored: the next task may need it.
                     distributed.barrier()
     except TrainingError as error:
+        return str(error)
+    except StorageError as error:
+        # Where others train along, only an exception ends their waiting for this one.
+        if size > 1:
+            raise
         return str(error)
     return None
 
@@ -128,8 +191,8 @@ def _average(tensor: torch.Tensor) -> torch.Tensor:
     return tensor / distributed.get_world_size()
 
 
-def learn_task(site: Site, task: Task, world: World) -> None:
-    """Train one task's network and store it; rank 0 writes."""
+def learn_task(site: Site, task: Task, world: World, *, run: str = "") -> None:
+    """Train one task's network and store it; rank 0 writes. `run` is kept in its card."""
     began = time.monotonic()
     lesson = site.workshop.lesson(task)
     losses = train(
@@ -153,6 +216,7 @@ def learn_task(site: Site, task: Task, world: World) -> None:
         "pictures": len(lesson.images_NCHW),
         "workers": world.size,
         "device": str(world.device),
+        "run": run,
     }
     shown = lesson.learner.samples(SAMPLES)
     samples = png(grid(to_bytes(shown))) if shown is not None else None
@@ -170,7 +234,7 @@ def _test(site: Site, task: Task, product: nn.Module) -> dict[str, float]:
     test = splits.test
     if task.role.startswith("evaluator:"):
         judge = site.workshop.evaluator(task.role.partition(":")[2])
-        test = judge_classes(judge, splits, site.plan.targets).test
+        test = judge_classes(judge, splits, site.plan.pool).test
     frozen_scores = product.requires_grad_(False).log_scores
     correct = recognition(frozen_scores, test, site.workshop.device)
     return {

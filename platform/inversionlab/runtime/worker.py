@@ -1,15 +1,16 @@
-"""The attack worker: an actor that opens the experiment once, holds its networks, and works off orders."""
+"""The attack worker: an actor that holds data and networks, and works off orders of any experiment on them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from inversionlab import __version__
 from inversionlab.attacks import Attack
@@ -17,32 +18,51 @@ from inversionlab.config import fingerprint
 from inversionlab.defenses import DEFENSES, Protected
 from inversionlab.metrics import within_person_distance
 from inversionlab.pictures import png, to_bytes
+from inversionlab.runtime.shelf import Ref, read_network, read_splits
 from inversionlab.runtime.site import Address, Site, open_site
 from inversionlab.stages.attack import arm, run_attack
 from inversionlab.stages.evaluate import Judge, features, milliseconds, recognition, verdicts
-from inversionlab.stages.plan import Cell, protected_id
+from inversionlab.stages.plan import Cell, Task, protected_id
 from inversionlab.stages.workshop import judge_classes
 from inversionlab.store import Job
 
+SITES = 8
+"""Experiments that a worker keeps open: those of as many trials."""
+NETWORKS = 16
+"""Defense networks that a worker keeps; a search makes ever new ones."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
+class Brief:
+    """What an order is about: an experiment, its data and its networks."""
+
+    address: Address
+    data_id: str
+    splits: Ref | None
+    networks: Mapping[str, Ref]
+
+
+@dataclass(frozen=True, eq=False)
 class MeasureModel:
     """Order: measure how well the model of a cell recognizes, and show what it leads attacks to."""
 
+    brief: Brief
     cell: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MeasureJudge:
     """Order: measure an evaluator, and keep its features of the targets' private pictures."""
 
+    brief: Brief
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shard:
     """Order: attack these jobs of a cell, judge what is found, store the rows."""
 
+    brief: Brief
     cell: str
     jobs: tuple[Job, ...]
 
@@ -61,16 +81,25 @@ def model_key(site: Site, protected: str) -> str:
     return fingerprint([protected, list(site.plan.targets)])
 
 
-class AttackWorker:
-    """Opens the experiment once; then one call an order."""
+@dataclass
+class _Open:
+    """An experiment that the worker has open."""
 
-    def __init__(self, address: Address, *, gpu: bool) -> None:
+    site: Site
+    cells: dict[str, Cell]
+    judges: list[Judge] | None = None
+    armed: dict[str, tuple[Attack, Protected | None]] = field(default_factory=dict)
+
+
+class AttackWorker:
+    """Opens each experiment once, shares data and networks between them; then one call an order."""
+
+    def __init__(self, *, gpu: bool) -> None:
         # Many single-threaded workers beat few with many threads: there is no waiting between them.
         torch.set_num_threads(1)
-        device = torch.device("cuda" if gpu else "cpu")
-        self.site = open_site(address, device)
-        self.cells = {cell.id: cell for cell in self.site.plan.cells}
-        self._armed: tuple[str, Attack, Protected | None] | None = None
+        self._device = torch.device("cuda" if gpu else "cpu")
+        self._open: OrderedDict[Address, _Open] = OrderedDict()
+        self._networks: dict[str, nn.Module] = {}
 
     def ready(self) -> bool:
         """Whether the worker is there."""
@@ -79,28 +108,57 @@ class AttackWorker:
     def run(self, order: Order) -> float:
         """Carry out an order; returns its seconds. Its results are in the store when this returns."""
         began = time.monotonic()
+        here = self._at(order.brief)
         if isinstance(order, MeasureModel):
-            self._measure_model(self.cells[order.cell])
+            _measure_model(here.site, here.cells[order.cell])
         elif isinstance(order, MeasureJudge):
-            self._measure_judge(order.name)
+            _measure_judge(here.site, order.name)
         else:
-            self._attack(self.cells[order.cell], order.jobs)
+            self._attack(here, here.cells[order.cell], order.jobs)
         return time.monotonic() - began
 
-    def _attack(self, cell: Cell, jobs: Sequence[Job]) -> None:
-        attack, model = self._arm(cell)
+    def _at(self, brief: Brief) -> _Open:
+        """The experiment of an order, opened now or before."""
+        if brief.address not in self._open:
+            self._open[brief.address] = self._opened(brief)
+            while len(self._open) > SITES:
+                self._open.popitem(last=False)
+            trials = [key for key in self._networks if key.startswith("defense/")]
+            for key in trials[:-NETWORKS]:
+                del self._networks[key]
+        self._open.move_to_end(brief.address)
+        return self._open[brief.address]
+
+    def _opened(self, brief: Brief) -> _Open:
+        near = next((o.site for o in self._open.values() if _same_data(o.site, brief)), None)
+        splits = near.workshop.splits if near is not None else read_splits(brief.splits)
+
+        def load(task: Task) -> Mapping[str, Tensor]:
+            found = read_network(brief.networks, task)
+            return site.artifacts.weights(task) if found is None else found
+
+        site = open_site(
+            brief.address, self._device, splits=splits, load=load, networks=self._networks
+        )
+        return _Open(site, {cell.id: cell for cell in site.plan.cells})
+
+    def _attack(self, here: _Open, cell: Cell, jobs: Sequence[Job]) -> None:
+        site = here.site
+        attack, model = _armed(here, cell)
         attacked = run_attack(attack, model, jobs)
         found = attacked.found
         images = to_bytes(found.images_NCHW)
         targets = [target for target, _ in jobs]
-        said = verdicts(self._judges, images, targets, self.site.workshop.device)
+        if here.judges is None:
+            here.judges = [_judge(site, e.name) for e in site.experiment.evaluators]
+        said = verdicts(here.judges, images, targets, self._device)
         weight = attacked.queries_N.double() + 1
         seconds = attacked.seconds * weight / weight.sum()
         rows = [
             {
-                **self._provenance(cell),
+                **_provenance(site, cell),
                 "target": target,
-                "person": self.site.workshop.splits.people[target],
+                "person": site.workshop.splits.people[target],
                 "repeat": repeat,
                 "picture": png(images[i]),
                 "confidence": float(found.confidence_N[i]),
@@ -112,114 +170,118 @@ class AttackWorker:
             }
             for i, (target, repeat) in enumerate(jobs)
         ]
-        self.site.store.write_shard(cell.id, rows)
+        site.store.write_shard(cell.id, rows)
 
-    def _arm(self, cell: Cell) -> tuple[Attack, Protected | None]:
-        """The cell's attack and model; the last cell's are kept, since shards of a cell come in a row."""
-        if self._armed is None or self._armed[0] != cell.id:
-            workshop = self.site.workshop
-            model = workshop.protected(cell.defense) if cell.defense is not None else None
-            self._armed = (cell.id, arm(cell.attack, workshop.knowledge()), model)
-        return self._armed[1], self._armed[2]
 
-    @cached_property
-    def _judges(self) -> list[Judge]:
-        return [self._judge(e.name) for e in self.site.experiment.evaluators]
+def _same_data(site: Site, brief: Brief) -> bool:
+    """Whether the splits are the same: a search changes the defense only, an audit nothing."""
+    return brief.splits is not None and site.plan.data_id == brief.data_id
 
-    def _judge(self, name: str) -> Judge:
-        site = self.site
-        who = judge_classes(site.workshop.evaluator(name), site.workshop.splits, site.plan.targets)
-        table = site.store.read("features", judge_key(site, name))
-        target_N = torch.tensor(table["target"].to_pylist())
-        feature_ND = torch.tensor(table["feature"].to_pylist())
-        private = {t: feature_ND[target_N == t] for t in site.plan.targets}
-        return Judge(name, site.workshop.recognizer(f"evaluator:{name}"), who.class_of, private)
 
-    def _provenance(self, cell: Cell) -> dict[str, Any]:
-        plan = self.site.plan
-        return {
-            "cell": cell.id,
-            "attack": cell.attack.name,
-            "defense": cell.defense.name if cell.defense is not None else "",
-            "protected": cell.protected,
-            "attack_settings": cell.attack.model_dump_json(),
-            "defense_settings": cell.defense.model_dump_json()
-            if cell.defense is not None
-            else "{}",
-            "seed": self.site.experiment.seed,
-            "victim": plan.task("victim").id,
-            "generator": plan.task("generator").id,
-            "version": __version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+def _armed(here: _Open, cell: Cell) -> tuple[Attack, Protected | None]:
+    """The cell's attack and model; the last cell's are kept, since shards of a cell come in a row."""
+    if cell.id not in here.armed:
+        workshop = here.site.workshop
+        model = workshop.protected(cell.defense) if cell.defense is not None else None
+        here.armed = {cell.id: (arm(cell.attack, workshop.knowledge()), model)}
+    return here.armed[cell.id]
+
+
+def _judge(site: Site, name: str) -> Judge:
+    who = judge_classes(site.workshop.evaluator(name), site.workshop.splits, site.plan.pool)
+    table = site.store.read("features", judge_key(site, name))
+    target_N = torch.tensor(table["target"].to_pylist())
+    feature_ND = torch.tensor(table["feature"].to_pylist())
+    private = {t: feature_ND[target_N == t] for t in site.plan.targets}
+    return Judge(name, site.workshop.recognizer(f"evaluator:{name}"), who.class_of, private)
+
+
+def _provenance(site: Site, cell: Cell) -> dict[str, Any]:
+    plan = site.plan
+    return {
+        "cell": cell.id,
+        "attack": cell.attack.name,
+        "defense": cell.defense.name if cell.defense is not None else "",
+        "protected": cell.protected,
+        "attack_settings": cell.attack.model_dump_json(),
+        "defense_settings": cell.defense.model_dump_json() if cell.defense is not None else "{}",
+        "seed": site.experiment.seed,
+        "victim": plan.task("victim").id,
+        "generator": plan.task("generator").id,
+        "version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _measure_model(site: Site, cell: Cell) -> None:
+    assert cell.defense is not None
+    workshop, store = site.workshop, site.store
+    test = workshop.splits.test
+    model = workshop.protected(cell.defense)
+    correct_N = recognition(model.log_scores, test, workshop.device)
+    aimed = torch.isin(test.class_N, torch.tensor(site.plan.targets))
+    row = {
+        "protected": cell.protected,
+        "defense": cell.defense.name,
+        "defense_settings": cell.defense.model_dump_json(),
+        "correct_all": int(correct_N.sum()),
+        "total_all": len(test),
+        "correct_targets": int(correct_N[aimed].sum()),
+        "total_targets": int(aimed.sum()),
+        "milliseconds": milliseconds(model.log_scores, test, workshop.device),
+    }
+    key = model_key(site, cell.protected)
+    store.write("references", key, _decoys(site, cell))
+    store.write("models", key, [row])
+
+
+def _decoys(site: Site, cell: Cell) -> list[dict[str, Any]]:
+    """The synthetic faces that a defense leads attacks to."""
+    assert cell.defense is not None
+    workshop = site.workshop
+    if site.plan.defense_task(cell.defense) is None:
+        return []
+    decoys = DEFENSES[cell.defense.name](cell.defense).decoys(workshop.bench(cell.defense))
+    if decoys is None:
+        return []
+    images = to_bytes(decoys)
+    return [
+        {
+            "kind": "synthetic",
+            "protected": protected_id(site.plan, cell.defense),
+            "target": target,
+            "person": workshop.splits.people[target],
+            "picture": png(images[target]),
         }
+        for target in site.plan.targets
+    ]
 
-    def _measure_model(self, cell: Cell) -> None:
-        assert cell.defense is not None
-        workshop, store = self.site.workshop, self.site.store
-        test = workshop.splits.test
-        model = workshop.protected(cell.defense)
-        correct_N = recognition(model.log_scores, test, workshop.device)
-        aimed = torch.isin(test.class_N, torch.tensor(self.site.plan.targets))
-        row = {
-            "protected": cell.protected,
-            "defense": cell.defense.name,
-            "defense_settings": cell.defense.model_dump_json(),
-            "correct_all": int(correct_N.sum()),
-            "total_all": len(test),
-            "correct_targets": int(correct_N[aimed].sum()),
-            "total_targets": int(aimed.sum()),
-            "milliseconds": milliseconds(model.log_scores, test, workshop.device),
-        }
-        key = model_key(self.site, cell.protected)
-        store.write("references", key, self._decoys(cell))
-        store.write("models", key, [row])
 
-    def _decoys(self, cell: Cell) -> list[dict[str, Any]]:
-        """The synthetic faces that a defense leads attacks to."""
-        assert cell.defense is not None
-        workshop = self.site.workshop
-        if self.site.plan.defense_task(cell.defense) is None:
-            return []
-        decoys = DEFENSES[cell.defense.name](cell.defense).decoys(workshop.bench(cell.defense))
-        if decoys is None:
-            return []
-        images = to_bytes(decoys)
-        return [
-            {
-                "kind": "synthetic",
-                "protected": protected_id(self.site.plan, cell.defense),
-                "target": target,
-                "person": workshop.splits.people[target],
-                "picture": png(images[target]),
-            }
-            for target in self.site.plan.targets
-        ]
-
-    def _measure_judge(self, name: str) -> None:
-        site, workshop = self.site, self.site.workshop
-        settings = workshop.evaluator(name)
-        recognizer = workshop.recognizer(f"evaluator:{name}")
-        who = judge_classes(settings, workshop.splits, site.plan.targets)
-        correct_N = recognition(recognizer.log_scores, who.test, workshop.device)
-        train = workshop.splits.train
-        aimed = torch.isin(train.class_N, torch.tensor(site.plan.targets))
-        feature_ND = features(recognizer, train.images_NCHW[aimed], workshop.device)
-        target_N = train.class_N[aimed]
-        key = judge_key(site, name)
-        site.store.write(
-            "features",
-            key,
-            [
-                {"evaluator": name, "target": int(t), "feature": f.tolist()}
-                for t, f in zip(target_N, feature_ND, strict=True)
-            ],
-        )
-        row = {
-            "evaluator": name,
-            "protocol": settings.protocol,
-            "network": settings.recognizer.network.name,
-            "correct": int(correct_N.sum()),
-            "total": len(who.test),
-            "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
-        }
-        site.store.write("evaluators", key, [row])
+def _measure_judge(site: Site, name: str) -> None:
+    workshop = site.workshop
+    settings = workshop.evaluator(name)
+    recognizer = workshop.recognizer(f"evaluator:{name}")
+    who = judge_classes(settings, workshop.splits, site.plan.pool)
+    correct_N = recognition(recognizer.log_scores, who.test, workshop.device)
+    train = workshop.splits.train
+    aimed = torch.isin(train.class_N, torch.tensor(site.plan.targets))
+    feature_ND = features(recognizer, train.images_NCHW[aimed], workshop.device)
+    target_N = train.class_N[aimed]
+    key = judge_key(site, name)
+    site.store.write(
+        "features",
+        key,
+        [
+            {"evaluator": name, "target": int(t), "feature": f.tolist()}
+            for t, f in zip(target_N, feature_ND, strict=True)
+        ],
+    )
+    row = {
+        "evaluator": name,
+        "protocol": settings.protocol,
+        "network": settings.recognizer.network.name,
+        "correct": int(correct_N.sum()),
+        "total": len(who.test),
+        "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
+    }
+    site.store.write("evaluators", key, [row])

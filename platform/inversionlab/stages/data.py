@@ -77,11 +77,7 @@ def cut(experiment: Experiment, private: Pictures, public: Pictures | None) -> S
         )
     _refuse_same_people(experiment)
     splits = split(private, experiment.split, experiment.seed, public)
-    if experiment.targets.count > len(splits.people):
-        raise ConfigError(
-            f"targets.count = {experiment.targets.count}: there are only {len(splits.people)} private "
-            "people; lower it or loosen split.private_min_pictures"
-        )
+    _refuse_too_many(experiment, len(splits.people))
     disjoint = [e for e in experiment.evaluators if e.protocol == "person_disjoint"]
     if disjoint and not splits.evaluator_people:
         raise ConfigError(
@@ -89,6 +85,21 @@ def cut(experiment: Experiment, private: Pictures, public: Pictures | None) -> S
             f"{experiment.split.evaluator_min_pictures} and the private people leave nobody for it"
         )
     return splits
+
+
+def _refuse_too_many(experiment: Experiment, people: int) -> None:
+    wanted = experiment.targets
+    if wanted.skip + wanted.count > people:
+        skipped = f" after targets.skip = {wanted.skip}" if wanted.skip else ""
+        raise ConfigError(
+            f"targets.count = {wanted.count}{skipped}: there are only {people} private "
+            "people; lower it or loosen split.private_min_pictures"
+        )
+    if wanted.pool is not None and not wanted.skip + wanted.count <= wanted.pool <= people:
+        raise ConfigError(
+            f"targets.pool = {wanted.pool}: must hold the targets (targets.skip + targets.count = "
+            f"{wanted.skip + wanted.count}) and be at most {people}, the private people"
+        )
 
 
 def _refuse_same_people(experiment: Experiment) -> None:
@@ -107,6 +118,18 @@ def _refuse_same_people(experiment: Experiment) -> None:
 
 def choose_targets(experiment: Experiment, people: int) -> tuple[int, ...]:
     """The classes under attack, drawn by the seed, sorted."""
+    wanted = experiment.targets
+    return tuple(sorted(_draw(experiment, people)[wanted.skip : wanted.skip + wanted.count]))
+
+
+def choose_pool(experiment: Experiment, people: int) -> tuple[int, ...]:
+    """The classes that the person-disjoint judges know: at least those under attack, sorted."""
+    if experiment.targets.pool is None:
+        return choose_targets(experiment, people)
+    return tuple(sorted(_draw(experiment, people)[: experiment.targets.pool]))
+
+
+def _draw(experiment: Experiment, people: int) -> list[int]:
     stream = seeds.torch_stream(experiment.seed, "targets")
-    order = torch.randperm(people, generator=stream)
-    return tuple(sorted(order[: experiment.targets.count].tolist()))
+    order: list[int] = torch.randperm(people, generator=stream).tolist()
+    return order

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inversionlab.attacks import ATTACKS, AttackSettings
@@ -62,6 +62,9 @@ class Plan:
 
     data_id: str
     targets: tuple[int, ...]
+    """Classes under attack."""
+    pool: tuple[int, ...]
+    """Classes that the person-disjoint judges know."""
     tasks: tuple[Task, ...]
     cells: tuple[Cell, ...]
 
@@ -79,18 +82,24 @@ class Plan:
         return None
 
 
-def make_plan(experiment: Experiment, data_id: str, targets: tuple[int, ...]) -> Plan:
-    """The plan of an experiment on this data."""
+def make_plan(
+    experiment: Experiment,
+    data_id: str,
+    targets: tuple[int, ...],
+    pool: tuple[int, ...] | None = None,
+) -> Plan:
+    """The plan of an experiment on this data; without a `pool` the judges know the targets."""
+    pool = targets if pool is None else pool
     base = {"format": NETWORK_FORMAT, "data": data_id, "seed": experiment.seed}
-    tasks = [*_common_tasks(experiment, base, targets)]
+    tasks = [*_common_tasks(experiment, base, pool)]
     points = _points(experiment)
     tasks += _defense_tasks(experiment, base, [d for _, d in points])
-    plan = Plan(data_id, targets, tuple(tasks), ())
-    return Plan(data_id, targets, plan.tasks, tuple(_cells(experiment, plan, base, points)))
+    plan = Plan(data_id, targets, pool, tuple(tasks), ())
+    return replace(plan, cells=tuple(_cells(experiment, plan, base, points)))
 
 
 def _common_tasks(
-    experiment: Experiment, base: dict[str, Any], targets: tuple[int, ...]
+    experiment: Experiment, base: dict[str, Any], pool: tuple[int, ...]
 ) -> list[Task]:
     victim = {**base, "recognizer": recognizer_inputs(experiment.victim)}
     tasks = [_task("victim", victim)]
@@ -101,7 +110,7 @@ def _common_tasks(
             "recognizer": recognizer_inputs(judge.recognizer),
         }
         if judge.protocol == "person_disjoint":
-            inputs["targets"] = list(targets)
+            inputs["targets"] = list(pool)
         tasks.append(_task(f"evaluator:{judge.name}", inputs))
     generator = {**base, "on": "public", "generator": experiment.generator.model_dump(mode="json")}
     return [*tasks, _task("generator", generator)]

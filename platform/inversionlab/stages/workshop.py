@@ -55,6 +55,7 @@ class Workshop:
         plan: Plan,
         load: Callable[[Task], Weights],
         device: torch.device,
+        networks: dict[str, nn.Module] | None = None,
     ) -> None:
         """Open the workshop; nothing is built yet.
 
@@ -64,11 +65,12 @@ class Workshop:
             plan: its plan.
             load: returns the weights of a finished task.
             device: where the networks live.
+            networks: frozen networks at hand by their tasks' keys; others are added to them.
         """
         self.experiment, self.splits, self.plan = experiment, splits, plan
         self.device = device
         self._load = load
-        self._ready: dict[str, nn.Module] = {}
+        self.networks_at_hand = {} if networks is None else networks
         _, self.channels, self.image_size, _ = splits.train.images_NCHW.shape
 
     def check(self) -> None:
@@ -82,11 +84,11 @@ class Workshop:
 
     def network(self, task: Task) -> nn.Module:
         """The trained network of a task, frozen."""
-        if task.key not in self._ready:
+        if task.key not in self.networks_at_hand:
             module = self._untrained(task)
             module.load_state_dict(dict(self._load(task)))
-            self._ready[task.key] = frozen(module, self.device)
-        return self._ready[task.key]
+            self.networks_at_hand[task.key] = frozen(module, self.device)
+        return self.networks_at_hand[task.key]
 
     def recognizer(self, role: str) -> Recognizer:
         """The trained recognizer of this role, frozen."""
@@ -120,7 +122,7 @@ class Workshop:
             return self._recognizer_lesson(experiment.victim, splits.train, self._seed(task))
         if task.role.startswith("evaluator:"):
             judge = self.evaluator(task.role.partition(":")[2])
-            who = judge_classes(judge, splits, self.plan.targets)
+            who = judge_classes(judge, splits, self.plan.pool)
             return self._recognizer_lesson(judge.recognizer, who.train, self._seed(task))
         if task.role == "generator":
             return self._generator_lesson(experiment.generator, splits.public_NCHW, task)
@@ -201,27 +203,25 @@ class Workshop:
             return generators.build(self.experiment.defense_generator, **size)
         if task.role.startswith("evaluator:"):
             judge = self.evaluator(task.role.partition(":")[2])
-            classes = judge_classes(judge, self.splits, self.plan.targets).classes
+            classes = judge_classes(judge, self.splits, self.plan.pool).classes
             return Recognizer(judge.recognizer, classes=classes, seed=0, **size)
         return Recognizer(self.experiment.victim, classes=len(self.splits.people), seed=0, **size)
 
 
-def judge_classes(
-    judge: EvaluatorSettings, splits: Splits, targets: tuple[int, ...]
-) -> JudgeClasses:
+def judge_classes(judge: EvaluatorSettings, splits: Splits, pool: tuple[int, ...]) -> JudgeClasses:
     """Who an evaluator is trained on.
 
-    same_people: the victim's own training set and classes. person_disjoint: the targets' training
-    pictures as classes 0, 1, ..., and after them the evaluator-only people's.
+    same_people: the victim's own training set and classes. person_disjoint: the training pictures of
+    the people in `pool`, the targets among them, as classes 0, 1, ..., and after them the evaluator-only people's.
     """
     if judge.protocol == "same_people":
         count = len(splits.people)
-        return JudgeClasses(splits.train, splits.test, count, {t: t for t in targets})
-    class_of = {target: index for index, target in enumerate(targets)}
+        return JudgeClasses(splits.train, splits.test, count, {p: p for p in pool})
+    class_of = {person: index for index, person in enumerate(pool)}
     return JudgeClasses(
         train=_join(splits.train, splits.evaluator_train, class_of),
         test=_join(splits.test, splits.evaluator_test, class_of),
-        classes=len(targets) + len(splits.evaluator_people),
+        classes=len(pool) + len(splits.evaluator_people),
         class_of=class_of,
     )
 

@@ -1,0 +1,224 @@
+"""Search a defense's settings: Ray Tune and Optuna, with the attacks in the loop.
+
+python jobs/search.py search_spaces/dummy_recognizer.py --recipe jobs/recipes/demo.yaml --trials 40
+ray job submit --working-dir . -- python jobs/search.py search_spaces/dummy_recognizer.py --recipe ...
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+# `ray job submit --working-dir .` unpacks the checkout on the head node without installing it.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
+# A user's own network is imported from the folder that the command runs in.
+sys.path.append(os.getcwd())
+
+import typer
+
+if TYPE_CHECKING:
+    from inversionlab.experiment import Experiment
+    from inversionlab.runtime.search import SearchOptions
+    from inversionlab.runtime.space import SearchSpace
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+EPILOG = """Examples:
+
+  python jobs/search.py search_spaces/dummy_recognizer.py --recipe jobs/recipes/lfw.yaml --trials 60 --judge
+
+  python jobs/search.py search_spaces/dummy_recognizer.py --recipe jobs/recipes/demo.yaml --single
+
+Run the same command again after anything stopped it: finished trials are replayed from the store, and the study
+ends as an undisturbed one does. More --trials lengthen a finished search.
+
+Exit codes: 0 done; 1 some trials, or what all of them need, failed (the rest is stored); 2 the recipe, the
+search space or the data is wrong; 130 interrupted."""
+
+
+class Sampler(StrEnum):
+    """Optuna's samplers."""
+
+    tpe = "tpe"
+    nsga2 = "nsga2"
+    random = "random"
+
+
+@app.command(epilog=EPILOG)
+def main(
+    space: Annotated[
+        Path,
+        typer.Argument(
+            help="The search space: a module of search_spaces/, which says how to write one."
+        ),
+    ],
+    recipe: Annotated[Path, typer.Option(help="The experiment as YAML, with that defense.")],
+    trials: Annotated[int, typer.Option(min=1, max=100_000, help="Settings to try.")] = 40,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="A.B=C",
+            help="Override any setting by its dotted path; the value is read as YAML. Repeatable.",
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or bucket URI for networks, rows and reports (default: $INVERSIONLAB_STORAGE, "
+            "else ./runs; in a submitted job ~/inversionlab).",
+            show_default=False,
+        ),
+    ] = None,
+    max_concurrent: Annotated[
+        int, typer.Option(min=1, max=1000, help="Trials at once; a part of the study's identity.")
+    ] = 4,
+    sampler: Annotated[Sampler, typer.Option(help="How Optuna proposes.")] = Sampler.tpe,
+    single: Annotated[
+        bool,
+        typer.Option(
+            "--single",
+            help="One objective: attack success under the space's constraints (the accuracy floor); hopeless "
+            "trials are stopped early by ASHA.",
+        ),
+    ] = False,
+    step_targets: Annotated[
+        int, typer.Option(min=1, help="Targets that a trial attacks between two reports.")
+    ] = 5,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(help="Time after which no trial goes on: 90s, 30m, 2h.", show_default=False),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with this search; refuse if it was never begun."),
+    ] = False,
+    judge: Annotated[
+        bool,
+        typer.Option(
+            "--judge", help="Audit the recommended setting on unseen targets and starts as well."
+        ),
+    ] = False,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Whether the page shows real and reconstructed faces.",
+        ),
+    ] = True,
+) -> None:
+    """Search a defense's settings for the least leak at the least loss of accuracy."""
+    # Imported here so that --help answers at once; PyTorch and Ray take seconds.
+    from inversionlab.config import ConfigError
+    from inversionlab.experiment import load
+    from inversionlab.runtime.search import SearchOptions
+    from inversionlab.runtime.space import load_space
+    from inversionlab.storage import StorageError, default_root
+
+    try:
+        options = SearchOptions(
+            trials=trials,
+            max_concurrent=max_concurrent,
+            sampler=sampler.value,
+            single=single,
+            step_targets=step_targets,
+            time_budget=_seconds(time_budget),
+        )
+        experiment = load(recipe, assignments or [])
+        root = storage or default_root()
+        _run(experiment, load_space(space), options, root, resume, judge, pictures)
+    except ConfigError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    except StorageError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as stop:
+        typer.echo(
+            "interrupted; what is finished is stored, and the same command goes on", err=True
+        )
+        raise typer.Exit(130) from stop
+
+
+def _seconds(text: str | None) -> float | None:
+    from inversionlab.config import ConfigError
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not found or float(found[1]) <= 0:
+        raise ConfigError(f"--time-budget {text}: must be a time above 0 such as 90s, 30m or 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def _run(
+    experiment: Experiment,
+    space: SearchSpace,
+    options: SearchOptions,
+    root: str,
+    resume: bool,
+    judge: bool,
+    pictures: bool,
+) -> None:
+    from inversionlab.report.search_job import write_search_page
+    from inversionlab.runtime.fanout import CrewError
+    from inversionlab.runtime.search import search
+    from inversionlab.runtime.search_record import write_search
+    from inversionlab.stages.training import TrainingError
+
+    began = time.monotonic()
+    try:
+        outcome = search(experiment, space, options, root, typer.echo, resume=resume)
+    except (CrewError, TrainingError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo("[4/4] report: writing the search's record")
+    record = write_search(outcome)
+    if judge and record["recommended"] is not None:
+        _judge(root, outcome.name, pictures)
+    write_search_page(root, outcome.name, pictures=pictures)
+    typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
+    _refuse_failed(record)
+
+
+def _judge(root: str, name: str, pictures: bool) -> None:
+    """Audit the recommended recipe."""
+    from inversionlab.config import parse_yaml, validate
+    from inversionlab.experiment import Experiment
+    from inversionlab.report.job import write_report
+    from inversionlab.runtime.audit import AuditError, audit
+    from inversionlab.storage import Storage
+
+    origin = f"searches/{name}/recommended.yaml"
+    recipe = parse_yaml(Storage(root).read(origin).decode())
+    typer.echo("Judging the recommended setting on unseen targets and starts:")
+    try:
+        run = audit(validate(Experiment, recipe, origin=origin), root, typer.echo)
+    except AuditError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    write_report(root, run, pictures=pictures)
+
+
+def _refuse_failed(record: dict[str, object]) -> None:
+    """A failed trial is a failed job, or a cluster's job would be SUCCEEDED without saying so."""
+    trials = record["trials"]
+    assert isinstance(trials, list)
+    failed = [t for t in trials if t["state"] == "error"]
+    for trial in failed[:5]:
+        typer.echo(f"error: trial {trial['number']}: {trial['fault']}", err=True)
+    if failed:
+        typer.echo(
+            f"error: {len(failed)} of {len(trials)} trials failed; the same command tries them again",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

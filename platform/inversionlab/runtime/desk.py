@@ -1,0 +1,116 @@
+"""The desk of a search: one actor on the head node that has the work of all trials done, by one foreman."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from inversionlab.defenses.none import NoneSettings
+from inversionlab.runtime.estimate import accuracy, defended_cells, leak, score
+from inversionlab.runtime.fanout import Failure
+from inversionlab.runtime.foreman import Foreman
+from inversionlab.runtime.record import cost, store_real
+from inversionlab.runtime.site import Address, Site, beside, open_site
+from inversionlab.runtime.space import experiment_at
+from inversionlab.runtime.worker import Order
+
+
+class Desk:
+    """Takes trials' steps, many at once; all that it knows is in the store, so it may be started anew."""
+
+    def __init__(
+        self, address: Address, bounds: Mapping[str, float], step_targets: int, *, gpu: bool
+    ) -> None:
+        """Open the experiment that the trials are variations of.
+
+        Args:
+            address: that experiment.
+            bounds: the constraints, for the score.
+            step_targets: targets in a step.
+            gpu: whether GPUs are used.
+        """
+        torch.set_num_threads(1)
+        self._base = open_site(address, torch.device("cpu"))
+        self._bounds, self._size, self._gpu = dict(bounds), step_targets, gpu
+        self._trained: list[str] = []
+        self._foreman = Foreman(self._base.experiment.runtime, gpu=gpu)
+        self._foreman.timeline.start()
+
+    def baseline(self) -> None:
+        """Train victim, judges and generator, and attack the undefended victim.
+
+        Raises:
+            RuntimeError: an attack failed.
+            TrainingError: a training cannot go on.
+        """
+        site = undefended(self._base)
+        store_real(site)
+        self._trained += self._foreman.train(site)
+        _refuse(self._foreman.attack(site, site.plan.cells).wait())
+
+    def step(self, settings: dict[str, Any], step: int) -> dict[str, float]:
+        """Attack the next targets of a trial; returns its metrics over all targets so far.
+
+        Args:
+            settings: dotted path -> value.
+            step: number of the step, from 0.
+
+        Raises:
+            RuntimeError: an attack failed.
+            TrainingError: the defense's training cannot go on.
+        """
+        began = time.monotonic()
+        site = beside(self._base, experiment_at(self._base.experiment, settings))
+        self._trained += self._foreman.train(site)
+        cells = defended_cells(site)
+        so_far = site.plan.targets[: (step + 1) * self._size]
+        _refuse(self._foreman.attack(site, cells, so_far).wait())
+        return metrics(site, so_far, self._bounds) | {"seconds": time.monotonic() - began}
+
+    def summary(self) -> dict[str, Any]:
+        """Close, and say which networks were trained, what it all cost, and how the cluster changed."""
+        self._foreman.close()
+        seconds = self._foreman.attack_seconds
+        return {
+            "trained": self._trained,
+            "cost": cost(self._base, self._trained, seconds, gpu=self._gpu),
+            "timeline": self._foreman.timeline.samples,
+        }
+
+
+def undefended(site: Site) -> Site:
+    """The experiment without its defense."""
+    plain = site.experiment.model_copy(update={"defense": NoneSettings(), "sweep": None})
+    return beside(site, plain)
+
+
+def metrics(site: Site, targets: Sequence[int], bounds: Mapping[str, float]) -> dict[str, float]:
+    """What a trial reports of its stored reconstructions; see `space.METRICS`.
+
+    Args:
+        site: the trial's experiment.
+        targets: the targets attacked so far.
+        bounds: the constraints.
+    """
+    cells = defended_cells(site)
+    found = leak(site, cells, targets)
+    (victim,) = {c.protected for c in undefended(site).plan.cells if c.defense is not None}
+    with_defense = accuracy(site, cells[0].protected).value
+    numbers = {
+        "accuracy": with_defense,
+        "accuracy_loss": 100 * (accuracy(site, victim).value - with_defense),
+        "attack_success": found.worst.value,
+        "attack_success_low": found.worst.low,
+        "attack_success_high": found.worst.high,
+        "targets": len(targets),
+        "reconstructions": found.reconstructions,
+    }
+    return numbers | {"score": score(found.worst.value, numbers, bounds)}
+
+
+def _refuse(failures: Sequence[Failure[Order]]) -> None:
+    if failures:
+        raise RuntimeError(f"{len(failures)} orders failed; the first: {failures[0].reason}")

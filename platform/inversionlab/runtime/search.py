@@ -1,0 +1,248 @@
+"""The search: Ray Tune runs the trials, Optuna proposes, the desk has the work done, the store keeps it.
+
+A search is a pure function of its space, its seed, the number of trials at once and what trials find; and what
+they find is stored. So whatever died, the same call goes on: finished trials are replayed from the store in
+moments, and the study ends as if nothing had happened. Tune's own state is not read again: it is pickled.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+
+from inversionlab.config import ConfigError, fingerprint
+from inversionlab.experiment import Experiment
+from inversionlab.runtime.cluster import HEAD, connect, use_gpu
+from inversionlab.runtime.desk import Desk
+from inversionlab.runtime.progress import TrialProgress
+from inversionlab.runtime.record import describe
+from inversionlab.runtime.searcher import SamplerName, make_searcher
+from inversionlab.runtime.site import Site, open_site, prepare
+from inversionlab.runtime.space import SearchSpace, check_space, experiment_at
+from inversionlab.runtime.space import describe as describe_space
+from inversionlab.runtime.trial import trial
+from inversionlab.storage import Storage
+
+Say = Callable[[str], None]
+
+REDUCTION = 3
+"""ASHA goes on with the best third of the trials of each rung."""
+CALLS = 100
+"""Calls that the desk takes at once beside one a trial."""
+
+
+class SearchError(RuntimeError):
+    """Some trials failed; what was finished is stored, and the text says what was not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """How a search is run."""
+
+    trials: int
+    """Settings to try, the start points among them."""
+    max_concurrent: int = 4
+    """Trials at once; also how many trials' results a proposal does without, so it belongs to the study."""
+    sampler: SamplerName = "tpe"
+    single: bool = False
+    """Minimise `score` alone, and let ASHA stop hopeless trials early."""
+    step_targets: int = 5
+    """Targets that a trial attacks between two reports."""
+    time_budget: float | None = None
+    """Seconds after which no trial goes on."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial ended."""
+
+    number: int
+    settings: Mapping[str, Any]
+    targets: int
+    """Targets that it attacked."""
+    fault: str
+    stopped: bool
+    """Whether it was ended for a good reason before its last target."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A search that was run: what the record is made from."""
+
+    name: str
+    site: Site
+    space: SearchSpace
+    options: SearchOptions
+    trials: Sequence[Ended]
+    timings: Mapping[str, float]
+    summary: Mapping[str, Any]
+    """What the desk says at the end: trained, cost, timeline."""
+
+
+def search(
+    experiment: Experiment,
+    space: SearchSpace,
+    options: SearchOptions,
+    root: str,
+    say: Say = print,
+    *,
+    resume: bool = False,
+) -> Outcome:
+    """Run a search on the storage `root`; the same call after any interruption goes on.
+
+    Args:
+        experiment: what the trials are variations of.
+        space: what is varied.
+        options: how.
+        root: local path or URI.
+        say: hears of progress.
+        resume: refuse if this very search was never begun there.
+
+    Raises:
+        ConfigError: space and recipe do not fit; or there is nothing to resume.
+        SearchError, TrainingError, CrewError: what all trials need cannot be made.
+    """
+    check_space(space, experiment)
+    base = experiment_at(experiment, {})
+    name = search_name(base, space, options)
+    storage = Storage(root)
+    began_file = f"searches/{name}/begun.json"
+    if resume and not storage.exists(began_file):
+        known = ", ".join(storage.folders("searches")) or "none"
+        raise ConfigError(
+            f"--resume: {storage.root} holds no search `{name}` (there are: {known}); recipe, --set, space, "
+            "--max-concurrent, --sampler, --step-targets and --single must be as they were"
+        )
+    timings: dict[str, float] = {}
+    began = time.monotonic()
+    say("[1/4] data: reading the pictures")
+    site = open_site(prepare(base, storage), torch.device("cpu"))
+    site.workshop.check()
+    say(f"      {describe(site)}")
+    storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
+    timings["data"] = _since(began)
+    connect()
+    gpu = use_gpu(base.runtime.gpu)
+    desk = _desk(site, space, options, gpu=gpu)
+    began = time.monotonic()
+    say("[2/4] baseline: the networks that all trials share, and the undefended victim")
+    _ask(desk.baseline.remote())
+    timings["baseline"] = _since(began)
+    began = time.monotonic()
+    say(f"[3/4] search: {options.trials} trials, {options.max_concurrent} at once")
+    trials = _tune(site, name, space, options, desk, say)
+    timings["search"] = _since(began)
+    summary = _ask(desk.summary.remote())
+    ray.kill(desk)
+    return Outcome(name, site, space, options, trials, timings, summary)
+
+
+def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptions) -> str:
+    """The search's name: equal for all calls that end in the same study; more trials only lengthen it."""
+    plain = experiment.model_dump(mode="json")
+    decisive = {
+        "experiment": {k: v for k, v in plain.items() if k not in ("runtime", "name")},
+        "space": describe_space(space),
+        "objectives": dict(space.objectives),
+        "constraints": dict(space.constraints),
+        "options": [
+            options.max_concurrent,
+            options.sampler,
+            options.single,
+            options.step_targets,
+        ],
+    }
+    return f"{experiment.name}-{space.module}-{fingerprint(decisive)[:8]}"
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 2)
+
+
+def _desk(site: Site, space: SearchSpace, options: SearchOptions, *, gpu: bool) -> Any:
+    actor = ray.remote(Desk).options(
+        num_cpus=0,
+        resources={HEAD: 0.001},
+        max_concurrency=options.max_concurrent + CALLS,
+        max_restarts=-1,
+        max_task_retries=3,
+    )
+    return actor.remote(site.address, dict(space.constraints), options.step_targets, gpu=gpu)
+
+
+def _ask(ref: Any) -> Any:
+    """A call's result; the desk's own errors as they were raised there."""
+    try:
+        return ray.get(ref)
+    except ray.exceptions.RayTaskError as error:
+        raise getattr(error, "cause", None) or error from error
+
+
+def _tune(
+    site: Site, name: str, space: SearchSpace, options: SearchOptions, desk: Any, say: Say
+) -> list[Ended]:
+    targets = len(site.plan.targets)
+    steps = math.ceil(targets / options.step_targets)
+    # Ctrl-C must end the search here, not leave Tune with half of the trials called finished.
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    tuner = tune.Tuner(
+        # The head node has this resource; no CPU is held, so that the trials' own work has them all.
+        tune.with_resources(tune.with_parameters(trial, desk=desk, steps=steps), {HEAD: 0.001}),
+        tune_config=tune.TuneConfig(
+            search_alg=make_searcher(
+                space,
+                single=options.single,
+                sampler=options.sampler,
+                seed=site.experiment.seed,
+                max_concurrent=options.max_concurrent,
+            ),
+            num_samples=options.trials,
+            max_concurrent_trials=options.max_concurrent,
+            scheduler=_scheduler(steps) if options.single else None,
+            time_budget_s=options.time_budget,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}",
+            storage_path=site.store.storage.uri(f"searches/{name}/tune"),
+            verbose=0,
+            callbacks=[TrialProgress(options.trials, say)],
+        ),
+    )
+    grid = tuner.fit()
+    ended = [_ended(grid[i], targets) for i in range(len(grid))]
+    return sorted(ended, key=lambda e: e.number)
+
+
+def _scheduler(steps: int) -> ASHAScheduler:
+    return ASHAScheduler(
+        metric="score", mode="min", max_t=steps, grace_period=1, reduction_factor=REDUCTION
+    )
+
+
+def _ended(result: Any, targets: int) -> Ended:
+    metrics = result.metrics or {}
+    attacked = int(metrics.get("targets", 0))
+    return Ended(
+        number=int(str(metrics["trial_id"]).rpartition("_")[2]),
+        settings=dict(result.config or {}),
+        targets=attacked,
+        fault=_first_line(result.error) if result.error is not None else "",
+        stopped=0 < attacked < targets,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """The line of a trial's traceback that says what was wrong: the last one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else repr(error)
