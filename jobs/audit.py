@@ -81,7 +81,7 @@ def main(
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
     from inversionlab.config import ConfigError
     from inversionlab.experiment import load
-    from inversionlab.storage import default_root
+    from inversionlab.storage import StorageError, default_root
 
     try:
         experiment = load(recipe, assignments or [])
@@ -93,6 +93,9 @@ def main(
     except ConfigError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
+    except StorageError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def _show_settings() -> None:

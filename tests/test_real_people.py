@@ -11,7 +11,7 @@ import torch
 
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.site import Site, open_site, prepare
-from inversionlab.runtime.worker import AttackWorker, MeasureJudge, MeasureModel, Shard
+from inversionlab.runtime.worker import AttackWorker, Brief, MeasureJudge, MeasureModel, Shard
 from inversionlab.stages.plan import Cell
 from inversionlab.storage import Storage
 from tests import tiny
@@ -69,14 +69,16 @@ def ranks(site: Site, cell: Cell) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def test_the_attack_beats_the_nulls_by_far_on_a_good_victim(site: Site) -> None:
-    worker = AttackWorker(site.address, gpu=False)
-    worker.run(MeasureJudge("same"))
+    worker = AttackWorker(gpu=False)
+    # No object store here: the worker reads the storage.
+    brief = Brief(site.address, site.plan.data_id, None, {})
+    worker.run(MeasureJudge(brief, "same"))
     jobs = tuple((t, r) for t in site.plan.targets for r in range(2))
     found = {}
     for cell in site.plan.cells:
         if cell.defense is not None:
-            worker.run(MeasureModel(cell.id))
-        worker.run(Shard(cell.id, jobs))
+            worker.run(MeasureModel(brief, cell.id))
+        worker.run(Shard(brief, cell.id, jobs))
         found[cell.attack.name] = (ranks(site, cell) <= 5).mean()
     metrics = [site.artifacts.card(t)["metrics"] for t in site.plan.tasks[:2]]  # type: ignore[index]
     assert all(m["test_accuracy"] >= 0.85 for m in metrics)

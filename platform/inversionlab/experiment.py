@@ -81,21 +81,26 @@ class RuntimeSettings(Settings):
     """CPUs (and torch threads) of a training worker; cut to what the largest node has."""
     train_groups: int = Field(default=1, ge=1, le=1024)
     """Trainings that a search may run at once, each with `train_workers`."""
-    train_resources: dict[str, float] = {}
+    train_resources: dict[str, float] = Field(default_factory=dict)
     """Further Ray resources of a training worker, such as {"train": 1}: they lead it to its kind of node."""
     attack_workers: int | None = Field(default=None, ge=1, le=65_536)
     """Attack workers at most; null: what the cluster has room for now. On a cluster that grows with the work,
     say how many it may grow to."""
     attack_cpus: float = Field(default=1.0, gt=0, le=1024)
     """CPUs of an attack worker; its torch has one thread."""
-    attack_resources: dict[str, float] = {}
+    attack_resources: dict[str, float] = Field(default_factory=dict)
     """Further Ray resources of an attack worker."""
     shard_seconds: float = Field(default=30.0, gt=0, le=86_400)
     """Work that a worker takes at once, by the measured pace; what dies with it is at most that."""
     shard_size: int = Field(default=64, ge=1, le=100_000)
     """Reconstructions that a worker makes at once, at most: it bounds its memory."""
-    gpu: Literal["auto", "never", "always"] = "auto"
-    """Whether GPUs are used: where there are some; never; or refuse to start without one."""
+    train_gpu: Literal["auto", "never", "always"] = "auto"
+    """Whether a training worker takes a GPU: if the cluster has one; never; or refuse to start without."""
+    attack_gpu: Literal["auto", "never", "always"] = "auto"
+    """Whether attack workers share GPUs."""
+    grows: bool = False
+    """Whether the cluster starts nodes when work waits for them; then `always` asks for GPUs that are not
+    there yet, and a training for all the CPUs that it is to have."""
     attack_gpu_share: float = Field(default=0.25, gt=0, le=1)
     """Share of a GPU that an attack worker takes, where GPUs are used."""
     checkpoint_seconds: float = Field(default=20.0, ge=0, le=86_400)

@@ -42,18 +42,18 @@ def test_the_whole_job_leaves_every_row(trained: Path) -> None:
     assert table.num_rows == (2 + 2 * 3) * 8
     assert all(len(v) == 2 for v in table["verdicts"].to_pylist())
     assert any("0 of 6 networks to train" in line for line in said)
-    assert any("0 reconstructions in 0 shards" in line for line in said)
+    assert any("0 reconstructions over 8 cells" in line for line in said)
 
 
 def test_changing_only_alpha_trains_nothing_and_attacks_only_the_new_model(trained: Path) -> None:
     _, said = run(trained, **{"defense.alpha": 0.7})
     assert any("0 of 6 networks to train" in line for line in said)
-    assert any("16 reconstructions in 4 shards" in line for line in said)
+    assert any("16 reconstructions over 8 cells; 48 are stored" in line for line in said)
 
 
 def test_a_smaller_run_on_the_same_storage_counts_its_own_rows(trained: Path) -> None:
     name, said = run(trained, **{"targets.repeats": 1})
-    assert any("0 reconstructions in 0 shards" in line for line in said)
+    assert any("0 reconstructions over 8 cells" in line for line in said)
     assert rows(trained, name).num_rows == (2 + 2 * 3) * 4
 
 

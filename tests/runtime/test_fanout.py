@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 
-from inversionlab.runtime.fanout import TRIES, Crew, CrewError
+from inversionlab.runtime import fanout
+from inversionlab.runtime.fanout import TRIES, Crew, CrewError, Failure, Listed
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)
+@ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)
 class Clerk:
     """Doubles numbers; dies or raises on command, and notes each beginning in a folder."""
 
@@ -26,6 +29,7 @@ class Clerk:
         number = order["number"]
         tries = len(list(self.folder.glob(f"{number}-*")))
         (self.folder / f"{number}-{tries}").touch()
+        time.sleep(order.get("sleep", 0) if tries == 0 else 0)
         if tries < order.get("die", 0):
             os._exit(1)
         if order.get("raise"):
@@ -33,14 +37,17 @@ class Clerk:
         return 2 * number
 
 
-def work(folder: Path, orders: list[dict[str, Any]], count: int = 2) -> tuple[dict[int, int], Any]:
+def work(
+    folder: Path, orders: Iterable[dict[str, Any]], count: int = 2
+) -> tuple[dict[int, int], list[Failure[dict[str, Any]]]]:
     done: dict[int, int] = {}
-    crew: Crew[dict[str, Any]] = Crew(lambda: Clerk.remote(str(folder)), count)  # type: ignore[attr-defined]
+    crew: Crew[dict[str, Any]] = Crew(lambda: Clerk.remote(str(folder)), lambda: count)  # type: ignore[attr-defined]
+    source = Listed(orders, lambda order, result: done.update({order["number"]: result}))
     try:
-        failures = crew.run(orders, lambda order, result: done.update({order["number"]: result}))
+        crew.run(source)
     finally:
         crew.dismiss()
-    return done, failures
+    return done, source.failures
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -68,23 +75,79 @@ def test_a_poisonous_order_is_given_up_and_the_rest_is_done(tmp_path: Path) -> N
     assert set(done) == {1, 2, 3, 4, 5}
 
 
-def test_the_living_do_what_the_dead_held(tmp_path: Path) -> None:
-    """A worker that never comes back, as when its node is gone and there is no other room."""
-    done: dict[int, int] = {}
-    mortal = Clerk.options(max_restarts=0)  # type: ignore[attr-defined]
-    crew: Crew[dict[str, Any]] = Crew(lambda: mortal.remote(str(tmp_path)), 2)
-    orders = [{"number": 0, "die": 1}, {"number": 1}, {"number": 2}]
-    failures = crew.run(orders, lambda order, result: done.update({order["number"]: result}))
+def test_workers_that_die_at_once_are_said_with_their_cause() -> None:
+    @ray.remote(num_cpus=0)
+    class Stillborn:
+        def __init__(self) -> None:
+            raise ValueError("no such experiment")
+
+        def ready(self) -> bool:
+            return True
+
+    crew: Crew[int] = Crew(lambda: Stillborn.remote(), lambda: 1)
+    with pytest.raises(CrewError, match=r"died one after another(.|\n)*no such experiment"):
+        crew.run(Listed([1], lambda order, result: None))
     crew.dismiss()
+
+
+def test_orders_are_cut_only_when_somebody_is_there_to_do_them(tmp_path: Path) -> None:
+    """What keeps the driver's memory flat: no more are drawn than are done, and one for each worker."""
+    drawn = 0
+
+    def orders() -> Iterator[dict[str, Any]]:
+        nonlocal drawn
+        for number in range(10_000):
+            drawn += 1
+            yield {"number": number}
+
+    done = 0
+
+    def note(order: dict[str, Any], result: int) -> None:
+        nonlocal done
+        done += 1
+        assert drawn <= done + 2
+        if done == 50:
+            crew.stop()
+
+    crew: Crew[dict[str, Any]] = Crew(lambda: Clerk.remote(str(tmp_path)), lambda: 2)  # type: ignore[attr-defined]
+    crew.run(Listed(orders(), note))
+    crew.dismiss()
+    assert done == 50
+
+
+def test_an_order_that_hangs_is_done_by_another_worker_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "SLOW_SECONDS", 1.0)
+    # A node that hangs: the first try at order 3 takes minutes.
+    done, failures = work(
+        tmp_path, [{"number": n, "sleep": 300 if n == 3 else 0} for n in range(6)]
+    )
+    assert done == {n: 2 * n for n in range(6)}
     assert not failures
-    assert done == {0: 0, 1: 2, 2: 4}
+    assert len(list(tmp_path.glob("3-*"))) == 2
 
 
-def test_no_worker_left_is_said_with_its_cause(tmp_path: Path) -> None:
-    mortal = Clerk.options(max_restarts=0)  # type: ignore[attr-defined]
-    crew: Crew[dict[str, Any]] = Crew(lambda: mortal.remote(str(tmp_path)), 1)
-    with pytest.raises(CrewError, match=r"no attack worker is left; the last one said: .*died"):
-        crew.run([{"number": 0, "die": 9}, {"number": 1}], lambda order, result: None)
+def test_the_crew_grows_with_the_work_and_shrinks_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "IDLE_SECONDS", 0.5)
+    sizes: list[int] = []
+
+    class Patient(Listed[dict[str, Any]]):
+        """Hands out orders once two workers are there, and stays open until they have been let go."""
+
+        def take(self) -> dict[str, Any] | None:
+            return super().take() if max(sizes) == 2 else None
+
+        def open(self) -> bool:
+            sizes.append(crew.ready)
+            return super().open() or crew.ready > 0
+
+    crew: Crew[dict[str, Any]] = Crew(lambda: Clerk.remote(str(tmp_path)), lambda: 2)  # type: ignore[attr-defined]
+    crew.run(Patient([{"number": n} for n in range(4)], lambda order, result: None, expected=4))
+    assert len(list(tmp_path.iterdir())) == 4
+    assert sizes[-1] == 0
 
 
 def test_an_order_that_raises_is_set_aside_with_its_reason(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from inversionlab.experiment import Experiment
-from inversionlab.runtime.cluster import connect, use_gpu
+from inversionlab.runtime.cluster import connect, use_gpus
 from inversionlab.runtime.fanout import Failure
 from inversionlab.runtime.foreman import Foreman, missing_jobs
 from inversionlab.runtime.progress import ShardProgress
@@ -55,12 +55,12 @@ def audit(experiment: Experiment, root: str, say: Say = print) -> str:
     say(f"      {describe(site)}")
     log.timed("data", began)
     connect()
-    gpu = use_gpu(experiment.runtime.gpu)
-    with Foreman(experiment.runtime, gpu=gpu) as foreman:
+    gpus = use_gpus(experiment.runtime)
+    with Foreman(experiment.runtime, gpus) as foreman:
         _train(site, foreman, log)
         failures = _attack(site, foreman, log)
     say("[4/4] report: writing the run's record")
-    costs = cost(site, log.trained, foreman.attack_seconds, gpu=gpu)
+    costs = cost(site, log.trained, foreman.attack_seconds, gpus)
     run = write_record(site, log.timings, log.trained, costs, foreman.timeline.samples)
     if failures:
         raise AuditError(_explain(site, failures, run))

@@ -6,12 +6,14 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from inversionlab.config import ConfigError
+from inversionlab.experiment import RuntimeSettings
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -61,16 +63,29 @@ def _environment() -> dict[str, str]:
     return {"PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE", **TRAIN_ENVIRONMENT, **keep}
 
 
-def use_gpu(wish: str) -> bool:
-    """Whether GPUs are to be used.
+@dataclass(frozen=True)
+class Gpus:
+    """Which work takes GPUs."""
+
+    train: bool
+    attack: bool
+
+
+def use_gpus(runtime: RuntimeSettings) -> Gpus:
+    """Which work is to take GPUs on this cluster.
 
     Raises:
-        ConfigError: `runtime.gpu` is `always`, and the cluster has none.
+        ConfigError: a setting is `always`, and the cluster has none and does not grow.
     """
-    count = ray.cluster_resources().get("GPU", 0)
-    if wish == "always" and count < 1:
-        raise ConfigError("runtime.gpu = always: the cluster has no GPU; use `auto` or add a node")
-    return wish != "never" and count >= 1
+    there = ray.cluster_resources().get("GPU", 0) > 0
+    for key in ("train_gpu", "attack_gpu"):
+        if getattr(runtime, key) == "always" and not (there or runtime.grows):
+            raise ConfigError(
+                f"runtime.{key} = always: the cluster has no GPU; use `auto`, add a node, or set "
+                "runtime.grows = true if the cluster starts nodes by itself"
+            )
+    wanted = {"always": True, "never": False, "auto": there}
+    return Gpus(wanted[runtime.train_gpu], wanted[runtime.attack_gpu])
 
 
 def provenance() -> dict[str, Any]:

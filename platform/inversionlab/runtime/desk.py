@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from inversionlab.defenses.none import NoneSettings
+from inversionlab.runtime.cluster import Gpus
 from inversionlab.runtime.estimate import accuracy, defended_cells, leak, score
 from inversionlab.runtime.fanout import Failure
 from inversionlab.runtime.foreman import Foreman
@@ -22,7 +23,7 @@ class Desk:
     """Takes trials' steps, many at once; all that it knows is in the store, so it may be started anew."""
 
     def __init__(
-        self, address: Address, bounds: Mapping[str, float], step_targets: int, *, gpu: bool
+        self, address: Address, bounds: Mapping[str, float], step_targets: int, gpus: Gpus
     ) -> None:
         """Open the experiment that the trials are variations of.
 
@@ -30,13 +31,13 @@ class Desk:
             address: that experiment.
             bounds: the constraints, for the score.
             step_targets: targets in a step.
-            gpu: whether GPUs are used.
+            gpus: which work takes GPUs.
         """
         torch.set_num_threads(1)
         self._base = open_site(address, torch.device("cpu"))
-        self._bounds, self._size, self._gpu = dict(bounds), step_targets, gpu
+        self._bounds, self._size, self._gpus = dict(bounds), step_targets, gpus
         self._trained: list[str] = []
-        self._foreman = Foreman(self._base.experiment.runtime, gpu=gpu)
+        self._foreman = Foreman(self._base.experiment.runtime, gpus)
         self._foreman.timeline.start()
 
     def baseline(self) -> None:
@@ -76,7 +77,7 @@ class Desk:
         seconds = self._foreman.attack_seconds
         return {
             "trained": self._trained,
-            "cost": cost(self._base, self._trained, seconds, gpu=self._gpu),
+            "cost": cost(self._base, self._trained, seconds, self._gpus),
             "timeline": self._foreman.timeline.samples,
         }
 

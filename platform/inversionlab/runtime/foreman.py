@@ -17,6 +17,7 @@ import numpy as np
 import ray
 
 from inversionlab.experiment import RuntimeSettings
+from inversionlab.runtime.cluster import Gpus
 from inversionlab.runtime.fanout import Crew, CrewError
 from inversionlab.runtime.shards import Batch, Lot, ShardQueue
 from inversionlab.runtime.shelf import Shelf
@@ -44,14 +45,14 @@ PATIENCE = 20.0
 class Foreman:
     """Has the work of one storage root done; its methods may be called from many threads."""
 
-    def __init__(self, runtime: RuntimeSettings, *, gpu: bool) -> None:
+    def __init__(self, runtime: RuntimeSettings, gpus: Gpus) -> None:
         """Take charge; nobody is hired yet. Close it, or use it as a context.
 
         Args:
             runtime: how the work is laid out.
-            gpu: whether networks are trained and attacked on GPUs.
+            gpus: which work takes GPUs.
         """
-        self._runtime, self._gpu = runtime, gpu
+        self._runtime, self._gpus = runtime, gpus
         self._shelf = Shelf()
         self._shelf_lock = threading.Lock()
         self._turn = threading.Condition()
@@ -115,7 +116,7 @@ class Foreman:
         """Train `keys`, of which nobody else trains one."""
         try:
             with self._room_for(site, keys):
-                return train_missing(site, gpu=self._gpu)
+                return train_missing(site, gpu=self._gpus.train)
         except TrainingError as error:
             # Trainings are deterministic: nobody else need try it in this run.
             left = [t.key for t in site.plan.tasks if not site.artifacts.finished(t)]
@@ -129,7 +130,7 @@ class Foreman:
     @contextmanager
     def _room_for(self, site: Site, keys: list[str]) -> Iterator[None]:
         """While a training waits for its place, keep the crew out of its way if that can help."""
-        needs = training_needs(site.experiment.runtime, gpu=self._gpu)
+        needs = training_needs(site.experiment.runtime, gpu=self._gpus.train)
         over = threading.Event()
 
         def watch() -> None:
@@ -194,7 +195,7 @@ class Foreman:
 
     def _hire(self) -> Any:
         runtime = self._runtime
-        share = runtime.attack_gpu_share if self._gpu else 0.0
+        share = runtime.attack_gpu_share if self._gpus.attack else 0.0
         actor = ray.remote(AttackWorker).options(
             num_cpus=runtime.attack_cpus,
             num_gpus=share,
@@ -202,7 +203,7 @@ class Foreman:
             max_restarts=0,
             max_task_retries=0,
         )
-        return actor.remote(gpu=self._gpu)
+        return actor.remote(gpu=self._gpus.attack)
 
     def _limit(self) -> int:
         return 0 if self._closing else self._most_workers()
@@ -213,7 +214,7 @@ class Foreman:
         if runtime.attack_workers is not None:
             return runtime.attack_workers
         has = ray.cluster_resources()
-        if self._gpu:
+        if self._gpus.attack:
             return max(1, int(has.get("GPU", 0) / runtime.attack_gpu_share))
         return max(1, int(has.get("CPU", 0) / runtime.attack_cpus))
 
@@ -234,14 +235,16 @@ def _fits(needs: dict[str, float], room: dict[str, float]) -> bool:
 def missing_measures(site: Site, cells: Iterable[Cell], brief: Brief) -> Iterator[Order]:
     """What is to be measured of judges and of the cells' models before they are attacked."""
     for judge in site.experiment.evaluators:
-        if not site.store.has("evaluators", judge_key(site, judge.name)):
+        key = judge_key(site, judge.name)
+        if not (site.store.has("evaluators", key) and site.store.has("features", key)):
             yield MeasureJudge(brief, judge.name)
     seen = set()
     for cell in cells:
         if cell.defense is None or cell.protected in seen:
             continue
         seen.add(cell.protected)
-        if not site.store.has("models", model_key(site, cell.protected)):
+        key = model_key(site, cell.protected)
+        if not (site.store.has("models", key) and site.store.has("references", key)):
             yield MeasureModel(brief, cell.id)
 
 

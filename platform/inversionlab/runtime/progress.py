@@ -41,6 +41,7 @@ class TrialProgress(tune.Callback):
         """Tell a trial that has ended."""
         last = trial.last_result
         self._tell(
+            trials.index(trial),
             trial,
             f"accuracy {last['accuracy']:.1%} ({-last['accuracy_loss']:+.1f} points), attack success "
             f"{last['attack_success']:.1%} ({last['attack_success_low']:.1%} to "
@@ -49,12 +50,11 @@ class TrialProgress(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tell a trial that has failed."""
-        self._tell(trial, "failed")
+        self._tell(trials.index(trial), trial, "failed")
 
-    def _tell(self, trial: Any, what: str) -> None:
+    def _tell(self, number: int, trial: Any, what: str) -> None:
         self._ended += 1
         left = (time.monotonic() - self._began) / self._ended * (self._total - self._ended)
-        number = int(trial.trial_id.rpartition("_")[2])
         settings = ", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in trial.config.items())
         self._say(
             f"      {self._ended}/{self._total}: trial {number} ({settings}): {what}; {clock(left)} left"

@@ -9,7 +9,7 @@ from typing import Any
 from inversionlab.config import fingerprint
 from inversionlab.experiment import Experiment
 from inversionlab.pictures import png
-from inversionlab.runtime.cluster import provenance
+from inversionlab.runtime.cluster import Gpus, provenance
 from inversionlab.runtime.site import Site
 from inversionlab.runtime.worker import judge_key, model_key
 from inversionlab.stages.plan import Cell
@@ -42,7 +42,7 @@ def real_key(site: Site) -> str:
 
 
 def cost(
-    site: Site, trained: Sequence[str], attack_seconds: float, *, gpu: bool
+    site: Site, trained: Sequence[str], attack_seconds: float, gpus: Gpus
 ) -> dict[str, dict[str, float]]:
     """CPU- and GPU-seconds that trainings and attacks of this run held, as they were asked for.
 
@@ -50,7 +50,7 @@ def cost(
         site: the experiment.
         trained: keys of the networks that this run trained.
         attack_seconds: working time of the attack workers, all together.
-        gpu: whether GPUs were used.
+        gpus: which work took GPUs.
     """
     runtime = site.experiment.runtime
     cards = [site.store.storage.read_json(f"artifacts/{key}/card.json") for key in trained]
@@ -59,11 +59,11 @@ def cost(
     return {
         "train": {
             "cpu_seconds": round(worker_seconds * runtime.train_cpus, 1),
-            "gpu_seconds": round(worker_seconds if gpu else 0.0, 1),
+            "gpu_seconds": round(worker_seconds if gpus.train else 0.0, 1),
         },
         "attack": {
             "cpu_seconds": round(attack_seconds * runtime.attack_cpus, 1),
-            "gpu_seconds": round(attack_seconds * share if gpu else 0.0, 1),
+            "gpu_seconds": round(attack_seconds * share if gpus.attack else 0.0, 1),
         },
     }
 

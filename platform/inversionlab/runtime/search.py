@@ -22,7 +22,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from inversionlab.config import ConfigError, fingerprint
 from inversionlab.experiment import Experiment
-from inversionlab.runtime.cluster import HEAD, connect, use_gpu
+from inversionlab.runtime.cluster import HEAD, Gpus, connect, use_gpus
 from inversionlab.runtime.desk import Desk
 from inversionlab.runtime.progress import TrialProgress
 from inversionlab.runtime.record import describe
@@ -132,8 +132,8 @@ def search(
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
     timings["data"] = _since(began)
     connect()
-    gpu = use_gpu(base.runtime.gpu)
-    desk = _desk(site, space, options, gpu=gpu)
+    gpus = use_gpus(base.runtime)
+    desk = _desk(site, space, options, gpus)
     began = time.monotonic()
     say("[2/4] baseline: the networks that all trials share, and the undefended victim")
     _ask(desk.baseline.remote())
@@ -169,7 +169,7 @@ def _since(began: float) -> float:
     return round(time.monotonic() - began, 2)
 
 
-def _desk(site: Site, space: SearchSpace, options: SearchOptions, *, gpu: bool) -> Any:
+def _desk(site: Site, space: SearchSpace, options: SearchOptions, gpus: Gpus) -> Any:
     actor = ray.remote(Desk).options(
         num_cpus=0,
         resources={HEAD: 0.001},
@@ -177,7 +177,7 @@ def _desk(site: Site, space: SearchSpace, options: SearchOptions, *, gpu: bool) 
         max_restarts=-1,
         max_task_retries=3,
     )
-    return actor.remote(site.address, dict(space.constraints), options.step_targets, gpu=gpu)
+    return actor.remote(site.address, dict(space.constraints), options.step_targets, gpus)
 
 
 def _ask(ref: Any) -> Any:
@@ -220,8 +220,8 @@ def _tune(
         ),
     )
     grid = tuner.fit()
-    ended = [_ended(grid[i], targets) for i in range(len(grid))]
-    return sorted(ended, key=lambda e: e.number)
+    # Tune keeps the trials in the order in which they were proposed.
+    return [_ended(number, grid[number], targets) for number in range(len(grid))]
 
 
 def _scheduler(steps: int) -> ASHAScheduler:
@@ -230,11 +230,11 @@ def _scheduler(steps: int) -> ASHAScheduler:
     )
 
 
-def _ended(result: Any, targets: int) -> Ended:
+def _ended(number: int, result: Any, targets: int) -> Ended:
     metrics = result.metrics or {}
     attacked = int(metrics.get("targets", 0))
     return Ended(
-        number=int(str(metrics["trial_id"]).rpartition("_")[2]),
+        number=number,
         settings=dict(result.config or {}),
         targets=attacked,
         fault=_first_line(result.error) if result.error is not None else "",

@@ -18,7 +18,7 @@ from inversionlab.runtime.estimate import (
     plain,
     plain_success,
 )
-from inversionlab.runtime.record import data_record, run_name
+from inversionlab.runtime.record import data_record, real_key, run_name
 from inversionlab.runtime.search import Ended, Outcome
 from inversionlab.runtime.site import Site, beside
 from inversionlab.runtime.space import describe as describe_space
@@ -104,6 +104,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
             "trials": len(trials),
             "networks": sum(len(t["trained"]) for t in trials),
         },
+        "tables": {"real": real_key(site)},
         "cost": outcome.summary["cost"],
         "timings": dict(outcome.timings),
         "timeline": list(outcome.summary["timeline"]),

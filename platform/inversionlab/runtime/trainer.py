@@ -118,10 +118,10 @@ def training_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
 
 
 def _worker_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
-    """The resources of a training worker; no more CPUs than the largest node that is there has."""
+    """The resources of a training worker; no more CPUs than a cluster of fixed size has on a node."""
     biggest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
     cpus = runtime.train_cpus
-    if biggest:
+    if biggest and not runtime.grows:
         cpus = max(1, min(cpus, biggest // runtime.train_workers or 1))
     return {"CPU": float(cpus), **({"GPU": 1.0} if gpu else {}), **runtime.train_resources}
 
