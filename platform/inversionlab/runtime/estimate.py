@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from inversionlab.metrics import Estimate, wilson
+from inversionlab.runtime.measure import model_key
 from inversionlab.runtime.site import Site
-from inversionlab.runtime.worker import model_key
 from inversionlab.stages.plan import Cell
 
 TOP = 5

@@ -19,6 +19,7 @@ import ray
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.runtime.cluster import Gpus
 from inversionlab.runtime.fanout import Crew, CrewError
+from inversionlab.runtime.measure import judge_key, model_key
 from inversionlab.runtime.shards import Batch, Lot, ShardQueue
 from inversionlab.runtime.shelf import Shelf
 from inversionlab.runtime.site import Site
@@ -31,8 +32,6 @@ from inversionlab.runtime.worker import (
     MeasureModel,
     Order,
     Shard,
-    judge_key,
-    model_key,
 )
 from inversionlab.stages.plan import Cell
 from inversionlab.stages.training import TrainingError

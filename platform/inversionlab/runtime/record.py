@@ -10,8 +10,8 @@ from inversionlab.config import fingerprint
 from inversionlab.experiment import Experiment
 from inversionlab.pictures import png
 from inversionlab.runtime.cluster import Gpus, provenance
+from inversionlab.runtime.measure import judge_key, model_key
 from inversionlab.runtime.site import Site
-from inversionlab.runtime.worker import judge_key, model_key
 from inversionlab.stages.plan import Cell
 
 

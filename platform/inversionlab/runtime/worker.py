@@ -14,16 +14,14 @@ from torch import Tensor, nn
 
 from inversionlab import __version__
 from inversionlab.attacks import Attack
-from inversionlab.config import fingerprint
-from inversionlab.defenses import DEFENSES, Protected
-from inversionlab.metrics import within_person_distance
+from inversionlab.defenses import Protected
 from inversionlab.pictures import png, to_bytes
+from inversionlab.runtime.measure import judge, measure_judge, measure_model
 from inversionlab.runtime.shelf import Ref, read_network, read_splits
 from inversionlab.runtime.site import Address, Site, open_site
 from inversionlab.stages.attack import arm, run_attack
-from inversionlab.stages.evaluate import Judge, features, milliseconds, recognition, verdicts
-from inversionlab.stages.plan import Cell, Task, protected_id
-from inversionlab.stages.workshop import judge_classes
+from inversionlab.stages.evaluate import Judge, verdicts
+from inversionlab.stages.plan import Cell, Task
 from inversionlab.store import Job
 
 SITES = 8
@@ -70,17 +68,6 @@ class Shard:
 Order = MeasureModel | MeasureJudge | Shard
 
 
-def judge_key(site: Site, name: str) -> str:
-    """Under which name an evaluator's measurements are stored."""
-    task = site.plan.task(f"evaluator:{name}")
-    return fingerprint([task.id, name, list(site.plan.targets)])
-
-
-def model_key(site: Site, protected: str) -> str:
-    """Under which name a protected model's measurements are stored."""
-    return fingerprint([protected, list(site.plan.targets)])
-
-
 @dataclass
 class _Open:
     """An experiment that the worker has open."""
@@ -110,9 +97,9 @@ class AttackWorker:
         began = time.monotonic()
         here = self._at(order.brief)
         if isinstance(order, MeasureModel):
-            _measure_model(here.site, here.cells[order.cell])
+            measure_model(here.site, here.cells[order.cell])
         elif isinstance(order, MeasureJudge):
-            _measure_judge(here.site, order.name)
+            measure_judge(here.site, order.name)
         else:
             self._attack(here, here.cells[order.cell], order.jobs)
         return time.monotonic() - began
@@ -150,7 +137,7 @@ class AttackWorker:
         images = to_bytes(found.images_NCHW)
         targets = [target for target, _ in jobs]
         if here.judges is None:
-            here.judges = [_judge(site, e.name) for e in site.experiment.evaluators]
+            here.judges = [judge(site, e.name) for e in site.experiment.evaluators]
         said = verdicts(here.judges, images, targets, self._device)
         weight = attacked.queries_N.double() + 1
         seconds = attacked.seconds * weight / weight.sum()
@@ -187,15 +174,6 @@ def _armed(here: _Open, cell: Cell) -> tuple[Attack, Protected | None]:
     return here.armed[cell.id]
 
 
-def _judge(site: Site, name: str) -> Judge:
-    who = judge_classes(site.workshop.evaluator(name), site.workshop.splits, site.plan.pool)
-    table = site.store.read("features", judge_key(site, name))
-    target_N = torch.tensor(table["target"].to_pylist())
-    feature_ND = torch.tensor(table["feature"].to_pylist())
-    private = {t: feature_ND[target_N == t] for t in site.plan.targets}
-    return Judge(name, site.workshop.recognizer(f"evaluator:{name}"), who.class_of, private)
-
-
 def _provenance(site: Site, cell: Cell) -> dict[str, Any]:
     plan = site.plan
     return {
@@ -211,77 +189,3 @@ def _provenance(site: Site, cell: Cell) -> dict[str, Any]:
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _measure_model(site: Site, cell: Cell) -> None:
-    assert cell.defense is not None
-    workshop, store = site.workshop, site.store
-    test = workshop.splits.test
-    model = workshop.protected(cell.defense)
-    correct_N = recognition(model.log_scores, test, workshop.device)
-    aimed = torch.isin(test.class_N, torch.tensor(site.plan.targets))
-    row = {
-        "protected": cell.protected,
-        "defense": cell.defense.name,
-        "defense_settings": cell.defense.model_dump_json(),
-        "correct_all": int(correct_N.sum()),
-        "total_all": len(test),
-        "correct_targets": int(correct_N[aimed].sum()),
-        "total_targets": int(aimed.sum()),
-        "milliseconds": milliseconds(model.log_scores, test, workshop.device),
-    }
-    key = model_key(site, cell.protected)
-    store.write("references", key, _decoys(site, cell))
-    store.write("models", key, [row])
-
-
-def _decoys(site: Site, cell: Cell) -> list[dict[str, Any]]:
-    """The synthetic faces that a defense leads attacks to."""
-    assert cell.defense is not None
-    workshop = site.workshop
-    if site.plan.defense_task(cell.defense) is None:
-        return []
-    decoys = DEFENSES[cell.defense.name](cell.defense).decoys(workshop.bench(cell.defense))
-    if decoys is None:
-        return []
-    images = to_bytes(decoys)
-    return [
-        {
-            "kind": "synthetic",
-            "protected": protected_id(site.plan, cell.defense),
-            "target": target,
-            "person": workshop.splits.people[target],
-            "picture": png(images[target]),
-        }
-        for target in site.plan.targets
-    ]
-
-
-def _measure_judge(site: Site, name: str) -> None:
-    workshop = site.workshop
-    settings = workshop.evaluator(name)
-    recognizer = workshop.recognizer(f"evaluator:{name}")
-    who = judge_classes(settings, workshop.splits, site.plan.pool)
-    correct_N = recognition(recognizer.log_scores, who.test, workshop.device)
-    train = workshop.splits.train
-    aimed = torch.isin(train.class_N, torch.tensor(site.plan.targets))
-    feature_ND = features(recognizer, train.images_NCHW[aimed], workshop.device)
-    target_N = train.class_N[aimed]
-    key = judge_key(site, name)
-    site.store.write(
-        "features",
-        key,
-        [
-            {"evaluator": name, "target": int(t), "feature": f.tolist()}
-            for t, f in zip(target_N, feature_ND, strict=True)
-        ],
-    )
-    row = {
-        "evaluator": name,
-        "protocol": settings.protocol,
-        "network": settings.recognizer.network.name,
-        "correct": int(correct_N.sum()),
-        "total": len(who.test),
-        "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
-    }
-    site.store.write("evaluators", key, [row])

@@ -1,0 +1,113 @@
+"""What is measured beside the attacks: how well models and judges recognize, and what judges know of targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from inversionlab.config import fingerprint
+from inversionlab.defenses import DEFENSES
+from inversionlab.metrics import within_person_distance
+from inversionlab.pictures import png, to_bytes
+from inversionlab.runtime.site import Site
+from inversionlab.stages.evaluate import Judge, features, milliseconds, recognition
+from inversionlab.stages.plan import Cell, protected_id
+from inversionlab.stages.workshop import judge_classes
+
+
+def judge_key(site: Site, name: str) -> str:
+    """Under which name an evaluator's measurements are stored."""
+    task = site.plan.task(f"evaluator:{name}")
+    return fingerprint([task.id, name, list(site.plan.targets)])
+
+
+def model_key(site: Site, protected: str) -> str:
+    """Under which name a protected model's measurements are stored."""
+    return fingerprint([protected, list(site.plan.targets)])
+
+
+def judge(site: Site, name: str) -> Judge:
+    """An evaluator with the features that were stored when it was measured."""
+    who = judge_classes(site.workshop.evaluator(name), site.workshop.splits, site.plan.pool)
+    table = site.store.read("features", judge_key(site, name))
+    target_N = torch.tensor(table["target"].to_pylist())
+    feature_ND = torch.tensor(table["feature"].to_pylist())
+    private = {t: feature_ND[target_N == t] for t in site.plan.targets}
+    return Judge(name, site.workshop.recognizer(f"evaluator:{name}"), who.class_of, private)
+
+
+def measure_model(site: Site, cell: Cell) -> None:
+    """Store how well the model of a cell recognizes, and what it leads attacks to."""
+    assert cell.defense is not None
+    workshop, store = site.workshop, site.store
+    test = workshop.splits.test
+    model = workshop.protected(cell.defense)
+    correct_N = recognition(model.log_scores, test, workshop.device)
+    aimed = torch.isin(test.class_N, torch.tensor(site.plan.targets))
+    row = {
+        "protected": cell.protected,
+        "defense": cell.defense.name,
+        "defense_settings": cell.defense.model_dump_json(),
+        "correct_all": int(correct_N.sum()),
+        "total_all": len(test),
+        "correct_targets": int(correct_N[aimed].sum()),
+        "total_targets": int(aimed.sum()),
+        "milliseconds": milliseconds(model.log_scores, test, workshop.device),
+    }
+    key = model_key(site, cell.protected)
+    store.write("references", key, _decoys(site, cell))
+    store.write("models", key, [row])
+
+
+def _decoys(site: Site, cell: Cell) -> list[dict[str, Any]]:
+    """The synthetic faces that a defense leads attacks to."""
+    assert cell.defense is not None
+    workshop = site.workshop
+    if site.plan.defense_task(cell.defense) is None:
+        return []
+    decoys = DEFENSES[cell.defense.name](cell.defense).decoys(workshop.bench(cell.defense))
+    if decoys is None:
+        return []
+    images = to_bytes(decoys)
+    return [
+        {
+            "kind": "synthetic",
+            "protected": protected_id(site.plan, cell.defense),
+            "target": target,
+            "person": workshop.splits.people[target],
+            "picture": png(images[target]),
+        }
+        for target in site.plan.targets
+    ]
+
+
+def measure_judge(site: Site, name: str) -> None:
+    """Store how well an evaluator recognizes, and its features of the targets' private pictures."""
+    workshop = site.workshop
+    settings = workshop.evaluator(name)
+    recognizer = workshop.recognizer(f"evaluator:{name}")
+    who = judge_classes(settings, workshop.splits, site.plan.pool)
+    correct_N = recognition(recognizer.log_scores, who.test, workshop.device)
+    train = workshop.splits.train
+    aimed = torch.isin(train.class_N, torch.tensor(site.plan.targets))
+    feature_ND = features(recognizer, train.images_NCHW[aimed], workshop.device)
+    target_N = train.class_N[aimed]
+    key = judge_key(site, name)
+    site.store.write(
+        "features",
+        key,
+        [
+            {"evaluator": name, "target": int(t), "feature": f.tolist()}
+            for t, f in zip(target_N, feature_ND, strict=True)
+        ],
+    )
+    row = {
+        "evaluator": name,
+        "protocol": settings.protocol,
+        "network": settings.recognizer.network.name,
+        "correct": int(correct_N.sum()),
+        "total": len(who.test),
+        "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
+    }
+    site.store.write("evaluators", key, [row])
