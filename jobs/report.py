@@ -1,4 +1,4 @@
-"""Make a run's page again from the store: with or without pictures, on another machine, after a new release.
+"""Make the page of a run or of a search again from the store: with or without pictures, on another machine, after a new release.
 
 python jobs/report.py demo-1a2b3c4d --storage runs --no-pictures
 """
@@ -18,7 +18,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def main(
-    run: Annotated[str, typer.Argument(help="The run's name: a folder below STORAGE/runs.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="The name of a run or a search: a folder below STORAGE/runs or STORAGE/searches."
+        ),
+    ],
     storage: Annotated[
         str | None,
         typer.Option(
@@ -31,13 +36,17 @@ def main(
         typer.Option("--pictures/--no-pictures", help="Whether the page shows faces."),
     ] = True,
 ) -> None:
-    """Write the report page of a stored run and print its headline."""
+    """Write the page of a stored run or search and print its headline."""
     from inversionlab.config import ConfigError
     from inversionlab.report.job import write_report
-    from inversionlab.storage import default_root
+    from inversionlab.report.search_job import write_search_page
+    from inversionlab.storage import Storage, default_root
 
+    root = storage or default_root()
     try:
-        write_report(storage or default_root(), run, pictures=pictures)
+        is_search = run in Storage(root).folders("searches")
+        write = write_search_page if is_search else write_report
+        write(root, run, pictures=pictures)
     except ConfigError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

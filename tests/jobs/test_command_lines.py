@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from tests import tiny
 
@@ -90,3 +91,42 @@ def test_an_own_network_is_found_in_the_folder_of_the_command(tmp_path: Path) ->
     told = command(job, path, "--storage", "runs", "--plan", cwd=tmp_path)
     assert told.returncode == 2
     assert "path = mynets:Nte: cannot be imported" in told.stderr
+
+
+SPACE = "search_spaces/dummy_recognizer.py"
+
+
+def test_the_search_tells_how_to_start_and_what_the_exit_codes_mean() -> None:
+    told = command("jobs/search.py", "--help")
+    assert told.returncode == 0
+    for part in ("--recipe", "--trials", "--resume", "--max-concurrent", "--time-budget", "Exit"):
+        assert part in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told_so"),
+    [
+        (
+            ("search_spaces/dumy_recognizer.py",),
+            "did you mean `search_spaces/dummy_recognizer.py`?",
+        ),
+        (
+            (SPACE, "--set", "defense={name: none}", "--set", "sweep=null"),
+            "the recipe `tiny` has defense.name = none",
+        ),
+        ((SPACE, "--time-budget", "soon"), "--time-budget soon: must be a time above 0"),
+        ((SPACE, "--resume"), "holds no search `tiny-dummy_recognizer-"),
+        ((SPACE, "--set", "targets.pool=3"), "targets.pool = 3: must hold the targets"),
+    ],
+)
+def test_a_wrong_search_ends_with_2_before_anything_is_done(
+    tmp_path: Path, words: tuple[str, ...], told_so: str
+) -> None:
+    storage = tmp_path / "runs"
+    told = command(
+        "jobs/search.py", *words, "--recipe", recipe(tmp_path), "--storage", str(storage)
+    )
+    assert told.returncode == 2, told.stderr
+    assert told_so in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not list(storage.glob("artifacts/*"))

@@ -157,3 +157,32 @@ def test_an_order_that_raises_is_set_aside_with_its_reason(tmp_path: Path) -> No
     (failure,) = failures
     assert failure.reason == "ValueError: no 2"
     assert len(list(tmp_path.glob("2-*"))) == 1
+
+
+def test_a_crew_that_must_make_room_begins_nothing_more_and_leaves(tmp_path: Path) -> None:
+    """While a training waits for the CPUs: the orders at work are ended, the workers go, then all goes on."""
+    limit, ready_while_closed = 2, []
+    done: list[int] = []
+
+    class Watched(Listed[dict[str, Any]]):
+        def open(self) -> bool:
+            nonlocal limit
+            if limit == 0:
+                ready_while_closed.append((crew.ready, len(done)))
+                if crew.ready == 0:
+                    limit = 2
+            return super().open()
+
+    def note(order: dict[str, Any], result: int) -> None:
+        nonlocal limit
+        done.append(order["number"])
+        if len(done) == 3:
+            limit = 0
+
+    crew: Crew[dict[str, Any]] = Crew(lambda: Clerk.remote(str(tmp_path)), lambda: limit)  # type: ignore[attr-defined]
+    crew.run(Watched([{"number": n, "sleep": 0.3} for n in range(12)], note))
+    crew.dismiss()
+    assert sorted(done) == list(range(12))
+    assert ready_while_closed[-1][0] == 0
+    # What was at work, and what was begun before the crew looked at its limit again.
+    assert ready_while_closed[-1][1] <= 3 + 2 * 2

@@ -155,6 +155,7 @@ class Crew(Generic[Order]):
         self._again: deque[_Ticket[Order]] = deque()
         self._deaths, self._cause = 0, ""
         self._hire_at = self._fitted_at = 0.0
+        self._most = 0
         self._finished, self._spent = 0, 0.0
         self._stop = False
 
@@ -199,7 +200,8 @@ class Crew(Generic[Order]):
         now = time.monotonic()
         if now - self._fitted_at < POLL:
             return
-        self._fitted_at, limit = now, self._limit()
+        self._fitted_at = now
+        self._most = limit = self._limit()
         wanted = min(limit, self.busy + len(self._again) + source.waiting())
         if self._deaths > DEATHS + wanted:
             raise CrewError(
@@ -231,6 +233,8 @@ class Crew(Generic[Order]):
 
     def _hand_out(self, source: Source[Order]) -> None:
         for worker in self._workers:
+            if self.busy >= self._most:
+                return
             if not worker.ready or worker.ticket is not None:
                 continue
             ticket = self._next(source)

@@ -27,6 +27,10 @@ from inversionlab.runtime.study import front, importance, study_bytes
 from inversionlab.stages.plan import Cell
 
 
+JUDGED_REPEATS = 3
+"""Reconstructions of each target, at least, when the recommended setting is judged."""
+
+
 def write_search(outcome: Outcome) -> dict[str, Any]:
     """Write a search's record, its Optuna study and its recommended recipe; returns the record."""
     site, name = outcome.site, outcome.name
@@ -58,7 +62,11 @@ def recommended(base: Experiment, settings: Mapping[str, Any], people: int) -> E
     chosen = experiment_at(base, settings)
     used = base.targets
     first = used.skip + used.count
-    fresh: dict[str, int | None] = {"first_repeat": used.first_repeat + used.repeats}
+    fresh: dict[str, int | None] = {
+        "first_repeat": used.first_repeat + used.repeats,
+        # A search may go through its trials with few; the verdict is worth more.
+        "repeats": max(used.repeats, JUDGED_REPEATS),
+    }
     if first < people:
         count = min(used.count, people - first)
         pool = used.pool if used.pool is not None and used.pool >= first + count else None

@@ -1,0 +1,169 @@
+"""What does a shard cost beside its work, in time and in the driver's memory?
+
+    python benchmarks/fanout.py
+
+1. 10,000 empty shards through the real queue and crew: milliseconds each, and the driver's memory on the way.
+2. 300,000 shards cut one by one, as the foreman cuts them: memory at its height, against a list of them all.
+3. Shards of one short attack each, on the real worker: time beside the seconds that the worker counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import psutil  # type: ignore[import-untyped]
+import ray
+import torch
+from benchmarks.local_ray import local_ray, trained
+from tests import tiny
+
+from inversionlab.runtime.cluster import Gpus
+from inversionlab.runtime.fanout import Crew
+from inversionlab.runtime.foreman import Foreman, missing_jobs
+from inversionlab.runtime.shards import Lot, ShardQueue
+from inversionlab.runtime.site import Site
+from inversionlab.stages.plan import Cell
+from inversionlab.store import Job
+
+MEGA = 2**20
+WORKERS = 2
+PEOPLE, REPEATS = 100_000, 3
+TARGETS = 6
+
+Jobs = tuple[Job, ...]
+
+
+@ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)
+class Idler:
+    """Does nothing."""
+
+    def ready(self) -> bool:
+        """Whether the worker is there."""
+        return True
+
+    def run(self, order: Jobs) -> float:
+        """No work, no seconds."""
+        return 0.0
+
+
+def new_queue(workers: int) -> ShardQueue[Jobs]:
+    return ShardQueue(shard_seconds=30, shard_size=1, workers=lambda: workers)
+
+
+def empty_shards(count: int) -> None:
+    """Time and memory of shards without work."""
+    crew: Crew[Jobs] = Crew(Idler.remote, lambda: WORKERS)
+    _through(crew, 200, lambda jobs, seconds: None)
+    gc.collect()
+    process, sizes = psutil.Process(), list[float]()
+
+    def note(jobs: int, seconds: float) -> None:
+        nonlocal done
+        done += jobs
+        if done % (count // 10) == 0:
+            sizes.append(process.memory_info().rss / MEGA)
+
+    done = 0
+    began = time.perf_counter()
+    _through(crew, count, note)
+    each = 1000 * (time.perf_counter() - began) / count
+    crew.dismiss()
+    print(f"{count} empty shards, {WORKERS} workers: {each:.2f} ms each")
+    # What Ray's client takes for its own buffers comes at the beginning.
+    print(
+        f"  driver memory at 10 %, 50 %, 100 %: {sizes[0]:.1f}, {sizes[4]:.1f}, {sizes[-1]:.1f} MB; "
+        f"it grew by {sizes[-1] - sizes[0]:.1f} MB, {1024 * (sizes[-1] - sizes[4]) / (count / 2):.2f} kB a shard "
+        "in the second half"
+    )
+
+
+def _through(crew: Crew[Jobs], count: int, note: Callable[[int, float], None]) -> None:
+    queue = new_queue(WORKERS)
+    jobs = ((number, 0) for number in range(count))
+    queue.put([], [Lot(jobs, count, "empty", lambda cut: cut)], note)
+    queue.close()
+    crew.run(queue)
+
+
+def cut_only() -> None:
+    """Memory while the shards of many targets are cut, each when the one before is done."""
+    with tempfile.TemporaryDirectory() as folder:
+        site = tiny.site(Path(folder), **{"targets.repeats": REPEATS})
+        tracemalloc.start()
+        queue = new_queue(1)
+        jobs, left = missing_jobs(site, site.plan.cells[0], range(PEOPLE))
+        queue.put([], [Lot(jobs, left, "cut", lambda cut: cut)])
+        begun, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        count = 0
+        while (shard := queue.take()) is not None:
+            queue.done(shard, 0.0)
+            count += 1
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        jobs, _ = missing_jobs(site, site.plan.cells[0], range(PEOPLE))
+        everything = [(job,) for job in jobs]
+        _, listed = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert count == len(everything) == PEOPLE * REPEATS
+    print(
+        f"{count} shards cut one by one: {begun / MEGA:.1f} MB for the targets at first, "
+        f"{(peak - begun) / MEGA:.2f} MB more at the height; a list of them all takes {listed / MEGA:.1f} MB"
+    )
+
+
+def overhead(shards: int, root: Path) -> None:
+    """Wall time beside the work of attack shards, with one worker; a round for each target but the first."""
+    changed = {"runtime.shard_size": 1, "targets.count": TARGETS, "targets.repeats": shards}
+    site = trained(tiny.experiment(**changed), root)
+    (cell,) = (c for c in site.plan.cells if c.label == "latent_white_box on dummy_recognizer")
+    with Foreman(site.experiment.runtime, Gpus(train=False, attack=False)) as foreman:
+        rounds = [_round(foreman, site, cell, target) for target in site.plan.targets][1:]
+    spare = statistics.median(statistics.mean(gap for gap, _ in r) for r in rounds)
+    work = statistics.median(statistics.mean(seconds for _, seconds in r) for r in rounds)
+    print(
+        f"{len(rounds)} x {shards} attack shards, one worker: {1000 * spare:.1f} ms a shard beside its own "
+        f"{1000 * work:.1f} ms (at most 20 ms is wanted); median of all shards "
+        f"{1000 * statistics.median(gap for r in rounds for gap, _ in r):.1f} ms"
+    )
+
+
+def _round(foreman: Foreman, site: Site, cell: Cell, target: int) -> list[tuple[float, float]]:
+    """For each shard but the first: the time since the one before, less its work; and its work. Seconds."""
+    ends: list[tuple[float, float]] = []
+
+    def note(jobs: int, seconds: float) -> None:
+        if jobs:
+            ends.append((time.perf_counter(), seconds))
+
+    failures = foreman.attack(site, [cell], [target], note).wait()
+    assert not failures, failures[0].reason
+    return [(b[0] - a[0] - b[1], b[1]) for a, b in pairwise(ends)]
+
+
+def main() -> None:
+    """All three."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--empty", type=int, default=10_000, help="empty shards")
+    parser.add_argument("--shards", type=int, default=50, help="attack shards in a round")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    cut_only()
+    with local_ray(WORKERS) as folder:
+        empty_shards(given.empty)
+        overhead(given.shards, folder / "storage")
+
+
+if __name__ == "__main__":
+    main()

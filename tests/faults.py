@@ -1,0 +1,223 @@
+"""What the fault tests share: an experiment long enough to be disturbed, drivers to kill, results to compare."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tests import tiny
+from tests.processes import Process, family, kill, processes
+
+from inversionlab.report.load import load_run
+from inversionlab.storage import Storage
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+MOMENT = 240.0
+"""Seconds after which the moment to disturb something is given up."""
+
+LONG: dict[str, Any] = {
+    "victim.training.epochs": 60,
+    "runtime.checkpoint_seconds": 0,
+    "attacks.0.steps": 12,
+    "attacks.1.steps": 40,
+    "attacks.1.stop": 0.9999,
+    "runtime.shard_size": 2,
+    "targets.repeats": 3,
+}
+"""Settings with which there is time to disturb a training or an attack."""
+ROWS = 8 * 4 * 3
+"""Reconstructions of an audit: 2 null cells, 2 attacks x 3 models; 4 targets x 3 repeats."""
+NEIGHBOURS = (6, 8)
+"""The choices of the search; each needs a network of its own."""
+
+SPACE = f"""
+from ray import tune
+
+SPACE = {{"defense.alpha": tune.uniform(0.05, 1.0), "defense.neighbours": tune.choice({list(NEIGHBOURS)})}}
+START = [{{"defense.alpha": 0.25, "defense.neighbours": 8}}]
+OBJECTIVES = {{"accuracy": "max", "attack_success": "min"}}
+CONSTRAINTS = {{"accuracy_loss": 50.0}}
+"""
+TRIALS, AT_ONCE = 13, 2
+"""With so many trials the last two proposals rest on results: Optuna's TPE draws its first ten at random."""
+
+
+def write_recipe(folder: Path, **changed: Any) -> Path:
+    """The recipe with LONG and `changed` settings, as a file in `folder`."""
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump(tiny.recipe(**{**LONG, **changed})))
+    return file
+
+
+def audit_words(folder: Path, **changed: Any) -> list[str]:
+    """The words of an audit of that recipe on the storage `folder`/runs."""
+    recipe = write_recipe(folder, **changed)
+    return ["jobs/audit.py", str(recipe), "--storage", str(folder / "runs")]
+
+
+def search_words(folder: Path, trials: int = TRIALS, **changed: Any) -> list[str]:
+    """The words of a search of SPACE on the storage `folder`/runs."""
+    space = folder / "dummy_recognizer.py"
+    space.write_text(SPACE)
+    recipe = write_recipe(folder, **changed)
+    options = f"--trials {trials} --max-concurrent {AT_ONCE} --step-targets 2".split()
+    where = ["--recipe", str(recipe), "--storage", str(folder / "runs")]
+    return ["jobs/search.py", str(space), *where, *options]
+
+
+def train_base(root: Path) -> None:
+    """Train, in this process, what audit and search need."""
+    threads = torch.get_num_threads()
+    # As many as a training worker has, so that its networks are equal to the last bit.
+    torch.set_num_threads(1)
+    try:
+        for neighbours in NEIGHBOURS:
+            tiny.train_all(tiny.site(root, **{**LONG, "defense.neighbours": neighbours}))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def copy_networks(base: Path, folder: Path) -> None:
+    """Give `folder`/runs the trained networks of the storage `base`."""
+    shutil.copytree(base / "artifacts", folder / "runs" / "artifacts")
+
+
+@contextmanager
+def private_ray() -> Iterator[dict[str, str]]:
+    """The environment of drivers that start a Ray of their own; what is left of it at the end is killed."""
+    with tempfile.TemporaryDirectory(prefix="il", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        more = {"RAY_ADDRESS": "local", "RAY_TMPDIR": folder, "INVERSIONLAB_PROGRESS_SECONDS": "0"}
+        yield {**os.environ, **more}
+        kill(p.pid for p in ray_processes(folder))
+
+
+def ray_processes(folder: str) -> list[Process]:
+    """Living processes of the Ray whose temporary folder this is."""
+    return [p for p in processes() if f"RAY_TMPDIR={folder}" in p.environment]
+
+
+def start(words: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """The command that a user would type, in the background."""
+    return subprocess.Popen(
+        [sys.executable, *words],
+        cwd=CHECKOUT,
+        env=dict(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def signal_when(
+    process: subprocess.Popen[str], reached: Callable[[], object], what: int = signal.SIGKILL
+) -> str:
+    """Send a signal to a driver once `reached`, and wait for its end; returns what it printed."""
+    # Read on the way: a driver whose output nobody takes stands still.
+    printed: list[str] = []
+    assert process.stdout is not None
+    reader = threading.Thread(target=lambda: printed.extend(process.stdout or ()), daemon=True)
+    reader.start()
+    deadline = time.monotonic() + MOMENT
+    while not reached():
+        assert process.poll() is None, f"ended early: {''.join(printed)[-3000:]}"
+        assert time.monotonic() < deadline, f"the moment never came: {''.join(printed)[-3000:]}"
+        time.sleep(0.02)
+    os.kill(process.pid, what)
+    process.wait(timeout=60)
+    # Workers that outlive their driver for a moment hold its output open.
+    reader.join(timeout=5)
+    return "".join(printed)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Wait for a driver that must end well; returns what it printed."""
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, output[-4000:]
+    return output
+
+
+class Killer(threading.Thread):
+    """Kills one child of this very process, of a Ray actor's class, as soon as a moment has come."""
+
+    def __init__(self, actor: str, reached: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self._actor, self._reached = actor, reached
+        self.killed: list[int] = []
+        self._over = threading.Event()
+
+    def __enter__(self) -> Killer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        """Watch and kill."""
+        while not self._over.wait(0.02):
+            if not self._reached():
+                continue
+            living = processes()
+            mine = family([os.getpid()], living)
+            if found := [p.pid for p in living if p.pid in mine and self._is(p)][:1]:
+                kill(found)
+                self.killed = found
+                return
+
+    def _is(self, process: Process) -> bool:
+        return process.command[0].startswith(f"ray::{self._actor}")
+
+
+def shards(folder: Path) -> list[Path]:
+    """The stored shards of all cells."""
+    return list((folder / "runs").glob("reconstructions/*/*.parquet"))
+
+
+def rows(folder: Path) -> dict[tuple[str, int, int], tuple[str, tuple[tuple[str, int], ...]]]:
+    """(cell, target, repeat) -> (picture's SHA-256, each judge's rank), of the storage's only audit.
+
+    Raises:
+        AssertionError: a row is there twice.
+    """
+    (record,) = (folder / "runs").glob("runs/*/run.json")
+    table = load_run(Storage(str(folder / "runs")), record.parent.name).reconstructions.to_pylist()
+    found = {
+        (r["cell"], r["target"], r["repeat"]): (
+            hashlib.sha256(r["picture"]).hexdigest(),
+            tuple((v["evaluator"], v["rank"]) for v in r["verdicts"]),
+        )
+        for r in table
+    }
+    assert len(found) == len(table)
+    return found
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """The record of the storage's only search."""
+    (file,) = (folder / "runs").glob("searches/*/search.json")
+    return dict(Storage(str(file.parent)).read_json(file.name))
+
+
+VOLATILE = ("created", "seconds", "cost", "timings", "timeline", "provenance")
+
+
+def study(folder: Path) -> dict[str, Any]:
+    """The record of the storage's only search, without what a clock says."""
+    found = {k: v for k, v in record(folder).items() if k not in VOLATILE}
+    for model in (found["undefended"], *found["trials"]):
+        del model["seconds"]
+    return found
