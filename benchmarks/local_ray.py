@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import ray
@@ -17,7 +18,7 @@ from inversionlab.runtime.site import Site, open_site, prepare
 from inversionlab.storage import Storage
 
 
-@contextmanager
+@contextlib.contextmanager
 def local_ray(cpus: int) -> Iterator[Path]:
     """A local Ray with `cpus` CPUs, whatever the machine has; gives a folder that goes with it."""
     # Ray's sockets want a short path.
@@ -33,5 +34,6 @@ def local_ray(cpus: int) -> Iterator[Path]:
 def trained(experiment: Experiment, root: Path) -> Site:
     """The experiment, opened on the storage `root`, its networks trained in this process."""
     site = open_site(prepare(experiment, Storage(str(root))), tiny.CPU)
-    tiny.train_all(site)
+    with contextlib.redirect_stdout(io.StringIO()):
+        tiny.train_all(site)
     return site

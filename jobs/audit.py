@@ -110,9 +110,9 @@ def _show_plan(experiment: object, root: str) -> None:
     import torch
 
     from inversionlab.experiment import Experiment
-    from inversionlab.runtime.foreman import missing_jobs
     from inversionlab.runtime.record import describe
     from inversionlab.runtime.site import open_site, prepare
+    from inversionlab.runtime.todo import missing_jobs
     from inversionlab.storage import Storage
 
     assert isinstance(experiment, Experiment)

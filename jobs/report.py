@@ -1,4 +1,4 @@
-"""Make the page of a run or of a search again from the store: with or without pictures, on another machine, after a new release.
+"""Make the page of a run or a search again from the store: without pictures, elsewhere, after a new release.
 
 python jobs/report.py demo-1a2b3c4d --storage runs --no-pictures
 """

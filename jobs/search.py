@@ -84,7 +84,7 @@ def main(
         typer.Option(
             "--single",
             help="One objective: attack success under the space's constraints (the accuracy floor); hopeless "
-            "trials are stopped early by ASHA.",
+            "trials are stopped early by successive halving (ASHA, made repeatable).",
         ),
     ] = False,
     step_targets: Annotated[
@@ -166,32 +166,36 @@ def _run(
     pictures: bool,
 ) -> None:
     from inversionlab.report.search_job import write_search_page
-    from inversionlab.runtime.fanout import CrewError
-    from inversionlab.runtime.search import search
+    from inversionlab.runtime.search import SearchError, search
     from inversionlab.runtime.search_record import write_search
     from inversionlab.stages.training import TrainingError
 
     began = time.monotonic()
     try:
         outcome = search(experiment, space, options, root, typer.echo, resume=resume)
-    except (CrewError, TrainingError) as error:
+    except (SearchError, TrainingError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     typer.echo("[4/4] report: writing the search's record")
     record = write_search(outcome)
+    judged = True
     if judge and record["recommended"] is not None:
-        _judge(root, outcome.name, pictures)
+        judged = _judge(root, outcome.name, pictures)
     write_search_page(root, outcome.name, pictures=pictures)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
     _refuse_failed(record)
+    if not judged:
+        raise typer.Exit(1)
 
 
-def _judge(root: str, name: str, pictures: bool) -> None:
-    """Audit the recommended recipe."""
+def _judge(root: str, name: str, pictures: bool) -> bool:
+    """Audit the recommended recipe; whether that went well."""
     from inversionlab.config import parse_yaml, validate
     from inversionlab.experiment import Experiment
     from inversionlab.report.job import write_report
     from inversionlab.runtime.audit import AuditError, audit
+    from inversionlab.runtime.fanout import CrewError
+    from inversionlab.stages.training import TrainingError
     from inversionlab.storage import Storage
 
     origin = f"searches/{name}/recommended.yaml"
@@ -199,10 +203,11 @@ def _judge(root: str, name: str, pictures: bool) -> None:
     typer.echo("Judging the recommended setting on unseen targets and starts:")
     try:
         run = audit(validate(Experiment, recipe, origin=origin), root, typer.echo)
-    except AuditError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+    except (AuditError, CrewError, TrainingError) as error:
+        typer.echo(f"error: the recommended setting could not be judged: {error}", err=True)
+        return False
     write_report(root, run, pictures=pictures)
+    return True
 
 
 def _refuse_failed(record: dict[str, object]) -> None:

@@ -15,6 +15,8 @@ import yaml
 from PIL import Image
 
 from tests import tiny
+from tests.clusters import Cluster
+from tests.processes import family
 
 Key = tuple[str, int, int]
 """Cell, target, repeat."""
@@ -75,6 +77,22 @@ def train(root: Path, changed: dict[str, Any]) -> Path:
     """Train every network of the tiny experiment in this process; returns the storage root."""
     tiny.train_all(tiny.site(root, **changed))
     return root
+
+
+def at_work(cluster: Cluster) -> list[int]:
+    """Numbers of the worker nodes on which an order is being carried out now."""
+    among = cluster.processes()
+    found = []
+    for number, raylet in cluster.nodes().items():
+        members = family([raylet], among)
+        # Ray titles a worker's process with the call that it is in.
+        busy = [
+            p
+            for p in among
+            if p.pid in members and p.command[0].startswith("ray::AttackWorker.run")
+        ]
+        found += [number] if busy else []
+    return found
 
 
 def assert_same(mine: Rows, theirs: Rows) -> None:

@@ -12,17 +12,19 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from tests import tiny
-from tests.processes import Process, family, kill, processes
 
 from inversionlab.report.load import load_run
 from inversionlab.storage import Storage
+from inversionlab.store import Store
+from tests import tiny
+from tests.processes import Process, family, kill, processes
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 MOMENT = 240.0
@@ -30,6 +32,7 @@ MOMENT = 240.0
 
 LONG: dict[str, Any] = {
     "victim.training.epochs": 60,
+    "defense.training.epochs": 30,
     "runtime.checkpoint_seconds": 0,
     "attacks.0.steps": 12,
     "attacks.1.steps": 40,
@@ -51,14 +54,16 @@ START = [{{"defense.alpha": 0.25, "defense.neighbours": 8}}]
 OBJECTIVES = {{"accuracy": "max", "attack_success": "min"}}
 CONSTRAINTS = {{"accuracy_loss": 50.0}}
 """
-TRIALS, AT_ONCE = 13, 2
-"""With so many trials the last two proposals rest on results: Optuna's TPE draws its first ten at random."""
+Rows = dict[tuple[str, int, int], tuple[str, tuple[tuple[str, int], ...]]]
+"""(cell, target, repeat) -> (SHA-256 of the picture, each judge's name and rank)."""
+TRIALS, AT_ONCE = 6, 2
 
 
 def write_recipe(folder: Path, **changed: Any) -> Path:
-    """The recipe with LONG and `changed` settings, as a file in `folder`."""
-    file = folder / "tiny.yaml"
-    file.write_text(yaml.safe_dump(tiny.recipe(**{**LONG, **changed})))
+    """The recipe with LONG and `changed` settings, as a file of its name in `folder`."""
+    recipe = tiny.recipe(**{**LONG, **changed})
+    file = folder / f"{recipe['name']}.yaml"
+    file.write_text(yaml.safe_dump(recipe))
     return file
 
 
@@ -142,11 +147,13 @@ def signal_when(
     return "".join(printed)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    """Wait for a driver that must end well; returns what it printed."""
-    output, _ = process.communicate(timeout=500)
-    assert process.returncode == 0, output[-4000:]
-    return output
+def finish(*drivers: subprocess.Popen[str]) -> list[str]:
+    """Wait for drivers that must end well; returns what each printed."""
+    with ThreadPoolExecutor(len(drivers)) as pool:
+        outputs = list(pool.map(lambda driver: driver.communicate(timeout=500)[0], drivers))
+    for driver, output in zip(drivers, outputs, strict=True):
+        assert driver.returncode == 0, output[-4000:]
+    return outputs
 
 
 class Killer(threading.Thread):
@@ -187,14 +194,29 @@ def shards(folder: Path) -> list[Path]:
     return list((folder / "runs").glob("reconstructions/*/*.parquet"))
 
 
-def rows(folder: Path) -> dict[tuple[str, int, int], tuple[str, tuple[tuple[str, int], ...]]]:
-    """(cell, target, repeat) -> (picture's SHA-256, each judge's rank), of the storage's only audit.
+def rows(folder: Path, name: str = "tiny") -> Rows:
+    """The rows of the audit of this name.
 
     Raises:
         AssertionError: a row is there twice.
     """
-    (record,) = (folder / "runs").glob("runs/*/run.json")
-    table = load_run(Storage(str(folder / "runs")), record.parent.name).reconstructions.to_pylist()
+    (record,) = (folder / "runs").glob(f"runs/{name}-*/run.json")
+    run = load_run(Storage(str(folder / "runs")), record.parent.name)
+    return _by_job(run.reconstructions.to_pylist())
+
+
+def search_rows(folder: Path) -> Rows:
+    """The rows of the storage's only search.
+
+    Raises:
+        AssertionError: a row is there twice.
+    """
+    trials = record(folder)["trials"]
+    cells = sorted({cell for trial in trials for cell in trial["cells"].values()})
+    return _by_job(Store(Storage(str(folder / "runs"))).reconstructions(cells).to_pylist())
+
+
+def _by_job(table: list[dict[str, Any]]) -> Rows:
     found = {
         (r["cell"], r["target"], r["repeat"]): (
             hashlib.sha256(r["picture"]).hexdigest(),

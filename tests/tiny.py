@@ -12,7 +12,7 @@ import torch
 from inversionlab.config import assign, validate
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.site import Site, open_site, prepare
-from inversionlab.runtime.trainer import learn_task
+from inversionlab.runtime.training_worker import learn_task
 from inversionlab.stages.training import alone
 from inversionlab.storage import Storage
 

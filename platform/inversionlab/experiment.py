@@ -106,6 +106,15 @@ class RuntimeSettings(Settings):
     checkpoint_seconds: float = Field(default=20.0, ge=0, le=86_400)
     """Training time between checkpoints, at epoch ends."""
 
+    @model_validator(mode="after")
+    def _says_how_far_it_grows(self) -> RuntimeSettings:
+        if self.grows and self.attack_workers is None:
+            raise ValueError(
+                "runtime.grows = true: say runtime.attack_workers too, how many attack workers the cluster may "
+                "grow to; what it has room for at the start says nothing"
+            )
+        return self
+
 
 class Experiment(Settings):
     """The whole experiment."""

@@ -11,7 +11,7 @@ import torch
 from tests import tiny
 
 from inversionlab.runtime.artifacts import Artifacts, TaskCheckpoints
-from inversionlab.runtime.trainer import learn_task
+from inversionlab.runtime.training_worker import learn_task
 from inversionlab.stages import data as data_stage
 from inversionlab.stages.plan import Task
 from inversionlab.stages.training import alone

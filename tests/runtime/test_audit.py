@@ -102,7 +102,7 @@ def test_a_training_that_diverges_ends_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_a_damaged_network_is_trained_again(trained: Path, tmp_path: Path) -> None:
-    from inversionlab.runtime.trainer import learn_task
+    from inversionlab.runtime.training_worker import learn_task
     from inversionlab.stages.training import alone
 
     site = tiny.site(tmp_path)

@@ -10,11 +10,12 @@ import torch
 
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.cluster import connect, use_gpus
-from inversionlab.runtime.fanout import Failure
-from inversionlab.runtime.foreman import Foreman, missing_jobs
+from inversionlab.runtime.foreman import Foreman
+from inversionlab.runtime.orders import Failure
 from inversionlab.runtime.progress import ShardProgress
 from inversionlab.runtime.record import cost, describe, store_real, write_record
 from inversionlab.runtime.site import Site, open_site, prepare
+from inversionlab.runtime.todo import missing_jobs
 from inversionlab.runtime.worker import MeasureJudge, Order
 from inversionlab.storage import Storage
 

@@ -11,12 +11,16 @@ import torch
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.runtime.cluster import Gpus
 from inversionlab.runtime.estimate import accuracy, defended_cells, leak, score
-from inversionlab.runtime.fanout import Failure
 from inversionlab.runtime.foreman import Foreman
-from inversionlab.runtime.record import cost, store_real
+from inversionlab.runtime.orders import Failure
+from inversionlab.runtime.record import store_real
 from inversionlab.runtime.site import Address, Site, beside, open_site
 from inversionlab.runtime.space import experiment_at
 from inversionlab.runtime.worker import Order
+
+
+class AttacksFailedError(RuntimeError):
+    """Some orders of a trial were given up; the text says why."""
 
 
 class Desk:
@@ -35,8 +39,7 @@ class Desk:
         """
         torch.set_num_threads(1)
         self._base = open_site(address, torch.device("cpu"))
-        self._bounds, self._size, self._gpus = dict(bounds), step_targets, gpus
-        self._trained: list[str] = []
+        self._bounds, self._size = dict(bounds), step_targets
         self._foreman = Foreman(self._base.experiment.runtime, gpus)
         self._foreman.timeline.start()
 
@@ -44,12 +47,13 @@ class Desk:
         """Train victim, judges and generator, and attack the undefended victim.
 
         Raises:
-            RuntimeError: an attack failed.
+            AttacksFailedError: an attack failed.
+            CrewError: there are no attack workers to be had.
             TrainingError: a training cannot go on.
         """
         site = undefended(self._base)
         store_real(site)
-        self._trained += self._foreman.train(site)
+        self._foreman.train(site)
         _refuse(self._foreman.attack(site, site.plan.cells).wait())
 
     def step(self, settings: dict[str, Any], step: int) -> dict[str, float]:
@@ -60,26 +64,22 @@ class Desk:
             step: number of the step, from 0.
 
         Raises:
-            RuntimeError: an attack failed.
+            AttacksFailedError: an attack failed.
+            CrewError: there are no attack workers to be had.
             TrainingError: the defense's training cannot go on.
         """
         began = time.monotonic()
         site = beside(self._base, experiment_at(self._base.experiment, settings))
-        self._trained += self._foreman.train(site)
+        self._foreman.train(site)
         cells = defended_cells(site)
         so_far = site.plan.targets[: (step + 1) * self._size]
         _refuse(self._foreman.attack(site, cells, so_far).wait())
         return metrics(site, so_far, self._bounds) | {"seconds": time.monotonic() - began}
 
     def summary(self) -> dict[str, Any]:
-        """Close, and say which networks were trained, what it all cost, and how the cluster changed."""
+        """Close, and say how the cluster and the work in it changed."""
         self._foreman.close()
-        seconds = self._foreman.attack_seconds
-        return {
-            "trained": self._trained,
-            "cost": cost(self._base, self._trained, seconds, self._gpus),
-            "timeline": self._foreman.timeline.samples,
-        }
+        return {"timeline": self._foreman.timeline.samples}
 
 
 def undefended(site: Site) -> Site:
@@ -114,4 +114,4 @@ def metrics(site: Site, targets: Sequence[int], bounds: Mapping[str, float]) -> 
 
 def _refuse(failures: Sequence[Failure[Order]]) -> None:
     if failures:
-        raise RuntimeError(f"{len(failures)} orders failed; the first: {failures[0].reason}")
+        raise AttacksFailedError(f"{len(failures)} orders failed; the first: {failures[0].reason}")

@@ -10,6 +10,7 @@ from inversionlab.metrics import Estimate, wilson
 from inversionlab.runtime.measure import model_key
 from inversionlab.runtime.site import Site
 from inversionlab.stages.plan import Cell
+from inversionlab.store import Job
 
 TOP = 5
 """Guesses that a judge has."""
@@ -36,20 +37,41 @@ class Leak:
         return self.success[attack][judge]
 
 
-def leak(site: Site, cells: Sequence[Cell], targets: Collection[int]) -> Leak:
+Ranks = Mapping[str, Mapping[Job, Mapping[str, int]]]
+"""Cell -> job -> judge -> rank."""
+
+
+def read_ranks(site: Site, cells: Sequence[Cell]) -> Ranks:
+    """What the judges say of the stored reconstructions of some cells."""
+    return {cell.id: site.store.ranks(cell.id) for cell in cells}
+
+
+def leak(
+    site: Site, cells: Sequence[Cell], targets: Collection[int], read: Ranks | None = None
+) -> Leak:
     """The top-5 shares of the stored reconstructions of `targets`.
+
+    The intervals take reconstructions as independent; several of one person are not quite, so with more than
+    one repeat they are somewhat too narrow.
+
+    Args:
+        site: the experiment.
+        cells: attacks on one model.
+        targets: whose reconstructions count.
+        read: what `read_ranks` returned for these cells, if it is at hand.
 
     Raises:
         ValueError: a cell has none, so that there is nothing to say.
     """
     wanted = site.experiment.targets
     repeats = range(wanted.first_repeat, wanted.first_repeat + wanted.repeats)
+    read = read_ranks(site, cells) if read is None else read
     chosen, total = set(targets), 0
     success: dict[str, dict[str, Estimate]] = {}
     for cell in cells:
         ranks = [
             judges
-            for (target, repeat), judges in site.store.ranks(cell.id).items()
+            for (target, repeat), judges in read[cell.id].items()
             if target in chosen and repeat in repeats
         ]
         if not ranks:

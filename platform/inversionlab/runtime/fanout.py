@@ -12,27 +12,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import ray
-from ray.exceptions import (
-    ActorUnschedulableError,
-    RayActorError,
-    RayTaskError,
-    RuntimeEnvSetupError,
-)
+from ray.exceptions import RayError, RayTaskError
 
-Order = TypeVar("Order")
-Given = TypeVar("Given", covariant=True)
+from inversionlab.runtime.orders import Order, Source
 
-LOST = (RayActorError, RuntimeEnvSetupError, ActorUnschedulableError)
-"""What Ray raises when a worker, and not the order, is the trouble."""
 TRIES = 3
 """Times an order is begun before it is given up."""
 DEATHS = 10
-"""Workers that may die one after another, beside one for each that is wanted, before the crew gives up."""
+"""Looks at the crew in a row that may find a worker dead, and no order done, before it gives up."""
 POLL = 0.2
 """Seconds between looks at the source and at the number of workers."""
 IDLE_SECONDS = 10.0
@@ -43,77 +35,6 @@ SLOW_FACTOR, SLOW_SECONDS = 4.0, 60.0
 
 class CrewError(RuntimeError):
     """Workers die as fast as they are started."""
-
-
-class Source(Protocol[Given]):
-    """What hands out orders and hears of them; called from the crew's thread only."""
-
-    def take(self) -> Given | None:
-        """The next order; None: there is none now."""
-        ...
-
-    def waiting(self) -> int:
-        """About how many orders could be taken now."""
-        ...
-
-    def open(self) -> bool:
-        """Whether orders may still come."""
-        ...
-
-    def done(self, order: Any, result: Any) -> None:
-        """An order's result is there."""
-        ...
-
-    def failed(self, order: Any, reason: str) -> None:
-        """An order was given up."""
-        ...
-
-
-@dataclass(frozen=True)
-class Failure(Generic[Order]):
-    """An order that was given up."""
-
-    order: Order
-    reason: str
-
-
-class Listed(Generic[Order]):
-    """A source that hands out what an iterable gives, one by one."""
-
-    def __init__(
-        self,
-        orders: Iterable[Order],
-        on_done: Callable[[Order, Any], None],
-        expected: int = 1_000_000,
-    ) -> None:
-        """Hand out `orders`; `expected` is how many there are, so that not too many workers are hired."""
-        self._orders = iter(orders)
-        self._left, self._exhausted = expected, False
-        self._on_done = on_done
-        self.failures: list[Failure[Order]] = []
-
-    def take(self) -> Order | None:
-        """The next order of the iterable."""
-        order = next(self._orders, None)
-        self._exhausted = order is None
-        self._left -= 1
-        return order
-
-    def waiting(self) -> int:
-        """What is left of the expected number."""
-        return 0 if self._exhausted else max(1, self._left)
-
-    def open(self) -> bool:
-        """Until the iterable has ended."""
-        return not self._exhausted
-
-    def done(self, order: Order, result: Any) -> None:
-        """Pass the result on."""
-        self._on_done(order, result)
-
-    def failed(self, order: Order, reason: str) -> None:
-        """Keep the failure."""
-        self.failures.append(Failure(order, reason))
 
 
 @dataclass(eq=False)
@@ -154,6 +75,8 @@ class Crew(Generic[Order]):
         self._flight: dict[Any, _Worker] = {}
         self._again: deque[_Ticket[Order]] = deque()
         self._deaths, self._cause = 0, ""
+        """Deaths since an order was done; those between two looks count once, as when a node is lost."""
+        self._died = 0
         self._hire_at = self._fitted_at = 0.0
         self._most = 0
         self._finished, self._spent = 0, 0.0
@@ -202,8 +125,11 @@ class Crew(Generic[Order]):
             return
         self._fitted_at = now
         self._most = limit = self._limit()
-        wanted = min(limit, self.busy + len(self._again) + source.waiting())
-        if self._deaths > DEATHS + wanted:
+        self._deaths, self._died = self._deaths + self._died, 0
+        # One more where somebody hangs: there may be nobody else left to do what it holds.
+        hung = int(self._slowest() is not None)
+        wanted = min(limit, self.busy + hung + len(self._again) + source.waiting())
+        if self._deaths > DEATHS:
             raise CrewError(
                 f"{self._deaths} attack workers died one after another; the last one: {self._cause}"
             )
@@ -232,8 +158,9 @@ class Crew(Generic[Order]):
         self._flight = {ref: other for ref, other in self._flight.items() if other is not worker}
 
     def _hand_out(self, source: Source[Order]) -> None:
+        room = self._most - self.busy
         for worker in self._workers:
-            if self.busy >= self._most:
+            if room <= 0:
                 return
             if not worker.ready or worker.ticket is not None:
                 continue
@@ -243,6 +170,7 @@ class Crew(Generic[Order]):
             ticket.holders += 1
             ticket.since = time.monotonic()
             worker.ticket = ticket
+            room -= 1
             self._flight[worker.actor.run.remote(ticket.order)] = worker
 
     def _next(self, source: Source[Order]) -> _Ticket[Order] | None:
@@ -266,15 +194,16 @@ class Crew(Generic[Order]):
         worker.idle_since = time.monotonic()
         try:
             result = ray.get(ref)
-        except LOST as error:
-            self._bury(worker, ticket, error, source)
-            return
         except RayTaskError as error:
             # A worker whose very `ready` raises is of no use.
             if ticket is None:
                 self._bury(worker, None, error, source)
             elif self._settle(ticket):
                 source.failed(ticket.order, _reason(error))
+            return
+        except RayError as error:
+            # The worker, and not the order, is the trouble: dead, out of memory, its node lost.
+            self._bury(worker, ticket, error, source)
             return
         worker.ready = True
         if ticket is not None:
@@ -291,6 +220,13 @@ class Crew(Generic[Order]):
             self._let_go(slow)
         return first
 
+    def _doubt_idle(self) -> None:
+        """Ask those who idle whether they are still there: they may have gone with the same node."""
+        for worker in self._workers:
+            if worker.ready and worker.ticket is None:
+                worker.ready = False
+                self._flight[worker.actor.ready.remote()] = worker
+
     def _bury(
         self,
         worker: _Worker,
@@ -301,11 +237,13 @@ class Crew(Generic[Order]):
         """Forget a lost worker; what it held is handed out again, or given up."""
         self._forget(worker)
         # One that cannot even open the experiment will hardly do better the next time.
-        self._deaths += 4 if getattr(error, "actor_init_failed", False) else 1
+        self._died = max(self._died, 4 if getattr(error, "actor_init_failed", False) else 1)
         self._cause = str(error)
         # Workers that die at once must not be started in a hot loop.
-        pause = min(5.0, 0.25 * self._deaths**2) if self._deaths > 2 else 0.0
+        deaths = self._deaths + self._died
+        pause = min(5.0, 0.25 * deaths**2) if deaths > 2 else 0.0
         self._hire_at = time.monotonic() + pause
+        self._doubt_idle()
         if ticket is None or ticket.settled:
             return
         ticket.holders -= 1

@@ -44,7 +44,9 @@ def real_key(site: Site) -> str:
 def cost(
     site: Site, trained: Sequence[str], attack_seconds: float, gpus: Gpus
 ) -> dict[str, dict[str, float]]:
-    """CPU- and GPU-seconds that trainings and attacks of this run held, as they were asked for.
+    """CPU- and GPU-seconds that trainings and attacks held.
+
+    A training that went on from a checkpoint counts from there.
 
     Args:
         site: the experiment.
@@ -54,12 +56,13 @@ def cost(
     """
     runtime = site.experiment.runtime
     cards = [site.store.storage.read_json(f"artifacts/{key}/card.json") for key in trained]
-    worker_seconds = sum(c.get("seconds", 0.0) * c.get("workers", 1) for c in cards)
+    worker_seconds = [c["seconds"] * c["workers"] for c in cards]
+    cpus = [c.get("cpus", runtime.train_cpus) for c in cards]
     share = runtime.attack_gpu_share
     return {
         "train": {
-            "cpu_seconds": round(worker_seconds * runtime.train_cpus, 1),
-            "gpu_seconds": round(worker_seconds if gpus.train else 0.0, 1),
+            "cpu_seconds": round(sum(s * n for s, n in zip(worker_seconds, cpus, strict=True)), 1),
+            "gpu_seconds": round(sum(worker_seconds) if gpus.train else 0.0, 1),
         },
         "attack": {
             "cpu_seconds": round(attack_seconds * runtime.attack_cpus, 1),

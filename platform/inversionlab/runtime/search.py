@@ -2,7 +2,8 @@
 
 A search is a pure function of its space, its seed, the number of trials at once and what trials find; and what
 they find is stored. So whatever died, the same call goes on: finished trials are replayed from the store in
-moments, and the study ends as if nothing had happened. Tune's own state is not read again: it is pickled.
+moments, and the study ends as if nothing had happened. (On a GPU rows keep to float tolerance only, so there that
+holds for what was stored.) Tune's own state is not read again: it is pickled.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import optuna
 import ray
 import torch
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler
+from ray.exceptions import RayActorError, RayTaskError
 
 from inversionlab.config import ConfigError, fingerprint
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.cluster import HEAD, Gpus, connect, use_gpus
-from inversionlab.runtime.desk import Desk
+from inversionlab.runtime.desk import AttacksFailedError, Desk
+from inversionlab.runtime.fanout import CrewError
+from inversionlab.runtime.halving import STOPPED, OrderedHalving
 from inversionlab.runtime.progress import TrialProgress
 from inversionlab.runtime.record import describe
 from inversionlab.runtime.searcher import SamplerName, make_searcher
@@ -35,14 +39,12 @@ from inversionlab.storage import Storage
 
 Say = Callable[[str], None]
 
-REDUCTION = 3
-"""ASHA goes on with the best third of the trials of each rung."""
 CALLS = 100
 """Calls that the desk takes at once beside one a trial."""
 
 
 class SearchError(RuntimeError):
-    """Some trials failed; what was finished is stored, and the text says what was not."""
+    """What all trials need could not be made; what was finished is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class SearchOptions:
     """Trials at once; also how many trials' results a proposal does without, so it belongs to the study."""
     sampler: SamplerName = "tpe"
     single: bool = False
-    """Minimise `score` alone, and let ASHA stop hopeless trials early."""
+    """Minimise `score` alone, and stop hopeless trials early by successive halving."""
     step_targets: int = 5
     """Targets that a trial attacks between two reports."""
     time_budget: float | None = None
@@ -72,7 +74,7 @@ class Ended:
     """Targets that it attacked."""
     fault: str
     stopped: bool
-    """Whether it was ended for a good reason before its last target."""
+    """Whether successive halving ended it."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,10 @@ class Outcome:
     space: SearchSpace
     options: SearchOptions
     trials: Sequence[Ended]
+    gpus: Gpus
     timings: Mapping[str, float]
     summary: Mapping[str, Any]
-    """What the desk says at the end: trained, cost, timeline."""
+    """What the desk says at the end: timeline."""
 
 
 def search(
@@ -110,7 +113,7 @@ def search(
 
     Raises:
         ConfigError: space and recipe do not fit; or there is nothing to resume.
-        SearchError, TrainingError, CrewError: what all trials need cannot be made.
+        SearchError, TrainingError: what all trials need cannot be made.
     """
     check_space(space, experiment)
     base = experiment_at(experiment, {})
@@ -136,15 +139,17 @@ def search(
     desk = _desk(site, space, options, gpus)
     began = time.monotonic()
     say("[2/4] baseline: the networks that all trials share, and the undefended victim")
-    _ask(desk.baseline.remote())
+    try:
+        _ask(desk.baseline.remote())
+    except (AttacksFailedError, CrewError, RayActorError) as error:
+        raise SearchError(f"the undefended victim could not be attacked: {error}") from error
     timings["baseline"] = _since(began)
     began = time.monotonic()
     say(f"[3/4] search: {options.trials} trials, {options.max_concurrent} at once")
     trials = _tune(site, name, space, options, desk, say)
     timings["search"] = _since(began)
-    summary = _ask(desk.summary.remote())
-    ray.kill(desk)
-    return Outcome(name, site, space, options, trials, timings, summary)
+    summary = _summary(desk)
+    return Outcome(name, site, space, options, trials, gpus, timings, summary)
 
 
 def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptions) -> str:
@@ -184,15 +189,25 @@ def _ask(ref: Any) -> Any:
     """A call's result; the desk's own errors as they were raised there."""
     try:
         return ray.get(ref)
-    except ray.exceptions.RayTaskError as error:
+    except RayTaskError as error:
         raise getattr(error, "cause", None) or error from error
+
+
+def _summary(desk: Any) -> dict[str, Any]:
+    """What the desk noted; a desk that has died meanwhile takes only that along."""
+    try:
+        summary: dict[str, Any] = _ask(desk.summary.remote())
+        ray.kill(desk)
+    except RayActorError:
+        return {"timeline": []}
+    return summary
 
 
 def _tune(
     site: Site, name: str, space: SearchSpace, options: SearchOptions, desk: Any, say: Say
 ) -> list[Ended]:
-    targets = len(site.plan.targets)
-    steps = math.ceil(targets / options.step_targets)
+    steps = math.ceil(len(site.plan.targets) / options.step_targets)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Ctrl-C must end the search here, not leave Tune with half of the trials called finished.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     tuner = tune.Tuner(
@@ -208,7 +223,7 @@ def _tune(
             ),
             num_samples=options.trials,
             max_concurrent_trials=options.max_concurrent,
-            scheduler=_scheduler(steps) if options.single else None,
+            scheduler=OrderedHalving("score", options.max_concurrent) if options.single else None,
             time_budget_s=options.time_budget,
             reuse_actors=True,
         ),
@@ -221,28 +236,21 @@ def _tune(
     )
     grid = tuner.fit()
     # Tune keeps the trials in the order in which they were proposed.
-    return [_ended(number, grid[number], targets) for number in range(len(grid))]
+    return [_ended(number, grid[number]) for number in range(len(grid))]
 
 
-def _scheduler(steps: int) -> ASHAScheduler:
-    return ASHAScheduler(
-        metric="score", mode="min", max_t=steps, grace_period=1, reduction_factor=REDUCTION
-    )
-
-
-def _ended(number: int, result: Any, targets: int) -> Ended:
+def _ended(number: int, result: Any) -> Ended:
     metrics = result.metrics or {}
-    attacked = int(metrics.get("targets", 0))
     return Ended(
         number=number,
         settings=dict(result.config or {}),
-        targets=attacked,
-        fault=_first_line(result.error) if result.error is not None else "",
-        stopped=0 < attacked < targets,
+        targets=int(metrics.get("targets", 0)),
+        fault=_last_line(result.error) if result.error is not None else "",
+        stopped=bool(metrics.get(STOPPED)),
     )
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     """The line of a trial's traceback that says what was wrong: the last one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else repr(error)

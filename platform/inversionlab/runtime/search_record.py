@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import yaml
 
+from inversionlab.config import ConfigError
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.cluster import provenance
 from inversionlab.runtime.desk import metrics, undefended
@@ -17,15 +19,15 @@ from inversionlab.runtime.estimate import (
     leak,
     plain,
     plain_success,
+    read_ranks,
 )
-from inversionlab.runtime.record import data_record, real_key, run_name
+from inversionlab.runtime.record import cost, data_record, real_key, run_name
 from inversionlab.runtime.search import Ended, Outcome
 from inversionlab.runtime.site import Site, beside
 from inversionlab.runtime.space import describe as describe_space
 from inversionlab.runtime.space import experiment_at
 from inversionlab.runtime.study import front, importance, study_bytes
 from inversionlab.stages.plan import Cell
-
 
 JUDGED_REPEATS = 3
 """Reconstructions of each target, at least, when the recommended setting is judged."""
@@ -113,7 +115,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
             "networks": sum(len(t["trained"]) for t in trials),
         },
         "tables": {"real": real_key(site)},
-        "cost": outcome.summary["cost"],
+        "cost": _cost(outcome, trials, nothing),
         "timings": dict(outcome.timings),
         "timeline": list(outcome.summary["timeline"]),
         "targets": list(site.plan.targets),
@@ -124,10 +126,15 @@ def _record(outcome: Outcome) -> dict[str, Any]:
 def _trials(outcome: Outcome) -> list[dict[str, Any]]:
     """The trials, each network put down to the first one that needs it."""
     site, space = outcome.site, outcome.space
-    seen = {task.key for task in undefended(site).plan.tasks}
+    nothing = undefended(site)
+    seen = {task.key for task in nothing.plan.tasks}
     trials = []
     for ended in outcome.trials:
-        trial = beside(site, experiment_at(site.experiment, ended.settings))
+        try:
+            trial = beside(site, experiment_at(site.experiment, ended.settings))
+        except ConfigError as error:
+            # Each value alone was allowed, these together are not.
+            trial, ended = nothing, replace(ended, fault=str(error), targets=0)
         new = [t.key for t in trial.plan.tasks if t.key not in seen and site.artifacts.finished(t)]
         seen |= set(new)
         targets = trial.plan.targets[: ended.targets]
@@ -152,8 +159,7 @@ def _state(ended: Ended, outcome: Outcome) -> str:
         return "error"
     if ended.targets == len(outcome.site.plan.targets):
         return "complete"
-    over_budget = outcome.options.time_budget is not None and not outcome.options.single
-    return "unfinished" if over_budget or not ended.targets else "stopped"
+    return "stopped" if ended.stopped else "unfinished"
 
 
 def _model(
@@ -190,6 +196,16 @@ def _model(
     }
 
 
+def _cost(outcome: Outcome, trials: Sequence[Mapping[str, Any]], nothing: Site) -> dict[str, Any]:
+    """What all trials and what they share have cost, in whichever launch of the search it was."""
+    shared = [task.key for task in nothing.plan.tasks]
+    trained = [*shared, *(key for t in trials for key in t["trained"])]
+    # Trials that propose the same model share its reconstructions.
+    models = {t["protected"]: float(t["seconds"]) for t in trials}
+    seconds = sum(models.values()) + _work(nothing, nothing.plan.cells, nothing.plan.targets)
+    return cost(outcome.site, trained, seconds, outcome.gpus)
+
+
 def _work(site: Site, cells: Sequence[Cell], targets: Sequence[int]) -> float:
     """Seconds that attack workers spent on these targets."""
     chosen = set(targets)
@@ -202,7 +218,8 @@ def _curve(
 ) -> list[dict[str, float]]:
     """How the estimate narrowed, report by report."""
     ends = [min(end, len(targets)) for end in range(step, len(targets) + step, step)]
-    return [{"targets": end, **plain(leak(site, cells, targets[:end]).worst)} for end in ends]
+    read = read_ranks(site, cells)
+    return [{"targets": end, **plain(leak(site, cells, targets[:end], read).worst)} for end in ends]
 
 
 def _recommended(record: Mapping[str, Any]) -> int | None:

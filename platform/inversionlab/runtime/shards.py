@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic
 
-from inversionlab.runtime.fanout import Failure, Order
+from inversionlab.runtime.fanout import CrewError
+from inversionlab.runtime.orders import Failure, Order
 from inversionlab.store import Job
 
 FIRST = 8
@@ -82,6 +83,7 @@ class ShardQueue(Generic[Order]):
         self._at_work: dict[Order, tuple[Batch[Order], str, int]] = {}
         self._pace: dict[str, float] = {}
         self._open = True
+        self._error: Exception | None = None
         self.done_jobs = 0
         self.spent_seconds = 0.0
 
@@ -91,9 +93,13 @@ class ShardQueue(Generic[Order]):
         lots: Sequence[Lot[Order]],
         on_done: Callable[[int, float], None] = lambda jobs, seconds: None,
     ) -> Batch[Order]:
-        """Queue some work."""
+        """Queue some work; where the crew has given up, the batch has ended already."""
         batch = Batch(list(singles), [lot for lot in lots if lot.left], on_done)
         with self._lock:
+            if not self._open:
+                batch.error = self._error or CrewError("the crew has been dismissed")
+                batch.finished.set()
+                return batch
             self._batches.append(batch)
             self._close_if_done(batch)
         return batch
@@ -109,7 +115,7 @@ class ShardQueue(Generic[Order]):
             for batch in self._batches:
                 batch.error = error
                 batch.finished.set()
-            self._batches, self._open = [], False
+            self._batches, self._open, self._error = [], False, error
 
     def take(self) -> Order | None:
         """The next order: a single one, or a shard cut now."""

@@ -8,6 +8,7 @@ fetches another copy, and if there is none, the worker reads from the storage wh
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,10 @@ from inversionlab.stages.plan import Task
 
 WAIT_SECONDS = 120.0
 """Time after which a worker gives an object up and reads the storage."""
+
+
+NETWORKS = 64
+"""Networks that a driver keeps in the object store; a long search makes ever new ones."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Shelf:
     """The driver's side: puts things into the object store, each once."""
 
     def __init__(self) -> None:
-        self._networks: dict[str, Ref] = {}
+        self._networks: OrderedDict[str, Ref] = OrderedDict()
         self._splits: dict[str, Ref] = {}
 
     def networks(self, site: Site) -> dict[str, Ref]:
@@ -54,7 +59,12 @@ class Shelf:
             if task.key not in self._networks:
                 packed = save(dict(site.artifacts.weights(task)))
                 self._networks[task.key] = _put(np.frombuffer(packed, np.uint8))
-        return {task.key: self._networks[task.key] for task in site.plan.tasks}
+            self._networks.move_to_end(task.key)
+        found = {task.key: self._networks[task.key] for task in site.plan.tasks}
+        # An object lives as long as a reference to it: orders at work keep theirs.
+        while len(self._networks) > max(NETWORKS, len(found)):
+            self._networks.popitem(last=False)
+        return found
 
     def splits(self, site: Site) -> Ref:
         """The reference of an experiment's splits."""

@@ -28,7 +28,7 @@ METRICS: dict[str, str] = {
     "attack_success_high": "upper end of its 95 % Wilson interval, 0 to 1",
     "targets": "people attacked so far",
     "reconstructions": "reconstructions made so far",
-    "seconds": "time that the trial took, in seconds",
+    "seconds": "time that the last step of the trial took, in seconds",
     "score": "for one objective: attack_success where the constraints hold, else 1 + the largest excess over a "
     "bound / 100; lower is better",
 }

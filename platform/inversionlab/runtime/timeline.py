@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import ray
+from ray.exceptions import RayError
 
 EVERY = 1.0
 """Seconds between samples at first."""
@@ -43,7 +44,11 @@ class Timeline:
         self._sample()
 
     def _sample(self) -> None:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        try:
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        except RayError:
+            # The cluster may not answer for a moment; the next sample is near.
+            return
         self.samples.append(
             {
                 "seconds": round(time.monotonic() - self._began, 1),

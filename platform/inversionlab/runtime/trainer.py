@@ -7,40 +7,46 @@ of the network in hand.
 
 from __future__ import annotations
 
-import os
-import time
+import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import ray
-import torch
-from torch import distributed, nn
 
 from inversionlab.experiment import RuntimeSettings
-from inversionlab.pictures import grid, png, to_bytes
-from inversionlab.recognizers import Recognizer
-from inversionlab.runtime.artifacts import TaskCheckpoints
 from inversionlab.runtime.lease import single_flight
-from inversionlab.runtime.site import Address, Site, open_site
-from inversionlab.stages.evaluate import recognition
-from inversionlab.stages.plan import Task
-from inversionlab.stages.training import Progress, TrainingError, World, alone, train
-from inversionlab.stages.workshop import judge_classes
+from inversionlab.runtime.site import Address, Site
+from inversionlab.runtime.training_worker import begun_file, learn
+from inversionlab.stages.training import TrainingError
 from inversionlab.storage import StorageError
 
-WAITS = 20
-"""Times, a minute each, that Ray Train tries to start workers before it gives up."""
-SAMPLES = 64
-"""Pictures in a generator's sample grid."""
+Room = Callable[[list[str]], AbstractContextManager[None]]
 
 
-def train_missing(site: Site, *, gpu: bool) -> list[str]:
+class TrainingLostError(TrainingError):
+    """The workers failed, and not the training: it may well do another time."""
+
+
+def no_room_needed(keys: list[str]) -> AbstractContextManager[None]:
+    """For a training that competes with nobody."""
+    return nullcontext()
+
+
+def train_missing(site: Site, *, gpu: bool, room: Room = no_room_needed) -> list[str]:
     """Train every network of the plan that is not stored yet; returns the keys of those that were trained here.
 
     What another run on the same storage is training is waited for, and not trained again.
 
+    Args:
+        site: the experiment.
+        gpu: whether each worker takes a GPU.
+        room: entered with the networks' keys while workers wait for their place and train.
+
     Raises:
+        TrainingLostError: the workers failed three times.
         TrainingError: a training cannot go on; networks that were finished before it are stored.
         StorageError: the storage cannot be written to.
     """
@@ -52,7 +58,8 @@ def train_missing(site: Site, *, gpu: bool) -> list[str]:
             artifacts.storage, missing, lambda key: artifacts.finished(tasks[key]), _say
         ) as mine:
             if mine:
-                run = _fit(site.address, mine, site, gpu=gpu)
+                with room(mine):
+                    run = _fit(site.address, mine, site, gpu=gpu)
                 # A worker that was alone with a network for too long may find that another was faster.
                 cards = {key: artifacts.card(tasks[key]) or {} for key in mine}
                 trained += [key for key in mine if cards[key].get("run") == run]
@@ -75,7 +82,7 @@ def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> str
     _warn_of_waiting(training_needs(runtime, gpu=gpu))
     name = f"{site.experiment.name}-{uuid.uuid4().hex[:8]}"
     trainer = TorchTrainer(
-        cast(Any, _learn),
+        cast(Any, learn),
         train_loop_config={
             "address": address,
             "keys": list(keys),
@@ -88,19 +95,43 @@ def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> str
         run_config=RunConfig(
             name=name,
             storage_path=site.store.storage.uri("ray_train"),
-            failure_config=cast(Any, FailureConfig)(max_failures=2, controller_failure_limit=WAITS),
+            # Workers that wait for their place have not failed.
+            failure_config=cast(Any, FailureConfig)(max_failures=2, controller_failure_limit=-1),
         ),
     )
+    # A driver that was killed has left it behind.
+    site.artifacts.storage.delete(begun_file(keys[0]))
     try:
         # Ray's annotations know neither a loop that returns nor what it returned.
-        fault = cast(Any, trainer.fit()).return_value
+        fault = cast(Any, _aside(trainer.fit)).return_value
     except TrainingFailedError as error:
-        raise TrainingError(f"the training workers failed three times: {_cause(error)}") from error
+        raise TrainingLostError(
+            f"the training workers failed three times: {_cause(error)}"
+        ) from error
     finally:
-        site.artifacts.storage.delete(_begun(keys[0]))
+        site.artifacts.storage.delete(begun_file(keys[0]))
     if fault is not None:
         raise TrainingError(str(fault))
     return name
+
+
+def _aside(call: Callable[[], Any]) -> Any:
+    """Call something in a thread and wait for it: in the main thread `fit` would keep Ctrl-C for itself."""
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="Ray Train").start()
+    while True:
+        try:
+            return outcome.result(timeout=0.5)
+        except TimeoutError:
+            if outcome.done():
+                raise
 
 
 def _cause(error: Exception) -> str:
@@ -128,11 +159,7 @@ def _worker_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
 
 def training_begun(site: Site, keys: Sequence[str]) -> bool:
     """Whether a worker group that is to train `keys` has got its place and has begun."""
-    return any(site.artifacts.storage.exists(_begun(key)) for key in keys)
-
-
-def _begun(key: str) -> str:
-    return f"artifacts/{key}/begun.json"
+    return any(site.artifacts.storage.exists(begun_file(key)) for key in keys)
 
 
 def _warn_of_waiting(needs: dict[str, float]) -> None:
@@ -142,125 +169,6 @@ def _warn_of_waiting(needs: dict[str, float]) -> None:
         if needed > has.get(kind, 0):
             print(
                 f"      the training workers need {needed:g} {kind}, the cluster has "
-                f"{has.get(kind, 0):g}: waiting for it to grow, some {WAITS} minutes at most",
+                f"{has.get(kind, 0):g}: waiting until it has them",
                 flush=True,
             )
-
-
-def _learn(config: dict[str, Any]) -> str | None:
-    """What each Ray Train worker does; returns why a training cannot go on (to try again would not help)."""
-    from ray import train as ray_train
-    from ray.train.torch import get_device
-
-    context = ray_train.get_context()
-    device = get_device()
-    torch.set_num_threads(int(config["threads"]))
-    site = open_site(config["address"], device)
-    size = context.get_world_size()
-    world = alone(device)
-    if size > 1:
-        world = World(context.get_world_rank(), size, device, _average)
-    try:
-        if world.rank == 0:
-            site.artifacts.storage.write_json(_begun(config["keys"][0]), {"run": config["run"]})
-        for task in site.plan.tasks:
-            if task.key in config["keys"] and not _all_agree(site.artifacts.finished(task), world):
-                learn_task(site, task, world, run=str(config["run"]))
-                if size > 1:
-                    # Nobody goes on before the network is stored: the next task may need it.
-                    distributed.barrier()
-    except TrainingError as error:
-        return str(error)
-    except StorageError as error:
-        # Where others train along, only an exception ends their waiting for this one.
-        if size > 1:
-            raise
-        return str(error)
-    return None
-
-
-def _all_agree(mine: bool, world: World) -> bool:
-    """Whether every worker says yes; each looks at the storage for itself, and they must not part ways."""
-    vote = torch.tensor(float(mine), device=world.device)
-    return bool((world.average(vote) if world.average is not None else vote) == 1)
-
-
-def _average(tensor: torch.Tensor) -> torch.Tensor:
-    """The mean over the workers."""
-    distributed.all_reduce(tensor)
-    return tensor / distributed.get_world_size()
-
-
-def learn_task(site: Site, task: Task, world: World, *, run: str = "") -> None:
-    """Train one task's network and store it; rank 0 writes. `run` is kept in its card."""
-    began = time.monotonic()
-    lesson = site.workshop.lesson(task)
-    losses = train(
-        lesson,
-        role=task.role,
-        seed=site.experiment.seed,
-        world=world,
-        checkpoints=TaskCheckpoints(site.artifacts.storage, task),
-        report=_Printer(world.rank),
-        checkpoint_seconds=site.experiment.runtime.checkpoint_seconds,
-    )
-    # Another run on the same storage may have finished it meanwhile; what is attacked already must stay.
-    if world.rank != 0 or site.artifacts.finished(task):
-        return
-    product = lesson.learner.product().eval()
-    metrics = {**losses, **_test(site, task, product)}
-    seconds = time.monotonic() - began
-    card = {
-        "seconds": seconds,
-        "metrics": metrics,
-        "pictures": len(lesson.images_NCHW),
-        "workers": world.size,
-        "device": str(world.device),
-        "run": run,
-    }
-    shown = lesson.learner.samples(SAMPLES)
-    samples = png(grid(to_bytes(shown))) if shown is not None else None
-    site.artifacts.save(task, product.state_dict(), card, samples)
-    accuracy = metrics.get("test_accuracy")
-    told = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
-    print(f"[train] {task.role}: done in {seconds:.0f} s{told}", flush=True)
-
-
-def _test(site: Site, task: Task, product: nn.Module) -> dict[str, float]:
-    """Test accuracy of a victim or an evaluator."""
-    splits = site.workshop.splits
-    if not isinstance(product, Recognizer) or task.role == "defense":
-        return {}
-    test = splits.test
-    if task.role.startswith("evaluator:"):
-        judge = site.workshop.evaluator(task.role.partition(":")[2])
-        test = judge_classes(judge, splits, site.plan.pool).test
-    frozen_scores = product.requires_grad_(False).log_scores
-    correct = recognition(frozen_scores, test, site.workshop.device)
-    return {
-        "test_accuracy": float(correct.float().mean()),
-        "test_correct": float(correct.sum()),
-        "test_total": float(len(correct)),
-    }
-
-
-class _Printer:
-    """Prints progress with an estimate, a line every few seconds; Ray carries it to the driver."""
-
-    def __init__(self, rank: int) -> None:
-        self.silent = rank != 0
-        self.last = 0.0
-        self.every = float(os.environ.get("INVERSIONLAB_PROGRESS_SECONDS", "10"))
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if self.silent or (now - self.last < self.every and progress.epoch < progress.epochs):
-            return
-        self.last = now
-        losses = ", ".join(f"{k} {v:.3g}" for k, v in progress.losses.items())
-        left = f"{int(progress.seconds_left) // 60}:{int(progress.seconds_left) % 60:02d}"
-        print(
-            f"[train] {progress.role}: epoch {progress.epoch}/{progress.epochs}, {losses}, "
-            f"{left} left",
-            flush=True,
-        )

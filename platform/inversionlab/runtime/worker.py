@@ -110,7 +110,7 @@ class AttackWorker:
             self._open[brief.address] = self._opened(brief)
             while len(self._open) > SITES:
                 self._open.popitem(last=False)
-            trials = [key for key in self._networks if key.startswith("defense/")]
+            trials = [key for key in self._networks if key.startswith("defense")]
             for key in trials[:-NETWORKS]:
                 del self._networks[key]
         self._open.move_to_end(brief.address)

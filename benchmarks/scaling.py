@@ -1,0 +1,168 @@
+"""How much faster are two single-threaded attack workers than one, on the same work?
+
+    python -m benchmarks.scaling
+
+The real queue, crew and workers; a white-box attack on a tiny mixture, its verdicts and its rows. Workers
+are started and warmed up first. One and two workers take turns, since other work on the machine slows both.
+The wall-clock ratio means something on two idle cores only; what the workers get done in a second of their
+own CPU time tells, on a busy machine too, whether they are in each other's way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from benchmarks.local_ray import local_ray, trained
+from tests import tiny
+
+from inversionlab.runtime.fanout import Crew
+from inversionlab.runtime.shards import Lot, ShardQueue
+from inversionlab.runtime.shelf import Shelf
+from inversionlab.runtime.site import Site
+from inversionlab.runtime.todo import missing_measures
+from inversionlab.runtime.worker import AttackWorker, Brief, Order, Shard
+from inversionlab.stages.plan import Cell
+from inversionlab.store import Job
+
+SHARD = 4
+"""Reconstructions in a shard: about a second of work, so that the last one is a small part of a round."""
+TARGETS = 6
+
+
+class Counting(AttackWorker):
+    """An attack worker that tells how much CPU time its process has had."""
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all its threads."""
+        return time.process_time()
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a round took, in seconds."""
+
+    wall: float
+    cpu: float
+    """CPU time of the workers, together."""
+
+
+class Team:
+    """A crew of a fixed size, which stays between rounds."""
+
+    def __init__(self, size: int, site: Site) -> None:
+        shelf = Shelf()
+        self._size, self._site, self._cell = size, site, _cell(site)
+        refs = shelf.splits(site), shelf.networks(site)
+        self._brief = Brief(site.address, site.plan.data_id, *refs)
+        self._actors: list[Any] = []
+        self._crew: Crew[Order] = Crew(self._hire, lambda: size)
+
+    def _hire(self) -> Any:
+        actor = ray.remote(Counting).options(num_cpus=0, max_restarts=0).remote(gpu=False)
+        self._actors.append(actor)
+        return actor
+
+    def warm_up(self) -> float:
+        """Start everybody and have each do two shards; returns the seconds of a reconstruction."""
+        measures = list(missing_measures(self._site, [self._cell], self._brief))
+        self.round(SHARD * self._size, measures)
+        # One may have done it all while the other started.
+        for actor in self._actors:
+            ray.get(actor.run.remote(self._order(_jobs(SHARD))))
+        return self.round(2 * SHARD * self._size).wall / (2 * SHARD)
+
+    def round(self, count: int, measures: Sequence[Order] = ()) -> Took:
+        """Make the first `count` reconstructions, whether or not they are stored; measure before."""
+        queue: ShardQueue[Order] = ShardQueue(
+            shard_seconds=3600, shard_size=SHARD, workers=lambda: self._size
+        )
+        lot = Lot(iter(_jobs(count)), count, "same", self._order)
+        before, began = self._cpu_seconds(), time.perf_counter()
+        batch = queue.put(measures, [lot])
+        queue.close()
+        self._crew.run(queue)
+        took = Took(time.perf_counter() - began, self._cpu_seconds() - before)
+        assert not batch.wait(), batch.failures[0].reason
+        return took
+
+    def dismiss(self) -> None:
+        """End the workers."""
+        self._crew.dismiss()
+
+    def _order(self, jobs: tuple[Job, ...]) -> Order:
+        return Shard(self._brief, self._cell.id, jobs)
+
+    def _cpu_seconds(self) -> float:
+        each: list[float] = ray.get([actor.cpu_seconds.remote() for actor in self._actors])
+        return sum(each)
+
+
+def _jobs(count: int) -> tuple[Job, ...]:
+    return tuple((number % TARGETS, number // TARGETS) for number in range(count))
+
+
+def _cell(site: Site) -> Cell:
+    (cell,) = (c for c in site.plan.cells if c.label == "latent_white_box on dummy_recognizer")
+    return cell
+
+
+def experiment_site(root: Path) -> Site:
+    """The tiny experiment with larger pictures and a longer attack."""
+    attack = {"name": "latent_white_box", "steps": 100}
+    experiment = tiny.experiment(
+        **{"data.image_size": 32, "attacks": [attack], "targets.count": TARGETS, "sweep": None}
+    )
+    return trained(experiment, root)
+
+
+def report(ones: list[Took], twos: list[Took], count: int) -> None:
+    """Print both ratios."""
+    wall = [one.wall / two.wall for one, two in zip(ones, twos, strict=True)]
+    own = [one.cpu / two.cpu for one, two in zip(ones, twos, strict=True)]
+    share = [two.cpu / two.wall for two in twos]
+    for one, two in zip(ones, twos, strict=True):
+        print(
+            f"  {count} reconstructions: one worker {one.wall:.1f} s (CPU {one.cpu:.1f} s), "
+            f"two {two.wall:.1f} s (CPU {two.cpu:.1f} s)"
+        )
+    print(
+        f"two workers against one: {statistics.median(wall):.2f} x reconstructions a second "
+        f"({min(wall):.2f} to {max(wall):.2f}; at least 1.8 is wanted on two idle cores)"
+    )
+    print(
+        f"reconstructions in a second of a worker's CPU time, two against one: "
+        f"{statistics.median(own):.2f} (1 is ideal); the two had {statistics.median(share):.2f} of "
+        f"{os.cpu_count()} cores"
+    )
+
+
+def main() -> None:
+    """Warm up, then rounds of one and two workers in turn."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=30, help="work of a round for one worker")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of one and two workers")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    with local_ray(2) as folder:
+        site = experiment_site(folder / "storage")
+        one, two = Team(1, site), Team(2, site)
+        pace = one.warm_up()
+        two.warm_up()
+        count = SHARD * round(given.seconds / pace / SHARD)
+        pairs = [(one.round(count), two.round(count)) for _ in range(given.rounds)]
+        report([a for a, _ in pairs], [b for _, b in pairs], count)
+        one.dismiss()
+        two.dismiss()
+
+
+if __name__ == "__main__":
+    main()

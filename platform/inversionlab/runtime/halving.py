@@ -1,0 +1,65 @@
+"""Successive halving whose verdicts do not depend on which of two trials is faster.
+
+Asynchronous successive halving (Li et al. 2020, ASHA) stops a trial at a rung if it is not among the best third of
+those that have reached the rung so far; who has, is a matter of timing. Here trial n is compared with trials
+0 to n-K only, K being the number of trials at once: they have ended when n begins (see `searcher`), so the
+verdicts, like the proposals, are a pure function of what trials find, and a search that goes on after a fault
+stops exactly the trials that it stopped before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+REDUCTION = 3
+"""A trial goes on if it is among the best third."""
+STOPPED = "stopped"
+"""Key of a trial's last result that says that it was stopped here."""
+
+
+class OrderedHalving(FIFOScheduler):
+    """Stops hopeless trials of a search by one objective, which is minimised."""
+
+    def __init__(self, metric: str, max_concurrent: int) -> None:
+        """Compare by `metric`, reported at iterations 1, 2, ...; the rungs are 1, 3, 9, ..."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._judged_by, self._at_once = metric, max_concurrent
+        self._numbers: dict[str, int] = {}
+        self._rungs: list[dict[int, float]] = []
+        """For each trial, by number: iteration -> what it reported at that rung."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Give the trial its number."""
+        self._numbers[str(trial.trial_id)] = len(self._rungs)
+        self._rungs.append({})
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Whether a trial goes on."""
+        number = self._numbers[str(trial.trial_id)]
+        iteration = int(result["training_iteration"])
+        if not is_rung(iteration):
+            return str(TrialScheduler.CONTINUE)
+        mine = self._rungs[number][iteration] = float(result[self._judged_by])
+        earlier = self._rungs[: max(0, number - self._at_once + 1)]
+        others = [rungs[iteration] for rungs in earlier if iteration in rungs]
+        if among_best(mine, others):
+            return str(TrialScheduler.CONTINUE)
+        result[STOPPED] = True
+        return str(TrialScheduler.STOP)
+
+
+def is_rung(iteration: int) -> bool:
+    """Whether it is a power of `REDUCTION`."""
+    while iteration > 1 and iteration % REDUCTION == 0:
+        iteration //= REDUCTION
+    return iteration == 1
+
+
+def among_best(mine: float, others: list[float]) -> bool:
+    """Whether `mine` is among the best third of itself and `others`; too few others settle nothing."""
+    if len(others) < REDUCTION:
+        return True
+    keep = (len(others) + 1) // REDUCTION
+    return sum(other < mine for other in others) < keep

@@ -1,0 +1,60 @@
+"""What the store still lacks of an experiment: measurements and reconstructions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+import numpy as np
+
+from inversionlab.runtime.measure import judge_key, model_key
+from inversionlab.runtime.shards import Lot
+from inversionlab.runtime.site import Site
+from inversionlab.runtime.worker import Brief, MeasureJudge, MeasureModel, Order, Shard
+from inversionlab.stages.plan import Cell
+from inversionlab.store import Job
+
+
+def missing_measures(site: Site, cells: Iterable[Cell], brief: Brief) -> Iterator[Order]:
+    """What is to be measured of judges and of the cells' models before they are attacked."""
+    for judge in site.experiment.evaluators:
+        key = judge_key(site, judge.name)
+        if not (site.store.has("evaluators", key) and site.store.has("features", key)):
+            yield MeasureJudge(brief, judge.name)
+    seen = set()
+    for cell in cells:
+        if cell.defense is None or cell.protected in seen:
+            continue
+        seen.add(cell.protected)
+        key = model_key(site, cell.protected)
+        if not (site.store.has("models", key) and site.store.has("references", key)):
+            yield MeasureModel(brief, cell.id)
+
+
+def lot(site: Site, cell: Cell, targets: Collection[int], brief: Brief) -> Lot[Order]:
+    """The reconstructions of a cell that the store lacks, to be cut into shards."""
+
+    def order(jobs: tuple[Job, ...]) -> Order:
+        return Shard(brief, cell.id, jobs)
+
+    jobs, left = missing_jobs(site, cell, targets)
+    defense = cell.defense.name if cell.defense is not None else ""
+    return Lot(jobs, left, f"{cell.attack.model_dump_json()} {defense}", order)
+
+
+def missing_jobs(site: Site, cell: Cell, targets: Collection[int]) -> tuple[Iterator[Job], int]:
+    """The (target, repeat) pairs of a cell that the store lacks, one by one, and their number."""
+    wanted = site.experiment.targets
+    place = {target: row for row, target in enumerate(targets)}
+    # A byte a job: a hundred thousand targets are no burden.
+    todo = np.ones((len(place), wanted.repeats), bool)
+    for target, repeat in site.store.done(cell.id):
+        column = repeat - wanted.first_repeat
+        if target in place and 0 <= column < wanted.repeats:
+            todo[place[target], column] = False
+    jobs = (
+        (target, wanted.first_repeat + column)
+        for target, row in place.items()
+        for column in range(wanted.repeats)
+        if todo[row, column]
+    )
+    return jobs, int(todo.sum())
