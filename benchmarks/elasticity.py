@@ -26,7 +26,7 @@ from tests.clusters import Cluster, autoscaling_head, static_cluster
 from inversionlab.report.timeline import timeline_chart
 
 NODES = 8
-REPEATS = 40
+REPEATS = 24
 CHANGED: dict[str, Any] = {
     # Never reached: every shard takes its time.
     "attacks.0.stop": 0.99999,
@@ -35,13 +35,13 @@ CHANGED: dict[str, Any] = {
     "attacks.1.steps": 100,
     "targets.repeats": REPEATS,
     "runtime.shard_size": 2,
-    "runtime.shard_seconds": 2.0,
+    "runtime.shard_seconds": 20.0,
     "runtime.attack_workers": NODES,
     "runtime.grows": True,
 }
 ROWS = (2 + 2 * 3) * 4 * REPEATS
 """2 null attacks, 2 attacks on 3 models; 4 targets."""
-PATIENCE = 900.0
+PATIENCE = 1500.0
 """Seconds that the audit, or its nodes' leaving, may take."""
 EVERY = 0.5
 """Seconds between looks at the nodes."""

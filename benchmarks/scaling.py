@@ -25,17 +25,16 @@ from benchmarks.local_ray import local_ray, trained
 from tests import tiny
 
 from inversionlab.runtime.fanout import Crew
-from inversionlab.runtime.shards import Lot, ShardQueue
+from inversionlab.runtime.shards import ShardQueue
 from inversionlab.runtime.shelf import Shelf
 from inversionlab.runtime.site import Site
 from inversionlab.runtime.todo import missing_measures
 from inversionlab.runtime.worker import AttackWorker, Brief, Order, Shard
 from inversionlab.stages.plan import Cell
-from inversionlab.store import Job
 
-SHARD = 4
-"""Reconstructions in a shard: about a second of work, so that the last one is a small part of a round."""
 TARGETS = 6
+"""Reconstructions in a shard, one of each target: about a second of work, so that the last shard is a small
+part of a round."""
 
 
 class Counting(AttackWorker):
@@ -63,51 +62,50 @@ class Team:
         self._size, self._site, self._cell = size, site, _cell(site)
         refs = shelf.splits(site), shelf.networks(site)
         self._brief = Brief(site.address, site.plan.data_id, *refs)
-        self._actors: list[Any] = []
-        self._crew: Crew[Order] = Crew(self._hire, lambda: size)
-
-    def _hire(self) -> Any:
-        actor = ray.remote(Counting).options(num_cpus=0, max_restarts=0).remote(gpu=False)
-        self._actors.append(actor)
-        return actor
+        worker = ray.remote(Counting).options(num_cpus=0, max_restarts=0, max_task_retries=0)
+        self._actors: list[Any] = [worker.remote(gpu=False) for _ in range(size)]
+        # All are there before the crew takes them over: it lets go of who comes when the work is done.
+        ray.get([actor.ready.remote() for actor in self._actors])
+        self._crew: Crew[Order] = Crew(iter(self._actors).__next__, lambda: size)
 
     def warm_up(self) -> float:
-        """Start everybody and have each do two shards; returns the seconds of a reconstruction."""
+        """Measure, and have each do a shard; returns the CPU seconds of a shard."""
         measures = list(missing_measures(self._site, [self._cell], self._brief))
-        self.round(SHARD * self._size, measures)
-        # One may have done it all while the other started.
-        for actor in self._actors:
-            ray.get(actor.run.remote(self._order(_jobs(SHARD))))
-        return self.round(2 * SHARD * self._size).wall / (2 * SHARD)
+        self._work_off(measures)
+        self.round(2 * self._size)
+        # One may have done it all.
+        ray.get([actor.run.remote(self._shard(0)) for actor in self._actors])
+        return self.round(2 * self._size).cpu / (2 * self._size)
 
-    def round(self, count: int, measures: Sequence[Order] = ()) -> Took:
-        """Make the first `count` reconstructions, whether or not they are stored; measure before."""
-        queue: ShardQueue[Order] = ShardQueue(
-            shard_seconds=3600, shard_size=SHARD, workers=lambda: self._size
-        )
-        lot = Lot(iter(_jobs(count)), count, "same", self._order)
+    def round(self, count: int) -> Took:
+        """Do the first `count` shards, whether or not their rows are stored."""
+        shards = [self._shard(number) for number in range(count)]
         before, began = self._cpu_seconds(), time.perf_counter()
-        batch = queue.put(measures, [lot])
+        self._work_off(shards)
+        return Took(time.perf_counter() - began, self._cpu_seconds() - before)
+
+    def _work_off(self, orders: Sequence[Order]) -> None:
+        queue: ShardQueue[Order] = ShardQueue(
+            shard_seconds=3600, shard_size=TARGETS, workers=lambda: self._size
+        )
+        # Whole orders, not lots: the queue would cut the last shards smaller for two workers than for one.
+        batch = queue.put(orders, [])
         queue.close()
         self._crew.run(queue)
-        took = Took(time.perf_counter() - began, self._cpu_seconds() - before)
-        assert not batch.wait(), batch.failures[0].reason
-        return took
+        failures = batch.wait()
+        assert not failures, failures[0].reason
 
     def dismiss(self) -> None:
         """End the workers."""
         self._crew.dismiss()
 
-    def _order(self, jobs: tuple[Job, ...]) -> Order:
+    def _shard(self, number: int) -> Order:
+        jobs = tuple((target, number) for target in range(TARGETS))
         return Shard(self._brief, self._cell.id, jobs)
 
     def _cpu_seconds(self) -> float:
         each: list[float] = ray.get([actor.cpu_seconds.remote() for actor in self._actors])
         return sum(each)
-
-
-def _jobs(count: int) -> tuple[Job, ...]:
-    return tuple((number % TARGETS, number // TARGETS) for number in range(count))
 
 
 def _cell(site: Site) -> Cell:
@@ -131,15 +129,15 @@ def report(ones: list[Took], twos: list[Took], count: int) -> None:
     share = [two.cpu / two.wall for two in twos]
     for one, two in zip(ones, twos, strict=True):
         print(
-            f"  {count} reconstructions: one worker {one.wall:.1f} s (CPU {one.cpu:.1f} s), "
+            f"  {count} shards: one worker {one.wall:.1f} s (CPU {one.cpu:.1f} s), "
             f"two {two.wall:.1f} s (CPU {two.cpu:.1f} s)"
         )
     print(
-        f"two workers against one: {statistics.median(wall):.2f} x reconstructions a second "
+        f"two workers against one: {statistics.median(wall):.2f} x shards a second "
         f"({min(wall):.2f} to {max(wall):.2f}; at least 1.8 is wanted on two idle cores)"
     )
     print(
-        f"reconstructions in a second of a worker's CPU time, two against one: "
+        f"shards in a second of a worker's CPU time, two against one: "
         f"{statistics.median(own):.2f} (1 is ideal); the two had {statistics.median(share):.2f} of "
         f"{os.cpu_count()} cores"
     )
@@ -148,7 +146,7 @@ def report(ones: list[Took], twos: list[Took], count: int) -> None:
 def main() -> None:
     """Warm up, then rounds of one and two workers in turn."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=30, help="work of a round for one worker")
+    parser.add_argument("--seconds", type=float, default=30, help="CPU time of a round")
     parser.add_argument("--rounds", type=int, default=3, help="turns of one and two workers")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -157,7 +155,7 @@ def main() -> None:
         one, two = Team(1, site), Team(2, site)
         pace = one.warm_up()
         two.warm_up()
-        count = SHARD * round(given.seconds / pace / SHARD)
+        count = 2 * max(1, round(given.seconds / pace / 2))
         pairs = [(one.round(count), two.round(count)) for _ in range(given.rounds)]
         report([a for a, _ in pairs], [b for _, b in pairs], count)
         one.dismiss()

@@ -31,6 +31,8 @@ from inversionlab.stages.plan import Cell
 
 JUDGED_REPEATS = 3
 """Reconstructions of each target, at least, when the recommended setting is judged."""
+JUDGED_TARGETS = 20
+"""Targets, at least, if there are as many that the search has not attacked."""
 
 
 def write_search(outcome: Outcome) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def recommended(base: Experiment, settings: Mapping[str, Any], people: int) -> E
         "repeats": max(used.repeats, JUDGED_REPEATS),
     }
     if first < people:
-        count = min(used.count, people - first)
+        count = min(max(used.count, JUDGED_TARGETS), people - first)
         pool = used.pool if used.pool is not None and used.pool >= first + count else None
         fresh |= {"skip": first, "count": count, "pool": pool}
     targets = used.model_copy(update=fresh)
