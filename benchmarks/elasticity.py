@@ -79,8 +79,9 @@ class Seen:
 
     @property
     def empty(self) -> float:
-        """Seconds from the audit's end until no worker node was left."""
-        return next(t for t, nodes in self.looks if t > self.ended and not nodes) - self.ended
+        """Seconds from the crew's end until no worker node was left; the report is written meanwhile."""
+        idle = float(self.record["timeline"][-1]["seconds"])
+        return next(t for t, nodes in self.looks if t > idle and not nodes) - idle
 
     @property
     def samples(self) -> list[dict[str, float]]:
@@ -177,7 +178,7 @@ def figures(seen: Seen) -> str:
     return (
         f"0 to {NODES} nodes in {seen.full:.0f} s; one killed at "
         f"{seen.killed:.0f} s, replaced after {seen.replaced:.0f} s; audit ended at {seen.ended:.0f} s; "
-        f"{len(seen.rows)} of {ROWS} rows, each once; 0 nodes {seen.empty:.0f} s after the end"
+        f"{len(seen.rows)} of {ROWS} rows, each once; 0 nodes {seen.empty:.0f} s after the work"
     )
 
 
