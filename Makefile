@@ -40,9 +40,9 @@ format: $(INSTALLED) ## let the formatter and the linter mend what they can
 
 bench: $(INSTALLED) ## the benchmarks: ratios, not seconds
 	$(RUN) benchmarks/attack_overhead.py
-	$(RUN) benchmarks/fanout.py
-	$(RUN) benchmarks/scaling.py
-	$(RUN) benchmarks/sweep.py
+	$(RUN) -m benchmarks.fanout
+	$(RUN) -m benchmarks.scaling
+	$(RUN) -m benchmarks.sweep
 
 clean: ## remove the environment and the caches; results in runs/ stay
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache
