@@ -19,6 +19,8 @@ sys.path.append(os.getcwd())
 
 import typer
 
+from inversionlab.commands import Assignments, ShowPictures, StorageRoot
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 EPILOG = """Examples:
@@ -40,29 +42,9 @@ def main(
     recipe: Annotated[
         Path, typer.Argument(help="The experiment as YAML; jobs/recipes/ holds some to start from.")
     ],
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="A.B=C",
-            help="Override any setting by its dotted path; the value is read as YAML. Repeatable.",
-        ),
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder or bucket URI for networks, rows and reports (default: $INVERSIONLAB_STORAGE, "
-            "else ./runs; in a submitted job ~/inversionlab).",
-            show_default=False,
-        ),
-    ] = None,
-    pictures: Annotated[
-        bool,
-        typer.Option(
-            "--pictures/--no-pictures",
-            help="Whether the report shows real and reconstructed faces.",
-        ),
-    ] = True,
+    assignments: Assignments = None,
+    storage: StorageRoot = None,
+    pictures: ShowPictures = True,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Check everything and say what would be done, then stop."),

@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 import typer
 
+from inversionlab.commands import ShowPictures, StorageRoot
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -24,17 +26,8 @@ def main(
             help="The name of a run or a search: a folder below STORAGE/runs or STORAGE/searches."
         ),
     ],
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder or bucket URI of the results (default: $INVERSIONLAB_STORAGE, else ./runs).",
-            show_default=False,
-        ),
-    ] = None,
-    pictures: Annotated[
-        bool,
-        typer.Option("--pictures/--no-pictures", help="Whether the page shows faces."),
-    ] = True,
+    storage: StorageRoot = None,
+    pictures: ShowPictures = True,
 ) -> None:
     """Write the page of a stored run or search and print its headline."""
     from inversionlab.config import ConfigError

@@ -21,6 +21,8 @@ sys.path.append(os.getcwd())
 
 import typer
 
+from inversionlab.commands import Assignments, ShowPictures, StorageRoot
+
 if TYPE_CHECKING:
     from inversionlab.experiment import Experiment
     from inversionlab.runtime.search import SearchOptions
@@ -59,22 +61,8 @@ def main(
     ],
     recipe: Annotated[Path, typer.Option(help="The experiment as YAML, with that defense.")],
     trials: Annotated[int, typer.Option(min=1, max=100_000, help="Settings to try.")] = 40,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="A.B=C",
-            help="Override any setting by its dotted path; the value is read as YAML. Repeatable.",
-        ),
-    ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            help="Folder or bucket URI for networks, rows and reports (default: $INVERSIONLAB_STORAGE, "
-            "else ./runs; in a submitted job ~/inversionlab).",
-            show_default=False,
-        ),
-    ] = None,
+    assignments: Assignments = None,
+    storage: StorageRoot = None,
     max_concurrent: Annotated[
         int, typer.Option(min=1, max=1000, help="Trials at once; a part of the study's identity.")
     ] = 4,
@@ -104,13 +92,7 @@ def main(
             "--judge", help="Audit the recommended setting on unseen targets and starts as well."
         ),
     ] = False,
-    pictures: Annotated[
-        bool,
-        typer.Option(
-            "--pictures/--no-pictures",
-            help="Whether the page shows real and reconstructed faces.",
-        ),
-    ] = True,
+    pictures: ShowPictures = True,
 ) -> None:
     """Search a defense's settings for the least leak at the least loss of accuracy."""
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
