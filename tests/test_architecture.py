@@ -18,6 +18,7 @@ CORE = {"config", "access", "seeds", "learning", "storage", "store", "pictures",
 MAY_IMPORT = {
     **{room: CORE | {room} for room in ROOMS},
     **dict.fromkeys(CORE, CORE),
+    "commands": set(),
     "experiment": CORE | ROOMS,
     "stages": CORE | ROOMS | {"stages", "experiment"},
     "runtime": CORE | ROOMS | {"stages", "experiment", "runtime"},
