@@ -31,6 +31,7 @@ def trainings(*outputs: str) -> Counter[str]:
     return Counter(re.findall(r"\[train\] (\S+): done in", "".join(outputs)))
 
 
+@pytest.mark.timeout(1200)
 def test_sigkill_of_a_search(searched: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     words = faults.search_words(tmp_path)
     moments = [
