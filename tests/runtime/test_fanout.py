@@ -10,7 +10,8 @@ import pytest
 import ray
 
 from inversionlab.runtime import fanout
-from inversionlab.runtime.fanout import TRIES, Crew, CrewError, Failure, Listed
+from inversionlab.runtime.fanout import TRIES, Crew, CrewError
+from inversionlab.runtime.orders import Failure, Listed
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
