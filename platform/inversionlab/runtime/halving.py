@@ -15,8 +15,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 REDUCTION = 3
 """A trial goes on if it is among the best third."""
-STOPPED = "stopped"
-"""Key of a trial's last result that says that it was stopped here."""
 
 
 class OrderedHalving(FIFOScheduler):
@@ -27,6 +25,8 @@ class OrderedHalving(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._judged_by, self._at_once = metric, max_concurrent
         self._numbers: dict[str, int] = {}
+        self.stopped: set[int] = set()
+        """Numbers of the trials that were stopped here; others may have been ended by a time budget."""
         self._rungs: list[dict[int, float]] = []
         """For each trial, by number: iteration -> what it reported at that rung."""
 
@@ -46,7 +46,7 @@ class OrderedHalving(FIFOScheduler):
         others = [rungs[iteration] for rungs in earlier if iteration in rungs]
         if among_best(mine, others):
             return str(TrialScheduler.CONTINUE)
-        result[STOPPED] = True
+        self.stopped.add(number)
         return str(TrialScheduler.STOP)
 
 

@@ -27,7 +27,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.runtime.cluster import HEAD, Gpus, connect, use_gpus
 from inversionlab.runtime.desk import AttacksFailedError, Desk
 from inversionlab.runtime.fanout import CrewError
-from inversionlab.runtime.halving import STOPPED, OrderedHalving
+from inversionlab.runtime.halving import OrderedHalving
 from inversionlab.runtime.progress import TrialProgress
 from inversionlab.runtime.record import describe
 from inversionlab.runtime.searcher import SamplerName, make_searcher
@@ -207,6 +207,7 @@ def _tune(
     site: Site, name: str, space: SearchSpace, options: SearchOptions, desk: Any, say: Say
 ) -> list[Ended]:
     steps = math.ceil(len(site.plan.targets) / options.step_targets)
+    halving = OrderedHalving("score", options.max_concurrent) if options.single else None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Ctrl-C must end the search here, not leave Tune with half of the trials called finished.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
@@ -223,7 +224,7 @@ def _tune(
             ),
             num_samples=options.trials,
             max_concurrent_trials=options.max_concurrent,
-            scheduler=OrderedHalving("score", options.max_concurrent) if options.single else None,
+            scheduler=halving,
             time_budget_s=options.time_budget,
             reuse_actors=True,
         ),
@@ -236,17 +237,18 @@ def _tune(
     )
     grid = tuner.fit()
     # Tune keeps the trials in the order in which they were proposed.
-    return [_ended(number, grid[number]) for number in range(len(grid))]
+    stopped = halving.stopped if halving is not None else set()
+    return [_ended(n, grid[n], stopped=n in stopped) for n in range(len(grid))]
 
 
-def _ended(number: int, result: Any) -> Ended:
+def _ended(number: int, result: Any, *, stopped: bool) -> Ended:
     metrics = result.metrics or {}
     return Ended(
         number=number,
         settings=dict(result.config or {}),
         targets=int(metrics.get("targets", 0)),
         fault=_last_line(result.error) if result.error is not None else "",
-        stopped=bool(metrics.get(STOPPED)),
+        stopped=stopped,
     )
 
 
