@@ -14,7 +14,7 @@ from tests import tiny
 
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.cluster import connect
-from inversionlab.runtime.site import Site, open_site, prepare
+from inversionlab.runtime.site import Site, open_experiment
 from inversionlab.storage import Storage
 
 
@@ -33,7 +33,7 @@ def local_ray(cpus: int) -> Iterator[Path]:
 
 def trained(experiment: Experiment, root: Path) -> Site:
     """The experiment, opened on the storage `root`, its networks trained in this process."""
-    site = open_site(prepare(experiment, Storage(str(root))), tiny.CPU)
+    site = open_experiment(experiment, Storage(str(root)))
     with contextlib.redirect_stdout(io.StringIO()):
         tiny.train_all(site)
     return site

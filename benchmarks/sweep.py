@@ -21,7 +21,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.runtime.audit import audit
 from inversionlab.runtime.cluster import Gpus
 from inversionlab.runtime.foreman import Foreman
-from inversionlab.runtime.site import Site, open_site, prepare
+from inversionlab.runtime.site import Site, open_experiment
 from inversionlab.storage import Storage
 from inversionlab.store import Store
 
@@ -45,7 +45,7 @@ def alone(steps: int, root: Path, networks: Path) -> list[float]:
     """Seconds that the attacks on one model take, for a few models, on a storage without rows."""
     root.mkdir()
     (root / "artifacts").symlink_to(networks / "artifacts")
-    site = open_site(prepare(experiment([0.25, 0.5, 0.75], steps), Storage(str(root))), tiny.CPU)
+    site = open_experiment(experiment([0.25, 0.5, 0.75], steps), Storage(str(root)))
     models = list(dict.fromkeys(c.protected for c in site.plan.cells if c.protected))
     with Foreman(site.experiment.runtime, Gpus(train=False, attack=False)) as foreman:
         # The first one, the undefended victim, starts the worker and has the judges measured.

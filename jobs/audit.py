@@ -89,16 +89,15 @@ def _show_settings() -> None:
 
 
 def _show_plan(experiment: object, root: str) -> None:
-    import torch
 
     from inversionlab.experiment import Experiment
     from inversionlab.runtime.record import describe
-    from inversionlab.runtime.site import open_site, prepare
+    from inversionlab.runtime.site import open_experiment
     from inversionlab.runtime.todo import missing_jobs
     from inversionlab.storage import Storage
 
     assert isinstance(experiment, Experiment)
-    site = open_site(prepare(experiment, Storage(root)), torch.device("cpu"))
+    site = open_experiment(experiment, Storage(root))
     site.workshop.check()
     typer.echo(describe(site))
     for task in site.plan.tasks:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from inversionlab.config import ConfigError
 from inversionlab.experiment import load
-from inversionlab.runtime.site import open_site, prepare
+from inversionlab.runtime.site import open_experiment
 from inversionlab.storage import Storage
 from tests import tiny
 
@@ -219,7 +219,7 @@ def message(spoil: Spoil, folder: Path) -> str:
     try:
         recipe, assignments = spoil(folder)
         experiment = load(recipe, assignments)
-        opened = open_site(prepare(experiment, Storage(str(folder / "runs"))), tiny.CPU)
+        opened = open_experiment(experiment, Storage(str(folder / "runs")))
         opened.workshop.check()
     except ConfigError as error:
         return str(error)
@@ -240,7 +240,7 @@ def test_a_broken_picture_among_good_ones_is_named_counted_and_left_out(tmp_path
     recipe, _ = spoil(tmp_path)
     assignments = ["split.private_people=4", "split.evaluator_people=4"]
     assignments += ["split.evaluator_min_pictures=2"]
-    site = open_site(prepare(load(recipe, assignments), Storage(str(tmp_path / "runs"))), tiny.CPU)
+    site = open_experiment(load(recipe, assignments), Storage(str(tmp_path / "runs")))
     notes = site.workshop.splits.notes
     assert len(notes) == 14
     assert "p0/broken0.jpg" in notes[0]

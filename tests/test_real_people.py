@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inversionlab.experiment import Experiment
-from inversionlab.runtime.site import Site, open_site, prepare
+from inversionlab.runtime.site import Site, open_experiment
 from inversionlab.runtime.worker import AttackWorker, Brief, MeasureJudge, MeasureModel, Shard
 from inversionlab.stages.plan import Cell
 from inversionlab.storage import Storage
@@ -58,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         pytest.skip(f"{root} is absent: no real faces to test on")
     storage = Storage(str(tmp_path_factory.mktemp("orl")))
     torch.set_num_threads(1)
-    opened = open_site(prepare(orl(root), storage), tiny.CPU)
+    opened = open_experiment(orl(root), storage)
     tiny.train_all(opened)
     return opened
 

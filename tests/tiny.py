@@ -11,7 +11,7 @@ import torch
 
 from inversionlab.config import assign, validate
 from inversionlab.experiment import Experiment
-from inversionlab.runtime.site import Site, open_site, prepare
+from inversionlab.runtime.site import Site, open_experiment
 from inversionlab.runtime.training_worker import learn_task
 from inversionlab.stages.training import alone
 from inversionlab.storage import Storage
@@ -86,7 +86,7 @@ def experiment(**changed: Any) -> Experiment:
 def site(root: Path, **changed: Any) -> Site:
     """The experiment opened in this process, without Ray."""
     made = experiment(**changed)
-    return open_site(prepare(made, Storage(str(root))), CPU)
+    return open_experiment(made, Storage(str(root)))
 
 
 def train_all(opened: Site, on_task: Callable[[str], None] = lambda role: None) -> None:

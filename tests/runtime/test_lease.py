@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from inversionlab.runtime.lease import Lease, Times, held, single_flight
+from inversionlab.runtime.lease import Lease, Times, single_flight
 from inversionlab.storage import Storage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FAST = Times(beat=0.05, stale=1.0, look=0.02, settle=0.05)
 """`stale` leaves a busy machine room for late beats."""
+
+
+def held(storage: Storage, key: str) -> bool:
+    return storage.exists(f"artifacts/{key}/lease.json")
 
 
 class Kitchen:

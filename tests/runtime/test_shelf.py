@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ray
 import torch
+from safetensors.torch import save
 from tests import tiny
 from tests.processes import wait_until
 from torch import Tensor
@@ -29,6 +30,9 @@ class Drawer:
     """Artifacts whose networks need no training; counts how often each is read."""
 
     read: list[str]
+
+    def packed(self, task: Any) -> bytes:
+        return save(self.weights(task))
 
     def weights(self, task: Any) -> dict[str, Tensor]:
         self.read.append(task.key)

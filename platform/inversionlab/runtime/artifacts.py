@@ -49,9 +49,9 @@ class Artifacts:
 
     def finished(self, task: Task) -> bool:
         """Whether the task's weights are there and whole; a damaged artifact counts as not made."""
-        return self._packed(task) is not None
+        return self._whole(task) is not None
 
-    def _packed(self, task: Task) -> bytes | None:
+    def _whole(self, task: Task) -> bytes | None:
         """The weights' file, if it is there and the one that its card was written for."""
         card = self.card(task)
         if card is None:
@@ -85,12 +85,20 @@ class Artifacts:
         Raises:
             RuntimeError: there are none, or they are damaged; the next run trains them again.
         """
-        packed = self._packed(task)
+        return load(self.packed(task))
+
+    def packed(self, task: Task) -> bytes:
+        """The weights of a finished task as a safetensors file.
+
+        Raises:
+            RuntimeError: there are none, or they are damaged; the next run trains them again.
+        """
+        packed = self._whole(task)
         if packed is None:
             raise RuntimeError(
                 f"artifacts/{task.key}: is missing or damaged; run the command again"
             )
-        return load(packed)
+        return packed
 
     def pictures(self, settings: DataSettings, name: str) -> Pictures:
         """A data set, decoded now or by an earlier run; decoded again if that one's file is damaged.

@@ -6,15 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
-
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.cluster import connect, use_gpus
 from inversionlab.runtime.foreman import Foreman
 from inversionlab.runtime.orders import Failure
 from inversionlab.runtime.progress import ShardProgress
 from inversionlab.runtime.record import cost, describe, store_real, write_record
-from inversionlab.runtime.site import Site, open_site, prepare
+from inversionlab.runtime.site import Site, open_experiment
 from inversionlab.runtime.todo import missing_jobs
 from inversionlab.runtime.worker import MeasureJudge, Order
 from inversionlab.storage import Storage
@@ -51,7 +49,7 @@ def audit(experiment: Experiment, root: str, say: Say = print) -> str:
     log = Log(say)
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
-    site = open_site(prepare(experiment, Storage(root)), torch.device("cpu"))
+    site = open_experiment(experiment, Storage(root))
     site.workshop.check()
     say(f"      {describe(site)}")
     log.timed("data", began)

@@ -10,13 +10,14 @@ import torch
 
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.runtime.cluster import Gpus
-from inversionlab.runtime.estimate import accuracy, defended_cells, leak, score
+from inversionlab.runtime.estimate import Leak, accuracy, defended_cells, leak, score
 from inversionlab.runtime.foreman import Foreman
 from inversionlab.runtime.orders import Failure
 from inversionlab.runtime.record import store_real
 from inversionlab.runtime.site import Address, Site, beside, open_site
 from inversionlab.runtime.space import experiment_at
 from inversionlab.runtime.worker import Order
+from inversionlab.stages.plan import protected_id
 
 
 class AttacksFailedError(RuntimeError):
@@ -74,7 +75,8 @@ class Desk:
         cells = defended_cells(site)
         so_far = site.plan.targets[: (step + 1) * self._size]
         _refuse(self._foreman.attack(site, cells, so_far).wait())
-        return metrics(site, so_far, self._bounds) | {"seconds": time.monotonic() - began}
+        found = metrics(site, leak(site, cells, so_far), so_far, self._bounds)
+        return found | {"seconds": time.monotonic() - began}
 
     def summary(self) -> dict[str, Any]:
         """Close, and say how the cluster and the work in it changed."""
@@ -88,18 +90,19 @@ def undefended(site: Site) -> Site:
     return beside(site, plain)
 
 
-def metrics(site: Site, targets: Sequence[int], bounds: Mapping[str, float]) -> dict[str, float]:
+def metrics(
+    site: Site, found: Leak, targets: Sequence[int], bounds: Mapping[str, float]
+) -> dict[str, float]:
     """What a trial reports of its stored reconstructions; see `space.METRICS`.
 
     Args:
         site: the trial's experiment.
+        found: what its attacks found.
         targets: the targets attacked so far.
         bounds: the constraints.
     """
-    cells = defended_cells(site)
-    found = leak(site, cells, targets)
-    (victim,) = {c.protected for c in undefended(site).plan.cells if c.defense is not None}
-    with_defense = accuracy(site, cells[0].protected).value
+    victim = protected_id(site.plan, NoneSettings())
+    with_defense = accuracy(site, defended_cells(site)[0].protected).value
     numbers = {
         "accuracy": with_defense,
         "accuracy_loss": 100 * (accuracy(site, victim).value - with_defense),

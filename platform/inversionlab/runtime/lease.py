@@ -111,11 +111,6 @@ class Lease:
             return ""
 
 
-def held(storage: Storage, key: str) -> bool:
-    """Whether somebody is making `key`, or died at it not long ago."""
-    return storage.exists(f"artifacts/{key}/lease.json")
-
-
 @contextmanager
 def single_flight(
     storage: Storage,
@@ -144,14 +139,15 @@ def single_flight(
     left = list(keys)
     while left := [key for key in left if not finished(key)]:
         mine = _take_first([leases[key] for key in left], times)
+        if not mine:
+            _tell(left[0], told, say, times)
+            time.sleep(times.look)
+            continue
         with _held(mine, times):
             # Between the look and the taking another may have finished it.
             if ours := [lease.key for lease in mine if not finished(lease.key)]:
                 yield ours
                 return
-        if not mine:
-            _tell(left[0], told, say, times)
-            time.sleep(times.look)
     yield []
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import optuna
 import ray
-import torch
 from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 
@@ -31,7 +30,7 @@ from inversionlab.runtime.halving import OrderedHalving
 from inversionlab.runtime.progress import TrialProgress
 from inversionlab.runtime.record import describe
 from inversionlab.runtime.searcher import SamplerName, make_searcher
-from inversionlab.runtime.site import Site, open_site, prepare
+from inversionlab.runtime.site import Site, open_experiment
 from inversionlab.runtime.space import SearchSpace, check_space, experiment_at
 from inversionlab.runtime.space import describe as describe_space
 from inversionlab.runtime.trial import trial
@@ -129,7 +128,7 @@ def search(
     timings: dict[str, float] = {}
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
-    site = open_site(prepare(base, storage), torch.device("cpu"))
+    site = open_experiment(base, storage)
     site.workshop.check()
     say(f"      {describe(site)}")
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})

@@ -14,6 +14,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.runtime.cluster import provenance
 from inversionlab.runtime.desk import metrics, undefended
 from inversionlab.runtime.estimate import (
+    Ranks,
     accuracy,
     defended_cells,
     leak,
@@ -182,7 +183,9 @@ def _model(
     }
     if not targets:
         return known
-    found, numbers = leak(site, cells, targets), metrics(site, targets, bounds)
+    read = read_ranks(site, cells)
+    found = leak(site, cells, targets, read)
+    numbers = metrics(site, found, targets, bounds)
     attack, judge = found.strongest
     return {
         **known,
@@ -194,7 +197,7 @@ def _model(
         "success": plain_success(found),
         "reconstructions": found.reconstructions,
         "seconds": _work(site, cells, targets),
-        "curve": _curve(site, cells, targets, step),
+        "curve": _curve(site, cells, targets, step, read),
     }
 
 
@@ -216,11 +219,10 @@ def _work(site: Site, cells: Sequence[Cell], targets: Sequence[int]) -> float:
 
 
 def _curve(
-    site: Site, cells: Sequence[Cell], targets: Sequence[int], step: int
+    site: Site, cells: Sequence[Cell], targets: Sequence[int], step: int, read: Ranks
 ) -> list[dict[str, float]]:
     """How the estimate narrowed, report by report."""
     ends = [min(end, len(targets)) for end in range(step, len(targets) + step, step)]
-    read = read_ranks(site, cells)
     return [{"targets": end, **plain(leak(site, cells, targets[:end], read).worst)} for end in ends]
 
 

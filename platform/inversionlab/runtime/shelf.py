@@ -17,7 +17,7 @@ import numpy as np
 import ray
 import torch
 from ray.exceptions import GetTimeoutError, ObjectLostError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from inversionlab.data.splits import Labelled, Splits
@@ -26,8 +26,6 @@ from inversionlab.stages.plan import Task
 
 WAIT_SECONDS = 120.0
 """Time after which a worker gives an object up and reads the storage."""
-
-
 NETWORKS = 64
 """Networks that a driver keeps in the object store; a long search makes ever new ones."""
 
@@ -57,8 +55,8 @@ class Shelf:
         """References of the trained networks of a plan, by their keys."""
         for task in site.plan.tasks:
             if task.key not in self._networks:
-                packed = save(dict(site.artifacts.weights(task)))
-                self._networks[task.key] = _put(np.frombuffer(packed, np.uint8))
+                packed = np.frombuffer(site.artifacts.packed(task), np.uint8)
+                self._networks[task.key] = _put(packed)
             self._networks.move_to_end(task.key)
         found = {task.key: self._networks[task.key] for task in site.plan.tasks}
         # An object lives as long as a reference to it: orders at work keep theirs.

@@ -46,18 +46,17 @@ class Site:
         return self.workshop.plan
 
 
-def prepare(experiment: Experiment, storage: Storage) -> Address:
-    """Decode the data sets, if no earlier run has, and say where they are.
+def open_experiment(experiment: Experiment, storage: Storage) -> Site:
+    """Open an experiment where its data is, on the CPU; other processes then open its address.
+
+    The data sets are decoded, if no earlier run has, and kept in the storage, from which all others read.
 
     Raises:
-        ConfigError: a data set is missing or unusable.
+        ConfigError: a data set is missing or unusable, or cannot be split as the experiment asks.
     """
     names = data_stage.picture_ids(experiment)
-    artifacts = Artifacts(storage)
-    for settings, name in zip((experiment.data, experiment.public_data), names, strict=False):
-        if settings is not None:
-            artifacts.pictures(settings, name)
-    return Address(experiment.model_dump_json(), storage.root, names)
+    address = Address(experiment.model_dump_json(), storage.root, names)
+    return open_site(address, torch.device("cpu"))
 
 
 def open_site(

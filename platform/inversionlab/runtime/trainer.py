@@ -23,19 +23,14 @@ from inversionlab.runtime.training_worker import begun_file, learn
 from inversionlab.stages.training import TrainingError
 from inversionlab.storage import StorageError
 
-Room = Callable[[list[str]], AbstractContextManager[None]]
+Room = Callable[[list[str]], AbstractContextManager[object]]
 
 
 class TrainingLostError(TrainingError):
     """The workers failed, and not the training: it may well do another time."""
 
 
-def no_room_needed(keys: list[str]) -> AbstractContextManager[None]:
-    """For a training that competes with nobody."""
-    return nullcontext()
-
-
-def train_missing(site: Site, *, gpu: bool, room: Room = no_room_needed) -> list[str]:
+def train_missing(site: Site, *, gpu: bool, room: Room = nullcontext) -> list[str]:
     """Train every network of the plan that is not stored yet; returns the keys of those that were trained here.
 
     What another run on the same storage is training is waited for, and not trained again.
@@ -43,7 +38,7 @@ def train_missing(site: Site, *, gpu: bool, room: Room = no_room_needed) -> list
     Args:
         site: the experiment.
         gpu: whether each worker takes a GPU.
-        room: entered with the networks' keys while workers wait for their place and train.
+        room: entered with the networks' keys while workers wait for their place and train; by default nothing.
 
     Raises:
         TrainingLostError: the workers failed three times.
