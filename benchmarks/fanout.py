@@ -147,7 +147,7 @@ def _round(foreman: Foreman, site: Site, cell: Cell, target: int) -> list[tuple[
         if jobs:
             ends.append((time.perf_counter(), seconds))
 
-    failures = foreman.attack(site, [cell], [target], note).wait()
+    failures = foreman.attack(foreman.lacking(site, [cell], [target]), note).wait()
     assert not failures, failures[0].reason
     return [(b[0] - a[0] - b[1], b[1]) for a, b in itertools.pairwise(ends)]
 

@@ -70,7 +70,7 @@ class Team:
 
     def warm_up(self) -> float:
         """Measure, and have each do a shard; returns the CPU seconds of a shard."""
-        measures = list(missing_measures(self._site, [self._cell], self._brief))
+        measures = list(missing_measures(self._site, [self._cell], self._brief, set()))
         self._work_off(measures)
         self.round(2 * self._size)
         # One may have done it all.

@@ -61,7 +61,7 @@ def _attack(foreman: Foreman, site: Site, model: str) -> float:
             spent.append(seconds)
 
     cells = [c for c in site.plan.cells if c.protected == model]
-    failures = foreman.attack(site, cells, on_done=note).wait()
+    failures = foreman.attack(foreman.lacking(site, cells), note).wait()
     assert not failures, failures[0].reason
     return sum(spent)
 

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.cluster import connect, use_gpus
 from inversionlab.runtime.foreman import Foreman
 from inversionlab.runtime.orders import Failure
-from inversionlab.runtime.progress import ShardProgress
+from inversionlab.runtime.progress import Log, Say, ShardProgress
 from inversionlab.runtime.record import cost, describe, store_real, write_record
 from inversionlab.runtime.site import Site, open_experiment
-from inversionlab.runtime.todo import missing_jobs
 from inversionlab.runtime.worker import MeasureJudge, Order
 from inversionlab.storage import Storage
-
-Say = Callable[[str], None]
 
 
 class AuditError(RuntimeError):
     """Some attacks failed; what was finished is stored, and the text says what was not."""
-
-
-@dataclass
-class Log:
-    """What the run did and how long it took."""
-
-    say: Say
-    timings: dict[str, float] = field(default_factory=dict)
-    trained: list[str] = field(default_factory=list)
-
-    def timed(self, stage: str, began: float) -> None:
-        """Note a stage's seconds."""
-        self.timings[stage] = round(time.monotonic() - began, 2)
 
 
 def audit(experiment: Experiment, root: str, say: Say = print) -> str:
@@ -56,30 +38,33 @@ def audit(experiment: Experiment, root: str, say: Say = print) -> str:
     connect()
     gpus = use_gpus(experiment.runtime)
     with Foreman(experiment.runtime, gpus) as foreman:
-        _train(site, foreman, log)
+        trained = _train(site, foreman, log)
         failures = _attack(site, foreman, log)
     say("[4/4] report: writing the run's record")
-    costs = cost(site, log.trained, foreman.attack_seconds, gpus)
-    run = write_record(site, log.timings, log.trained, costs, foreman.timeline.samples)
+    costs = cost(site, trained, foreman.attack_seconds, gpus)
+    run = write_record(site, log.timings, trained, costs, foreman.timeline.samples)
     if failures:
         raise AuditError(_explain(site, failures, run))
     return run
 
 
-def _train(site: Site, foreman: Foreman, log: Log) -> None:
+def _train(site: Site, foreman: Foreman, log: Log) -> list[str]:
+    """Train what is missing; returns the keys of what was trained."""
     began = time.monotonic()
-    missing = [t.role for t in site.plan.tasks if not site.artifacts.finished(t)]
+    missing = [task.role for task in foreman.missing(site)]
     total = len(site.plan.tasks)
     log.say(f"[2/4] train: {len(missing)} of {total} networks to train" + _listed(missing))
-    log.trained = foreman.train(site)
+    trained = foreman.train(site)
     log.timed("train", began)
+    return trained
 
 
 def _attack(site: Site, foreman: Foreman, log: Log) -> list[Failure[Order]]:
     """Measure what is not measured, attack what is not attacked."""
     began = time.monotonic()
     store_real(site)
-    todo = sum(missing_jobs(site, cell, site.plan.targets)[1] for cell in site.plan.cells)
+    lacking = foreman.lacking(site, site.plan.cells)
+    todo = lacking.jobs
     stored = len(site.plan.cells) * jobs_per_cell(site) - todo
     log.say(
         f"[3/4] attack: {todo} reconstructions over {len(site.plan.cells)} cells; "
@@ -91,7 +76,7 @@ def _attack(site: Site, foreman: Foreman, log: Log) -> list[Failure[Order]]:
         if jobs:
             progress.advance(jobs)
 
-    failures = foreman.attack(site, site.plan.cells, on_done=note).wait()
+    failures = foreman.attack(lacking, note).wait()
     log.timed("attack", began)
     return failures
 

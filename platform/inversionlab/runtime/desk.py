@@ -12,12 +12,10 @@ from inversionlab.defenses.none import NoneSettings
 from inversionlab.runtime.cluster import Gpus
 from inversionlab.runtime.estimate import Leak, accuracy, defended_cells, leak, score
 from inversionlab.runtime.foreman import Foreman
-from inversionlab.runtime.orders import Failure
 from inversionlab.runtime.record import store_real
 from inversionlab.runtime.site import Address, Site, beside, open_site
 from inversionlab.runtime.space import experiment_at
-from inversionlab.runtime.worker import Order
-from inversionlab.stages.plan import protected_id
+from inversionlab.stages.plan import Cell, protected_id
 
 
 class AttacksFailedError(RuntimeError):
@@ -55,7 +53,7 @@ class Desk:
         site = undefended(self._base)
         store_real(site)
         self._foreman.train(site)
-        _refuse(self._foreman.attack(site, site.plan.cells).wait())
+        self._attack(site, site.plan.cells, site.plan.targets)
 
     def step(self, settings: dict[str, Any], step: int) -> dict[str, float]:
         """Attack the next targets of a trial; returns its metrics over all targets so far.
@@ -74,9 +72,16 @@ class Desk:
         self._foreman.train(site)
         cells = defended_cells(site)
         so_far = site.plan.targets[: (step + 1) * self._size]
-        _refuse(self._foreman.attack(site, cells, so_far).wait())
+        self._attack(site, cells, so_far)
         found = metrics(site, leak(site, cells, so_far), so_far, self._bounds)
         return found | {"seconds": time.monotonic() - began}
+
+    def _attack(self, site: Site, cells: Sequence[Cell], targets: Sequence[int]) -> None:
+        failures = self._foreman.attack(self._foreman.lacking(site, cells, targets)).wait()
+        if failures:
+            raise AttacksFailedError(
+                f"{len(failures)} orders failed; the first: {failures[0].reason}"
+            )
 
     def summary(self) -> dict[str, Any]:
         """Close, and say how the cluster and the work in it changed."""
@@ -113,8 +118,3 @@ def metrics(
         "reconstructions": found.reconstructions,
     }
     return numbers | {"score": score(found.worst.value, numbers, bounds)}
-
-
-def _refuse(failures: Sequence[Failure[Order]]) -> None:
-    if failures:
-        raise AttacksFailedError(f"{len(failures)} orders failed; the first: {failures[0].reason}")

@@ -78,7 +78,8 @@ class Crew(Generic[Order]):
         """Deaths since an order was done; those between two looks count once, as when a node is lost."""
         self._died = 0
         self._hire_at = self._fitted_at = 0.0
-        self._most = 0
+        self.most = 0
+        """Workers that there may be, by the last look."""
         self._finished, self._spent = 0, 0.0
         self._stop = False
 
@@ -124,7 +125,7 @@ class Crew(Generic[Order]):
         if now - self._fitted_at < POLL:
             return
         self._fitted_at = now
-        self._most = limit = self._limit()
+        self.most = limit = self._limit()
         self._deaths, self._died = self._deaths + self._died, 0
         # One more where somebody hangs: there may be nobody else left to do what it holds.
         hung = int(self._slowest() is not None)
@@ -158,7 +159,7 @@ class Crew(Generic[Order]):
         self._flight = {ref: other for ref, other in self._flight.items() if other is not worker}
 
     def _hand_out(self, source: Source[Order]) -> None:
-        room = self._most - self.busy
+        room = self.most - self.busy
         for worker in self._workers:
             if room <= 0:
                 return

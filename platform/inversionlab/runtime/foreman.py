@@ -6,7 +6,7 @@ One crew of attack workers and one queue serve everybody who asks.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -18,10 +18,10 @@ from inversionlab.runtime.shards import Batch, ShardQueue
 from inversionlab.runtime.shelf import Shelf
 from inversionlab.runtime.site import Site
 from inversionlab.runtime.timeline import Timeline
-from inversionlab.runtime.todo import lot, missing_measures
+from inversionlab.runtime.todo import Lacking, lot, missing_measures
 from inversionlab.runtime.trainings import Trainings
 from inversionlab.runtime.worker import AttackWorker, Brief, Order
-from inversionlab.stages.plan import Cell
+from inversionlab.stages.plan import Cell, Task
 
 
 class Foreman:
@@ -38,10 +38,11 @@ class Foreman:
         self._shelf = Shelf()
         self._shelf_lock = threading.Lock()
         self._start_lock = threading.Lock()
+        self._measured: set[str] = set()
         self._queue: ShardQueue[Order] = ShardQueue(
             shard_seconds=runtime.shard_seconds,
             shard_size=runtime.shard_size,
-            workers=self._most_workers,
+            workers=lambda: self._crew.most,
         )
         self._crew: Crew[Order] = Crew(self._hire, self._limit)
         self._thread: threading.Thread | None = None
@@ -77,27 +78,37 @@ class Foreman:
         """
         return self._trainings.run(site)
 
-    def attack(
-        self,
-        site: Site,
-        cells: Iterable[Cell],
-        targets: Collection[int] | None = None,
-        on_done: Callable[[int, float], None] = lambda jobs, seconds: None,
-    ) -> Batch[Order]:
-        """Have cells measured and attacked, as far as the store lacks them; networks must be there.
+    def missing(self, site: Site) -> list[Task]:
+        """Networks of the plan that are not stored whole."""
+        return self._trainings.missing(site)
+
+    def lacking(
+        self, site: Site, cells: Sequence[Cell], targets: Sequence[int] | None = None
+    ) -> Lacking:
+        """What the store lacks of some cells; their networks must be there.
 
         Args:
             site: the experiment.
             cells: which of its cells.
             targets: which of its targets; None: all.
+        """
+        chosen = site.plan.targets if targets is None else targets
+        brief = self._brief(site)
+        measures = list(missing_measures(site, cells, brief, self._measured))
+        return Lacking(measures, [lot(site, cell, chosen, brief) for cell in cells])
+
+    def attack(
+        self,
+        lacking: Lacking,
+        on_done: Callable[[int, float], None] = lambda jobs, seconds: None,
+    ) -> Batch[Order]:
+        """Have what is lacking measured and attacked.
+
+        Args:
+            lacking: what `lacking` returned.
             on_done: called with (reconstructions, seconds) as they come, from another thread.
         """
-        cells = list(cells)
-        chosen = site.plan.targets if targets is None else tuple(targets)
-        brief = self._brief(site)
-        singles = list(missing_measures(site, cells, brief))
-        lots = [lot(site, cell, chosen, brief) for cell in cells]
-        batch = self._queue.put(singles, lots, on_done)
+        batch = self._queue.put(lacking.measures, lacking.lots, on_done)
         if not batch.finished.is_set():
             self._start()
         return batch

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
 
-from ray import tune
+Say = Callable[[str], None]
+
+
+@dataclass
+class Log:
+    """Tells a user of a run, and notes how long its stages took."""
+
+    say: Say
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, stage: str, began: float) -> None:
+        """Note a stage's seconds."""
+        self.timings[stage] = round(time.monotonic() - began, 2)
 
 
 class ShardProgress:
     """Counts reconstructions and says now and then how many are done and how long the rest will take."""
 
-    def __init__(self, total: int, say: Callable[[str], None], every: float = 10.0) -> None:
+    def __init__(self, total: int, say: Say, every: float = 10.0) -> None:
         """Count up to `total`; speak at most once in `every` seconds, and at the end."""
         self._total, self._say, self._every = total, say, every
         self._done = 0
@@ -29,42 +41,6 @@ class ShardProgress:
         self._say(f"      {self._done}/{self._total} reconstructions, {clock(left)} left")
 
 
-class TrialProgress(tune.Callback):
-    """Says of each trial, as it ends, what it tried and found, and how long the rest will take."""
-
-    def __init__(self, total: int, say: Callable[[str], None]) -> None:
-        self._total, self._say = total, say
-        self._ended = 0
-        self._began = time.monotonic()
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tell a trial that has ended."""
-        last = trial.last_result
-        self._tell(
-            trials.index(trial),
-            trial,
-            f"accuracy {last['accuracy']:.1%} ({-last['accuracy_loss']:+.1f} points), attack success "
-            f"{last['attack_success']:.1%} ({last['attack_success_low']:.1%} to "
-            f"{last['attack_success_high']:.1%}) on {last['targets']} targets",
-        )
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tell a trial that has failed."""
-        self._tell(trials.index(trial), trial, "failed")
-
-    def _tell(self, number: int, trial: Any, what: str) -> None:
-        self._ended += 1
-        left = (time.monotonic() - self._began) / self._ended * (self._total - self._ended)
-        settings = ", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in trial.config.items())
-        self._say(
-            f"      {self._ended}/{self._total}: trial {number} ({settings}): {what}; {clock(left)} left"
-        )
-
-
 def clock(seconds: float) -> str:
     """Seconds as minutes and seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

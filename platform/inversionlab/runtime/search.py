@@ -12,7 +12,7 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,16 +27,15 @@ from inversionlab.runtime.cluster import HEAD, Gpus, connect, use_gpus
 from inversionlab.runtime.desk import AttacksFailedError, Desk
 from inversionlab.runtime.fanout import CrewError
 from inversionlab.runtime.halving import OrderedHalving
-from inversionlab.runtime.progress import TrialProgress
+from inversionlab.runtime.progress import Log, Say
 from inversionlab.runtime.record import describe
 from inversionlab.runtime.searcher import SamplerName, make_searcher
 from inversionlab.runtime.site import Site, open_experiment
 from inversionlab.runtime.space import SearchSpace, check_space, experiment_at
 from inversionlab.runtime.space import describe as describe_space
 from inversionlab.runtime.trial import trial
+from inversionlab.runtime.trial_progress import TrialProgress
 from inversionlab.storage import Storage
-
-Say = Callable[[str], None]
 
 CALLS = 100
 """Calls that the desk takes at once beside one a trial."""
@@ -125,14 +124,14 @@ def search(
             f"--resume: {storage.root} holds no search `{name}` (there are: {known}); recipe, --set, space, "
             "--max-concurrent, --sampler, --step-targets and --single must be as they were"
         )
-    timings: dict[str, float] = {}
+    log = Log(say)
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
     site = open_experiment(base, storage)
     site.workshop.check()
     say(f"      {describe(site)}")
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
-    timings["data"] = _since(began)
+    log.timed("data", began)
     connect()
     gpus = use_gpus(base.runtime)
     desk = _desk(site, space, options, gpus)
@@ -142,13 +141,13 @@ def search(
         _ask(desk.baseline.remote())
     except (AttacksFailedError, CrewError, RayActorError) as error:
         raise SearchError(f"the undefended victim could not be attacked: {error}") from error
-    timings["baseline"] = _since(began)
+    log.timed("baseline", began)
     began = time.monotonic()
     say(f"[3/4] search: {options.trials} trials, {options.max_concurrent} at once")
     trials = _tune(site, name, space, options, desk, say)
-    timings["search"] = _since(began)
+    log.timed("search", began)
     summary = _summary(desk)
-    return Outcome(name, site, space, options, trials, gpus, timings, summary)
+    return Outcome(name, site, space, options, trials, gpus, log.timings, summary)
 
 
 def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptions) -> str:
@@ -167,10 +166,6 @@ def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptio
         ],
     }
     return f"{experiment.name}-{space.module}-{fingerprint(decisive)[:8]}"
-
-
-def _since(began: float) -> float:
-    return round(time.monotonic() - began, 2)
 
 
 def _desk(site: Site, space: SearchSpace, options: SearchOptions, gpus: Gpus) -> Any:

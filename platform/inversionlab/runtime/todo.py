@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,19 +15,46 @@ from inversionlab.stages.plan import Cell
 from inversionlab.store import Job
 
 
-def missing_measures(site: Site, cells: Iterable[Cell], brief: Brief) -> Iterator[Order]:
-    """What is to be measured of judges and of the cells' models before they are attacked."""
+@dataclass(frozen=True)
+class Lacking:
+    """What is to be done: measurements first, then reconstructions."""
+
+    measures: list[Order]
+    lots: list[Lot[Order]]
+
+    @property
+    def jobs(self) -> int:
+        """Reconstructions to be made, before any of them is cut into a shard."""
+        return sum(lot.left for lot in self.lots)
+
+
+def missing_measures(
+    site: Site, cells: Iterable[Cell], brief: Brief, whole: set[str]
+) -> Iterator[Order]:
+    """What is to be measured of judges and of the cells' models before they are attacked.
+
+    Args:
+        site: the experiment.
+        cells: which of its cells.
+        brief: what the orders are about.
+        whole: measurements that were found whole before; those that are found now are added.
+    """
+
+    def stored(tables: tuple[str, str], key: str) -> bool:
+        # They are read through to see whether they are whole, and a judge's features may be many.
+        if key not in whole and all(site.store.has(table, key) for table in tables):
+            whole.add(key)
+        return key in whole
+
     for judge in site.experiment.evaluators:
-        key = judge_key(site, judge.name)
-        if not (site.store.has("evaluators", key) and site.store.has("features", key)):
+        if not stored(("evaluators", "features"), judge_key(site, judge.name)):
             yield MeasureJudge(brief, judge.name)
     seen = set()
     for cell in cells:
         if cell.defense is None or cell.protected in seen:
             continue
         seen.add(cell.protected)
-        key = model_key(site, cell.protected)
-        if not (site.store.has("models", key) and site.store.has("references", key)):
+        if not stored(("models", "references"), model_key(site, cell.protected)):
             yield MeasureModel(brief, cell.id)
 
 

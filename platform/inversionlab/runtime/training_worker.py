@@ -12,6 +12,7 @@ from torch import distributed, nn
 from inversionlab.pictures import grid, png, to_bytes
 from inversionlab.recognizers import Recognizer
 from inversionlab.runtime.artifacts import TaskCheckpoints
+from inversionlab.runtime.progress import clock
 from inversionlab.runtime.site import Site, open_site
 from inversionlab.stages.evaluate import recognition
 from inversionlab.stages.plan import Task
@@ -140,9 +141,8 @@ class _Printer:
             return
         self.last = now
         losses = ", ".join(f"{k} {v:.3g}" for k, v in progress.losses.items())
-        left = f"{int(progress.seconds_left) // 60}:{int(progress.seconds_left) % 60:02d}"
         print(
             f"[train] {progress.role}: epoch {progress.epoch}/{progress.epochs}, {losses}, "
-            f"{left} left",
+            f"{clock(progress.seconds_left)} left",
             flush=True,
         )

@@ -24,6 +24,7 @@ from inversionlab.runtime.trainer import (
     training_begun,
     training_needs,
 )
+from inversionlab.stages.plan import Task
 from inversionlab.stages.training import TrainingError
 from inversionlab.storage import StorageError
 
@@ -62,7 +63,7 @@ class Trainings:
             StorageError: the storage cannot be written to.
         """
         while True:
-            missing = self._missing(site)
+            missing = [task.key for task in self.missing(site)]
             with self._turn:
                 broken = [self._broken[key] for key in missing if key in self._broken]
                 if broken:
@@ -92,12 +93,12 @@ class Trainings:
         left = has.get(kind, 0.0) - len(self._groups) * needs.get(kind, 0.0)
         return max(0, min(most, int(left / share + 1e-9)))
 
-    def _missing(self, site: Site) -> list[str]:
-        """Networks that are not stored whole; each is read through once, and remembered."""
+    def missing(self, site: Site) -> list[Task]:
+        """Networks of the plan that are not stored whole; each is read through once, and remembered."""
         for task in site.plan.tasks:
             if task.key not in self._sound and site.artifacts.finished(task):
                 self._sound.add(task.key)
-        return [task.key for task in site.plan.tasks if task.key not in self._sound]
+        return [task for task in site.plan.tasks if task.key not in self._sound]
 
     def _train(self, site: Site, keys: list[str]) -> list[str]:
         """Train `keys`, of which nobody else trains one."""
@@ -110,9 +111,9 @@ class Trainings:
             raise
         except TrainingError as error:
             # Trainings are deterministic: nobody else need try it in this run.
-            left = self._missing(site)
+            left = self.missing(site)
             if left:
-                self._broken[left[0]] = str(error)
+                self._broken[left[0].key] = str(error)
             raise
         finally:
             with self._turn:
