@@ -6,20 +6,28 @@ best reconstruction of k is c_k itself.
 
 from __future__ import annotations
 
+import functools
+import json
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from inversionlab.attacks import Jobs, Knowledge
-from inversionlab.defenses.base import Protected
+from inversionlab.access import Scores
+from inversionlab.attacks import ATTACKS, Jobs, Knowledge, Sizes
+from inversionlab.defenses.base import Lesson, Protected
+from inversionlab.stages.training import alone, train
 
 LATENT, CLASSES, SIZE = 6, 5, 8
 CPU = torch.device("cpu")
 
 
 class ToyGenerator(nn.Module):
-    """z -> sigmoid(Az), with a left inverse as its encoder."""
+    """z -> sigmoid(Az), with a left inverse as its encoder, and all that a generator may offer."""
 
     latent_size = LATENT
+    offers = frozenset({"encoder", "critic", "style", "classes"})
 
     def __init__(self, channels: int = 1) -> None:
         super().__init__()
@@ -36,6 +44,18 @@ class ToyGenerator(nn.Module):
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
         return torch.randn(count, LATENT, generator=rng)
+
+    def critic(self, x_NCHW: Tensor) -> Tensor:
+        """The nearer to the typical latents, the more real."""
+        flat = x_NCHW.flatten(1).clamp(0.01, 0.99).logit()
+        return -0.01 * (flat @ torch.linalg.pinv(self.basis)).square().sum(1)
+
+    def style(self, z_ND: Tensor) -> Tensor:
+        """w = leaky_relu(z): what a mapping network's last activation leaves."""
+        return functional.leaky_relu(z_ND, 0.2)
+
+    def synthesize(self, w_NW: Tensor) -> Tensor:
+        return self(functional.leaky_relu(w_NW, 5.0))
 
 
 class ToyVictim(Protected):
@@ -72,6 +92,38 @@ def knowledge(channels: int = 1, device: torch.device = CPU) -> Knowledge:
 def victim(channels: int = 1, device: torch.device = CPU) -> ToyVictim:
     """The toy victim, frozen."""
     return ToyVictim(ToyGenerator(channels)).eval().requires_grad_(False).to(device)
+
+
+@functools.lru_cache(maxsize=32)
+def inversion_network(settings_json: str, channels: int) -> nn.Module:
+    """The own network of an attack at these settings, trained on the toy world."""
+    data = json.loads(settings_json)
+    kind = ATTACKS[data["name"]]
+    settings = kind.Settings.model_validate_json(settings_json)
+    view = Scores(victim(channels), 1, kind.lesson_top(settings))
+    public = knowledge(channels).public_NCHW
+    scores_NK = view.scores(public.float() / 255, torch.zeros(len(public), dtype=torch.int64))
+    learner = kind.learner(settings, Sizes(CLASSES, channels, SIZE), seed=1)
+    lesson = Lesson(learner, public, scores_NK, settings.training)  # type: ignore[attr-defined]
+    train(
+        lesson,
+        role="toy",
+        seed=1,
+        world=alone(CPU),
+        checkpoints=NoCheckpoints(),
+        report=lambda progress: None,
+    )
+    return learner.product().eval().requires_grad_(False)
+
+
+class NoCheckpoints:
+    """Keeps nothing."""
+
+    def load(self) -> dict[str, Any] | None:
+        return None
+
+    def save(self, state: dict[str, Any]) -> None:
+        pass
 
 
 def jobs(pairs: list[tuple[int, int]], device: torch.device = CPU) -> Jobs:

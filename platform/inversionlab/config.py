@@ -222,6 +222,8 @@ def _known_keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
             current = tagged
             continue
         fields = [m.model_fields[part] for m in current if part in m.model_fields]
+        if not fields:
+            continue  # A label of the user's own: what stands below it is known already.
         current = [m for f in fields for m in _models_in((f.annotation, *f.metadata))]
     return sorted({name for m in current for name in m.model_fields})
 

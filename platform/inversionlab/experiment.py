@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from inversionlab.attacks import ATTACKS, AnyAttack
+from inversionlab.attacks import ATTACKS, AnyAttack, AttackSettings
 from inversionlab.config import (
     ConfigError,
     Settings,
@@ -25,7 +25,7 @@ from inversionlab.config import (
 from inversionlab.data import AnyData
 from inversionlab.data.splits import SplitSettings
 from inversionlab.defenses import DEFENSES, AnyDefense
-from inversionlab.generators import AnyGenerator
+from inversionlab.generators import GENERATORS, AnyGenerator, GeneratorSettings
 from inversionlab.recognizers import RecognizerSettings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -36,10 +36,12 @@ class EvaluatorSettings(Settings):
 
     name: str = Field(pattern=NAME, max_length=64)
     """What the tables call it."""
-    protocol: Literal["same_people", "person_disjoint"]
+    protocol: Literal["same_people", "person_disjoint", "nearest_identity"]
     """same_people: trained on the victim's own training set, with another structure (Gong).
     person_disjoint: it shares only the targets with the victim, its other classes are evaluator-only
-    people (Kotsuji, Khosravy, Yoshimura)."""
+    people (Kotsuji, Khosravy, Yoshimura).
+    nearest_identity: an embedding trained on public people alone; a reconstruction shows the private person
+    whose mean embedding is nearest. What only fools a classifier does not pass here."""
     recognizer: RecognizerSettings = RecognizerSettings()
     """Its structure and training."""
 
@@ -135,6 +137,8 @@ class Experiment(Settings):
     """The judges; the first one decides the headline."""
     generator: AnyGenerator
     """The attacker's generator, trained on the public set."""
+    generators: dict[str, AnyGenerator] = Field(default_factory=dict)
+    """Further generators of the attacker's, by a label of your own, for attacks that need another kind."""
     defense_generator: AnyGenerator | None = None
     """The defender's generator, trained on the private set, for defenses that need one."""
     defense: AnyDefense
@@ -156,6 +160,31 @@ class Experiment(Settings):
         for value in self.sweep.values if self.sweep else ():
             self.defense_at(value)
         return self
+
+    def generator_of(self, attack: AttackSettings) -> GeneratorSettings:
+        """The generator that an attack searches.
+
+        Raises:
+            ValueError: it names none of `generators`, or there is none that has what the attack needs.
+        """
+        own: GeneratorSettings = self.generator
+        if attack.generator is not None:
+            if attack.generator not in self.generators:
+                known = ", ".join(self.generators) or "none"
+                raise ValueError(
+                    f"attacks ({attack.title}): generator = {attack.generator}: is not one of "
+                    f"`generators` (there: {known})"
+                )
+            named: GeneratorSettings = self.generators[attack.generator]
+            if not _suits(named, attack):
+                raise ValueError(
+                    f"attacks ({attack.title}): generator = {attack.generator}: {_lack(attack)}"
+                )
+            return named
+        for settings in (own, *self.generators.values()):
+            if _suits(settings, attack):
+                return settings
+        raise ValueError(f"attacks ({attack.title}): {_lack(attack)}")
 
     def defense_at(self, value: int | float | None) -> Any:
         """The defense's settings with the swept setting at `value` (None: as the recipe has them).
@@ -188,14 +217,30 @@ def _reason(error: ValidationError) -> str:
     return fault["msg"].replace("Input should ", "the value should ", 1)
 
 
+def _suits(settings: GeneratorSettings, attack: AttackSettings) -> bool:
+    wants: frozenset[str] = ATTACKS[attack.name].wants
+    offers: frozenset[str] = GENERATORS[settings.name].offers
+    return wants <= offers
+
+
+def _lack(attack: AttackSettings) -> str:
+    wants = ATTACKS[attack.name].wants
+    able = " or ".join(name for name, kind in GENERATORS.items() if wants <= kind.offers)
+    return (
+        f"`{attack.name}` needs a generator with {' and '.join(sorted(wants))}; give one under "
+        f"`generators` (for example mine: {{name: {able}}})"
+    )
+
+
 def _name_faults(experiment: Experiment) -> Iterable[str]:
     for what, names in (
-        ("attacks", [a.name for a in experiment.attacks]),
+        ("attacks", [a.title for a in experiment.attacks]),
         ("evaluators", [e.name for e in experiment.evaluators]),
     ):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            yield f"{what}: `{twice[0]}` is there twice; every name once"
+            hint = " (two of a kind need a `label`)" if what == "attacks" else ""
+            yield f"{what}: `{twice[0]}` is there twice; every name once{hint}"
 
 
 def _evaluator_faults(experiment: Experiment) -> Iterable[str]:
@@ -216,6 +261,18 @@ def _generator_faults(experiment: Experiment) -> Iterable[str]:
             f"defense_generator: is missing; `{experiment.defense.name}` needs a generator trained on "
             "the private set (for example {name: gan_ada})"
         )
+    for where in ("generator", "defense_generator"):
+        settings = getattr(experiment, where)
+        if settings is not None and GENERATORS[settings.name].taught:
+            yield (
+                f"{where}: `{settings.name}` learns from the model under attack; give it under "
+                "`generators`, for attacks that use it"
+            )
+    for attack in experiment.attacks:
+        try:
+            experiment.generator_of(attack)
+        except ValueError as error:
+            yield str(error)
 
 
 def null_attacks() -> tuple[str, ...]:

@@ -10,6 +10,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 
+_MANY = {
+    str(tuple): ("N.", "list of sections"),
+    str(dict): ("LABEL.", "sections by label"),
+}
+"""How a setting that holds several sections is written, by the type that holds them."""
+
+
 def handbook(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Lines that explain the settings of `model`, in order; entries of a room stand under their name."""
     for name, field in model.model_fields.items():
@@ -19,7 +26,7 @@ def handbook(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         inner = _models(field.annotation)
         yield f"{path}  ({_kind(field)}{_default(field)})"
         yield f"    {' '.join((field.description or '').split())}"
-        many = "N." if get_origin(field.annotation) is tuple and inner else ""
+        many = _MANY.get(str(get_origin(field.annotation)), ("", ""))[0] if inner else ""
         for entry in inner:
             tag = entry.model_fields.get("name")
             if tag is not None and _is_tag("name", tag):
@@ -40,7 +47,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 def _kind(field: FieldInfo) -> str:
     if _models(field.annotation):
-        return "list of sections" if get_origin(field.annotation) is tuple else "section"
+        return _MANY.get(str(get_origin(field.annotation)), ("", "section"))[1]
     text = str(field.annotation) if get_args(field.annotation) else str(field.annotation.__name__)  # type: ignore[union-attr]
     bounds = [
         f"{sign} {getattr(rule, key)}"

@@ -50,6 +50,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("steps", pa.int32()),
             ("queries", pa.int64()),
             ("seconds", pa.float32()),
+            ("training_queries", pa.int64()),
+            ("error", pa.float32()),
             ("verdicts", pa.list_(VERDICT)),
             ("seed", pa.int64()),
             ("victim", pa.string()),
@@ -87,6 +89,13 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("target", pa.int32()),
             ("person", pa.string()),
             ("picture", pa.binary()),
+        ]
+    ),
+    "galleries": pa.schema(
+        [
+            ("evaluator", pa.string()),
+            ("person", pa.int32()),
+            ("feature", pa.list_(pa.float32())),
         ]
     ),
     "features": pa.schema(

@@ -64,6 +64,7 @@ def test_a_person_disjoint_judge_shares_only_the_targets() -> None:
         evaluator_train=labelled(0, 1, 1),
         evaluator_test=labelled(0, 1),
         public_NCHW=torch.zeros(1, 1, 2, 2, dtype=torch.uint8),
+        public_person_N=torch.zeros(2, dtype=torch.int64),
         public_people=1,
         notes=(),
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
-from torch import Tensor
+from pydantic import Field
+from torch import Tensor, nn
 
 from inversionlab import seeds
-from inversionlab.access import View
+from inversionlab.access import ScoringModel, View
 from inversionlab.config import Settings
+from inversionlab.learning import Learner
 
 
 class AttackError(RuntimeError):
@@ -35,11 +38,33 @@ class Prior(Protocol):
         """Latents from the prior, drawn on the CPU."""
         ...
 
+    def critic(self, x_NCHW: Tensor) -> Tensor:
+        """How real pictures look, (N,), the more the larger; where the generator offers `critic`."""
+        ...
+
+    def style(self, z_ND: Tensor) -> Tensor:
+        """Style vectors (N, W) of latents; where the generator offers `style`."""
+        ...
+
+    def synthesize(self, w_NW: Tensor) -> Tensor:
+        """Pictures of style vectors (N, W); where the generator offers `style`."""
+        ...
+
 
 class AttackSettings(Settings):
     """Base of an attack's settings; each attack's own class adds a literal `name`."""
 
     name: str
+    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
+    """What the tables call it; null: its name. Needed where a recipe has one attack twice."""
+    generator: str | None = None
+    """Which of the recipe's `generators` it searches; null: the recipe's `generator` if it has what the attack
+    needs, else the first of `generators` that has."""
+
+    @property
+    def title(self) -> str:
+        """What the tables call it."""
+        return self.label or self.name
 
 
 @dataclass(frozen=True)
@@ -48,9 +73,25 @@ class Jobs:
 
     target_N: Tensor
     repeat_N: Tensor
+    starts: int = 1
+    """Rows in a row that are attempts at one reconstruction; only the best of them is kept."""
 
     def __len__(self) -> int:
         return len(self.target_N)
+
+    def times(self, starts: int) -> Jobs:
+        """Every job `starts` times in a row."""
+        return Jobs(
+            self.target_N.repeat_interleave(starts), self.repeat_N.repeat_interleave(starts), starts
+        )
+
+    def account(self, rows_N: Tensor) -> Tensor:
+        """On whose account in the ledger the queries of these rows go: that of their reconstruction."""
+        return rows_N // self.starts
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """(target, repeat) of every row, as plain numbers."""
+        return zip(self.target_N.tolist(), self.repeat_N.tolist(), strict=True)
 
 
 @dataclass(frozen=True)
@@ -77,14 +118,30 @@ class Knowledge:
     seed: int
     """Root of every random stream of the attack."""
     device: torch.device
+    network: nn.Module | None = None
+    """The attack's own trained network, frozen, where it `trains` one."""
 
     def stream(self, attack: str, target: int, repeat: int) -> torch.Generator:
         """The random stream of one job: the same wherever and with whomever the job runs."""
         return seeds.torch_stream(self.seed, "attack", attack, target, repeat)
 
+    def shared_stream(self, attack: str, *labels: str | int) -> torch.Generator:
+        """A random stream that all jobs of an attack share, such as that of a step's perturbations."""
+        return seeds.torch_stream(self.seed, "attack", attack, "shared", *labels)
+
     def public(self, index_N: Tensor) -> Tensor:
         """Public pictures by number, as float (N, C, H, W) in [0, 1] on the device."""
         return self.public_NCHW[index_N].to(self.device).float() / 255
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What an attack's own network is made for."""
+
+    classes: int
+    """K, the length of the model's score vector."""
+    channels: int
+    image_size: int
 
 
 class Attack(ABC):
@@ -94,16 +151,59 @@ class Attack(ABC):
     view: ClassVar[type[View] | None]
     """What it needs to see of the model; None: nothing (a null attack)."""
     needs_generator: ClassVar[bool]
+    wants: ClassVar[frozenset[str]] = frozenset()
+    """What its generator must offer: `encoder`, `critic`, `style`, `classes`."""
+    trains: ClassVar[bool] = False
+    """Whether it trains a network of its own on public pictures and the scores that a model gives to them."""
 
     def __init__(self, settings: Any, knowledge: Knowledge) -> None:
         """Arm the attack.
 
         Raises:
-            ValueError: it needs a generator and `knowledge` has none.
+            ValueError: it needs a generator or a trained network and `knowledge` has none.
         """
         if self.needs_generator and knowledge.generator is None:
             raise ValueError(f"attack `{settings.name}` needs a generator, and none was given")
+        if self.trains and knowledge.network is None:
+            raise ValueError(f"attack `{settings.name}` needs its trained network; none was given")
+        self.settings = settings
         self.knowledge = knowledge
+
+    @classmethod
+    def view_at(cls, settings: Any) -> type[View] | None:
+        """What it needs to see at these settings."""
+        return cls.view
+
+    def open(self, model: ScoringModel, rows: int) -> View:
+        """The view of `model` that this attack gets, for `rows` reconstructions at once."""
+        view = self.view_at(self.settings)
+        assert view is not None, "a null attack has no view"
+        return view(model, rows)
+
+    @property
+    def overhears(self) -> bool:
+        """Whether it inverts the model's answers to private pictures (`Scores.overheard_NK`), not classes."""
+        return False
+
+    @classmethod
+    def teacher(cls, settings: Any) -> Literal["protected", "victim"]:
+        """Whose scores its own network is trained on: the model under attack, or the undefended victim."""
+        return "protected"
+
+    @classmethod
+    def lesson_top(cls, settings: Any) -> int | None:
+        """How many of the largest scores its network is trained on; None: all."""
+        return None
+
+    @classmethod
+    def learner(cls, settings: Any, sizes: Sizes, seed: int) -> Learner:
+        """Its own network in training, where it `trains`; y of `step` are scores (N, K)."""
+        raise NotImplementedError(f"{cls.__name__} trains no network")
+
+    @classmethod
+    def build(cls, settings: Any, sizes: Sizes) -> nn.Module:
+        """Its own network, untrained, where it `trains`."""
+        raise NotImplementedError(f"{cls.__name__} trains no network")
 
     @abstractmethod
     def run(self, view: View | None, jobs: Jobs) -> Found:
@@ -121,9 +221,9 @@ class Attack(ABC):
         """
 
 
-def refuse_nan(attack: str, log_p_N: Tensor, target_N: Tensor) -> None:
-    """Raise if a score is not a number, naming the attack and the first such target."""
-    bad = log_p_N.isnan()
+def refuse_nan(attack: str, score_N: Tensor, target_N: Tensor) -> None:
+    """Raise if a score (N,) or log-score is not a number, naming the attack and the first such target."""
+    bad = score_N.isnan()
     if bool(bad.any()):
         target = int(target_N[bad.nonzero()[0, 0]])
         raise AttackError(

@@ -15,10 +15,24 @@ from torch import Tensor
 from inversionlab.access import View, WhiteBox
 from inversionlab.attacks.base import Jobs, refuse_nan
 
+GAIN = 0.01
+"""Growth of log p that counts as progress."""
 Passes = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(points, rows) -> (log p of each row's target, gradient of each row's loss at its point)."""
-Update = Callable[[Tensor, Tensor], Tensor]
-"""(points, gradients) -> new points."""
+Update = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(points, gradients, rows) -> new points; `rows` says where a row's own state (say, momentum) stands."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One forward pass, differentiable in the points."""
+
+    rows_N: Tensor
+    """Which rows of the attack these are."""
+    x_NCHW: Tensor
+    log_y_NK: Tensor
+    log_p_N: Tensor
+    """Log-score of each row's target."""
 
 
 def white_box_passes(
@@ -26,7 +40,7 @@ def white_box_passes(
     view: View | None,
     jobs: Jobs,
     decode: Callable[[Tensor], Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Callable[[Seen], Tensor],
 ) -> Passes:
     """The passes of an attack that differentiates through the model.
 
@@ -35,7 +49,7 @@ def white_box_passes(
         view: must be a `WhiteBox`.
         jobs: all rows of the attack.
         decode: points to pictures.
-        loss: (log-scores (N, K), log p of the targets (N,)) -> the loss, summed over rows.
+        loss: the loss, summed over rows.
 
     Raises:
         TypeError: the view shows less than gradients.
@@ -45,11 +59,12 @@ def white_box_passes(
 
     def passes(point: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
         point = point.detach().requires_grad_(True)
-        log_y_NK = view.log_scores(decode(point), rows_N)
+        x_NCHW = decode(point)
+        log_y_NK = view.log_scores(x_NCHW, jobs.account(rows_N))
         target_N = jobs.target_N[rows_N]
         log_p_N = log_y_NK.gather(1, target_N[:, None]).squeeze(1)
         refuse_nan(attack, log_p_N, target_N)
-        (gradient,) = torch.autograd.grad(loss(log_y_NK, log_p_N), point)
+        (gradient,) = torch.autograd.grad(loss(Seen(rows_N, x_NCHW, log_y_NK, log_p_N)), point)
         return log_p_N.detach(), gradient
 
     return passes
@@ -65,8 +80,24 @@ class Path:
     converged_N: Tensor
     steps_N: Tensor
 
+    def best_of(self, starts: int) -> Path:
+        """Of every `starts` rows in a row the one of highest target score (the first of equals)."""
+        rows_N = torch.arange(len(self.log_p_N) // starts, device=self.log_p_N.device)
+        won_N = rows_N * starts + self.log_p_N.view(-1, starts).argmax(1)
+        return Path(
+            self.best[won_N], self.log_p_N[won_N], self.converged_N[won_N], self.steps_N[won_N]
+        )
 
-def descend(start: Tensor, passes: Passes, update: Update, *, stop: float, steps: int) -> Path:
+
+def descend(
+    start: Tensor,
+    passes: Passes,
+    update: Update,
+    *,
+    stop: float,
+    steps: int,
+    patience: int | None = None,
+) -> Path:
     """Run the loop from `start` (N, ...) for at most `steps` updates a row.
 
     Args:
@@ -75,6 +106,7 @@ def descend(start: Tensor, passes: Passes, update: Update, *, stop: float, steps
         update: moves them.
         stop: a row leaves when its target's probability exceeds this.
         steps: a row leaves after so many updates.
+        patience: a row leaves when its target's score has not grown by GAIN for so many updates; None: never.
     """
     n, log_stop = len(start), torch.tensor(stop, device=start.device).log()
     path = Path(
@@ -84,17 +116,22 @@ def descend(start: Tensor, passes: Passes, update: Update, *, stop: float, steps
         steps_N=torch.full((n,), steps, device=start.device),
     )
     rows, point = torch.arange(n, device=start.device), start
+    # When each row last made progress, and how far it was then.
+    grown_N, mark_N = torch.zeros_like(path.steps_N), path.log_p_N.clone()
     for step in range(steps + 1):
         log_p, gradient = passes(point, rows)
         better = log_p > path.log_p_N[rows]
         path.best[rows[better]] = point[better]
         path.log_p_N[rows[better]] = log_p[better]
         won = log_p > log_stop
-        if bool(won.any()):
-            path.converged_N[rows[won]] = True
-            path.steps_N[rows[won]] = step
-            rows, point, gradient = rows[~won], point[~won], gradient[~won]
+        path.converged_N[rows[won]] = True
+        grown = log_p > mark_N[rows] + GAIN
+        grown_N[rows[grown]], mark_N[rows[grown]] = step, log_p[grown]
+        gone = won if patience is None else won | (step - grown_N[rows] >= patience)
+        if bool(gone.any()):
+            path.steps_N[rows[gone]] = step
+            rows, point, gradient = rows[~gone], point[~gone], gradient[~gone]
         if len(rows) == 0 or step == steps:
             break
-        point = update(point, gradient)
+        point = update(point, gradient, rows)
     return path

@@ -16,14 +16,11 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from inversionlab.access import View, WhiteBox
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Knowledge
+from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
 from inversionlab.attacks.descent import descend, white_box_passes
-
-ENCODER_BATCH = 256
-"""Pictures encoded at once, so that memory stays small whatever the number of jobs."""
+from inversionlab.attacks.latent import first_latents, limited_step
 
 
 class LatentWhiteBoxSettings(AttackSettings):
@@ -49,10 +46,6 @@ class LatentWhiteBox(Attack):
     view: ClassVar[type[View] | None] = WhiteBox
     needs_generator: ClassVar[bool] = True
 
-    def __init__(self, settings: LatentWhiteBoxSettings, knowledge: Knowledge) -> None:
-        super().__init__(settings, knowledge)
-        self.settings = settings
-
     def run(self, view: View | None, jobs: Jobs) -> Found:
         """Descend for all jobs at once."""
         generator = self.knowledge.generator
@@ -62,36 +55,17 @@ class LatentWhiteBox(Attack):
             view,
             jobs,
             decode=generator,
-            loss=lambda log_y_NK, log_p_N: -log_p_N.sum(),
+            loss=lambda seen: -seen.log_p_N.sum(),
         )
 
-        def update(z_ND: Tensor, g_ND: Tensor) -> Tensor:
-            norm_N1 = g_ND.norm(dim=1, keepdim=True).clamp_min(1e-12)
-            rate_N1 = (self.settings.step_length / norm_N1).clamp_max(self.settings.max_rate)
-            moved_ND: Tensor = z_ND - rate_N1 * g_ND
-            return moved_ND
-
+        options = self.settings
         path = descend(
-            self._start(jobs), passes, update, stop=self.settings.stop, steps=self.settings.steps
+            first_latents(options.name, self.knowledge, jobs, options.seed_pictures),
+            passes,
+            limited_step(options.step_length, options.max_rate),
+            stop=options.stop,
+            steps=options.steps,
         )
         with torch.no_grad():
             images = generator(path.best)
         return Found(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
-
-    @torch.no_grad()
-    def _start(self, jobs: Jobs) -> Tensor:
-        """z(0) of every job: the mean encoding of its own random public pictures, or a random draw."""
-        know, generator = self.knowledge, self.knowledge.generator
-        assert generator is not None
-        pairs = list(zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True))
-        streams = [know.stream("latent_white_box", target, repeat) for target, repeat in pairs]
-        if generator.encode(know.public(torch.zeros(1, dtype=torch.int64))) is None:
-            return torch.cat([generator.draw(1, s) for s in streams]).to(know.device)
-        count = min(self.settings.seed_pictures, len(know.public_NCHW))
-        chosen = [torch.randperm(len(know.public_NCHW), generator=s)[:count] for s in streams]
-        parts = []
-        for index_S in torch.cat(chosen).split(ENCODER_BATCH):
-            z_SD = generator.encode(know.public(index_S))
-            assert z_SD is not None, "it has just encoded a picture"
-            parts.append(z_SD)
-        return torch.cat(parts).view(len(pairs), count, -1).mean(1)

@@ -19,8 +19,8 @@ from pydantic import Field
 from torch import Tensor
 
 from inversionlab.access import View, WhiteBox
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Knowledge
-from inversionlab.attacks.descent import descend, white_box_passes
+from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
+from inversionlab.attacks.descent import Seen, descend, white_box_passes
 
 
 class PixelGrayBoxSettings(AttackSettings):
@@ -46,28 +46,25 @@ class PixelGrayBox(Attack):
     view: ClassVar[type[View] | None] = WhiteBox
     needs_generator: ClassVar[bool] = False
 
-    def __init__(self, settings: PixelGrayBoxSettings, knowledge: Knowledge) -> None:
-        super().__init__(settings, knowledge)
-        self.settings = settings
-
     def run(self, view: View | None, jobs: Jobs) -> Found:
         """Descend for all jobs at once."""
         passes = white_box_passes(
             "pixel_gray_box", view, jobs, decode=lambda x_NCHW: x_NCHW, loss=self._loss
         )
 
-        def update(x_NCHW: Tensor, g_NCHW: Tensor) -> Tensor:
-            return (x_NCHW - self.settings.rate * g_NCHW).clamp(0, 1)
+        def update(x_NCHW: Tensor, g_NCHW: Tensor, rows_N: Tensor) -> Tensor:
+            moved_NCHW: Tensor = x_NCHW - self.settings.rate * g_NCHW
+            return moved_NCHW.clamp(0, 1)
 
         path = descend(
             self._seed(jobs), passes, update, stop=self.settings.stop, steps=self.settings.steps
         )
         return Found(path.best, path.log_p_N.exp(), path.converged_N, path.steps_N)
 
-    def _loss(self, log_y_NK: Tensor, log_p_N: Tensor) -> Tensor:
+    def _loss(self, seen: Seen) -> Tensor:
         if self.settings.loss == "cross_entropy":
-            return -log_p_N.sum()
-        y_NK, p_N = log_y_NK.exp(), log_p_N.exp()
+            return -seen.log_p_N.sum()
+        y_NK, p_N = seen.log_y_NK.exp(), seen.log_p_N.exp()
         # |y - y^|^2 = |y|^2 - 2 p + 1
         return y_NK.square().sum() - 2 * p_N.sum()
 
@@ -76,7 +73,7 @@ class PixelGrayBox(Attack):
         know = self.knowledge
         count = min(self.settings.seed_pictures, len(know.public_NCHW))
         seeds = []
-        for target, repeat in zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True):
+        for target, repeat in jobs.pairs():
             stream = know.stream("pixel_gray_box", target, repeat)
             index = torch.randperm(len(know.public_NCHW), generator=stream)[:count]
             seeds.append(know.public(index).mean(0))

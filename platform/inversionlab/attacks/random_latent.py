@@ -34,9 +34,8 @@ class RandomLatent(Attack):
         """Draw one latent a job and decode it."""
         know = self.knowledge
         assert know.generator is not None
-        pairs = zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True)
         z_ND = torch.cat(
-            [know.generator.draw(1, know.stream("random_latent", t, r)) for t, r in pairs]
+            [know.generator.draw(1, know.stream("random_latent", t, r)) for t, r in jobs.pairs()]
         )
         images = know.generator(z_ND.to(know.device))
         none = torch.zeros(len(jobs), dtype=torch.int64)

@@ -34,11 +34,10 @@ class RandomPublic(Attack):
         """Draw one public picture a job."""
         know = self.knowledge
         count = len(know.public_NCHW)
-        pairs = zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True)
         index = torch.cat(
             [
                 torch.randint(count, (1,), generator=know.stream("random_public", t, r))
-                for t, r in pairs
+                for t, r in jobs.pairs()
             ]
         )
         none = torch.zeros(len(jobs), dtype=torch.int64)

@@ -69,6 +69,8 @@ class Splits:
     evaluator_test: Labelled
     public_NCHW: Tensor
     """uint8 (N, C, H, W); the attacker's pictures carry no names."""
+    public_person_N: Tensor
+    """Who is on them, int64 numbers: for a judge that is trained on outsiders, never for an attacker."""
     public_people: int
     notes: tuple[str, ...]
     """What was left out, one line each."""
@@ -91,7 +93,8 @@ def split(
     rooms = _assign_people(pictures, settings, seed, wants_public=public is None)
     source = public if public is not None else pictures
     crowd = range(len(source.people)) if public is not None else rooms["public"]
-    public_images = source.images_NCHW[_rows_of(source, crowd)]
+    public_rows = _rows_of(source, crowd)
+    public_images = source.images_NCHW[public_rows]
     train, test = _train_test(pictures, rooms["private"], settings, seed)
     evaluator_train, evaluator_test = _train_test(pictures, rooms["evaluator_only"], settings, seed)
     parts = (train, test, evaluator_train, evaluator_test)
@@ -113,6 +116,7 @@ def split(
         evaluator_train=evaluator_train,
         evaluator_test=evaluator_test,
         public_NCHW=public_images[fresh],
+        public_person_N=source.person_N[public_rows][fresh],
         public_people=len(list(crowd)),
         notes=tuple(notes),
     )

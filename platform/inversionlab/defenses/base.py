@@ -56,13 +56,16 @@ class Workbench:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A training that a defense asks for: who learns, from what, for how long."""
+    """A training: who learns, from what, for how long."""
 
     learner: Learner
     images_NCHW: Tensor
     """uint8 (N, C, H, W)."""
     class_N: Tensor
+    """Class numbers (N,), or the scores (N, K) that a model gave to the pictures."""
     training: TrainingSettings
+    queries: int = 0
+    """Pictures sent to that model for them."""
 
 
 class Defense(ABC):

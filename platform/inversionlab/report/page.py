@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ def _context(run: RunData, pictures: bool) -> dict[str, Any]:
         "best": best,
         "recommended": recommended,
         "groups": _groups(rows),
+        "inverting": any(not math.isnan(r.error) for r in rows),
         "judges": run.evaluators["evaluator"].to_pylist(),
         "evaluators": _evaluators(run),
         "speeds": _speeds(run, rows),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -57,7 +57,7 @@ class Grid:
 
 
 def grids(run: RunData, rows: Sequence[Row], recommended: str | None) -> list[Grid]:
-    """One grid an attack that has pictures, the undefended model's strongest first; nulls left out."""
+    """All attacks on the undefended model side by side, then a grid an attack, the strongest first; no nulls."""
     people = _people(run)
     attacks = list(dict.fromkeys(r.attack for r in rows if r.kind != "null" and r.done))
     top = undefended(rows)
@@ -67,7 +67,7 @@ def grids(run: RunData, rows: Sequence[Row], recommended: str | None) -> list[Gr
         return []
     real = _reference_row(run, people, "real", "")
     synthetic = _reference_row(run, people, "synthetic", recommended)
-    found = []
+    found = _side_by_side(run, people, rows, real)
     for attack in attacks:
         mine = [r for r in rows if r.attack == attack and r.done]
         between = [_attack_row(run, people, r, recommended) for r in mine]
@@ -75,6 +75,18 @@ def grids(run: RunData, rows: Sequence[Row], recommended: str | None) -> list[Gr
         if shown:
             found.append(Grid(words(attack), tuple(people.values()), tuple(shown)))
     return found
+
+
+def _side_by_side(
+    run: RunData, people: dict[int, str], rows: Sequence[Row], real: GridRow
+) -> list[Grid]:
+    """All attacks on the undefended model in one grid, where there are enough to compare."""
+    open_rows = [r for r in rows if r.kind == "undefended" and r.done]
+    if len(open_rows) < 3:
+        return []
+    shown = [replace(_attack_row(run, people, r, None), label=words(r.attack)) for r in open_rows]
+    title = "every attack on the undefended model"
+    return [Grid(title, tuple(people.values()), (real, *shown))]
 
 
 def _people(run: RunData) -> dict[int, str]:

@@ -54,6 +54,12 @@ class Row:
     """Queries a target, all repeats together."""
     steps: float
     seconds: float
+    access: str
+    """What the attacker sees of the model: "white box", "scores", "labels"; empty for a null attack."""
+    training_queries: float
+    """Pictures sent to a model, once for all targets, to train the attacker's networks."""
+    error: float
+    """Mean squared error a pixel to the private pictures whose score vectors were inverted; else NaN."""
 
     @property
     def complete(self) -> bool:
@@ -130,6 +136,9 @@ def _row(
         queries=_per_target(table, "queries", people),
         steps=_per_target(table, "steps", people),
         seconds=_per_target(table, "seconds", people),
+        access=str(cell.get("access", "")),
+        training_queries=_mean(table, "training_queries"),
+        error=_mean(table, "error"),
     )
 
 
@@ -167,6 +176,13 @@ def undefended_accuracy(run: RunData) -> Estimate | None:
         if defense in ("none", ""):
             return accuracies(run, protected)[0]
     return None
+
+
+def _mean(table: pa.Table, column: str) -> float:
+    """The mean of what is known."""
+    known = numbers(table[column])
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _per_target(table: pa.Table, column: str, people: int) -> float:

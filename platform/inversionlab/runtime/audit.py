@@ -51,7 +51,7 @@ def audit(experiment: Experiment, root: str, say: Say = print) -> str:
 def _train(site: Site, foreman: Foreman, log: Log) -> list[str]:
     """Train what is missing; returns the keys of what was trained."""
     began = time.monotonic()
-    missing = [task.role for task in foreman.missing(site)]
+    missing = [task.title for task in foreman.missing(site)]
     total = len(site.plan.tasks)
     log.say(f"[2/4] train: {len(missing)} of {total} networks to train" + _listed(missing))
     trained = foreman.train(site)

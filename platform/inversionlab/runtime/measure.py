@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from inversionlab.config import fingerprint
 from inversionlab.defenses import DEFENSES
 from inversionlab.metrics import within_person_distance
 from inversionlab.pictures import png, to_bytes
 from inversionlab.runtime.site import Site
-from inversionlab.stages.evaluate import Judge, features, milliseconds, recognition
+from inversionlab.stages.evaluate import Judge, features, gallery, milliseconds, recognition
 from inversionlab.stages.plan import Cell, protected_id
 from inversionlab.stages.workshop import judge_classes
 
@@ -41,7 +42,12 @@ def judge(site: Site, name: str) -> Judge:
         target: torch.from_numpy(features_ND[order[first:last]])
         for target, first, last in zip(site.plan.targets, bounds[:-1], bounds[1:], strict=True)
     }
-    return Judge(name, site.workshop.recognizer(f"evaluator:{name}"), who.class_of, private)
+    people = None
+    if site.workshop.evaluator(name).protocol == "nearest_identity":
+        stored = site.store.read("galleries", judge_key(site, name))["feature"].combine_chunks()
+        people = torch.from_numpy(stored.flatten().to_numpy().reshape(len(stored), -1))
+    recognizer = site.workshop.recognizer(f"evaluator:{name}")
+    return Judge(name, recognizer, who.class_of, private, people)
 
 
 def measure_model(site: Site, cell: Cell) -> None:
@@ -89,18 +95,35 @@ def _decoys(site: Site, cell: Cell) -> list[dict[str, Any]]:
     ]
 
 
+def _store_gallery(site: Site, name: str, people_KD: Tensor) -> None:
+    rows = [
+        {"evaluator": name, "person": k, "feature": f.tolist()} for k, f in enumerate(people_KD)
+    ]
+    site.store.write("galleries", judge_key(site, name), rows)
+
+
 def measure_judge(site: Site, name: str) -> None:
     """Store how well an evaluator recognizes, and its features of the targets' private pictures."""
     workshop = site.workshop
     settings = workshop.evaluator(name)
     recognizer = workshop.recognizer(f"evaluator:{name}")
     who = judge_classes(settings, workshop.splits, site.plan.pool)
-    correct_N = recognition(recognizer.log_scores, who.test, workshop.device)
     train = workshop.splits.train
-    aimed = torch.isin(train.class_N, torch.tensor(site.plan.targets))
+    nearest = settings.protocol == "nearest_identity"
+    aimed = torch.isin(train.class_N, torch.tensor(site.plan.targets)) | nearest
     feature_ND = features(recognizer, train.images_NCHW[aimed], workshop.device)
     target_N = train.class_N[aimed]
     key = judge_key(site, name)
+    if nearest:
+        people_KD = gallery(feature_ND, target_N)
+        asked_ND = features(recognizer, who.test.images_NCHW, workshop.device)
+        own = Judge(name, recognizer, who.class_of, {}, people_KD)
+        correct_N = own.logits(asked_ND, workshop.device).argmax(1) == who.test.class_N
+        _store_gallery(site, name, people_KD)
+        kept = torch.isin(target_N, torch.tensor(site.plan.targets))
+        feature_ND, target_N = feature_ND[kept], target_N[kept]
+    else:
+        correct_N = recognition(recognizer.log_scores, who.test, workshop.device)
     site.store.write(
         "features",
         key,

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from inversionlab.access import Labels, Scores, WhiteBox
+from inversionlab.attacks import ATTACKS
 from inversionlab.config import fingerprint
 from inversionlab.experiment import Experiment
 from inversionlab.pictures import png
@@ -13,6 +15,8 @@ from inversionlab.runtime.cluster import Gpus, provenance
 from inversionlab.runtime.measure import judge_key, model_key
 from inversionlab.runtime.site import Site
 from inversionlab.stages.plan import Cell
+
+_ACCESS = {WhiteBox: "white box", Scores: "scores", Labels: "labels"}
 
 
 def store_real(site: Site) -> None:
@@ -147,20 +151,27 @@ def data_record(site: Site) -> dict[str, Any]:
 def _cell_record(cell: Cell) -> dict[str, Any]:
     return {
         "cell": cell.id,
-        "attack": cell.attack.name,
+        "attack": cell.attack.title,
         "defense": cell.defense.name if cell.defense is not None else "",
         "protected": cell.protected,
         "label": cell.label,
         "point": cell.point,
         "baseline": cell.baseline,
+        "access": _access(cell),
     }
+
+
+def _access(cell: Cell) -> str:
+    """What the attacker sees of the model, for reading."""
+    view = ATTACKS[cell.attack.name].view_at(cell.attack)
+    return _ACCESS[view] if view is not None else ""
 
 
 def _artifact_record(site: Site, trained: Sequence[str], key: str) -> dict[str, Any]:
     (task,) = [t for t in site.plan.tasks if t.key == key]
     card = site.artifacts.card(task) or {}
     return {
-        "role": task.role,
+        "role": task.title,
         "id": task.id,
         "seconds": card.get("seconds", 0.0),
         "trained": key in trained,

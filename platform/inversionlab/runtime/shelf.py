@@ -93,14 +93,18 @@ def _disassembled(splits: Splits) -> tuple[Splits, dict[str, Any]]:
     """The splits without tensors, and the tensors as arrays, which Ray shares without copying."""
     nothing = torch.zeros(0)
     parts = ("train", "test", "evaluator_train", "evaluator_test")
-    arrays: dict[str, Any] = {"public": splits.public_NCHW.numpy()}
+    arrays: dict[str, Any] = {
+        "public": splits.public_NCHW.numpy(),
+        "public_person": splits.public_person_N.numpy(),
+    }
     for name in parts:
         part: Labelled = getattr(splits, name)
         arrays[f"{name}_images"] = part.images_NCHW.numpy()
         arrays[f"{name}_class"] = part.class_N.numpy()
     hollow = Labelled(nothing, nothing)
     empty: Any = dict.fromkeys(parts, hollow)
-    return replace(splits, public_NCHW=nothing, **empty), arrays
+    hollowed = replace(splits, public_NCHW=nothing, public_person_N=nothing, **empty)
+    return hollowed, arrays
 
 
 def _assembled(parts: tuple[Splits, dict[str, Any]]) -> Splits:
@@ -113,4 +117,8 @@ def _assembled(parts: tuple[Splits, dict[str, Any]]) -> Splits:
         name: Labelled(tensor[f"{name}_images"], tensor[f"{name}_class"])
         for name in ("train", "test", "evaluator_train", "evaluator_test")
     }
-    return replace(hollow, public_NCHW=tensor["public"], **labelled)
+    public: Any = {
+        "public_NCHW": tensor["public"],
+        "public_person_N": tensor["public_person"],
+    }
+    return replace(hollow, **public, **labelled)

@@ -80,6 +80,7 @@ def learn_task(site: Site, task: Task, world: World, *, run: str = "") -> None:
     losses = train(
         lesson,
         role=task.role,
+        title=task.title,
         seed=site.experiment.seed,
         world=world,
         checkpoints=TaskCheckpoints(site.artifacts.storage, task),
@@ -91,6 +92,8 @@ def learn_task(site: Site, task: Task, world: World, *, run: str = "") -> None:
         return
     product = lesson.learner.product().eval()
     metrics = {**losses, **_test(site, task, product)}
+    if lesson.queries:
+        metrics["queries"] = float(lesson.queries)
     seconds = time.monotonic() - began
     card = {
         "seconds": seconds,
@@ -106,7 +109,7 @@ def learn_task(site: Site, task: Task, world: World, *, run: str = "") -> None:
     site.artifacts.save(task, product.state_dict(), card, samples)
     accuracy = metrics.get("test_accuracy")
     told = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
-    print(f"[train] {task.role}: done in {seconds:.0f} s{told}", flush=True)
+    print(f"[train] {task.title}: done in {seconds:.0f} s{told}", flush=True)
 
 
 def _test(site: Site, task: Task, product: nn.Module) -> dict[str, float]:
@@ -117,6 +120,8 @@ def _test(site: Site, task: Task, product: nn.Module) -> dict[str, float]:
     test = splits.test
     if task.role.startswith("evaluator:"):
         judge = site.workshop.evaluator(task.role.partition(":")[2])
+        if judge.protocol == "nearest_identity":
+            return {}  # Its head names outsiders; how well its embedding does is measured later.
         test = judge_classes(judge, splits, site.plan.pool).test
     frozen_scores = product.requires_grad_(False).log_scores
     correct = recognition(frozen_scores, test, site.workshop.device)
@@ -142,7 +147,7 @@ class _Printer:
         self.last = now
         losses = ", ".join(f"{k} {v:.3g}" for k, v in progress.losses.items())
         print(
-            f"[train] {progress.role}: epoch {progress.epoch}/{progress.epochs}, {losses}, "
+            f"[train] {progress.title}: epoch {progress.epoch}/{progress.epochs}, {losses}, "
             f"{clock(progress.seconds_left)} left",
             flush=True,
         )

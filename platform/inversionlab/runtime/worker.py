@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from inversionlab import __version__
 from inversionlab.attacks import Attack
 from inversionlab.defenses import Protected
-from inversionlab.pictures import png, to_bytes
+from inversionlab.pictures import png, to_bytes, to_float
 from inversionlab.runtime.measure import judge, measure_judge, measure_model
 from inversionlab.runtime.shelf import Ref, read_network, read_splits
 from inversionlab.runtime.site import Address, Site, open_site
@@ -68,6 +68,16 @@ class Shard:
 Order = MeasureModel | MeasureJudge | Shard
 
 
+@dataclass(frozen=True)
+class _Armed:
+    """A cell's attack and model, ready."""
+
+    attack: Attack
+    model: Protected | None
+    training_queries: int
+    """Pictures that were sent to a model to train the attacker's networks."""
+
+
 @dataclass
 class _Open:
     """An experiment that the worker has open."""
@@ -75,7 +85,7 @@ class _Open:
     site: Site
     cells: dict[str, Cell]
     judges: list[Judge] | None = None
-    armed: dict[str, tuple[Attack, Protected | None]] = field(default_factory=dict)
+    armed: dict[str, _Armed] = field(default_factory=dict)
 
 
 class AttackWorker:
@@ -131,8 +141,12 @@ class AttackWorker:
 
     def _attack(self, here: _Open, cell: Cell, jobs: Sequence[Job]) -> None:
         site = here.site
-        attack, model = _armed(here, cell)
-        attacked = run_attack(attack, model, jobs)
+        armed = _armed(here, cell)
+        attack = armed.attack
+        private = None
+        if attack.overhears:
+            private = to_float(site.workshop.private_pictures(jobs), self._device)
+        attacked = run_attack(attack, armed.model, jobs, private)
         found = attacked.found
         images = to_bytes(found.images_NCHW)
         targets = [target for target, _ in jobs]
@@ -153,6 +167,8 @@ class AttackWorker:
                 "steps": int(found.steps_N[i]),
                 "queries": int(attacked.queries_N[i]),
                 "seconds": float(seconds[i]),
+                "training_queries": armed.training_queries,
+                "error": float(attacked.error_N[i]),
                 "verdicts": said[i],
             }
             for i, (target, repeat) in enumerate(jobs)
@@ -165,27 +181,35 @@ def _same_data(site: Site, brief: Brief) -> bool:
     return brief.splits is not None and site.plan.data_id == brief.data_id
 
 
-def _armed(here: _Open, cell: Cell) -> tuple[Attack, Protected | None]:
+def _armed(here: _Open, cell: Cell) -> _Armed:
     """The cell's attack and model; the last cell's are kept, since shards of a cell come in a row."""
     if cell.id not in here.armed:
         workshop = here.site.workshop
         model = workshop.protected(cell.defense) if cell.defense is not None else None
-        here.armed = {cell.id: (arm(cell.attack, workshop.knowledge()), model)}
+        attack = arm(cell.attack, workshop.knowledge(cell))
+        asked = sum(_queries(here.site, task) for task in (cell.generator, cell.network))
+        here.armed = {cell.id: _Armed(attack, model, asked)}
     return here.armed[cell.id]
+
+
+def _queries(site: Site, task: Task | None) -> int:
+    """Pictures that were sent to a model to train a network."""
+    card = site.artifacts.card(task) if task is not None and task.taught_by is not None else None
+    return int(card["metrics"].get("queries", 0)) if card is not None else 0
 
 
 def _provenance(site: Site, cell: Cell) -> dict[str, Any]:
     plan = site.plan
     return {
         "cell": cell.id,
-        "attack": cell.attack.name,
+        "attack": cell.attack.title,
         "defense": cell.defense.name if cell.defense is not None else "",
         "protected": cell.protected,
         "attack_settings": cell.attack.model_dump_json(),
         "defense_settings": cell.defense.model_dump_json() if cell.defense is not None else "{}",
         "seed": site.experiment.seed,
         "victim": plan.task("victim").id,
-        "generator": plan.task("generator").id,
+        "generator": cell.generator.id,
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

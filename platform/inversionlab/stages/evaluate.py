@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from inversionlab.data.splits import Labelled
 from inversionlab.metrics import nearest_distance
@@ -18,6 +19,8 @@ from inversionlab.recognizers import Recognizer
 
 CHUNK = 256
 """Pictures a forward pass, so that memory stays small."""
+SCALE = 24.0
+"""What cosines are multiplied by before they become scores, where the nearest identity decides."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,24 @@ class Judge:
     """Its class number of each target."""
     private: Mapping[int, Tensor]
     """Features (n, D) of each target's private training pictures, on the CPU."""
+    gallery_KD: Tensor | None = None
+    """The mean direction of every private person's features, where the nearest identity decides."""
+
+    @torch.no_grad()
+    def logits(self, feature_ND: Tensor, device: torch.device) -> Tensor:
+        """How much each person (N, K) is meant by features (N, D) on the CPU."""
+        if self.gallery_KD is not None:
+            return SCALE * functional.normalize(feature_ND) @ self.gallery_KD.T
+        logit_NK: Tensor = self.recognizer.head(feature_ND.to(device))
+        return logit_NK.float().cpu()
+
+
+def gallery(feature_ND: Tensor, class_N: Tensor) -> Tensor:
+    """The mean direction (K, D) of each class's features (N, D); every class has some."""
+    classes = int(class_N.max()) + 1
+    sum_KD = torch.zeros(classes, feature_ND.shape[1])
+    sum_KD.index_add_(0, class_N, functional.normalize(feature_ND))
+    return functional.normalize(sum_KD)
 
 
 @torch.no_grad()
@@ -57,7 +78,7 @@ def verdicts(
     for judge in judges:
         classes = torch.tensor([judge.class_of[t] for t in targets])
         feature_ND = features(judge.recognizer, images_NCHW, device)
-        logit_NK = judge.recognizer.head(feature_ND.to(device)).float().cpu()
+        logit_NK = judge.logits(feature_ND, device)
         score_NK = logit_NK.softmax(1)
         own_N1 = logit_NK.gather(1, classes[:, None])
         rank_N = (logit_NK > own_N1).sum(1) + 1

@@ -10,11 +10,12 @@ from inversionlab.config import fingerprint
 from inversionlab.defenses import DEFENSES, DefenseSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment, null_attacks
+from inversionlab.generators import GENERATORS, GeneratorSettings
 from inversionlab.recognizers import RecognizerSettings, recognizer_inputs
 
 NETWORK_FORMAT = 1
 """Raise it when a trained network would differ for equal settings."""
-ROW_FORMAT = 2
+ROW_FORMAT = 3
 """Raise it when a row would differ for equal settings."""
 
 
@@ -23,13 +24,26 @@ class Task:
     """A network to be trained."""
 
     role: str
-    """victim, evaluator:NAME, generator, defense_generator, or defense."""
+    """victim, evaluator:NAME, generator, attack, defense_generator, or defense."""
     id: str
     """Hash of everything that goes into it."""
     inputs: dict[str, Any]
     """What was hashed."""
     defense: DefenseSettings | None = None
     """For the role `defense`: the settings it is trained for."""
+    generator: GeneratorSettings | None = None
+    """For the roles `generator` and `defense_generator`: its settings."""
+    attack: AttackSettings | None = None
+    """For the role `attack`: the settings it is trained for."""
+    taught_by: DefenseSettings | None = None
+    """The model whose scores of the public pictures it learns from, if it does."""
+
+    @property
+    def title(self) -> str:
+        """What users read: the role, and which one of it."""
+        kind = self.generator or self.attack or self.defense
+        told = f"{self.role} {kind.name}" if kind is not None else self.role
+        return f"{told}, taught by {self.taught_by.name}" if self.taught_by is not None else told
 
     @property
     def key(self) -> str:
@@ -49,6 +63,10 @@ class Cell:
     point: float | None
     """The swept setting's value."""
     label: str
+    generator: Task
+    """The generator that the attacker searches."""
+    network: Task | None
+    """The attack's own network, if it trains one."""
 
     @property
     def baseline(self) -> bool:
@@ -69,7 +87,7 @@ class Plan:
     cells: tuple[Cell, ...]
 
     def task(self, role: str) -> Task:
-        """The only task of this role."""
+        """The only task of this role: there are several of `generator`, `attack` and `defense`."""
         (found,) = [t for t in self.tasks if t.role == role]
         return found
 
@@ -95,7 +113,12 @@ def make_plan(
     points = _points(experiment)
     tasks += _defense_tasks(experiment, base, [d for _, d in points])
     plan = Plan(data_id, targets, pool, tuple(tasks), ())
-    return replace(plan, cells=tuple(_cells(experiment, plan, base, points)))
+    cells = tuple(_cells(experiment, plan, base, points))
+    # A dict, to keep the order: what is taught by a model comes after the model's own networks.
+    needed = dict.fromkeys(t.key for t in tasks)
+    more = [t for c in cells for t in (c.generator, c.network) if t is not None]
+    added = {t.key: t for t in more if t.key not in needed}
+    return replace(plan, tasks=(*tasks, *added.values()), cells=cells)
 
 
 def _common_tasks(
@@ -112,12 +135,16 @@ def _common_tasks(
         if judge.protocol == "person_disjoint":
             inputs["targets"] = list(pool)
         tasks.append(_task(f"evaluator:{judge.name}", inputs))
-    generator = {**base, "on": "public", "generator": experiment.generator.model_dump(mode="json")}
-    return [*tasks, _task("generator", generator)]
+    return [*tasks, _public_generator(base, experiment.generator)]
 
 
-def _task(role: str, inputs: dict[str, Any], defense: DefenseSettings | None = None) -> Task:
-    return Task(role, fingerprint({"role": role, **inputs}), inputs, defense)
+def _task(role: str, inputs: dict[str, Any], **kind: Any) -> Task:
+    return Task(role, fingerprint({"role": role, **inputs}), inputs, **kind)
+
+
+def _public_generator(base: dict[str, Any], settings: GeneratorSettings) -> Task:
+    inputs = {**base, "on": "public", "generator": settings.model_dump(mode="json")}
+    return _task("generator", inputs, generator=settings)
 
 
 def _structure(settings: RecognizerSettings) -> dict[str, Any]:
@@ -159,14 +186,15 @@ def _defense_tasks(
         if kind.needs_generator:
             parent = parent or _private_generator(experiment, base)
             inputs["generator"] = parent.id
-        tasks.append(_task("defense", inputs, settings))
+        tasks.append(_task("defense", inputs, defense=settings))
     return tasks if parent is None else [parent, *tasks]
 
 
 def _private_generator(experiment: Experiment, base: dict[str, Any]) -> Task:
     assert experiment.defense_generator is not None, "the experiment was checked at load"
-    settings = experiment.defense_generator.model_dump(mode="json")
-    return _task("defense_generator", {**base, "on": "private", "generator": settings})
+    settings = experiment.defense_generator
+    inputs = {**base, "on": "private", "generator": settings.model_dump(mode="json")}
+    return _task("defense_generator", inputs, generator=settings)
 
 
 def _cells(
@@ -178,23 +206,22 @@ def _cells(
     shared = {
         **base,
         "rows": ROW_FORMAT,
-        "generator": plan.task("generator").id,
         "evaluators": [
             [e.name, plan.task(f"evaluator:{e.name}").id] for e in experiment.evaluators
         ],
     }
-    listed = [a for a in experiment.attacks if ATTACKS[a.name].view is not None]
-    cells = [_cell(shared, _default(name), None, "", None) for name in null_attacks()]
-    undefended = NoneSettings()
-    for attack in listed:
-        victim = protected_id(plan, undefended)
-        cells.append(_cell(shared, attack, undefended, victim, None))
-        seen = {victim}
-        for point, defense in points:
-            protected = protected_id(plan, defense)
-            if protected not in seen:
-                seen.add(protected)
-                cells.append(_cell(shared, attack, defense, protected, point))
+    cast = _Cast(experiment, plan, base)
+    cells = [_cell(shared, cast, _default(name), None, None) for name in null_attacks()]
+    for attack in experiment.attacks:
+        if ATTACKS[attack.name].view is None:
+            continue
+        undefended: list[tuple[float | None, DefenseSettings]] = [(None, NoneSettings())]
+        seen = set()
+        for point, defense in undefended + points:
+            cell = _cell(shared, cast, attack, defense, point)
+            if cell.protected not in seen:
+                seen.add(cell.protected)
+                cells.append(cell)
     return cells
 
 
@@ -202,18 +229,69 @@ def _default(name: str) -> AttackSettings:
     return ATTACKS[name].Settings(name=name)
 
 
+@dataclass(frozen=True)
+class _Cast:
+    """Which networks play along in an attack on a model."""
+
+    experiment: Experiment
+    plan: Plan
+    base: dict[str, Any]
+
+    def generator(self, attack: AttackSettings, model: DefenseSettings) -> Task:
+        """The generator that the attacker searches."""
+        settings = self.experiment.generator_of(attack)
+        if not GENERATORS[settings.name].taught:
+            return _public_generator(self.base, settings)
+        inputs = {"on": "public", "generator": settings.model_dump(mode="json")}
+        return self._taught("generator", inputs, model, generator=settings)
+
+    def network(self, attack: AttackSettings, model: DefenseSettings) -> Task | None:
+        """The attack's own network, if it trains one."""
+        kind = ATTACKS[attack.name]
+        if not kind.trains:
+            return None
+        teacher = model if kind.teacher(attack) == "protected" else NoneSettings()
+        inputs = {"attack": attack.trained_part()}
+        return self._taught("attack", inputs, teacher, attack=attack)
+
+    def _taught(
+        self, role: str, inputs: dict[str, Any], teacher: DefenseSettings, **kind: Any
+    ) -> Task:
+        whole = {**self.base, **inputs, "taught_by": protected_id(self.plan, teacher)}
+        # An idle defense releases the victim itself: one network, under one name.
+        idle = DEFENSES[teacher.name](teacher).idle()
+        return _task(role, whole, taught_by=NoneSettings() if idle else teacher, **kind)
+
+
 def _cell(
     shared: dict[str, Any],
+    cast: _Cast,
     attack: AttackSettings,
     defense: DefenseSettings | None,
-    protected: str,
     point: float | None,
 ) -> Cell:
-    own = {"attack": attack.model_dump(mode="json"), "protected": protected}
-    label = attack.name if defense is None else f"{attack.name} on {defense.name}"
+    generator = cast.generator(attack, defense or NoneSettings())
+    network = cast.network(attack, defense) if defense is not None else None
+    protected = protected_id(cast.plan, defense) if defense is not None else ""
+    own = {
+        "attack": attack.model_dump(mode="json"),
+        "protected": protected,
+        "generator": generator.id,
+        "network": network.id if network is not None else None,
+    }
+    label = attack.title if defense is None else f"{attack.title} on {defense.name}"
     if point is not None:
         label += f" at {point:g}"
-    return Cell(fingerprint({**shared, **own}), attack, defense, protected, point, label)
+    return Cell(
+        fingerprint({**shared, **own}),
+        attack,
+        defense,
+        protected,
+        point,
+        label,
+        generator,
+        network,
+    )
 
 
 def protected_id(plan: Plan, defense: DefenseSettings) -> str:

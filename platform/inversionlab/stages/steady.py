@@ -58,6 +58,18 @@ class SteadyPrior:
             return None
         return steady(self._encode, x_NCHW)
 
+    def critic(self, x_NCHW: Tensor) -> Tensor:
+        """How real pictures look."""
+        return steady(self.generator.critic, x_NCHW)
+
+    def style(self, z_ND: Tensor) -> Tensor:
+        """Style vectors of latents."""
+        return steady(self.generator.style, z_ND)
+
+    def synthesize(self, w_NW: Tensor) -> Tensor:
+        """Pictures of style vectors."""
+        return steady(self.generator.synthesize, w_NW)
+
     def _encode(self, x_NCHW: Tensor) -> Tensor:
         z_ND = self.generator.encode(x_NCHW)
         assert z_ND is not None, "it has just encoded a picture"

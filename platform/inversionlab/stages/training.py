@@ -68,7 +68,8 @@ class Checkpoints(Protocol):
 class Progress:
     """How far a training is."""
 
-    role: str
+    title: str
+    """Which network it is, for the user."""
     epoch: int
     epochs: int
     losses: Mapping[str, float]
@@ -79,6 +80,7 @@ def train(
     lesson: Lesson,
     *,
     role: str,
+    title: str = "",
     seed: int,
     world: World,
     checkpoints: Checkpoints,
@@ -102,10 +104,10 @@ def train(
     began = saved = time.monotonic()
     for epoch in range(first, epochs):
         losses = _epoch(lesson, role, seed, epoch, world)
-        _refuse_infinite(role, epoch, losses, lesson.training.learning_rate)
+        _refuse_infinite(title or role, epoch, losses, lesson.training.learning_rate)
         now = time.monotonic()
         left = (now - began) / (epoch + 1 - first) * (epochs - epoch - 1)
-        report(Progress(role, epoch + 1, epochs, losses, left))
+        report(Progress(title or role, epoch + 1, epochs, losses, left))
         if world.rank == 0 and now - saved >= checkpoint_seconds and epoch + 1 < epochs:
             checkpoints.save(_state(learner, epoch + 1))
             saved = now

@@ -6,31 +6,38 @@ load the weights of a finished task and asks for each task's weights once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inversionlab import generators, seeds
-from inversionlab.attacks import Knowledge
+from inversionlab.access import Scores
+from inversionlab.attacks import ATTACKS, Knowledge, Sizes
+from inversionlab.config import ConfigError
 from inversionlab.data.splits import Labelled, Splits
 from inversionlab.defenses import DEFENSES, DefenseSettings, Lesson, Protected, Workbench
 from inversionlab.experiment import EvaluatorSettings, Experiment
-from inversionlab.generators.base import Generator, GeneratorSettings
+from inversionlab.generators.base import Generator
 from inversionlab.learning import Learner, TrainingSettings
+from inversionlab.pictures import to_float
 from inversionlab.recognizers import (
     AugmentSettings,
     Recognizer,
     RecognizerLearner,
     RecognizerSettings,
 )
-from inversionlab.stages.plan import Plan, Task
+from inversionlab.stages.plan import Cell, Plan, Task
 from inversionlab.stages.steady import SteadyModel, SteadyPrior
 from inversionlab.stages.training import frozen
+from inversionlab.store import Job
 
 Weights = Mapping[str, Tensor]
 
+CHUNK = 256
+"""Pictures a forward pass, so that memory stays small."""
 STILL = AugmentSettings(flip=0, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, erase=0)
 """No augmentation: a defense's own recognizer must learn a narrow range (Kotsuji §4.2)."""
 
@@ -42,7 +49,9 @@ class JudgeClasses:
     train: Labelled
     test: Labelled
     classes: int
+    """Of its head."""
     class_of: Mapping[int, int]
+    """Under which number it knows a target: of its head, or of the gallery of private people."""
 
 
 class Workshop:
@@ -104,16 +113,26 @@ class Workshop:
         frozen(model, self.device)
         return SteadyModel(model)
 
-    def knowledge(self) -> Knowledge:
-        """What the attacker holds."""
-        module = self.network(self.plan.task("generator"))
+    def knowledge(self, cell: Cell) -> Knowledge:
+        """What the attacker of a cell holds."""
+        module = self.network(cell.generator)
         assert isinstance(module, Generator)
         return Knowledge(
             generator=SteadyPrior(module),
             public_NCHW=self.splits.public_NCHW,
             seed=self.experiment.seed,
             device=self.device,
+            network=self.network(cell.network) if cell.network is not None else None,
         )
+
+    def private_pictures(self, work: Sequence[Job]) -> Tensor:
+        """A training picture (uint8) of each job's target, another one for each repeat while there are more."""
+        train = self.splits.train
+        rows = []
+        for target, repeat in work:
+            own = (train.class_N == target).nonzero().squeeze(1)
+            rows.append(own[repeat % len(own)])
+        return train.images_NCHW[torch.stack(rows)]
 
     def lesson(self, task: Task) -> Lesson:
         """The training that makes a task's network."""
@@ -124,13 +143,12 @@ class Workshop:
             judge = self.evaluator(task.role.partition(":")[2])
             who = judge_classes(judge, splits, self.plan.pool)
             return self._recognizer_lesson(judge.recognizer, who.train, self._seed(task))
-        if task.role == "generator":
-            return self._generator_lesson(experiment.generator, splits.public_NCHW, task)
         if task.role == "defense_generator":
-            assert experiment.defense_generator is not None
-            return self._generator_lesson(
-                experiment.defense_generator, splits.train.images_NCHW, task
-            )
+            return self._generator_lesson(task, splits.train.images_NCHW)
+        if task.role == "generator":
+            return self._generator_lesson(task, splits.public_NCHW)
+        if task.role == "attack":
+            return self._attack_lesson(task)
         assert task.defense is not None
         return DEFENSES[task.defense.name](task.defense).lesson(self.bench(task.defense))
 
@@ -178,17 +196,41 @@ class Workshop:
         learner = self._recognizer_learner(settings, int(who.class_N.max()) + 1, seed)
         return Lesson(learner, who.images_NCHW, who.class_N, settings.training)
 
-    def _generator_lesson(
-        self, settings: GeneratorSettings, images_NCHW: Tensor, task: Task
-    ) -> Lesson:
+    def _generator_lesson(self, task: Task, images_NCHW: Tensor) -> Lesson:
+        settings = task.generator
+        assert settings is not None
+        answers, queries = torch.zeros(len(images_NCHW), dtype=torch.int64), 0
+        if task.taught_by is not None:
+            answers, queries = self._answers(task.taught_by, None)
         learner = generators.learner(
             settings,
             channels=self.channels,
             image_size=self.image_size,
             seed=self._seed(task),
+            classes=len(self.splits.people),
         )
-        nobody = torch.zeros(len(images_NCHW), dtype=torch.int64)
-        return Lesson(learner, images_NCHW, nobody, settings.training)
+        return Lesson(learner, images_NCHW, answers, settings.training, queries)
+
+    def _attack_lesson(self, task: Task) -> Lesson:
+        settings: Any = task.attack
+        assert settings is not None
+        assert task.taught_by is not None
+        kind = ATTACKS[settings.name]
+        answers_NK, queries = self._answers(task.taught_by, kind.lesson_top(settings))
+        learner = kind.learner(settings, self._sizes(), self._seed(task))
+        return Lesson(learner, self.splits.public_NCHW, answers_NK, settings.training, queries)
+
+    def _sizes(self) -> Sizes:
+        return Sizes(len(self.splits.people), self.channels, self.image_size)
+
+    def _answers(self, teacher: DefenseSettings, top: int | None) -> tuple[Tensor, int]:
+        """What a model says of every public picture, (N, K) on the CPU, and the queries that took."""
+        view = Scores(self.protected(teacher), 1, top)
+        parts = []
+        for x_NCHW in self.splits.public_NCHW.split(CHUNK):
+            nobody = torch.zeros(len(x_NCHW), dtype=torch.int64)
+            parts.append(view.scores(to_float(x_NCHW, self.device), nobody).cpu())
+        return torch.cat(parts), int(view.queries.sum())
 
     def _seed(self, task: Task) -> int:
         return seeds.derive(self.experiment.seed, "weights", task.role)
@@ -196,11 +238,10 @@ class Workshop:
     def _untrained(self, task: Task) -> nn.Module:
         """A network of the task's structure."""
         size = {"channels": self.channels, "image_size": self.image_size}
-        if task.role == "generator":
-            return generators.build(self.experiment.generator, **size)
-        if task.role == "defense_generator":
-            assert self.experiment.defense_generator is not None
-            return generators.build(self.experiment.defense_generator, **size)
+        if task.generator is not None:
+            return generators.build(task.generator, classes=len(self.splits.people), **size)
+        if task.attack is not None:
+            return ATTACKS[task.attack.name].build(task.attack, self._sizes())
         if task.role.startswith("evaluator:"):
             judge = self.evaluator(task.role.partition(":")[2])
             classes = judge_classes(judge, self.splits, self.plan.pool).classes
@@ -213,10 +254,18 @@ def judge_classes(judge: EvaluatorSettings, splits: Splits, pool: tuple[int, ...
 
     same_people: the victim's own training set and classes. person_disjoint: the training pictures of
     the people in `pool`, the targets among them, as classes 0, 1, ..., and after them the evaluator-only people's.
+    nearest_identity: public people of whom there are at least two pictures.
+
+    Raises:
+        ConfigError: there are fewer than two such public people.
     """
     if judge.protocol == "same_people":
         count = len(splits.people)
         return JudgeClasses(splits.train, splits.test, count, {p: p for p in pool})
+    if judge.protocol == "nearest_identity":
+        outsiders = _outsiders(judge, splits)
+        classes = int(outsiders.class_N.max()) + 1
+        return JudgeClasses(outsiders, splits.test, classes, {p: p for p in pool})
     class_of = {person: index for index, person in enumerate(pool)}
     return JudgeClasses(
         train=_join(splits.train, splits.evaluator_train, class_of),
@@ -224,6 +273,19 @@ def judge_classes(judge: EvaluatorSettings, splits: Splits, pool: tuple[int, ...
         classes=len(pool) + len(splits.evaluator_people),
         class_of=class_of,
     )
+
+
+def _outsiders(judge: EvaluatorSettings, splits: Splits) -> Labelled:
+    """The public people who can be learned from, as classes 0, 1, ..."""
+    _, place_N, count_P = splits.public_person_N.unique(return_inverse=True, return_counts=True)
+    rows = (count_P >= 2)[place_N]
+    if len(place_N[rows].unique()) < 2:
+        raise ConfigError(
+            f"evaluators ({judge.name}): nearest_identity needs public people with two pictures or more "
+            "each, and there are fewer than two of them; choose another protocol, or other public data"
+        )
+    _, class_N = place_N[rows].unique(return_inverse=True)
+    return Labelled(splits.public_NCHW[rows], class_N)
 
 
 def _join(private: Labelled, others: Labelled, class_of: Mapping[int, int]) -> Labelled:
