@@ -16,6 +16,11 @@ def _settings(name, **more):
     return GENERATORS[name].Settings(latent_size=6, width=4, **more)
 
 
+def _build(name, channels=3, image_size=16):
+    # Three classes of a model under attack, for those that such a model teaches.
+    return generators.build(_settings(name), channels=channels, image_size=image_size, classes=3)
+
+
 def test_every_generator_has_a_learner():
     assert set(GENERATORS) == set(LEARNERS)
 
@@ -33,16 +38,18 @@ def test_plan(size, side, steps):
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_sizes_that_do_not_fit_are_refused(name, size):
     with pytest.raises(ConfigError, match=f"image_size = {size}"):
-        generators.build(_settings(name), channels=3, image_size=size)
+        _build(name, image_size=size)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [16, 24, 48, 112])
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_pictures_have_the_shape_and_range(name, size, channels):
-    generator = generators.build(_settings(name), channels=channels, image_size=size).eval()
+    generator = _build(name, channels, size).eval()
     z_ND = 5 * generator.draw(3, torch.Generator().manual_seed(0))
-    assert z_ND.shape == (3, 6)
+    assert z_ND.shape == (3, generator.latent_size)
+    # Codes and conditions come beside the noise, whose length the settings name.
+    assert generator.latent_size >= 6
     x_NCHW = generator(z_ND)
     assert x_NCHW.shape == (3, channels, size, size)
     assert 0 <= x_NCHW.min().item() <= x_NCHW.max().item() <= 1
@@ -50,10 +57,10 @@ def test_pictures_have_the_shape_and_range(name, size, channels):
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_a_picture_does_not_depend_on_its_batch_and_follows_its_latent(name):
-    generator = generators.build(_settings(name), channels=3, image_size=16)
-    generator.train()(torch.randn(16, 6))  # moves the running statistics
+    generator = _build(name)
+    generator.train()(torch.randn(16, generator.latent_size))  # moves the running statistics
     generator.eval()
-    z_ND = torch.randn(4, 6, requires_grad=True)
+    z_ND = torch.randn(4, generator.latent_size, requires_grad=True)
     x_NCHW = generator(z_ND)
     torch.testing.assert_close(x_NCHW[2:3], generator(z_ND[2:3]), atol=1e-5, rtol=1e-4)
     x_NCHW[0].sum().backward()
@@ -66,10 +73,10 @@ def test_a_picture_does_not_depend_on_its_batch_and_follows_its_latent(name):
 def test_the_product_fits_into_a_built_generator(name):
     """What the artifact store does: weights of the learner's product into `build`'s network."""
     settings = _settings(name)
-    learner = generators.learner(settings, channels=1, image_size=16, seed=3)
-    built = generators.build(settings, channels=1, image_size=16)
+    learner = generators.learner(settings, channels=1, image_size=16, seed=3, classes=3)
+    built = _build(name, channels=1)
     built.load_state_dict(learner.product().state_dict())
-    z_ND = torch.randn(2, 6)
+    z_ND = torch.randn(2, built.latent_size)
     assert torch.equal(built.eval()(z_ND), learner.product().eval()(z_ND))
 
 
@@ -79,12 +86,24 @@ def test_each_generator_is_chosen_by_its_name(name):
     assert type(made) is GENERATORS[name].Settings
 
 
-def test_only_the_vae_encodes():
-    x_NCHW = torch.rand(2, 3, 16, 16)
-    encoded = {
-        name: generators.build(_settings(name), channels=3, image_size=16).eval().encode(x_NCHW)
-        for name in GENERATORS
-    }
-    assert encoded["gan_ada"] is None
-    assert encoded["vae"] is not None
-    assert encoded["vae"].shape == (2, 6)
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_what_is_offered_works_and_judges_pictures_apart(name):
+    x_NCHW = torch.rand(3, 3, 16, 16)
+    generator = _build(name).eval()
+    encoded = generator.encode(x_NCHW)
+    assert (encoded is not None) == ("encoder" in generator.offers)
+    if encoded is not None:
+        assert encoded.shape == (3, generator.latent_size)
+    if "critic" in generator.offers:
+        score_N = generator.critic(x_NCHW)
+        assert score_N.shape == (3,)
+        torch.testing.assert_close(generator.critic(x_NCHW[1:2]), score_N[1:2])
+    else:
+        with pytest.raises(NotImplementedError, match="keeps no discriminator"):
+            generator.critic(x_NCHW)
+
+
+@pytest.mark.parametrize("name", sorted(n for n in GENERATORS if GENERATORS[n].taught))
+def test_a_taught_generator_needs_a_model_with_classes(name):
+    with pytest.raises(ConfigError, match="classes = 0"):
+        generators.build(_settings(name), channels=3, image_size=16)

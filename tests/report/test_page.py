@@ -65,11 +65,19 @@ def test_the_most_confident_repeat_is_shown(run, page):
     assert all(base64.b64encode(o["picture"]).decode() not in page for o in others)
 
 
-def test_the_pictures_of_the_strongest_attack_come_first(run):
+def test_all_attacks_stand_side_by_side_then_the_strongest_comes_first(run):
     rows = headline_rows(run)
     top = undefended(rows)
-    first, *_ = grids(run, rows, None)
+    side_by_side, first, *_ = grids(run, rows, None)
     assert first.attack == words(top.attack)
+    assert [row.label for row in side_by_side.rows[1:]] == [
+        words(row.attack) for row in rows if row.kind == "undefended"
+    ]
+
+
+def test_two_attacks_need_no_comparison(run):
+    rows = [r for r in headline_rows(run) if r.attack in ("latent_white_box", "pixel_gray_box")]
+    assert all("every attack" not in grid.attack for grid in grids(run, rows, None))
 
 
 def test_a_hostile_name_stays_text():

@@ -80,3 +80,27 @@ class Residual(nn.Module):
         """A map of the same shape."""
         summed: Tensor = x_NCHW + self.body(x_NCHW)
         return summed
+
+
+def dcgan(latent_size: int, *, width: int, channels: int, image_size: int) -> nn.Sequential:
+    """Latents (N, m) to pictures (N, C, H, W) in [0, 1]: doublings, then one 3x3 convolution.
+
+    Raises:
+        ConfigError: the size is not a multiple of 8 from 16 to 256.
+    """
+    side, steps = plan(image_size)
+    sizes = [channels_at(level, width) for level in range(steps + 1)]
+    return nn.Sequential(
+        ToMap(latent_size, sizes[steps], side),
+        nn.BatchNorm2d(sizes[steps]),
+        nn.SiLU(),
+        *(up(sizes[level + 1], sizes[level]) for level in range(steps - 1, -1, -1)),
+        nn.Conv2d(sizes[0], channels, 3, padding=1),
+        nn.Sigmoid(),
+    )
+
+
+def mirror(x_NCHW: Tensor, rng: torch.Generator) -> Tensor:
+    """The pictures, about half of them mirrored: faces are as likely one way as the other."""
+    mirrored_N = torch.rand(len(x_NCHW), generator=rng) < 0.5
+    return torch.where(mirrored_N[:, None, None, None].to(x_NCHW.device), x_NCHW.flip(3), x_NCHW)

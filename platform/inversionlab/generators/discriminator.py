@@ -39,14 +39,19 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten())
         flat = size_in * side**2
         self.minibatch = MinibatchDiscrimination(flat, kernels)
-        self.score = nn.Linear(flat + kernels, 1)
+        self.feature_size = flat + kernels
+        self.score = nn.Linear(self.feature_size, 1)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Scores (N,) of pictures (N, C, H, W), which may leave [0, 1] a little."""
-        x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
-        feature_ND = self.layers(x_NCHW * 2 - 1)
-        score_N1: Tensor = self.score(self.minibatch(feature_ND))
+        score_N1: Tensor = self.score(self.features(x_NCHW))
         return score_N1[:, 0].float()
+
+    def features(self, x_NCHW: Tensor) -> Tensor:
+        """What the score is a linear function of, (N, `feature_size`), of such pictures."""
+        x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
+        feature_ND: Tensor = self.minibatch(self.layers(x_NCHW * 2 - 1))
+        return feature_ND
 
 
 class MinibatchDiscrimination(nn.Module):

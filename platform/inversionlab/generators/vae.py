@@ -13,14 +13,14 @@ allowed.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab.generators.base import Generator, GeneratorSettings
-from inversionlab.generators.blocks import Residual, ToMap, channels_at, down, plan, up
+from inversionlab.generators.blocks import Residual, ToMap, channels_at, down, mirror, plan, up
 from inversionlab.learning import (
     GradientSync,
     Learner,
@@ -33,6 +33,8 @@ from inversionlab.seeds import torch_stream
 
 class Vae(Generator):
     """Encoder and decoder."""
+
+    offers: ClassVar[frozenset[str]] = frozenset({"encoder"})
 
     class Settings(GeneratorSettings):
         """Sizes, loss and training."""
@@ -121,7 +123,7 @@ class VaeLearner(Learner):
     ) -> dict[str, Tensor]:
         """Learn from one batch; returns `reconstruction` and `divergence` (both a picture)."""
         noise_ND = torch.randn(len(x_NCHW), self.vae.latent_size, generator=rng).to(x_NCHW.device)
-        x_NCHW = torch.where(_mirrored(x_NCHW, rng), x_NCHW.flip(3), x_NCHW)
+        x_NCHW = mirror(x_NCHW, rng)
         optimizer = self.optimizers["vae"]
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(x_NCHW.device.type, torch.bfloat16, enabled=x_NCHW.is_cuda):
@@ -158,9 +160,3 @@ class VaeLearner(Learner):
         x_NCHW: Tensor = self.vae(z_ND)
         self.vae.train(was_training)
         return x_NCHW
-
-
-def _mirrored(x_NCHW: Tensor, rng: torch.Generator) -> Tensor:
-    """Which pictures are mirrored, (N, 1, 1, 1): faces are as likely one way as the other."""
-    mirrored_N = torch.rand(len(x_NCHW), generator=rng) < 0.5
-    return mirrored_N[:, None, None, None].to(x_NCHW.device)
