@@ -12,7 +12,18 @@ from inversionlab import config
 
 PACKAGE = Path(__file__).resolve().parents[1] / "platform" / "inversionlab"
 ROOMS = {"data", "recognizers", "generators", "attacks", "defenses", "metrics"}
-CORE = {"config", "access", "seeds", "learning", "storage", "store", "pictures", "handbook", ""}
+CORE = {
+    "config",
+    "access",
+    "seeds",
+    "learning",
+    "inversion_model",
+    "storage",
+    "store",
+    "pictures",
+    "handbook",
+    "",
+}
 """Shared files that know no room; "" is the package itself (its version)."""
 
 MAY_IMPORT = {

@@ -87,6 +87,7 @@ class Labels(View):
 
     @torch.no_grad()
     def labels(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
-        """Class numbers (N,)."""
+        """Class numbers (N,); -1 where the model's scores are not numbers."""
         self._count(x_NCHW, account_N)
-        return self._ask(x_NCHW.detach()).argmax(1)
+        log_y_NK = self._ask(x_NCHW.detach())
+        return torch.where(log_y_NK.isnan().any(1), -1, log_y_NK.argmax(1))

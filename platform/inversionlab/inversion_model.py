@@ -13,6 +13,10 @@ Structure: K -> a 4x4 map, then transposed convolutions (kernel 4) that double t
            256, 128 channels; 32x32: 512, 256, 128.
 Loss:      mean over pixels and pictures of (A(F(x)) - x)^2.
 Inputs:    probabilities (N, K); pictures (N, C, H, W) in [0, 1], H = W a multiple of 8 from 8 to 256.
+Seen:      MNIST, 30,000 digits for the classifier (99.0 %) and 30,000 others for A (width 32, 4 epochs): error
+           0.029 with `log` as with `power`, 0.050 for the mean picture. The mean of the 20 digits of nearest
+           scores errs by 0.029 too: it is about what these scores tell. Wen's 0.0096 is of an A that learned
+           from QMNIST, which holds the classifier's own digits.
 Deviates:  Yang adds the shortfall to the whole vector where log y < -c; here such an entry becomes 0, as if it
            had been cut away, so that a vector does not move as a whole with its smallest entry. The first layer
            has a bias a unit. Channels stop growing at 8 x `width`. AdamW with the platform's schedules in

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
+from inversionlab.attacks.ami import Ami
+from inversionlab.attacks.ami_adaptive import AmiAdaptive
+from inversionlab.attacks.amplified_mia import AmplifiedMia
 from inversionlab.attacks.base import (
     Attack,
     AttackError,
@@ -13,8 +16,16 @@ from inversionlab.attacks.base import (
     Found,
     Jobs,
     Knowledge,
+    Sizes,
 )
+from inversionlab.attacks.gmi import Gmi
+from inversionlab.attacks.ked_mi import KedMi
+from inversionlab.attacks.label_only import LabelOnly
+from inversionlab.attacks.latent_black_box import LatentBlackBox
 from inversionlab.attacks.latent_white_box import LatentWhiteBox
+from inversionlab.attacks.mi_face import MiFace
+from inversionlab.attacks.mirror import Mirror
+from inversionlab.attacks.multi_mode import MultiMode
 from inversionlab.attacks.pixel_gray_box import PixelGrayBox
 from inversionlab.attacks.random_latent import RandomLatent
 from inversionlab.attacks.random_public import RandomPublic
@@ -24,6 +35,16 @@ ATTACKS: dict[str, type[Attack]] = {
     "random_public": RandomPublic,
     "pixel_gray_box": PixelGrayBox,
     "latent_white_box": LatentWhiteBox,
+    "latent_black_box": LatentBlackBox,
+    "mi_face": MiFace,
+    "label_only": LabelOnly,
+    "multi_mode": MultiMode,
+    "gmi": Gmi,
+    "ked_mi": KedMi,
+    "mirror": Mirror,
+    "ami": Ami,
+    "ami_adaptive": AmiAdaptive,
+    "amplified_mia": AmplifiedMia,
 }
 
 if TYPE_CHECKING:
@@ -43,4 +64,5 @@ __all__ = [
     "Found",
     "Jobs",
     "Knowledge",
+    "Sizes",
 ]

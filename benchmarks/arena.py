@@ -1,0 +1,195 @@
+"""What the attack benchmarks run on: an experiment with trained networks, and a judge.
+
+Without a recipe, small networks learn made-up faces in this process, in less than a minute of CPU time. With one,
+the networks are those that an audit has trained and stored; nothing is written to that storage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inversionlab.attacks import ATTACKS, Attack, Knowledge
+from inversionlab.config import override, read_recipe, validate
+from inversionlab.defenses import Protected
+from inversionlab.experiment import Experiment
+from inversionlab.generators.base import Generator
+from inversionlab.pictures import to_bytes
+from inversionlab.runtime.site import Address, Site, open_experiment, open_site
+from inversionlab.runtime.training_worker import learn_task
+from inversionlab.stages.attack import arm
+from inversionlab.stages.evaluate import features
+from inversionlab.stages.steady import SteadyModel, SteadyPrior
+from inversionlab.stages.training import alone
+from inversionlab.stages.workshop import judge_classes
+from inversionlab.storage import Storage
+from inversionlab.store import Job
+
+TARGETS = 20
+
+
+def _recognizer(width: int, dropout: float) -> dict[str, Any]:
+    return {
+        "network": {"name": "small_resnet", "width": width, "dropout": dropout},
+        "training": {"epochs": 20, "batch_size": 32, "learning_rate": 0.003, "weight_decay": 0.05},
+    }
+
+
+RECIPE: dict[str, Any] = {
+    "name": "arena",
+    "data": {"name": "procedural", "people": 24, "pictures_per_person": 30, "image_size": 32},
+    "public_data": {
+        "name": "procedural",
+        "people": 500,
+        "pictures_per_person": 3,
+        "image_size": 32,
+        "seed": 1,
+    },
+    "split": {"private_people": TARGETS, "evaluator_people": 0},
+    "victim": _recognizer(16, 0.0),
+    "evaluators": [
+        {"name": "same_people", "protocol": "same_people", "recognizer": _recognizer(20, 0.3)}
+    ],
+    "generator": {
+        "name": "vae",
+        "latent_size": 32,
+        "width": 8,
+        "beta": 0.1,
+        "training": {"epochs": 12, "batch_size": 32, "learning_rate": 0.002},
+    },
+    # Every perturbation of every update costs the plain black-box attack a picture: fewer updates than by default.
+    "attacks": [
+        {"name": "latent_white_box", "stop": 0.9999},
+        {"name": "latent_black_box", "stop": 0.9999, "steps": 60},
+        {"name": "mi_face"},
+    ],
+    "targets": {"count": TARGETS, "repeats": 1},
+}
+
+
+@dataclass(frozen=True)
+class Arena:
+    """An experiment open in this process, its attacks aimed at the undefended victim."""
+
+    site: Site
+
+    @property
+    def device(self) -> torch.device:
+        """Where its networks live."""
+        return self.site.workshop.device
+
+    @property
+    def model(self) -> Protected:
+        """What is attacked, as a worker holds it."""
+        return self.site.workshop.protected(self.site.experiment.defense)
+
+    @property
+    def bare_model(self) -> Protected:
+        """What is attacked, without the stages' wrapping."""
+        model = self.model
+        assert isinstance(model, SteadyModel)
+        return model.model
+
+    def settings(self, name: str) -> Any:
+        """An attack's settings."""
+        (found,) = (a for a in self.site.experiment.attacks if a.name == name)
+        return found
+
+    def knowledge(self, name: str) -> Knowledge:
+        """What an attack's attacker holds."""
+        (cell,) = (
+            c for c in self.site.plan.cells if c.attack.name == name and c.defense is not None
+        )
+        return self.site.workshop.knowledge(cell)
+
+    def bare_generator(self, name: str) -> Generator:
+        """The attacker's generator, without the stages' wrapping."""
+        prior = self.knowledge(name).generator
+        assert isinstance(prior, SteadyPrior)
+        return prior.generator
+
+    def attack(self, name: str, **changed: Any) -> Attack:
+        """An attack ready to run, some of its settings changed."""
+        settings = self.settings(name).model_copy(update=changed)
+        return arm(settings, self.knowledge(name))
+
+    def jobs(self, count: int, repeat: int = 0) -> list[Job]:
+        """`count` jobs: every target in turn, the first time as repeat number `repeat`."""
+        targets = self.site.plan.targets
+        return [(targets[i % len(targets)], repeat + i // len(targets)) for i in range(count)]
+
+    @torch.no_grad()
+    def recognised(self, images_NCHW: Tensor, jobs: Sequence[Job]) -> int:
+        """In how many pictures the recipe's first evaluator sees the target before everybody else."""
+        settings = self.site.experiment.evaluators[0]
+        who = judge_classes(settings, self.site.workshop.splits, self.site.plan.pool)
+        judge = self.site.workshop.recognizer(f"evaluator:{settings.name}")
+        feature_ND = features(judge, to_bytes(images_NCHW), self.device)
+        winner_N = judge.head(feature_ND.to(self.device)).argmax(1).cpu()
+        return int((winner_N == torch.tensor([who.class_of[t] for t, _ in jobs])).sum())
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """What one call takes: CPU time of this process, or, on a GPU, time until the GPU is done."""
+    if device.type == "cpu":
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+    torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    work()
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+def prepare(
+    recipe: Path | None, assignments: Sequence[str], storage: Path, attacks: Sequence[str]
+) -> Address:
+    """Open the experiment and see to its networks; every process can then open the address.
+
+    Raises:
+        ConfigError: the recipe or the data is wrong.
+        SystemExit: a network of the recipe is not in the storage.
+    """
+    experiment = _experiment(recipe, assignments, attacks)
+    site = open_experiment(experiment, Storage(str(storage)))
+    for task in site.plan.tasks:
+        if site.artifacts.finished(task):
+            continue
+        if recipe is not None:
+            raise SystemExit(f"{storage}: {task.title} is missing; run the audit of {recipe} first")
+        with contextlib.redirect_stdout(io.StringIO()):
+            learn_task(site, task, alone(torch.device("cpu")))
+    return site.address
+
+
+def _experiment(
+    recipe: Path | None, assignments: Sequence[str], attacks: Sequence[str]
+) -> Experiment:
+    data = override(RECIPE if recipe is None else read_recipe(recipe), assignments)
+    given = {attack["name"]: attack for attack in reversed(data["attacks"])}
+    chosen = [given.get(name, {"name": name}) for name in attacks]
+    # Networks are named by the data, the seed and their own settings, not by what stands beside them here.
+    kept = {key: data[key] for key in data if key not in ("defense_generator", "sweep")}
+    judge = data["evaluators"][:1]
+    changed = {**kept, "defense": {"name": "none"}, "attacks": chosen, "evaluators": judge}
+    return validate(Experiment, changed, origin=str(recipe or "the benchmark's own recipe"))
+
+
+def enter(address: Address, device: torch.device) -> Arena:
+    """Open the arena in this process."""
+    return Arena(open_site(address, device))
+
+
+def runnable(name: str) -> bool:
+    """Whether an attack asks the model, and needs nothing but its answers, a decoder and an encoder."""
+    kind = ATTACKS[name]
+    return kind.view is not None and not kind.trains and kind.wants <= {"encoder"}

@@ -1,0 +1,138 @@
+"""Processes that attack: two against one, and their memory against the number of targets."""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import torch
+from benchmarks.arena import Arena, enter
+
+from inversionlab.attacks import Attack
+from inversionlab.pictures import to_bytes
+from inversionlab.runtime.site import Address
+from inversionlab.stages.attack import run_attack
+from inversionlab.store import Job
+
+NAME = "latent_white_box"
+MEGA = 2**20
+SHARD = 64
+"""Reconstructions at once: the default of `runtime.shard_size`."""
+MEMORY_STEPS = 3
+"""Updates where memory is measured: its height is reached in the first, when all rows are in the batch."""
+POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class Took:
+    """What some shards took in one process, in seconds."""
+
+    wall: float
+    cpu: float
+    gpu_bytes: int
+    """GPU memory at its height; 0 on a CPU."""
+
+
+def _serve(address: Address, device: str, changed: dict[str, Any], pipe: Connection) -> None:
+    """A worker: works off what comes through the pipe, until it is None."""
+    torch.set_num_threads(1)
+    arena = enter(address, torch.device(device))
+    attack = arena.attack(NAME, **changed)
+    pipe.send("ready")
+    while (jobs := pipe.recv()) is not None:
+        wall, cpu = time.perf_counter(), time.process_time()
+        _work_off(arena, attack, jobs)
+        height = torch.cuda.max_memory_allocated() if device != "cpu" else 0
+        pipe.send(Took(time.perf_counter() - wall, time.process_time() - cpu, height))
+
+
+def _work_off(arena: Arena, attack: Attack, jobs: list[Job]) -> None:
+    """Attack shard by shard; as in a worker, pictures become bytes, and go with their shard."""
+    for first in range(0, len(jobs), SHARD):
+        shard = jobs[first : first + SHARD]
+        found = run_attack(attack, arena.model, shard).found
+        arena.recognised(found.images_NCHW, shard)
+        to_bytes(found.images_NCHW)
+
+
+class Worker:
+    """A worker process, ready when this returns."""
+
+    def __init__(self, address: Address, device: str, **changed: Any) -> None:
+        # Not a fork: torch's threads and a GPU's context do not survive one.
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(address, device, changed, theirs))
+        self._process.start()
+        theirs.close()
+        self._pipe.recv()
+
+    def begin(self, jobs: list[Job]) -> None:
+        """Start on some jobs."""
+        self._pipe.send(jobs)
+
+    def wait(self) -> Took:
+        """Until they are done."""
+        took: Took = self._pipe.recv()
+        return took
+
+    def watch(self) -> int:
+        """Until they are done; returns the process's memory at its height, in bytes."""
+        height = self.memory()
+        while not self._pipe.poll(POLL_SECONDS):
+            height = max(height, self.memory())
+        return height
+
+    def memory(self) -> int:
+        """What it holds now, in bytes."""
+        size: int = psutil.Process(self._process.pid).memory_info().rss
+        return size
+
+    def dismiss(self) -> None:
+        """End it."""
+        self._pipe.send(None)
+        self._process.join()
+
+
+def two_against_one(address: Address, jobs: list[Job], rounds: int) -> None:
+    """One worker does the jobs, then two do as many each, in turns."""
+    workers = [Worker(address, "cpu") for _ in range(2)]
+    for worker in workers:
+        worker.begin(jobs)
+        worker.wait()
+    wall, own = [], []
+    for _ in range(rounds):
+        workers[0].begin(jobs)
+        one = workers[0].wait()
+        for worker in workers:
+            worker.begin(jobs)
+        two = [worker.wait() for worker in workers]
+        wall.append(2 * one.wall / max(took.wall for took in two))
+        own.append(one.cpu / statistics.mean(took.cpu for took in two))
+    for worker in workers:
+        worker.dismiss()
+    print(
+        f"two workers against one: {statistics.median(wall):.2f} x the reconstructions a second "
+        f"({min(wall):.2f} to {max(wall):.2f}; at least 1.8 is wanted on two idle cores), "
+        f"{statistics.median(own):.2f} x in a second of a worker's own CPU time (1 is ideal)"
+    )
+
+
+def memory(address: Address, device: str, counts: list[int]) -> None:
+    """How much a worker grows while it works off so many targets, a fresh worker each time."""
+    for count in counts:
+        worker = Worker(address, device, steps=MEMORY_STEPS)
+        before = worker.memory()
+        worker.begin(enter(address, torch.device("cpu")).jobs(count))
+        height, took = worker.watch(), worker.wait()
+        worker.dismiss()
+        gpu = f", GPU memory {took.gpu_bytes / MEGA:.0f} MB at its height" if took.gpu_bytes else ""
+        print(
+            f"{count} targets in shards of {SHARD}: the worker grows by "
+            f"{(height - before) / MEGA:.0f} MB from {before / MEGA:.0f} MB{gpu}"
+        )

@@ -1,0 +1,117 @@
+"""The passes of an attack and nothing else: the bound that no attack can go below.
+
+While an attack runs, every forward pass is noted with its size and with whether a backward pass follows. The
+bare loop then makes the same passes, on the networks themselves, without what the stages wrap them in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from inversionlab.attacks import Knowledge
+from inversionlab.attacks.base import Prior
+from inversionlab.defenses import Protected
+from inversionlab.generators.base import Generator
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass; `back`: a backward pass to its input follows."""
+
+    kind: Literal["encode", "decode", "scores"]
+    size: int
+    back: bool
+
+
+class NotingModel(Protected):
+    """A protected model that notes its passes."""
+
+    def __init__(self, model: Protected, log: list[Pass]) -> None:
+        super().__init__()
+        self.model, self.classes = model, model.classes
+        self._log = log
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """The model's log-scores."""
+        self._log.append(Pass("scores", len(x_NCHW), _followed(x_NCHW)))
+        return self.model.log_scores(x_NCHW)
+
+
+class NotingPrior:
+    """An attacker's generator that notes its passes: encoder and decoder, no critic, no styles."""
+
+    def __init__(self, prior: Prior, log: list[Pass]) -> None:
+        self._prior, self._log = prior, log
+        self.latent_size, self.draw = prior.latent_size, prior.draw
+
+    def __call__(self, z_ND: Tensor) -> Tensor:
+        """Pictures of latents."""
+        self._log.append(Pass("decode", len(z_ND), _followed(z_ND)))
+        return self._prior(z_ND)
+
+    def encode(self, x_NCHW: Tensor) -> Tensor | None:
+        """Latents of pictures."""
+        z_ND = self._prior.encode(x_NCHW)
+        if z_ND is not None:
+            self._log.append(Pass("encode", len(x_NCHW), False))
+        return z_ND
+
+
+def noting(know: Knowledge, log: list[Pass]) -> Knowledge:
+    """The same knowledge with a generator that notes its passes."""
+    assert know.generator is not None
+    # `Prior` also has what only some generators offer; attacks that want that are not run here.
+    return replace(know, generator=NotingPrior(know.generator, log))  # type: ignore[arg-type]
+
+
+def bare_loop(
+    log: list[Pass], model: Protected, generator: Generator, pictures_NCHW: Tensor
+) -> None:
+    """Make the passes of `log`.
+
+    Args:
+        log: what an attack noted.
+        model: the model itself.
+        generator: the generator itself.
+        pictures_NCHW: float pictures on the device, as many as the largest pass takes.
+    """
+    device = pictures_NCHW.device
+    z_ND = torch.randn(len(pictures_NCHW), generator.latent_size).to(device)
+    decoded: tuple[Tensor, Tensor] | None = None
+    for each in log:
+        x_NCHW, size = pictures_NCHW[: each.size], each.size
+        if each.kind == "decode" and each.back:
+            point = z_ND[:size].detach().requires_grad_(True)
+            decoded = point, generator(point)
+        elif each.kind == "scores" and each.back:
+            point, made_NCHW = decoded or _leaf(x_NCHW)
+            torch.autograd.grad(model.log_scores(made_NCHW)[:, 0].sum(), point)
+            decoded = None
+        else:
+            with torch.no_grad():
+                _forward(each, model, generator, x_NCHW, z_ND[:size])
+
+
+def _leaf(x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """An attack on pixels differentiates to the picture itself."""
+    leaf = x_NCHW.detach().requires_grad_(True)
+    return leaf, leaf
+
+
+def _forward(
+    each: Pass, model: Protected, generator: Generator, x_NCHW: Tensor, z_ND: Tensor
+) -> None:
+    if each.kind == "encode":
+        generator.encode(x_NCHW)
+    elif each.kind == "decode":
+        generator(z_ND)
+    else:
+        model.log_scores(x_NCHW)
+
+
+def _followed(x_N: Tensor) -> bool:
+    return torch.is_grad_enabled() and x_N.requires_grad

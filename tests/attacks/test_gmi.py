@@ -1,0 +1,109 @@
+"""Generative model inversion: its loss, its step, its starts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from inversionlab.access import WhiteBox
+from inversionlab.attacks.base import Found, Knowledge
+from inversionlab.attacks.gmi import Gmi, GmiSettings
+from tests import toys
+
+
+def run(settings: GmiSettings, pairs: list[tuple[int, int]]) -> tuple[Found, WhiteBox]:
+    view = WhiteBox(toys.victim(), len(pairs))
+    return Gmi(settings, toys.knowledge()).run(view, toys.jobs(pairs)), view
+
+
+class Watched(toys.ToyGenerator):
+    """Remembers the latents that were differentiated."""
+
+    asked: list[Tensor]
+
+    def forward(self, z_ND: Tensor) -> Tensor:
+        if z_ND.requires_grad:
+            self.asked.append(z_ND.detach().clone())
+        return super().forward(z_ND)
+
+
+def watched() -> tuple[Knowledge, Watched]:
+    generator = Watched().requires_grad_(False)
+    generator.asked = []
+    old = toys.knowledge()
+    return Knowledge(generator, old.public_NCHW, old.seed, old.device), generator
+
+
+def test_steps_are_nesterovs_down_prior_plus_weighted_identity() -> None:
+    know, generator = watched()
+    settings = GmiSettings(rate=1e-3, identity_weight=7.0, steps=3, starts=1, clip=50.0)
+    victim = toys.victim()
+    Gmi(settings, know).run(WhiteBox(victim, 1), toys.jobs([(2, 0)]))
+
+    z = generator.draw(1, know.stream("gmi", 2, 0))
+    speed = torch.zeros_like(z)
+    for seen in generator.asked:
+        torch.testing.assert_close(seen, z)
+        z = z.requires_grad_(True)
+        x = (z @ generator.basis).sigmoid().view(-1, 1, toys.SIZE, toys.SIZE)
+        loss = -generator.critic(x).sum() - 7.0 * victim.log_scores(x)[0, 2]
+        (slope,) = torch.autograd.grad(loss, z)
+        before, speed = speed, 0.9 * speed - 1e-3 * slope
+        z = (z - 0.9 * before + 1.9 * speed).detach()
+    assert len(generator.asked) == 4
+
+
+def test_the_critic_pulls_where_the_target_does_not() -> None:
+    def realness(weight: float) -> Tensor:
+        settings = GmiSettings(
+            identity_weight=weight, rate=0.01 / weight, stop=0.9999999, starts=1, steps=50
+        )
+        found, _ = run(settings, toys.ALL[:3])
+        with torch.no_grad():
+            return toys.ToyGenerator().critic(found.images_NCHW).mean()
+
+    assert realness(0.1) > realness(1000.0) + 0.001
+
+
+def test_latents_are_clipped_after_every_update() -> None:
+    know, generator = watched()
+    settings = GmiSettings(rate=1.0, clip=0.25, steps=3, starts=1)
+    Gmi(settings, know).run(WhiteBox(toys.victim(), 2), toys.jobs([(0, 0), (1, 0)]))
+    first_ND, *others = generator.asked
+    assert float(first_ND.abs().max()) > 0.25
+    assert all(float(z_ND.abs().max()) == 0.25 for z_ND in others)
+
+
+def test_a_converged_start_spares_the_others() -> None:
+    found, view = run(GmiSettings(clip=3.0, rate=2e-3, stop=0.9, starts=5), toys.ALL)
+    once_N = found.converged_N & (found.steps_N <= 300)
+    assert bool(once_N.any())
+    # One start, evaluated once more than it was updated.
+    assert torch.equal(view.queries[once_N], found.steps_N[once_N] + 1)
+
+
+def test_more_starts_only_help_and_are_all_paid() -> None:
+    few = GmiSettings(steps=5, starts=1, stop=0.9999999)
+    one, _ = run(few, toys.ALL)
+    five, view = run(few.model_copy(update={"starts": 5}), toys.ALL)
+    assert bool((five.confidence_N >= one.confidence_N).all())
+    assert bool((five.confidence_N > one.confidence_N).any())
+    assert view.queries.tolist() == [5 * 6] * len(toys.ALL)
+    assert five.steps_N.tolist() == [5 * 5] * len(toys.ALL)
+
+
+def test_restarts_of_some_rows_do_not_depend_on_the_others() -> None:
+    settings = GmiSettings(clip=3.0, rate=2e-3, stop=0.9995, steps=30, starts=2)
+    whole, _ = run(settings, toys.ALL)
+    assert 0 < int(whole.converged_N.sum()) < len(toys.ALL)
+    for row in (0, 14):
+        alone, _ = run(settings, [toys.ALL[row]])
+        torch.testing.assert_close(alone.images_NCHW[0], whole.images_NCHW[row], atol=1e-4, rtol=0)
+        assert int(alone.steps_N[0]) == int(whole.steps_N[row])
+
+
+def test_wants_a_critic() -> None:
+    assert Gmi.wants == {"critic"}
+    with pytest.raises(TypeError, match="WhiteBox"):
+        Gmi(GmiSettings(), toys.knowledge()).run(None, toys.jobs([(0, 0)]))

@@ -1,0 +1,127 @@
+"""The black-box latent attack: its loss, its choice of sigma, its queries."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from inversionlab.access import Scores, WhiteBox
+from inversionlab.attacks import Found, latent_black_box
+from inversionlab.attacks.latent_black_box import (
+    LatentBlackBox,
+    LatentBlackBoxSettings,
+    perturbation_count,
+    target_losses,
+)
+from inversionlab.attacks.latent_white_box import LatentWhiteBox, LatentWhiteBoxSettings
+from tests import toys
+
+EACH = [(target, 0) for target in range(toys.CLASSES)]
+FIRST = torch.zeros(1, dtype=torch.int64)
+
+
+def run(
+    settings: LatentBlackBoxSettings, pairs: list[tuple[int, int]], top: int | None = None
+) -> tuple[Found, Scores]:
+    view = Scores(toys.victim(), len(pairs), top)
+    return LatentBlackBox(settings, toys.knowledge()).run(view, toys.jobs(pairs)), view
+
+
+def test_loss_is_minus_log_p() -> None:
+    y_NK = torch.tensor([[0.2, 0.5, 0.3], [0.2, 0.5, 0.3]])
+    loss_N = target_losses(y_NK, torch.tensor([0, 1]))
+    torch.testing.assert_close(loss_N, -torch.tensor([0.2, 0.5]).log())
+
+
+def test_loss_keeps_its_digits_where_p_has_none() -> None:
+    # In float32 both p are 1; the true losses are 3e-9 and 6e-9.
+    y_NK = torch.tensor([[1.0, 2e-9, 1e-9], [1.0, 4e-9, 2e-9]])
+    loss_N = target_losses(y_NK, torch.tensor([0, 0]))
+    torch.testing.assert_close(loss_N, torch.tensor([3e-9, 6e-9]), rtol=1e-5, atol=0)
+
+
+def test_loss_of_a_score_of_zero_is_finite() -> None:
+    loss_N = target_losses(torch.tensor([[0.0, 1.0]]), FIRST)
+    assert 80 < float(loss_N) < 90
+
+
+def test_a_hidden_target_scores_what_the_hidden_ones_score_on_average() -> None:
+    # Two of five are shown, 0.7 and 0.1; three hide, with 0.2 between them.
+    y_NK = torch.tensor([[0.0, 0.7, 0.1, 0.0, 0.0]])
+    assert float(target_losses(y_NK, FIRST, top=2)) == pytest.approx(-math.log(0.2 / 3), rel=1e-5)
+    # A shown one counts as shown.
+    assert float(target_losses(y_NK, FIRST + 2, top=2)) == pytest.approx(-math.log(0.1), rel=1e-5)
+
+
+@pytest.mark.parametrize("top", [1, 2, 5])
+def test_cut_scores_do_not_stop_the_attack(top: int) -> None:
+    found, _ = run(LatentBlackBoxSettings(steps=60, perturbations=16), EACH, top)
+    assert bool(found.images_NCHW.isfinite().all())
+    assert bool(found.confidence_N.isfinite().all())
+    # Three of the starts see their target sooner or later even where only the winner's score is shown.
+    assert int(found.converged_N.sum()) >= 3
+
+
+def test_number_of_perturbations() -> None:
+    assert perturbation_count(None, 32) == 64
+    assert perturbation_count(None, 64) == 128
+    assert perturbation_count(40, 32) == 40
+    with pytest.raises(ValueError, match="31 is below 32"):
+        perturbation_count(31, 32)
+
+
+@pytest.mark.parametrize("variances", [(), (0.0,), (0.1, -1.0)])
+def test_refuses_variances_that_are_none(variances: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError):
+        LatentBlackBoxSettings(variances=variances)
+
+
+def test_queries_are_one_and_m_an_update_and_m_for_each_further_sigma() -> None:
+    settings = LatentBlackBoxSettings(
+        perturbations=10, variances=(1e-4, 1e-2, 1.0), grid_every=4, steps=6, stop=0.9999999
+    )
+    found, view = run(settings, [(0, 0), (3, 1)])
+    assert found.steps_N.tolist() == [6, 6]
+    # Points at steps 0 to 6; the gradients of steps 0 to 5, of which 0 and 4 try three sigmas.
+    assert view.queries.tolist() == [7 + 10 * (4 + 2 * 3)] * 2
+
+
+def test_who_has_arrived_is_not_perturbed() -> None:
+    found, view = run(LatentBlackBoxSettings(stop=1e-6), [(0, 0)])
+    assert found.steps_N.tolist() == [0]
+    assert view.queries.tolist() == [1]
+
+
+def test_sigma_of_least_criterion_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A model that rounds its scores to 1e-3: short perturbations see steps, very long ones another region.
+    class Rounding(toys.ToyVictim):
+        def log_scores(self, x_NCHW: Tensor) -> Tensor:
+            return ((super().log_scores(x_NCHW).exp() * 1e3).round() / 1e3).log()
+
+    model = Rounding(toys.ToyGenerator()).eval().requires_grad_(False)
+    taken: list[list[float]] = []
+    whole = LatentBlackBox(
+        LatentBlackBoxSettings(variances=(1e-10, 1e-2), steps=5, perturbations=12), toys.knowledge()
+    )
+    inner = latent_black_box._Passes._gradients
+
+    def spying(self: latent_black_box._Passes, *args: Tensor) -> Tensor:
+        result = inner(self, *args)
+        taken.append(self.variance_N.tolist())
+        return result
+
+    monkeypatch.setattr(latent_black_box._Passes, "_gradients", spying)
+    whole.run(Scores(model, 5), toys.jobs(EACH))
+    assert torch.tensor(taken[0]).allclose(torch.full((5,), 1e-2))
+
+
+def test_goes_where_true_gradients_go() -> None:
+    found, _ = run(LatentBlackBoxSettings(perturbations=12), EACH)
+    twin = LatentWhiteBox(LatentWhiteBoxSettings(), toys.knowledge())
+    there = twin.run(WhiteBox(toys.victim(), len(EACH)), toys.jobs(EACH))
+    assert bool(found.converged_N.all())
+    assert float(found.steps_N.float().mean()) < 1.5 * float(there.steps_N.float().mean())
