@@ -39,7 +39,7 @@ format: $(INSTALLED) ## let the formatter and the linter mend what they can
 	$(BIN)/ruff check --fix .
 
 bench: $(INSTALLED) ## the benchmarks: ratios, not seconds
-	$(RUN) benchmarks/attack_overhead.py
+	$(RUN) -m benchmarks.attacks
 	$(RUN) -m benchmarks.fanout
 	$(RUN) -m benchmarks.scaling
 	$(RUN) -m benchmarks.sweep

@@ -1,7 +1,8 @@
 """What the attack benchmarks run on: an experiment with trained networks, and a judge.
 
-Without a recipe, small networks learn made-up faces in this process, in less than a minute of CPU time. With one,
-the networks are those that an audit has trained and stored; nothing is written to that storage.
+Without a recipe, small networks learn made-up faces in this process, in about a minute. With one, the networks are
+those that an audit has trained and stored; nothing is written to that storage. Where only the time of passes
+matters, networks of the LFW recipe's size do, untrained.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inversionlab.attacks import ATTACKS, Attack, Knowledge
+from inversionlab.attacks import ATTACKS, Knowledge
 from inversionlab.config import override, read_recipe, validate
 from inversionlab.defenses import Protected
 from inversionlab.experiment import Experiment
@@ -25,8 +26,8 @@ from inversionlab.generators.base import Generator
 from inversionlab.pictures import to_bytes
 from inversionlab.runtime.site import Address, Site, open_experiment, open_site
 from inversionlab.runtime.training_worker import learn_task
-from inversionlab.stages.attack import arm
 from inversionlab.stages.evaluate import features
+from inversionlab.stages.plan import Task
 from inversionlab.stages.steady import SteadyModel, SteadyPrior
 from inversionlab.stages.training import alone
 from inversionlab.stages.workshop import judge_classes
@@ -73,6 +74,15 @@ RECIPE: dict[str, Any] = {
     ],
     "targets": {"count": TARGETS, "repeats": 1},
 }
+LFW_SIZE = (
+    "data={name: procedural, people: 158, pictures_per_person: 10, image_size: 64}",
+    "public_data={name: procedural, people: 256, pictures_per_person: 2, image_size: 64, seed: 1}",
+    "split.private_people=158",
+    "victim.network.width=32",
+    "generator.latent_size=64",
+    "generator.width=12",
+)
+"""What makes networks of the LFW recipe's size of the recipe above."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,8 @@ class Arena:
     """An experiment open in this process, its attacks aimed at the undefended victim."""
 
     site: Site
+    steps: int | None = None
+    """No attack makes more updates than this; None: as many as its settings say."""
 
     @property
     def device(self) -> torch.device:
@@ -101,7 +113,8 @@ class Arena:
     def settings(self, name: str) -> Any:
         """An attack's settings."""
         (found,) = (a for a in self.site.experiment.attacks if a.name == name)
-        return found
+        steps = min(found.steps, self.steps or found.steps)  # type: ignore[attr-defined]
+        return found.model_copy(update={"steps": steps})
 
     def knowledge(self, name: str) -> Knowledge:
         """What an attack's attacker holds."""
@@ -116,15 +129,11 @@ class Arena:
         assert isinstance(prior, SteadyPrior)
         return prior.generator
 
-    def attack(self, name: str, **changed: Any) -> Attack:
-        """An attack ready to run, some of its settings changed."""
-        settings = self.settings(name).model_copy(update=changed)
-        return arm(settings, self.knowledge(name))
-
-    def jobs(self, count: int, repeat: int = 0) -> list[Job]:
-        """`count` jobs: every target in turn, the first time as repeat number `repeat`."""
+    def jobs(self, count: int, skip: int = 0) -> list[Job]:
+        """`count` jobs after the first `skip`: every target in turn, again and again."""
         targets = self.site.plan.targets
-        return [(targets[i % len(targets)], repeat + i // len(targets)) for i in range(count)]
+        numbers = range(skip, skip + count)
+        return [(targets[i % len(targets)], i // len(targets)) for i in numbers]
 
     @torch.no_grad()
     def recognised(self, images_NCHW: Tensor, jobs: Sequence[Job]) -> int:
@@ -159,8 +168,8 @@ def prepare(
         ConfigError: the recipe or the data is wrong.
         SystemExit: a network of the recipe is not in the storage.
     """
-    experiment = _experiment(recipe, assignments, attacks)
-    site = open_experiment(experiment, Storage(str(storage)))
+    data = RECIPE if recipe is None else read_recipe(recipe)
+    site = _opened(override(data, assignments), storage, attacks)
     for task in site.plan.tasks:
         if site.artifacts.finished(task):
             continue
@@ -171,22 +180,34 @@ def prepare(
     return site.address
 
 
-def _experiment(
-    recipe: Path | None, assignments: Sequence[str], attacks: Sequence[str]
-) -> Experiment:
-    data = override(RECIPE if recipe is None else read_recipe(recipe), assignments)
-    given = {attack["name"]: attack for attack in reversed(data["attacks"])}
-    chosen = [given.get(name, {"name": name}) for name in attacks]
-    # Networks are named by the data, the seed and their own settings, not by what stands beside them here.
-    kept = {key: data[key] for key in data if key not in ("defense_generator", "sweep")}
-    judge = data["evaluators"][:1]
-    changed = {**kept, "defense": {"name": "none"}, "attacks": chosen, "evaluators": judge}
-    return validate(Experiment, changed, origin=str(recipe or "the benchmark's own recipe"))
-
-
-def enter(address: Address, device: torch.device) -> Arena:
+def enter(address: Address, device: torch.device, steps: int | None = None) -> Arena:
     """Open the arena in this process."""
-    return Arena(open_site(address, device))
+    return Arena(open_site(address, device), steps)
+
+
+def untrained(
+    storage: Path, attacks: Sequence[str], device: torch.device, steps: int | None
+) -> Arena:
+    """Networks of the LFW recipe's size as training finds them; no target's score is ever reached."""
+    site = _opened(override(RECIPE, LFW_SIZE), storage, attacks)
+
+    def initial(task: Task) -> dict[str, Tensor]:
+        return dict(site.workshop.lesson(task).learner.product().state_dict())
+
+    return Arena(open_site(site.address, device, load=initial), steps)
+
+
+def _opened(data: dict[str, Any], storage: Path, attacks: Sequence[str]) -> Site:
+    given = {attack["name"]: attack for attack in reversed(data["attacks"])}
+    changed = {
+        **{key: data[key] for key in data if key not in ("defense_generator", "sweep")},
+        # Networks are named by the data, the seed and their own settings, not by what stands beside them.
+        "defense": {"name": "none"},
+        "attacks": [given.get(name, {"name": name}) for name in attacks],
+        "evaluators": data["evaluators"][:1],
+    }
+    experiment = validate(Experiment, changed, origin=str(data["name"]))
+    return open_experiment(experiment, Storage(str(storage)))
 
 
 def runnable(name: str) -> bool:

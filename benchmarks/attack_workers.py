@@ -7,7 +7,6 @@ import statistics
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import torch
@@ -16,7 +15,7 @@ from benchmarks.arena import Arena, enter
 from inversionlab.attacks import Attack
 from inversionlab.pictures import to_bytes
 from inversionlab.runtime.site import Address
-from inversionlab.stages.attack import run_attack
+from inversionlab.stages.attack import arm, run_attack
 from inversionlab.store import Job
 
 NAME = "latent_white_box"
@@ -38,11 +37,13 @@ class Took:
     """GPU memory at its height; 0 on a CPU."""
 
 
-def _serve(address: Address, device: str, changed: dict[str, Any], pipe: Connection) -> None:
+def _serve(address: Address, device: str, steps: int | None, pipe: Connection) -> None:
     """A worker: works off what comes through the pipe, until it is None."""
     torch.set_num_threads(1)
-    arena = enter(address, torch.device(device))
-    attack = arena.attack(NAME, **changed)
+    arena = enter(address, torch.device(device), steps)
+    attack = arm(arena.settings(NAME), arena.knowledge(NAME))
+    # What only the first job brings in, such as the judge, is there before anything is measured.
+    _work_off(arena, attack, arena.jobs(1))
     pipe.send("ready")
     while (jobs := pipe.recv()) is not None:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -63,11 +64,11 @@ def _work_off(arena: Arena, attack: Attack, jobs: list[Job]) -> None:
 class Worker:
     """A worker process, ready when this returns."""
 
-    def __init__(self, address: Address, device: str, **changed: Any) -> None:
+    def __init__(self, address: Address, device: str, steps: int | None) -> None:
         # Not a fork: torch's threads and a GPU's context do not survive one.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(address, device, changed, theirs))
+        self._process = context.Process(target=_serve, args=(address, device, steps, theirs))
         self._process.start()
         theirs.close()
         self._pipe.recv()
@@ -99,12 +100,11 @@ class Worker:
         self._process.join()
 
 
-def two_against_one(address: Address, jobs: list[Job], rounds: int) -> None:
+def two_against_one(
+    address: Address, jobs: list[Job], rounds: int, steps: int | None = None
+) -> None:
     """One worker does the jobs, then two do as many each, in turns."""
-    workers = [Worker(address, "cpu") for _ in range(2)]
-    for worker in workers:
-        worker.begin(jobs)
-        worker.wait()
+    workers = [Worker(address, "cpu", steps) for _ in range(2)]
     wall, own = [], []
     for _ in range(rounds):
         workers[0].begin(jobs)
@@ -126,7 +126,7 @@ def two_against_one(address: Address, jobs: list[Job], rounds: int) -> None:
 def memory(address: Address, device: str, counts: list[int]) -> None:
     """How much a worker grows while it works off so many targets, a fresh worker each time."""
     for count in counts:
-        worker = Worker(address, device, steps=MEMORY_STEPS)
+        worker = Worker(address, device, MEMORY_STEPS)
         before = worker.memory()
         worker.begin(enter(address, torch.device("cpu")).jobs(count))
         height, took = worker.watch(), worker.wait()

@@ -1,21 +1,28 @@
 """The passes of an attack and nothing else: the bound that no attack can go below.
 
-While an attack runs, every forward pass is noted with its size and with whether a backward pass follows. The
-bare loop then makes the same passes, on the networks themselves, without what the stages wrap them in.
+While an attack runs, every forward pass is noted (a microsecond each) with its size and with whether a backward
+pass follows. The bare loop then makes the same passes, on the networks themselves, without what the stages wrap
+them in.
+
+    python -m benchmarks.attacks --parts bare
 """
 
 from __future__ import annotations
 
+import functools
+import statistics
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+from benchmarks.arena import Arena, seconds
 from torch import Tensor
 
 from inversionlab.attacks import Knowledge
 from inversionlab.attacks.base import Prior
 from inversionlab.defenses import Protected
 from inversionlab.generators.base import Generator
+from inversionlab.stages.attack import arm, run_attack
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,22 @@ class NotingPrior:
         if z_ND is not None:
             self._log.append(Pass("encode", len(x_NCHW), False))
         return z_ND
+
+
+def share(arena: Arena, name: str, rows: int, rounds: int) -> float:
+    """The bare loop's share of an attack's time: the median of some rounds, after a first one."""
+    shares = []
+    for number in range(rounds + 1):
+        log: list[Pass] = []
+        attack = arm(arena.settings(name), noting(arena.knowledge(name), log))
+        model, jobs = NotingModel(arena.model, log), arena.jobs(rows, skip=number * rows)
+        whole = seconds(functools.partial(run_attack, attack, model, jobs), arena.device)
+        count, shape = max(each.size for each in log), arena.knowledge(name).public_NCHW.shape[1:]
+        pictures_NCHW = torch.rand(count, *shape).to(arena.device)
+        bare = arena.bare_model, arena.bare_generator(name)
+        spent = seconds(functools.partial(bare_loop, log, *bare, pictures_NCHW), arena.device)
+        shares.append(spent / whole)
+    return statistics.median(shares[1:])
 
 
 def noting(know: Knowledge, log: list[Pass]) -> Knowledge:

@@ -137,7 +137,7 @@ def mi_face(plain: Plain, options: Any, target: int, repeat: int) -> Tensor:
         raise ValueError("mi_face: there is no plain rewriting of `variation` and `process_every`")
     shape = plain.know.public_NCHW.shape[1:]
     noise = torch.rand(shape, generator=plain.know.stream("mi_face", target, repeat))
-    x_1CHW = (options.blank + noise[None] / 255).clamp_max(1).to(plain.know.device)
+    x_1CHW: Tensor = (options.blank + noise[None] / 255).clamp_max(1).to(plain.know.device)
     best_1CHW, lowest = x_1CHW, float("inf")
     for step in range(options.steps + 1):
         x_1CHW = x_1CHW.detach().requires_grad_(True)

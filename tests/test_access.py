@@ -55,3 +55,20 @@ def test_labels_are_the_winners() -> None:
     assert Labels(model, toys.CLASSES).labels(
         model.faces, torch.arange(toys.CLASSES)
     ).tolist() == list(range(toys.CLASSES))
+
+
+def test_a_label_that_is_no_number_is_told() -> None:
+    model = toys.victim()
+    model.sharpness = float("nan")
+    assert Labels(model, 2).labels(picture(2), torch.arange(2)).tolist() == [-1, -1]
+
+
+def test_overheard_answers_are_the_models_and_are_counted() -> None:
+    model = toys.victim()
+    view = Scores(model, 2, top=3)
+    x = picture(2)
+    view.overhear(x)
+    assert view.overheard_NK is not None
+    largest = model.log_scores(x).exp().topk(3, dim=1).values.sum(1)
+    torch.testing.assert_close(view.overheard_NK.sum(1), largest)
+    assert view.queries.tolist() == [1, 1]

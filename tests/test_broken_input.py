@@ -160,7 +160,45 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "attack twice": (
         changed(attacks=[{"name": "latent_white_box"}, {"name": "latent_white_box"}]),
-        ["attacks: `latent_white_box` is there twice"],
+        ["attacks: `latent_white_box` is there twice", "two of a kind need a `label`"],
+    ),
+    "an attack without the generator it needs": (
+        changed(attacks=[{"name": "gmi"}]),
+        [
+            "attacks (gmi): `gmi` needs a generator with critic; give one under `generators`",
+            "wgan_gp",
+        ],
+    ),
+    "a generator label of nobody": (
+        changed(
+            attacks=[{"name": "gmi", "generator": "wagn"}], generators={"wgan": {"name": "wgan_gp"}}
+        ),
+        ["attacks (gmi): generator = wagn: is not one of `generators` (there: wgan)"],
+    ),
+    "a generator that does not suit": (
+        changed(attacks=[{"name": "mirror", "generator": "v"}], generators={"v": {"name": "vae"}}),
+        ["attacks (mirror): generator = v: `mirror` needs a generator with style"],
+    ),
+    "a generator that the model would have to teach": (
+        changed(generator={"name": "ked_gan"}),
+        ["generator: `ked_gan` learns from the model under attack; give it under `generators`"],
+    ),
+    "an unknown key under a label": (
+        changed(generators={"mine": {"name": "wgan_gp", "widht": 8}}),
+        ["generators.mine.widht = 8: unknown key; did you mean `width`?"],
+    ),
+    "more scores than classes": (
+        changed(attacks=[{"name": "ami", "truncate": 7}]),
+        ["attacks (ami): truncate = 7: the model has 6 scores"],
+    ),
+    "no stranger with two pictures": (
+        changed(
+            **{
+                "evaluators.0.protocol": "nearest_identity",
+                "public_data": {**tiny.RECIPE["data"], "seed": 1, "pictures_per_person": 1},
+            }
+        ),
+        ["evaluators (same): nearest_identity needs public people with two pictures or more"],
     ),
     "--set without =": (with_set("defense.alpha"), ["--set defense.alpha: must be of the form"]),
     "--set past a list": (

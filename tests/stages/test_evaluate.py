@@ -9,7 +9,7 @@ from tests.toys import CPU
 from torch import Tensor, nn
 
 from inversionlab.data.splits import Labelled, Splits
-from inversionlab.stages.evaluate import Judge, recognition, verdicts
+from inversionlab.stages.evaluate import Judge, gallery, recognition, verdicts
 from inversionlab.stages.workshop import judge_classes
 
 
@@ -41,6 +41,19 @@ def test_rank_score_and_distance_by_hand() -> None:
     assert said["score"] == pytest.approx(weights[2] / sum(weights), rel=1e-4)
     assert said["nearest"] == pytest.approx(0.5)
     assert said["feature"] == pytest.approx([1.0, 0.8, 0.4, 0.0])
+
+
+def test_the_nearest_identity_decides_by_angle() -> None:
+    # Class 0's pictures point to (1, 0) and (0.6, 0.8): their mean direction is (2, 1) / sqrt(5).
+    feature_ND = torch.tensor([[5.0, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 0, 2.0]])
+    people_KD = gallery(feature_ND, torch.tensor([0, 0, 1]))
+    root = math.sqrt(5)
+    expected = torch.tensor([[2 / root, 1 / root, 0, 0], [0, 0, 0, 1.0]])
+    torch.testing.assert_close(people_KD, expected)
+    # The picture's feature is (1, 0.8, 0.4, 0): far from class 1 whatever the head would say.
+    judge = Judge("j", Reader(), {0: 0, 1: 1}, {0: feature_ND, 1: feature_ND}, people_KD)  # type: ignore[arg-type]
+    said = verdicts([judge], pixels(255, 204, 102, 0).repeat(2, 1, 1, 1), [0, 1], CPU)
+    assert [row[0]["rank"] for row in said] == [1, 2]
 
 
 def test_recognition_counts_winners() -> None:

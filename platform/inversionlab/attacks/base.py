@@ -155,6 +155,8 @@ class Attack(ABC):
     """What its generator must offer: `encoder`, `critic`, `style`, `classes`."""
     trains: ClassVar[bool] = False
     """Whether it trains a network of its own on public pictures and the scores that a model gives to them."""
+    network_kind: ClassVar[str] = ""
+    """What that network is called: attacks that train the same at equal settings share it."""
 
     def __init__(self, settings: Any, knowledge: Knowledge) -> None:
         """Arm the attack.

@@ -73,6 +73,7 @@ class InversionAttack(Attack):
     view: ClassVar[type[View] | None] = Scores
     needs_generator: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    network_kind: ClassVar[str] = "inversion_model"
 
     def open(self, model: ScoringModel, rows: int) -> Scores:
         """A view of the whole score vector, or of its `truncate` largest entries."""

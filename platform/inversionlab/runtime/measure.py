@@ -45,7 +45,7 @@ def judge(site: Site, name: str) -> Judge:
     people = None
     if site.workshop.evaluator(name).protocol == "nearest_identity":
         stored = site.store.read("galleries", judge_key(site, name))["feature"].combine_chunks()
-        people = torch.from_numpy(stored.flatten().to_numpy().reshape(len(stored), -1))
+        people = torch.tensor(stored.flatten().to_numpy()).view(len(stored), -1)
     recognizer = site.workshop.recognizer(f"evaluator:{name}")
     return Judge(name, recognizer, who.class_of, private, people)
 

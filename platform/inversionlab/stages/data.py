@@ -107,6 +107,9 @@ def _refuse_same_people(experiment: Experiment) -> None:
     mine, theirs = experiment.data, experiment.public_data
     if theirs is None or theirs.name != mine.name:
         return
+    parts = {getattr(mine, "part", None), getattr(theirs, "part", None)}
+    if parts == {"train", "test"}:
+        return  # Two halves of one data set, without a common picture.
     for key, what in (("root", "folder"), ("seed", "seed, so the same people")):
         value = getattr(mine, key, None)
         if value is not None and value == getattr(theirs, key, None):

@@ -114,11 +114,11 @@ def make_plan(
     tasks += _defense_tasks(experiment, base, [d for _, d in points])
     plan = Plan(data_id, targets, pool, tuple(tasks), ())
     cells = tuple(_cells(experiment, plan, base, points))
-    # A dict, to keep the order: what is taught by a model comes after the model's own networks.
-    needed = dict.fromkeys(t.key for t in tasks)
-    more = [t for c in cells for t in (c.generator, c.network) if t is not None]
-    added = {t.key: t for t in more if t.key not in needed}
-    return replace(plan, tasks=(*tasks, *added.values()), cells=cells)
+    # In this order: what is taught by a model comes after the model's own networks.
+    needed = {task.key: task for task in tasks}
+    for task in (t for c in cells for t in (c.generator, c.network) if t is not None):
+        needed.setdefault(task.key, task)
+    return replace(plan, tasks=tuple(needed.values()), cells=cells)
 
 
 def _common_tasks(
@@ -251,7 +251,8 @@ class _Cast:
         if not kind.trains:
             return None
         teacher = model if kind.teacher(attack) == "protected" else NoneSettings()
-        inputs = {"attack": attack.trained_part()}
+        settings = {k: v for k, v in attack.trained_part().items() if k != "name"}
+        inputs = {"network": kind.network_kind, "attack": settings}
         return self._taught("attack", inputs, teacher, attack=attack)
 
     def _taught(
