@@ -69,7 +69,7 @@ RECIPE: dict[str, Any] = {
     # Every perturbation of every update costs the plain black-box attack a picture: fewer updates than by default.
     "attacks": [
         {"name": "latent_white_box", "stop": 0.9999},
-        {"name": "latent_black_box", "stop": 0.9999, "steps": 60},
+        {"name": "latent_black_box", "stop": 0.9999, "steps": 150},
         {"name": "mi_face"},
     ],
     "targets": {"count": TARGETS, "repeats": 1},

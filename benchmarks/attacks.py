@@ -3,6 +3,9 @@
     python -m benchmarks.attacks [--device cuda]
     python -m benchmarks.attacks --recipe jobs/recipes/lfw.yaml --storage runs --set data.root=/data/lfw64
 
+The settings of an attack are the recipe's, or the defaults where it has none; so give an attack that it lacks
+the stop of the others: `--set "attacks=[{name: latent_black_box, stop: 0.9999, steps: 100}]"`.
+
 1. CPU time a reconstruction (time, on a GPU) of plain re-writings (`benchmarks.naive`) against ours, on the same
    targets and from the same starts, with as many updates allowed; and how many pictures of each the recipe's
    first evaluator recognises. The command fails where the shares differ by more than `--tolerance`, because then
@@ -149,7 +152,7 @@ def _options() -> argparse.Namespace:
     names = [*filter(runnable, ATTACKS)]
     add("--attacks", nargs="+", choices=names, default=[*NAIVE], help="which; default: %(default)s")
     add("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
-    add("--rows", type=int, default=20, help="reconstructions in a round")
+    add("--rows", type=int, default=16, help="reconstructions in a round")
     add("--rounds", type=int, default=3, help="turns of what is compared")
     add("--steps", type=int, help="no attack makes more updates than this")
     add("--tolerance", type=float, default=0.1, help="how far the recognised shares may differ")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inversionlab.access import Scores
-from inversionlab.attacks import ATTACKS, Jobs, Knowledge, Sizes
+from inversionlab.attacks import ATTACKS, Attack, Jobs, Knowledge, Sizes
 from inversionlab.defenses.base import Lesson, Protected
 from inversionlab.stages.training import alone, train
 
@@ -96,15 +96,20 @@ def victim(channels: int = 1, device: torch.device = CPU) -> ToyVictim:
 
 @functools.lru_cache(maxsize=32)
 def inversion_network(settings_json: str, channels: int) -> nn.Module:
-    """The own network of an attack at these settings, trained on the toy world."""
-    data = json.loads(settings_json)
-    kind = ATTACKS[data["name"]]
-    settings = kind.Settings.model_validate_json(settings_json)
-    view = Scores(victim(channels), 1, kind.lesson_top(settings))
+    """The own network of an attack at these settings, taught by the toy victim."""
+    kind = ATTACKS[json.loads(settings_json)["name"]]
+    return taught(
+        kind, kind.Settings.model_validate_json(settings_json), victim(channels), channels
+    )
+
+
+def taught(kind: type[Attack], settings: Any, teacher: Protected, channels: int = 1) -> nn.Module:
+    """The own network of an attack, trained on the toy world's public pictures and a teacher's scores."""
+    view = Scores(teacher, 1, kind.lesson_top(settings))
     public = knowledge(channels).public_NCHW
     scores_NK = view.scores(public.float() / 255, torch.zeros(len(public), dtype=torch.int64))
     learner = kind.learner(settings, Sizes(CLASSES, channels, SIZE), seed=1)
-    lesson = Lesson(learner, public, scores_NK, settings.training)  # type: ignore[attr-defined]
+    lesson = Lesson(learner, public, scores_NK, settings.training)
     train(
         lesson,
         role="toy",

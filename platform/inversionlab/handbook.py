@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-
 _MANY = {
     str(tuple): ("N.", "list of sections"),
     str(dict): ("LABEL.", "sections by label"),

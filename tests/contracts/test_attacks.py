@@ -25,7 +25,7 @@ SMALL_MODEL = {
 }
 EXTRA: dict[str, dict[str, Any]] = {
     "pixel_gray_box": {"rate": 0.5},
-    "multi_mode": {"strength": 0.0, "prior": 0.0, "candidates": 16, "patience": 60, "steps": 300},
+    "multi_mode": {"strength": 0.0, "prior": 0.0, "candidates": 4, "patience": 60, "steps": 300},
     "gmi": {"clip": 3, "rate": 0.002, "stop": 0.99},
     "ked_mi": {"rate": 0.1, "log_variance": -2, "stop": 0.97},
     "mirror": {"clip": 3, "flip": False, "candidates": 16, "stop": 0.97},
