@@ -41,7 +41,7 @@ from inversionlab.stages.attack import Attacked, arm, run_attack
 from inversionlab.store import Job
 
 PARTS = ("naive", "bare", "workers", "memory")
-BARE_STEPS = {"latent_black_box": 10}
+BARE_STEPS = {"latent_black_box": 4}
 """Updates of the second part without a recipe; each of this attack's is as long as hundreds of the others'."""
 HEAD = (
     f"{'attack':16}  {'plain/ours':>10}  {'an update':>10}  {'seconds':>15}  {'updates':>12}  "
@@ -136,7 +136,8 @@ def faults(arena: Arena, given: argparse.Namespace) -> list[str]:
 def bare(arena: Arena, given: argparse.Namespace, steps: dict[str, int]) -> None:
     """Print the second part."""
     for name in given.attacks:
-        limited = replace(arena, steps=steps.get(name, arena.steps))
+        most = [n for n in (arena.steps, steps.get(name)) if n is not None]
+        limited = replace(arena, steps=min(most, default=None))
         part = share(limited, name, given.rows, given.rounds)
         print(
             f"{name}: bare passes take {part:.1%} of its time (at least 90 % is wanted)", flush=True

@@ -117,7 +117,8 @@ class MiFace(Attack):
             path.converged_N[rows[won]] = True
             path.steps_N[rows[ended]] = step
             recent_NB[rows, step % options.patience] = cost_N
-            rows, x_NCHW, gradient_NCHW = rows[~ended], x_NCHW[~ended], gradient_NCHW[~ended]
+            if bool(ended.any()):
+                rows, x_NCHW, gradient_NCHW = rows[~ended], x_NCHW[~ended], gradient_NCHW[~ended]
             if len(rows) == 0 or step == options.steps:
                 break
             x_NCHW = (x_NCHW - options.rate * gradient_NCHW).clamp(0, 1)
