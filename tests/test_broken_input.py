@@ -175,6 +175,17 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         ),
         ["attacks (gmi): generator = wagn: is not one of `generators` (there: wgan)"],
     ),
+    "a generator that has learned from more than the attacker sees": (
+        changed(
+            attacks=[{"name": "label_only", "generator": "k"}],
+            generators={"k": {"name": "ked_gan"}},
+        ),
+        ["attacks (label_only): generator = k: `ked_gan` learns from whole score vectors"],
+    ),
+    "fewer perturbations than latent dimensions": (
+        changed(attacks=[{"name": "latent_black_box", "perturbations": 7}]),
+        ["attacks (latent_black_box): latent_black_box: perturbations = 7 is below 8"],
+    ),
     "a generator that does not suit": (
         changed(attacks=[{"name": "mirror", "generator": "v"}], generators={"v": {"name": "vae"}}),
         ["attacks (mirror): generator = v: `mirror` needs a generator with style"],

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from inversionlab.access import Scores, WhiteBox
 from inversionlab.attacks import ATTACKS, AnyAttack, AttackSettings
 from inversionlab.config import (
     ConfigError,
@@ -176,12 +177,19 @@ class Experiment(Settings):
                     f"`generators` (there: {known})"
                 )
             named: GeneratorSettings = self.generators[attack.generator]
+            if GENERATORS[named.name].taught and not _may_be_taught(attack):
+                raise ValueError(
+                    f"attacks ({attack.title}): generator = {attack.generator}: `{named.name}` learns "
+                    "from whole score vectors, which this attacker does not see; give another one"
+                )
             if not _suits(named, attack):
                 raise ValueError(
                     f"attacks ({attack.title}): generator = {attack.generator}: {_lack(attack)}"
                 )
             return named
-        for settings in (own, *self.generators.values()):
+        # One that learns from the model only for who needs what only such a one has.
+        choice = sorted((own, *self.generators.values()), key=lambda g: GENERATORS[g.name].taught)
+        for settings in choice:
             if _suits(settings, attack):
                 return settings
         raise ValueError(f"attacks ({attack.title}): {_lack(attack)}")
@@ -218,9 +226,15 @@ def _reason(error: ValidationError) -> str:
 
 
 def _suits(settings: GeneratorSettings, attack: AttackSettings) -> bool:
+    kind = GENERATORS[settings.name]
     wants: frozenset[str] = ATTACKS[attack.name].wants
-    offers: frozenset[str] = GENERATORS[settings.name].offers
-    return wants <= offers
+    return wants <= kind.offers and (not kind.taught or _may_be_taught(attack))
+
+
+def _may_be_taught(attack: AttackSettings) -> bool:
+    """Whether the attacker sees whole score vectors, from which a taught generator learns."""
+    view = ATTACKS[attack.name].view_at(attack)
+    return view in (Scores, WhiteBox) and getattr(attack, "truncate", None) is None
 
 
 def _lack(attack: AttackSettings) -> str:

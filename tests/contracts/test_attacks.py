@@ -36,7 +36,9 @@ EXTRA: dict[str, dict[str, Any]] = {
 """Settings that let an attack finish on the toy world: the defaults are for real faces."""
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, EXTRA.get(name, {})) for name in ATTACKS},
+    "multi_mode with views": ("multi_mode", {"strength": 0.1, "prior": 0.01, "candidates": 4}),
     "mirror by scores": ("mirror", {**EXTRA["mirror"], "gradients": False}),
+    "latent_black_box truncated": ("latent_black_box", {"truncate": 4}),
     "ami truncated": ("ami", {**SMALL_MODEL, "truncate": 3}),
 }
 """What is tested: every entry, and those of their settings that make another attack of it."""
@@ -70,8 +72,9 @@ def own_scores(found: Attacked, pairs: list[tuple[int, int]], channels: int = 1)
     return toys.victim(channels).log_scores(found.found.images_NCHW).exp().gather(1, target)
 
 
+# Under views the toy victim, to whom a mirrored face is another face, is not what the attack is for.
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ASKING)
+@pytest.mark.parametrize("name", [v for v in ASKING if v != "multi_mode with views"])
 def test_beats_every_null_attack_by_far(name: str, channels: int) -> None:
     score = own_scores(attack(name, toys.ALL, channels), toys.ALL, channels).mean()
     nulls = [own_scores(attack(n, toys.ALL, channels), toys.ALL, channels).mean() for n in NULLS]
@@ -206,10 +209,20 @@ def test_a_class_that_is_never_predicted_is_survived(name: str) -> None:
         return (inner(x_NCHW) + bias).log_softmax(1)
 
     model.log_scores = never  # type: ignore[method-assign]
-    found = run_attack(armed(name), model, [(2, 0), (1, 0)]).found
-    assert bool(found.images_NCHW.isfinite().all())
-    assert float(found.images_NCHW.min()) >= 0
-    assert float(found.images_NCHW.max()) <= 1
+    both = run_attack(armed(name), model, [(2, 0), (1, 0)])
+    assert bool(both.found.images_NCHW.isfinite().all())
+    assert float(both.found.images_NCHW.min()) >= 0
+    assert float(both.found.images_NCHW.max()) <= 1
+    if not ATTACKS[
+        VARIANTS[name][0]
+    ].trains:  # An inversion model iterates nothing that could fail.
+        assert not bool(both.found.converged_N[0])
+    # The other row is none the worse for it.
+    alone = run_attack(armed(name), model, [(1, 0)])
+    torch.testing.assert_close(
+        both.found.images_NCHW[1:], alone.found.images_NCHW, atol=1e-4, rtol=0
+    )
+    assert int(both.queries_N[1]) == int(alone.queries_N[0])
 
 
 @pytest.mark.gpu

@@ -108,7 +108,7 @@ def test_running_mean_and_variance():
     learner = _learner()
     code_ND = 5 + 3 * torch.randn(400, 6, generator=_rng())
     for _ in range(3):
-        learner._measure(code_ND)
+        learner._measure(code_ND, lambda parameters: None)
         torch.testing.assert_close(learner.net.code_mean_D, code_ND.mean(dim=0))
         variance_D = code_ND.var(dim=0, unbiased=False)
         torch.testing.assert_close(learner.net.code_variance_D, variance_D)

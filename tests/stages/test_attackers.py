@@ -12,11 +12,15 @@ import pytest
 import torch
 from PIL import Image
 from tests import tiny
+from torch import Tensor
 
+from inversionlab.defenses import Protected
 from inversionlab.pictures import to_float
 from inversionlab.runtime.site import Site
+from inversionlab.runtime.todo import missing_measures
 from inversionlab.runtime.worker import AttackWorker, Brief, MeasureJudge, MeasureModel, Shard
-from inversionlab.stages.plan import Cell, Plan, make_plan
+from inversionlab.stages.plan import Cell, Plan, Task, make_plan
+from inversionlab.stages.training import TrainingError
 
 SHORT = {"epochs": 1, "batch_size": 16}
 INVERSION = {"network": {"width": 4}, "training": SHORT, "public_pictures": 8}
@@ -61,6 +65,11 @@ def plan(**changed: Any) -> Plan:
     return make_plan(tiny.experiment(**{**ATTACKERS, **changed}), "data", TARGETS)
 
 
+def plain_title(task: Task) -> str:
+    """The title without the part of its id that tells two of a kind apart."""
+    return task.title.replace(f" {task.id[:6]}", "")
+
+
 def cells_of(made: Plan, title: str) -> dict[str, Cell]:
     """The cells of an attack by their defense."""
     return {
@@ -71,7 +80,7 @@ def cells_of(made: Plan, title: str) -> dict[str, Cell]:
 def test_each_attack_gets_a_generator_that_has_what_it_needs() -> None:
     made = plan()
     kinds = {
-        title: cells_of(made, title)["none"].generator.title.partition(",")[0]
+        title: " ".join(cells_of(made, title)["none"].generator.title.split()[:2])
         for title in ("latent_white_box", "on_wgan", "gmi", "ked_mi", "mirror")
     }
     assert kinds == {
@@ -87,7 +96,7 @@ def test_networks_are_shared_where_they_are_the_same_and_taught_by_each_model_ot
     made = plan()
     count = Counter(task.title for task in made.tasks)
     assert max(count.values()) == 1
-    taught = sorted(t.title for t in made.tasks if t.taught_by is not None)
+    taught = sorted(plain_title(t) for t in made.tasks if t.taught_by is not None)
     assert taught == [
         "attack ami, taught by none",
         "attack ami_adaptive, taught by dummy_recognizer",
@@ -100,10 +109,10 @@ def test_networks_are_shared_where_they_are_the_same_and_taught_by_each_model_ot
         assert task is not None
         return task.key
 
-    plain = network("ami", "none")
-    assert network("ami_output", "none") == network("ami", "dummy_recognizer") == plain
-    assert network("ami_adaptive", "none") == plain
-    assert network("ami_adaptive", "dummy_recognizer") != plain
+    own = network("ami", "none")
+    assert network("ami_output", "none") == network("ami", "dummy_recognizer") == own
+    assert network("ami_adaptive", "none") == own
+    assert network("ami_adaptive", "dummy_recognizer") != own
 
 
 def test_who_is_taught_by_a_model_comes_after_the_models_networks() -> None:
@@ -116,7 +125,7 @@ def test_who_is_taught_by_a_model_comes_after_the_models_networks() -> None:
 
 def test_only_what_a_taught_network_is_taught_by_retrains_it() -> None:
     before = {t.key for t in plan().tasks}
-    after = {t.title for t in plan(**{"defense.alpha": 0.9}).tasks if t.key not in before}
+    after = {plain_title(t) for t in plan(**{"defense.alpha": 0.9}).tasks if t.key not in before}
     assert after == {
         "attack ami_adaptive, taught by dummy_recognizer",
         "generator ked_gan, taught by dummy_recognizer",
@@ -196,3 +205,50 @@ def test_the_judge_of_strangers_was_trained_on_no_private_person(site: Site) -> 
         if r["evaluator"] == "strangers"
     ]
     assert row["total"] == len(splits.test)
+
+
+def test_a_worker_lets_go_of_networks_of_single_models(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inversionlab.runtime.worker.NETWORKS", 1)
+    worker = AttackWorker(gpu=False)
+    brief = Brief(site.address, site.plan.data_id, None, {})
+    taught = [c for c in site.plan.cells if c.network or c.generator.taught_by]
+    assert len({t.key for c in taught for t in (c.network, c.generator) if t}) > 2
+    for cell in taught:
+        worker.run(Shard(brief, cell.id, ((site.plan.targets[0], 0),)))
+        passing = {t.key for t in site.plan.tasks if t.taught_by is not None}
+        assert len(passing & set(worker._networks)) == 1
+    assert site.plan.task("victim").key in worker._networks
+
+
+def test_an_attacker_is_not_taught_by_scores_that_are_no_numbers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Protected):
+        classes = 6
+
+        def log_scores(self, x_NCHW: Tensor) -> Tensor:
+            return torch.full((len(x_NCHW), 6), torch.nan)
+
+    monkeypatch.setattr(site.workshop, "protected", lambda settings: Broken())
+    (task,) = [t for t in site.plan.tasks if t.attack is not None]
+    with pytest.raises(
+        TrainingError, match=r"\(none\) answers public pictures with scores that are not"
+    ):
+        site.workshop.lesson(task)
+
+
+def test_a_lost_gallery_is_measured_again(site: Site) -> None:
+    brief = Brief(site.address, site.plan.data_id, None, {})
+
+    def judges() -> list[str]:
+        orders = missing_measures(site, [], brief, set())
+        return [o.name for o in orders if isinstance(o, MeasureJudge)]
+
+    assert judges() == []
+    (gallery,) = site.store.storage.files("galleries", ".parquet")
+    site.store.storage.set_aside(gallery)
+    assert judges() == ["strangers"]
+    AttackWorker(gpu=False).run(MeasureJudge(brief, "strangers"))
+    assert judges() == []

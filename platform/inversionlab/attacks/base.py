@@ -182,10 +182,23 @@ class Attack(ABC):
         assert view is not None, "a null attack has no view"
         return view(model, rows)
 
-    @property
-    def overhears(self) -> bool:
+    @classmethod
+    def overhears_at(cls, settings: Any) -> bool:
         """Whether it inverts the model's answers to private pictures (`Scores.overheard_NK`), not classes."""
         return False
+
+    @property
+    def overhears(self) -> bool:
+        """The same of this attack's own settings."""
+        return self.overhears_at(self.settings)
+
+    @classmethod  # noqa: B027 (most have nothing to refuse)
+    def check(cls, settings: Any, latent_size: int) -> None:
+        """Refuse settings that do not go with latents of this length, before anything is trained.
+
+        Raises:
+            ValueError: what is wrong, and what would be right.
+        """
 
     @classmethod
     def teacher(cls, settings: Any) -> Literal["protected", "victim"]:

@@ -80,14 +80,6 @@ class Path:
     converged_N: Tensor
     steps_N: Tensor
 
-    def best_of(self, starts: int) -> Path:
-        """Of every `starts` rows in a row the one of highest target score (the first of equals)."""
-        rows_N = torch.arange(len(self.log_p_N) // starts, device=self.log_p_N.device)
-        won_N = rows_N * starts + self.log_p_N.view(-1, starts).argmax(1)
-        return Path(
-            self.best[won_N], self.log_p_N[won_N], self.converged_N[won_N], self.steps_N[won_N]
-        )
-
 
 def descend(
     start: Tensor,

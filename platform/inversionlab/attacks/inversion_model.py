@@ -2,7 +2,8 @@
 
 Access:  `Scores`, whole vectors or their q largest entries; no gradient is ever taken.
 output:  the private picture x behind an overheard answer y = F(x): x' = A(y) (Yang; Wen §V). One query a row,
-         made by the user whose answer was overheard.
+         made by the user whose answer was overheard. The pictures are those that the victim was trained on,
+         an easier case than others of the same people (Wen does not say which his are).
 class:   a picture of a class k (Gong, Table II): x' = A(v) for a vector v that F might give to k. The papers do
          not say which; v = (1, 0, ...) is unlike all that A has learned from. Here the attacker asks F about
          `public_pictures` public pictures, drawn anew for each job, and takes the answers to the `look_alikes`
@@ -79,10 +80,10 @@ class InversionAttack(Attack):
         """A view of the whole score vector, or of its `truncate` largest entries."""
         return Scores(model, rows, self.settings.truncate)
 
-    @property
-    def overhears(self) -> bool:
+    @classmethod
+    def overhears_at(cls, settings: Any) -> bool:
         """Whether outputs are inverted."""
-        return bool(self.settings.invert == "output")
+        return bool(settings.invert == "output")
 
     @classmethod
     def lesson_top(cls, settings: Any) -> int | None:

@@ -25,7 +25,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from inversionlab.access import Scores, View
+from inversionlab.access import Scores, ScoringModel, View
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Prior, refuse_nan
 from inversionlab.attacks.descent import descend
 from inversionlab.attacks.latent import first_latents, limited_step
@@ -56,6 +56,8 @@ class LatentBlackBoxSettings(AttackSettings):
     """Upper bound of the factor that the gradient is multiplied by."""
     seed_pictures: int = Field(default=16, ge=1, le=4096)
     """Public pictures whose mean encoding is the start."""
+    truncate: int | None = Field(default=None, ge=1)
+    """The attacker gets that many of the largest scores; null: all."""
 
     @field_validator("variances")
     @classmethod
@@ -71,6 +73,15 @@ class LatentBlackBox(Attack):
     Settings: ClassVar[type[AttackSettings]] = LatentBlackBoxSettings
     view: ClassVar[type[View] | None] = Scores
     needs_generator: ClassVar[bool] = True
+
+    def open(self, model: ScoringModel, rows: int) -> Scores:
+        """A view of the whole score vector, or of its `truncate` largest entries."""
+        return Scores(model, rows, self.settings.truncate)
+
+    @classmethod
+    def check(cls, settings: LatentBlackBoxSettings, latent_size: int) -> None:
+        """Refuse too few perturbations before anything is trained."""
+        perturbation_count(settings.perturbations, latent_size)
 
     def run(self, view: View | None, jobs: Jobs) -> Found:
         """Descend for all jobs at once.

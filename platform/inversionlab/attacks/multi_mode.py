@@ -108,20 +108,19 @@ class MultiMode(Attack):
         know, options = self.knowledge, self.settings
         assert know.generator is not None
         stream = know.stream(NAME, int(jobs.target_N[row]), int(jobs.repeat_N[row]))
-        count = min(options.candidates, len(know.public_NCHW))
-        index = torch.randperm(len(know.public_NCHW), generator=stream)[:count]
-        if know.generator.encode(know.public(index[:1])) is None:
-            z_CD = know.generator.draw(count, stream).to(know.device)
+        if know.generator.encode(know.public(torch.zeros(1, dtype=torch.int64))) is None:
+            z_CD = know.generator.draw(options.candidates, stream).to(know.device)
         else:
-            z_CD = encoded(know, index)
-        rows_C = torch.full((count,), row, device=know.device)
+            index = torch.randperm(len(know.public_NCHW), generator=stream)
+            z_CD = encoded(know, index[: options.candidates])
+        rows_C = torch.full((len(z_CD),), row, device=know.device)
         score_C = torch.cat(
             [
                 self._log_p(view, know.generator(z), jobs, r)
                 for z, r in zip(z_CD.split(CHUNK), rows_C.split(CHUNK), strict=True)
             ]
         )
-        best_S = score_C.topk(min(options.starts, count)).indices
+        best_S = score_C.topk(min(options.starts, len(z_CD))).indices
         return z_CD[best_S]
 
     def _plain_mode(self, view: WhiteBox, jobs: Jobs) -> Tensor:
@@ -132,7 +131,7 @@ class MultiMode(Attack):
             NAME, view, jobs, decode=generator, loss=lambda seen: -seen.log_p_N.sum()
         )
         path = descend(
-            first_latents(NAME, self.knowledge, jobs, 16),
+            first_latents(f"{NAME} plain", self.knowledge, jobs, 16),
             passes,
             limited_step(options.step_length, options.max_rate),
             stop=options.stop,

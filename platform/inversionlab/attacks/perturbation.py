@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+ROWS = 32
+"""Points whose gradients are solved for at once."""
 Losses = Callable[[Tensor, Tensor], Tensor]
 """(points (N, m), which of the centres each belongs to (N,)) -> losses (N,), each of its own point alone."""
 
@@ -63,9 +65,11 @@ class Perturbations:
 
     def estimate(self, s_NM: Tensor, sigma_N: Tensor) -> Estimate:
         """g and C of every point from its differences s and the sigma that its perturbations had."""
-        # Not matrix products: those sum in another order for another number of rows.
-        slope_ND = (s_NM[:, None] * self.inverse_DM).sum(2)
-        rest_NM = s_NM - (slope_ND[:, None] * self.unit_MD).sum(2)
+        # Not matrix products: those sum in another order for another number of rows. A few rows at a time,
+        # since the products before the sums take their number times m times M of memory.
+        slope_ND = torch.cat([(s[:, None] * self.inverse_DM).sum(2) for s in s_NM.split(ROWS)])
+        explained_NM = torch.cat([(g[:, None] * self.unit_MD).sum(2) for g in slope_ND.split(ROWS)])
+        rest_NM = s_NM - explained_NM
         total_N, left_N = s_NM.square().sum(1), rest_NM.square().sum(1)
         criterion_N = torch.where(total_N > 0, left_N / total_N, 1.0)
         return Estimate(slope_ND / sigma_N[:, None], criterion_N)

@@ -18,6 +18,7 @@ import math
 import torch
 from torch import Tensor
 
+from inversionlab.generators.adversarial import averaged
 from inversionlab.generators.blocks import mirror
 from inversionlab.generators.diffusion import Diffusion, codec_settings
 from inversionlab.generators.vae import VaeLearner
@@ -56,7 +57,7 @@ class DiffusionLearner(Learner):
         """Learn from one batch; returns `reconstruction`, `divergence` (a picture) and `denoising`."""
         losses = self.codec.step(x_NCHW, y_N, rng, sync)
         code_ND = self._codes(x_NCHW, rng)
-        self._measure(code_ND)
+        self._measure(code_ND, sync)
         loss = self._denoising(self.net.standardise(code_ND), rng)
         optimizer = self.optimizers["denoiser"]
         optimizer.zero_grad(set_to_none=True)
@@ -75,12 +76,12 @@ class DiffusionLearner(Learner):
         return mu_ND + spread_ND * torch.randn(mu_ND.shape, generator=rng).to(mu_ND.device)
 
     @torch.no_grad()
-    def _measure(self, code_ND: Tensor) -> None:
+    def _measure(self, code_ND: Tensor, sync: GradientSync) -> None:
         """Let the running mean and variance follow: faster early on, to forget the start."""
         self.counters["steps"] += 1
         share = max(MOMENTUM, 1 / self.counters["steps"])
-        mean_D = self.net.code_mean_D.lerp(code_ND.mean(dim=0), share)
-        square_D = (code_ND - mean_D).square().mean(dim=0)
+        mean_D = self.net.code_mean_D.lerp(averaged(code_ND.mean(dim=0), sync), share)
+        square_D = averaged((code_ND - mean_D).square().mean(dim=0), sync)
         self.net.code_mean_D.copy_(mean_D)
         self.net.code_variance_D.lerp_(square_D, share)
 

@@ -150,11 +150,12 @@ class Modulated(nn.Module):
         if self.doubles:
             map_NCHW = functional.conv_transpose2d(map_NCHW, self.weight, stride=2, padding=1)
             # A point of the doubled map is the sum over only 4 of the kernel's 16 entries.
-            power_IO = torch.linalg.vector_norm(self.weight, dim=(2, 3)).square() / 4
+            power_OI = torch.linalg.vector_norm(self.weight, dim=(2, 3)).square().t() / 4
         else:
             map_NCHW = functional.conv2d(map_NCHW, self.weight, padding=1)
-            power_IO = torch.linalg.vector_norm(self.weight, dim=(2, 3)).square().t()
-        d_NO = (s_NI.square().matmul(power_IO.float()) + 1e-8).rsqrt()
+            power_OI = torch.linalg.vector_norm(self.weight, dim=(2, 3)).square()
+        # As a linear layer, which attacks can compute row by row exactly (`stages/steady.py`).
+        d_NO = (functional.linear(s_NI.square(), power_OI.float()) + 1e-8).rsqrt()
         map_NCHW = torch.addcmul(self.bias[:, None, None], map_NCHW, d_NO[:, :, None, None])
         return functional.silu(map_NCHW)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -65,9 +66,14 @@ def helps(best: BestSetting, rows: Iterable[Row]) -> bool:
 
 
 def strongest(rows: Iterable[Row], judge: int = 0) -> Row | None:
-    """The row with the highest top-5 success by one evaluator; None where none was judged."""
+    """The row with the highest top-5 success by one evaluator; None where none was judged.
+
+    An attack that overhears the answers to private pictures (its `error` is known) faces an easier
+    question than one that starts from a class, and counts only where there is no other.
+    """
     judged = [r for r in rows if r.judgements and r.judgements[judge].top5.count]
-    return max(judged, key=lambda r: r.judgements[judge].top5.value) if judged else None
+    aimed = [r for r in judged if math.isnan(r.error)] or judged
+    return max(aimed, key=lambda r: r.judgements[judge].top5.value) if aimed else None
 
 
 def undefended(rows: Iterable[Row]) -> Row | None:

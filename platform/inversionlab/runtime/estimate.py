@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inversionlab.attacks import ATTACKS
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.runtime.measure import model_key
 from inversionlab.runtime.site import Site
@@ -52,7 +53,8 @@ def leak(
     """The top-5 shares of the stored reconstructions of `targets`.
 
     The intervals take reconstructions as independent; several of one person are not quite, so with more than
-    one repeat they are somewhat too narrow.
+    one repeat they are somewhat too narrow. An attack that overhears the answers to private pictures faces
+    an easier question than one that starts from a class, and counts only where there is no other.
 
     Args:
         site: the experiment.
@@ -67,8 +69,9 @@ def leak(
     repeats = range(wanted.first_repeat, wanted.first_repeat + wanted.repeats)
     read = read_ranks(site, cells) if read is None else read
     chosen, total = set(targets), 0
+    aimed = [c for c in cells if not ATTACKS[c.attack.name].overhears_at(c.attack)]
     success: dict[str, dict[str, Estimate]] = {}
-    for cell in cells:
+    for cell in aimed or cells:
         ranks = [
             judges
             for (target, repeat), judges in read[cell.id].items()

@@ -40,14 +40,16 @@ def missing_measures(
         whole: measurements that were found whole before; those that are found now are added.
     """
 
-    def stored(tables: tuple[str, str], key: str) -> bool:
+    def stored(tables: tuple[str, ...], key: str) -> bool:
         # They are read through to see whether they are whole, and a judge's features may be many.
         if key not in whole and all(site.store.has(table, key) for table in tables):
             whole.add(key)
         return key in whole
 
     for judge in site.experiment.evaluators:
-        if not stored(("evaluators", "features"), judge_key(site, judge.name)):
+        nearest = judge.protocol == "nearest_identity"
+        tables = ("evaluators", "features", *(["galleries"] if nearest else []))
+        if not stored(tables, judge_key(site, judge.name)):
             yield MeasureJudge(brief, judge.name)
     seen = set()
     for cell in cells:

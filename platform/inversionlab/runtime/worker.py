@@ -27,7 +27,7 @@ from inversionlab.store import Job
 SITES = 8
 """Experiments that a worker keeps open: those of as many trials."""
 NETWORKS = 16
-"""Defense networks that a worker keeps; a search makes ever new ones."""
+"""Networks of single models under attack that a worker keeps: sweeps and searches make ever new ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +97,7 @@ class AttackWorker:
         self._device = torch.device("cuda" if gpu else "cpu")
         self._open: OrderedDict[Address, _Open] = OrderedDict()
         self._networks: dict[str, nn.Module] = {}
+        self._passing: set[str] = set()
 
     def ready(self) -> bool:
         """Whether the worker is there."""
@@ -120,9 +121,6 @@ class AttackWorker:
             self._open[brief.address] = self._opened(brief)
             while len(self._open) > SITES:
                 self._open.popitem(last=False)
-            trials = [key for key in self._networks if key.startswith("defense")]
-            for key in trials[:-NETWORKS]:
-                del self._networks[key]
         self._open.move_to_end(brief.address)
         return self._open[brief.address]
 
@@ -139,9 +137,16 @@ class AttackWorker:
         )
         return _Open(site, {cell.id: cell for cell in site.plan.cells})
 
+    def _let_go(self, site: Site) -> None:
+        """Drop the networks of single models that were not asked for of late."""
+        self._passing |= {t.key for t in site.plan.tasks if t.defense or t.taught_by}
+        for key in [k for k in self._networks if k in self._passing][:-NETWORKS]:
+            del self._networks[key]
+
     def _attack(self, here: _Open, cell: Cell, jobs: Sequence[Job]) -> None:
         site = here.site
         armed = _armed(here, cell)
+        self._let_go(site)
         attack = armed.attack
         private = None
         if attack.overhears:

@@ -41,9 +41,11 @@ class Task:
     @property
     def title(self) -> str:
         """What users read: the role, and which one of it."""
-        kind = self.generator or self.attack or self.defense
-        told = f"{self.role} {kind.name}" if kind is not None else self.role
-        return f"{told}, taught by {self.taught_by.name}" if self.taught_by is not None else told
+        if self.taught_by is not None:
+            kind = self.generator.name if self.generator else self.attack and self.attack.title
+            return f"{self.role} {kind} {self.id[:6]}, taught by {self.taught_by.name}"
+        known = self.generator or self.defense
+        return f"{self.role} {known.name}" if known is not None else self.role
 
     @property
     def key(self) -> str:
@@ -274,10 +276,12 @@ def _cell(
     generator = cast.generator(attack, defense or NoneSettings())
     network = cast.network(attack, defense) if defense is not None else None
     protected = protected_id(cast.plan, defense) if defense is not None else ""
+    searches = ATTACKS[attack.name].needs_generator
     own = {
-        "attack": attack.model_dump(mode="json"),
+        # Which generator the label means is in its id.
+        "attack": attack.model_dump(mode="json", exclude={"generator"}),
         "protected": protected,
-        "generator": generator.id,
+        "generator": generator.id if searches else None,
         "network": network.id if network is not None else None,
     }
     label = attack.title if defense is None else f"{attack.title} on {defense.name}"

@@ -31,7 +31,7 @@ from inversionlab.recognizers import (
 )
 from inversionlab.stages.plan import Cell, Plan, Task
 from inversionlab.stages.steady import SteadyModel, SteadyPrior
-from inversionlab.stages.training import frozen
+from inversionlab.stages.training import TrainingError, frozen
 from inversionlab.store import Job
 
 Weights = Mapping[str, Tensor]
@@ -90,14 +90,24 @@ class Workshop:
         """
         for task in self.plan.tasks:
             self._untrained(task)
+        for cell in self.plan.cells:
+            generator = self._untrained(cell.generator)
+            assert isinstance(generator, Generator)
+            try:
+                ATTACKS[cell.attack.name].check(cell.attack, generator.latent_size)
+            except ValueError as error:
+                raise ConfigError(f"attacks ({cell.attack.title}): {error}") from error
 
     def network(self, task: Task) -> nn.Module:
         """The trained network of a task, frozen."""
-        if task.key not in self.networks_at_hand:
+        module = self.networks_at_hand.pop(task.key, None)
+        if module is None:
             module = self._untrained(task)
             module.load_state_dict(dict(self._load(task)))
-            self.networks_at_hand[task.key] = frozen(module, self.device)
-        return self.networks_at_hand[task.key]
+            frozen(module, self.device)
+        # The last one asked for stands last, so that who is short of memory knows which to let go.
+        self.networks_at_hand[task.key] = module
+        return module
 
     def recognizer(self, role: str) -> Recognizer:
         """The trained recognizer of this role, frozen."""
@@ -224,13 +234,25 @@ class Workshop:
         return Sizes(len(self.splits.people), self.channels, self.image_size)
 
     def _answers(self, teacher: DefenseSettings, top: int | None) -> tuple[Tensor, int]:
-        """What a model says of every public picture, (N, K) on the CPU, and the queries that took."""
+        """What a model says of every public picture, (N, K) on the CPU, and the queries that took.
+
+        With several training workers each of them asks; counted is what one attacker would ask.
+
+        Raises:
+            TrainingError: the model answers with scores that are not numbers.
+        """
         view = Scores(self.protected(teacher), 1, top)
-        parts = []
-        for x_NCHW in self.splits.public_NCHW.split(CHUNK):
-            nobody = torch.zeros(len(x_NCHW), dtype=torch.int64)
-            parts.append(view.scores(to_float(x_NCHW, self.device), nobody).cpu())
-        return torch.cat(parts), int(view.queries.sum())
+        public_NCHW = self.splits.public_NCHW
+        answers_NK = torch.empty(len(public_NCHW), view.classes)
+        for rows in torch.arange(len(public_NCHW)).split(CHUNK):
+            x_NCHW = to_float(public_NCHW[rows], self.device)
+            answers_NK[rows] = view.scores(x_NCHW, torch.zeros_like(rows)).cpu()
+        if bool(answers_NK.isnan().any()):
+            raise TrainingError(
+                f"the model under attack ({teacher.name}) answers public pictures with scores that are not "
+                "numbers, and no attacker's network can learn from them"
+            )
+        return answers_NK, int(view.queries.sum())
 
     def _seed(self, task: Task) -> int:
         return seeds.derive(self.experiment.seed, "weights", task.role)
