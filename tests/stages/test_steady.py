@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from tests.toys import CPU
@@ -9,6 +11,7 @@ from torch.nn import functional
 from inversionlab import generators
 from inversionlab.attacks import ATTACKS, Knowledge
 from inversionlab.defenses.none import Undefended
+from inversionlab.generators import GENERATORS
 from inversionlab.generators.vae import Vae
 from inversionlab.recognizers import Recognizer, RecognizerSettings
 from inversionlab.stages.attack import arm, run_attack
@@ -25,6 +28,36 @@ def networks() -> tuple[SteadyPrior, SteadyModel]:
         generator = generators.build(Vae.Settings(latent_size=16, width=8), **size)
     frozen = [m.eval().requires_grad_(False) for m in (generator, Undefended(victim))]
     return SteadyPrior(frozen[0]), SteadyModel(frozen[1])  # type: ignore[arg-type]
+
+
+def prior(name: str, classes: int = 30) -> SteadyPrior:
+    """A generator of this kind with random weights, batch statistics that are not the initial ones."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        settings = generators.GENERATORS[name].Settings(latent_size=8, width=4)
+        made = generators.build(settings, channels=3, image_size=SIZE, classes=classes)
+        made.train()(torch.randn(8, made.latent_size))
+    return SteadyPrior(made.eval().requires_grad_(False))
+
+
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_every_generators_rows_are_the_same_bits_at_every_batch_size(name: str) -> None:
+    generator = prior(name)
+    z_ND = torch.randn(16, generator.latent_size, generator=torch.Generator().manual_seed(0))
+    with_critic = "critic" in GENERATORS[name].offers
+
+    def passes(z: Tensor) -> tuple[Tensor, ...]:
+        z = z.clone().requires_grad_(True)
+        x = generator(z)
+        score = generator.critic(x) if with_critic else x.flatten(1).square().sum(1)
+        (g,) = torch.autograd.grad(score.sum(), z)
+        return x.detach(), score.detach(), g
+
+    whole = passes(z_ND)
+    for size in (1, 3, 8, 13):
+        parts = [passes(z) for z in z_ND.split(size)]
+        for i in range(3):
+            assert torch.equal(torch.cat([p[i] for p in parts]), whole[i]), (size, i)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 19])
@@ -77,3 +110,38 @@ def test_a_long_attack_that_never_converges_gives_the_same_pictures_in_any_shard
     alone = [run_attack(attack, model, [job]).found for job in work]
     assert int(whole.steps_N.max()) == 150
     assert torch.equal(torch.cat([a.images_NCHW for a in alone]), whole.images_NCHW)
+
+
+SHORT: dict[str, dict[str, Any]] = {
+    "latent_black_box": {"steps": 3, "grid_every": 2, "perturbations": 16},
+    "multi_mode": {"steps": 6, "candidates": 6, "starts": 2},
+    "ked_mi": {"steps": 12, "draws": 2},
+    "mirror": {"steps": 12, "candidates": 8, "mapped": 64},
+    "gmi": {"steps": 12, "starts": 2},
+    "label_only": {"steps": 3, "start_queries": 256},
+    "mi_face": {"steps": 20},
+    "pixel_gray_box": {"steps": 20},
+    "latent_white_box": {"steps": 20},
+}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, a in ATTACKS.items() if a.view is not None and not a.trains]
+)
+def test_every_attack_on_real_networks_gives_the_same_bits_in_any_shards(name: str) -> None:
+    generator, model = networks()
+    wants = ATTACKS[name].wants
+    if wants:
+        untaught = sorted(GENERATORS, key=lambda g: (GENERATORS[g].taught, g))
+        generator = prior(next(g for g in untaught if wants <= GENERATORS[g].offers))
+    public = torch.randint(
+        0, 256, (20, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
+    )
+    know = Knowledge(generator=generator, public_NCHW=public, seed=1, device=CPU)
+    attack = arm(ATTACKS[name].Settings(name=name, **SHORT[name]), know)
+    work = [(t, 0) for t in range(4)]
+    whole = run_attack(attack, model, work)
+    parts = [run_attack(attack, model, work[:1]), run_attack(attack, model, work[1:])]
+    images = torch.cat([p.found.images_NCHW for p in parts])
+    assert torch.equal(images, whole.found.images_NCHW)
+    assert torch.equal(torch.cat([p.queries_N for p in parts]), whole.queries_N)
