@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from inversionlab.config import ConfigError, fingerprint, override, parse_yaml, read_recipe
+from inversionlab.config import (
+    ConfigError,
+    Settings,
+    fingerprint,
+    override,
+    parse_yaml,
+    read_recipe,
+)
+from inversionlab.handbook import handbook
 from inversionlab.stages.plan import make_plan
 from tests import tiny
 
@@ -62,3 +70,13 @@ def test_a_whole_number_can_be_swept() -> None:
     changed = {"sweep": {"setting": "defense.neighbours", "values": [4, 8]}}
     plan = make_plan(tiny.experiment(**changed), "data", (0, 1, 2, 3))
     assert [t.role for t in plan.tasks].count("defense") == 2
+
+
+def test_the_handbook_tells_the_default_of_the_place_not_of_the_class() -> None:
+    class Inner(Settings):
+        size: int = 1
+
+    class Outer(Settings):
+        inner: Inner = Inner(size=7)
+
+    assert [line for line in handbook(Outer) if "size" in line] == ["inner.size  (int, default 7)"]

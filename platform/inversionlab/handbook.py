@@ -16,21 +16,31 @@ _MANY = {
 """How a setting that holds several sections is written, by the type that holds them."""
 
 
-def handbook(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Lines that explain the settings of `model`, in order; entries of a room stand under their name."""
+def handbook(
+    model: type[BaseModel], prefix: str = "", given: BaseModel | None = None
+) -> Iterator[str]:
+    """Lines that explain the settings of `model`, in order; entries of a room stand under their name.
+
+    Args:
+        model: the settings' class.
+        prefix: the path that leads to them.
+        given: what stands there by default; None: the class's own defaults.
+    """
     for name, field in model.model_fields.items():
         if _is_tag(name, field):
             continue
         path = f"{prefix}{name}"
         inner = _models(field.annotation)
-        yield f"{path}  ({_kind(field)}{_default(field)})"
+        default = field.default if given is None else getattr(given, name)
+        yield f"{path}  ({_kind(field)}{_default(field, default)})"
         yield f"    {' '.join((field.description or '').split())}"
         many = _MANY.get(str(get_origin(field.annotation)), ("", ""))[0] if inner else ""
         for entry in inner:
             tag = entry.model_fields.get("name")
             if tag is not None and _is_tag("name", tag):
                 yield f"  {path}.{many}name: {tag.default}"
-            yield from handbook(entry, f"{path}.{many}")
+            inside = default if isinstance(default, entry) else None
+            yield from handbook(entry, f"{path}.{many}", inside)
 
 
 def _is_tag(name: str, field: FieldInfo) -> bool:
@@ -57,9 +67,9 @@ def _kind(field: FieldInfo) -> str:
     return ", ".join([text.replace("typing.", ""), *bounds])
 
 
-def _default(field: FieldInfo) -> str:
+def _default(field: FieldInfo, default: object) -> str:
     if field.is_required():
         return ", required"
-    if isinstance(field.default, BaseModel) or field.default_factory is not None:
+    if isinstance(default, BaseModel) or field.default_factory is not None:
         return ""
-    return f", default {json.dumps(field.default, default=str)}"
+    return f", default {json.dumps(default, default=str)}"
