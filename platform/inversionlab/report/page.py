@@ -49,6 +49,7 @@ def _context(run: RunData, pictures: bool) -> dict[str, Any]:
         "best": best,
         "recommended": recommended,
         "groups": _groups(rows),
+        "defended": any(r.kind == "defended" for r in rows),
         "inverting": any(not math.isnan(r.error) for r in rows),
         "judges": run.evaluators["evaluator"].to_pylist(),
         "evaluators": _evaluators(run),
@@ -72,10 +73,13 @@ def _null_shares(run: RunData, rows: Sequence[Row]) -> list[float | None]:
 
 
 def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """The rows attack by attack, the nulls as one group at the end."""
+    """The rows attack by attack, the nulls as one group at the end; one group a kind if nothing is defended."""
+    defended = any(row.kind == "defended" for row in rows)
     found: dict[str, list[Row]] = {}
     for row in rows:
-        name = "no attack: guesses without the model" if row.kind == "null" else row.attack
+        name = row.attack if defended else "the undefended model"
+        if row.kind == "null":
+            name = "no attack: guesses without the model"
         found.setdefault(name, []).append(row)
     return list(found.items())
 
