@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from inversionlab.data.splits import Labelled, Splits
 from inversionlab.stages.evaluate import Judge, gallery, recognition, verdicts
-from inversionlab.stages.workshop import judge_classes
+from inversionlab.stages.judges import judge_classes
 
 
 class Reader(nn.Module):

@@ -14,8 +14,8 @@ from inversionlab.metrics import within_person_distance
 from inversionlab.pictures import png, to_bytes
 from inversionlab.runtime.site import Site
 from inversionlab.stages.evaluate import Judge, features, gallery, milliseconds, recognition
+from inversionlab.stages.judges import judge_classes
 from inversionlab.stages.plan import Cell, protected_id
-from inversionlab.stages.workshop import judge_classes
 
 
 def judge_key(site: Site, name: str) -> str:

@@ -15,9 +15,9 @@ from inversionlab.runtime.artifacts import TaskCheckpoints
 from inversionlab.runtime.progress import clock
 from inversionlab.runtime.site import Site, open_site
 from inversionlab.stages.evaluate import recognition
+from inversionlab.stages.judges import judge_classes
 from inversionlab.stages.plan import Task
 from inversionlab.stages.training import Progress, TrainingError, World, alone, train
-from inversionlab.stages.workshop import judge_classes
 from inversionlab.storage import StorageError
 
 SAMPLES = 64

@@ -7,7 +7,6 @@ load the weights of a finished task and asks for each task's weights once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from inversionlab.recognizers import (
     RecognizerLearner,
     RecognizerSettings,
 )
+from inversionlab.stages.judges import judge_classes
 from inversionlab.stages.plan import Cell, Plan, Task
 from inversionlab.stages.steady import SteadyModel, SteadyPrior
 from inversionlab.stages.training import TrainingError, frozen
@@ -40,18 +40,6 @@ CHUNK = 256
 """Pictures a forward pass, so that memory stays small."""
 STILL = AugmentSettings(flip=0, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, erase=0)
 """No augmentation: a defense's own recognizer must learn a narrow range (Kotsuji §4.2)."""
-
-
-@dataclass(frozen=True)
-class JudgeClasses:
-    """An evaluator's classes: who it is trained and tested on, and the class of every target."""
-
-    train: Labelled
-    test: Labelled
-    classes: int
-    """Of its head."""
-    class_of: Mapping[int, int]
-    """Under which number it knows a target: of its head, or of the gallery of private people."""
 
 
 class Workshop:
@@ -269,51 +257,3 @@ class Workshop:
             classes = judge_classes(judge, self.splits, self.plan.pool).classes
             return Recognizer(judge.recognizer, classes=classes, seed=0, **size)
         return Recognizer(self.experiment.victim, classes=len(self.splits.people), seed=0, **size)
-
-
-def judge_classes(judge: EvaluatorSettings, splits: Splits, pool: tuple[int, ...]) -> JudgeClasses:
-    """Who an evaluator is trained on.
-
-    same_people: the victim's own training set and classes. person_disjoint: the training pictures of
-    the people in `pool`, the targets among them, as classes 0, 1, ..., and after them the evaluator-only people's.
-    nearest_identity: public people of whom there are at least two pictures.
-
-    Raises:
-        ConfigError: there are fewer than two such public people.
-    """
-    if judge.protocol == "same_people":
-        count = len(splits.people)
-        return JudgeClasses(splits.train, splits.test, count, {p: p for p in pool})
-    if judge.protocol == "nearest_identity":
-        outsiders = _outsiders(judge, splits)
-        classes = int(outsiders.class_N.max()) + 1
-        return JudgeClasses(outsiders, splits.test, classes, {p: p for p in pool})
-    class_of = {person: index for index, person in enumerate(pool)}
-    return JudgeClasses(
-        train=_join(splits.train, splits.evaluator_train, class_of),
-        test=_join(splits.test, splits.evaluator_test, class_of),
-        classes=len(pool) + len(splits.evaluator_people),
-        class_of=class_of,
-    )
-
-
-def _outsiders(judge: EvaluatorSettings, splits: Splits) -> Labelled:
-    """The public people who can be learned from, as classes 0, 1, ..."""
-    _, place_N, count_P = splits.public_person_N.unique(return_inverse=True, return_counts=True)
-    rows = (count_P >= 2)[place_N]
-    if len(place_N[rows].unique()) < 2:
-        raise ConfigError(
-            f"evaluators ({judge.name}): nearest_identity needs public people with two pictures or more "
-            "each, and there are fewer than two of them; choose another protocol, or other public data"
-        )
-    _, class_N = place_N[rows].unique(return_inverse=True)
-    return Labelled(splits.public_NCHW[rows], class_N)
-
-
-def _join(private: Labelled, others: Labelled, class_of: Mapping[int, int]) -> Labelled:
-    rows = torch.isin(private.class_N, torch.tensor(list(class_of)))
-    mapped = torch.tensor([class_of[c] for c in private.class_N[rows].tolist()])
-    return Labelled(
-        torch.cat([private.images_NCHW[rows], others.images_NCHW]),
-        torch.cat([mapped, others.class_N + len(class_of)]),
-    )
