@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +19,15 @@ from inversionlab.stages.attack import arm, run_attack
 from inversionlab.stages.steady import LANE, SteadyModel, SteadyPrior, steady
 
 SIZE = 32
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in an attack worker: several threads share a batch out by its size, and then the bits depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def networks() -> tuple[SteadyPrior, SteadyModel]:

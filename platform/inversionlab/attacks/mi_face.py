@@ -104,12 +104,16 @@ class MiFace(Attack):
         lowest_N = torch.full((n,), torch.inf, device=device)
         # The costs of the last `patience` steps, oldest overwritten; infinite while there are fewer.
         recent_NB = torch.full((n, options.patience), torch.inf, device=device)
-        rows, x_NCHW = torch.arange(n, device=device), start_NCHW
+        rows, x_NCHW, best_NCHW = torch.arange(n, device=device), start_NCHW, start_NCHW
         for step in range(options.steps + 1):
             log_p_N, gradient_NCHW = passes(x_NCHW, rows)
             cost_N = self._cost(x_NCHW, log_p_N)
             better = cost_N < lowest_N[rows]
-            path.best[rows[better]] = x_NCHW[better]
+            # Most steps better every row: then this point is the best one, and nothing need be copied.
+            if bool(better.all()):
+                best_NCHW = x_NCHW
+            else:
+                best_NCHW = torch.where(better[:, None, None, None], x_NCHW, best_NCHW)
             path.log_p_N[rows[better]] = log_p_N[better]
             lowest_N[rows[better]] = cost_N[better]
             won = log_p_N > log_stop
@@ -118,12 +122,15 @@ class MiFace(Attack):
             path.steps_N[rows[ended]] = step
             recent_NB[rows, step % options.patience] = cost_N
             if bool(ended.any()):
+                path.best[rows[ended]] = best_NCHW[ended]
+                best_NCHW = best_NCHW[~ended]
                 rows, x_NCHW, gradient_NCHW = rows[~ended], x_NCHW[~ended], gradient_NCHW[~ended]
             if len(rows) == 0 or step == options.steps:
                 break
             x_NCHW = (x_NCHW - options.rate * gradient_NCHW).clamp(0, 1)
             if options.process_every and (step + 1) % options.process_every == 0:
                 x_NCHW = processed(x_NCHW, options.denoise, options.sharpen)
+        path.best[rows] = best_NCHW
         return path
 
 
