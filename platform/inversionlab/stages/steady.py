@@ -2,7 +2,8 @@
 
 A matrix product of another height may be summed in another order: a difference in the seventh digit, but
 an attack of hundreds of steps that has not converged amplifies it until another picture comes out, and
-then a row would depend on how the work was cut. Tried layer by layer on a CPU (`torch` 2.15, float32, one thread, as in an attack worker): a
+then a row would depend on how the work was cut. Tried layer by layer on a CPU (`torch` 2.15, float32,
+one thread, as in an attack worker): a
 convolution gives a row the same bits at every batch size but 1, a linear layer does not. So linear layers
 are computed in lanes of one height, the last one filled up, and a batch of one is doubled. What fills up
 is no query: nobody sees its result. The cost is not measurable beside the convolutions.
