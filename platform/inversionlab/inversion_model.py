@@ -39,7 +39,7 @@ from inversionlab.learning import (
     Learner,
     TrainingSettings,
     make_optimizer,
-    rate_factor,
+    set_rate,
 )
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
@@ -150,9 +150,7 @@ class InversionLearner(Learner):
 
     def schedule(self, progress: float) -> None:
         """Follow the schedule of the settings."""
-        rate = self.training.learning_rate * rate_factor(self.training.schedule, progress)
-        for group in self.optimizers["inversion"].param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizers["inversion"], self.training, progress)
 
     def product(self) -> InversionModel:
         """The inversion model."""

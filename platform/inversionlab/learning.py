@@ -68,6 +68,18 @@ def rate_factor(schedule: str, progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
 
 
+def set_rate(
+    optimizer: torch.optim.Optimizer,
+    settings: TrainingSettings,
+    progress: float,
+    factor: float = 1.0,
+) -> None:
+    """Give the optimizer the step size of the settings' schedule at `progress` in [0, 1], times `factor`."""
+    rate = settings.learning_rate * rate_factor(settings.schedule, progress)
+    for group in optimizer.param_groups:
+        group["lr"] = rate * factor
+
+
 class Learner(ABC):
     """Networks in training. Holds everything that a checkpoint must hold."""
 

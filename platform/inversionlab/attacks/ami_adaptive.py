@@ -10,7 +10,7 @@ Deviates: trained from the start on the defended answers alone; Wen, who refers 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from inversionlab.attacks.base import AttackSettings
 from inversionlab.attacks.inversion_model import InversionAttack, InversionAttackSettings
@@ -26,8 +26,3 @@ class AmiAdaptive(InversionAttack):
     """An inversion model of the model under attack."""
 
     Settings: ClassVar[type[AttackSettings]] = AmiAdaptiveSettings
-
-    @classmethod
-    def teacher(cls, settings: Any) -> Literal["protected", "victim"]:
-        """Always the model under attack."""
-        return "protected"

@@ -244,3 +244,14 @@ def refuse_nan(attack: str, score_N: Tensor, target_N: Tensor) -> None:
         raise AttackError(
             f"attack `{attack}`: the model's score of target {target} is not a number"
         )
+
+
+def of_targets(attack: str, y_NK: Tensor, target_N: Tensor) -> Tensor:
+    """Each row's target's score, or log-score, (N,) out of all (N, K).
+
+    Raises:
+        AttackError: one is not a number.
+    """
+    score_N = y_NK.gather(1, target_N[:, None]).squeeze(1)
+    refuse_nan(attack, score_N, target_N)
+    return score_N

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from inversionlab.access import View, WhiteBox
-from inversionlab.attacks.base import Jobs, refuse_nan
+from inversionlab.attacks.base import Jobs, of_targets
 
 GAIN = 0.01
 """Growth of log p that counts as progress."""
@@ -61,9 +61,7 @@ def white_box_passes(
         point = point.detach().requires_grad_(True)
         x_NCHW = decode(point)
         log_y_NK = view.log_scores(x_NCHW, jobs.account(rows_N))
-        target_N = jobs.target_N[rows_N]
-        log_p_N = log_y_NK.gather(1, target_N[:, None]).squeeze(1)
-        refuse_nan(attack, log_p_N, target_N)
+        log_p_N = of_targets(attack, log_y_NK, jobs.target_N[rows_N])
         (gradient,) = torch.autograd.grad(loss(Seen(rows_N, x_NCHW, log_y_NK, log_p_N)), point)
         return log_p_N.detach(), gradient
 
@@ -79,6 +77,17 @@ class Path:
     log_p_N: Tensor
     converged_N: Tensor
     steps_N: Tensor
+
+    @classmethod
+    def begun(cls, start: Tensor, steps: int) -> Path:
+        """Nothing met yet; rows that nothing ends sooner make `steps` updates."""
+        n, device = len(start), start.device
+        return cls(
+            best=start.clone(),
+            log_p_N=torch.full((n,), -torch.inf, device=device),
+            converged_N=torch.zeros(n, dtype=torch.bool, device=device),
+            steps_N=torch.full((n,), steps, device=device),
+        )
 
 
 def descend(
@@ -100,14 +109,8 @@ def descend(
         steps: a row leaves after so many updates.
         patience: a row leaves when its target's score has not grown by GAIN for so many updates; None: never.
     """
-    n, log_stop = len(start), torch.tensor(stop, device=start.device).log()
-    path = Path(
-        best=start.clone(),
-        log_p_N=torch.full((n,), -torch.inf, device=start.device),
-        converged_N=torch.zeros(n, dtype=torch.bool, device=start.device),
-        steps_N=torch.full((n,), steps, device=start.device),
-    )
-    rows, point = torch.arange(n, device=start.device), start
+    log_stop, path = torch.tensor(stop, device=start.device).log(), Path.begun(start, steps)
+    rows, point = torch.arange(len(start), device=start.device), start
     # When each row last made progress, and how far it was then.
     grown_N, mark_N = torch.zeros_like(path.steps_N), path.log_p_N.clone()
     for step in range(steps + 1):

@@ -23,7 +23,15 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from inversionlab.access import Scores, ScoringModel, View
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Sizes, refuse_nan
+from inversionlab.attacks.base import (
+    Attack,
+    AttackSettings,
+    Found,
+    Jobs,
+    Sizes,
+    of_targets,
+    refuse_nan,
+)
 from inversionlab.config import ConfigError
 from inversionlab.inversion_model import InversionLearner, InversionModel, InversionModelSettings
 from inversionlab.learning import TrainingSettings
@@ -142,8 +150,7 @@ class InversionAttack(Attack):
         y_NK = view.overheard_NK
         if y_NK is None:
             raise ValueError(f"`{self.settings.name}` inverts outputs, and none was overheard")
-        score_N = y_NK.gather(1, jobs.target_N[:, None]).squeeze(1)
-        refuse_nan(self.settings.name, score_N, jobs.target_N)
+        score_N = of_targets(self.settings.name, y_NK, jobs.target_N)
         return _found(self._pictures(y_NK), score_N)
 
     def _invert_class(self, view: Scores, jobs: Jobs, row: int) -> tuple[Tensor, Tensor]:

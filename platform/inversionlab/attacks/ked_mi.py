@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.access import View, WhiteBox
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, refuse_nan
+from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, of_targets
 from inversionlab.attacks.descent import Passes, Seen, descend, white_box_passes
 from inversionlab.attacks.row_state import Adam, Recent
 
@@ -135,9 +135,8 @@ class KedMi(Attack):
         seen = []
         for z_BD, account_B in zip(z_ND.split(PASS), account_N.split(PASS), strict=True):
             log_y_BK = view.log_scores(generator(z_BD), account_B)
-            seen.append(log_y_BK.gather(1, jobs.target_N[account_B, None])[:, 0])
+            seen.append(of_targets("ked_mi", log_y_BK, jobs.target_N[account_B]))
         log_p_N = torch.cat(seen)
-        refuse_nan("ked_mi", log_p_N, jobs.target_N[account_N])
         best_N = rows_N * count + log_p_N.view(-1, count).argmax(dim=1)
         images = torch.cat([generator(z_BD) for z_BD in z_ND[best_N].split(PASS)])
         return images, log_p_N[best_N]

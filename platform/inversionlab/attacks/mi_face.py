@@ -95,12 +95,7 @@ class MiFace(Attack):
         """Algorithm 1 for all rows; a row that ends leaves the batch."""
         options, n, device = self.settings, len(start_NCHW), start_NCHW.device
         log_stop = torch.tensor(options.stop, device=device).log()
-        path = Path(
-            best=start_NCHW.clone(),
-            log_p_N=torch.full((n,), -torch.inf, device=device),
-            converged_N=torch.zeros(n, dtype=torch.bool, device=device),
-            steps_N=torch.full((n,), options.steps, device=device),
-        )
+        path = Path.begun(start_NCHW, options.steps)
         lowest_N = torch.full((n,), torch.inf, device=device)
         # The costs of the last `patience` steps, oldest overwritten; infinite while there are fewer.
         recent_NB = torch.full((n, options.patience), torch.inf, device=device)

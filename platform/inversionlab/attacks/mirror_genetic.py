@@ -65,12 +65,7 @@ def evolve(
     alive_NPW, p_NP = _fittest(
         first_NPW, target_scores(space, view, jobs, first_NPW, rows_N), settings.population
     )
-    path = Path(
-        best=alive_NPW[:, 0].clone(),
-        log_p_N=p_NP[:, 0].log(),
-        converged_N=torch.zeros(len(jobs), dtype=torch.bool, device=first_NPW.device),
-        steps_N=torch.full((len(jobs),), settings.generations, device=first_NPW.device),
-    )
+    path = Path.begun(alive_NPW[:, 0], settings.generations)
     for generation in range(settings.generations + 1):
         path.best[rows_N], path.log_p_N[rows_N] = alive_NPW[:, 0], p_NP[:, 0].log()
         won = p_NP[:, 0] > stop

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.access import Scores, View, WhiteBox
-from inversionlab.attacks.base import Jobs, Knowledge, Prior, refuse_nan
+from inversionlab.attacks.base import Jobs, Knowledge, Prior, of_targets
 
 SLOPE = 0.2
 """Of the mapping network's last leaky ReLU."""
@@ -77,10 +77,8 @@ def target_scores(space: Space, view: View, jobs: Jobs, q_NCW: Tensor, rows_N: T
     parts = []
     for q_BW, row_B in zip(q_NCW.flatten(0, 1).split(PASS), row_N.split(PASS), strict=True):
         y_BK = _answer(view, space.pictures(q_BW), row_B)
-        parts.append(y_BK.gather(1, jobs.target_N[row_B, None])[:, 0])
-    p_N = torch.cat(parts)
-    refuse_nan("mirror", p_N, jobs.target_N[row_N])
-    return p_N.view(-1, count)
+        parts.append(of_targets("mirror", y_BK, jobs.target_N[row_B]))
+    return torch.cat(parts).view(-1, count)
 
 
 def _answer(view: View, x_NCHW: Tensor, account_N: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.access import View, WhiteBox
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, refuse_nan
+from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, of_targets
 from inversionlab.attacks.descent import Passes, Path, descend, white_box_passes
 from inversionlab.attacks.latent import encoded, first_latents, limited_step
 
@@ -202,11 +202,8 @@ class MultiMode(Attack):
         return mean_N
 
     def _log_p(self, view: WhiteBox, x_NCHW: Tensor, jobs: Jobs, rows_N: Tensor) -> Tensor:
-        target_N = jobs.target_N[rows_N]
         log_y_NK = view.log_scores(x_NCHW, jobs.account(rows_N))
-        log_p_N = log_y_NK.gather(1, target_N[:, None]).squeeze(1)
-        refuse_nan(NAME, log_p_N, target_N)
-        return log_p_N
+        return of_targets(NAME, log_y_NK, jobs.target_N[rows_N])
 
     def _changes(self, what: str, step: int, count: int) -> Tensor:
         """Random changes (V, 6) that all rows share: mirror, shift x, shift y, zoom, contrast, brightness."""

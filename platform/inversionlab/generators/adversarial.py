@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab.generators.base import Generator, GeneratorSettings
-from inversionlab.learning import GradientSync, Learner, make_optimizer, rate_factor
+from inversionlab.learning import GradientSync, Learner, make_optimizer, set_rate
 from inversionlab.seeds import torch_stream
 
 
@@ -129,12 +129,9 @@ class AdversarialLearner(Learner):
 
     def schedule(self, progress: float) -> None:
         """Follow the schedule of the settings."""
-        training = self.settings.training
-        rate = training.learning_rate * rate_factor(training.schedule, progress)
         for name, optimizer in self.optimizers.items():
             factor = self.settings.discriminator_rate if name == "discriminator" else 1.0
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
+            set_rate(optimizer, self.settings.training, progress, factor)
 
     def product(self) -> Generator:
         """The running average of the generator, with the discriminator where attackers may use it."""

@@ -22,7 +22,7 @@ from inversionlab.generators.adversarial import averaged
 from inversionlab.generators.blocks import mirror
 from inversionlab.generators.diffusion import Diffusion, codec_settings
 from inversionlab.generators.vae import VaeLearner
-from inversionlab.learning import GradientSync, Learner, make_optimizer, rate_factor
+from inversionlab.learning import GradientSync, Learner, make_optimizer, set_rate
 from inversionlab.seeds import torch_stream
 
 # The share of the newest batch in the codes' running mean and variance.
@@ -98,11 +98,8 @@ class DiffusionLearner(Learner):
 
     def schedule(self, progress: float) -> None:
         """Follow the schedule of the settings."""
-        training = self.settings.training
-        rate = training.learning_rate * rate_factor(training.schedule, progress)
         for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_rate(optimizer, self.settings.training, progress)
 
     def product(self) -> Diffusion:
         """Autoencoder and denoiser."""

@@ -26,7 +26,7 @@ from inversionlab.learning import (
     Learner,
     TrainingSettings,
     make_optimizer,
-    rate_factor,
+    set_rate,
 )
 from inversionlab.seeds import torch_stream
 
@@ -142,9 +142,7 @@ class VaeLearner(Learner):
 
     def schedule(self, progress: float) -> None:
         """Follow the schedule of the settings."""
-        training = self.settings.training
-        for group in self.optimizers["vae"].param_groups:
-            group["lr"] = training.learning_rate * rate_factor(training.schedule, progress)
+        set_rate(self.optimizers["vae"], self.settings.training, progress)
 
     def product(self) -> Vae:
         """The whole VAE, encoder included."""

@@ -20,7 +20,7 @@ from inversionlab.learning import (
     Learner,
     TrainingSettings,
     make_optimizer,
-    rate_factor,
+    set_rate,
 )
 from inversionlab.recognizers.augment import AugmentSettings, augment
 from inversionlab.recognizers.base import Backbone
@@ -152,9 +152,7 @@ class RecognizerLearner(Learner):
 
     def schedule(self, progress: float) -> None:
         """Follow the schedule of the settings."""
-        training = self.settings.training
-        for group in self.optimizers["recognizer"].param_groups:
-            group["lr"] = training.learning_rate * rate_factor(training.schedule, progress)
+        set_rate(self.optimizers["recognizer"], self.settings.training, progress)
 
     def product(self) -> Recognizer:
         """The recognizer."""

@@ -36,6 +36,7 @@ def render(run: RunData, *, pictures: bool) -> str:
 def _context(run: RunData, pictures: bool) -> dict[str, Any]:
     rows = headline_rows(run)
     best = choose(rows)
+    defended = any(row.kind == "defended" for row in rows)
     helping = best is not None and helps(best, rows)
     recommended = best.row.protected if best and helping else None
     manifest = {**_BLANK, **run.manifest}
@@ -48,8 +49,8 @@ def _context(run: RunData, pictures: bool) -> dict[str, Any]:
         "null_shares": _null_shares(run, rows),
         "best": best,
         "recommended": recommended,
-        "groups": _groups(rows),
-        "defended": any(r.kind == "defended" for r in rows),
+        "groups": _groups(rows, defended),
+        "defended": defended,
         "inverting": any(not math.isnan(r.error) for r in rows),
         "judges": run.evaluators["evaluator"].to_pylist(),
         "evaluators": _evaluators(run),
@@ -72,9 +73,8 @@ def _null_shares(run: RunData, rows: Sequence[Row]) -> list[float | None]:
     return [null.judgements[i].top5.value if null else None for i, null in levels]
 
 
-def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+def _groups(rows: Sequence[Row], defended: bool) -> list[tuple[str, list[Row]]]:
     """The rows attack by attack, the nulls as one group at the end; one group a kind if nothing is defended."""
-    defended = any(row.kind == "defended" for row in rows)
     found: dict[str, list[Row]] = {}
     for row in rows:
         name = row.attack if defended else "the undefended model"

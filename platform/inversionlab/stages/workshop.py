@@ -76,13 +76,14 @@ class Workshop:
         Raises:
             ConfigError: a network cannot take or make pictures of this size.
         """
+        latent_sizes: dict[str, int] = {}
         for task in self.plan.tasks:
-            self._untrained(task)
+            module = self._untrained(task)
+            if isinstance(module, Generator):
+                latent_sizes[task.key] = module.latent_size
         for cell in self.plan.cells:
-            generator = self._untrained(cell.generator)
-            assert isinstance(generator, Generator)
             try:
-                ATTACKS[cell.attack.name].check(cell.attack, generator.latent_size)
+                ATTACKS[cell.attack.name].check(cell.attack, latent_sizes[cell.generator.key])
             except ValueError as error:
                 raise ConfigError(f"attacks ({cell.attack.title}): {error}") from error
 
