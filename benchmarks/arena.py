@@ -28,8 +28,8 @@ from inversionlab.runtime.site import Address, Site, open_experiment, open_site
 from inversionlab.runtime.training_worker import learn_task
 from inversionlab.stages.evaluate import features
 from inversionlab.stages.judges import judge_classes
-from inversionlab.stages.plan import Task
 from inversionlab.stages.steady import SteadyModel, SteadyPrior
+from inversionlab.stages.tasks import Task
 from inversionlab.stages.training import alone
 from inversionlab.storage import Storage
 from inversionlab.store import Job

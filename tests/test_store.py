@@ -153,3 +153,20 @@ def test_files_from_before_the_digests_are_read(tmp_path: Path) -> None:
     table = pa.Table.from_pylist([row(0, 0)], schema=SCHEMAS["reconstructions"])
     pq.write_table(table, folder / "old.parquet")
     assert Store(Storage(str(tmp_path))).done("c") == {(0, 0)}
+
+
+def test_a_model_from_before_a_column_is_read_with_nulls_and_measured_again(
+    store: Store, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    store.write("models", "new", [{"protected": "p", "correct_all": 3}])
+    whole = store.read("models", "new")
+    old = whole.select(["protected", "defense", "defense_settings", "correct_all", "total_all"])
+    pq.write_table(old, tmp_path / "models" / "old.parquet")
+    assert store.has("models", "new")
+    assert not store.has("models", "old")
+    read = store.read("models", "old")
+    assert read.schema.equals(SCHEMAS["models"])
+    assert read["correct_all"].to_pylist() == [3]
+    assert read["facts"].to_pylist() == read["memory"].to_pylist() == [None]

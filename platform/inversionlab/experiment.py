@@ -25,7 +25,8 @@ from inversionlab.config import (
 )
 from inversionlab.data import AnyData
 from inversionlab.data.splits import SplitSettings
-from inversionlab.defenses import DEFENSES, AnyDefense
+from inversionlab.defenses import DEFENSES, AnyDefense, DefenseSettings
+from inversionlab.defenses.composition import chain, faults
 from inversionlab.generators import GENERATORS, AnyGenerator, GeneratorSettings
 from inversionlab.recognizers import RecognizerSettings
 
@@ -144,6 +145,8 @@ class Experiment(Settings):
     """The defender's generator, trained on the private set, for defenses that need one."""
     defense: AnyDefense
     """The defense under test; the undefended victim is always a row beside it."""
+    defenses: tuple[AnyDefense, ...] = ()
+    """Further defenses, to compare with it side by side."""
     attacks: tuple[AnyAttack, ...] = Field(min_length=1)
     """The attacks; the null attacks are always rows beside them."""
     targets: TargetSettings = TargetSettings()
@@ -155,9 +158,14 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Experiment:
-        faults = [*_name_faults(self), *_evaluator_faults(self), *_generator_faults(self)]
-        if faults:
-            raise ValueError("; ".join(faults))
+        wrong = [
+            *_name_faults(self),
+            *_evaluator_faults(self),
+            *_defense_faults(self),
+            *_generator_faults(self),
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
         for value in self.sweep.values if self.sweep else ():
             self.defense_at(value)
         return self
@@ -193,6 +201,34 @@ class Experiment(Settings):
             if _suits(settings, attack):
                 return settings
         raise ValueError(f"attacks ({attack.title}): {_lack(attack)}")
+
+    def defender_generator_of(self, defense: DefenseSettings) -> GeneratorSettings:
+        """The structure of the generator that a defense trains on public pictures.
+
+        Raises:
+            ValueError: it names none of `generators`, or there is none with a critic.
+        """
+        label = getattr(defense, "generator", None)
+        if label is not None and label not in self.generators:
+            known = ", ".join(self.generators) or "none"
+            raise ValueError(
+                f"({defense.title}): generator = {label}: is not one of `generators` (there: {known})"
+            )
+        every: list[GeneratorSettings] = [self.generator, *self.generators.values()]
+        every.sort(key=lambda g: GENERATORS[g.name].taught)
+        for settings in every if label is None else [self.generators[label]]:
+            if "critic" in GENERATORS[settings.name].offers:
+                return settings
+        raise ValueError(
+            f"({defense.title}): `{defense.name}` needs a generator with a critic; give one under `generators` "
+            "(for example mine: {name: wgan_gp}) and its label as the defense's `generator`"
+        )
+
+    def every_defense(self) -> Iterable[tuple[str, DefenseSettings]]:
+        """The defenses under test with their keys in the recipe."""
+        own: DefenseSettings = self.defense
+        others: tuple[DefenseSettings, ...] = self.defenses
+        return [("defense", own), *((f"defenses.{i}", d) for i, d in enumerate(others))]
 
     def defense_at(self, value: int | float | None) -> Any:
         """The defense's settings with the swept setting at `value` (None: as the recipe has them).
@@ -250,10 +286,11 @@ def _name_faults(experiment: Experiment) -> Iterable[str]:
     for what, names in (
         ("attacks", [a.title for a in experiment.attacks]),
         ("evaluators", [e.name for e in experiment.evaluators]),
+        ("defenses", [d.title for _, d in experiment.every_defense()]),
     ):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            hint = " (two of a kind need a `label`)" if what == "attacks" else ""
+            hint = " (two of a kind need a `label`)" if what != "evaluators" else ""
             yield f"{what}: `{twice[0]}` is there twice; every name once{hint}"
 
 
@@ -268,13 +305,24 @@ def _evaluator_faults(experiment: Experiment) -> Iterable[str]:
             )
 
 
+def _defense_faults(experiment: Experiment) -> Iterable[str]:
+    for key, defense in experiment.every_defense():
+        yield from faults(defense, key)
+        for part in chain(defense):
+            needs = DEFENSES[part.name].needs
+            if "private_generator" in needs and experiment.defense_generator is None:
+                yield (
+                    f"defense_generator: is missing; `{part.name}` needs a generator trained on "
+                    "the private set (for example {name: gan_ada})"
+                )
+            if "public_generator" in needs:
+                try:
+                    experiment.defender_generator_of(part)
+                except ValueError as error:
+                    yield f"{key} {error}"
+
+
 def _generator_faults(experiment: Experiment) -> Iterable[str]:
-    defense = DEFENSES[experiment.defense.name]
-    if defense.needs_generator and experiment.defense_generator is None:
-        yield (
-            f"defense_generator: is missing; `{experiment.defense.name}` needs a generator trained on "
-            "the private set (for example {name: gan_ada})"
-        )
     for where in ("generator", "defense_generator"):
         settings = getattr(experiment, where)
         if settings is not None and GENERATORS[settings.name].taught:

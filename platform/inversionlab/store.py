@@ -70,6 +70,14 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("correct_targets", pa.int64()),
             ("total_targets", pa.int64()),
             ("milliseconds", pa.float32()),
+            ("networks", pa.int32()),
+            ("parameters", pa.int64()),
+            ("memory", pa.int64()),
+            ("distortion", pa.float32()),
+            ("log_distortion", pa.float32()),
+            ("protects", pa.string()),
+            ("left", pa.string()),
+            ("facts", pa.string()),
         ]
     ),
     "evaluators": pa.schema(
@@ -108,6 +116,9 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 """Every table's columns; a table is a folder of Parquet files of this schema."""
 
+NEWEST = {"models": "facts"}
+"""Tables that have grown, and a column by which a file of today is told from one of before."""
+
 
 @dataclass(frozen=True)
 class Store:
@@ -134,11 +145,13 @@ class Store:
         self.write("reconstructions", f"{cell}/{fingerprint(jobs)}", rows)
 
     def has(self, table: str, key: str) -> bool:
-        """Whether the file `table/key.parquet` is there and whole."""
-        return self._read(table, f"{table}/{key}.parquet", []) is not None
+        """Whether the file `table/key.parquet` is there and whole, with every column of today."""
+        wanted = [NEWEST[table]] if table in NEWEST else []
+        found = self._read(table, f"{table}/{key}.parquet", wanted)
+        return found is not None and found.num_columns == len(wanted)
 
     def read(self, table: str, key: str) -> pa.Table:
-        """The file `table/key.parquet`.
+        """The file `table/key.parquet`; what an older one lacks is null.
 
         Raises:
             FileNotFoundError: there is none, or it is damaged.

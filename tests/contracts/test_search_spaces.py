@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from inversionlab.config import fingerprint
+from inversionlab.config import assign, fingerprint
 from inversionlab.defenses import DEFENSES
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.searcher import make_searcher
 from inversionlab.runtime.space import check_space, describe, experiment_at, load_space
-from tests import tiny
+from tests import defended, tiny
 
 SPACES = sorted((Path(__file__).resolve().parents[2] / "search_spaces").glob("*.py"))
 
+PLAIN: dict[str, Any] = {"sweep": None}
 CHANGES: dict[str, dict[str, Any]] = {
     "dummy_recognizer": {},
+    "gan_fake_samples": {
+        "defense": {"name": "gan_fake_samples"},
+        "generators": {"wgan": {"name": "wgan_gp"}},
+        **PLAIN,
+    },
+    "adversarial_noise": {"defense": {"name": "adversarial_noise"}, **PLAIN},
+    "uniform_noise": {"defense": {"name": "uniform_noise"}, **PLAIN},
+    "dp_sgd": {"defense": {"name": "dp_sgd"}, **PLAIN},
+    "mutual_information": {"defense": {"name": "mutual_information"}, **PLAIN},
+    "purifier": {"defense": {"name": "purifier"}, **PLAIN},
 }
 """What makes `tests/tiny.py`'s recipe one with that defense."""
 
-MANY = 12
+MANY = 32
 """Trainings that a search may cause at most; the module says how many."""
 
 
@@ -44,7 +57,9 @@ def test_its_start_points_come_first(path: Path) -> None:
     search = make_searcher(space, single=False, sampler="tpe", seed=0, max_concurrent=64)
     for number, point in enumerate(space.start):
         assert search.suggest(f"id{number}") == point
-    assert search.suggest("free") not in space.start
+    free = search.suggest("free")
+    if any(kind["kind"] == "float" for kind in describe(space)["kinds"].values()):
+        assert free not in space.start
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda p: p.stem)
@@ -67,3 +82,29 @@ def test_settings_that_train_are_few_choices(path: Path) -> None:
                 for value in (kind["low"], kind["high"])
             }
             assert len(ends) == 1, f"{key} trains: make it a tune.choice of a few values"
+
+
+def _settings() -> list[tuple[str, str]]:
+    """Every defense with every setting that its space searches."""
+    return [(p.stem, key) for p in SPACES for key in describe(load_space(p))["kinds"]]
+
+
+@pytest.mark.parametrize(("name", "key"), _settings())
+def test_every_searched_setting_changes_the_model(name: str, key: str) -> None:
+    head, _, setting = key.partition(".")
+    assert head == "defense"
+    (path,) = [p for p in SPACES if p.stem == name]
+    kind = describe(load_space(path))["kinds"][key]
+    ends = (
+        [kind["values"][0], kind["values"][-1]] if "values" in kind else [kind["low"], kind["high"]]
+    )
+    first, second = (_answers(name, setting, value) for value in ends)
+    assert not torch.equal(first, second), f"{key}: {ends[0]} and {ends[1]} release the same model"
+
+
+def _answers(name: str, setting: str, value: Any) -> torch.Tensor:
+    chosen = defended.settings(name)
+    data = chosen.model_dump(mode="json")
+    assign(data, setting, value)
+    changed = type(chosen).model_validate_json(json.dumps(data))
+    return defended.protected(changed).log_scores(defended.pictures())

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tests.contracts.test_defenses import bench
+from tests.defended import bench
 from torch import Tensor, nn
 
 from inversionlab.defenses import DEFENSES

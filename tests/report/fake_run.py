@@ -51,7 +51,7 @@ def cells(alphas: Sequence[float], attacks: Sequence[str]) -> list[dict[str, Any
                 {
                     "cell": f"{attack}@{protected}",
                     "attack": attack,
-                    "defense": "none" if alpha is None else "identity_mixture",
+                    "defense": "none" if alpha is None else "dummy_recognizer",
                     "protected": protected,
                     "label": f"{attack} on {protected}",
                     "point": alpha,
@@ -123,7 +123,7 @@ def _manifest(
             "name": "kotsuji_sweep",
             "seed": 7,
             "data": {"name": "folder", "root": "/data/faces", "image_size": 64},
-            "defense": {"name": "identity_mixture", "alpha": 0.25, "generator": {"name": "dcgan"}},
+            "defense": {"name": "dummy_recognizer", "alpha": 0.25, "generator": {"name": "dcgan"}},
             "attacks": [{"name": a, "steps": 300} for a in ATTACKS],
             "repeats": repeats,
             "targets": targets,
@@ -207,7 +207,7 @@ def fake_run(
 def _model(protected: str, alpha: float) -> dict[str, Any]:
     return {
         "protected": protected,
-        "defense": "none" if protected == "none" else "identity_mixture",
+        "defense": "none" if protected == "none" else "dummy_recognizer",
         "defense_settings": json.dumps({"alpha": alpha}),
         "correct_all": round(600 * (0.952 - 0.06 * max(0.0, 1 - alpha) ** 4)),
         "total_all": 600,

@@ -25,7 +25,7 @@ def hand_run(
         {
             "cell": f"{attack}/{model}",
             "attack": attack,
-            "defense": "none" if model == "none" else "mix",
+            "defense": "none" if model == "none" else "dummy_recognizer",
             "protected": model,
             "label": "",
             "point": None if model == "none" else float(model),
@@ -57,7 +57,11 @@ def hand_run(
         for i, r in enumerate(found)
     ]
     models = [
-        {"protected": m, "defense": "none" if m == "none" else "mix", "milliseconds": 1.0}
+        {
+            "protected": m,
+            "defense": "none" if m == "none" else "dummy_recognizer",
+            "milliseconds": 1.0,
+        }
         | {"correct_all": c, "total_all": total, "correct_targets": 9, "total_targets": 10}
         for m, c in correct.items()
     ]

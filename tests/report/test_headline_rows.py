@@ -48,7 +48,7 @@ def test_numbers_equal_those_by_hand(small):
 def test_order_and_loss(small):
     rows = headline_rows(small)
     assert [r.kind for r in rows] == ["undefended", "defended", "null"]
-    assert rows[1].label == "mix, alpha = 0.5"
+    assert rows[1].label == "dummy recognizer, alpha = 0.5"
     assert rows[1].loss_points == pytest.approx(1.0)
     assert rows[2].accuracy_all is None
     assert math.isnan(rows[2].loss_points)
@@ -88,5 +88,11 @@ def test_terminal_table_shows_the_numbers(small):
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(terminal_table(small))
     text = console.export_text()
-    for part in ("undefended", "mix, alpha = 0.5", "66.7% (30.0–90.3)", "random latent", "95.0%"):
+    for part in (
+        "undefended",
+        "dummy recognizer, alpha = 0.5",
+        "66.7% (30.0–90.3)",
+        "random latent",
+        "95.0%",
+    ):
         assert part in text

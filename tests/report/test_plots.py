@@ -8,18 +8,9 @@ from dataclasses import replace
 import pytest
 from tests.report.fake_run import fake_run
 
+from inversionlab.report.axes import BOTTOM, LEFT, RIGHT, TOP, nice_ticks
 from inversionlab.report.curves import cmc_charts, sweep_charts
-from inversionlab.report.plots import (
-    BOTTOM,
-    LEFT,
-    RIGHT,
-    TOP,
-    Plan,
-    Point,
-    Series,
-    draw,
-    nice_ticks,
-)
+from inversionlab.report.plots import Plan, Point, Series, draw
 from inversionlab.report.tables import headline_rows
 
 

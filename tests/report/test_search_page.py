@@ -23,6 +23,7 @@ from inversionlab.report.search_job import write_search_page
 from inversionlab.report.search_page import render_search
 from inversionlab.report.search_sentence import search_caveats, search_verdict
 from inversionlab.report.timeline import LEFT, RIGHT, timeline_chart
+from inversionlab.report.wording import words
 from inversionlab.storage import Storage
 from inversionlab.store import Store
 
@@ -309,7 +310,7 @@ def test_the_second_judgement_is_by_the_attack_and_judge_that_find_most():
     run.manifest["jobs"] = {"targets": list(range(6)), "repeats": 2}
     again = read_rejudged(run)
     shares = {
-        (cell["attack"], judge): sum(
+        (words(cell["attack"]), judge): sum(
             v["rank"] <= 5
             for r in run.reconstructions.select(["cell", "verdicts"]).to_pylist()
             if r["cell"] == cell["cell"]
@@ -317,7 +318,7 @@ def test_the_second_judgement_is_by_the_attack_and_judge_that_find_most():
             if v["evaluator"] == judge
         )
         for cell in run.manifest["cells"]
-        if cell["defense"] == "identity_mixture"
+        if cell["defense"] == "dummy_recognizer"
         for judge in ("same_people", "person_disjoint")
     }
     assert again.success.value == max(shares.values()) / 12

@@ -9,6 +9,7 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from tests.report.fake_defenses import defended_run
 from tests.report.fake_run import EVALUATORS, RECONSTRUCTIONS, fake_run
 
 from inversionlab.report import RunData, best_setting, headline_sentence, render, terminal_table
@@ -37,10 +38,23 @@ def test_no_sweep_and_no_defense():
 def test_one_defense_without_a_sweep():
     run = fake_run(alphas=(0.25,), targets=4, repeats=2)
     manifest = {**run.manifest, "sweep": None}
-    manifest["cells"] = [{**c, "point": None, "label": c["protected"]} for c in manifest["cells"]]
+    manifest["cells"] = [{**c, "point": None, "title": c["protected"]} for c in manifest["cells"]]
     page = everything(dataclasses.replace(run, manifest=manifest))
     assert "mix0.25" in page
     assert 'id="curves"' not in page
+
+
+def test_defenses_side_by_side_with_parts_missing():
+    run = defended_run(targets=4, repeats=1)
+    rows = run.reconstructions
+    begun = rows.filter(pc.not_equal(rows["cell"], "mirror@noise"))
+    assert "not attacked yet" in everything(dataclasses.replace(run, reconstructions=begun))
+    unmeasured = dataclasses.replace(run, models=run.models.slice(0, 1))
+    assert "Not measured yet" in everything(unmeasured)
+    assert "No judge has been trained" in everything(
+        dataclasses.replace(run, evaluators=EVALUATORS.empty_table())
+    )
+    everything(dataclasses.replace(run, reconstructions=RECONSTRUCTIONS.empty_table()))
 
 
 @pytest.mark.parametrize("setting", ["defense.budget", "defense.alpha"])

@@ -13,7 +13,7 @@ from tests import tiny
 from inversionlab.runtime.artifacts import Artifacts, TaskCheckpoints
 from inversionlab.runtime.training_worker import learn_task
 from inversionlab.stages import data as data_stage
-from inversionlab.stages.plan import Task
+from inversionlab.stages.tasks import Task
 from inversionlab.stages.training import alone
 from inversionlab.storage import Storage
 

@@ -19,7 +19,8 @@ from inversionlab.pictures import to_float
 from inversionlab.runtime.site import Site
 from inversionlab.runtime.todo import missing_measures
 from inversionlab.runtime.worker import AttackWorker, Brief, MeasureJudge, MeasureModel, Shard
-from inversionlab.stages.plan import Cell, Plan, Task, make_plan
+from inversionlab.stages.plan import Cell, Plan, make_plan
+from inversionlab.stages.tasks import Task
 from inversionlab.stages.training import TrainingError
 
 SHORT = {"epochs": 1, "batch_size": 16}

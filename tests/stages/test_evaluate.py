@@ -9,7 +9,7 @@ from tests.toys import CPU
 from torch import Tensor, nn
 
 from inversionlab.data.splits import Labelled, Splits
-from inversionlab.stages.evaluate import Judge, gallery, recognition, verdicts
+from inversionlab.stages.evaluate import LOG_FLOOR, Judge, gallery, recognition, utility, verdicts
 from inversionlab.stages.judges import judge_classes
 
 
@@ -60,6 +60,23 @@ def test_recognition_counts_winners() -> None:
     test = Labelled(torch.cat([pixels(255, 0, 0, 0), pixels(0, 255, 0, 0)]), torch.tensor([0, 0]))
     seen = recognition(lambda x: x.flatten(1), test, CPU)
     assert seen.tolist() == [True, False]
+
+
+def test_distortion_by_hand() -> None:
+    # 300 pictures, so that there is more than one chunk. The victim says (1/2, 1/4, 1/4, 0), the released
+    # model (1/4, 1/4, 1/2, 0): a winner less, 1/4 + 1/4 apart in L1, ln 2 twice among 4 logarithms.
+    test = Labelled(torch.zeros(300, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 2]).repeat(150))
+    bare, released = (torch.tensor(p).log() for p in ([0.5, 0.25, 0.25, 0], [0.25, 0.25, 0.5, 0]))
+    used = utility(
+        lambda x: released.repeat(len(x), 1), lambda x: bare.repeat(len(x), 1), test, CPU
+    )
+    assert used.correct_N.tolist() == [False, True] * 150
+    assert used.distortion == pytest.approx(0.5)
+    assert used.log_distortion == pytest.approx(2 * math.log(2) / 4)
+    # A score of 0 instead of 1/4 counts as e^-50, not as infinity.
+    hard = torch.tensor([0.5, 0.5, 0, 0]).log()
+    used = utility(lambda x: hard.repeat(len(x), 1), lambda x: bare.repeat(len(x), 1), test, CPU)
+    assert used.log_distortion == pytest.approx((math.log(2) - LOG_FLOOR + math.log(0.25)) / 4)
 
 
 def labelled(*classes: int) -> Labelled:

@@ -102,3 +102,81 @@ def test_equal_judges_of_two_names_are_two_networks() -> None:
     twin = {**tiny.RECIPE["evaluators"][0], "name": "twin"}
     made = plan(evaluators=[*tiny.RECIPE["evaluators"], twin])
     assert len({t.id for t in made.tasks}) == len(made.tasks) == 7
+
+
+NOISY: dict[str, Any] = {"defense": {"name": "uniform_noise", "amplitude": 0.2}, "sweep": None}
+CRITIC: dict[str, Any] = {"generators": {"wgan": {"name": "wgan_gp"}}, "sweep": None}
+
+
+def test_a_white_box_attack_meets_a_strippable_defense_as_it_is_and_stripped() -> None:
+    made = plan(**NOISY)
+    cells = [c for c in made.cells if c.attack.name == "latent_white_box"]
+    assert [(c.defense.name, c.stripped) for c in cells if c.defense is not None] == [
+        ("none", False),
+        ("uniform_noise", False),
+        ("uniform_noise", True),
+    ]
+    bare, noisy, stripped = cells
+    assert stripped.id == bare.id != noisy.id, "what is left is the victim: one piece of work"
+    assert stripped.protected == noisy.protected != bare.protected
+    assert not stripped.baseline
+    assert "stripped" in stripped.label
+    assert len(made.work()) == len(made.cells) - 2, "both attacks of the recipe are white-box"
+
+
+def test_an_attack_on_scores_cannot_strip() -> None:
+    made = plan(**NOISY, attacks=[{"name": "latent_black_box"}])
+    assert not any(c.stripped for c in made.cells)
+
+
+def test_other_defenses_are_compared_side_by_side() -> None:
+    made = plan(
+        **CRITIC,
+        defenses=[
+            {"name": "gan_fake_samples", "label": "GAN-ID"},
+            {"name": "uniform_noise", "inner": {"name": "gan_fake_samples"}},
+        ],
+    )
+    titles = {c.defense.title for c in made.cells if c.defense is not None}
+    assert titles == {"none", "dummy_recognizer", "GAN-ID", "uniform_noise"}
+    tuned = [
+        t for t in made.tasks if t.defense is not None and t.defense.name != "dummy_recognizer"
+    ]
+    assert len(tuned) == 1, "one fine-tuned victim, alone and under the noise"
+    roles = [t.role for t in made.tasks]
+    assert roles.index("defense_classifier") < roles.index("defense", roles.index("defense") + 1)
+
+
+def test_a_defenders_public_generator_is_not_the_attackers_network() -> None:
+    made = plan(
+        **CRITIC,
+        defense={"name": "gan_fake_samples"},
+        attacks=[{"name": "gmi", "generator": "wgan"}],
+    )
+    attackers = [t for t in made.tasks if t.role == "generator" and t.generator.name == "wgan_gp"]
+    (own,) = [t for t in made.tasks if t.role == "defense_generator"]
+    assert own.inputs["on"] == "public"
+    assert own.generator == attackers[0].generator
+    assert own.id != attackers[0].id
+
+
+def test_what_learns_from_the_model_under_it_is_trained_anew_for_another_one() -> None:
+    def noise(inner: dict[str, Any] | None) -> str:
+        made = plan(**CRITIC, defense={"name": "adversarial_noise", "inner": inner})
+        return [t.id for t in made.tasks if t.defense is not None][-1]
+
+    mixed = {"name": "dummy_recognizer", "alpha": 0.5}
+    assert len({noise(None), noise(mixed), noise({**mixed, "alpha": 0.6})}) == 3
+    idle = {**mixed, "alpha": 1.0}
+    assert noise(idle) == noise(None), "the mixture of one is the victim"
+
+
+def test_targets_matter_only_to_whom_they_are_protected_by() -> None:
+    def network(defense: dict[str, Any], targets: tuple[int, ...]) -> str:
+        made = make_plan(tiny.experiment(**CRITIC, defense=defense), "data", targets, (0, 1, 2))
+        return [t.id for t in made.tasks if t.defense is not None][-1]
+
+    aimed = {"name": "gan_fake_samples"}
+    assert network(aimed, (0, 1)) != network(aimed, (0, 2))
+    everybody = {**aimed, "protected": "all"}
+    assert network(everybody, (0, 1)) == network(everybody, (0, 2))

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from inversionlab import generators
 from inversionlab.attacks import ATTACKS, Knowledge
-from inversionlab.defenses.none import Undefended
+from inversionlab.defenses.none import Alone
 from inversionlab.generators import GENERATORS
 from inversionlab.generators.vae import Vae
 from inversionlab.recognizers import Recognizer, RecognizerSettings
@@ -36,7 +36,7 @@ def networks() -> tuple[SteadyPrior, SteadyModel]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         generator = generators.build(Vae.Settings(latent_size=16, width=8), **size)
-    frozen = [m.eval().requires_grad_(False) for m in (generator, Undefended(victim))]
+    frozen = [m.eval().requires_grad_(False) for m in (generator, Alone(victim))]
     return SteadyPrior(frozen[0]), SteadyModel(frozen[1])  # type: ignore[arg-type]
 
 

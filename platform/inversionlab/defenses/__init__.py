@@ -6,13 +6,37 @@ from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from inversionlab.defenses.base import Defense, DefenseSettings, Lesson, Protected, Workbench
+from inversionlab.defenses.adversarial_noise import AdversarialNoise
+from inversionlab.defenses.base import (
+    Blank,
+    Defense,
+    DefenseSettings,
+    Layer,
+    Lesson,
+    Protected,
+    Workbench,
+)
+from inversionlab.defenses.dp_sgd import DpSgd
 from inversionlab.defenses.dummy_recognizer import DummyRecognizer
+from inversionlab.defenses.gan_fake_samples import GanFakeSamples
+from inversionlab.defenses.label_modifier import LabelModifier
+from inversionlab.defenses.mutual_information import MutualInformation
 from inversionlab.defenses.none import NoDefense
+from inversionlab.defenses.purifier import PurifierDefense
+from inversionlab.defenses.random_fake_samples import RandomFakeSamples
+from inversionlab.defenses.uniform_noise import UniformNoise
 
 DEFENSES: dict[str, type[Defense]] = {
     "none": NoDefense,
     "dummy_recognizer": DummyRecognizer,
+    "gan_fake_samples": GanFakeSamples,
+    "random_fake_samples": RandomFakeSamples,
+    "adversarial_noise": AdversarialNoise,
+    "mutual_information": MutualInformation,
+    "dp_sgd": DpSgd,
+    "uniform_noise": UniformNoise,
+    "label_modifier": LabelModifier,
+    "purifier": PurifierDefense,
 }
 
 if TYPE_CHECKING:
@@ -23,11 +47,19 @@ else:
         Field(discriminator="name"),
     ]
 
+# A defense may be put on another one: every class of settings has a field of any of them.
+_kinds: list[type[DefenseSettings]] = [defense.Settings for defense in DEFENSES.values()]
+_kinds.append(DefenseSettings)
+for _kind in _kinds:
+    _kind.model_rebuild(force=True, _types_namespace={"AnyDefense": AnyDefense})
+
 __all__ = [
     "DEFENSES",
     "AnyDefense",
+    "Blank",
     "Defense",
     "DefenseSettings",
+    "Layer",
     "Lesson",
     "Protected",
     "Workbench",

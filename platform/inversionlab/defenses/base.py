@@ -1,23 +1,63 @@
-"""What every defense is: how it is trained, and what it releases in the victim's place."""
+"""What every defense is: how it is trained, what it releases in the victim's place, and whom that stops."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from inversionlab.access import View
 from inversionlab.config import Settings
 from inversionlab.learning import Learner, TrainingSettings
+
+if TYPE_CHECKING:
+    from inversionlab.defenses import AnyDefense
 
 
 class DefenseSettings(Settings):
     """Base of a defense's settings; each defense's own class adds a literal `name`."""
 
     name: str
+    label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
+    """What the tables call it; null: its name. Needed where a recipe has one defense twice."""
+    inner: AnyDefense | None = None
+    """The defense that this one is put on; null: the victim itself."""
+
+    @property
+    def title(self) -> str:
+        """What the tables call it."""
+        return self.label or self.name
+
+    def trained_part(self) -> dict[str, Any]:
+        """The settings that this defense's own network depends on; what it is put on is not among them."""
+        # Which generator a label means goes into a network's name by itself.
+        without = {"label", "inner", "generator", *self.inference_only}
+        return self.model_dump(mode="json", exclude=without)
+
+    def released_part(self) -> dict[str, Any]:
+        """All settings that the released model depends on, `inner`'s among them."""
+        own = self.model_dump(mode="json", exclude={"label", "inner", "generator"})
+        return own if self.inner is None else {**own, "inner": self.inner.released_part()}
+
+
+class Layer(IntEnum):
+    """Where a defense takes hold. One may be put on another of a lower layer."""
+
+    NOTHING = 0
+    VICTIM = 1
+    """Another recognizer stands in the victim's place."""
+    MIXTURE = 2
+    """Other networks answer beside it."""
+    OUTPUT = 3
+    """Its answers are changed before they are given."""
+    LABEL = 4
+    """The winning class is put right after that."""
 
 
 class Scorer(Protocol):
@@ -30,28 +70,101 @@ class Scorer(Protocol):
         ...
 
 
+class FaceMaker(Protocol):
+    """A generator as a defender uses it, frozen."""
+
+    latent_size: int
+
+    def __call__(self, z_ND: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
+        ...
+
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        """Latents from the prior, drawn on the CPU."""
+        ...
+
+    def critic(self, x_NCHW: Tensor) -> Tensor:
+        """How real pictures look, (N,), the more the larger: logits of D; only where it has a critic."""
+        ...
+
+
 class Protected(nn.Module, ABC):
     """The model that is released: what users query and attackers attack."""
 
     classes: int
+    victim: nn.Module
+    """What it is put on: another `Protected`, or at the bottom a recognizer."""
 
     @abstractmethod
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """Log-probabilities (N, K) of pictures (N, C, H, W) in [0, 1], differentiable in the picture."""
 
+    def facts(self) -> dict[str, float]:
+        """Numbers that users should read beside this model's accuracy, such as the epsilon spent; those of
+        what it is put on among them."""
+        below = getattr(self, "victim", None)
+        return below.facts() if isinstance(below, Protected) else {}
+
+    def recognizer(self) -> nn.Module:
+        """The recognizer at the bottom, without the defenses that are put on it."""
+        return self.victim.recognizer() if isinstance(self.victim, Protected) else self.victim
+
+
+@dataclass(frozen=True)
+class Blank:
+    """What an untrained network of a defense is built for."""
+
+    classes: int
+    channels: int
+    image_size: int
+    new_network: Callable[[], nn.Module]
+    """An untrained recognizer of the victim's structure and loss: `backbone`, `head`, `features`, `logits`,
+    `log_scores`, as in `recognizers/recognizer.py`. Its weights depend on the experiment's seed alone."""
+
 
 @dataclass(frozen=True)
 class Workbench:
-    """What the defender has in hand when a network of the defense is trained."""
+    """What the defender has in hand when a network of the defense is trained. Networks are frozen, in
+    inference mode and on the device; pictures are uint8 (N, C, H, W) on the CPU."""
 
-    classes: int
-    generator: Callable[[Tensor], Tensor] | None
-    """The defender's own generator, trained on the private set, frozen; where the defense asks for it."""
-    latent_size: int
-    new_recognizer: Callable[[TrainingSettings], Learner]
-    """A learner of an untrained network of the victim's structure and loss, without augmentation."""
+    blank: Blank
+    private_NCHW: Tensor
+    private_class_N: Tensor
+    """The victim's training set."""
+    public_NCHW: Tensor
+    """Pictures of strangers, the same that attackers hold."""
+    public_class_N: Tensor
+    """Who is on them as classes 0, 1, ... of F_C; -1 for those of whom there is one picture only."""
+    targets: tuple[int, ...]
+    """Classes under attack in this experiment, for defenses that protect chosen ones."""
     seed: int
     device: torch.device
+    augment: Callable[[Tensor, torch.Generator], Tensor]
+    """Changes float pictures (N, C, H, W) at random, as in the victim's own training."""
+    new_recognizer: Callable[[TrainingSettings], Learner]
+    """A learner of an untrained network of the victim's structure and loss, without augmentation."""
+    victim: nn.Module | None = None
+    """R_T as it was trained, a recognizer; where the defense `needs` it. Copy it before you train it further."""
+    model: Protected | None = None
+    """The model that the defense is put on; where the defense `needs` it."""
+    generator: FaceMaker | None = None
+    """The defender's own generator; where the defense `needs` a private or a public one."""
+    classifier: nn.Module | None = None
+    """F_C, a recognizer of the victim's structure, trained on public people; where the defense `needs` it."""
+
+    @property
+    def classes(self) -> int:
+        """Private people."""
+        return self.blank.classes
+
+    @torch.no_grad()
+    def answers(self, images_NCHW: Tensor, chunk: int = 256) -> Tensor:
+        """What `model` says of uint8 pictures: log-probabilities (N, K) on the CPU."""
+        assert self.model is not None, "the defense must say that it needs the model"
+        parts = images_NCHW.split(chunk)
+        return torch.cat(
+            [self.model.log_scores(p.to(self.device).float() / 255).cpu() for p in parts]
+        )
 
 
 @dataclass(frozen=True)
@@ -72,18 +185,56 @@ class Defense(ABC):
     """One way to make a victim give less away."""
 
     Settings: ClassVar[type[DefenseSettings]]
+    layer: ClassVar[Layer]
+    """Where it takes hold."""
     trains: ClassVar[bool]
     """Whether it trains a network of its own (`lesson`)."""
-    needs_generator: ClassVar[bool]
-    """Whether that training needs a generator trained on the private set."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What that training needs of the workbench: "victim", "model", "classifier", "private_generator",
+    "public_generator"."""
+    learns_private: ClassVar[bool] = False
+    """Whether its networks learn from private pictures; such a one cannot be put on one that promises
+    differential privacy."""
+    differential_privacy: ClassVar[bool] = False
+    """Whether the released model keeps a promise of differential privacy."""
+    keeps_labels: ClassVar[bool] = False
+    """Whether it promises that the winning class is always the one of the model that it is put on."""
+    protects: ClassVar[frozenset[type[View]]]
+    """The views of an attacker that it protects in. Without `WhiteBox`, who holds the weights can take it off:
+    he is left with `inner`."""
 
     @abstractmethod
     def __init__(self, settings: Any) -> None:
         """Take the class's own `Settings`."""
 
+    @classmethod  # noqa: B027 (most settings go together)
+    def check(cls, settings: Any) -> None:
+        """Refuse settings that do not go together, at load.
+
+        Raises:
+            ValueError: which, and what would be right.
+        """
+
     def idle(self) -> bool:
-        """Whether, at these settings, the released model is the victim unchanged."""
+        """Whether, at these settings, the released model is the one it is put on, unchanged."""
         return False
+
+    def aims(self) -> bool:
+        """Whether its network depends on who is attacked, `Workbench.targets`."""
+        return False
+
+    def left(self) -> DefenseSettings | None:
+        """What is left of it for an attacker who takes off what he can; None: the bare victim."""
+        inner: DefenseSettings | None = self.settings.inner  # type: ignore[attr-defined]
+        return inner
+
+    def build(self, blank: Blank) -> nn.Module:
+        """The defense's own network, untrained, to load weights into: `lesson(...).learner.product()`'s structure.
+
+        Raises:
+            ConfigError: it does not fit.
+        """
+        return blank.new_network()
 
     def lesson(self, bench: Workbench) -> Lesson:
         """The training of the defense's own network.
@@ -98,7 +249,8 @@ class Defense(ABC):
         """The released model.
 
         Args:
-            victim: the recognizer R_T, with `classes` and `log_scores`.
+            victim: the model that it is put on: the recognizer R_T, or another defense's `Protected`; with
+                `classes` and `log_scores`.
             trained: what `lesson` made, where the defense trains.
         """
 

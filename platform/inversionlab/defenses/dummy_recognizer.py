@@ -7,7 +7,9 @@ Trains:   a GAN on the private set; n anchors z_i ~ N(0, s^2 I), one a class; m 
           R_dmy, of the victim's structure and loss, by the loss over {(G(z_il), i)}  (§4.2, eq. 4).
 Defaults: s^2 = 1, s~^2 = 0.0625 (§5.1); a = 0.25, the paper's choice (§5.2). The paper does not give m; 40 is
           the number of pictures a person that its recognizers are trained on.
-Protects: white box too: the mixture is one network to whoever differentiates it, and is differentiated here.
+Protects: white box too: the mixture is one network to whoever differentiates it, and is differentiated here. Who
+          takes the file of weights apart finds two networks in it; then it protects no more than a lock whose
+          key lies beside it, and neither the paper nor this platform counts that attacker.
 Extends:  `temperature` t: the dummy's scores are softmax(log R_dmy / t). The paper counts on R_dmy(x) being about
           1/n for a real face (§4.1); with few classes and a sharp loss it is not, and t > 1 restores that
           where a trained peak (whose margin is wide) survives it. 1 is the paper's.
@@ -25,9 +27,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab import seeds
+from inversionlab.access import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Defense,
     DefenseSettings,
+    FaceMaker,
+    Layer,
     Lesson,
     Protected,
     Workbench,
@@ -72,10 +77,12 @@ class Mixture(Protected):
             return scorer(self.victim).log_scores(x_NCHW)
         if self.alpha == 0:
             return self._dummy(x_NCHW)
+        # In float64: the last elements of a float32 logaddexp are computed another way than the others, so
+        # a row's last bit would depend on its place in the batch.
         return torch.logaddexp(
-            scorer(self.victim).log_scores(x_NCHW) + math.log(self.alpha),
-            self._dummy(x_NCHW) + math.log1p(-self.alpha),
-        )
+            scorer(self.victim).log_scores(x_NCHW).double() + math.log(self.alpha),
+            self._dummy(x_NCHW).double() + math.log1p(-self.alpha),
+        ).float()
 
     def _dummy(self, x_NCHW: Tensor) -> Tensor:
         return (scorer(self.dummy).log_scores(x_NCHW) / self.temperature).log_softmax(1)
@@ -85,8 +92,11 @@ class DummyRecognizer(Defense):
     """Leads attacks to synthetic faces."""
 
     Settings: ClassVar[type[DefenseSettings]] = DummyRecognizerSettings
+    layer: ClassVar[Layer] = Layer.MIXTURE
     trains: ClassVar[bool] = True
-    needs_generator: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"private_generator"})
+    learns_private: ClassVar[bool] = True
+    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
 
     def __init__(self, settings: DummyRecognizerSettings) -> None:
         self.settings = settings
@@ -100,7 +110,7 @@ class DummyRecognizer(Defense):
         m = self.settings.neighbours
         anchors_KD = self._anchors(bench)
         rng = seeds.torch_stream(bench.seed, "dummy_recognizer", "neighbours")
-        noise_KMD = torch.randn(bench.classes, m, bench.latent_size, generator=rng)
+        noise_KMD = torch.randn(bench.classes, m, _maker(bench).latent_size, generator=rng)
         z_NMD = anchors_KD[:, None] + self.settings.sigma_neighbour * noise_KMD
         images = _decode(bench, z_NMD.flatten(0, 1))
         return Lesson(
@@ -122,13 +132,20 @@ class DummyRecognizer(Defense):
 
     def _anchors(self, bench: Workbench) -> Tensor:
         rng = seeds.torch_stream(bench.seed, "dummy_recognizer", "anchors")
-        return self.settings.sigma * torch.randn(bench.classes, bench.latent_size, generator=rng)
+        return self.settings.sigma * torch.randn(
+            bench.classes, _maker(bench).latent_size, generator=rng
+        )
 
 
 @torch.no_grad()
 def _decode(bench: Workbench, z_ND: Tensor, chunk: int = 256) -> Tensor:
     """uint8 pictures of latents, on the CPU, in chunks so that memory stays small."""
+    maker = _maker(bench)
+    parts = [maker(z.to(bench.device)) for z in z_ND.split(chunk)]
+    return torch.cat([(255 * p).round().clamp(0, 255).byte().cpu() for p in parts])
+
+
+def _maker(bench: Workbench) -> FaceMaker:
     if bench.generator is None:
         raise ValueError("dummy_recognizer: needs a generator trained on the private set")
-    parts = [bench.generator(z.to(bench.device)) for z in z_ND.split(chunk)]
-    return torch.cat([(255 * p).round().clamp(0, 255).byte().cpu() for p in parts])
+    return bench.generator

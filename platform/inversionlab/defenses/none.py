@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from inversionlab.defenses.base import Defense, DefenseSettings, Protected, scorer
+from inversionlab.access import View
+from inversionlab.defenses.base import Defense, DefenseSettings, Layer, Protected, scorer
 
 
 class NoneSettings(DefenseSettings):
@@ -15,8 +16,8 @@ class NoneSettings(DefenseSettings):
     name: Literal["none"] = "none"
 
 
-class Undefended(Protected):
-    """The victim alone."""
+class Alone(Protected):
+    """One recognizer alone."""
 
     def __init__(self, victim: nn.Module) -> None:
         super().__init__()
@@ -24,7 +25,7 @@ class Undefended(Protected):
         self.classes = scorer(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
-        """The victim's own."""
+        """Its own."""
         return scorer(self.victim).log_scores(x_NCHW)
 
 
@@ -32,8 +33,9 @@ class NoDefense(Defense):
     """Releases the victim unchanged."""
 
     Settings: ClassVar[type[DefenseSettings]] = NoneSettings
+    layer: ClassVar[Layer] = Layer.NOTHING
     trains: ClassVar[bool] = False
-    needs_generator: ClassVar[bool] = False
+    protects: ClassVar[frozenset[type[View]]] = frozenset()
 
     def __init__(self, settings: NoneSettings) -> None:
         self.settings = settings
@@ -44,4 +46,4 @@ class NoDefense(Defense):
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
         """The victim."""
-        return Undefended(victim)
+        return Alone(victim)

@@ -7,23 +7,32 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from inversionlab.metrics import Estimate
-from inversionlab.report.choice import MAX_LOSS_POINTS, choose, null_level, strongest
-from inversionlab.report.plots import Chart, Level, Plan, Point, Series, draw
+from inversionlab.report.choice import choose, null_level
+from inversionlab.report.plots import STYLES, Chart, Level, Plan, Point, Series, draw
 from inversionlab.report.run_data import RunData
 from inversionlab.report.tables import Row, short_setting
+from inversionlab.report.trade import trade_plans
 from inversionlab.report.wording import estimate_text, percent, words
 
-STYLES = 6
-"""Line styles s0 to s5 in the style sheet."""
+MIXTURES = ("dummy_recognizer",)
+"""Defenses whose `alpha` is the victim's share of the output."""
+
+LOG_FROM = 50
+"""From this ratio of the largest to the smallest value on, an axis is logarithmic."""
 
 
 def sweep_charts(run: RunData, rows: Sequence[Row]) -> list[Chart]:
-    """Attack success by every judge, and accuracy, against the swept setting; empty without one."""
-    if not run.manifest.get("sweep"):
-        return []
+    """Attack success by every judge, and accuracy, against the swept setting; what models cost and leave.
+
+    Empty without a sweep and with fewer than two defended models.
+    """
     judges = run.evaluators["evaluator"].to_pylist()
-    plans = [_success(run, rows, i, judge) for i, judge in enumerate(judges)]
-    plans += [_accuracy(run, rows), _trade(rows, judges)]
+    plans: list[Plan] = []
+    if run.manifest.get("sweep"):
+        plans = [_success(run, rows, i, judge) for i, judge in enumerate(judges)]
+        plans.append(_accuracy(run, rows))
+    if plans or len({r.protected for r in rows if r.kind == "defended"}) > 1:
+        plans += trade_plans(run, rows, judges)
     return [chart for plan in plans if (chart := draw(plan))]
 
 
@@ -37,14 +46,18 @@ def cmc_charts(run: RunData, rows: Sequence[Row]) -> list[Chart]:
 def end_point(run: RunData) -> float | None:
     """The value of the swept setting that means "undefended": 1 for a mixing share alpha."""
     sweep = run.manifest.get("sweep")
-    return 1.0 if sweep and short_setting(sweep) == "alpha" else None
+    swept = {c["defense"] for c in run.manifest.get("cells") or [] if c.get("point") is not None}
+    share = sweep and short_setting(sweep) == "alpha" and swept <= set(MIXTURES)
+    return 1.0 if share else None
 
 
-def _base_plan(run: RunData, title: str, about: str) -> Plan:
+def _base_plan(run: RunData, rows: Sequence[Row], title: str, about: str) -> Plan:
     sweep = run.manifest["sweep"]
-    marked, values = sweep.get("marked"), [v for v in sweep["values"] if v is not None]
+    marked, values = sweep.get("marked"), [r.point for r in rows if r.point is not None]
     end = end_point(run)
-    log = end is None and len(values) > 1 and min(values) > 0 and max(values) / min(values) >= 50
+    # At 0 most defenses are idle: that is the undefended model, which has a place of its own.
+    placed = [v for v in values if v != 0]
+    wide = len(placed) > 1 and min(placed) > 0 and max(placed) / min(placed) >= LOG_FROM
     x_name = short_setting(sweep)
     return Plan(
         title=title,
@@ -54,15 +67,27 @@ def _base_plan(run: RunData, title: str, about: str) -> Plan:
         series=(),
         mark=(marked, "paper") if marked is not None and marked in values else None,
         end="undefended",
-        log=log,
+        log=end is None and wide and 0 not in values,
     )
 
 
 def _success(run: RunData, rows: Sequence[Row], judge: int, name: str) -> Plan:
-    attacks = dict.fromkeys(r.attack for r in rows if r.kind != "null")
+    swept = [r for r in rows if r.kind != "null"]
+    # A model that can be stripped gives an attack two lines; both begin at the undefended model.
+    lines = dict.fromkeys((r.attack, r.stripped) for r in swept if r.point is not None)
     series = [
-        _swept(run, words(attack), f"s{i % STYLES}", [r for r in rows if r.attack == attack], judge)
-        for i, attack in enumerate(attacks)
+        _swept(
+            run,
+            f"{words(attack)}, stripped" if stripped else words(attack),
+            f"s{i % STYLES}",
+            [
+                r
+                for r in swept
+                if r.attack == attack and (r.stripped == stripped or r.kind == "undefended")
+            ],
+            judge,
+        )
+        for i, (attack, stripped) in enumerate(lines)
     ]
     null = null_level(rows, judge)
     levels = []
@@ -72,6 +97,7 @@ def _success(run: RunData, rows: Sequence[Row], judge: int, name: str) -> Plan:
         levels = [Level(title, "null", guess.value, estimate_text(guess))]
     plan = _base_plan(
         run,
+        rows,
         f"Attack success, judge “{words(name)}”",
         "Share of reconstructions that the judge counts among its top 5 for the right person; "
         "bands are 95% intervals.",
@@ -101,40 +127,12 @@ def _accuracy(run: RunData, rows: Sequence[Row]) -> Plan:
         series.append(Series(name, style, points))
     plan = _base_plan(
         run,
+        rows,
         "Recognition accuracy",
         "Share of test pictures that the protected model names rightly; bands are 95% intervals. "
         "The axis does not start at 0 where all values are high.",
     )
     return replace(plan, series=tuple(series))
-
-
-def _trade(rows: Sequence[Row], judges: Sequence[str]) -> Plan:
-    """What each setting costs against what it leaves."""
-    models: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.kind != "null" and math.isfinite(row.loss_points):
-            models.setdefault(row.protected, []).append(row)
-    series = []
-    for judge, name in enumerate(judges):
-        tops = [top for group in models.values() if (top := strongest(group, judge))]
-        points = tuple(_trade_point(row, row.judgements[judge].top5) for row in tops)
-        series.append(Series(words(name), f"s{judge % STYLES}", points, joined=False))
-    losses = [p.x for s in series for p in s.points if p.x is not None]
-    limit = (MAX_LOSS_POINTS, "limit") if losses and max(losses) >= MAX_LOSS_POINTS else None
-    return Plan(
-        title="Trade-off",
-        about="Each dot is one setting under its strongest attack: accuracy lost against top-5 "
-        "success left, by each judge. Low and left is good. Bars are 95% intervals.",
-        x_name="points lost",
-        x_label="accuracy lost on all people, percentage points",
-        series=tuple(series),
-        mark=limit,
-    )
-
-
-def _trade_point(row: Row, top5: Estimate) -> Point:
-    text = f"{row.label.rpartition(', ')[2]}: {estimate_text(top5)}"
-    return Point(round(row.loss_points, 6), top5.value, top5.low, top5.high, text)
 
 
 def _point(x: float | None, estimate: Estimate) -> Point:
@@ -147,7 +145,8 @@ def _cmc(rows: Sequence[Row], attack: str) -> Plan:
     open_rows = [r for r in mine if r.kind == "undefended"]
     defended = [r for r in mine if r.kind == "defended"]
     told = [r for r in defended if r.marked or (best and r.protected == best.row.protected)]
-    shown = [*open_rows, *(told or defended[: STYLES - 1])]
+    few = len(defended) < STYLES
+    shown = [*open_rows, *(defended if few else told or defended[: STYLES - 1])]
     series = [_ranks(r, _cmc_name(r, best is not None), f"s{i}") for i, r in enumerate(shown)]
     if null is not None and shown:
         series.append(_ranks(null, words(null.attack), "null"))

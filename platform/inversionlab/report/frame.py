@@ -55,6 +55,7 @@ def _environment() -> Environment:
         wording.number,
         wording.measure,
         wording.points,
+        wording.quantity,
         wording.duration,
         wording.words,
     ):

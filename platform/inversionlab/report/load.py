@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -28,7 +29,8 @@ def load_run(storage: Storage, run: str) -> RunData:
     return RunData(
         manifest=manifest,
         reconstructions=of_jobs(
-            store.reconstructions([c["cell"] for c in manifest["cells"]]), manifest["jobs"]
+            store.reconstructions(dict.fromkeys(c["cell"] for c in manifest["cells"])),
+            manifest["jobs"],
         ),
         models=_read(store, "models", tables["models"]),
         evaluators=_read(store, "evaluators", tables["evaluators"]),
@@ -57,5 +59,8 @@ def others(storage: Storage, folder: str) -> str:
 
 def _read(store: Store, table: str, keys: Iterable[str]) -> pa.Table:
     """The files of these keys that are there, in this order."""
-    parts = [store.read(table, key) for key in keys if store.has(table, key)]
+    parts = []
+    for key in keys:
+        with contextlib.suppress(FileNotFoundError):
+            parts.append(store.read(table, key))
     return pa.concat_tables(parts) if parts else SCHEMAS[table].empty_table()

@@ -8,6 +8,7 @@ from typing import Any
 
 from inversionlab.metrics import wilson
 from inversionlab.report.choice import MAX_LOSS_POINTS, choose, helps, null_level, undefended
+from inversionlab.report.compare import columns, side_by_side
 from inversionlab.report.curves import cmc_charts, sweep_charts
 from inversionlab.report.frame import as_yaml, fill
 from inversionlab.report.judging import CMC_RANKS
@@ -54,7 +55,8 @@ def _context(run: RunData, pictures: bool) -> dict[str, Any]:
         "inverting": any(not math.isnan(r.error) for r in rows),
         "judges": run.evaluators["evaluator"].to_pylist(),
         "evaluators": _evaluators(run),
-        "speeds": _speeds(run, rows),
+        "compared": side_by_side(run, rows, recommended),
+        "models": columns(run, rows),
         "curves": sweep_charts(run, rows),
         "cmc": cmc_charts(run, rows),
         "cmc_ranks": CMC_RANKS,
@@ -82,14 +84,6 @@ def _groups(rows: Sequence[Row], defended: bool) -> list[tuple[str, list[Row]]]:
             name = "no attack: guesses without the model"
         found.setdefault(name, []).append(row)
     return list(found.items())
-
-
-def _speeds(run: RunData, rows: Sequence[Row]) -> list[tuple[str, float | None]]:
-    """Milliseconds a picture for each protected model, in the order of the rows."""
-    names, times = run.models["protected"].to_pylist(), run.models["milliseconds"].to_pylist()
-    known = dict(zip(names, times, strict=True))
-    labels = {r.protected: r.label for r in rows if r.kind != "null"}
-    return [(label, known[name]) for name, label in labels.items() if name in known]
 
 
 def _evaluators(run: RunData) -> list[dict[str, Any]]:

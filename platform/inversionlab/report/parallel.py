@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inversionlab.report.plots import linear, nice_ticks
+from inversionlab.report.axes import linear, nice_ticks
 from inversionlab.report.search_data import SHARES, Search, Trial
 from inversionlab.report.search_wording import short_names, summary, value_text
 from inversionlab.report.wording import MISSING, words

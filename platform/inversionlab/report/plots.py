@@ -7,18 +7,18 @@ reader's light or dark scheme. Coordinates are in a box of WIDTH x HEIGHT; share
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inversionlab.report import axes
+from inversionlab.report.axes import BOTTOM, SLOT_AT, TOP, Scale, linear, nice_ticks
 from inversionlab.report.wording import MISSING
 
-WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, BOTTOM = 46, 464, 14, 250
-SLOT, SLOT_AT = 84, 430
-"""Room at the right for a value that has no place on the axis, and where it stands."""
-
-Scale = Callable[[float], float]
+WIDE, HIGH = 90, 12
+"""Room that a name takes."""
+STYLES = 6
+"""Line styles s0 to s5 in the style sheet."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class Point:
     low: float
     high: float
     text: str
+    name: str = ""
+    """Stands beside the dot."""
+    ring: bool = False
+    """Whether a ring is around the dot: the undefended model."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class Plan:
     log: bool = False
 
 
+Name = tuple[float, float, str]
+"""x, y and what stands there."""
+
+
 @dataclass(frozen=True)
 class Line:
     """A drawn series: SVG paths and dots."""
@@ -79,6 +87,8 @@ class Line:
     path: str
     band: str
     dots: tuple[tuple[float, float], ...]
+    rings: tuple[tuple[float, float], ...]
+    names: tuple[Name, ...]
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,7 @@ class Chart:
     plan: Plan
     lines: tuple[Line, ...]
     levels: tuple[tuple[Level, float], ...]
+    names: tuple[Name, ...]
     mark: tuple[float, str] | None
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
@@ -102,15 +113,20 @@ def draw(plan: Plan) -> Chart | None:
         return None
     xs = sorted({p.x for p in points if p.x is not None})
     slot = any(p.x is None for p in points)
-    place_x = _x_scale(xs, slot, plan.log)
+    place_x = axes.x_scale(xs, slot, plan.log)
     y_ticks = nice_ticks(_floor(plan, points), 1.0)
     place_y = linear(y_ticks[0], 1.0, BOTTOM, TOP)
+    lines = tuple(_line(s, place_x, place_y) for s in plan.series)
     return Chart(
         plan=plan,
-        lines=tuple(_line(s, place_x, place_y) for s in plan.series),
+        lines=lines,
         levels=tuple((v, place_y(v.y)) for v in plan.levels if math.isfinite(v.y)),
+        names=_apart([name for line in lines for name in line.names]),
         mark=(place_x(plan.mark[0]), plan.mark[1]) if plan.mark and xs else None,
-        x_ticks=(*_x_ticks(xs, place_x, plan.log), *([(float(SLOT_AT), plan.end)] if slot else [])),
+        x_ticks=(
+            *axes.x_ticks(xs, place_x, plan.log),
+            *([(float(SLOT_AT), plan.end)] if slot else []),
+        ),
         y_ticks=tuple((place_y(t), f"{t * 100:g}%") for t in y_ticks),
         stops=_stops(plan, xs, slot, place_x),
     )
@@ -120,50 +136,6 @@ def _floor(plan: Plan, points: Sequence[Point]) -> float:
     """Where the y axis starts: 0, or higher where nothing comes near that."""
     lowest = min([p.low for p in points] + [v.y for v in plan.levels if math.isfinite(v.y)])
     return 0.0 if lowest < 0.5 else math.floor(lowest * 20) / 20
-
-
-def linear(start: float, stop: float, at_start: float, at_stop: float) -> Scale:
-    """A scale that takes `start` to `at_start` and `stop` to `at_stop`, to a tenth."""
-    span = (stop - start) or 1.0
-    return lambda v: round(at_start + (v - start) / span * (at_stop - at_start), 1)
-
-
-def _x_scale(xs: Sequence[float], slot: bool, log: bool) -> Scale:
-    end = RIGHT - SLOT if slot else RIGHT
-    if not xs:
-        return lambda _: float(LEFT)
-    if log:
-        place = linear(math.log10(xs[0]), math.log10(xs[-1]), LEFT + 8, end)
-        return lambda v: place(math.log10(v))
-    start, stop = _x_range(xs)
-    return linear(start, stop, LEFT, end)
-
-
-def _x_range(xs: Sequence[float]) -> tuple[float, float]:
-    """Shares get the whole of 0 to 1; anything else what it spans."""
-    return (0.0, 1.0) if xs[0] >= 0 and 0.3 < xs[-1] <= 1 else (xs[0], xs[-1])
-
-
-def _x_ticks(xs: Sequence[float], place_x: Scale, log: bool) -> list[tuple[float, str]]:
-    if not xs:
-        return []
-    if log:
-        powers = range(math.ceil(math.log10(xs[0])), math.floor(math.log10(xs[-1])) + 1)
-        return [(place_x(10.0**p), f"{10.0**p:g}") for p in powers]
-    start, stop = _x_range(xs)
-    return [(place_x(t), f"{t:g}") for t in nice_ticks(start, stop) if start <= t <= stop]
-
-
-def nice_ticks(start: float, stop: float) -> list[float]:
-    """About five round numbers from just below `start` to `stop` or just above."""
-    if stop <= start:
-        return [start]
-    raw = (stop - start) / 5
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
-    first = math.floor(start / step + 1e-9)
-    last = math.ceil(stop / step - 1e-9)
-    return [round(i * step, 10) for i in range(first, last + 1)]
 
 
 def _line(series: Series, place_x: Scale, place_y: Scale) -> Line:
@@ -176,7 +148,21 @@ def _line(series: Series, place_x: Scale, place_y: Scale) -> Line:
         path=(_joined if series.joined else _bars)(spots, place_y),
         band=_band(spots, place_y) if series.joined else "",
         dots=tuple(dots) if series.dots else (),
+        rings=tuple(dot for dot, p in zip(dots, known, strict=True) if p.ring),
+        names=tuple((*dot, p.name) for dot, p in zip(dots, known, strict=True) if p.name),
     )
+
+
+def _apart(names: Sequence[Name]) -> tuple[Name, ...]:
+    """Names that would lie on each other as one, at the first one's place."""
+    placed: list[Name] = []
+    for x, y, text in names:
+        near = next((n for n in placed if abs(n[0] - x) < WIDE and abs(n[1] - y) < HIGH), None)
+        if near is None:
+            placed.append((x, y, text))
+        else:
+            placed[placed.index(near)] = (near[0], near[1], f"{near[2]}; {text}")
+    return tuple(placed)
 
 
 def _joined(spots: Sequence[tuple[float, Point]], place_y: Scale) -> str:

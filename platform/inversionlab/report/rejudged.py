@@ -18,6 +18,7 @@ class Rejudged:
     success: Estimate
     """Top-5 share of the strongest attack by the judge that finds most."""
     attack: str
+    """In words."""
     judge: str
     accuracy: Estimate | None
     loss: float
@@ -38,7 +39,7 @@ def read_rejudged(run: RunData) -> Rejudged | None:
     return Rejudged(
         run=str(run.manifest["run"]),
         success=success,
-        attack=row.attack,
+        attack=row.by,
         judge=judge,
         accuracy=row.accuracy_all,
         loss=row.loss_points,

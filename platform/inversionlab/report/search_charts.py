@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inversionlab.metrics import Estimate
-from inversionlab.report.plots import Scale, linear, nice_ticks
+from inversionlab.report.axes import Scale, linear, nice_ticks
 from inversionlab.report.search_data import Search, Trial
 from inversionlab.report.search_wording import summary
 from inversionlab.report.wording import percent, words

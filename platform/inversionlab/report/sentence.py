@@ -14,8 +14,10 @@ from inversionlab.report.choice import (
     strongest,
     undefended,
 )
+from inversionlab.report.compare import partial_protection
+from inversionlab.report.models import undefended_accuracy
 from inversionlab.report.run_data import RunData
-from inversionlab.report.tables import Row, headline_rows, undefended_accuracy
+from inversionlab.report.tables import Row, headline_rows
 from inversionlab.report.wording import estimate_text, interval, percent, points, words
 
 WEAK = 0.8
@@ -59,8 +61,8 @@ def _defense(run: RunData, rows: Sequence[Row]) -> str:
         )
     name = "recommended" if helps(best, rows) else "best"
     return (
-        f"The {name} setting ({best.row.label}) leaves {percent(best.top5.value)} "
-        f"({interval(best.top5)}) to its strongest attack ({words(best.row.attack)})"
+        f"The {name} setting ({best.row.model}) leaves {percent(best.top5.value)} "
+        f"({interval(best.top5)}) to its strongest attack ({best.row.by})"
         f"{_comparison(best, rows)}, {_cost(run, best)}."
     )
 
@@ -93,6 +95,7 @@ def caveats(run: RunData, rows: Sequence[Row]) -> list[str]:
         *_baseline_caveats(rows),
         *_model_caveats(run),
         *_judge_caveats(rows),
+        *partial_protection(run, rows),
         *_progress_caveats(rows),
         *(str(line) for line in run.manifest.get("warnings") or []),
     ]
@@ -148,8 +151,8 @@ def _judge_caveats(rows: Sequence[Row]) -> list[str]:
             judgement = row.judgements[index]
             found.append(
                 f"At the recommended setting the judge “{words(judgement.evaluator)}” recognizes "
-                f"more than the one that chose it: {estimate_text(judgement.top5)} against "
-                f"{estimate_text(best.top5)}. Take the higher figure."
+                f"more than the one that chose it: {estimate_text(judgement.top5)} ({row.by}) against "
+                f"{estimate_text(best.top5)} ({best.row.by}). Take the higher figure."
             )
     return found
 

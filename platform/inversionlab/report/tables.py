@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inversionlab.metrics import Estimate, mean_score, wilson
+from inversionlab.metrics import Estimate, mean_score
 from inversionlab.report.judging import Judge, Judgement, judgement, judges_of
+from inversionlab.report.models import Model, models_of, undefended_accuracy
 from inversionlab.report.run_data import RunData
 from inversionlab.report.verdicts import numbers
-from inversionlab.report.wording import words
+from inversionlab.report.wording import IF_STRIPPED, words
 
 Kind = Literal["undefended", "defended", "null"]
 
@@ -32,8 +33,12 @@ class Row:
     defense: str
     protected: str
     kind: Kind
-    label: str
-    """The protected model in words: "undefended", "identity mixture, alpha = 0.25"."""
+    title: str
+    """What its recipe calls the defense."""
+    model: str
+    """The protected model in words: "undefended", "dummy recognizer, alpha = 0.25"."""
+    stripped: bool
+    """Whether the attacker, who holds the weights, has taken off what comes off of the defense."""
     point: float | None
     """The value of the swept setting."""
     marked: bool
@@ -62,14 +67,26 @@ class Row:
     """Mean squared error a pixel to the private pictures whose score vectors were inverted; else NaN."""
 
     @property
+    def label(self) -> str:
+        """What was attacked: the model, or what is left of it."""
+        return f"{self.model}, stripped" if self.stripped else self.model
+
+    @property
+    def by(self) -> str:
+        """The attack in words."""
+        return words(self.attack) + (f", {IF_STRIPPED}" if self.stripped else "")
+
+    @property
     def complete(self) -> bool:
         """Whether as much is done here as in the fullest cell."""
         return 0 < self.done == self.wanted
 
 
 def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
-    """Every cell as a row: attack by attack, undefended first, then by falling point; nulls last.
+    """Every cell as a row: attack by attack, nulls last.
 
+    Within an attack: undefended; then the defended models in the record's order, each as it was released and
+    then stripped; then the swept ones by falling point.
     `frechet=False` leaves the costly distance out (NaN).
     """
     cells: list[dict[str, Any]] = run.manifest.get("cells") or []
@@ -79,14 +96,17 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
         null = c["attack"] in NULL_ATTACKS
         full[null] = max(full[null], tables[c["cell"]].num_rows)
     judges = judges_of(run, frechet)
-    rows = [_row(run, c, tables[c["cell"]], full, judges) for c in cells]
+    models = models_of(run)
+    rows = [_row(run, c, tables[c["cell"]], full, judges, models) for c in cells]
+    released = {name: i for i, name in reversed(list(enumerate(r.protected for r in rows)))}
     order = {attack: i for i, attack in enumerate(dict.fromkeys(r.attack for r in rows))}
     kinds = ("undefended", "defended")
 
-    def place(row: Row) -> tuple[bool, int, int, float]:
+    def place(row: Row) -> tuple[bool, int, int, float, int, bool]:
         null = row.kind == "null"
+        kind = 0 if null else kinds.index(row.kind)
         point = -math.inf if row.point is None else -row.point
-        return null, order[row.attack], 0 if null else kinds.index(row.kind), point
+        return null, order[row.attack], kind, point, released[row.protected], row.stripped
 
     return sorted(rows, key=place)
 
@@ -108,10 +128,12 @@ def _row(
     table: pa.Table,
     full: Mapping[bool, int],
     judges: Sequence[Judge],
+    models: Mapping[str, Model],
 ) -> Row:
     kind = kind_of(cell)
     compared = full[False] or full[True]
-    everyone, targets = (None, None) if kind == "null" else accuracies(run, cell["protected"])
+    known = models.get(cell["protected"]) if kind != "null" else None
+    everyone, targets = (known.accuracy_all, known.accuracy_targets) if known else (None, None)
     base = undefended_accuracy(run)
     loss = (base.value - everyone.value) * 100 if base and everyone else math.nan
     sweep = run.manifest.get("sweep") or {}
@@ -123,7 +145,9 @@ def _row(
         defense=cell["defense"],
         protected=cell["protected"],
         kind=kind,
-        label=_label(cell, kind, sweep),
+        title=_title(cell),
+        model=_model(cell, kind, sweep),
+        stripped=bool(cell.get("stripped", False)),
         point=point,
         marked=point is not None and point == sweep.get("marked"),
         done=table.num_rows,
@@ -142,40 +166,24 @@ def _row(
     )
 
 
-def _label(cell: dict[str, Any], kind: Kind, sweep: dict[str, Any]) -> str:
+def _title(cell: dict[str, Any]) -> str:
+    return str(cell.get("title") or cell["defense"])
+
+
+def _model(cell: dict[str, Any], kind: Kind, sweep: dict[str, Any]) -> str:
     if kind == "null":
         return "no model asked"
     if kind == "undefended":
         return "undefended"
+    name = words(_title(cell))
     if cell.get("point") is None or not sweep:
-        return words(str(cell.get("label") or cell["defense"]))
-    return f"{words(cell['defense'])}, {short_setting(sweep)} = {cell['point']:g}"
+        return name
+    return f"{name}, {short_setting(sweep)} = {cell['point']:g}"
 
 
 def short_setting(sweep: dict[str, Any]) -> str:
     """The last part of the swept setting's dotted path."""
     return str(sweep["setting"]).rpartition(".")[2]
-
-
-def accuracies(run: RunData, protected: str) -> tuple[Estimate | None, Estimate | None]:
-    """Recognition accuracy of a protected model on all people and on the targets, where known."""
-    found = run.models.filter(pc.equal(run.models["protected"], protected)).to_pylist()
-    if not found:
-        return None, None
-    model = found[0]
-    pairs = [(model[f"correct_{who}"], model[f"total_{who}"]) for who in ("all", "targets")]
-    everyone, targets = (wilson(c, n) if n else None for c, n in pairs)
-    return everyone, targets
-
-
-def undefended_accuracy(run: RunData) -> Estimate | None:
-    """Recognition accuracy of the undefended model on all people, where it is known."""
-    for protected, defense in zip(
-        run.models["protected"].to_pylist(), run.models["defense"].to_pylist(), strict=True
-    ):
-        if defense in ("none", ""):
-            return accuracies(run, protected)[0]
-    return None
 
 
 def _mean(table: pa.Table, column: str) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from inversionlab.report.plots import Scale, linear, nice_ticks
+from inversionlab.report.axes import Scale, linear, nice_ticks
 
 WIDTH, LEFT, RIGHT, TOP = 860, 64, 844, 22
 PANEL, GAP = 84, 34

@@ -8,6 +8,8 @@ from inversionlab.metrics import Estimate
 
 MISSING = "–"
 """Stands where a number is not known."""
+IF_STRIPPED = "if a white-box attacker takes the perturbation off"
+"""Stands behind what an attack reaches on a stripped model."""
 
 
 def percent(share: float) -> str:
@@ -45,6 +47,16 @@ def points(loss: float) -> str:
         return MISSING
     text = f"{loss:.1f}"
     return "0.0" if text == "-0.0" else text
+
+
+def quantity(value: float | None, unit: str = "") -> str:
+    """A large number to 3 significant digits, "11.2 M" or, with the unit "B", "3.4 kB"."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{number(value / size)} {prefix}{unit}"
+    return f"{number(value)} {unit}".rstrip()
 
 
 def duration(seconds: float) -> str:

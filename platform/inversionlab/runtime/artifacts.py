@@ -29,7 +29,7 @@ from torch import Tensor
 
 from inversionlab.data.base import DataSettings, Pictures
 from inversionlab.stages.data import load_pictures, pack, unpack
-from inversionlab.stages.plan import Task
+from inversionlab.stages.tasks import Task
 from inversionlab.storage import Storage
 
 

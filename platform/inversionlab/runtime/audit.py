@@ -65,11 +65,9 @@ def _attack(site: Site, foreman: Foreman, log: Log) -> list[Failure[Order]]:
     store_real(site)
     lacking = foreman.lacking(site, site.plan.cells)
     todo = lacking.jobs
-    stored = len(site.plan.cells) * jobs_per_cell(site) - todo
-    log.say(
-        f"[3/4] attack: {todo} reconstructions over {len(site.plan.cells)} cells; "
-        f"{stored} are stored already"
-    )
+    cells = len(site.plan.work())
+    stored = cells * jobs_per_cell(site) - todo
+    log.say(f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already")
     progress = ShardProgress(todo, log.say)
 
     def note(jobs: int, seconds: float) -> None:
@@ -91,7 +89,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _explain(site: Site, failures: list[Failure[Order]], run: str) -> str:
-    labels = {cell.id: cell.label for cell in site.plan.cells}
+    labels = {cell.id: cell.label for cell in site.plan.work()}
     lines = []
     for failure in failures[:5]:
         order = failure.order

@@ -91,7 +91,9 @@ class Desk:
 
 def undefended(site: Site) -> Site:
     """The experiment without its defense."""
-    plain = site.experiment.model_copy(update={"defense": NoneSettings(), "sweep": None})
+    plain = site.experiment.model_copy(
+        update={"defense": NoneSettings(), "defenses": (), "sweep": None}
+    )
     return beside(site, plain)
 
 

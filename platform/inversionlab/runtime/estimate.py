@@ -80,7 +80,7 @@ def leak(
         if not ranks:
             raise ValueError(f"{cell.label}: no reconstruction is stored")
         total += len(ranks)
-        success[cell.attack.title] = {
+        success[cell.attacker] = {
             judge.name: wilson(sum(r[judge.name] <= TOP for r in ranks), len(ranks))
             for judge in site.experiment.evaluators
         }

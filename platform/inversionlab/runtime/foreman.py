@@ -21,7 +21,8 @@ from inversionlab.runtime.timeline import Timeline
 from inversionlab.runtime.todo import Lacking, lot, missing_measures
 from inversionlab.runtime.trainings import Trainings
 from inversionlab.runtime.worker import AttackWorker, Brief, Order
-from inversionlab.stages.plan import Cell, Task
+from inversionlab.stages.plan import Cell
+from inversionlab.stages.tasks import Task
 
 
 class Foreman:
@@ -95,7 +96,9 @@ class Foreman:
         chosen = site.plan.targets if targets is None else targets
         brief = self._brief(site)
         measures = list(missing_measures(site, cells, brief, self._measured))
-        return Lacking(measures, [lot(site, cell, chosen, brief) for cell in cells])
+        # An attack on a stripped model and on what is left of it are one piece of work.
+        work = {cell.id: cell for cell in cells}
+        return Lacking(measures, [lot(site, cell, chosen, brief) for cell in work.values()])
 
     def attack(
         self,

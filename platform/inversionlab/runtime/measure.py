@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from inversionlab.access import Labels, Scores, View, WhiteBox
 from inversionlab.config import fingerprint
-from inversionlab.defenses import DEFENSES
+from inversionlab.defenses import DEFENSES, DefenseSettings
+from inversionlab.defenses.composition import chain, stripped
+from inversionlab.defenses.none import Alone
 from inversionlab.metrics import within_person_distance
 from inversionlab.pictures import png, to_bytes
 from inversionlab.runtime.site import Site
-from inversionlab.stages.evaluate import Judge, features, gallery, milliseconds, recognition
+from inversionlab.stages import footprint
+from inversionlab.stages.evaluate import (
+    Judge,
+    features,
+    gallery,
+    milliseconds,
+    recognition,
+    utility,
+)
 from inversionlab.stages.judges import judge_classes
 from inversionlab.stages.plan import Cell, protected_id
+from inversionlab.stages.steady import SteadyModel
+
+VIEWS: dict[type[View], str] = {WhiteBox: "white box", Scores: "scores", Labels: "labels"}
+"""What attackers see, for reading."""
 
 
 def judge_key(site: Site, name: str) -> str:
@@ -56,30 +72,49 @@ def measure_model(site: Site, cell: Cell) -> None:
     workshop, store = site.workshop, site.store
     test = workshop.splits.test
     model = workshop.protected(cell.defense)
-    correct_N = recognition(model.log_scores, test, workshop.device)
+    victim = SteadyModel(Alone(workshop.recognizer("victim")))
+    used = utility(model.log_scores, victim.log_scores, test, workshop.device)
     aimed = torch.isin(test.class_N, torch.tensor(site.plan.targets))
     row = {
         "protected": cell.protected,
         "defense": cell.defense.name,
         "defense_settings": cell.defense.model_dump_json(),
-        "correct_all": int(correct_N.sum()),
+        "correct_all": int(used.correct_N.sum()),
         "total_all": len(test),
-        "correct_targets": int(correct_N[aimed].sum()),
+        "correct_targets": int(used.correct_N[aimed].sum()),
         "total_targets": int(aimed.sum()),
         "milliseconds": milliseconds(model.log_scores, test, workshop.device),
+        "networks": footprint.networks(model),
+        "parameters": footprint.parameters(model),
+        "memory": footprint.memory(model.log_scores, test, workshop.device),
+        "distortion": used.distortion,
+        "log_distortion": used.log_distortion,
+        "facts": json.dumps(footprint.facts(model), sort_keys=True),
+        **_protection(cell.defense),
     }
     key = model_key(site, cell.protected)
     store.write("references", key, _decoys(site, cell))
     store.write("models", key, [row])
 
 
+def _protection(defense: DefenseSettings) -> dict[str, str]:
+    """Whom the defense stops by its own word, and what is left for an attacker who takes it off."""
+    stopped = {view for part in chain(defense) for view in DEFENSES[part.name].protects}
+    left = stripped(defense)
+    return {
+        "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
+        "left": "" if left == defense else left.title,
+    }
+
+
 def _decoys(site: Site, cell: Cell) -> list[dict[str, Any]]:
     """The synthetic faces that a defense leads attacks to."""
     assert cell.defense is not None
     workshop = site.workshop
-    if site.plan.defense_task(cell.defense) is None:
+    task = site.plan.defense_task(cell.defense)
+    if task is None:
         return []
-    decoys = DEFENSES[cell.defense.name](cell.defense).decoys(workshop.bench(cell.defense))
+    decoys = DEFENSES[cell.defense.name](cell.defense).decoys(workshop.bench(task))
     if decoys is None:
         return []
     images = to_bytes(decoys)

@@ -177,7 +177,7 @@ def _model(
         "targets": len(targets),
         "reconstructions": 0,
         "protected": cells[0].protected,
-        "cells": {cell.attack.title: cell.id for cell in cells},
+        "cells": {cell.attacker: cell.id for cell in cells},
         "seconds": 0.0,
         "curve": [],
     }

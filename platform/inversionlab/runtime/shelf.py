@@ -22,7 +22,7 @@ from torch import Tensor
 
 from inversionlab.data.splits import Labelled, Splits
 from inversionlab.runtime.site import Site
-from inversionlab.stages.plan import Task
+from inversionlab.stages.tasks import Task
 
 WAIT_SECONDS = 120.0
 """Time after which a worker gives an object up and reads the storage."""

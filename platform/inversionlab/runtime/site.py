@@ -12,7 +12,8 @@ from inversionlab.data.splits import Splits
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.artifacts import Artifacts
 from inversionlab.stages import data as data_stage
-from inversionlab.stages.plan import Plan, Task, make_plan
+from inversionlab.stages.plan import Plan, make_plan
+from inversionlab.stages.tasks import Task
 from inversionlab.stages.workshop import Weights, Workshop
 from inversionlab.storage import Storage
 from inversionlab.store import Store

@@ -115,12 +115,12 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
 def experiment_at(
     base: Experiment, settings: Mapping[str, Any], *, origin: str = "trial"
 ) -> Experiment:
-    """`base` with the settings (dotted path -> value) assigned and without its sweep.
+    """`base` with the settings (dotted path -> value) assigned, without its sweep and other defenses.
 
     Raises:
         ConfigError: a path leads nowhere, or a value is refused; `origin` begins each line.
     """
-    data = base.model_dump(mode="json") | {"sweep": None}
+    data = base.model_dump(mode="json") | {"sweep": None, "defenses": []}
     try:
         for dotted, value in settings.items():
             assign(data, dotted, value)

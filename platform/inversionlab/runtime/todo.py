@@ -53,7 +53,7 @@ def missing_measures(
             yield MeasureJudge(brief, judge.name)
     seen = set()
     for cell in cells:
-        if cell.defense is None or cell.protected in seen:
+        if cell.defense is None or cell.stripped or cell.protected in seen:
             continue
         seen.add(cell.protected)
         if not stored(("models", "references"), model_key(site, cell.protected)):
@@ -67,7 +67,7 @@ def lot(site: Site, cell: Cell, targets: Collection[int], brief: Brief) -> Lot[O
         return Shard(brief, cell.id, jobs)
 
     jobs, left = missing_jobs(site, cell, targets)
-    defense = cell.defense.name if cell.defense is not None else ""
+    defense = cell.attacked.name if cell.attacked is not None else ""
     return Lot(jobs, left, f"{cell.attack.model_dump_json()} {defense}", order)
 
 

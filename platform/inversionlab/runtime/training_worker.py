@@ -16,7 +16,7 @@ from inversionlab.runtime.progress import clock
 from inversionlab.runtime.site import Site, open_site
 from inversionlab.stages.evaluate import recognition
 from inversionlab.stages.judges import judge_classes
-from inversionlab.stages.plan import Task
+from inversionlab.stages.tasks import Task
 from inversionlab.stages.training import Progress, TrainingError, World, alone, train
 from inversionlab.storage import StorageError
 
@@ -115,7 +115,7 @@ def learn_task(site: Site, task: Task, world: World, *, run: str = "") -> None:
 def _test(site: Site, task: Task, product: nn.Module) -> dict[str, float]:
     """Test accuracy of a victim or an evaluator."""
     splits = site.workshop.splits
-    if not isinstance(product, Recognizer) or task.role == "defense":
+    if not isinstance(product, Recognizer) or task.role in ("defense", "defense_classifier"):
         return {}
     test = splits.test
     if task.role.startswith("evaluator:"):

@@ -24,7 +24,7 @@ from inversionlab.runtime.trainer import (
     training_begun,
     training_needs,
 )
-from inversionlab.stages.plan import Task
+from inversionlab.stages.tasks import Task
 from inversionlab.stages.training import TrainingError
 from inversionlab.storage import StorageError
 

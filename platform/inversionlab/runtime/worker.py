@@ -21,7 +21,8 @@ from inversionlab.runtime.shelf import Ref, read_network, read_splits
 from inversionlab.runtime.site import Address, Site, open_site
 from inversionlab.stages.attack import arm, run_attack
 from inversionlab.stages.evaluate import Judge, verdicts
-from inversionlab.stages.plan import Cell, Task
+from inversionlab.stages.plan import Cell, protected_id
+from inversionlab.stages.tasks import Task
 from inversionlab.store import Job
 
 SITES = 8
@@ -135,7 +136,7 @@ class AttackWorker:
         site = open_site(
             brief.address, self._device, splits=splits, load=load, networks=self._networks
         )
-        return _Open(site, {cell.id: cell for cell in site.plan.cells})
+        return _Open(site, {cell.id: cell for cell in site.plan.work()})
 
     def _let_go(self, site: Site) -> None:
         """Drop the networks of single models that were not asked for of late."""
@@ -190,7 +191,7 @@ def _armed(here: _Open, cell: Cell) -> _Armed:
     """The cell's attack and model; the last cell's are kept, since shards of a cell come in a row."""
     if cell.id not in here.armed:
         workshop = here.site.workshop
-        model = workshop.protected(cell.defense) if cell.defense is not None else None
+        model = workshop.protected(cell.attacked) if cell.attacked is not None else None
         attack = arm(cell.attack, workshop.knowledge(cell))
         asked = sum(_queries(here.site, task) for task in (cell.generator, cell.network))
         here.armed = {cell.id: _Armed(attack, model, asked)}
@@ -204,14 +205,14 @@ def _queries(site: Site, task: Task | None) -> int:
 
 
 def _provenance(site: Site, cell: Cell) -> dict[str, Any]:
-    plan = site.plan
+    plan, model = site.plan, cell.attacked
     return {
         "cell": cell.id,
         "attack": cell.attack.title,
-        "defense": cell.defense.name if cell.defense is not None else "",
-        "protected": cell.protected,
+        "defense": model.name if model is not None else "",
+        "protected": protected_id(plan, model) if model is not None else "",
         "attack_settings": cell.attack.model_dump_json(),
-        "defense_settings": cell.defense.model_dump_json() if cell.defense is not None else "{}",
+        "defense_settings": model.model_dump_json() if model is not None else "{}",
         "seed": site.experiment.seed,
         "victim": plan.task("victim").id,
         "generator": cell.generator.id,

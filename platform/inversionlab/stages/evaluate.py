@@ -22,6 +22,21 @@ CHUNK = 256
 SCALE = 24.0
 """What cosines are multiplied by before they become scores, where the nearest identity decides."""
 
+LOG_FLOOR = -50.0
+"""Log-probabilities below this are taken for it: a zero has no logarithm, and its distance would be all."""
+
+
+@dataclass(frozen=True)
+class Utility:
+    """What users get of a released model."""
+
+    correct_N: Tensor
+    """bool: whether the class of each test picture has the highest score."""
+    distortion: float
+    """L1 distance between the released and the undefended probability vectors, the mean over pictures: 0 to 2."""
+    log_distortion: float
+    """The same between log-probabilities, a score: the mean over pictures and classes (Wen's, on logits)."""
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -106,6 +121,32 @@ def recognition(
         log_scores(to_float(x, device)).argmax(1).cpu() for x in test.images_NCHW.split(CHUNK)
     ]
     return torch.cat(winners) == test.class_N
+
+
+@torch.no_grad()
+def utility(
+    log_scores: Callable[[Tensor], Tensor],
+    undefended: Callable[[Tensor], Tensor],
+    test: Labelled,
+    device: torch.device,
+) -> Utility:
+    """Ask a model and the undefended one for every test picture.
+
+    Args:
+        log_scores: log-probabilities (N, K) of the released model.
+        undefended: the same of the victim.
+        test: the pictures.
+        device: where both live.
+    """
+    correct, moved, log_moved = [], 0.0, 0.0
+    for x, class_N in zip(test.images_NCHW.split(CHUNK), test.class_N.split(CHUNK), strict=True):
+        x_NCHW = to_float(x, device)
+        log_y_NK, bare_NK = (ask(x_NCHW).cpu().double() for ask in (log_scores, undefended))
+        correct.append(log_y_NK.argmax(1) == class_N)
+        moved += float((log_y_NK.exp() - bare_NK.exp()).abs().sum())
+        apart_NK = log_y_NK.clamp(min=LOG_FLOOR) - bare_NK.clamp(min=LOG_FLOOR)
+        log_moved += float(apart_NK.abs().mean(1).sum())
+    return Utility(torch.cat(correct), moved / len(test), log_moved / len(test))
 
 
 @torch.no_grad()

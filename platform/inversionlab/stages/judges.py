@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from inversionlab.config import ConfigError
 from inversionlab.data.splits import Labelled, Splits
@@ -51,16 +52,27 @@ def judge_classes(judge: EvaluatorSettings, splits: Splits, pool: tuple[int, ...
 
 
 def _outsiders(judge: EvaluatorSettings, splits: Splits) -> Labelled:
-    """The public people who can be learned from, as classes 0, 1, ..."""
-    _, place_N, count_P = splits.public_person_N.unique(return_inverse=True, return_counts=True)
-    rows = (count_P >= 2)[place_N]
-    if len(place_N[rows].unique()) < 2:
+    found = outsiders(splits)
+    if len(found.class_N.unique()) < 2:
         raise ConfigError(
             f"evaluators ({judge.name}): nearest_identity needs public people with two pictures or more "
             "each, and there are fewer than two of them; choose another protocol, or other public data"
         )
-    _, class_N = place_N[rows].unique(return_inverse=True)
-    return Labelled(splits.public_NCHW[rows], class_N)
+    return found
+
+
+def outsiders(splits: Splits) -> Labelled:
+    """The public people who can be learned from, those with two pictures or more, as classes 0, 1, ..."""
+    class_N = outsider_classes(splits)
+    return Labelled(splits.public_NCHW[class_N >= 0], class_N[class_N >= 0])
+
+
+def outsider_classes(splits: Splits) -> Tensor:
+    """The class (N,) of every public picture among the `outsiders`; -1 for who is on one picture only."""
+    _, place_N, count_P = splits.public_person_N.unique(return_inverse=True, return_counts=True)
+    known_P = count_P >= 2
+    class_P = torch.where(known_P, known_P.cumsum(0) - 1, -1)
+    return class_P[place_N]
 
 
 def _join(private: Labelled, others: Labelled, class_of: Mapping[int, int]) -> Labelled:

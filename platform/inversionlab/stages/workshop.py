@@ -17,7 +17,15 @@ from inversionlab.access import Scores
 from inversionlab.attacks import ATTACKS, Knowledge, Sizes
 from inversionlab.config import ConfigError
 from inversionlab.data.splits import Labelled, Splits
-from inversionlab.defenses import DEFENSES, DefenseSettings, Lesson, Protected, Workbench
+from inversionlab.defenses import (
+    DEFENSES,
+    Blank,
+    DefenseSettings,
+    Lesson,
+    Protected,
+    Workbench,
+)
+from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import EvaluatorSettings, Experiment
 from inversionlab.generators.base import Generator
 from inversionlab.learning import Learner, TrainingSettings
@@ -27,10 +35,12 @@ from inversionlab.recognizers import (
     Recognizer,
     RecognizerLearner,
     RecognizerSettings,
+    augment,
 )
-from inversionlab.stages.judges import judge_classes
-from inversionlab.stages.plan import Cell, Plan, Task
+from inversionlab.stages.judges import judge_classes, outsider_classes, outsiders
+from inversionlab.stages.plan import Cell, Plan
 from inversionlab.stages.steady import SteadyModel, SteadyPrior
+from inversionlab.stages.tasks import Task
 from inversionlab.stages.training import TrainingError, frozen
 from inversionlab.store import Job
 
@@ -106,11 +116,16 @@ class Workshop:
 
     def protected(self, settings: DefenseSettings) -> Protected:
         """The model that the defense releases, frozen."""
-        task = self.plan.defense_task(settings)
-        trained = self.network(task) if task is not None else None
-        model = DEFENSES[settings.name](settings).protect(self.recognizer("victim"), trained)
+        model = self._released(settings)
         frozen(model, self.device)
         return SteadyModel(model)
+
+    def _released(self, settings: DefenseSettings) -> Protected:
+        inner = settings.inner
+        below = self.recognizer("victim") if inner is None else self._released(inner)
+        task = self.plan.defense_task(settings)
+        trained = self.network(task) if task is not None else None
+        return DEFENSES[settings.name](settings).protect(below, trained)
 
     def knowledge(self, cell: Cell) -> Knowledge:
         """What the attacker of a cell holds."""
@@ -142,35 +157,59 @@ class Workshop:
             judge = self.evaluator(task.role.partition(":")[2])
             who = judge_classes(judge, splits, self.plan.pool)
             return self._recognizer_lesson(judge.recognizer, who.train, self._seed(task))
-        if task.role == "defense_generator":
-            return self._generator_lesson(task, splits.train.images_NCHW)
-        if task.role == "generator":
-            return self._generator_lesson(task, splits.public_NCHW)
+        if task.generator is not None:
+            private = task.inputs["on"] == "private"
+            images_NCHW = splits.train.images_NCHW if private else splits.public_NCHW
+            return self._generator_lesson(task, images_NCHW)
         if task.role == "attack":
             return self._attack_lesson(task)
+        if task.role == "defense_classifier":
+            return self._recognizer_lesson(
+                experiment.victim, outsiders(self.splits), self._seed(task)
+            )
         assert task.defense is not None
-        return DEFENSES[task.defense.name](task.defense).lesson(self.bench(task.defense))
+        return DEFENSES[task.defense.name](task.defense).lesson(self.bench(task))
 
     def evaluator(self, name: str) -> EvaluatorSettings:
         """The settings of the evaluator of this name."""
         (found,) = [e for e in self.experiment.evaluators if e.name == name]
         return found
 
-    def bench(self, settings: DefenseSettings) -> Workbench:
-        """What the defender has in hand for a defense's own training."""
-        generator: nn.Module | None = None
-        latent = 0
-        if DEFENSES[settings.name].needs_generator:
-            generator = self.network(self.plan.task("defense_generator"))
-            assert isinstance(generator, Generator)
-            latent = generator.latent_size
+    def bench(self, task: Task) -> Workbench:
+        """What the defender has in hand for the training of a defense's own network."""
+        settings = task.defense
+        assert settings is not None
+        needs = DEFENSES[settings.name].needs
+        found = {used.role: self.network(used) for used in task.uses}
+        generator: Any = found.get("defense_generator")
+        splits, augmenting = self.splits, self.experiment.victim.augment
         return Workbench(
-            classes=len(self.splits.people),
-            generator=generator,
-            latent_size=latent,
-            new_recognizer=self._dummy_learner,
+            blank=self.blank,
+            private_NCHW=splits.train.images_NCHW,
+            private_class_N=splits.train.class_N,
+            public_NCHW=splits.public_NCHW,
+            public_class_N=outsider_classes(splits),
+            targets=self.plan.targets,
             seed=self.experiment.seed,
             device=self.device,
+            augment=lambda x_NCHW, rng: augment(x_NCHW, augmenting, rng),
+            new_recognizer=self._dummy_learner,
+            victim=self.recognizer("victim") if "victim" in needs else None,
+            model=self.protected(settings.inner or NoneSettings()) if "model" in needs else None,
+            generator=generator,
+            classifier=found.get("defense_classifier"),
+        )
+
+    @property
+    def blank(self) -> Blank:
+        """What a defense's network is built for."""
+        seed = seeds.derive(self.experiment.seed, "weights", "defense")
+        classes = len(self.splits.people)
+        return Blank(
+            classes=classes,
+            channels=self.channels,
+            image_size=self.image_size,
+            new_network=lambda: self._recognizer(self.experiment.victim, classes, seed),
         )
 
     def _dummy_learner(self, training: TrainingSettings) -> Learner:
@@ -246,15 +285,33 @@ class Workshop:
     def _seed(self, task: Task) -> int:
         return seeds.derive(self.experiment.seed, "weights", task.role)
 
+    def _recognizer(self, settings: RecognizerSettings, classes: int, seed: int = 0) -> Recognizer:
+        return Recognizer(
+            settings,
+            classes=classes,
+            channels=self.channels,
+            image_size=self.image_size,
+            seed=seed,
+        )
+
     def _untrained(self, task: Task) -> nn.Module:
         """A network of the task's structure."""
-        size = {"channels": self.channels, "image_size": self.image_size}
         if task.generator is not None:
-            return generators.build(task.generator, classes=len(self.splits.people), **size)
+            return generators.build(
+                task.generator,
+                classes=len(self.splits.people),
+                channels=self.channels,
+                image_size=self.image_size,
+            )
         if task.attack is not None:
             return ATTACKS[task.attack.name].build(task.attack, self._sizes())
+        if task.defense is not None:
+            return DEFENSES[task.defense.name](task.defense).build(self.blank)
+        if task.role == "defense_classifier":
+            classes = int(outsider_classes(self.splits).max()) + 1
+            return self._recognizer(self.experiment.victim, max(classes, 1))
         if task.role.startswith("evaluator:"):
             judge = self.evaluator(task.role.partition(":")[2])
             classes = judge_classes(judge, self.splits, self.plan.pool).classes
-            return Recognizer(judge.recognizer, classes=classes, seed=0, **size)
-        return Recognizer(self.experiment.victim, classes=len(self.splits.people), seed=0, **size)
+            return self._recognizer(judge.recognizer, classes)
+        return self._recognizer(self.experiment.victim, len(self.splits.people))

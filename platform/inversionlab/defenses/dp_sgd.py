@@ -1,0 +1,149 @@
+"""DP-SGD (D9): the victim's structure, trained with differential privacy.
+
+Paper:    Abadi et al. 2016, "Deep Learning with Differential Privacy", algorithm 1; Yousefpour et al. 2021,
+          "Opacus". Gong et al. 2023 compare with it at epsilon = 8.
+Releases: the recognizer so trained, in the victim's place; the victim itself is not used.
+Trains:   in each step every private picture is drawn with probability q = B / N (Poisson sampling); with
+          g_i the gradient of picture i's loss over all trained weights and B the expected batch size, the
+          optimizer is handed
+              g = ( sum_i g_i min(1, C / |g_i|) + N(0, (sigma C)^2 I) ) / B.
+          sigma is the smallest that Opacus' accountant allows for (epsilon, delta, q, steps); the epsilon
+          really spent is computed from the steps really taken, and stored in the artifact (`facts`).
+          The loss is the cross-entropy of the scores that are released.
+Start:    `public` (default): the weights of a recognizer of public people, which cost no privacy, and a new
+          head. Its batch normalisation keeps the public statistics as constants. `train` = head trains the
+          head alone, all every weight but those of the normalisation. `scratch`: random weights, batch
+          normalisation replaced by group normalisation (`batch_norms.py`).
+Defaults: epsilon = 8 (Gong §V-A2); delta = min(1e-5, 1 / (10 N)); C = 3, whole-batch steps, Adam: found on LFW.
+Protects: in every view: what is made from the released weights is as private as they are. The promise is for one
+          picture: data sets that differ by one picture are told apart with odds of e^epsilon at most, but for
+          delta. Over a person with 20 pictures it is far weaker, and model inversion looks for what a
+          person's pictures share: a large epsilon promises nothing against it.
+          Not counted: choosing settings by the private accuracy, and the training loss in the log.
+Deviates: no margin in the loss (CosFace's is left out in training; on LFW that cost nothing). The per-sample
+          gradients are `torch.func`'s, not Opacus' hooks: those fail at in-place activations and do not know
+          our heads. A test holds that both give the same.
+Warning:  the noise comes from the training's seeded generator, so that a run can be repeated. Who knows the seed
+          can take the noise off: a model that leaves the laboratory needs a secret seed and a secure source.
+Ranges:   epsilon in [0.5, 1000]; one training worker only.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import nn
+
+from inversionlab.access import Labels, Scores, View, WhiteBox
+from inversionlab.defenses.base import (
+    Blank,
+    Defense,
+    DefenseSettings,
+    Layer,
+    Lesson,
+    Protected,
+    Workbench,
+)
+from inversionlab.defenses.batch_norms import without_batch_norm
+from inversionlab.defenses.private_learner import Budget, PrivateLearner, PrivateRecognizer
+from inversionlab.learning import TrainingSettings
+
+
+class DpSgdSettings(DefenseSettings):
+    """Settings of DP-SGD."""
+
+    name: Literal["dp_sgd"] = "dp_sgd"
+    epsilon: float = Field(default=8.0, ge=0.5, le=1000)
+    """The privacy budget of the whole training; the smaller, the more noise."""
+    delta: float | None = Field(default=None, gt=0, lt=1)
+    """Probability with which the promise may fail; null: 1e-5, or 1 / (10 N) where that is less."""
+    clip: float = Field(default=3.0, gt=0, le=1e4)
+    """C, the largest norm of one picture's gradient."""
+    start: Literal["public", "scratch"] = "public"
+    """Weights to begin with: of a recognizer of public people, or random ones."""
+    train: Literal["head", "all"] = "head"
+    """Which weights are trained; from scratch it must be all."""
+    augment: bool = False
+    """Whether the pictures are changed at random as in the victim's training."""
+    accountant: Literal["rdp", "prv"] = "rdp"
+    """How the budget is counted: by Renyi divergence, or tighter (some 6 % less noise) and slower."""
+    training: TrainingSettings = TrainingSettings(
+        epochs=20, batch_size=4096, learning_rate=3e-2, schedule="constant", weight_decay=0.0
+    )
+    """How it is trained; `batch_size` is the size that is expected, the whole set where that is smaller."""
+
+
+class DpSgd(Defense):
+    """Trains with differential privacy."""
+
+    Settings: ClassVar[type[DefenseSettings]] = DpSgdSettings
+    layer: ClassVar[Layer] = Layer.VICTIM
+    trains: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"classifier"})
+    learns_private: ClassVar[bool] = True
+    differential_privacy: ClassVar[bool] = True
+    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
+
+    def __init__(self, settings: DpSgdSettings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def check(cls, settings: DpSgdSettings) -> None:
+        """Random weights under a trained head would tell nobody apart.
+
+        Raises:
+            ValueError: `start` is scratch and `train` is not all.
+        """
+        if settings.start == "scratch" and settings.train != "all":
+            raise ValueError(
+                f"train = {settings.train}: with start = scratch nothing but the head would ever be trained; "
+                "set train = all"
+            )
+
+    def build(self, blank: Blank) -> nn.Module:
+        """The recognizer that is trained, without batch normalisation where it begins from scratch."""
+        network = blank.new_network()
+        if self.settings.start == "scratch":
+            without_batch_norm(network)
+        return PrivateRecognizer(network, blank.classes)
+
+    def lesson(self, bench: Workbench) -> Lesson:
+        """Train within the budget on the private pictures."""
+        settings, count = self.settings, len(bench.private_NCHW)
+        model = self.build(bench.blank)
+        assert isinstance(model, PrivateRecognizer)
+        if settings.start == "public":
+            model.victim.backbone.load_state_dict(_public(bench).state_dict())
+        budget = Budget.plan(
+            epsilon=settings.epsilon,
+            delta=settings.delta or min(1e-5, 1 / (10 * count)),
+            expected=min(settings.training.batch_size, count),
+            count=count,
+            epochs=settings.training.epochs,
+            accountant=settings.accountant,
+        )
+        learner = PrivateLearner(
+            model,
+            budget,
+            settings.training,
+            pictures=(bench.private_NCHW, bench.private_class_N),
+            head_only=settings.train == "head",
+            clip=settings.clip,
+            augment=bench.augment if settings.augment else None,
+        )
+        return Lesson(learner, bench.private_NCHW, bench.private_class_N, settings.training)
+
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+        """The recognizer that was trained with privacy, alone."""
+        if not isinstance(trained, PrivateRecognizer):
+            raise ValueError("dp_sgd: the recognizer has not been trained")
+        return trained
+
+
+def _public(bench: Workbench) -> nn.Module:
+    """The backbone that was trained on public people."""
+    if bench.classifier is None:
+        raise ValueError("dp_sgd: start = public needs a recognizer of public people")
+    backbone: nn.Module = bench.classifier.backbone  # type: ignore[assignment]
+    return backbone

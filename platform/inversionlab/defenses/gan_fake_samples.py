@@ -1,0 +1,122 @@
+"""GAN-based fake samples (D2, D3): the victim is fine-tuned away from what an inversion of it finds.
+
+Paper:    Gong et al. 2023, "A GAN-Based Defense Framework Against Model Inversion Attacks" (GAN-D, GAN-ID).
+Releases: the fine-tuned victim, one network in its place.
+Trains:   with F_V the victim, F_C a classifier of public people and G a GAN trained on public pictures: for each
+          protected label l_t, fakes found by eq. 5-6 (inverted_samples.py) for (F_V, l_t), "inverted private", and
+          for (F_C, l_p), "inverted public", l_p a public label of its own; then eq. 7-10 (fine_tuning.py).
+Settings: GAN-D: `generator` names one of the attacker's structure; GAN-ID: one of another. The defender trains it
+          himself either way. Ablations (Tables IV and V): "L_pri": beta = omega = 0; "L_pri + L_pub": omega = 0;
+          "L_CE": gamma = 0; "L_FL": gamma = 2.
+Defaults: gamma = 2 (§IV-C); the paper gives no other number.
+Protects: white box too: nothing is wrapped that could be taken off.
+Deviates: the text of §IV-B has an MSE between F's output and l_p where eq. 5 has the cross-entropy; here eq. 5.
+          The critic is centred (inverted_samples.py); the focal weights are constants to the gradient
+          (fine_tuning.py says why). Many labels are protected in one fine-tuning.
+Extends:  `private_weight`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from inversionlab.access import Labels, Scores, View, WhiteBox
+from inversionlab.defenses.base import (
+    Defense,
+    DefenseSettings,
+    Layer,
+    Lesson,
+    Protected,
+    Workbench,
+    scorer,
+)
+from inversionlab.defenses.fine_tuning import (
+    FakeSampleSettings,
+    fake_lesson,
+    protected_labels,
+    public_labels,
+    refuse_nothing_to_learn,
+)
+from inversionlab.defenses.inverted_samples import Inverter
+from inversionlab.defenses.none import Alone
+
+
+class GanFakeSamplesSettings(FakeSampleSettings):
+    """Settings of the defense by GAN-made fake samples."""
+
+    name: Literal["gan_fake_samples"] = "gan_fake_samples"
+    generator: str | None = None
+    """Which of the recipe's `generators` gives the structure of the GAN that the defender trains on public
+    pictures; it must have a critic. Null: the first that has one."""
+    lambda_identity: float = Field(default=100.0, gt=0, le=1e6)
+    """lambda of eq. 6, the weight of the label against the discriminator."""
+    steps: int = Field(default=100, ge=1, le=100_000)
+    """Steps of the search for a fake sample."""
+    rate: float = Field(default=0.05, gt=0, le=10)
+    """Step size of that search (Adam), in latent units."""
+
+
+class GanFakeSamples(Defense):
+    """Leads inversions of a label to a stranger's face."""
+
+    Settings: ClassVar[type[DefenseSettings]] = GanFakeSamplesSettings
+    layer: ClassVar[Layer] = Layer.VICTIM
+    trains: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"victim", "classifier", "public_generator"})
+    learns_private: ClassVar[bool] = True
+    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
+
+    def __init__(self, settings: GanFakeSamplesSettings) -> None:
+        self.settings = settings
+
+    @classmethod
+    def check(cls, settings: Any) -> None:
+        """Refuse settings by which nothing is learned."""
+        refuse_nothing_to_learn(settings)
+
+    def aims(self) -> bool:
+        """Whether the labels under attack are the protected ones."""
+        return bool(self.settings.protected == "targets")
+
+    def lesson(self, bench: Workbench) -> Lesson:
+        """Invert both classifiers, then fine-tune a copy of the victim on what was found."""
+        labels = protected_labels(self.settings, bench)
+        private_NCHW = self._inverter(bench).samples(
+            scorer(bench.victim), labels, self.settings.samples, "inverted private"
+        )
+        public_NCHW = self._public(bench, labels, self.settings.samples)
+        return fake_lesson(self.settings, bench, labels, private_NCHW, public_NCHW)
+
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+        """The fine-tuned victim alone."""
+        if trained is None:
+            raise ValueError("gan_fake_samples: the victim has not been fine-tuned")
+        return Alone(trained)
+
+    def decoys(self, bench: Workbench) -> Tensor | None:
+        """The first inverted public sample of each label, where all are protected; others have none."""
+        labels = protected_labels(self.settings, bench)
+        if len(labels) < bench.classes:
+            return None
+        return self._public(bench, labels, 1).float() / 255
+
+    def _public(self, bench: Workbench, labels: tuple[int, ...], count: int) -> Tensor:
+        """Inverted public samples, `count` for each protected label."""
+        classifier = scorer(bench.classifier)
+        strangers = public_labels(labels, classifier.classes, bench.seed)
+        return self._inverter(bench).samples(classifier, strangers, count, "inverted public")
+
+    def _inverter(self, bench: Workbench) -> Inverter:
+        if bench.generator is None:
+            raise ValueError("gan_fake_samples: needs a generator trained on public pictures")
+        return Inverter(
+            maker=bench.generator,
+            identity_weight=self.settings.lambda_identity,
+            steps=self.settings.steps,
+            rate=self.settings.rate,
+            seed=bench.seed,
+            device=bench.device,
+        )

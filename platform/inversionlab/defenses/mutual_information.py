@@ -1,0 +1,196 @@
+"""Mutual-information regulariser (D7): the victim is retrained so that its answer tells little of its picture.
+
+Paper:    Wang, Zhang & Jia 2021, "Improving Robustness to Model Inversion Attacks via Mutual Information
+          Regularization" (MID), AAAI; for networks by the variational information bottleneck of Alemi et al.
+          2017, "Deep Variational Information Bottleneck", ICLR. Details as in KED-MI's public code.
+Trains:   min L(Y^, Y) + b I(X; Y^). The backbone's feature f(x) gives the mean and the spread of a code,
+              q(t|x) = N(mu(x), diag s(x)^2),  (mu, r) = W f(x) + c,  s = softplus(r - 5),
+          and the head reads t = mu + s e, e ~ N(0, I). As X -> T -> Y^ is a Markov chain and N(0, I) is no
+          better a model of T than its own distribution is,
+              I(X; Y^) <= I(X; T) <= E_x KL(q(t|x) || N(0, I)) = E_x 1/2 sum (mu^2 + s^2 - 1 - 2 log s),
+          and that expectation, times b, is added to the victim's own loss on t (nats; mean over a batch).
+Releases: the head of the mean code mu(x): a released model must say the same of the same picture. So the bound
+          is one of what the noisy code tells, which the training squeezes; a deterministic answer of real
+          numbers has no finite bound of this kind. `facts` gives it as `bound_nats`, over the last fifty
+          batches or so of augmented training pictures.
+Defaults: b = 0.01, which is of the size that KED-MI's code uses (it counts in bits, so its b is 0.69 of ours).
+          The training is the recognizers' own.
+Protects: white box too, for the weights are the regularised model's; no promise of accuracy.
+Ranges:   b >= 0; 0 leaves the code's noise in and prices nothing.
+Deviates: the head is of the victim's kind (CosFace: only the code's direction counts), without label smoothing.
+          The code is as long as the feature, so that the victim's head reads it; KED-MI's code takes half of
+          that, which `code_size` gives, with a linear layer back to the feature's length behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from inversionlab import seeds
+from inversionlab.access import Labels, Scores, View, WhiteBox
+from inversionlab.defenses.base import (
+    Blank,
+    Defense,
+    DefenseSettings,
+    Layer,
+    Lesson,
+    Protected,
+    Workbench,
+)
+from inversionlab.defenses.none import Alone
+from inversionlab.learning import (
+    GradientSync,
+    Learner,
+    TrainingSettings,
+    make_optimizer,
+    set_rate,
+)
+
+AVERAGED = 50
+"""Batches that the reported bound is a running mean of."""
+
+
+class MutualInformationSettings(DefenseSettings):
+    """Settings of the mutual-information regulariser."""
+
+    name: Literal["mutual_information"] = "mutual_information"
+    beta: float = Field(default=0.01, ge=0, le=100)
+    """b, the price of a nat that the code tells of the picture."""
+    code_size: int | None = Field(default=None, ge=1, le=8192)
+    """Numbers in the code; null: as many as the victim's feature has."""
+    training: TrainingSettings = TrainingSettings(
+        epochs=40, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=5e-2
+    )
+    """How the victim is retrained."""
+
+
+class BottleneckRecognizer(nn.Module):
+    """A recognizer whose head reads a Gaussian code of the feature."""
+
+    bound_nats: Tensor
+
+    def __init__(self, blank: Blank, code_size: int | None, seed: int = 0) -> None:
+        """Build for `blank`; the layers beside its network get weights that depend on `seed` alone."""
+        super().__init__()
+        self.classes = blank.classes
+        # Any: this room does not import what a recognizer is.
+        new_network: Callable[[], Any] = blank.new_network
+        self.network = new_network()
+        size: int = self.network.backbone.feature_size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.statistics = nn.Linear(size, 2 * (code_size or size))
+            self.widen = nn.Linear(code_size, size) if code_size else nn.Identity()
+        self.register_buffer("bound_nats", torch.zeros(()))
+
+    def code(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and spread (N, k) of the code of pictures (N, C, H, W) in [0, 1]; spreads are above 0."""
+        mean_ND, raw_ND = self.statistics(self.network.features(x_NCHW)).chunk(2, dim=1)
+        # Far down the spread is 0 in float32, and its logarithm infinite.
+        return mean_ND, functional.softplus(raw_ND - 5).clamp_min(1e-8)
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """Log-probabilities (N, K) of the mean code, differentiable in the pictures."""
+        mean_ND, _ = self.code(x_NCHW)
+        return functional.log_softmax(self.network.head(self.widen(mean_ND)), dim=1)
+
+    def loss(self, code_ND: Tensor, y_N: Tensor) -> Tensor:
+        """The victim's own loss on codes (N, k), a scalar."""
+        loss: Tensor = self.network.head.loss(self.widen(code_ND), y_N)
+        return loss
+
+
+def information(mean_ND: Tensor, spread_ND: Tensor) -> Tensor:
+    """KL(N(mean, spread^2) || N(0, I)) in nats, one a row (N,); its mean over X is at least I(X; T)."""
+    nats_ND = 0.5 * (mean_ND.square() + spread_ND.square() - 1) - spread_ND.log()
+    return nats_ND.sum(1)
+
+
+class BottleneckLearner(Learner):
+    """A bottleneck recognizer in training."""
+
+    def __init__(self, settings: MutualInformationSettings, bench: Workbench) -> None:
+        """Build the network and its optimizer."""
+        self.settings, self.augment = settings, bench.augment
+        seed = seeds.derive(bench.seed, "weights", "mutual_information")
+        self.recognizer = BottleneckRecognizer(bench.blank, settings.code_size, seed)
+        self.modules = {"recognizer": self.recognizer}
+        self.optimizers = {
+            "recognizer": make_optimizer(self.recognizer.parameters(), settings.training)
+        }
+        self.counters: dict[str, float] = {"steps": 0.0}
+
+    def step(
+        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
+    ) -> dict[str, Tensor]:
+        """Learn from one batch; returns `loss`, the victim's own, and `nats`."""
+        mean_ND, spread_ND = self.recognizer.code(self.augment(x_NCHW, rng))
+        noise_ND = torch.randn(mean_ND.shape, generator=rng).to(mean_ND.device)
+        loss = self.recognizer.loss(mean_ND + spread_ND * noise_ND, y_N)
+        nats = information(mean_ND, spread_ND).mean()
+        optimizer = self.optimizers["recognizer"]
+        optimizer.zero_grad(set_to_none=True)
+        (loss + self.settings.beta * nats).backward()
+        sync(self.recognizer.parameters())
+        optimizer.step()
+        self._note(nats.detach())
+        return {"loss": loss.detach(), "nats": nats.detach()}
+
+    def _note(self, nats: Tensor) -> None:
+        self.counters["steps"] += 1
+        share = 1 / min(self.counters["steps"], AVERAGED)
+        self.recognizer.bound_nats.lerp_(nats, share)
+
+    def schedule(self, progress: float) -> None:
+        """Follow the schedule of the settings."""
+        set_rate(self.optimizers["recognizer"], self.settings.training, progress)
+
+    def product(self) -> BottleneckRecognizer:
+        """The recognizer."""
+        return self.recognizer
+
+
+class Informed(Alone):
+    """A bottleneck recognizer, and how much its code tells."""
+
+    def facts(self) -> dict[str, float]:
+        """`bound_nats`: at least I(X; T), by the training's last batches; see the card for what it covers."""
+        return {"bound_nats": float(self.victim.bound_nats)}  # type: ignore[arg-type]
+
+
+class MutualInformation(Defense):
+    """Retrains the victim with a price on information."""
+
+    Settings: ClassVar[type[DefenseSettings]] = MutualInformationSettings
+    layer: ClassVar[Layer] = Layer.VICTIM
+    trains: ClassVar[bool] = True
+    learns_private: ClassVar[bool] = True
+    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
+
+    def __init__(self, settings: MutualInformationSettings) -> None:
+        self.settings = settings
+
+    def build(self, blank: Blank) -> nn.Module:
+        """The bottleneck recognizer, untrained."""
+        return BottleneckRecognizer(blank, self.settings.code_size)
+
+    def lesson(self, bench: Workbench) -> Lesson:
+        """Train a victim anew on the victim's own pictures."""
+        return Lesson(
+            learner=BottleneckLearner(self.settings, bench),
+            images_NCHW=bench.private_NCHW,
+            class_N=bench.private_class_N,
+            training=self.settings.training,
+        )
+
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+        """The retrained recognizer in the victim's place."""
+        if trained is None:
+            raise ValueError("mutual_information: the recognizer has not been trained")
+        return Informed(trained)

@@ -1,0 +1,208 @@
+"""Purifier (D8): an autoencoder on the score vector, trained against an inversion model.
+
+Paper:    Yang et al. 2020, "Defending Model Inversion and Membership Inference Attacks via Prediction
+          Purification" (PPF), arXiv 2005.03915; the PPF of Wen et al. 2021 (Table I).
+Releases: y' = G(y), y = F(x): an autoencoder of the score vector in front of the answer.
+Trains:   on pictures x that F has not learned from, with H an inversion model, in turns a batch:
+              H:  min  E |H(G(y)) - x|^2                                   (the attack)
+              G:  min  E [ |G(y) - y|^2 + l CE(G(y), argmax y) - m |H(G(y)) - x|^2 ].
+          The first term and the narrow middle of G keep what most vectors share and drop the rest, so answers
+          to pictures of one class come together; the second keeps the label; the third is the
+          adversarial one. Errors of pictures are means over pixels; |G(y) - y|^2 is summed over classes.
+Defaults: l = 1, m = 1, as in the public code of Wen's comparison. The papers give neither.
+Protects: scores and labels. Who holds the weights takes G off. Accuracy is not promised: behind it the
+          label modifier can promise it.
+Ranges:   l, m >= 0; m = 0 is the general purifier, which knows of no attack.
+Deviates: the paper's reference pictures are of the victim's own people, kept from its training; the defender
+          here has none to spare and takes public pictures, of strangers. So G learns nothing private and can be
+          put on a victim with a promise of differential privacy. G reads log-scores above e^-50 without their
+          mean, batch-normalised (in scores themselves all but a few entries are 0), and has one hidden layer
+          each side. AdamW for both networks. H is Yang's inversion model at a quarter of its width.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from inversionlab import seeds
+from inversionlab.access import Labels, Scores, View
+from inversionlab.defenses.base import (
+    Blank,
+    Defense,
+    DefenseSettings,
+    Layer,
+    Lesson,
+    Protected,
+    Workbench,
+    scorer,
+)
+from inversionlab.inversion_model import InversionModel, InversionModelSettings
+from inversionlab.learning import (
+    GradientSync,
+    Learner,
+    TrainingSettings,
+    make_optimizer,
+    set_rate,
+)
+
+FLOOR = -50.0
+"""Log-scores below this count as this."""
+
+
+class PurifierSettings(DefenseSettings):
+    """Settings of the purifier."""
+
+    name: Literal["purifier"] = "purifier"
+    label_weight: float = Field(default=1.0, ge=0, le=1000)
+    """l, the weight of keeping the label."""
+    adversarial_weight: float = Field(default=1.0, ge=0, le=1e6)
+    """m, the weight of the inversion model's error."""
+    hidden_size: int = Field(default=512, ge=1, le=65_536)
+    """Units of the hidden layer on each side of the middle."""
+    code_size: int = Field(default=64, ge=1, le=65_536)
+    """Units in the middle; below the number of classes, or little is dropped."""
+    inversion: InversionModelSettings = InversionModelSettings(width=32)
+    """Structure of the inversion model H that G learns to withstand."""
+    training: TrainingSettings = TrainingSettings(
+        epochs=10, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=0.0
+    )
+    """How both are trained."""
+
+
+class Purifier(nn.Module):
+    """G: log-scores to log-scores."""
+
+    def __init__(self, classes: int, settings: PurifierSettings, seed: int = 0) -> None:
+        """Build for vectors of `classes` scores, with weights that depend on `seed` alone."""
+        super().__init__()
+        wide, narrow = settings.hidden_size, settings.code_size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.layers = nn.Sequential(
+                nn.BatchNorm1d(classes),
+                nn.Linear(classes, wide),
+                nn.ReLU(),
+                nn.Linear(wide, narrow),
+                nn.Linear(narrow, wide),
+                nn.ReLU(),
+                nn.Linear(wide, classes),
+            )
+
+    def forward(self, log_y_NK: Tensor) -> Tensor:
+        """Purified log-probabilities (N, K) of log-probabilities (N, K)."""
+        seen_NK = log_y_NK.clamp_min(FLOOR)
+        out_NK: Tensor = self.layers(seen_NK - seen_NK.mean(1, keepdim=True))
+        return out_NK.log_softmax(1)
+
+
+class PurifierLearner(Learner):
+    """G and H in training, in turns, on pictures and the log-scores that a model gave to them."""
+
+    def __init__(self, settings: PurifierSettings, bench: Workbench) -> None:
+        """Build both networks and their optimizers."""
+        self.settings, blank = settings, bench.blank
+        seed = seeds.derive(bench.seed, "weights", "purifier")
+        self.purifier = Purifier(blank.classes, settings, seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeds.derive(bench.seed, "weights", "purifier", "inversion"))
+            self.inversion = InversionModel(
+                settings.inversion,
+                classes=blank.classes,
+                channels=blank.channels,
+                image_size=blank.image_size,
+            )
+        self.modules = {"purifier": self.purifier, "inversion": self.inversion}
+        self.optimizers = {
+            name: make_optimizer(module.parameters(), settings.training)
+            for name, module in self.modules.items()
+        }
+        self.counters: dict[str, float] = {}
+
+    def step(
+        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
+    ) -> dict[str, Tensor]:
+        """A step of H, then one of G; `y_N` are log-scores (N, K). At m = 0 nobody asks H, and it learns nothing.
+
+        Returns:
+            means over rows: `distortion` |G(y) - y|^2, `label`, the cross-entropy, and H's `error` a pixel.
+        """
+        log_out_NK, weight = self.purifier(y_N), self.settings.adversarial_weight
+        losses = {
+            "distortion": (log_out_NK.exp() - y_N.exp()).square().sum(1).mean(),
+            "label": functional.nll_loss(log_out_NK, y_N.argmax(1)),
+        }
+        loss = losses["distortion"] + self.settings.label_weight * losses["label"]
+        if weight:
+            losses["error"] = functional.mse_loss(self.inversion(log_out_NK.detach().exp()), x_NCHW)
+            self._descend("inversion", losses["error"], sync)
+            loss = loss - weight * functional.mse_loss(self.inversion(log_out_NK.exp()), x_NCHW)
+        self._descend("purifier", loss, sync)
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _descend(self, name: str, loss: Tensor, sync: GradientSync) -> None:
+        """One step of one network; what the loss leaves in the other's gradients is cleared before its own."""
+        self.optimizers[name].zero_grad(set_to_none=True)
+        loss.backward()
+        sync(self.modules[name].parameters())
+        self.optimizers[name].step()
+
+    def schedule(self, progress: float) -> None:
+        """Both follow the schedule of the settings."""
+        for optimizer in self.optimizers.values():
+            set_rate(optimizer, self.settings.training, progress)
+
+    def product(self) -> Purifier:
+        """G alone: H is only the sparring partner."""
+        return self.purifier
+
+
+class Purified(Protected):
+    """A model behind its purifier."""
+
+    def __init__(self, victim: nn.Module, purifier: nn.Module) -> None:
+        super().__init__()
+        self.victim, self.purifier = victim, purifier
+        self.classes = scorer(victim).classes
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """Purified log-probabilities, differentiable in the pictures."""
+        log_y_NK: Tensor = self.purifier(scorer(self.victim).log_scores(x_NCHW))
+        return log_y_NK
+
+
+class PurifierDefense(Defense):
+    """Takes out of the answers what they need not tell."""
+
+    Settings: ClassVar[type[DefenseSettings]] = PurifierSettings
+    layer: ClassVar[Layer] = Layer.OUTPUT
+    trains: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"model"})
+    protects: ClassVar[frozenset[type[View]]] = frozenset({Scores, Labels})
+
+    def __init__(self, settings: PurifierSettings) -> None:
+        self.settings = settings
+
+    def build(self, blank: Blank) -> nn.Module:
+        """G, untrained."""
+        return Purifier(blank.classes, self.settings)
+
+    def lesson(self, bench: Workbench) -> Lesson:
+        """Train G against H on what the model says of public pictures."""
+        return Lesson(
+            learner=PurifierLearner(self.settings, bench),
+            images_NCHW=bench.public_NCHW,
+            class_N=bench.answers(bench.public_NCHW),
+            training=self.settings.training,
+            queries=len(bench.public_NCHW),
+        )
+
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+        """The model behind its purifier."""
+        if trained is None:
+            raise ValueError("purifier: the purifier has not been trained")
+        return Purified(victim, trained)

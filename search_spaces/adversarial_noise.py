@@ -1,0 +1,26 @@
+"""Search space of the adversarial noise (D5): Wen et al. 2021, the noise's budget, step and iterations.
+
+All three are used at inference only: they are continuous (or whole numbers), and changing them trains nothing. The
+label never changes, so accuracy is the same in every trial and the budget is all that bounds the distortion of the
+scores: in nats a score, as `norm` is "inf" in the recipe. Attack with what sees scores alone: a white-box attacker
+takes this defense off, and his success is the same in every trial.
+"""
+
+from ray import tune
+
+SPACE = {
+    "defense.noise.budget": tune.loguniform(0.1, 10.0),
+    "defense.noise.step": tune.loguniform(0.05, 2.0),
+    "defense.noise.iterations": tune.randint(1, 21),
+}
+
+START = [
+    # The paper's own for faces (section V-A.4); it names no budget: 2.4 gives LFW its distortion.
+    {"defense.noise.budget": 2.4, "defense.noise.step": 0.4, "defense.noise.iterations": 10},
+    # Its "High dist." (Table II): the step is 1.
+    {"defense.noise.budget": 4.2, "defense.noise.step": 1.0, "defense.noise.iterations": 10},
+]
+
+OBJECTIVES = {"accuracy": "max", "attack_success": "min"}
+
+CONSTRAINTS = {"accuracy_loss": 1.0}

@@ -1,0 +1,31 @@
+"""Search space of the GAN-based fake samples (D2): Gong et al. 2023, gamma, lambda_3 (EWC), alpha, beta, omega.
+
+All of them shape the fine-tuning, so every combination is a training of its own (the inversions and the Fisher
+diagonal with it): two values each, 32 at most. Only the ratios of alpha, beta and omega lambda_3 matter, but for
+the step size.
+"""
+
+from ray import tune
+
+SPACE = {
+    "defense.gamma": tune.choice([0.0, 2.0]),
+    "defense.ewc_lambda": tune.choice([1e5, 1e6]),
+    "defense.alpha": tune.choice([0.3, 1.0]),
+    "defense.beta": tune.choice([0.3, 1.0]),
+    "defense.omega": tune.choice([0.3, 1.0]),
+}
+
+START = [
+    # The paper's focal loss (section IV-C: gamma = 2); it gives no other number.
+    {
+        "defense.gamma": 2.0,
+        "defense.ewc_lambda": 1e6,
+        "defense.alpha": 1.0,
+        "defense.beta": 1.0,
+        "defense.omega": 1.0,
+    },
+]
+
+OBJECTIVES = {"accuracy": "max", "attack_success": "min"}
+
+CONSTRAINTS = {"accuracy_loss": 3.0}

@@ -1,0 +1,20 @@
+"""Search space of the mutual-information regulariser (D7): Wang, Zhang & Jia 2021, the price of information.
+
+The victim is trained anew for every combination: 6 x 2 = 12 trainings at most, however many trials there are.
+"""
+
+from ray import tune
+
+SPACE = {
+    "defense.beta": tune.choice([0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]),
+    "defense.code_size": tune.choice([32, 256]),
+}
+
+START = [
+    # KED-MI's public code, to within its bits for our nats; the paper gives no value for faces of this size.
+    {"defense.beta": 0.01, "defense.code_size": 256},
+]
+
+OBJECTIVES = {"accuracy": "max", "attack_success": "min"}
+
+CONSTRAINTS = {"accuracy_loss": 5.0}

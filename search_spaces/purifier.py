@@ -1,0 +1,26 @@
+"""Search space of the purifier (D8): Yang et al. 2020, the weights of the label and of the adversarial term.
+
+Every combination needs a purifier of its own, so these are a few choices each: 2 x 3 x 2 = 12 trainings at most,
+however many trials there are.
+"""
+
+from ray import tune
+
+SPACE = {
+    "defense.label_weight": tune.choice([0.1, 1.0]),
+    "defense.adversarial_weight": tune.choice([0.0, 1.0, 100.0]),
+    "defense.code_size": tune.choice([16, 64]),
+}
+
+START = [
+    # The weights in the public code of Wen et al.'s comparison; Yang et al. give none.
+    {
+        "defense.label_weight": 1.0,
+        "defense.adversarial_weight": 1.0,
+        "defense.code_size": 64,
+    },
+]
+
+OBJECTIVES = {"accuracy": "max", "attack_success": "min"}
+
+CONSTRAINTS = {"accuracy_loss": 5.0}

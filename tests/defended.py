@@ -1,0 +1,158 @@
+"""Every defense on a victim of a few thousand weights: a workbench of made-up pictures, and its short training."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inversionlab.defenses import DEFENSES, Blank, Defense, Lesson, Protected, Workbench
+from inversionlab.defenses.none import Alone
+from inversionlab.inversion_model import InversionModelSettings
+from inversionlab.learning import TrainingSettings
+from inversionlab.recognizers import (
+    AugmentSettings,
+    Recognizer,
+    RecognizerLearner,
+    RecognizerSettings,
+)
+from inversionlab.recognizers.small_resnet import SmallResnet
+from inversionlab.stages.training import alone, train
+from tests import toys
+
+CLASSES, SIZE, LATENT, STRANGERS = 5, 16, 6, 7
+TARGETS = (0, 2, 3)
+VICTIM = RecognizerSettings(
+    augment=AugmentSettings(flip=0, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, erase=0),
+    network=SmallResnet.Settings(width=8, blocks=(1,), feature_size=16),
+    training=TrainingSettings(epochs=30, batch_size=8, learning_rate=5e-3),
+)
+
+INNER: dict[str, str] = {"label_modifier": "uniform_noise"}
+"""What a defense that cannot stand alone is put on."""
+SHORT: dict[str, dict[str, Any]] = {
+    "dummy_recognizer": {"neighbours": 4, "alpha": 0.7},
+    "gan_fake_samples": {"samples": 4, "steps": 3},
+    "uniform_noise": {"amplitude": 0.3},
+    "adversarial_noise": {"network": InversionModelSettings(width=4, layers_fewer=1)},
+}
+"""Settings that keep a test short, or make a defense's effect large."""
+
+
+class Faces(nn.Module):
+    """A generator with a critic."""
+
+    latent_size = LATENT
+
+    def forward(self, z_ND: Tensor) -> Tensor:
+        return z_ND.repeat(1, 128)[:, : 3 * SIZE**2].view(-1, 3, SIZE, SIZE).sigmoid()
+
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        return torch.randn(count, LATENT, generator=rng)
+
+    def critic(self, x_NCHW: Tensor) -> Tensor:
+        return -x_NCHW.flatten(1).var(1)
+
+
+def pictures(count: int = 6, seed: int = 4) -> Tensor:
+    """Float pictures (count, 3, 16, 16)."""
+    return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def people(classes: int, each: int, seed: int) -> tuple[Tensor, Tensor]:
+    """uint8 pictures of people whom one can tell apart, and who is on them."""
+    class_N = torch.arange(classes).repeat_interleave(each)
+    faces = pictures(classes, seed)[class_N]
+    return (255 * (0.8 * faces + 0.2 * pictures(len(class_N), seed + 1))).byte(), class_N
+
+
+def _recognizer(classes: int, seed: int, training: TrainingSettings) -> RecognizerLearner:
+    settings = VICTIM.model_copy(update={"training": training})
+    return RecognizerLearner(settings, classes=classes, channels=3, image_size=SIZE, seed=seed)
+
+
+def _trained(
+    learner: Any, images: Tensor, class_N: Tensor, training: TrainingSettings
+) -> nn.Module:
+    train(
+        Lesson(learner, images, class_N, training),
+        role="toy",
+        seed=1,
+        world=alone(toys.CPU),
+        checkpoints=toys.NoCheckpoints(),
+        report=lambda progress: None,
+    )
+    module: nn.Module = learner.product()
+    module.zero_grad(set_to_none=True)
+    return module.eval().requires_grad_(False)
+
+
+@functools.cache
+def recognizer(classes: int = CLASSES, seed: int = 1) -> nn.Module:
+    """A trained recognizer of made-up people, frozen."""
+    images, class_N = people(classes, 8, seed)
+    learner = _recognizer(classes, seed, VICTIM.training)
+    return _trained(learner, images, class_N, VICTIM.training)
+
+
+def blank() -> Blank:
+    def new_network() -> nn.Module:
+        return Recognizer(VICTIM, classes=CLASSES, channels=3, image_size=SIZE, seed=9)
+
+    return Blank(CLASSES, 3, SIZE, new_network)
+
+
+def bench(model: Protected | None = None) -> Workbench:
+    """A workbench with everything on it."""
+    images, class_N = people(CLASSES, 8, 1)
+    public, stranger_N = people(STRANGERS, 4, 2)
+    return Workbench(
+        blank=blank(),
+        private_NCHW=images,
+        private_class_N=class_N,
+        public_NCHW=public,
+        public_class_N=stranger_N,
+        targets=TARGETS,
+        seed=5,
+        device=toys.CPU,
+        augment=lambda x_NCHW, rng: x_NCHW,
+        new_recognizer=lambda training: _recognizer(CLASSES, 9, training),
+        victim=recognizer(),
+        model=model or Alone(recognizer()),
+        generator=Faces(),
+        classifier=recognizer(STRANGERS, 2),
+    )
+
+
+def settings(name: str, **changed: Any) -> Any:
+    """Short settings of a defense, on what it needs below it."""
+    inner = settings(INNER[name]) if name in INNER else None
+    values = {**SHORT.get(name, {}), **changed}
+    fields = DEFENSES[name].Settings.model_fields
+    if "training" in fields and "training" not in values:
+        values["training"] = TrainingSettings(epochs=1, batch_size=8, learning_rate=1e-3)
+    return DEFENSES[name].Settings(name=name, inner=inner, **values)
+
+
+def make(chosen: Any) -> Defense:
+    """The defense of some settings."""
+    return DEFENSES[chosen.name](chosen)
+
+
+def protected(chosen: Any) -> Protected:
+    """The released model, frozen; what it needs is trained."""
+    # A copy, so that who spoils it does not spoil everybody's.
+    below = copy.deepcopy(recognizer()) if chosen.inner is None else protected(chosen.inner)
+    defense, trained = make(chosen), None
+    if defense.trains:
+        lesson = defense.lesson(bench(Alone(below) if chosen.inner is None else below))  # type: ignore[arg-type]
+        made = _trained(lesson.learner, lesson.images_NCHW, lesson.class_N, lesson.training)
+        trained = defense.build(blank())
+        trained.load_state_dict(made.state_dict())
+        trained.eval().requires_grad_(False)
+    model = defense.protect(below, trained)
+    model.eval().requires_grad_(False)
+    return model

@@ -1,0 +1,131 @@
+"""What can be put on what, and what a white-box attacker leaves of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests import tiny
+
+from inversionlab.config import ConfigError
+from inversionlab.defenses import DefenseSettings
+from inversionlab.defenses.composition import awake, chain, stripped
+from inversionlab.experiment import Experiment
+
+
+def experiment(defense: dict[str, Any], **changed: Any) -> Experiment:
+    return tiny.experiment(
+        defense=defense, sweep=None, generators={"wgan": {"name": "wgan_gp"}}, **changed
+    )
+
+
+def nested(*names: str) -> dict[str, Any]:
+    """{"name": first, "inner": {"name": second, ...}}."""
+    outer, *rest = names
+    return {"name": outer, **({"inner": nested(*rest)} if rest else {})}
+
+
+def names(settings: DefenseSettings) -> list[str]:
+    return [part.name for part in chain(settings)]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("dummy_recognizer", "gan_fake_samples"),
+        ("adversarial_noise", "dummy_recognizer"),
+        ("uniform_noise", "mutual_information"),
+        ("purifier", "random_fake_samples"),
+        ("adversarial_noise", "dp_sgd"),
+        ("uniform_noise", "dp_sgd"),
+        ("label_modifier", "uniform_noise"),
+        ("label_modifier", "purifier"),
+        ("label_modifier", "dummy_recognizer", "gan_fake_samples"),
+        ("label_modifier", "adversarial_noise", "dummy_recognizer", "gan_fake_samples"),
+    ],
+)
+def test_a_higher_layer_goes_on_a_lower_one(parts: tuple[str, ...]) -> None:
+    assert names(experiment(nested(*parts)).defense) == list(parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (("dummy_recognizer", "none"), "leave `inner` out"),
+        (("gan_fake_samples", "dummy_recognizer"), "trains the victim itself"),
+        (("dp_sgd", "mutual_information"), "trains the victim itself"),
+        (("dummy_recognizer", "dummy_recognizer"), "cannot be put on it"),
+        (("dummy_recognizer", "uniform_noise"), "cannot be put on it"),
+        (("uniform_noise", "adversarial_noise"), "cannot be put on it"),
+        (("adversarial_noise", "label_modifier"), "cannot be put on it"),
+        (("none", "uniform_noise"), "cannot be put on it"),
+        (("dummy_recognizer", "dp_sgd"), "`dp_sgd` below it promises"),
+        (("label_modifier", "dummy_recognizer", "dp_sgd"), "`dp_sgd` below it promises"),
+        (("label_modifier",), "give `inner`"),
+    ],
+)
+def test_what_does_not_compose_is_refused_at_load(parts: tuple[str, ...], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        experiment(nested(*parts))
+
+
+def test_a_fault_names_where_it_is() -> None:
+    with pytest.raises(ConfigError, match=r"defense\.inner\.inner \(uniform_noise\)"):
+        experiment(nested("label_modifier", "dummy_recognizer", "uniform_noise"))
+    with pytest.raises(ConfigError, match=r"defenses\.0\.inner \(none\)"):
+        experiment({"name": "none"}, defenses=[nested("dummy_recognizer", "none")])
+
+
+def test_labels_of_the_bare_victim_are_not_given_away_over_differential_privacy() -> None:
+    wrong = {**nested("label_modifier", "dp_sgd"), "label_of": "victim"}
+    with pytest.raises(ConfigError, match="label_of"):
+        experiment(wrong)
+
+
+@pytest.mark.parametrize(
+    ("parts", "left"),
+    [
+        (("none",), ["none"]),
+        (("dummy_recognizer",), ["dummy_recognizer"]),
+        (("gan_fake_samples",), ["gan_fake_samples"]),
+        (("uniform_noise",), ["none"]),
+        (("adversarial_noise", "dp_sgd"), ["dp_sgd"]),
+        (("label_modifier", "uniform_noise"), ["none"]),
+        (
+            ("label_modifier", "adversarial_noise", "dummy_recognizer", "gan_fake_samples"),
+            ["dummy_recognizer", "gan_fake_samples"],
+        ),
+    ],
+)
+def test_a_white_box_attacker_takes_off_what_is_done_to_answers(
+    parts: tuple[str, ...], left: list[str]
+) -> None:
+    assert names(stripped(experiment(nested(*parts)).defense)) == left
+
+
+def test_the_victims_own_labels_need_its_weights_and_give_it_away() -> None:
+    outer = {**nested("label_modifier", "mutual_information"), "label_of": "victim"}
+    assert names(stripped(experiment(outer).defense)) == ["none"]
+
+
+def test_what_changes_nothing_is_looked_through() -> None:
+    idle = {**nested("dummy_recognizer", "gan_fake_samples"), "alpha": 1.0}
+    assert names(awake(experiment(idle).defense)) == ["gan_fake_samples"]
+    assert names(awake(experiment({**nested("dummy_recognizer"), "alpha": 1.0}).defense)) == [
+        "none"
+    ]
+
+
+def test_names_of_defenses_stand_once() -> None:
+    twice = [nested("gan_fake_samples"), nested("gan_fake_samples")]
+    with pytest.raises(ConfigError, match="two of a kind need a `label`"):
+        experiment({"name": "none"}, defenses=twice)
+    labelled = [{**d, "label": f"GAN-{i}"} for i, d in enumerate(twice)]
+    assert len(experiment({"name": "none"}, defenses=labelled).defenses) == 2
+
+
+def test_a_generator_without_a_critic_makes_no_fake_samples() -> None:
+    with pytest.raises(ConfigError, match="critic"):
+        tiny.experiment(defense=nested("gan_fake_samples"), sweep=None)
+    with pytest.raises(ConfigError, match=r"defense \(gan_fake_samples\): generator = mine"):
+        experiment({**nested("gan_fake_samples"), "generator": "mine"})

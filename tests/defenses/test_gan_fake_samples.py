@@ -1,0 +1,167 @@
+"""GAN-based fake samples: the inversion finds its label, and the lesson tells the kinds apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tests import toys
+from torch import Tensor, nn
+
+from inversionlab.defenses.base import Blank, Workbench
+from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC, public_labels
+from inversionlab.defenses.gan_fake_samples import GanFakeSamples, GanFakeSamplesSettings
+from inversionlab.defenses.inverted_samples import Inverter
+
+CPU = torch.device("cpu")
+
+
+class Maker(toys.ToyGenerator):
+    """Its critic has another level and another contrast."""
+
+    def __init__(self, level: float = 0.0, contrast: float = 1.0) -> None:
+        super().__init__()
+        self.level, self.contrast = level, contrast
+
+    def critic(self, x_NCHW: Tensor) -> Tensor:
+        return self.level + self.contrast * super().critic(x_NCHW)
+
+
+def inverter(maker: toys.ToyGenerator | None = None, **changes: Any) -> Inverter:
+    options: dict[str, Any] = {"identity_weight": 100.0, "steps": 60, "rate": 0.1, "seed": 5}
+    return Inverter((maker or Maker()).requires_grad_(False), device=CPU, **{**options, **changes})
+
+
+def p_of(model: Any, images: Tensor, labels: list[int]) -> Tensor:
+    log_p_NK: Tensor = model.log_scores(images.float() / 255)
+    return log_p_NK.gather(1, torch.tensor(labels)[:, None])[:, 0].exp()
+
+
+def test_inverted_samples_show_their_label() -> None:
+    victim = toys.victim()
+    images = inverter().samples(victim, (0, 2, 4), 4, "some")
+    assert images.shape == (12, 1, toys.SIZE, toys.SIZE)
+    assert images.dtype == torch.uint8
+    found_N = p_of(victim, images, [0] * 4 + [2] * 4 + [4] * 4)
+    drawn = inverter(steps=1).samples(victim, (0, 2, 4), 4, "some")
+    assert float(found_N.min()) > 0.9
+    assert float(p_of(victim, drawn, [0] * 4 + [2] * 4 + [4] * 4).mean()) < 0.5
+
+
+def test_the_best_point_of_the_way_is_kept() -> None:
+    """Steps so long that the last point is no better than the first: more of them can only help."""
+    victim, labels = toys.victim(), [0] * 8
+    p = [
+        p_of(victim, inverter(rate=8.0, steps=n).samples(victim, (0,), 8, "some"), labels)
+        for n in (1, 4, 16)
+    ]
+    assert bool((p[1] >= p[0] - 0.02).all())
+    assert bool((p[2] >= p[1] - 0.02).all())
+
+
+def test_samples_do_not_depend_on_what_else_is_searched() -> None:
+    victim = toys.victim()
+    together = inverter().samples(victim, (0, 2), 40, "some")
+    alone = inverter().samples(victim, (2,), 3, "some")
+    torch.testing.assert_close(together[40:43].int(), alone.int(), rtol=0, atol=1)
+    again = inverter().samples(victim, (2,), 3, "some")
+    assert torch.equal(alone, again)
+    other = inverter(seed=6).samples(victim, (2,), 3, "some")
+    assert not torch.equal(alone, other)
+
+
+def test_the_discriminator_has_its_say_and_its_level_has_none() -> None:
+    victim = toys.victim()
+
+    def reality(maker: Maker) -> float:
+        images = inverter(maker, identity_weight=0.05).samples(victim, (0, 1), 8, "some")
+        return float(toys.ToyGenerator().critic(images.float() / 255).mean().detach())
+
+    assert reality(Maker(contrast=30.0)) > reality(Maker(contrast=0.0)) + 0.005
+    assert reality(Maker(level=-500.0, contrast=30.0)) == pytest.approx(
+        reality(Maker(contrast=30.0)), abs=2e-3
+    )
+
+
+class Linear(nn.Module):
+    """Softmax regression: what a linear generator is easily searched for."""
+
+    def __init__(self, classes: int, seed: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.dense = nn.Linear(toys.SIZE**2, classes)
+        rng = torch.Generator().manual_seed(seed)
+        nn.init.normal_(self.dense.weight, generator=rng)
+        self.eval().requires_grad_(False)
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        log_p_NK: Tensor = self.dense(x_NCHW.flatten(1)).log_softmax(1)
+        return log_p_NK
+
+
+def bench() -> Workbench:
+    rng = torch.Generator().manual_seed(2)
+    return Workbench(
+        blank=Blank(4, 1, toys.SIZE, lambda: Linear(4, 9)),
+        private_NCHW=torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8, generator=rng),
+        private_class_N=torch.arange(8) % 4,
+        public_NCHW=torch.zeros(2, 1, 8, 8, dtype=torch.uint8),
+        public_class_N=torch.zeros(2, dtype=torch.int64),
+        targets=(1, 3),
+        seed=5,
+        device=CPU,
+        augment=lambda x, rng: x,
+        new_recognizer=lambda training: pytest.fail("nothing is trained from scratch"),
+        victim=Linear(4, 1),
+        classifier=Linear(7, 2),
+        generator=Maker().requires_grad_(False),
+    )
+
+
+def defense(**options: Any) -> GanFakeSamples:
+    return GanFakeSamples(GanFakeSamplesSettings(**{"samples": 3, "steps": 15, **options}))
+
+
+@pytest.mark.parametrize("protected", ["targets", "all", (2,)])
+def test_the_lesson_inverts_the_victim_and_the_classifier(protected: Any) -> None:
+    table = bench()
+    lesson = defense(protected=protected, steps=40, rate=0.2).lesson(table)
+    labels = {"targets": [1, 3], "all": [0, 1, 2, 3]}.get(str(protected), [2])
+    strangers = public_labels(labels, 7, seed=5)
+    for model, kind, aims in (
+        (table.victim, PRIVATE, labels),
+        (table.classifier, PUBLIC, strangers),
+    ):
+        rows = lesson.class_N[:, 1] == kind
+        assert lesson.class_N[rows, 0].tolist() == [label for label in labels for _ in range(3)]
+        assert model is not None
+        own = [aim for aim in aims for _ in range(3)]
+        found = p_of(model, lesson.images_NCHW[rows], own).mean()
+        other = p_of(model, lesson.images_NCHW[~rows], own).mean()
+        assert float(found) > 0.8 > 0.7 > float(other)
+
+
+def test_the_released_model_is_the_fine_tuned_one() -> None:
+    victim, trained = Linear(4, 1), Linear(4, 2)
+    x_NCHW = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    released = defense().protect(victim, trained)
+    assert torch.equal(released.log_scores(x_NCHW), trained.log_scores(x_NCHW))
+    assert released.classes == 4
+
+
+def test_decoys_are_the_first_inverted_public_samples() -> None:
+    table = bench()
+    assert defense().decoys(table) is None
+    every = defense(protected="all")
+    lesson, decoys = every.lesson(table), every.decoys(table)
+    public = lesson.images_NCHW[lesson.class_N[:, 1] == PUBLIC]
+    assert decoys is not None
+    assert decoys.shape == (4, 1, 8, 8)
+    torch.testing.assert_close(255 * decoys, public[::3].float(), rtol=0, atol=1)
+
+
+def test_nothing_to_learn_is_refused() -> None:
+    with pytest.raises(ValueError, match="alpha = beta = 0"):
+        GanFakeSamples.check(GanFakeSamplesSettings(alpha=0, beta=0))
+    GanFakeSamples.check(GanFakeSamplesSettings(alpha=0))
