@@ -1,8 +1,8 @@
 """Search space of the GAN-based fake samples (D2): Gong et al. 2023, gamma, lambda_3 (EWC), alpha, beta, omega.
 
-All of them shape the fine-tuning, so every combination is a training of its own (the inversions and the Fisher
-diagonal with it): two values each, 32 at most. Only the ratios of alpha, beta and omega lambda_3 matter, but for
-the step size.
+All of them shape the fine-tuning, so every combination is a training of its own, the inversions and the Fisher
+diagonal with it: 2 x 2 x 2 x 2 x 2 = 32 at most, and no more than there are trials. Of omega and lambda_3 only the
+product matters; both are here because the paper names both.
 """
 
 from ray import tune

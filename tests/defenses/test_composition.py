@@ -78,7 +78,7 @@ def test_a_fault_names_where_it_is() -> None:
 
 def test_labels_of_the_bare_victim_are_not_given_away_over_differential_privacy() -> None:
     wrong = {**nested("label_modifier", "dp_sgd"), "label_of": "victim"}
-    with pytest.raises(ConfigError, match="label_of"):
+    with pytest.raises(ConfigError, match="holds the bare victim"):
         experiment(wrong)
 
 

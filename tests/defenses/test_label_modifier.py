@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -50,7 +49,7 @@ def test_label_is_the_references_in_log_scores_and_scores(classes: int, scale: f
     reference = Table(random_scores(300, classes, scale, 1))
     other = Table(random_scores(300, classes, scale, 2))
     x_NCHW = pictures(300)
-    model = modifier(label_of="victim").protect(Alone(other), None, original=reference)
+    model = modifier(label_of="victim").protect(Alone(other), reference)
     wanted_N = reference.log_scores(x_NCHW).argmax(1)
     log_y_NK = model.log_scores(x_NCHW)
     assert torch.equal(log_y_NK.argmax(1), wanted_N)
@@ -127,14 +126,6 @@ def test_refuses_to_stand_alone() -> None:
     with pytest.raises(ValueError, match="inner"):
         LabelModifier.check(LabelModifierSettings())
     LabelModifier.check(LabelModifierSettings(inner=UniformNoiseSettings()))
-
-
-def test_refuses_labels_that_no_privacy_is_promised_for() -> None:
-    private = SimpleNamespace(name="dp_sgd", inner=None)
-    inner = SimpleNamespace(name="uniform_noise", inner=private)
-    LabelModifier.check(SimpleNamespace(inner=inner, label_of="recognizer"))
-    with pytest.raises(ValueError, match="dp_sgd"):
-        LabelModifier.check(SimpleNamespace(inner=inner, label_of="victim"))
 
 
 def test_costs_another_pass() -> None:

@@ -198,7 +198,8 @@ class Defense(ABC):
     differential_privacy: ClassVar[bool] = False
     """Whether the released model keeps a promise of differential privacy."""
     keeps_labels: ClassVar[bool] = False
-    """Whether it promises that the winning class is always the one of the model that it is put on."""
+    """Whether it promises that the winning class is never moved: it is that of the recognizer at the bottom, or of
+    the one that the settings name."""
     protects: ClassVar[frozenset[type[View]]]
     """The views of an attacker that it protects in. Without `WhiteBox`, who holds the weights can take it off:
     he is left with `inner`."""
@@ -221,6 +222,10 @@ class Defense(ABC):
 
     def aims(self) -> bool:
         """Whether its network depends on who is attacked, `Workbench.targets`."""
+        return False
+
+    def carries_victim(self) -> bool:
+        """Whether the released model holds the undefended victim's own weights beside what it is put on."""
         return False
 
     def left(self) -> DefenseSettings | None:
@@ -251,7 +256,7 @@ class Defense(ABC):
         Args:
             victim: the model that it is put on: the recognizer R_T, or another defense's `Protected`; with
                 `classes` and `log_scores`.
-            trained: what `lesson` made, where the defense trains.
+            trained: what `lesson` made, where the defense trains; the undefended victim, where it carries that.
         """
 
     def decoys(self, bench: Workbench) -> Tensor | None:

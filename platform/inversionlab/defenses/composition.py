@@ -39,10 +39,12 @@ def faults(settings: DefenseSettings, where: str) -> Iterator[str]:
     if promise is None:
         return
     for outer in parts[: parts.index(promise)]:
-        if DEFENSES[outer.name].learns_private:
+        kind = DEFENSES[outer.name]
+        if kind.learns_private or kind(outer).carries_victim():
+            how = "learns from private pictures" if kind.learns_private else "holds the bare victim"
             yield (
-                f"{where} ({outer.name}): learns from private pictures, so what `{promise.name}` below it "
-                "promises would no longer be true; leave one of them out"
+                f"{where} ({outer.name}): {how}, so what `{promise.name}` below it promises would no longer be "
+                "true; leave one of them out"
             )
 
 

@@ -68,6 +68,7 @@ class LabelModifier(Defense):
     Settings: ClassVar[type[DefenseSettings]] = LabelModifierSettings
     layer: ClassVar[Layer] = Layer.LABEL
     trains: ClassVar[bool] = False
+    keeps_labels: ClassVar[bool] = True
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores})
 
     def __init__(self, settings: LabelModifierSettings) -> None:
@@ -75,34 +76,28 @@ class LabelModifier(Defense):
 
     @classmethod
     def check(cls, settings: Any) -> None:
-        """Refuse it alone, and the undefended victim's labels over a victim trained privately."""
+        """Refuse it alone."""
         if settings.inner is None:
             raise ValueError(
                 "needs a defense to be put on; give `inner`, such as {name: uniform_noise}"
             )
-        below, private = settings.inner, settings.label_of == "victim"
-        while private and below is not None:
-            if below.name == "dp_sgd":
-                raise ValueError(
-                    "label_of = victim gives away the labels of a model that promises no differential privacy, "
-                    "over `dp_sgd`, which does; set label_of = recognizer"
-                )
-            below = below.inner
 
     def left(self) -> DefenseSettings | None:
         """What it is put on; the bare victim where that is at hand for its labels."""
         return self.settings.inner if self.settings.label_of == "recognizer" else None
 
-    def protect(
-        self, victim: nn.Module, trained: nn.Module | None, original: nn.Module | None = None
-    ) -> Protected:
-        """The model with its labels put right; `original` is the undefended victim."""
+    def carries_victim(self) -> bool:
+        """Where the labels are the undefended victim's."""
+        return bool(self.settings.label_of == "victim")
+
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+        """The model with its labels put right; `trained` is the undefended victim, where its labels are kept."""
         if self.settings.label_of == "recognizer":
             bottom = victim.recognizer() if isinstance(victim, Protected) else victim
             return Relabelled(victim, bottom)
-        if original is None:
+        if trained is None:
             raise ValueError("label_modifier: label_of = victim needs the undefended victim")
-        return Relabelled(victim, original)
+        return Relabelled(victim, trained)
 
 
 def with_winner(c_NK: Tensor, label_N: Tensor) -> Tensor:

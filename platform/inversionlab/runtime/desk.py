@@ -10,7 +10,7 @@ import torch
 
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.runtime.cluster import Gpus
-from inversionlab.runtime.estimate import Leak, accuracy, defended_cells, leak, score
+from inversionlab.runtime.estimate import Leak, accuracy, defended_cells, distortion, leak, score
 from inversionlab.runtime.foreman import Foreman
 from inversionlab.runtime.record import store_real
 from inversionlab.runtime.site import Address, Site, beside, open_site
@@ -109,10 +109,12 @@ def metrics(
         bounds: the constraints.
     """
     victim = protected_id(site.plan, NoneSettings())
-    with_defense = accuracy(site, defended_cells(site)[0].protected).value
+    released = defended_cells(site)[0].protected
+    with_defense = accuracy(site, released).value
     numbers = {
         "accuracy": with_defense,
         "accuracy_loss": 100 * (accuracy(site, victim).value - with_defense),
+        "distortion": distortion(site, released),
         "attack_success": found.worst.value,
         "attack_success_low": found.worst.low,
         "attack_success_high": found.worst.high,

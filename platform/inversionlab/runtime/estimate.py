@@ -93,6 +93,12 @@ def accuracy(site: Site, protected: str) -> Estimate:
     return wilson(row["correct_all"], row["total_all"])
 
 
+def distortion(site: Site, protected: str) -> float:
+    """Mean absolute change of a measured model's log-scores against the undefended victim's, in nats."""
+    (row,) = site.store.read("models", model_key(site, protected)).to_pylist()
+    return float(row["log_distortion"])
+
+
 def defended_cells(site: Site) -> list[Cell]:
     """The cells of the experiment's own defense; where that is idle, the undefended victim's."""
     with_model = [cell for cell in site.plan.cells if cell.defense is not None]

@@ -23,6 +23,7 @@ from inversionlab.runtime.domains import Kind, ends, in_words, inside, is_number
 METRICS: dict[str, str] = {
     "accuracy": "share of the private people's test pictures that the protected model names rightly, 0 to 1",
     "accuracy_loss": "percentage points of accuracy lost against the undefended victim",
+    "distortion": "mean absolute change of a log-score against the undefended victim, in nats",
     "attack_success": "top-5 share of the strongest listed attack, by the judge that finds most, 0 to 1",
     "attack_success_low": "lower end of its 95 % Wilson interval, 0 to 1",
     "attack_success_high": "upper end of its 95 % Wilson interval, 0 to 1",

@@ -123,9 +123,11 @@ class Workshop:
     def _released(self, settings: DefenseSettings) -> Protected:
         inner = settings.inner
         below = self.recognizer("victim") if inner is None else self._released(inner)
-        task = self.plan.defense_task(settings)
+        defense, task = DEFENSES[settings.name](settings), self.plan.defense_task(settings)
         trained = self.network(task) if task is not None else None
-        return DEFENSES[settings.name](settings).protect(below, trained)
+        return defense.protect(
+            below, self.recognizer("victim") if defense.carries_victim() else trained
+        )
 
     def knowledge(self, cell: Cell) -> Knowledge:
         """What the attacker of a cell holds."""
