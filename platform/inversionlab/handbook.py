@@ -16,15 +16,24 @@ _MANY = {
 """How a setting that holds several sections is written, by the type that holds them."""
 
 
-def handbook(
-    model: type[BaseModel], prefix: str = "", given: BaseModel | None = None
+def handbook(model: type[BaseModel]) -> Iterator[str]:
+    """Lines that explain the settings of `model`, in order; entries of a room stand under their name, once."""
+    yield from _listed(model, "", None, {})
+
+
+def _listed(
+    model: type[BaseModel],
+    prefix: str,
+    given: BaseModel | None,
+    rooms: dict[frozenset[type[BaseModel]], str],
 ) -> Iterator[str]:
-    """Lines that explain the settings of `model`, in order; entries of a room stand under their name.
+    """The lines of `model`, to which the path `prefix` leads.
 
     Args:
         model: the settings' class.
         prefix: the path that leads to them.
         given: what stands there by default; None: the class's own defaults.
+        rooms: where the entries of each room were listed first; new ones are added.
     """
     for name, field in model.model_fields.items():
         if _is_tag(name, field):
@@ -34,13 +43,17 @@ def handbook(
         default = field.default if given is None else getattr(given, name)
         yield f"{path}  ({_kind(field)}{_default(field, default)})"
         yield f"    {' '.join((field.description or '').split())}"
+        room = frozenset(inner)
+        if len(room) > 1 and rooms.setdefault(room, path) != path:
+            yield f"    Its entries are those of `{rooms[room]}`."
+            continue
         many = _MANY.get(str(get_origin(field.annotation)), ("", ""))[0] if inner else ""
         for entry in inner:
             tag = entry.model_fields.get("name")
             if tag is not None and _is_tag("name", tag):
                 yield f"  {path}.{many}name: {tag.default}"
             inside = default if isinstance(default, entry) else None
-            yield from handbook(entry, f"{path}.{many}", inside)
+            yield from _listed(entry, f"{path}.{many}", inside, rooms)
 
 
 def _is_tag(name: str, field: FieldInfo) -> bool:
