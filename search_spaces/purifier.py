@@ -8,12 +8,12 @@ from ray import tune
 
 SPACE = {
     "defense.label_weight": tune.choice([0.1, 1.0]),
-    "defense.adversarial_weight": tune.choice([0.0, 1.0, 100.0]),
+    "defense.adversarial_weight": tune.choice([1.0, 30.0, 1000.0]),
     "defense.code_size": tune.choice([16, 64]),
 }
 
 START = [
-    # The weights in the public code of Wen et al.'s comparison; Yang et al. give none.
+    # The weights in a public reproduction for faces; Yang et al. and Wen et al. give none.
     {
         "defense.label_weight": 1.0,
         "defense.adversarial_weight": 1.0,

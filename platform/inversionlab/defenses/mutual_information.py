@@ -20,6 +20,9 @@ Ranges:   b >= 0; 0 leaves the code's noise in and prices nothing.
 Deviates: the head is of the victim's kind (CosFace: only the code's direction counts), without label smoothing.
           The code is as long as the feature, so that the victim's head reads it; KED-MI's code takes half of
           that, which `code_size` gives, with a linear layer back to the feature's length behind it.
+Seen:     LFW, only 10 epochs (the undefended victim has 88.7 % after 40): b = 0.001 67 % accuracy, bound 429 nats,
+          9 of 10 people found by `latent_white_box` (top-5); b = 0.01 50 %, 4 of 10. At b = 0.1 the bound fell
+          to 36 nats in three epochs and the loss had not begun to fall. One training each.
 """
 
 from __future__ import annotations

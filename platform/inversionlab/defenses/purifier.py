@@ -9,7 +9,8 @@ Trains:   on pictures x that F has not learned from, with H an inversion model, 
           The first term and the narrow middle of G keep what most vectors share and drop the rest, so answers
           to pictures of one class come together; the second keeps the label; the third is the
           adversarial one. Errors of pictures are means over pixels; |G(y) - y|^2 is summed over classes.
-Defaults: l = 1, m = 1, as in the public code of Wen's comparison. The papers give neither.
+Defaults: l = 1, m = 1, as in a public reproduction for faces (which takes the distance of logits, its mean over
+          classes, and an H that no longer learns). The papers give neither.
 Protects: scores and labels. Who holds the weights takes G off. Accuracy is not promised: behind it the
           label modifier can promise it.
 Ranges:   l, m >= 0; m = 0 is the general purifier, which knows of no attack.
@@ -18,6 +19,11 @@ Deviates: the paper's reference pictures are of the victim's own people, kept fr
           put on a victim with a promise of differential privacy. G reads log-scores above e^-50 without their
           mean, batch-normalised (in scores themselves all but a few entries are 0), and has one hidden layer
           each side. AdamW for both networks. H is Yang's inversion model at a quarter of its width.
+Seen:     LFW, victim of 88.7 %, H at 16x16 to save time, 10 epochs: accuracy 82.8 to 84.0 % at every m from 0 to
+          1000 (private answers to learn from, at half the size of G: 82.6 %, public ones 82.9 %). Error of an
+          attacker taught by the undefended victim (mean picture: 0.0360): 0.032 undefended, 0.041 to 0.046. Of
+          one taught by the purified answers: 0.0325 at m = 0, 0.0327 at 1, 0.0336 at 30, 0.0342 at 1000: G escapes
+          the attacker it meets more than it forgets, and at m = 1 all the protection is the autoencoder's.
 """
 
 from __future__ import annotations
