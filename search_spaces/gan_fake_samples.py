@@ -2,14 +2,15 @@
 
 All of them shape the fine-tuning, so every combination is a training of its own, the inversions and the Fisher
 diagonal with it: 2 x 2 x 2 x 2 x 2 = 32 at most, and no more than there are trials. Of omega and lambda_3 only the
-product matters; both are here because the paper names both.
+product matters; both are here because the paper names both. With many labels in one network, set `private_weight`
+in the recipe: without it no point that was tried came within 3 points of the victim's accuracy on LFW.
 """
 
 from ray import tune
 
 SPACE = {
     "defense.gamma": tune.choice([0.0, 2.0]),
-    "defense.ewc_lambda": tune.choice([1e5, 1e6]),
+    "defense.ewc_lambda": tune.choice([1e7, 1e8]),
     "defense.alpha": tune.choice([0.3, 1.0]),
     "defense.beta": tune.choice([0.3, 1.0]),
     "defense.omega": tune.choice([0.3, 1.0]),
@@ -19,7 +20,7 @@ START = [
     # The paper's focal loss (section IV-C: gamma = 2); it gives no other number.
     {
         "defense.gamma": 2.0,
-        "defense.ewc_lambda": 1e6,
+        "defense.ewc_lambda": 1e8,
         "defense.alpha": 1.0,
         "defense.beta": 1.0,
         "defense.omega": 1.0,
