@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inversionlab.defenses.base import Blank, Lesson, Workbench
+from inversionlab.defenses.fake_samples import protected_labels, public_labels
 from inversionlab.defenses.fine_tuning import (
     PRIVATE,
     PUBLIC,
@@ -22,8 +23,6 @@ from inversionlab.defenses.fine_tuning import (
     fake_lesson,
     fisher_diagonal,
     private_loss,
-    protected_labels,
-    public_labels,
     public_loss,
 )
 from inversionlab.defenses.random_fake_samples import RandomFakeSamplesSettings

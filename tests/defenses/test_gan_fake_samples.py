@@ -10,7 +10,8 @@ from tests import toys
 from torch import Tensor, nn
 
 from inversionlab.defenses.base import Blank, Workbench
-from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC, public_labels
+from inversionlab.defenses.fake_samples import public_labels
+from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC
 from inversionlab.defenses.gan_fake_samples import GanFakeSamples, GanFakeSamplesSettings
 from inversionlab.defenses.inverted_samples import Inverter
 

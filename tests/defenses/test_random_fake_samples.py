@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from inversionlab.defenses.base import Blank, Workbench
-from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC, public_labels
+from inversionlab.defenses.fake_samples import public_labels
+from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC
 from inversionlab.defenses.random_fake_samples import RandomFakeSamples, RandomFakeSamplesSettings
 from inversionlab.recognizers import Recognizer, RecognizerSettings
 from inversionlab.recognizers.small_resnet import SmallResnet

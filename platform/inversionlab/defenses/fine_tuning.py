@@ -30,18 +30,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from inversionlab import seeds
-from inversionlab.defenses.base import DefenseSettings, Lesson, Workbench, scorer
+from inversionlab.defenses.base import Lesson, Workbench, scorer
+from inversionlab.defenses.fake_samples import FakeSampleSettings
 from inversionlab.learning import (
     GradientSync,
     Learner,
-    TrainingSettings,
     make_optimizer,
     set_rate,
 )
@@ -49,78 +47,6 @@ from inversionlab.pictures import to_float
 
 PRIVATE, PUBLIC = 0, 1
 """Kinds of fake samples: those to be driven away from the protected label, and those to be drawn to it."""
-
-
-class FakeSampleSettings(DefenseSettings):
-    """What both defenses by fake samples are set by."""
-
-    protected: Literal["targets", "all"] | tuple[int, ...] = "targets"
-    """Which labels l_t are protected: those under attack in the experiment, all, or these."""
-    samples: int = Field(default=8, ge=1, le=10_000)
-    """Fake samples of each kind for a protected label."""
-    alpha: float = Field(default=1.0, ge=0, le=1e6)
-    """alpha, the weight of L_pri; 0 leaves it out."""
-    beta: float = Field(default=1.0, ge=0, le=1e6)
-    """beta, the weight of L_pub; 0 leaves it out."""
-    omega: float = Field(default=1.0, ge=0, le=1e6)
-    """omega, the weight of L_CL; 0 leaves it out."""
-    ewc_lambda: float = Field(default=1e8, ge=0, le=1e12)
-    """lambda_3, how hard EWC holds the weights that matter for private pictures; what is much depends on F."""
-    gamma: float = Field(default=2.0, ge=0, le=10)
-    """g, how much samples that are already where they should be are spared; 0 is plain cross-entropy."""
-    private_weight: float = Field(default=0.0, ge=0, le=1e6)
-    """Weight of the victim's own loss on private pictures beside eq. 10. An extension; the paper's is 0."""
-    fisher_pictures: int = Field(default=1000, ge=1, le=10_000_000)
-    """Private pictures that the Fisher diagonal is estimated on, at most."""
-    training: TrainingSettings = TrainingSettings(
-        epochs=30, batch_size=32, learning_rate=1e-4, schedule="cosine", weight_decay=0.0
-    )
-    """How the victim is fine-tuned; an epoch is a pass over the fake samples. Weight decay would pull the
-    weights to 0 while EWC pulls them to theta*."""
-
-    @field_validator("protected")
-    @classmethod
-    def _some(cls, value: str | tuple[int, ...]) -> str | tuple[int, ...]:
-        if not isinstance(value, str) and (not value or len(set(value)) < len(value)):
-            raise ValueError("name at least one label, and each once")
-        if not isinstance(value, str) and min(value) < 0:
-            raise ValueError(f"{min(value)} is no label; they are numbered from 0")
-        return value
-
-
-def refuse_nothing_to_learn(settings: FakeSampleSettings) -> None:
-    """Refuse settings by which nothing is learned from fake samples.
-
-    Raises:
-        ValueError: both weights are 0.
-    """
-    if settings.alpha == settings.beta == 0:
-        raise ValueError(
-            "alpha = beta = 0: nothing is learned from fake samples; raise one of them, or use defense `none`"
-        )
-
-
-def protected_labels(settings: FakeSampleSettings, bench: Workbench) -> tuple[int, ...]:
-    """The labels that are protected, sorted.
-
-    Raises:
-        ValueError: one of them is no class of the victim.
-    """
-    if settings.protected == "all":
-        return tuple(range(bench.classes))
-    named = bench.targets if isinstance(settings.protected, str) else settings.protected
-    if max(named) >= bench.classes:
-        raise ValueError(
-            f"protected: {max(named)} is no label; the victim knows 0 to {bench.classes - 1}"
-        )
-    return tuple(sorted(named))
-
-
-def public_labels(labels: Sequence[int], public_classes: int, seed: int) -> tuple[int, ...]:
-    """A public label l_p for each protected one, drawn by the seed; each its own while there are enough."""
-    stream = seeds.torch_stream(seed, "fake_samples", "public labels")
-    order: list[int] = torch.randperm(public_classes, generator=stream).tolist()
-    return tuple(order[label % public_classes] for label in labels)
 
 
 def private_loss(log_p_N: Tensor, gamma: float) -> Tensor:

@@ -24,30 +24,20 @@ Seen:     LFW, 64 x 64, victim 88.7 %, wgan_gp, `samples` 16, against latent_whi
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from inversionlab.access import Labels, Scores, View, WhiteBox
-from inversionlab.defenses.base import (
-    Defense,
-    DefenseSettings,
-    Layer,
-    Lesson,
-    Protected,
-    Workbench,
-    scorer,
-)
-from inversionlab.defenses.fine_tuning import (
+from inversionlab.defenses.base import DefenseSettings, Lesson, Workbench, scorer
+from inversionlab.defenses.fake_samples import (
+    FakeSampleDefense,
     FakeSampleSettings,
-    fake_lesson,
     protected_labels,
     public_labels,
-    refuse_nothing_to_learn,
 )
+from inversionlab.defenses.fine_tuning import fake_lesson
 from inversionlab.defenses.inverted_samples import Inverter
-from inversionlab.defenses.none import Alone
 
 
 class GanFakeSamplesSettings(FakeSampleSettings):
@@ -65,27 +55,11 @@ class GanFakeSamplesSettings(FakeSampleSettings):
     """Step size of that search (Adam), in latent units."""
 
 
-class GanFakeSamples(Defense):
+class GanFakeSamples(FakeSampleDefense):
     """Leads inversions of a label to a stranger's face."""
 
     Settings: ClassVar[type[DefenseSettings]] = GanFakeSamplesSettings
-    layer: ClassVar[Layer] = Layer.VICTIM
-    trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"victim", "classifier", "public_generator"})
-    learns_private: ClassVar[bool] = True
-    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
-
-    def __init__(self, settings: GanFakeSamplesSettings) -> None:
-        self.settings = settings
-
-    @classmethod
-    def check(cls, settings: Any) -> None:
-        """Refuse settings by which nothing is learned."""
-        refuse_nothing_to_learn(settings)
-
-    def aims(self) -> bool:
-        """Whether the labels under attack are the protected ones."""
-        return bool(self.settings.protected == "targets")
 
     def lesson(self, bench: Workbench) -> Lesson:
         """Invert both classifiers, then fine-tune a copy of the victim on what was found."""
@@ -95,12 +69,6 @@ class GanFakeSamples(Defense):
         )
         public_NCHW = self._public(bench, labels, self.settings.samples)
         return fake_lesson(self.settings, bench, labels, private_NCHW, public_NCHW)
-
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
-        """The fine-tuned victim alone."""
-        if trained is None:
-            raise ValueError("gan_fake_samples: the victim has not been fine-tuned")
-        return Alone(trained)
 
     def decoys(self, bench: Workbench) -> Tensor | None:
         """The first inverted public sample of each label, where all are protected; others have none."""

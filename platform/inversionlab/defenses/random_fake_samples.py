@@ -14,29 +14,20 @@ Extends:  `private_weight`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inversionlab import seeds
-from inversionlab.access import Labels, Scores, View, WhiteBox
-from inversionlab.defenses.base import (
-    Defense,
-    DefenseSettings,
-    Layer,
-    Lesson,
-    Protected,
-    Workbench,
-)
-from inversionlab.defenses.fine_tuning import (
+from inversionlab.defenses.base import DefenseSettings, Lesson, Workbench
+from inversionlab.defenses.fake_samples import (
+    FakeSampleDefense,
     FakeSampleSettings,
-    fake_lesson,
     protected_labels,
     public_labels,
-    refuse_nothing_to_learn,
 )
-from inversionlab.defenses.none import Alone
+from inversionlab.defenses.fine_tuning import fake_lesson
 
 
 class RandomFakeSamplesSettings(FakeSampleSettings):
@@ -45,27 +36,11 @@ class RandomFakeSamplesSettings(FakeSampleSettings):
     name: Literal["random_fake_samples"] = "random_fake_samples"
 
 
-class RandomFakeSamples(Defense):
+class RandomFakeSamples(FakeSampleDefense):
     """Fine-tunes the victim on random pictures of protected people and of strangers."""
 
     Settings: ClassVar[type[DefenseSettings]] = RandomFakeSamplesSettings
-    layer: ClassVar[Layer] = Layer.VICTIM
-    trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"victim"})
-    learns_private: ClassVar[bool] = True
-    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
-
-    def __init__(self, settings: RandomFakeSamplesSettings) -> None:
-        self.settings = settings
-
-    @classmethod
-    def check(cls, settings: Any) -> None:
-        """Refuse settings by which nothing is learned."""
-        refuse_nothing_to_learn(settings)
-
-    def aims(self) -> bool:
-        """Whether the labels under attack are the protected ones."""
-        return bool(self.settings.protected == "targets")
 
     def lesson(self, bench: Workbench) -> Lesson:
         """Draw the pictures, then fine-tune a copy of the victim on them.
@@ -87,12 +62,6 @@ class RandomFakeSamples(Defense):
             self._drawn(bench.private_NCHW, bench.private_class_N, labels, bench.seed, "private"),
             self._drawn(bench.public_NCHW, bench.public_class_N, chosen, bench.seed, "public"),
         )
-
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
-        """The fine-tuned victim alone."""
-        if trained is None:
-            raise ValueError("random_fake_samples: the victim has not been fine-tuned")
-        return Alone(trained)
 
     def _drawn(
         self,
