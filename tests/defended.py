@@ -20,7 +20,7 @@ from inversionlab.recognizers import (
     RecognizerSettings,
 )
 from inversionlab.recognizers.small_resnet import SmallResnet
-from inversionlab.stages.training import alone, train
+from inversionlab.stages.training import Progress, alone, train
 from tests import toys
 
 CLASSES, SIZE, LATENT, STRANGERS = 5, 16, 6, 7
@@ -74,18 +74,40 @@ def _recognizer(classes: int, seed: int, training: TrainingSettings) -> Recogniz
     return RecognizerLearner(settings, classes=classes, channels=3, image_size=SIZE, seed=seed)
 
 
-def _trained(
-    learner: Any, images: Tensor, class_N: Tensor, training: TrainingSettings
+class StoppedError(Exception):
+    """A training was stopped."""
+
+
+class Kept:
+    """A checkpoint in memory."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] | None = None
+
+    def load(self) -> dict[str, Any] | None:
+        return self.state
+
+    def save(self, state: dict[str, Any]) -> None:
+        self.state = copy.deepcopy(state)
+
+
+def _learned(
+    lesson: Lesson, checkpoints: Any = None, interrupted_after: int | None = None
 ) -> nn.Module:
+    def report(progress: Progress) -> None:
+        if progress.epoch - 1 == interrupted_after:
+            raise StoppedError
+
     train(
-        Lesson(learner, images, class_N, training),
+        lesson,
         role="toy",
         seed=1,
         world=alone(toys.CPU),
-        checkpoints=toys.NoCheckpoints(),
-        report=lambda progress: None,
+        checkpoints=checkpoints or toys.NoCheckpoints(),
+        report=report,
+        checkpoint_seconds=0.0,
     )
-    module: nn.Module = learner.product()
+    module = lesson.learner.product()
     module.zero_grad(set_to_none=True)
     return module.eval().requires_grad_(False)
 
@@ -95,7 +117,7 @@ def recognizer(classes: int = CLASSES, seed: int = 1) -> nn.Module:
     """A trained recognizer of made-up people, frozen."""
     images, class_N = people(classes, 8, seed)
     learner = _recognizer(classes, seed, VICTIM.training)
-    return _trained(learner, images, class_N, VICTIM.training)
+    return _learned(Lesson(learner, images, class_N, VICTIM.training))
 
 
 def blank() -> Blank:
@@ -142,17 +164,24 @@ def make(chosen: Any) -> Defense:
     return DEFENSES[chosen.name](chosen)
 
 
+def trained(
+    chosen: Any, checkpoints: Any = None, interrupted_after: int | None = None
+) -> nn.Module:
+    """The network that a defense on the bare victim trains, frozen."""
+    lesson = make(chosen).lesson(bench())
+    return _learned(lesson, checkpoints, interrupted_after)
+
+
 def protected(chosen: Any) -> Protected:
     """The released model, frozen; what it needs is trained."""
     # A copy, so that who spoils it does not spoil everybody's.
     below = copy.deepcopy(recognizer()) if chosen.inner is None else protected(chosen.inner)
-    defense, trained = make(chosen), None
+    defense, own = make(chosen), None
     if defense.trains:
-        lesson = defense.lesson(bench(Alone(below) if chosen.inner is None else below))  # type: ignore[arg-type]
-        made = _trained(lesson.learner, lesson.images_NCHW, lesson.class_N, lesson.training)
-        trained = defense.build(blank())
-        trained.load_state_dict(made.state_dict())
-        trained.eval().requires_grad_(False)
-    model = defense.protect(below, trained)
+        lesson = defense.lesson(bench(below if isinstance(below, Protected) else Alone(below)))
+        own = defense.build(blank())
+        own.load_state_dict(_learned(lesson).state_dict())
+        own.eval().requires_grad_(False)
+    model = defense.protect(below, own)
     model.eval().requires_grad_(False)
     return model

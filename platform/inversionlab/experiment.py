@@ -19,6 +19,7 @@ from inversionlab.config import (
     ConfigError,
     Settings,
     assign,
+    fingerprint,
     override,
     read_recipe,
     validate,
@@ -26,7 +27,7 @@ from inversionlab.config import (
 from inversionlab.data import AnyData
 from inversionlab.data.splits import SplitSettings
 from inversionlab.defenses import DEFENSES, AnyDefense, DefenseSettings
-from inversionlab.defenses.composition import chain, faults
+from inversionlab.defenses.composition import awake, chain, faults
 from inversionlab.generators import GENERATORS, AnyGenerator, GeneratorSettings
 from inversionlab.recognizers import RecognizerSettings
 
@@ -164,10 +165,15 @@ class Experiment(Settings):
             *_defense_faults(self),
             *_generator_faults(self),
         ]
+        # Settings that are wrong by themselves say nothing about their neighbours.
+        wrong = wrong or [*_twin_faults(self)]
         if wrong:
             raise ValueError("; ".join(wrong))
         for value in self.sweep.values if self.sweep else ():
-            self.defense_at(value)
+            swept = [*faults(self.defense_at(value), "defense")]
+            if swept:
+                assert self.sweep is not None
+                raise ValueError(f"sweep of {self.sweep.setting} at {value}: {'; '.join(swept)}")
         return self
 
     def generator_of(self, attack: AttackSettings) -> GeneratorSettings:
@@ -309,7 +315,13 @@ def _defense_faults(experiment: Experiment) -> Iterable[str]:
     for key, defense in experiment.every_defense():
         yield from faults(defense, key)
         for part in chain(defense):
-            needs = DEFENSES[part.name].needs
+            kind = DEFENSES[part.name](part)
+            needs = kind.needed()
+            if kind.differential_privacy and experiment.runtime.train_workers > 1:
+                yield (
+                    f"runtime.train_workers = {experiment.runtime.train_workers}: `{part.name}` trains on one "
+                    "worker, or its privacy could not be counted; set it to 1"
+                )
             if "private_generator" in needs and experiment.defense_generator is None:
                 yield (
                     f"defense_generator: is missing; `{part.name}` needs a generator trained on "
@@ -320,6 +332,18 @@ def _defense_faults(experiment: Experiment) -> Iterable[str]:
                     experiment.defender_generator_of(part)
                 except ValueError as error:
                     yield f"{key} {error}"
+
+
+def _twin_faults(experiment: Experiment) -> Iterable[str]:
+    """Who would have no row of his own in the comparison."""
+    seen: dict[str, str] = {}
+    for key, defense in experiment.every_defense():
+        active = awake(defense)
+        if key != "defense" and active.name == "none":
+            yield f"{key} ({defense.title}): changes nothing, and the undefended victim is a row anyway"
+        twin = seen.setdefault(fingerprint(active.released_part()), key)
+        if twin != key and active.name != "none":
+            yield f"{key} ({defense.title}): has the same settings as {twin}; leave one of them out"
 
 
 def _generator_faults(experiment: Experiment) -> Iterable[str]:

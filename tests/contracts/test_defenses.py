@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import safetensors.torch
 import torch
 
 from inversionlab.access import Labels, Scores, WhiteBox
 from inversionlab.defenses import DEFENSES, Layer
+from inversionlab.learning import TrainingSettings
 from inversionlab.stages.steady import SteadyModel
 from tests import defended
 from tests.defended import make, pictures, protected, settings
@@ -61,14 +63,30 @@ def test_an_answer_does_not_depend_on_the_pictures_beside_it(name: str) -> None:
     assert torch.equal(together, again)
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+@pytest.mark.parametrize("name", TRAINED)
 def test_saved_and_loaded_gives_the_same_bits(name: str) -> None:
-    first, second = protected(settings(name)), protected(settings(name))
-    with torch.no_grad():
-        for p in second.parameters():
-            p.zero_()
-    second.load_state_dict(first.state_dict())
+    """Through a file, into a network that was never trained; numbers about the model travel with it."""
+    defense, below = make(settings(name)), defended.recognizer()
+    first = defense.protect(below, defended.trained(settings(name)))
+    stored = safetensors.torch.save(defended.trained(settings(name)).state_dict())
+    network = defense.build(defended.blank())
+    network.load_state_dict(safetensors.torch.load(stored))
+    second = defense.protect(below, network.eval().requires_grad_(False))
     assert torch.equal(first.log_scores(pictures()), second.log_scores(pictures()))
+    assert first.facts() == second.facts()
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_training_that_was_interrupted_ends_as_one_that_was_not(name: str) -> None:
+    two = {"training": TrainingSettings(epochs=2, batch_size=8, learning_rate=1e-3)}
+    whole = defended.trained(settings(name, **two))
+    kept = defended.Kept()
+    with pytest.raises(defended.StoppedError):
+        defended.trained(settings(name, **two), kept, interrupted_after=1)
+    assert kept.state is not None
+    resumed = defended.trained(settings(name, **two), kept)
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
 
 
 @pytest.mark.parametrize("name", KEEPING)

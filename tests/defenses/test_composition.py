@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from tests import tiny
 
+from inversionlab.access import Labels, Scores, View, WhiteBox
 from inversionlab.config import ConfigError
 from inversionlab.defenses import DefenseSettings
-from inversionlab.defenses.composition import awake, chain, stripped
+from inversionlab.defenses.composition import awake, chain, protected_views, stripped
 from inversionlab.experiment import Experiment
 
 
@@ -120,7 +121,7 @@ def test_names_of_defenses_stand_once() -> None:
     twice = [nested("gan_fake_samples"), nested("gan_fake_samples")]
     with pytest.raises(ConfigError, match="two of a kind need a `label`"):
         experiment({"name": "none"}, defenses=twice)
-    labelled = [{**d, "label": f"GAN-{i}"} for i, d in enumerate(twice)]
+    labelled = [{**d, "label": f"GAN-{i}", "beta": 1.0 + i} for i, d in enumerate(twice)]
     assert len(experiment({"name": "none"}, defenses=labelled).defenses) == 2
 
 
@@ -129,3 +130,45 @@ def test_a_generator_without_a_critic_makes_no_fake_samples() -> None:
         tiny.experiment(defense=nested("gan_fake_samples"), sweep=None)
     with pytest.raises(ConfigError, match=r"defense \(gan_fake_samples\): generator = mine"):
         experiment({**nested("gan_fake_samples"), "generator": "mine"})
+
+
+def test_who_would_have_no_row_of_his_own_is_refused() -> None:
+    alike = [{**nested("uniform_noise"), "label": label} for label in ("a", "b")]
+    with pytest.raises(
+        ConfigError, match=r"defenses\.1 \(b\): has the same settings as defenses\.0"
+    ):
+        experiment({"name": "none"}, defenses=alike)
+    with pytest.raises(ConfigError, match="changes nothing"):
+        experiment({"name": "none"}, defenses=[{**nested("uniform_noise"), "amplitude": 0.0}])
+
+
+def test_every_value_of_a_sweep_is_checked_as_the_recipes_own() -> None:
+    with pytest.raises(ConfigError, match="at 0: defense"):
+        tiny.experiment(
+            generators={"wgan": {"name": "wgan_gp"}},
+            defense={**nested("gan_fake_samples"), "beta": 0.0},
+            sweep={"setting": "defense.alpha", "values": [1.0, 0]},
+        )
+
+
+def test_differential_privacy_is_trained_on_one_worker() -> None:
+    with pytest.raises(ConfigError, match="train_workers = 2"):
+        experiment(nested("dp_sgd"), **{"runtime.train_workers": 2})
+
+
+@pytest.mark.parametrize(
+    ("defense", "views"),
+    [
+        (nested("dummy_recognizer"), {WhiteBox, Scores, Labels}),
+        (nested("uniform_noise"), {Scores, Labels}),
+        (nested("uniform_noise", "dummy_recognizer"), {WhiteBox, Scores, Labels}),
+        (nested("label_modifier", "uniform_noise"), {Scores}),
+        (nested("label_modifier", "dummy_recognizer"), {WhiteBox, Scores}),
+        (nested("label_modifier", "mutual_information"), {WhiteBox, Scores}),
+        ({**nested("label_modifier", "mutual_information"), "label_of": "victim"}, {Scores}),
+    ],
+)
+def test_the_views_in_which_a_whole_chain_protects(
+    defense: dict[str, Any], views: set[type[View]]
+) -> None:
+    assert protected_views(experiment(defense).defense) == views

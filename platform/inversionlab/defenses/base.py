@@ -190,16 +190,16 @@ class Defense(ABC):
     trains: ClassVar[bool]
     """Whether it trains a network of its own (`lesson`)."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What that training needs of the workbench: "victim", "model", "classifier", "private_generator",
-    "public_generator"."""
+    """What that training needs of the workbench: "victim", "model", "strangers" (public people on two pictures or
+    more), "classifier" (of them), "private_generator", "public_generator"."""
     learns_private: ClassVar[bool] = False
     """Whether its networks learn from private pictures; such a one cannot be put on one that promises
     differential privacy."""
     differential_privacy: ClassVar[bool] = False
     """Whether the released model keeps a promise of differential privacy."""
     keeps_labels: ClassVar[bool] = False
-    """Whether it promises that the winning class is never moved: it is that of the recognizer at the bottom, or of
-    the one that the settings name."""
+    """Whether it promises that the winning class is never moved: it is that of what it is put on, or of the
+    recognizer that the settings name."""
     protects: ClassVar[frozenset[type[View]]]
     """The views of an attacker that it protects in. Without `WhiteBox`, who holds the weights can take it off:
     he is left with `inner`."""
@@ -219,6 +219,10 @@ class Defense(ABC):
     def idle(self) -> bool:
         """Whether, at these settings, the released model is the one it is put on, unchanged."""
         return False
+
+    def needed(self) -> frozenset[str]:
+        """What the training needs at these settings, of `needs`."""
+        return self.needs
 
     def aims(self) -> bool:
         """Whether its network depends on who is attacked, `Workbench.targets`."""

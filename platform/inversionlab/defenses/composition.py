@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from inversionlab.access import WhiteBox
+from inversionlab.access import Labels, View, WhiteBox
 from inversionlab.defenses import DEFENSES, DefenseSettings, Layer
 from inversionlab.defenses.none import NoneSettings
 
@@ -66,6 +66,20 @@ def stripped(settings: DefenseSettings) -> DefenseSettings:
     while found is not None and _comes_off(found):
         found = DEFENSES[found.name](found).left()
     return found or NoneSettings()
+
+
+def protected_views(settings: DefenseSettings) -> frozenset[type[View]]:
+    """The views in which a defense, with all that it is put on, protects.
+
+    Against a white-box attacker only what cannot be taken off does. A label modifier gives away labels as the
+    recognizer below has them.
+    """
+    every = {view for part in chain(settings) for view in DEFENSES[part.name].protects}
+    kept = {view for part in chain(stripped(settings)) for view in DEFENSES[part.name].protects}
+    lost: set[type[View]] = set() if WhiteBox in kept else {WhiteBox}
+    if DEFENSES[settings.name].layer == Layer.LABEL:
+        lost.add(Labels)
+    return frozenset(every - lost)
 
 
 def awake(settings: DefenseSettings) -> DefenseSettings:

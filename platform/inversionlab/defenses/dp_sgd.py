@@ -20,6 +20,7 @@ Protects: in every view: what is made from the released weights is as private as
           picture: data sets that differ by one picture are told apart with odds of e^epsilon at most, but for
           delta. Over a person with 20 pictures it is far weaker, and model inversion looks for what a
           person's pictures share: a large epsilon promises nothing against it.
+          It holds for one released model; those of a sweep or a search add up, though each has noise of its own.
           Not counted: choosing settings by the private accuracy, and the training loss in the log.
 Deviates: no margin in the loss (CosFace's is left out in training; on LFW that cost nothing). The per-sample
           gradients are `torch.func`'s, not Opacus' hooks: those fail at in-place activations and do not know
@@ -37,6 +38,7 @@ from pydantic import Field
 from torch import nn
 
 from inversionlab.access import Labels, Scores, View, WhiteBox
+from inversionlab.config import fingerprint
 from inversionlab.defenses.base import (
     Blank,
     Defense,
@@ -57,8 +59,8 @@ class DpSgdSettings(DefenseSettings):
     name: Literal["dp_sgd"] = "dp_sgd"
     epsilon: float = Field(default=8.0, ge=0.5, le=1000)
     """The privacy budget of the whole training; the smaller, the more noise."""
-    delta: float | None = Field(default=None, gt=0, lt=1)
-    """Probability with which the promise may fail; null: 1e-5, or 1 / (10 N) where that is less."""
+    delta: float | None = Field(default=None, gt=0, lt=1e-2)
+    """Probability with which the promise may fail, below 1 / N; null: 1e-5, or 1 / (10 N) where that is less."""
     clip: float = Field(default=3.0, gt=0, le=1e4)
     """C, the largest norm of one picture's gradient."""
     start: Literal["public", "scratch"] = "public"
@@ -89,6 +91,10 @@ class DpSgd(Defense):
     def __init__(self, settings: DpSgdSettings) -> None:
         self.settings = settings
 
+    def needed(self) -> frozenset[str]:
+        """From scratch, no recognizer of public people."""
+        return frozenset() if self.settings.start == "scratch" else self.needs
+
     @classmethod
     def check(cls, settings: DpSgdSettings) -> None:
         """Random weights under a trained head would tell nobody apart.
@@ -112,6 +118,11 @@ class DpSgd(Defense):
     def lesson(self, bench: Workbench) -> Lesson:
         """Train within the budget on the private pictures."""
         settings, count = self.settings, len(bench.private_NCHW)
+        if settings.delta is not None and settings.delta >= 1 / count:
+            raise ValueError(
+                f"dp_sgd: delta = {settings.delta:g}: a promise that may fail for one of {count} pictures "
+                f"is none; give less than {1 / count:.2g}"
+            )
         model = self.build(bench.blank)
         assert isinstance(model, PrivateRecognizer)
         if settings.start == "public":
@@ -132,6 +143,7 @@ class DpSgd(Defense):
             head_only=settings.train == "head",
             clip=settings.clip,
             augment=bench.augment if settings.augment else None,
+            stream=fingerprint(settings.trained_part()),
         )
         return Lesson(learner, bench.private_NCHW, bench.private_class_N, settings.training)
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from inversionlab import seeds
 from inversionlab.access import Labels, Scores, View, WhiteBox
-from inversionlab.defenses.base import Defense, DefenseSettings, Layer, Protected, Workbench
+from inversionlab.config import ConfigError
+from inversionlab.defenses.base import Blank, Defense, DefenseSettings, Layer, Protected, Workbench
 from inversionlab.defenses.none import Alone
 from inversionlab.learning import TrainingSettings
 
@@ -20,7 +21,8 @@ class FakeSampleSettings(DefenseSettings):
     """What both defenses by fake samples are set by."""
 
     protected: Literal["targets", "all"] | tuple[int, ...] = "targets"
-    """Which labels l_t are protected: those under attack in the experiment, all, or these."""
+    """Which labels l_t are protected: those under attack in the experiment, all, or these. What is reported of the
+    target label is of those under attack, whoever is protected."""
     samples: int = Field(default=8, ge=1, le=10_000)
     """Fake samples of each kind for a protected label."""
     alpha: float = Field(default=1.0, ge=0, le=1e6)
@@ -76,6 +78,20 @@ class FakeSampleDefense(Defense):
                 "alpha = beta = 0: nothing is learned from fake samples; raise one of them, or use "
                 "defense `none`"
             )
+
+    def build(self, blank: Blank) -> nn.Module:
+        """A recognizer of the victim's structure.
+
+        Raises:
+            ConfigError: a protected label is no class of the victim.
+        """
+        named = self.settings.protected
+        if not isinstance(named, str) and max(named) >= blank.classes:
+            raise ConfigError(
+                f"{self.settings.title}: protected: {max(named)} is no label; the victim knows 0 to "
+                f"{blank.classes - 1}"
+            )
+        return blank.new_network()
 
     def aims(self) -> bool:
         """Whether the labels under attack are the protected ones."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inversionlab import seeds
 from inversionlab.defenses.base import Protected, scorer
 from inversionlab.defenses.batch_norms import batch_norms
 from inversionlab.defenses.private_gradients import clipped_sum, noised_mean
@@ -121,8 +122,14 @@ class PrivateLearner(Learner):
         head_only: bool,
         clip: float,
         augment: Augment | None,
+        stream: str,
     ) -> None:
-        """Train `model` on `pictures`: uint8 (N, C, H, W) and class numbers (N,), on the CPU."""
+        """Train `model` on `pictures`: uint8 (N, C, H, W) and class numbers (N,), on the CPU.
+
+        `stream` names the settings, so that no two released models share a draw or their noise: from two that
+        did, both could be taken off.
+        """
+        self.stream = stream
         self.model, self.budget, self.training = model, budget, training
         self.images_NCHW, self.class_N = pictures
         self.head_only, self.clip, self.augment = head_only, clip, augment
@@ -150,6 +157,7 @@ class PrivateLearner(Learner):
                 f"dp_sgd: trains on one worker, but runtime.train_workers = {self.workers}: each of them would "
                 "add noise and draw batches of its own, which the privacy accountant does not count"
             )
+        rng = self.own_stream(rng)
         drawn = torch.rand(len(self.class_N), generator=rng) < self.budget.rate
         rows = drawn.nonzero().squeeze(1)
         self._set_modes()
@@ -161,6 +169,10 @@ class PrivateLearner(Learner):
         self.optimizers["recognizer"].step()
         self.counters["steps"] += 1
         return {"loss": loss / max(1, len(rows))}
+
+    def own_stream(self, rng: torch.Generator) -> torch.Generator:
+        """The randomness of a step, out of what the loop gives to every network of this role."""
+        return seeds.torch_stream(rng.initial_seed(), "dp_sgd", self.stream)
 
     def schedule(self, progress: float) -> None:
         """Follow the schedule of the settings."""

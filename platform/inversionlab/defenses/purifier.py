@@ -194,7 +194,17 @@ class PurifierDefense(Defense):
         self.settings = settings
 
     def build(self, blank: Blank) -> nn.Module:
-        """G, untrained."""
+        """G, untrained.
+
+        Raises:
+            ConfigError: H, which only its training needs, does not fit the pictures.
+        """
+        InversionModel(
+            self.settings.inversion,
+            classes=blank.classes,
+            channels=blank.channels,
+            image_size=blank.image_size,
+        )
         return Purifier(blank.classes, self.settings)
 
     def lesson(self, bench: Workbench) -> Lesson:

@@ -40,7 +40,7 @@ class RandomFakeSamples(FakeSampleDefense):
     """Fine-tunes the victim on random pictures of protected people and of strangers."""
 
     Settings: ClassVar[type[DefenseSettings]] = RandomFakeSamplesSettings
-    needs: ClassVar[frozenset[str]] = frozenset({"victim"})
+    needs: ClassVar[frozenset[str]] = frozenset({"victim", "strangers"})
 
     def lesson(self, bench: Workbench) -> Lesson:
         """Draw the pictures, then fine-tune a copy of the victim on them.

@@ -48,7 +48,9 @@ def end_point(run: RunData) -> float | None:
     sweep = run.manifest.get("sweep")
     swept = {c["defense"] for c in run.manifest.get("cells") or [] if c.get("point") is not None}
     share = sweep and short_setting(sweep) == "alpha" and swept <= set(MIXTURES)
-    return 1.0 if share else None
+    defense = (run.manifest.get("experiment") or {}).get("defense") or {}
+    # On another defense, what is left at 1 is that one.
+    return 1.0 if share and not defense.get("inner") else None
 
 
 def _base_plan(run: RunData, rows: Sequence[Row], title: str, about: str) -> Plan:

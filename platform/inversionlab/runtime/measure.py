@@ -12,7 +12,7 @@ from torch import Tensor
 from inversionlab.access import Labels, Scores, View, WhiteBox
 from inversionlab.config import fingerprint
 from inversionlab.defenses import DEFENSES, DefenseSettings
-from inversionlab.defenses.composition import chain, stripped
+from inversionlab.defenses.composition import chain, protected_views, stripped
 from inversionlab.defenses.none import Alone
 from inversionlab.metrics import within_person_distance
 from inversionlab.pictures import png, to_bytes
@@ -99,8 +99,8 @@ def measure_model(site: Site, cell: Cell) -> None:
 
 def _protection(defense: DefenseSettings) -> dict[str, str]:
     """Whom the defense stops by its own word, and what is left for an attacker who takes it off."""
-    stopped = {view for part in chain(defense) for view in DEFENSES[part.name].protects}
     left = stripped(defense)
+    stopped = protected_views(defense)
     return {
         "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
         "left": "" if left == defense else left.title,
@@ -108,14 +108,15 @@ def _protection(defense: DefenseSettings) -> dict[str, str]:
 
 
 def _decoys(site: Site, cell: Cell) -> list[dict[str, Any]]:
-    """The synthetic faces that a defense leads attacks to."""
+    """The synthetic faces that a defense, or what it is put on, leads attacks to."""
     assert cell.defense is not None
     workshop = site.workshop
-    task = site.plan.defense_task(cell.defense)
-    if task is None:
-        return []
-    decoys = DEFENSES[cell.defense.name](cell.defense).decoys(workshop.bench(task))
-    if decoys is None:
+    for part in chain(cell.defense):
+        task = site.plan.defense_task(part)
+        decoys = DEFENSES[part.name](part).decoys(workshop.bench(task)) if task else None
+        if decoys is not None:
+            break
+    else:
         return []
     images = to_bytes(decoys)
     return [

@@ -53,7 +53,7 @@ def learn(config: dict[str, Any]) -> str | None:
                     distributed.barrier()
     except TrainingError as error:
         return str(error)
-    except StorageError as error:
+    except (StorageError, ValueError) as error:
         # Where others train along, only an exception ends their waiting for this one.
         if size > 1:
             raise

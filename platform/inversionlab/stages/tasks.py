@@ -96,9 +96,10 @@ class Defenders:
         }
         uses = self._uses(settings)
         inputs |= {task.role.removeprefix("defense_"): task.id for task in uses}
-        if "victim" in kind.needs:
+        needs = kind(settings).needed()
+        if "victim" in needs:
             inputs["victim"] = self.victim.id
-        if "model" in kind.needs:
+        if "model" in needs:
             inputs["model"] = self.released(settings.inner or NoneSettings())
         if kind(settings).aims():
             inputs["targets"] = list(self.targets)
@@ -110,17 +111,18 @@ class Defenders:
         if DEFENSES[active.name](active).idle():
             return fingerprint({"victim": self.victim.id})
         own = self.own(active)
+        settings_here = {k: v for k, v in active.released_part().items() if k != "inner"}
         inputs: dict[str, Any] = {
             "victim": self.victim.id,
-            "defense": active.released_part(),
+            "defense": settings_here,
             "network": own.id if own else None,
         }
-        if active.inner is not None:
+        if active.inner is not None and awake(active.inner).name != "none":
             inputs["on"] = self.released(active.inner)
         return fingerprint(inputs)
 
     def _uses(self, settings: DefenseSettings) -> tuple[Task, ...]:
-        needs = DEFENSES[settings.name].needs
+        needs = DEFENSES[settings.name](settings).needed()
         found = []
         if "private_generator" in needs:
             found.append(self._private_generator())

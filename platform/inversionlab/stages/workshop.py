@@ -181,7 +181,7 @@ class Workshop:
         """What the defender has in hand for the training of a defense's own network."""
         settings = task.defense
         assert settings is not None
-        needs = DEFENSES[settings.name].needs
+        needs = DEFENSES[settings.name](settings).needed()
         found = {used.role: self.network(used) for used in task.uses}
         generator: Any = found.get("defense_generator")
         splits, augmenting = self.splits, self.experiment.victim.augment
@@ -296,6 +296,20 @@ class Workshop:
             seed=seed,
         )
 
+    def _strangers(self, task: Task) -> int:
+        """How many public people a defense can learn from.
+
+        Raises:
+            ConfigError: fewer than two.
+        """
+        classes = int(outsider_classes(self.splits).max()) + 1
+        if classes < 2:
+            raise ConfigError(
+                f"{task.title}: needs public people with two pictures or more each, and there are fewer than two "
+                "of them; choose another defense, or other public data"
+            )
+        return classes
+
     def _untrained(self, task: Task) -> nn.Module:
         """A network of the task's structure."""
         if task.generator is not None:
@@ -308,10 +322,12 @@ class Workshop:
         if task.attack is not None:
             return ATTACKS[task.attack.name].build(task.attack, self._sizes())
         if task.defense is not None:
-            return DEFENSES[task.defense.name](task.defense).build(self.blank)
+            defense = DEFENSES[task.defense.name](task.defense)
+            if "strangers" in defense.needed():
+                self._strangers(task)
+            return defense.build(self.blank)
         if task.role == "defense_classifier":
-            classes = int(outsider_classes(self.splits).max()) + 1
-            return self._recognizer(self.experiment.victim, max(classes, 1))
+            return self._recognizer(self.experiment.victim, self._strangers(task))
         if task.role.startswith("evaluator:"):
             judge = self.evaluator(task.role.partition(":")[2])
             classes = judge_classes(judge, self.splits, self.plan.pool).classes
