@@ -341,7 +341,9 @@ def _twin_faults(experiment: Experiment) -> Iterable[str]:
         active = awake(defense)
         if key != "defense" and active.name == "none":
             yield f"{key} ({defense.title}): changes nothing, and the undefended victim is a row anyway"
-        twin = seen.setdefault(fingerprint(active.released_part()), key)
+        # With the generator's label, which `released_part` leaves to the generator's own name.
+        parts = [p.model_dump(mode="json", exclude={"label", "inner"}) for p in chain(active)]
+        twin = seen.setdefault(fingerprint(parts), key)
         if twin != key and active.name != "none":
             yield f"{key} ({defense.title}): has the same settings as {twin}; leave one of them out"
 

@@ -138,6 +138,9 @@ def test_who_would_have_no_row_of_his_own_is_refused() -> None:
         ConfigError, match=r"defenses\.1 \(b\): has the same settings as defenses\.0"
     ):
         experiment({"name": "none"}, defenses=alike)
+    two = {"wgan": {"name": "wgan_gp"}, "style": {"name": "style_gan"}}
+    others = [{**nested("gan_fake_samples"), "label": label, "generator": label} for label in two]
+    assert len(tiny.experiment(generators=two, defenses=others, sweep=None).defenses) == 2
     with pytest.raises(ConfigError, match="changes nothing"):
         experiment({"name": "none"}, defenses=[{**nested("uniform_noise"), "amplitude": 0.0}])
 
