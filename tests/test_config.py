@@ -12,9 +12,12 @@ from inversionlab.config import (
     parse_yaml,
     read_recipe,
 )
+from inversionlab.experiment import load
 from inversionlab.handbook import handbook
 from inversionlab.stages.plan import make_plan
 from tests import tiny
+
+RECIPES = Path(__file__).resolve().parents[1] / "jobs" / "recipes"
 
 
 @pytest.mark.parametrize(
@@ -80,3 +83,8 @@ def test_the_handbook_tells_the_default_of_the_place_not_of_the_class() -> None:
         inner: Inner = Inner(size=7)
 
     assert [line for line in handbook(Outer) if "size" in line] == ["inner.size  (int, default 7)"]
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_recipe_that_we_ship_loads_and_is_called_by_its_name(path: Path) -> None:
+    assert load(path).name == path.stem
