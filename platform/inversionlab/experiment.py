@@ -184,13 +184,7 @@ class Experiment(Settings):
         """
         own: GeneratorSettings = self.generator
         if attack.generator is not None:
-            if attack.generator not in self.generators:
-                known = ", ".join(self.generators) or "none"
-                raise ValueError(
-                    f"attacks ({attack.title}): generator = {attack.generator}: is not one of "
-                    f"`generators` (there: {known})"
-                )
-            named: GeneratorSettings = self.generators[attack.generator]
+            named = self._labelled(attack.generator, f"attacks ({attack.title})")
             if GENERATORS[named.name].taught and not _may_be_taught(attack):
                 raise ValueError(
                     f"attacks ({attack.title}): generator = {attack.generator}: `{named.name}` learns "
@@ -215,20 +209,27 @@ class Experiment(Settings):
             ValueError: it names none of `generators`, or there is none with a critic.
         """
         label = getattr(defense, "generator", None)
-        if label is not None and label not in self.generators:
-            known = ", ".join(self.generators) or "none"
-            raise ValueError(
-                f"({defense.title}): generator = {label}: is not one of `generators` (there: {known})"
-            )
         every: list[GeneratorSettings] = [self.generator, *self.generators.values()]
         every.sort(key=lambda g: GENERATORS[g.name].taught)
-        for settings in every if label is None else [self.generators[label]]:
+        if label is not None:
+            every = [self._labelled(label, f"({defense.title})")]
+        for settings in every:
             if "critic" in GENERATORS[settings.name].offers:
                 return settings
         raise ValueError(
             f"({defense.title}): `{defense.name}` needs a generator with a critic; give one under `generators` "
             "(for example mine: {name: wgan_gp}) and its label as the defense's `generator`"
         )
+
+    def _labelled(self, label: str, who: str) -> GeneratorSettings:
+        """The generator that somebody names by its label."""
+        if label not in self.generators:
+            known = ", ".join(self.generators) or "none"
+            raise ValueError(
+                f"{who}: generator = {label}: is not one of `generators` (there: {known})"
+            )
+        found: GeneratorSettings = self.generators[label]
+        return found
 
     def every_defense(self) -> Iterable[tuple[str, DefenseSettings]]:
         """The defenses under test with their keys in the recipe."""

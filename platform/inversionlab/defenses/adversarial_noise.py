@@ -101,9 +101,7 @@ class DefenderLearner(InversionLearner):
         super().__init__(
             settings.network,
             settings.training,
-            classes=blank.classes,
-            channels=blank.channels,
-            image_size=blank.image_size,
+            **blank.sizes,
             seed=seed,
         )
         self.noise = settings.adversarial_training
@@ -171,12 +169,7 @@ class AdversarialNoise(Defense):
 
     def build(self, blank: Blank) -> InversionModel:
         """The defender's inversion model, untrained."""
-        return InversionModel(
-            self.settings.network,
-            classes=blank.classes,
-            channels=blank.channels,
-            image_size=blank.image_size,
-        )
+        return InversionModel(self.settings.network, **blank.sizes)
 
     def lesson(self, bench: Workbench) -> Lesson:
         """Train it on public pictures and the model's answers to them."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from inversionlab.access import View
 from inversionlab.config import Settings
 from inversionlab.learning import Learner, TrainingSettings
+from inversionlab.pictures import to_float
 
 if TYPE_CHECKING:
     from inversionlab.defenses import AnyDefense
@@ -121,6 +122,15 @@ class Blank:
     """An untrained recognizer of the victim's structure and loss: `backbone`, `head`, `features`, `logits`,
     `log_scores`, as in `recognizers/recognizer.py`. Its weights depend on the experiment's seed alone."""
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What an inversion model is built for."""
+        return {
+            "classes": self.classes,
+            "channels": self.channels,
+            "image_size": self.image_size,
+        }
+
 
 @dataclass(frozen=True)
 class Workbench:
@@ -162,9 +172,7 @@ class Workbench:
         """What `model` says of uint8 pictures: log-probabilities (N, K) on the CPU."""
         assert self.model is not None, "the defense must say that it needs the model"
         parts = images_NCHW.split(chunk)
-        return torch.cat(
-            [self.model.log_scores(p.to(self.device).float() / 255).cpu() for p in parts]
-        )
+        return torch.cat([self.model.log_scores(to_float(p, self.device)).cpu() for p in parts])
 
 
 @dataclass(frozen=True)

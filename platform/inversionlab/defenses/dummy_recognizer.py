@@ -39,6 +39,7 @@ from inversionlab.defenses.base import (
     scorer,
 )
 from inversionlab.learning import TrainingSettings
+from inversionlab.pictures import to_bytes
 
 
 class DummyRecognizerSettings(DefenseSettings):
@@ -142,7 +143,7 @@ def _decode(bench: Workbench, z_ND: Tensor, chunk: int = 256) -> Tensor:
     """uint8 pictures of latents, on the CPU, in chunks so that memory stays small."""
     maker = _maker(bench)
     parts = [maker(z.to(bench.device)) for z in z_ND.split(chunk)]
-    return torch.cat([(255 * p).round().clamp(0, 255).byte().cpu() for p in parts])
+    return torch.cat([to_bytes(p) for p in parts])
 
 
 def _maker(bench: Workbench) -> FaceMaker:

@@ -85,12 +85,8 @@ class FakeSampleDefense(Defense):
         Raises:
             ConfigError: a protected label is no class of the victim.
         """
-        named = self.settings.protected
-        if not isinstance(named, str) and max(named) >= blank.classes:
-            raise ConfigError(
-                f"{self.settings.title}: protected: {max(named)} is no label; the victim knows 0 to "
-                f"{blank.classes - 1}"
-            )
+        if not isinstance(self.settings.protected, str):
+            _refuse_unknown(self.settings.title, self.settings.protected, blank.classes)
         return blank.new_network()
 
     def aims(self) -> bool:
@@ -108,16 +104,20 @@ def protected_labels(settings: FakeSampleSettings, bench: Workbench) -> tuple[in
     """The labels that are protected, sorted.
 
     Raises:
-        ValueError: one of them is no class of the victim.
+        ConfigError: one of them is no class of the victim.
     """
     if settings.protected == "all":
         return tuple(range(bench.classes))
     named = bench.targets if isinstance(settings.protected, str) else settings.protected
-    if max(named) >= bench.classes:
-        raise ValueError(
-            f"protected: {max(named)} is no label; the victim knows 0 to {bench.classes - 1}"
-        )
+    _refuse_unknown(settings.title, named, bench.classes)
     return tuple(sorted(named))
+
+
+def _refuse_unknown(title: str, labels: tuple[int, ...], classes: int) -> None:
+    if max(labels) >= classes:
+        raise ConfigError(
+            f"{title}: protected: {max(labels)} is no label; the victim knows 0 to {classes - 1}"
+        )
 
 
 def public_labels(labels: Sequence[int], public_classes: int, seed: int) -> tuple[int, ...]:

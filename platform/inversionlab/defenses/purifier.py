@@ -116,12 +116,7 @@ class PurifierLearner(Learner):
         self.purifier = Purifier(blank.classes, settings, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.derive(bench.seed, "weights", "purifier", "inversion"))
-            self.inversion = InversionModel(
-                settings.inversion,
-                classes=blank.classes,
-                channels=blank.channels,
-                image_size=blank.image_size,
-            )
+            self.inversion = InversionModel(settings.inversion, **blank.sizes)
         self.modules = {"purifier": self.purifier, "inversion": self.inversion}
         self.optimizers = {
             name: make_optimizer(module.parameters(), settings.training)
@@ -199,12 +194,7 @@ class PurifierDefense(Defense):
         Raises:
             ConfigError: H, which only its training needs, does not fit the pictures.
         """
-        InversionModel(
-            self.settings.inversion,
-            classes=blank.classes,
-            channels=blank.channels,
-            image_size=blank.image_size,
-        )
+        InversionModel(self.settings.inversion, **blank.sizes)
         return Purifier(blank.classes, self.settings)
 
     def lesson(self, bench: Workbench) -> Lesson:

@@ -6,17 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from inversionlab.access import Labels, Scores, WhiteBox
 from inversionlab.attacks import ATTACKS
 from inversionlab.config import fingerprint
 from inversionlab.experiment import Experiment
 from inversionlab.pictures import png
 from inversionlab.runtime.cluster import Gpus, provenance
-from inversionlab.runtime.measure import judge_key, model_key
+from inversionlab.runtime.measure import VIEWS, judge_key, model_key
 from inversionlab.runtime.site import Site
 from inversionlab.stages.plan import Cell
-
-_ACCESS = {WhiteBox: "white box", Scores: "scores", Labels: "labels"}
 
 
 def store_real(site: Site) -> None:
@@ -166,7 +163,7 @@ def _cell_record(cell: Cell) -> dict[str, Any]:
 def _access(cell: Cell) -> str:
     """What the attacker sees of the model, for reading."""
     view = ATTACKS[cell.attack.name].view_at(cell.attack)
-    return _ACCESS[view] if view is not None else ""
+    return VIEWS[view] if view is not None else ""
 
 
 def _artifact_record(site: Site, trained: Sequence[str], key: str) -> dict[str, Any]:

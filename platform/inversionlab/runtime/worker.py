@@ -21,7 +21,7 @@ from inversionlab.runtime.shelf import Ref, read_network, read_splits
 from inversionlab.runtime.site import Address, Site, open_site
 from inversionlab.stages.attack import arm, run_attack
 from inversionlab.stages.evaluate import Judge, verdicts
-from inversionlab.stages.plan import Cell, protected_id
+from inversionlab.stages.plan import Cell
 from inversionlab.stages.tasks import Task
 from inversionlab.store import Job
 
@@ -205,16 +205,16 @@ def _queries(site: Site, task: Task | None) -> int:
 
 
 def _provenance(site: Site, cell: Cell) -> dict[str, Any]:
-    plan, model = site.plan, cell.attacked
+    model = cell.attacked
     return {
         "cell": cell.id,
         "attack": cell.attack.title,
         "defense": model.name if model is not None else "",
-        "protected": protected_id(plan, model) if model is not None else "",
+        "protected": cell.model,
         "attack_settings": cell.attack.model_dump_json(),
         "defense_settings": model.model_dump_json() if model is not None else "{}",
         "seed": site.experiment.seed,
-        "victim": plan.task("victim").id,
+        "victim": site.plan.task("victim").id,
         "generator": cell.generator.id,
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

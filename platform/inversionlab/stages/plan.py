@@ -34,6 +34,8 @@ class Cell:
     """Id of the model that it releases; empty for a null attack."""
     attacked: DefenseSettings | None
     """What is attacked: the defense, or what a white-box attacker has left of it."""
+    model: str
+    """Id of the model that is attacked; empty for a null attack."""
     point: float | None
     """The swept setting's value."""
     label: str
@@ -225,13 +227,14 @@ def _cell(
     point: float | None,
 ) -> Cell:
     released = cast.plan.defenders.released
+    model = released(attacked) if attacked is not None else ""
     generator = cast.generator(attack, attacked or NoneSettings())
     network = cast.network(attack, attacked) if attacked is not None else None
     searches = ATTACKS[attack.name].needs_generator
     own = {
         # Which generator the label means is in its id.
         "attack": attack.model_dump(mode="json", exclude={"generator"}),
-        "protected": released(attacked) if attacked is not None else "",
+        "protected": model,
         "generator": generator.id if searches else None,
         "network": network.id if network is not None else None,
     }
@@ -239,8 +242,9 @@ def _cell(
         id=fingerprint({**shared, **own}),
         attack=attack,
         defense=defense,
-        protected=released(defense) if defense is not None else "",
+        protected=released(defense) if defense is not None and attacked != defense else model,
         attacked=attacked,
+        model=model,
         point=point,
         label=_label(attack, defense, point) + (", stripped" if attacked != defense else ""),
         generator=generator,

@@ -12,7 +12,6 @@ from inversionlab.defenses.composition import awake
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.generators import GENERATORS, GeneratorSettings
-from inversionlab.recognizers import RecognizerSettings, recognizer_inputs
 
 NETWORK_FORMAT = 1
 """Raise it when a trained network would differ for equal settings."""
@@ -88,11 +87,11 @@ class Defenders:
         if not kind.trains:
             return None
         whole = kind.layer == Layer.VICTIM
-        recognizer = recognizer_inputs(self.experiment.victim)
+        recognizer = self.victim.inputs["recognizer"]
         inputs = {
             **self.base,
             "defense": settings.trained_part(),
-            "recognizer": recognizer if whole else _structure(self.experiment.victim),
+            "recognizer": recognizer if whole else _structure(recognizer),
         }
         uses = self._uses(settings)
         inputs |= {task.role.removeprefix("defense_"): task.id for task in uses}
@@ -129,7 +128,7 @@ class Defenders:
         if "public_generator" in needs:
             found.append(self._public_generator(settings))
         if "classifier" in needs:
-            recognizer = recognizer_inputs(self.experiment.victim)
+            recognizer = self.victim.inputs["recognizer"]
             inputs = {**self.base, "on": "public", "recognizer": recognizer}
             found.append(new_task("defense_classifier", inputs))
         return tuple(found)
@@ -151,7 +150,6 @@ class Defenders:
         return new_task("defense_generator", inputs, generator=chosen, taught_by=teacher)
 
 
-def _structure(settings: RecognizerSettings) -> dict[str, Any]:
+def _structure(recognizer: dict[str, Any]) -> dict[str, Any]:
     """What a network of the victim's structure, trained on other pictures in another way, depends on."""
-    inputs = recognizer_inputs(settings)
-    return {k: v for k, v in inputs.items() if k not in ("training", "augment")}
+    return {k: v for k, v in recognizer.items() if k not in ("training", "augment")}
