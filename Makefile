@@ -30,8 +30,8 @@ test-slow: $(INSTALLED) ## the slow tests
 	$(RUN) -m pytest -m slow
 
 check: $(INSTALLED) ## formatter, linter, strict type checker
-	$(BIN)/ruff format --check --quiet .
-	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet --no-cache .
+	$(BIN)/ruff check --quiet --no-cache .
 	$(BIN)/mypy
 
 format: $(INSTALLED) ## let the formatter and the linter mend what they can

@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection
 
 import psutil  # type: ignore[import-untyped]
 import torch
-from benchmarks.arena import Arena, enter
 
+from benchmarks.arena import Arena, enter
 from inversionlab.attacks import Attack
 from inversionlab.pictures import to_bytes
 from inversionlab.runtime.site import Address

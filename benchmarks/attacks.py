@@ -30,12 +30,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
+
 from benchmarks.arena import Arena, enter, prepare, runnable, seconds, untrained
 from benchmarks.attack_workers import NAME, memory, two_against_one
 from benchmarks.bare import share
 from benchmarks.naive import NAIVE, Plain
-from torch import Tensor
-
 from inversionlab.attacks import ATTACKS
 from inversionlab.stages.attack import Attacked, arm, run_attack
 from inversionlab.store import Job

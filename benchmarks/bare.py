@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from benchmarks.arena import Arena, seconds
 from torch import Tensor
 
+from benchmarks.arena import Arena, seconds
 from inversionlab.attacks import Knowledge
 from inversionlab.attacks.base import Prior
 from inversionlab.defenses import Protected

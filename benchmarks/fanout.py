@@ -22,9 +22,9 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import ray
 import torch
-from benchmarks.local_ray import local_ray, trained
 from tests import tiny
 
+from benchmarks.local_ray import local_ray, trained
 from inversionlab.runtime.cluster import Gpus
 from inversionlab.runtime.fanout import Crew
 from inversionlab.runtime.foreman import Foreman

@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from benchmarks.arena import Arena, enter, prepare
 from torch import Tensor
 
+from benchmarks.arena import Arena, enter, prepare
 from inversionlab.attacks.base import Jobs
 from inversionlab.attacks.latent import first_latents, limited_step
 from inversionlab.attacks.latent_black_box import perturbation_count

@@ -21,9 +21,9 @@ from typing import Any
 
 import ray
 import torch
-from benchmarks.local_ray import local_ray, trained
 from tests import tiny
 
+from benchmarks.local_ray import local_ray, trained
 from inversionlab.runtime.fanout import Crew
 from inversionlab.runtime.shards import ShardQueue
 from inversionlab.runtime.shelf import Shelf

@@ -14,9 +14,9 @@ import statistics
 from pathlib import Path
 
 import torch
-from benchmarks.local_ray import local_ray, trained
 from tests import tiny
 
+from benchmarks.local_ray import local_ray, trained
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.audit import audit
 from inversionlab.runtime.cluster import Gpus
