@@ -144,14 +144,12 @@ class AdversarialNoise(Defense):
     """Misleads inversion models by noise on the answers."""
 
     Settings: ClassVar[type[DefenseSettings]] = AdversarialNoiseSettings
+    settings: AdversarialNoiseSettings
     layer: ClassVar[Layer] = Layer.OUTPUT
     trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     keeps_labels: ClassVar[bool] = True
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores})
-
-    def __init__(self, settings: AdversarialNoiseSettings) -> None:
-        self.settings = settings
 
     @classmethod
     def check(cls, settings: Any) -> None:
@@ -184,9 +182,7 @@ class AdversarialNoise(Defense):
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
         """The model with noise on its answers."""
-        if trained is None:
-            raise ValueError("adversarial_noise: the inversion model has not been trained")
-        return AdversariallyNoisy(victim, trained, self.settings.noise)
+        return AdversariallyNoisy(victim, self.own(trained), self.settings.noise)
 
 
 def found_noise(

@@ -212,9 +212,9 @@ class Defense(ABC):
     """The views of an attacker that it protects in. Without `WhiteBox`, who holds the weights can take it off:
     he is left with `inner`."""
 
-    @abstractmethod
     def __init__(self, settings: Any) -> None:
         """Take the class's own `Settings`."""
+        self.settings = settings
 
     @classmethod  # noqa: B027 (most settings go together)
     def check(cls, settings: Any) -> None:
@@ -242,7 +242,7 @@ class Defense(ABC):
 
     def left(self) -> DefenseSettings | None:
         """What is left of it for an attacker who takes off what he can; None: the bare victim."""
-        inner: DefenseSettings | None = self.settings.inner  # type: ignore[attr-defined]
+        inner: DefenseSettings | None = self.settings.inner
         return inner
 
     def build(self, blank: Blank) -> nn.Module:
@@ -270,6 +270,16 @@ class Defense(ABC):
                 `classes` and `log_scores`.
             trained: what `lesson` made, where the defense trains; the undefended victim, where it carries that.
         """
+
+    def own(self, trained: nn.Module | None) -> nn.Module:
+        """The network that `protect` was given.
+
+        Raises:
+            ValueError: it was given none.
+        """
+        if trained is None:
+            raise ValueError(f"{self.settings.title}: its network has not been trained")
+        return trained
 
     def decoys(self, bench: Workbench) -> Tensor | None:
         """Pictures (K, C, H, W) in [0, 1] that attacks are led to, one a class; None if there are none."""

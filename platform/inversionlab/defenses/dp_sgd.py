@@ -81,15 +81,13 @@ class DpSgd(Defense):
     """Trains with differential privacy."""
 
     Settings: ClassVar[type[DefenseSettings]] = DpSgdSettings
+    settings: DpSgdSettings
     layer: ClassVar[Layer] = Layer.VICTIM
     trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"classifier"})
     learns_private: ClassVar[bool] = True
     differential_privacy: ClassVar[bool] = True
     protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
-
-    def __init__(self, settings: DpSgdSettings) -> None:
-        self.settings = settings
 
     def needed(self) -> frozenset[str]:
         """From scratch, no recognizer of public people."""
@@ -149,9 +147,9 @@ class DpSgd(Defense):
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
         """The recognizer that was trained with privacy, alone."""
-        if not isinstance(trained, PrivateRecognizer):
-            raise ValueError("dp_sgd: the recognizer has not been trained")
-        return trained
+        private = self.own(trained)
+        assert isinstance(private, PrivateRecognizer)
+        return private
 
 
 def _public(bench: Workbench) -> nn.Module:

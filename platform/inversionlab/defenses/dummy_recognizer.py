@@ -93,14 +93,12 @@ class DummyRecognizer(Defense):
     """Leads attacks to synthetic faces."""
 
     Settings: ClassVar[type[DefenseSettings]] = DummyRecognizerSettings
+    settings: DummyRecognizerSettings
     layer: ClassVar[Layer] = Layer.MIXTURE
     trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"private_generator"})
     learns_private: ClassVar[bool] = True
     protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
-
-    def __init__(self, settings: DummyRecognizerSettings) -> None:
-        self.settings = settings
 
     def idle(self) -> bool:
         """At a = 1 the dummy has no say."""
@@ -123,9 +121,7 @@ class DummyRecognizer(Defense):
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
         """The mixture of the victim and the trained dummy."""
-        if trained is None:
-            raise ValueError("dummy_recognizer: the dummy has not been trained")
-        return Mixture(victim, trained, self.settings.alpha, self.settings.temperature)
+        return Mixture(victim, self.own(trained), self.settings.alpha, self.settings.temperature)
 
     def decoys(self, bench: Workbench) -> Tensor | None:
         """The anchors' pictures, one a class."""

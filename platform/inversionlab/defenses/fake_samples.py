@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -58,13 +58,11 @@ class FakeSampleSettings(DefenseSettings):
 class FakeSampleDefense(Defense):
     """Base of the defenses by fake samples: the victim is fine-tuned, and stands in its own place."""
 
+    settings: FakeSampleSettings
     layer: ClassVar[Layer] = Layer.VICTIM
     trains: ClassVar[bool] = True
     learns_private: ClassVar[bool] = True
     protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
-
-    def __init__(self, settings: Any) -> None:
-        self.settings = settings
 
     @classmethod
     def check(cls, settings: FakeSampleSettings) -> None:
@@ -91,13 +89,11 @@ class FakeSampleDefense(Defense):
 
     def aims(self) -> bool:
         """Whether the labels under attack are the protected ones."""
-        return bool(self.settings.protected == "targets")
+        return self.settings.protected == "targets"
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
         """The fine-tuned victim alone."""
-        if trained is None:
-            raise ValueError(f"{self.settings.name}: the victim has not been fine-tuned")
-        return Alone(trained)
+        return Alone(self.own(trained))
 
 
 def protected_labels(settings: FakeSampleSettings, bench: Workbench) -> tuple[int, ...]:

@@ -59,6 +59,7 @@ class GanFakeSamples(FakeSampleDefense):
     """Leads inversions of a label to a stranger's face."""
 
     Settings: ClassVar[type[DefenseSettings]] = GanFakeSamplesSettings
+    settings: GanFakeSamplesSettings
     needs: ClassVar[frozenset[str]] = frozenset({"victim", "classifier", "public_generator"})
 
     def lesson(self, bench: Workbench) -> Lesson:

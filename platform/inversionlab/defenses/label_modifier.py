@@ -66,13 +66,11 @@ class LabelModifier(Defense):
     """Keeps the label whatever the defense under it does to the scores."""
 
     Settings: ClassVar[type[DefenseSettings]] = LabelModifierSettings
+    settings: LabelModifierSettings
     layer: ClassVar[Layer] = Layer.LABEL
     trains: ClassVar[bool] = False
     keeps_labels: ClassVar[bool] = True
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores})
-
-    def __init__(self, settings: LabelModifierSettings) -> None:
-        self.settings = settings
 
     @classmethod
     def check(cls, settings: Any) -> None:
@@ -88,16 +86,14 @@ class LabelModifier(Defense):
 
     def carries_victim(self) -> bool:
         """Where the labels are the undefended victim's."""
-        return bool(self.settings.label_of == "victim")
+        return self.settings.label_of == "victim"
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
         """The model with its labels put right; `trained` is the undefended victim, where its labels are kept."""
         if self.settings.label_of == "recognizer":
             bottom = victim.recognizer() if isinstance(victim, Protected) else victim
             return Relabelled(victim, bottom)
-        if trained is None:
-            raise ValueError("label_modifier: label_of = victim needs the undefended victim")
-        return Relabelled(victim, trained)
+        return Relabelled(victim, self.own(trained))
 
 
 def with_winner(c_NK: Tensor, label_N: Tensor) -> Tensor:

@@ -171,13 +171,11 @@ class MutualInformation(Defense):
     """Retrains the victim with a price on information."""
 
     Settings: ClassVar[type[DefenseSettings]] = MutualInformationSettings
+    settings: MutualInformationSettings
     layer: ClassVar[Layer] = Layer.VICTIM
     trains: ClassVar[bool] = True
     learns_private: ClassVar[bool] = True
     protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
-
-    def __init__(self, settings: MutualInformationSettings) -> None:
-        self.settings = settings
 
     def build(self, blank: Blank) -> nn.Module:
         """The bottleneck recognizer, untrained."""
@@ -194,6 +192,4 @@ class MutualInformation(Defense):
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
         """The retrained recognizer in the victim's place."""
-        if trained is None:
-            raise ValueError("mutual_information: the recognizer has not been trained")
-        return Informed(trained)
+        return Informed(self.own(trained))

@@ -33,12 +33,10 @@ class NoDefense(Defense):
     """Releases the victim unchanged."""
 
     Settings: ClassVar[type[DefenseSettings]] = NoneSettings
+    settings: NoneSettings
     layer: ClassVar[Layer] = Layer.NOTHING
     trains: ClassVar[bool] = False
     protects: ClassVar[frozenset[type[View]]] = frozenset()
-
-    def __init__(self, settings: NoneSettings) -> None:
-        self.settings = settings
 
     def idle(self) -> bool:
         """Always."""

@@ -180,13 +180,11 @@ class PurifierDefense(Defense):
     """Takes out of the answers what they need not tell."""
 
     Settings: ClassVar[type[DefenseSettings]] = PurifierSettings
+    settings: PurifierSettings
     layer: ClassVar[Layer] = Layer.OUTPUT
     trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores, Labels})
-
-    def __init__(self, settings: PurifierSettings) -> None:
-        self.settings = settings
 
     def build(self, blank: Blank) -> nn.Module:
         """G, untrained.
@@ -209,6 +207,4 @@ class PurifierDefense(Defense):
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
         """The model behind its purifier."""
-        if trained is None:
-            raise ValueError("purifier: the purifier has not been trained")
-        return Purified(victim, trained)
+        return Purified(victim, self.own(trained))

@@ -40,6 +40,7 @@ class RandomFakeSamples(FakeSampleDefense):
     """Fine-tunes the victim on random pictures of protected people and of strangers."""
 
     Settings: ClassVar[type[DefenseSettings]] = RandomFakeSamplesSettings
+    settings: RandomFakeSamplesSettings
     needs: ClassVar[frozenset[str]] = frozenset({"victim", "strangers"})
 
     def lesson(self, bench: Workbench) -> Lesson:

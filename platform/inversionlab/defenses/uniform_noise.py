@@ -64,12 +64,10 @@ class UniformNoise(Defense):
     """Adds uniform noise to the scores."""
 
     Settings: ClassVar[type[DefenseSettings]] = UniformNoiseSettings
+    settings: UniformNoiseSettings
     layer: ClassVar[Layer] = Layer.OUTPUT
     trains: ClassVar[bool] = False
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores, Labels})
-
-    def __init__(self, settings: UniformNoiseSettings) -> None:
-        self.settings = settings
 
     def idle(self) -> bool:
         """Without an amplitude."""
