@@ -13,10 +13,9 @@ from typing import Any
 
 from inversionlab.report import axes
 from inversionlab.report.axes import BOTTOM, SLOT_AT, TOP, Scale, linear, nice_ticks
+from inversionlab.report.labels import Label, Name, place
 from inversionlab.report.wording import MISSING
 
-WIDE, HIGH = 90, 12
-"""Room that a name takes."""
 STYLES = 6
 """Line styles s0 to s5 in the style sheet."""
 
@@ -75,10 +74,6 @@ class Plan:
     log: bool = False
 
 
-Name = tuple[float, float, str]
-"""x, y and what stands there."""
-
-
 @dataclass(frozen=True)
 class Line:
     """A drawn series: SVG paths and dots."""
@@ -98,7 +93,7 @@ class Chart:
     plan: Plan
     lines: tuple[Line, ...]
     levels: tuple[tuple[Level, float], ...]
-    names: tuple[Name, ...]
+    labels: tuple[Label, ...]
     mark: tuple[float, str] | None
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
@@ -121,7 +116,11 @@ def draw(plan: Plan) -> Chart | None:
         plan=plan,
         lines=lines,
         levels=tuple((v, place_y(v.y)) for v in plan.levels if math.isfinite(v.y)),
-        names=_apart([name for line in lines for name in line.names]),
+        labels=place(
+            [name for line in lines for name in line.names],
+            [dot for line in lines for dot in line.dots],
+            (axes.LEFT, 0, axes.WIDTH, BOTTOM),
+        ),
         mark=(place_x(plan.mark[0]), plan.mark[1]) if plan.mark and xs else None,
         x_ticks=(
             *axes.x_ticks(xs, place_x, plan.log),
@@ -151,18 +150,6 @@ def _line(series: Series, place_x: Scale, place_y: Scale) -> Line:
         rings=tuple(dot for dot, p in zip(dots, known, strict=True) if p.ring),
         names=tuple((*dot, p.name) for dot, p in zip(dots, known, strict=True) if p.name),
     )
-
-
-def _apart(names: Sequence[Name]) -> tuple[Name, ...]:
-    """Names that would lie on each other as one, at the first one's place."""
-    placed: list[Name] = []
-    for x, y, text in names:
-        near = next((n for n in placed if abs(n[0] - x) < WIDE and abs(n[1] - y) < HIGH), None)
-        if near is None:
-            placed.append((x, y, text))
-        else:
-            placed[placed.index(near)] = (near[0], near[1], f"{near[2]}; {text}")
-    return tuple(placed)
 
 
 def _joined(spots: Sequence[tuple[float, Point]], place_y: Scale) -> str:

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 
 from inversionlab.metrics import Estimate
 from inversionlab.report.axes import Scale, linear, nice_ticks
+from inversionlab.report.labels import Label, place
 from inversionlab.report.search_data import Search, Trial
 from inversionlab.report.search_wording import summary
 from inversionlab.report.wording import percent, words
 
 WIDTH, HEIGHT = 860, 430
 LEFT, RIGHT, TOP, BOTTOM = 54, 844, 16, 376
-LABEL_STEP = 15
-"""Least distance between two labels, in the chart's units."""
-LETTER = 6.4
-"""Width of a label's letter, about."""
 CLOSE_UP = 6.0
 """The close-up shows this many times the allowed loss."""
 
@@ -35,16 +32,6 @@ class Mark:
     """The interval's ends on the chart."""
     high: float
     title: str
-
-
-@dataclass(frozen=True)
-class Label:
-    """Text beside a mark."""
-
-    x: float
-    y: float
-    text: str
-    anchor: str
 
 
 @dataclass(frozen=True)
@@ -123,7 +110,7 @@ def _front_chart(
     return FrontChart(
         title=title,
         marks=tuple(marks),
-        labels=tuple(_labels(search, marks)),
+        labels=_labels(marks),
         front=_steps([(m.x, m.y) for t in search.front for m in marks if m.trial is t]),
         shaded=tuple(_shaded(search, place_x, place_y)),
         null=_null(search, place_y),
@@ -195,24 +182,10 @@ def _null(search: Search, place_y: Scale) -> tuple[float, str] | None:
     return place_y(share.value), f"{words(attack)}: {percent(share.value)}"
 
 
-def _labels(search: Search, marks: Sequence[Mark]) -> list[Label]:
-    """The named marks' texts, each moved down until it covers no other."""
-    found: list[Label] = []
-    for mark in sorted(marks, key=lambda m: m.y):
-        text = _name(mark)
-        if not text:
-            continue
-        width = LETTER * len(text)
-        right = mark.x + 12 + width > RIGHT
-        x, y = (mark.x - 12 if right else mark.x + 12), mark.y + 4
-        for other in found:
-            if abs(other.x - x) < width + LETTER * len(other.text) and y - other.y < LABEL_STEP:
-                y = other.y + LABEL_STEP
-        # At the foot of the chart there is room upward only.
-        found.append(
-            Label(round(x, 1), round(min(y, BOTTOM - 4), 1), text, "end" if right else "start")
-        )
-    return found
+def _labels(marks: Sequence[Mark]) -> tuple[Label, ...]:
+    """The named marks' texts."""
+    names = [(m.x, m.y, _name(m)) for m in sorted(marks, key=lambda m: m.y) if _name(m)]
+    return place(names, [(m.x, m.y) for m in marks], (LEFT, TOP, WIDTH, BOTTOM))
 
 
 def _name(mark: Mark) -> str:
