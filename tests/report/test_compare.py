@@ -7,6 +7,7 @@ import html
 import math
 import re
 
+import pyarrow as pa
 import pytest
 from tests.report.fake_defenses import ATTACKS, defended_run
 from tests.report.fake_run import fake_run
@@ -14,10 +15,11 @@ from tests.report.hand_run import hand_run
 
 from inversionlab.report import RunData, headline_sentence, render
 from inversionlab.report.choice import best_setting, strongest
-from inversionlab.report.compare import columns, partial_protection, side_by_side
+from inversionlab.report.compare import columns, side_by_side
 from inversionlab.report.curves import end_point, sweep_charts
 from inversionlab.report.models import models_of
 from inversionlab.report.sentence import caveats
+from inversionlab.report.stripping import partial_protection
 from inversionlab.report.tables import headline_rows
 from inversionlab.report.wording import IF_STRIPPED
 
@@ -93,6 +95,25 @@ def test_it_is_said_even_where_nobody_held_the_weights(defended):
     assert line.endswith("Nobody who holds the weights has attacked it in this run.")
 
 
+def test_those_alike_that_nobody_attacked_so_are_told_of_together(defended):
+    twin = [
+        {**c, "title": "Ad-two", "label": "two", "protected": "twin"}
+        for c in defended.manifest["cells"]
+        if c["protected"] == "noise"
+    ]
+    cells = [c for c in [*defended.manifest["cells"], *twin] if c["access"] != "white box"]
+    models = defended.models.to_pylist()
+    models += [{**m, "protected": "twin"} for m in models if m["protected"] == "noise"]
+    run = dataclasses.replace(
+        defended,
+        manifest={**defended.manifest, "cells": cells},
+        models=pa.Table.from_pylist(models, schema=defended.models.schema),
+    )
+    (line,) = partial_protection(run, headline_rows(run))
+    assert line.startswith("“Ad-mi” and “Ad-two” protect only against")
+    assert line.endswith("has attacked them in this run.")
+
+
 def test_a_sweep_of_them_is_one_line():
     line = partial_protection(*both(swept_noise()))
     assert len(line) == 1
@@ -138,7 +159,7 @@ def test_the_undefended_model_is_ringed_in_the_trade_off():
         open_row = strongest([r for r in rows if r.kind == "undefended"])
         assert ring[0] == min(x for x, _ in line.dots)
         assert open_row.loss_points == 0
-    assert [text for *_, text in trade.names] == ["undefended"]
+    assert [label.text for label in trade.labels] == ["undefended"]
     names = [line.series.name for line in trade.lines]
     assert names[2] == "same people, perturbation left on"
 

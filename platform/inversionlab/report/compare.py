@@ -10,7 +10,6 @@ from inversionlab.report.choice import strongest
 from inversionlab.report.models import Model, models_of
 from inversionlab.report.run_data import RunData
 from inversionlab.report.tables import Row
-from inversionlab.report.wording import percent, words
 
 
 @dataclass(frozen=True)
@@ -88,43 +87,3 @@ def side_by_side(
 def _is_shown(column: Column, recommended: str | None) -> bool:
     first = column.rows[0]
     return first.point is None or first.marked or column.protected == recommended
-
-
-def partial_protection(run: RunData, rows: Sequence[Row]) -> list[str]:
-    """A line for each defense that a white-box attacker takes off, wholly or in part."""
-    found: dict[tuple[str, str], list[Column]] = {}
-    for column in columns(run, rows):
-        left = column.model.left if column.model else ""
-        if left or any(row.stripped for row in column.rows):
-            found.setdefault((column.rows[0].title, left), []).append(column)
-    return [_partial(title, left, group) for (title, left), group in found.items()]
-
-
-def _partial(title: str, left: str, group: Sequence[Column]) -> str:
-    name = group[0].name if len(group) == 1 else words(title)
-    line = (
-        f"“{name}” {_stops(group[0].model)}: who holds the weights takes the perturbation off and is "
-        f"left with {_rest(left)}. "
-    )
-    worst = strongest(row for column in group for row in column.rows if row.stripped)
-    if worst is None:
-        return line + "Nobody who holds the weights has attacked it in this run."
-    same = [r for c in group for r in c.by(worst.attack) if not r.stripped and r.judgements]
-    shares = sorted(r.judgements[0].top5.value for r in same)
-    found = percent(worst.judgements[0].top5.value)
-    line += f"The attack “{words(worst.attack)}” then has {found} top-5 success"
-    span = " to ".join(dict.fromkeys(percent(s) for s in (*shares[:1], *shares[-1:])))
-    return f"{line}, against {span} on what is released." if span else f"{line}."
-
-
-def _stops(model: Model | None) -> str:
-    seen = model.protects if model else ""
-    if not seen:
-        return "protects in some views only"
-    if "white box" in seen:
-        return "comes off in part"
-    return f"protects only against attackers who see no more than {seen.replace(', ', ' or ')}"
-
-
-def _rest(left: str) -> str:
-    return {"": "less", "none": "the undefended model"}.get(left, f"“{words(left)}”")

@@ -14,9 +14,9 @@ from inversionlab.report.choice import (
     strongest,
     undefended,
 )
-from inversionlab.report.compare import partial_protection
 from inversionlab.report.models import undefended_accuracy
 from inversionlab.report.run_data import RunData
+from inversionlab.report.stripping import partial_protection
 from inversionlab.report.tables import Row, headline_rows
 from inversionlab.report.wording import estimate_text, interval, percent, points, words
 

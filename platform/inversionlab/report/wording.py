@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from inversionlab.metrics import Estimate
 
@@ -74,3 +75,8 @@ def duration(seconds: float) -> str:
 def words(name: str) -> str:
     """An entry's name for reading: "latent_white_box" as "latent white box"."""
     return name.replace("_", " ")
+
+
+def listed(texts: Sequence[str]) -> str:
+    """ "a", "a and b" or "a, b and c"."""
+    return " and ".join([", ".join(texts[:-1]), *texts[-1:]]) if len(texts) > 1 else "".join(texts)
