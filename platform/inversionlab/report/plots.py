@@ -119,7 +119,8 @@ def draw(plan: Plan) -> Chart | None:
         labels=place(
             [name for line in lines for name in line.names],
             [dot for line in lines for dot in line.dots],
-            (axes.LEFT, 0, axes.WIDTH, BOTTOM),
+            # The mark's own text stands above the chart.
+            (axes.LEFT, TOP if plan.mark else 0, axes.WIDTH, BOTTOM),
         ),
         mark=(place_x(plan.mark[0]), plan.mark[1]) if plan.mark and xs else None,
         x_ticks=(

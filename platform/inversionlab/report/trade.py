@@ -16,6 +16,7 @@ ABOUT = (
     "Each dot is one model under its strongest attack: {cost} against top-5 success left, by each "
     "judge. Low and left is good; the ring is the undefended model. Bars are 95% intervals."
 )
+LEFT_ON = ", perturbation left on"
 
 
 def trade_plans(run: RunData, rows: Sequence[Row], judges: Sequence[str]) -> list[Plan]:
@@ -53,30 +54,31 @@ def _series(
     bare = {row.protected for row in rows if row.stripped}
     released = [row for row in rows if row.protected in bare and not row.stripped]
     found: list[Series] = []
-    for kept, told in ((rows, ""), (released, ", perturbation left on"))[: 1 + bool(bare)]:
+    for kept, told in ((rows, ""), (released, LEFT_ON))[: 1 + bool(bare)]:
         for judge, name in enumerate(judges):
-            points = _points(kept, judge, costs, named=judge == 0)
+            points = _points(kept, judge, costs, told if judge == 0 else None)
             style = f"s{len(found) % STYLES}"
             found.append(Series(words(name) + told, style, points, joined=False))
     return tuple(found)
 
 
 def _points(
-    rows: Sequence[Row], judge: int, costs: Mapping[str, float], named: bool
+    rows: Sequence[Row], judge: int, costs: Mapping[str, float], told: str | None
 ) -> tuple[Point, ...]:
+    """A point a model, named with what is told of it; None: without names, which stand at another judge's."""
     models: dict[str, list[Row]] = {}
     for row in rows:
         if row.kind != "null" and row.protected in costs:
             models.setdefault(row.protected, []).append(row)
     tops = [top for group in models.values() if (top := strongest(group, judge))]
-    return tuple(_point(r, judge, costs[r.protected], named) for r in tops)
+    return tuple(_point(r, judge, costs[r.protected], told) for r in tops)
 
 
-def _point(row: Row, judge: int, cost: float, named: bool) -> Point:
+def _point(row: Row, judge: int, cost: float, told: str | None) -> Point:
     top5 = row.judgements[judge].top5
-    told = f", {IF_STRIPPED}" if row.stripped else ""
-    text = f"{row.model.rpartition(', ')[2]}: {estimate_text(top5)}{told}"
+    how = f", {IF_STRIPPED}" if row.stripped else ""
+    text = f"{row.model.rpartition(', ')[2]}: {estimate_text(top5)}{how}"
     # The values of a sweep are many and stand in order; models of different kinds need their names.
-    name = row.label if named and row.point is None else ""
+    name = "" if told is None or row.point is not None else row.label + told
     ring = row.kind == "undefended"
     return Point(round(cost, 6), top5.value, top5.low, top5.high, text, name, ring)
