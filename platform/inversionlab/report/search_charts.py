@@ -185,7 +185,7 @@ def _null(search: Search, place_y: Scale) -> tuple[float, str] | None:
 def _labels(marks: Sequence[Mark]) -> tuple[Label, ...]:
     """The named marks' texts."""
     names = [(m.x, m.y, _name(m)) for m in sorted(marks, key=lambda m: m.y) if _name(m)]
-    return place(names, [(m.x, m.y) for m in marks], (LEFT, TOP, WIDTH, BOTTOM))
+    return place(names, [(m.x, m.y) for m in marks], (LEFT, 0, WIDTH, BOTTOM))
 
 
 def _name(mark: Mark) -> str:
