@@ -14,11 +14,11 @@ Deviates: the text of §IV-B has an MSE between F's output and l_p where eq. 5 h
           The critic is centred (inverted_samples.py); the focal weights are constants to the gradient
           (fine_tuning.py says why). Many labels are protected in one fine-tuning.
 Extends:  `private_weight`.
-Seen:     LFW, 64 x 64, victim 88.7 %. One label in a network, as in the paper (jobs/recipes/lfw_one_label.yaml, `samples`
-          16, lambda_3 = 1e8, 4 people x 20 tries): accuracy 81.3 to 86.1 %, MC(l_t) 100 %; the same-people judge finds
-          10 % (GAN-D) and 16 % (GAN-ID) in first place of latent_white_box, undefended 92 %, and 34 and 35 % of
-          multi_mode, undefended 95 %. 20 labels in one network: 18 and 19 of 20 in the first five, as undefended, but
-          with `private_weight` 1 to 3 and L_pub: 14 to 17 at 84.8 to 87.0 % accuracy, and 11 at 79.6 % with gamma = 0.
+Seen:     LFW, 64 x 64, victim 88.7 %. One label in a network, as in the paper (jobs/recipes/lfw_one_label.yaml,
+          4 people x 20 tries): accuracy 81.3 to 86.1 %, MC(l_t) 100 %; the same-people judge finds 10 % (GAN-D)
+          and 16 % (GAN-ID) in first place of latent_white_box, undefended 92 %; of multi_mode 34 and 35 %,
+          undefended 95 %. 20 labels in one network: 18 and 19 of 20 in the first five, as undefended; with
+          `private_weight` 1 to 3 and L_pub 14 to 17 at 84.8 to 87.0 % accuracy, and 11 at 79.6 % with gamma = 0.
 """
 
 from __future__ import annotations
