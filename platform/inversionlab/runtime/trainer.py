@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import ray
+from ray.exceptions import RayError
 
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.runtime.lease import single_flight
@@ -41,7 +42,7 @@ def train_missing(site: Site, *, gpu: bool, room: Room = nullcontext) -> list[st
         room: entered with the networks' keys while workers wait for their place and train; by default nothing.
 
     Raises:
-        TrainingLostError: the workers failed three times.
+        TrainingLostError: the workers failed three times, or Ray lost the process that leads them.
         TrainingError: a training cannot go on; networks that were finished before it are stored.
         StorageError: the storage cannot be written to.
     """
@@ -69,7 +70,7 @@ def _say(line: str) -> None:
 def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> str:
     """Train these networks; returns the name of the Ray Train run."""
     # Imported late: Ray Train costs seconds, and a run that trains nothing does not need it.
-    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     runtime = site.experiment.runtime
@@ -97,17 +98,36 @@ def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> str
     # A driver that was killed has left it behind.
     site.artifacts.storage.delete(begun_file(keys[0]))
     try:
-        # Ray's annotations know neither a loop that returns nor what it returned.
-        fault = cast(Any, _aside(trainer.fit)).return_value
-    except TrainingFailedError as error:
-        raise TrainingLostError(
-            f"the training workers failed three times: {_cause(error)}"
-        ) from error
+        fault = fitted(trainer.fit)
     finally:
         site.artifacts.storage.delete(begun_file(keys[0]))
     if fault is not None:
         raise TrainingError(str(fault))
     return name
+
+
+def fitted(fit: Callable[[], Any]) -> Any:
+    """What the training loop of `fit` returned.
+
+    Raises:
+        TrainingLostError: the workers failed three times, or Ray lost the process that leads them.
+    """
+    from ray.train import TrainingFailedError
+
+    try:
+        # Ray's annotations know neither a loop that returns nor what it returned.
+        return _aside(fit).return_value
+    except TrainingFailedError as error:
+        raise TrainingLostError(
+            f"the training workers failed three times: {_cause(error)}"
+        ) from error
+    except RayError as error:
+        # For instance because the node ran out of memory: Ray then kills what was started last.
+        why = str(error).strip().partition("\n")[0]
+        raise TrainingLostError(
+            f"Ray lost the process that leads the training: {why}. What is finished is stored, and the "
+            "same command goes on"
+        ) from error
 
 
 def _aside(call: Callable[[], Any]) -> Any:
