@@ -158,6 +158,17 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         changed(**{"sweep.values": [0.5, 2.0]}),
         ["sweep of defense.alpha at 2.0", "less than or equal to 1"],
     ),
+    "sweep of no number": (
+        changed(**{"sweep.values": [0.5, float("nan"), "x"]}),
+        [
+            "sweep.values.1 = NaN: should be a finite number",
+            'sweep.values.2 = "x": should be a valid number',
+        ],
+    ),
+    "sweep without values": (
+        changed(**{"sweep.values": []}),
+        ["sweep.values = []: should have at least 1 item, not 0"],
+    ),
     "attack twice": (
         changed(attacks=[{"name": "latent_white_box"}, {"name": "latent_white_box"}]),
         ["attacks: `latent_white_box` is there twice", "two of a kind need a `label`"],
@@ -217,6 +228,65 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         ["attacks.7.steps: `7` is not one of the items 0 to 1"],
     ),
     "--set into a number": (with_set("seed.x=3"), ['seed = {"x": 3}: should be a valid integer']),
+    "--set into an empty list": (
+        with_set("attacks=[]", "attacks.0.steps=3"),
+        ["attacks.0.steps: `0` leads into an empty list"],
+    ),
+    "--set with a digit that counts nothing": (
+        with_set("attacks.².name=x"),
+        ["attacks.².name: `²` is not one of the items 0 to 1"],
+    ),
+    "--set with a digit of another script": (
+        with_set("attacks.٠.steps=3"),
+        ["attacks.٠.steps: `٠` is not one of the items 0 to 1"],
+    ),
+    "--set with an endless digit string": (
+        with_set(f"attacks.{'9' * 5000}.steps=3"),
+        ["attacks.999", "...` is not one of the items 0 to 1"],
+    ),
+    "--set with a path without end": (
+        with_set(f"{'x.' * 3000}x=3"),
+        ["x.x.x", "...: leads more than 50 levels deep"],
+    ),
+    "sweep with a digit that counts nothing": (
+        changed(
+            defense={"name": "random_fake_samples", "protected": [0, 1]},
+            **{"sweep.setting": "defense.protected.²"},
+        ),
+        ["sweep of defense.protected.² at 0.25: protected.²: `²` is not one of the items 0 to 1"],
+    ),
+    "an anchor that holds itself": (
+        text("name: x\ndefense: &a {inner: *a, name: dummy_recognizer}"),
+        ["recipe.yaml: is not readable as YAML: an anchor holds itself", "line 2"],
+    ),
+    "--set an anchor that holds itself": (
+        with_set("defense=&a {name: purifier, inner: *a}"),
+        ["--set defense=&a {name: purifier, inner: *a}: the value is not readable", "holds itself"],
+    ),
+    "nested without end": (
+        with_set(f"defense={'{name: purifier, inner: ' * 3000}x{'}' * 3000}"),
+        ["--set defense=", "values are nested more than 50 deep"],
+    ),
+    "nested too deep": (
+        text(f"name: x\ndefense: {'{inner: ' * 60}x{'}' * 60}"),
+        ["recipe.yaml: is not readable as YAML: values are nested more than 50 deep", "line 2"],
+    ),
+    "aliases of aliases": (
+        text("a: &a0 [1, 1]\n" + "".join(f"b{i}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(30))),
+        ["with its aliases this holds more than 1000000 values"],
+    ),
+    "a merge key": (
+        text("name: x\ndefense: {<<: {alpha: 0.3}, name: dummy_recognizer}"),
+        ["recipe.yaml: is not readable as YAML: merge keys (`<<`) are not supported", "line 2"],
+    ),
+    "a number that begins with a zero": (
+        with_set("targets.count=010"),
+        ["targets.count=010", "`010` begins with a zero; write 10 for the decimal number"],
+    ),
+    "minutes and seconds": (
+        with_set("targets.count=1:30"),
+        ['targets.count = "1:30": should be a valid integer'],
+    ),
     "more targets than people": (
         changed(**{"targets.count": 7}),
         ["targets.count = 7: there are only 6 private people; lower it"],
@@ -282,6 +352,22 @@ def test_is_refused_with_a_text_that_helps(name: str, tmp_path: Path) -> None:
     assert told != "(accepted)"
     for part in expected:
         assert part in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"sweep.values": [float("nan")]},
+            "sweep.values.0 = NaN: should be a finite number",
+        ),
+        ({"sweep.values": ["x"]}, 'sweep.values.0 = "x": should be a valid number'),
+        ({"attacks": [3]}, "attacks.0 = 3: should be an object"),
+    ],
+    ids=["NaN", "text", "attack"],
+)
+def test_one_bad_item_is_one_line(settings: dict[str, Any], told: str, tmp_path: Path) -> None:
+    assert message(changed(**settings), tmp_path) == f"{tmp_path / 'recipe.yaml'}: {told}"
 
 
 def test_a_broken_picture_among_good_ones_is_named_counted_and_left_out(tmp_path: Path) -> None:
