@@ -132,6 +132,7 @@ def bench(model: Protected | None = None) -> Workbench:
     images, class_N = people(CLASSES, 8, 1)
     public, stranger_N = people(STRANGERS, 4, 2)
     return Workbench(
+        name="toy",
         blank=blank(),
         private_NCHW=images,
         private_class_N=class_N,

@@ -12,7 +12,7 @@ import torch
 from opacus import GradSampleModule
 from opacus.accountants import RDPAccountant
 from opacus.optimizers import DPOptimizer
-from tests import toys
+from tests import tiny, toys
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,6 +22,7 @@ from inversionlab.defenses.private_gradients import clip_factors, clipped_sum, n
 from inversionlab.defenses.private_learner import Budget, PrivateLearner, PrivateRecognizer
 from inversionlab.learning import TrainingSettings
 from inversionlab.recognizers import Recognizer, RecognizerSettings
+from inversionlab.stages.plan import make_plan
 from inversionlab.stages.training import alone, train
 
 COUNT = 24
@@ -44,9 +45,10 @@ def public() -> Recognizer:
     return network.eval().requires_grad_(False)
 
 
-def bench() -> Workbench:
+def bench(name: str = "a") -> Workbench:
     rng = torch.Generator().manual_seed(3)
     return Workbench(
+        name=name,
         blank=Blank(toys.CLASSES, 3, 16, recognizer),
         private_NCHW=torch.randint(256, (COUNT, 3, 16, 16), generator=rng).byte(),
         private_class_N=torch.arange(COUNT) % toys.CLASSES,
@@ -341,12 +343,84 @@ def test_the_same_generator_gives_the_same_bits(settings: dict[str, Any]) -> Non
     assert any(not torch.equal(w, other.weights[n]) for n, w in first.weights.items())
 
 
-def test_models_of_other_settings_share_no_noise() -> None:
+def test_models_of_other_names_share_no_noise() -> None:
     """From two models with the same noise at two strengths both could be computed without any."""
-    eight, one = learner(epsilon=8.0), learner(epsilon=1.0)
-    streams = [m.own_stream(torch.Generator().manual_seed(1)) for m in (eight, one)]
+    lessons = [DpSgd(DpSgdSettings(training=WHOLE)).lesson(bench(name)) for name in "ab"]
+    streams = [
+        lesson.learner.own_stream(torch.Generator().manual_seed(1))  # type: ignore[attr-defined]
+        for lesson in lessons
+    ]
     first, second = (torch.randn(100, generator=s) for s in streams)
     assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.5
+    with pytest.raises(ValueError, match="without a name"):
+        DpSgd(DpSgdSettings(training=WHOLE)).lesson(bench(""))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"defense.epsilon": 4.0},
+        {"victim.loss": {"name": "cross_entropy"}},
+        {"victim.training.epochs": 4},
+        {"data.people": 31},
+        {"seed": 3},
+    ],
+)
+def test_the_name_tells_apart_whatever_goes_into_the_network(changed: dict[str, Any]) -> None:
+    """What is trained by other data or from other weights has another name, and so other noise."""
+
+    def name(**changed: Any) -> str:
+        whole = tiny.experiment(defense={"name": "dp_sgd"}, sweep=None, **changed)
+        data_id = str(whole.data.model_dump())
+        (found,) = [t.id for t in make_plan(whole, data_id, (0, 1)).tasks if t.defense]
+        return found
+
+    assert name(**changed) != name()
+
+
+class Reading(nn.Module):
+    """Reads a number out of its pictures, which vmap does not let it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW.mean((2, 3)) * self.weight * float(x_NCHW.max())
+
+
+class Unfit(nn.Module):
+    classes = toys.CLASSES
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.head = Reading(), nn.Linear(3, toys.CLASSES)
+
+    def features(self, x_NCHW: Tensor) -> Tensor:
+        feature_ND: Tensor = self.backbone(x_NCHW)
+        return feature_ND
+
+
+def test_what_does_not_fit_the_data_is_refused_before_anything_is_trained() -> None:
+    blank = bench().blank
+    tight = DpSgd(DpSgdSettings(training=WHOLE, delta=0.009))
+    with pytest.raises(ValueError, match=r"one of 120 pictures is none; give less than 0\.0083"):
+        tight.fits(blank, 120)
+    tight.fits(blank, 100)
+    with pytest.raises(ValueError, match="no noise keeps epsilon"):
+        DpSgd(DpSgdSettings(training=WHOLE, epsilon=0.5, delta=1e-300)).fits(blank, COUNT)
+
+
+@pytest.mark.parametrize("options", [{}, {"train": "all"}, {"train": "all", "start": "scratch"}])
+def test_our_networks_give_gradients_of_single_pictures(options: dict[str, Any]) -> None:
+    DpSgd(DpSgdSettings(training=WHOLE, **options)).fits(bench().blank, COUNT)
+
+
+def test_a_network_without_gradients_of_single_pictures_is_refused_early() -> None:
+    blank = Blank(toys.CLASSES, 3, 16, Unfit)
+    with pytest.raises(ValueError, match="set train = head"):
+        DpSgd(DpSgdSettings(training=WHOLE, train="all")).fits(blank, COUNT)
+    DpSgd(DpSgdSettings(training=WHOLE)).fits(blank, COUNT)
 
 
 def test_what_would_void_the_promise_is_refused() -> None:

@@ -153,6 +153,8 @@ class Workbench:
     """Changes float pictures (N, C, H, W) at random, as in the victim's own training."""
     new_recognizer: Callable[[TrainingSettings], Learner]
     """A learner of an untrained network of the victim's structure and loss, without augmentation."""
+    name: str = ""
+    """The name of the network that is to be trained: the hash of everything that goes into it."""
     victim: nn.Module | None = None
     """R_T as it was trained, a recognizer; where the defense `needs` it. Copy it before you train it further."""
     model: Protected | None = None
@@ -223,6 +225,18 @@ class Defense(ABC):
         Raises:
             ValueError: which, and what would be right.
         """
+
+    def fits(self, blank: Blank, pictures: int) -> None:
+        """Refuse settings that do not fit the data, before anything is trained.
+
+        Args:
+            blank: what the defense's network is built for.
+            pictures: how many private ones there are to learn from.
+
+        Raises:
+            ValueError: which, and what would be right.
+        """
+        del blank, pictures
 
     def idle(self) -> bool:
         """Whether, at these settings, the released model is the one it is put on, unchanged."""

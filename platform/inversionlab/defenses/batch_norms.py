@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
 class RowNorm(nn.GroupNorm):

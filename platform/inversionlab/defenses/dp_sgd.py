@@ -32,13 +32,13 @@ Ranges:   epsilon in [0.5, 1000]; one training worker only.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from inversionlab.access import Labels, Scores, View, WhiteBox
-from inversionlab.config import fingerprint
 from inversionlab.defenses.base import (
     Blank,
     Defense,
@@ -49,8 +49,17 @@ from inversionlab.defenses.base import (
     Workbench,
 )
 from inversionlab.defenses.batch_norms import without_batch_norm
-from inversionlab.defenses.private_learner import Budget, PrivateLearner, PrivateRecognizer
+from inversionlab.defenses.private_learner import (
+    Augment,
+    Budget,
+    PrivateLearner,
+    PrivateRecognizer,
+)
 from inversionlab.learning import TrainingSettings
+from inversionlab.pictures import to_bytes
+
+NOISE_FORMAT = 2
+"""Raise it when equal settings would train with other noise; other defenses' networks keep their names."""
 
 
 class DpSgdSettings(DefenseSettings):
@@ -75,6 +84,10 @@ class DpSgdSettings(DefenseSettings):
         epochs=20, batch_size=4096, learning_rate=3e-2, schedule="constant", weight_decay=0.0
     )
     """How it is trained; `batch_size` is the size that is expected, the whole set where that is smaller."""
+
+    def trained_part(self) -> dict[str, Any]:
+        """The settings, and which way of drawing the noise they were trained with."""
+        return {**super().trained_part(), "noise": NOISE_FORMAT}
 
 
 class DpSgd(Defense):
@@ -113,37 +126,73 @@ class DpSgd(Defense):
             without_batch_norm(network)
         return PrivateRecognizer(network, blank.classes)
 
+    def fits(self, blank: Blank, pictures: int) -> None:
+        """Find the noise that keeps the promise, and take the gradient of one picture.
+
+        Raises:
+            ValueError: no noise keeps it, or the victim's structure gives no gradients of single pictures.
+        """
+        model, budget = self.build(blank), self._budget(pictures)
+        gray_NCHW = torch.zeros(1, blank.channels, blank.image_size, blank.image_size)
+        trial = (to_bytes(gray_NCHW), torch.zeros(1, dtype=torch.long))
+        try:
+            self._learner(model, budget, trial).probe()
+        except Exception as error:  # what vmap raises has no class of its own
+            why = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"train = {self.settings.train}: the victim's network gives no gradients of single pictures "
+                f"({why}); set train = head, or choose another victim.network"
+            ) from error
+
     def lesson(self, bench: Workbench) -> Lesson:
         """Train within the budget on the private pictures."""
-        settings, count = self.settings, len(bench.private_NCHW)
-        if settings.delta is not None and settings.delta >= 1 / count:
-            raise ValueError(
-                f"dp_sgd: delta = {settings.delta:g}: a promise that may fail for one of {count} pictures "
-                f"is none; give less than {1 / count:.2g}"
-            )
+        if not bench.name:
+            raise ValueError("dp_sgd: a network without a name has no noise of its own")
         model = self.build(bench.blank)
+        if self.settings.start == "public":
+            _backbone(model).load_state_dict(_backbone(bench.classifier).state_dict())
+        pictures = bench.private_NCHW, bench.private_class_N
+        augment = bench.augment if self.settings.augment else None
+        budget = self._budget(len(bench.private_NCHW))
+        learner = self._learner(model, budget, pictures, augment, bench.name)
+        return Lesson(learner, *pictures, self.settings.training)
+
+    def _learner(
+        self,
+        model: nn.Module,
+        budget: Budget,
+        pictures: tuple[Tensor, Tensor],
+        augment: Augment | None = None,
+        stream: str = "",
+    ) -> PrivateLearner:
         assert isinstance(model, PrivateRecognizer)
-        if settings.start == "public":
-            model.victim.backbone.load_state_dict(_public(bench).state_dict())
-        budget = Budget.plan(
-            epsilon=settings.epsilon,
-            delta=settings.delta or min(1e-5, 1 / (10 * count)),
-            expected=min(settings.training.batch_size, count),
-            count=count,
-            epochs=settings.training.epochs,
-            accountant=settings.accountant,
-        )
-        learner = PrivateLearner(
+        settings = self.settings
+        return PrivateLearner(
             model,
             budget,
             settings.training,
-            pictures=(bench.private_NCHW, bench.private_class_N),
+            pictures=pictures,
             head_only=settings.train == "head",
             clip=settings.clip,
-            augment=bench.augment if settings.augment else None,
-            stream=fingerprint(settings.trained_part()),
+            augment=augment,
+            stream=stream,
         )
-        return Lesson(learner, bench.private_NCHW, bench.private_class_N, settings.training)
+
+    def _budget(self, pictures: int) -> Budget:
+        settings = self.settings
+        if settings.delta is not None and settings.delta >= 1 / pictures:
+            raise ValueError(
+                f"delta = {settings.delta:g}: a promise that may fail for one of {pictures} pictures is none; "
+                f"give less than {1 / pictures:.2g}"
+            )
+        return Budget.plan(
+            epsilon=settings.epsilon,
+            delta=settings.delta or min(1e-5, 1 / (10 * pictures)),
+            expected=min(settings.training.batch_size, pictures),
+            count=pictures,
+            epochs=settings.training.epochs,
+            accountant=settings.accountant,
+        )
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
         """The recognizer that was trained with privacy, alone."""
@@ -152,9 +201,10 @@ class DpSgd(Defense):
         return private
 
 
-def _public(bench: Workbench) -> nn.Module:
-    """The backbone that was trained on public people."""
-    if bench.classifier is None:
+def _backbone(recognizer: nn.Module | None) -> nn.Module:
+    """The part of a recognizer below its head."""
+    if recognizer is None:
         raise ValueError("dp_sgd: start = public needs a recognizer of public people")
-    backbone: nn.Module = bench.classifier.backbone  # type: ignore[assignment]
+    inner: Any = recognizer.victim if isinstance(recognizer, PrivateRecognizer) else recognizer
+    backbone: nn.Module = inner.backbone
     return backbone

@@ -72,7 +72,7 @@ class Budget:
             )
         except ValueError as error:
             raise ValueError(
-                f"dp_sgd: no noise keeps epsilon = {epsilon:g} at delta = {delta:g} for {steps} steps: {error}"
+                f"no noise keeps epsilon = {epsilon:g} at delta = {delta:g} for {steps} steps: {error}"
             ) from error
         return cls(float(noise), expected, expected / count, delta, accountant)
 
@@ -126,8 +126,8 @@ class PrivateLearner(Learner):
     ) -> None:
         """Train `model` on `pictures`: uint8 (N, C, H, W) and class numbers (N,), on the CPU.
 
-        `stream` names the settings, so that no two released models share a draw or their noise: from two that
-        did, both could be taken off.
+        `stream` names the network by everything that goes into it, so that no two released models share a draw
+        or their noise: from two that did, both could be taken off.
         """
         self.stream = stream
         self.model, self.budget, self.training = model, budget, training
@@ -169,6 +169,15 @@ class PrivateLearner(Learner):
         self.optimizers["recognizer"].step()
         self.counters["steps"] += 1
         return {"loss": loss / max(1, len(rows))}
+
+    def probe(self) -> None:
+        """Take the gradient of the first picture, as a step would, and let it go.
+
+        Raises:
+            Exception: whatever stands in the way.
+        """
+        self._set_modes()
+        self._sums(torch.zeros(1, dtype=torch.long), torch.Generator(), torch.device("cpu"))
 
     def own_stream(self, rng: torch.Generator) -> torch.Generator:
         """The randomness of a step, out of what the loop gives to every network of this role."""

@@ -103,7 +103,7 @@ def train(
     losses: dict[str, float] = {}
     began = saved = time.monotonic()
     for epoch in range(first, epochs):
-        losses = _epoch(lesson, role, seed, epoch, world)
+        losses = _epoch(lesson, role, title or role, seed, epoch, world)
         _refuse_infinite(title or role, epoch, losses, lesson.training.learning_rate)
         now = time.monotonic()
         left = (now - began) / (epoch + 1 - first) * (epochs - epoch - 1)
@@ -114,7 +114,9 @@ def train(
     return {**losses, "epochs": float(epochs), "resumed_at": float(first)}
 
 
-def _epoch(lesson: Lesson, role: str, seed: int, epoch: int, world: World) -> dict[str, float]:
+def _epoch(
+    lesson: Lesson, role: str, title: str, seed: int, epoch: int, world: World
+) -> dict[str, float]:
     order = torch.randperm(
         len(lesson.images_NCHW), generator=seeds.torch_stream(seed, role, "order", epoch)
     )
@@ -122,7 +124,7 @@ def _epoch(lesson: Lesson, role: str, seed: int, epoch: int, world: World) -> di
     share = size // world.size
     if share < 2:
         raise TrainingError(
-            f"{role}: {len(order)} pictures in batches of {size} leave a worker fewer than 2; "
+            f"{title}: {len(order)} pictures in batches of {size} leave a worker fewer than 2; "
             "raise training.batch_size or lower runtime.train_workers"
         )
     for module in lesson.learner.modules.values():
@@ -165,8 +167,13 @@ def _state(learner: Learner, epoch: int) -> dict[str, Any]:
 
 
 def _resume(learner: Learner, state: dict[str, Any] | None, device: torch.device) -> int:
-    """Put a checkpoint into the learner; returns the epoch to go on with."""
+    """Put a checkpoint into the learner, if it is one of this learner; returns the epoch to go on with."""
     if state is None:
+        return 0
+    # Told before anything is loaded: a load that stopped half-way would leave some of its weights behind.
+    if not _fits(learner, state):
+        where = state.get("file", "the checkpoint")
+        print(f"{where}: is damaged (not a state of this network); it starts anew", flush=True)
         return 0
     for name, module in learner.modules.items():
         module.load_state_dict(state["modules"][name])
@@ -175,6 +182,52 @@ def _resume(learner: Learner, state: dict[str, Any] | None, device: torch.device
         optimizer.load_state_dict(state["optimizers"][name])
     learner.counters.update(state["counters"])
     return int(state["epoch"])
+
+
+def _fits(learner: Learner, state: Mapping[str, Any]) -> bool:
+    """Whether a state has the form of this learner's; what its numbers are worth cannot be told."""
+    own, kept = _state(learner, 0), state.get("optimizers")
+    return (
+        type(state.get("epoch")) is int
+        and state["epoch"] >= 0
+        and all(_alike(state.get(part), own[part]) for part in ("modules", "counters"))
+        and isinstance(kept, Mapping)
+        and all(_suits(optimizer, kept.get(k)) for k, optimizer in learner.optimizers.items())
+    )
+
+
+def _suits(optimizer: torch.optim.Optimizer, kept: object) -> bool:
+    """Whether this is a state of the optimizer; PyTorch itself finds out in the middle of a step."""
+    if not isinstance(kept, Mapping) or not isinstance(kept.get("state"), Mapping):
+        return False
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    return _alike(kept.get("param_groups"), optimizer.state_dict()["param_groups"]) and all(
+        type(index) is int
+        and index in range(len(shapes))
+        and isinstance(held, Mapping)
+        and all(v.shape in ((), shapes[index]) for v in held.values() if isinstance(v, Tensor))
+        for index, held in kept["state"].items()
+    )
+
+
+def _alike(given: object, own: object) -> bool:
+    """Whether two values have the same form: the same names, shapes and kinds."""
+    if isinstance(own, Tensor):
+        return isinstance(given, Tensor) and given.shape == own.shape
+    if isinstance(own, Mapping):
+        return (
+            isinstance(given, Mapping)
+            and given.keys() == own.keys()
+            and all(_alike(given[k], v) for k, v in own.items())
+        )
+    if isinstance(own, list | tuple):
+        return (
+            isinstance(given, list | tuple)
+            and len(given) == len(own)
+            and all(map(_alike, given, own))
+        )
+    # A whole number and a fraction are one kind: a counter may begin as the one and become the other.
+    return isinstance(given, int | float if isinstance(own, int | float) else type(own))
 
 
 def frozen(module: nn.Module, device: torch.device) -> nn.Module:

@@ -84,18 +84,43 @@ class Workshop:
         """Build every network of the plan once, untrained, so that what does not fit is refused early.
 
         Raises:
-            ConfigError: a network cannot take or make pictures of this size.
+            ConfigError: what does not fit the data, of which network, a part a fault.
         """
         latent_sizes: dict[str, int] = {}
+        wrong: list[str] = []
         for task in self.plan.tasks:
-            module = self._untrained(task)
+            try:
+                module = self._fitting(task)
+            except ValueError as error:
+                wrong.append(f"{task.title}{self._for_whom(task)}: {error}")
+                continue
             if isinstance(module, Generator):
                 latent_sizes[task.key] = module.latent_size
         for cell in self.plan.cells:
             try:
-                ATTACKS[cell.attack.name].check(cell.attack, latent_sizes[cell.generator.key])
+                if size := latent_sizes.get(cell.generator.key):
+                    ATTACKS[cell.attack.name].check(cell.attack, size)
             except ValueError as error:
-                raise ConfigError(f"attacks ({cell.attack.title}): {error}") from error
+                wrong.append(f"attacks ({cell.attack.title}): {error}")
+        if wrong:
+            raise ConfigError("; ".join(dict.fromkeys(wrong)))
+
+    def _fitting(self, task: Task) -> nn.Module:
+        """A task's network, untrained.
+
+        Raises:
+            ValueError: it, or the training of a defense's own, does not fit the data.
+        """
+        module = self._untrained(task)
+        if task.defense is not None:
+            defense = DEFENSES[task.defense.name](task.defense)
+            defense.fits(self.blank, len(self.splits.train.images_NCHW))
+        return module
+
+    def _for_whom(self, task: Task) -> str:
+        """Which defenses use a network that has no name of theirs."""
+        users = [t.defense.title for t in self.plan.tasks if t.defense and task in t.uses]
+        return f" (for {', '.join(users)})" if users else ""
 
     def network(self, task: Task) -> nn.Module:
         """The trained network of a task, frozen."""
@@ -186,6 +211,7 @@ class Workshop:
         generator: Any = found.get("defense_generator")
         splits, augmenting = self.splits, self.experiment.victim.augment
         return Workbench(
+            name=task.id,
             blank=self.blank,
             private_NCHW=splits.train.images_NCHW,
             private_class_N=splits.train.class_N,
