@@ -30,7 +30,9 @@ MAY_IMPORT = {
     **{room: CORE | {room} for room in ROOMS},
     **dict.fromkeys(CORE, CORE),
     "commands": set(),
-    "experiment": CORE | ROOMS,
+    # The experiment for its type alone.
+    "coherence": CORE | ROOMS | {"experiment"},
+    "experiment": CORE | ROOMS | {"coherence"},
     "stages": CORE | ROOMS | {"stages", "experiment"},
     "runtime": CORE | ROOMS | {"stages", "experiment", "runtime"},
     "report": CORE | {"metrics", "report"},

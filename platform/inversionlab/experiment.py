@@ -15,19 +15,18 @@ from pydantic import Field, ValidationError, model_validator
 
 from inversionlab.access import Scores, WhiteBox
 from inversionlab.attacks import ATTACKS, AnyAttack, AttackSettings
+from inversionlab.coherence import all_faults
 from inversionlab.config import (
     ConfigError,
     Settings,
     assign,
-    fingerprint,
     override,
     read_recipe,
     validate,
 )
 from inversionlab.data import AnyData
 from inversionlab.data.splits import SplitSettings
-from inversionlab.defenses import DEFENSES, AnyDefense, DefenseSettings
-from inversionlab.defenses.composition import awake, chain, faults
+from inversionlab.defenses import AnyDefense, DefenseSettings
 from inversionlab.generators import GENERATORS, AnyGenerator, GeneratorSettings
 from inversionlab.recognizers import RecognizerSettings
 
@@ -159,21 +158,9 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _goes_together(self) -> Experiment:
-        wrong = [
-            *_name_faults(self),
-            *_evaluator_faults(self),
-            *_defense_faults(self),
-            *_generator_faults(self),
-        ]
-        # Settings that are wrong by themselves say nothing about their neighbours.
-        wrong = wrong or [*_twin_faults(self)]
+        wrong = all_faults(self)
         if wrong:
             raise ValueError("; ".join(wrong))
-        for value in self.sweep.values if self.sweep else ():
-            swept = [*faults(self.defense_at(value), "defense")]
-            if swept:
-                assert self.sweep is not None
-                raise ValueError(f"sweep of {self.sweep.setting} at {value}: {'; '.join(swept)}")
         return self
 
     def generator_of(self, attack: AttackSettings) -> GeneratorSettings:
@@ -212,7 +199,14 @@ class Experiment(Settings):
         every: list[GeneratorSettings] = [self.generator, *self.generators.values()]
         every.sort(key=lambda g: GENERATORS[g.name].taught)
         if label is not None:
-            every = [self._labelled(label, f"({defense.title})")]
+            named = self._labelled(label, f"({defense.title})")
+            if "critic" not in GENERATORS[named.name].offers:
+                able = " or ".join(n for n, kind in GENERATORS.items() if "critic" in kind.offers)
+                raise ValueError(
+                    f"({defense.title}): generator = {label}: `{named.name}` has no critic, which "
+                    f"`{defense.name}` needs; name one that has: {able}"
+                )
+            return named
         for settings in every:
             if "critic" in GENERATORS[settings.name].offers:
                 return settings
@@ -287,81 +281,6 @@ def _lack(attack: AttackSettings) -> str:
         f"`{attack.name}` needs a generator with {' and '.join(sorted(wants))}; give one under "
         f"`generators` (for example mine: {{name: {able}}})"
     )
-
-
-def _name_faults(experiment: Experiment) -> Iterable[str]:
-    for what, names in (
-        ("attacks", [a.title for a in experiment.attacks]),
-        ("evaluators", [e.name for e in experiment.evaluators]),
-        ("defenses", [d.title for _, d in experiment.every_defense()]),
-    ):
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            hint = " (two of a kind need a `label`)" if what != "evaluators" else ""
-            yield f"{what}: `{twice[0]}` is there twice; every name once{hint}"
-
-
-def _evaluator_faults(experiment: Experiment) -> Iterable[str]:
-    for index, judge in enumerate(experiment.evaluators):
-        same = judge.recognizer.network == experiment.victim.network
-        if judge.protocol == "same_people" and same:
-            yield (
-                f"evaluators.{index} ({judge.name}): has the victim's own structure "
-                f"(`{judge.recognizer.network.name}` with equal settings); a judge of the same people "
-                "needs another one, or it would share the victim's blind spots"
-            )
-
-
-def _defense_faults(experiment: Experiment) -> Iterable[str]:
-    for key, defense in experiment.every_defense():
-        yield from faults(defense, key)
-        for part in chain(defense):
-            kind = DEFENSES[part.name](part)
-            needs = kind.needed()
-            if kind.differential_privacy and experiment.runtime.train_workers > 1:
-                yield (
-                    f"runtime.train_workers = {experiment.runtime.train_workers}: `{part.name}` trains on one "
-                    "worker, or its privacy could not be counted; set it to 1"
-                )
-            if "private_generator" in needs and experiment.defense_generator is None:
-                yield (
-                    f"defense_generator: is missing; `{part.name}` needs a generator trained on "
-                    "the private set (for example {name: gan_ada})"
-                )
-            if "public_generator" in needs:
-                try:
-                    experiment.defender_generator_of(part)
-                except ValueError as error:
-                    yield f"{key} {error}"
-
-
-def _twin_faults(experiment: Experiment) -> Iterable[str]:
-    """Who would have no row of his own in the comparison."""
-    seen: dict[str, str] = {}
-    for key, defense in experiment.every_defense():
-        active = awake(defense)
-        if key != "defense" and active.name == "none":
-            yield f"{key} ({defense.title}): changes nothing, and the undefended victim is a row anyway"
-        # With the generator's label, which `released_part` leaves to the generator's own name.
-        parts = [p.model_dump(mode="json", exclude={"label", "inner"}) for p in chain(active)]
-        twin = seen.setdefault(fingerprint(parts), key)
-        if twin != key and active.name != "none":
-            yield f"{key} ({defense.title}): has the same settings as {twin}; leave one of them out"
-
-
-def _generator_faults(experiment: Experiment) -> Iterable[str]:
-    for where in ("generator", "defense_generator"):
-        settings = getattr(experiment, where)
-        if settings is not None and GENERATORS[settings.name].taught:
-            yield (
-                f"{where}: `{settings.name}` learns from the model under attack; give it under "
-                "`generators`, for attacks that use it"
-            )
-    for attack in experiment.attacks:
-        try:
-            experiment.generator_of(attack)
-        except ValueError as error:
-            yield str(error)
 
 
 def null_attacks() -> tuple[str, ...]:

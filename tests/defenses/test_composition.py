@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from inversionlab.config import ConfigError
 from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.composition import awake, chain, protected_views, stripped
 from inversionlab.experiment import Experiment
+from inversionlab.stages.plan import Plan, make_plan
 
 
 def experiment(defense: dict[str, Any], **changed: Any) -> Experiment:
@@ -59,7 +61,9 @@ def test_a_higher_layer_goes_on_a_lower_one(parts: tuple[str, ...]) -> None:
         (("dummy_recognizer", "uniform_noise"), "cannot be put on it"),
         (("uniform_noise", "adversarial_noise"), "cannot be put on it"),
         (("adversarial_noise", "label_modifier"), "cannot be put on it"),
-        (("none", "uniform_noise"), "cannot be put on it"),
+        (("none", "uniform_noise"), "is no defense to be put on one"),
+        (("label_modifier", "mutual_information"), "set label_of = victim"),
+        (("label_modifier", "gan_fake_samples"), "set label_of = victim"),
         (("dummy_recognizer", "dp_sgd"), "`dp_sgd` below it promises"),
         (("label_modifier", "dummy_recognizer", "dp_sgd"), "`dp_sgd` below it promises"),
         (("label_modifier",), "give `inner`"),
@@ -132,17 +136,86 @@ def test_a_generator_without_a_critic_makes_no_fake_samples() -> None:
         experiment({**nested("gan_fake_samples"), "generator": "mine"})
 
 
-def test_who_would_have_no_row_of_his_own_is_refused() -> None:
-    alike = [{**nested("uniform_noise"), "label": label} for label in ("a", "b")]
-    with pytest.raises(
-        ConfigError, match=r"defenses\.1 \(b\): has the same settings as defenses\.0"
-    ):
-        experiment({"name": "none"}, defenses=alike)
+def plan_of(whole: Experiment) -> Plan:
+    return make_plan(whole, "data", (0, 1, 2, 3))
+
+
+def compared(*others: dict[str, Any], **changed: Any) -> Plan:
+    """A plan of these defenses side by side, labelled a, b, ... where they have no label."""
+    labelled = [{"label": "ab"[i], **other} for i, other in enumerate(others)]
+    return plan_of(tiny.experiment(**{"sweep": None, **changed}, defenses=labelled))
+
+
+MIXED = {**nested("dummy_recognizer"), "alpha": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("others", "changed", "twin"),
+    [
+        ((nested("uniform_noise"), nested("uniform_noise")), {}, r"defenses\.1 \(b\).*defenses\.0"),
+        (({**nested("uniform_noise"), "amplitude": 0.0},), {}, "undefended victim"),
+        ((nested("uniform_noise"),), {"defense": nested("uniform_noise")}, "as defense;"),
+        (
+            ({**nested("uniform_noise"), "amplitude": 0.1},),
+            {
+                "defense": nested("uniform_noise"),
+                "sweep": {"setting": "defense.amplitude", "values": [0.1, 0.2]},
+            },
+            "as the sweep's point 0.1",
+        ),
+        (
+            (
+                {"name": "uniform_noise", "inner": nested("mutual_information")},
+                {
+                    "name": "uniform_noise",
+                    "inner": {**MIXED, "inner": nested("mutual_information")},
+                },
+            ),
+            {},
+            r"defenses\.0",
+        ),
+        (
+            tuple({**nested("gan_fake_samples"), "generator": g} for g in ("one", "other")),
+            {"generators": {"one": {"name": "wgan_gp"}, "other": {"name": "wgan_gp"}}},
+            r"defenses\.0",
+        ),
+    ],
+)
+def test_who_would_have_no_row_of_his_own_is_refused(
+    others: tuple[dict[str, Any], ...], changed: dict[str, Any], twin: str
+) -> None:
+    with pytest.raises(ConfigError, match="is the same model as") as caught:
+        compared(*others, **changed)
+    assert re.search(twin, str(caught.value))
+
+
+def test_equal_settings_over_other_generators_are_no_twins() -> None:
     two = {"wgan": {"name": "wgan_gp"}, "style": {"name": "style_gan"}}
     others = [{**nested("gan_fake_samples"), "label": label, "generator": label} for label in two]
-    assert len(tiny.experiment(generators=two, defenses=others, sweep=None).defenses) == 2
-    with pytest.raises(ConfigError, match="changes nothing"):
-        experiment({"name": "none"}, defenses=[{**nested("uniform_noise"), "amplitude": 0.0}])
+    shown = {c.protected for c in compared(*others, generators=two).cells}
+    assert len(shown - {""}) == 4, "the undefended victim, the recipe's own defense, and both"
+
+
+@pytest.mark.parametrize("label", ["none", "Undefended", "purifier"])
+def test_a_label_is_no_other_models_name(label: str) -> None:
+    with pytest.raises(ConfigError, match=f"label = {label}"):
+        experiment({"name": "none"}, defenses=[{**nested("uniform_noise"), "label": label}])
+    hidden = {"name": "uniform_noise", "inner": {**nested("dp_sgd"), "label": label}}
+    with pytest.raises(ConfigError, match=f"label = {label}"):
+        experiment(hidden)
+
+
+def test_labels_that_differ_in_capitals_only_are_one() -> None:
+    alike = [{**nested("uniform_noise"), "label": "A"}, {**nested("purifier"), "label": "a"}]
+    with pytest.raises(ConfigError, match="is there twice"):
+        experiment({"name": "none"}, defenses=alike)
+
+
+def test_batches_too_small_for_the_training_workers_are_refused_at_load() -> None:
+    small = {**nested("purifier"), "training": {"batch_size": 3}}
+    with pytest.raises(ConfigError, match=r"defense\.training\.batch_size = 3: .*give 4 or more"):
+        experiment(small, **{"runtime.train_workers": 2})
+    assert experiment(small).runtime.train_workers == 1
 
 
 def test_every_value_of_a_sweep_is_checked_as_the_recipes_own() -> None:
@@ -167,7 +240,10 @@ def test_differential_privacy_is_trained_on_one_worker() -> None:
         (nested("uniform_noise", "dummy_recognizer"), {WhiteBox, Scores, Labels}),
         (nested("label_modifier", "uniform_noise"), {Scores}),
         (nested("label_modifier", "dummy_recognizer"), {WhiteBox, Scores}),
-        (nested("label_modifier", "mutual_information"), {WhiteBox, Scores}),
+        (
+            nested("label_modifier", "uniform_noise", "mutual_information"),
+            {WhiteBox, Scores, Labels},
+        ),
         ({**nested("label_modifier", "mutual_information"), "label_of": "victim"}, {Scores}),
     ],
 )

@@ -74,3 +74,18 @@ def test_who_has_too_few_pictures_has_them_all_and_some_again() -> None:
 def test_strangers_with_one_picture_are_no_labels() -> None:
     with pytest.raises(ValueError, match="no stranger is on more than one"):
         defense().lesson(bench(torch.full((24,), -1)))
+
+
+@pytest.mark.parametrize("labels", [(0, 30), (3, 103, 57), (7, 17, 27, 37)])
+def test_labels_beyond_the_strangers_number_share_none_while_some_are_free(
+    labels: tuple[int, ...],
+) -> None:
+    chosen = public_labels(labels, 10, seed=1)
+    assert len(set(chosen)) == len(labels)
+    assert chosen[0] == public_labels(labels[:1], 10, seed=1)[0], (
+        "the lowest label moves for nobody"
+    )
+
+
+def test_the_order_of_protected_labels_says_nothing() -> None:
+    assert defense(protected=(3, 1)).settings == defense(protected=(1, 3)).settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from inversionlab.access import Labels, View, WhiteBox
 from inversionlab.defenses import DEFENSES, DefenseSettings, Layer
@@ -56,7 +56,18 @@ def _misfit(outer: DefenseSettings, inner: DefenseSettings) -> str | None:
         return f"`{outer.name}` trains the victim itself; put the other one on it, not under it"
     if low >= high:
         able = [name for name, kind in DEFENSES.items() if Layer.NOTHING < kind.layer < high]
+        if not able:
+            return f"`{outer.name}` is no defense to be put on one; leave it out"
         return f"`{outer.name}` cannot be put on it; it can be put on: {', '.join(able)}"
+    if (
+        high == Layer.LABEL
+        and low == Layer.VICTIM
+        and not DEFENSES[outer.name](outer).carries_victim()
+    ):
+        return (
+            f"it retrains the recognizer, whose labels are given anyway, so `{outer.name}` would change nothing; "
+            "for the undefended victim's labels set label_of = victim"
+        )
     return None
 
 
@@ -71,15 +82,26 @@ def stripped(settings: DefenseSettings) -> DefenseSettings:
 def protected_views(settings: DefenseSettings) -> frozenset[type[View]]:
     """The views in which a defense, with all that it is put on, protects.
 
-    Against a white-box attacker only what cannot be taken off does. A label modifier gives away labels as the
-    recognizer below has them.
+    Against a white-box attacker only what cannot be taken off does. A label modifier gives labels away as the
+    recognizer has them that it takes them from.
     """
-    every = {view for part in chain(settings) for view in DEFENSES[part.name].protects}
-    kept = {view for part in chain(stripped(settings)) for view in DEFENSES[part.name].protects}
-    lost: set[type[View]] = set() if WhiteBox in kept else {WhiteBox}
-    if DEFENSES[settings.name].layer == Layer.LABEL:
+    every = _views(chain(settings))
+    lost: set[type[View]] = set() if WhiteBox in _views(chain(stripped(settings))) else {WhiteBox}
+    kind = DEFENSES[settings.name]
+    if kind.layer == Layer.LABEL and Labels not in _views(_labels_from(settings)):
         lost.add(Labels)
     return frozenset(every - lost)
+
+
+def _views(parts: Iterable[DefenseSettings]) -> set[type[View]]:
+    return {view for part in parts for view in DEFENSES[part.name].protects}
+
+
+def _labels_from(settings: DefenseSettings) -> list[DefenseSettings]:
+    """What has changed the recognizer whose labels a label modifier gives."""
+    if DEFENSES[settings.name](settings).carries_victim():
+        return []
+    return [part for part in chain(settings) if DEFENSES[part.name].layer == Layer.VICTIM]
 
 
 def awake(settings: DefenseSettings) -> DefenseSettings:

@@ -52,7 +52,7 @@ class FakeSampleSettings(DefenseSettings):
             raise ValueError("name at least one label, and each once")
         if not isinstance(value, str) and min(value) < 0:
             raise ValueError(f"{min(value)} is no label; they are numbered from 0")
-        return value
+        return value if isinstance(value, str) else tuple(sorted(value))
 
 
 class FakeSampleDefense(Defense):
@@ -120,4 +120,12 @@ def public_labels(labels: Sequence[int], public_classes: int, seed: int) -> tupl
     """A public label l_p for each protected one, drawn by the seed; each its own while there are enough."""
     stream = seeds.torch_stream(seed, "fake_samples", "public labels")
     order: list[int] = torch.randperm(public_classes, generator=stream).tolist()
-    return tuple(order[label % public_classes] for label in labels)
+    place_of: dict[int, int] = {}
+    free = set(range(public_classes))
+    for label in sorted(labels):
+        place = label % public_classes
+        while free and place not in free:
+            place = (place + 1) % public_classes
+        free.discard(place)
+        place_of[label] = place
+    return tuple(order[place_of[label]] for label in labels)

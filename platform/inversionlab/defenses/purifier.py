@@ -68,9 +68,9 @@ class PurifierSettings(DefenseSettings):
     """l, the weight of keeping the label."""
     adversarial_weight: float = Field(default=1.0, ge=0, le=1e6)
     """m, the weight of the inversion model's error."""
-    hidden_size: int = Field(default=512, ge=1, le=65_536)
+    hidden_size: int = Field(default=512, ge=1, le=8192)
     """Units of the hidden layer on each side of the middle."""
-    code_size: int = Field(default=64, ge=1, le=65_536)
+    code_size: int = Field(default=64, ge=1, le=8192)
     """Units in the middle; below the number of classes, or little is dropped."""
     inversion: InversionModelSettings = InversionModelSettings(width=32)
     """Structure of the inversion model H that G learns to withstand."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from inversionlab.access import WhiteBox
 from inversionlab.attacks import ATTACKS, AttackSettings
-from inversionlab.config import fingerprint
+from inversionlab.config import ConfigError, fingerprint
 from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.composition import awake, stripped
 from inversionlab.defenses.none import NoneSettings
@@ -96,12 +96,17 @@ def make_plan(
     targets: tuple[int, ...],
     pool: tuple[int, ...] | None = None,
 ) -> Plan:
-    """The plan of an experiment on this data; without a `pool` the judges know the targets."""
+    """The plan of an experiment on this data; without a `pool` the judges know the targets.
+
+    Raises:
+        ConfigError: two of the defenses side by side release the same model.
+    """
     pool = targets if pool is None else pool
     base = {"format": NETWORK_FORMAT, "data": data_id, "seed": experiment.seed}
     victim = new_task("victim", {**base, "recognizer": recognizer_inputs(experiment.victim)})
     defenders = Defenders(experiment, base, victim, targets)
     points = _points(experiment)
+    _refuse_twins(experiment, defenders)
     needed = [
         victim,
         *_judges(experiment, base, pool),
@@ -128,6 +133,24 @@ def _judges(experiment: Experiment, base: dict[str, Any], pool: tuple[int, ...])
         if judge.protocol == "person_disjoint":
             inputs["targets"] = list(pool)
         yield new_task(f"evaluator:{judge.name}", inputs)
+
+
+def _refuse_twins(experiment: Experiment, defenders: Defenders) -> None:
+    """Whoever is to be compared has a model of his own, or he would have no row."""
+    seen = {defenders.released(NoneSettings()): "the undefended victim, which is a row anyway"}
+    seen.setdefault(defenders.released(experiment.defense), "defense")
+    for value in experiment.sweep.values if experiment.sweep else ():
+        seen.setdefault(defenders.released(_at(experiment, value)), f"the sweep's point {value}")
+    wrong = []
+    for index, other in enumerate(experiment.defenses):
+        key = f"defenses.{index}"
+        twin = seen.setdefault(defenders.released(other), key)
+        if twin != key:
+            wrong.append(
+                f"{key} ({other.title}): is the same model as {twin}; leave one of them out"
+            )
+    if wrong:
+        raise ConfigError("; ".join(wrong))
 
 
 def _points(experiment: Experiment) -> list[tuple[float | None, DefenseSettings]]:
