@@ -65,13 +65,13 @@ def grids(run: RunData, rows: Sequence[Row], recommended: str | None) -> list[Gr
         attacks.sort(key=lambda attack: attack != top.attack)
     if not people:
         return []
-    real = _reference_row(run, people, "real", "")
-    synthetic = _reference_row(run, people, "synthetic", recommended)
+    real = _reference_row(people, "real face", "private picture", _references(run, "real"))
+    synthetic = _synthetic_rows(run, rows, people, recommended)
     found = _side_by_side(run, people, rows, real)
     for attack in attacks:
         mine = [r for r in rows if r.attack == attack and r.done]
         between = [_attack_row(run, people, r, recommended) for r in mine]
-        shown = [row for row in (real, *between, synthetic) if any(c.source for c in row.cells)]
+        shown = [row for row in (real, *between, *synthetic) if any(c.source for c in row.cells)]
         if shown:
             found.append(Grid(words(attack), tuple(people.values()), tuple(shown)))
     return found
@@ -98,20 +98,43 @@ def _people(run: RunData) -> dict[int, str]:
     return {target: names[target] for target in sorted(names)[:COLUMNS]}
 
 
+def _references(run: RunData, kind: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = run.references.filter(
+        pc.equal(run.references["kind"], kind)
+    ).to_pylist()
+    return found
+
+
+def _synthetic_rows(
+    run: RunData, rows: Sequence[Row], people: dict[int, str], recommended: str | None
+) -> list[GridRow]:
+    """A row for each defense that leads attacks to pictures of its own; models with equal ones share it."""
+    by_model: dict[str, list[dict[str, Any]]] = {}
+    for entry in _references(run, "synthetic"):
+        by_model.setdefault(entry["protected"], []).append(entry)
+    alike: dict[tuple[bytes, ...], str] = {}
+    for model in sorted(by_model, key=lambda m: m != recommended):
+        pictures = sorted((e["target"], e["picture"]) for e in by_model[model])
+        alike.setdefault(tuple(picture for _, picture in pictures), model)
+    titles = {row.protected: words(row.title) for row in rows}
+    found = []
+    for model in alike.values():
+        name = "synthetic face" if len(alike) == 1 else f"synthetic face, {titles.get(model, '')}"
+        found.append(_reference_row(people, name, "what the defense leads to", by_model[model]))
+    return found
+
+
 def _reference_row(
-    run: RunData, people: dict[int, str], kind: str, preferred: str | None
+    people: dict[int, str], name: str, note: str, entries: Sequence[dict[str, Any]]
 ) -> GridRow:
-    table = run.references.filter(pc.equal(run.references["kind"], kind))
     pictures: dict[int, bytes] = {}
-    ordered = sorted(table.to_pylist(), key=lambda r: r["protected"] != preferred)
-    for row in ordered:
-        pictures.setdefault(row["target"], row["picture"])
+    for entry in entries:
+        pictures.setdefault(entry["target"], entry["picture"])
     cells = tuple(
-        Cell(picture_source(pictures.get(t)), f"{kind} face of {name}")
-        for t, name in people.items()
+        Cell(picture_source(pictures.get(target)), f"{name} of {person}")
+        for target, person in people.items()
     )
-    note = "private picture" if kind == "real" else "mixed in by the defense"
-    return GridRow(f"{kind} face", note, cells)
+    return GridRow(name, note, cells)
 
 
 def _attack_row(run: RunData, people: dict[int, str], row: Row, recommended: str | None) -> GridRow:
