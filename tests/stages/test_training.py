@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -97,6 +98,86 @@ def test_a_training_goes_on_to_the_same_weights() -> None:
     assert result["resumed_at"] == 3
     assert resumed.counters["steps"] == undisturbed.counters["steps"] == 12
     assert torch.equal(resumed.layer.weight, undisturbed.layer.weight)
+
+
+def interrupted() -> dict[str, Any]:
+    memory = Memory(die_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        run(lesson(Line()), memory)
+    assert memory.state is not None
+    return memory.state
+
+
+def changed(state: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
+    """The state with the value at `path` replaced."""
+    state = copy.deepcopy(state)
+    inner: Any = state
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = to
+    return state
+
+
+SGD = ("optimizers", "line")
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (("epoch",), None),
+        (("epoch",), -1),
+        (("epoch",), float("inf")),
+        (("modules",), [1]),
+        (("modules",), {"other": {"weight": torch.ones(1, 1)}}),
+        (("modules", "line"), {"weight": torch.ones(1, 1)}),
+        (("modules", "line", "bias"), torch.ones(2)),
+        (("modules", "line", "bias"), "0.1"),
+        (("optimizers",), {}),
+        (("optimizers",), None),
+        (SGD, []),
+        ((*SGD, "state"), None),
+        ((*SGD, "state", 0), 7),
+        ((*SGD, "state", 0, "momentum_buffer"), torch.ones(3)),
+        ((*SGD, "state", 9), {}),
+        ((*SGD, "param_groups"), []),
+        ((*SGD, "param_groups", 0), {"params": [0, 1]}),
+        ((*SGD, "param_groups", 0, "params"), [0]),
+        ((*SGD, "param_groups", 0, "momentum"), "much"),
+        (("counters",), {}),
+        (("counters", "steps"), "many"),
+    ],
+)
+def test_a_state_that_is_not_this_networks_changes_nothing(
+    path: tuple[Any, ...], wrong: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    undisturbed = Line()
+    run(lesson(undisturbed), Memory())
+    memory = Memory()
+    memory.state = changed({**interrupted(), "file": "a/checkpoint.pt"}, *path, to=wrong)
+    anew = Line()
+    assert run(lesson(anew), memory)["resumed_at"] == 0
+    assert torch.equal(anew.layer.weight, undisturbed.layer.weight)
+    said = "a/checkpoint.pt: is damaged (not a state of this network); it starts anew\n"
+    assert capsys.readouterr().out == said
+
+
+def test_an_empty_state_is_not_this_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    memory = Memory()
+    memory.state = {}
+    assert run(lesson(Line()), memory)["resumed_at"] == 0
+    assert capsys.readouterr().out.startswith("the checkpoint: is damaged")
+
+
+def test_no_memory_for_a_checkpoint_is_not_a_damaged_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    memory.state = interrupted()
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(nn.Linear, "load_state_dict", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        run(lesson(Line()), memory)
 
 
 def test_a_checkpoint_never_stands_for_a_finished_training() -> None:

@@ -14,23 +14,61 @@ behind a checkpoint after a kill, does not matter.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import json
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from inversionlab.data.base import DataSettings, Pictures
 from inversionlab.stages.data import load_pictures, pack, unpack
 from inversionlab.stages.tasks import Task
-from inversionlab.storage import Storage
+from inversionlab.storage import Storage, StorageError
+
+
+def _read(storage: Storage, name: str) -> bytes | None:
+    """A file's content, None if there is none, nothing (`b""`) if it is a link that leads in a circle.
+
+    An outage or a missing permission is neither, and comes out as it is: the file may well be there and whole.
+
+    Raises:
+        StorageError: a folder lies there.
+    """
+    try:
+        return storage.read(name)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _refuse_folder(storage, name)
+        # Only the link itself is replaced when the file is written again; a folder on the way is not.
+        if error.errno == errno.ELOOP and Path(storage.path(name)).is_symlink():
+            return b""
+        raise
+
+
+def _refuse_folder(storage: Storage, name: str) -> None:
+    """Stop where a folder has a file's name: what would be made could not be stored there.
+
+    Raises:
+        StorageError: it is a folder.
+    """
+    place = Path(storage.path(name))
+    # In a bucket, whose paths are not absolute, a "folder" is in nobody's way.
+    if place.is_absolute() and place.is_dir():
+        raise StorageError(
+            f"{storage.uri(name)}: is a folder, and a file belongs there; remove it and run the same "
+            "command again"
+        )
 
 
 @dataclass(frozen=True)
@@ -40,10 +78,15 @@ class Artifacts:
     storage: Storage
 
     def card(self, task: Task) -> dict[str, Any] | None:
-        """The card of a finished task, or None; one that cannot be read is none."""
+        """The card of a finished task, or None; a damaged one is none.
+
+        Raises:
+            StorageError: a folder lies in its place.
+        """
+        written = _read(self.storage, f"artifacts/{task.key}/card.json")
         try:
-            card = self.storage.read_json(f"artifacts/{task.key}/card.json")
-        except (FileNotFoundError, ValueError):
+            card = None if written is None else json.loads(written)
+        except (ValueError, RecursionError):
             return None
         return card if isinstance(card, dict) else None
 
@@ -53,14 +96,15 @@ class Artifacts:
 
     def _whole(self, task: Task) -> bytes | None:
         """The weights' file, if it is there and the one that its card was written for."""
-        card = self.card(task)
+        name, card = f"artifacts/{task.key}/weights.safetensors", self.card(task)
         if card is None:
+            # Found out now, and not when a training of hours is to be stored.
+            _refuse_folder(self.storage, name)
             return None
-        try:
-            packed = self.storage.read(f"artifacts/{task.key}/weights.safetensors")
-        except FileNotFoundError:
+        packed = _read(self.storage, name)
+        if packed is None or hashlib.sha256(packed).hexdigest() != card.get("sha256"):
             return None
-        return packed if hashlib.sha256(packed).hexdigest() == card.get("sha256") else None
+        return packed
 
     def save(
         self,
@@ -118,20 +162,37 @@ class Artifacts:
         return pictures
 
     def _whole_pictures(self, file: str) -> Pictures | None:
-        """The pictures in a file, None if its content is not what its name says."""
+        """The pictures in a file, None if its content is not what its name says, or not pictures."""
         digest = Path(file).stem
         local = Path(self.storage.path(file))
         if local.is_file():
             with local.open("rb") as stream:
                 whole = hashlib.file_digest(stream, "sha256").hexdigest() == digest
-            return unpack(str(local)) if whole else None
-        packed = self.storage.read(file)
-        if hashlib.sha256(packed).hexdigest() != digest:
+            return _unpacked(str(local)) if whole else None
+        packed = _read(self.storage, file)
+        if packed is None or hashlib.sha256(packed).hexdigest() != digest:
             return None
         with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
             copy.write(packed)
             copy.flush()
-            return unpack(copy.name)
+            return _unpacked(copy.name)
+
+
+def _unpacked(path: str) -> Pictures | None:
+    """The pictures in a file, None if it holds something else: the digest says only that it is as written."""
+    try:
+        pictures = unpack(path)
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+    images_NCHW, person_N = pictures.images_NCHW, pictures.person_N
+    sound = (
+        images_NCHW.dtype == torch.uint8
+        and images_NCHW.ndim == 4
+        and person_N.dtype == torch.int64
+        and person_N.shape == images_NCHW.shape[:1]
+        and bool(((person_N >= 0) & (person_N < len(pictures.people))).all())
+    )
+    return pictures if sound else None
 
 
 @dataclass(frozen=True)
@@ -148,23 +209,28 @@ class TaskCheckpoints:
     def load(self) -> dict[str, Any] | None:
         """The last state, or None; a damaged one is none, and the training starts anew.
 
-        Read with the loader that builds tensors and plain values only.
+        Read with the loader that builds tensors and plain values only. Its `file` says where it lies, for who
+        finds that it is another network's.
+
+        Raises:
+            StorageError: a folder lies in its place.
         """
-        try:
-            raw = io.BytesIO(self.storage.read(self._name))
-        except FileNotFoundError:
+        kept = _read(self.storage, self._name)
+        if kept is None:
             return None
+        raw, where = io.BytesIO(kept), self.storage.uri(self._name)
         try:
             # PyTorch does not compare the checksums that it writes.
             if (bad := zipfile.ZipFile(raw).testzip()) is not None:
                 raise zipfile.BadZipFile(f"{bad} is not what was written")
             raw.seek(0)
-            return cast(dict[str, Any], torch.load(raw, map_location="cpu", weights_only=True))
-        except (
-            Exception
-        ) as error:  # A damaged file fails in a dozen ways, none of them worth a stop.
-            where = self.storage.uri(self._name)
-            print(f"{where}: is damaged ({error}); {self.task.role} starts anew", flush=True)
+            state = torch.load(raw, map_location="cpu", weights_only=True)
+            return {**state, "file": where}
+        except Exception as error:
+            # A damaged file fails in a dozen ways, none of them worth a stop. Only the kind is told: PyTorch's
+            # own words advise to load the file with the loader that runs what is in it.
+            kind = type(error).__name__
+            print(f"{where}: is damaged ({kind}); {self.task.role} starts anew", flush=True)
             return None
 
     def save(self, state: dict[str, Any]) -> None:
