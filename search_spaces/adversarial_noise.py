@@ -24,4 +24,4 @@ START = [
 OBJECTIVES = {"accuracy": "max", "attack_success": "min"}
 
 # In nats a score: what Wen et al. report on faces, with some room.
-CONSTRAINTS = {"distortion": 2.5}
+CONSTRAINTS = {"log_distortion": 2.5}

@@ -58,6 +58,9 @@ def measured(accuracy: float, success: float, targets: int, repeats: int) -> dic
         "targets": targets,
         "reconstructions": targets * repeats * len(ATTACKS),
         "curve": curve,
+        "log_distortion": 2.0,
+        "protects": "white box, scores, labels",
+        "left": "",
     }
 
 
@@ -72,9 +75,12 @@ def trial(number: int, settings: dict[str, Any], state: str, **more: Any) -> dic
         "fault": "",
         "accuracy": None,
         "accuracy_loss": None,
+        "log_distortion": None,
         "attack_success": None,
         "score": None,
         "strongest": None,
+        "protects": None,
+        "left": None,
         "success": {},
         "targets": 0,
         "reconstructions": 0,

@@ -305,6 +305,54 @@ def test_the_verdict_admits_what_is_not_shown():
     assert not any("paper’s own" in c for c in search_caveats(read_search(by_hand()), None))
 
 
+def noise(**more: Any) -> dict[str, Any]:
+    """`by_hand`, of a noise that comes off."""
+    record = by_hand() | {"experiment": {"defense": {"name": "uniform_noise"}}}
+    record["trials"][1] |= {"protects": "scores, labels", "left": "none", **more}
+    return record
+
+
+def caveats_of(record: dict[str, Any]) -> list[str]:
+    return [c for c in search_caveats(read_search(record), None) if "weights" in c]
+
+
+def test_a_defense_that_comes_off_is_told_of_in_the_words_of_the_audit():
+    (line,) = caveats_of(noise())
+    assert line == (
+        "“uniform noise” protects only against attackers who see no more than scores or labels: "
+        "who holds the weights takes the perturbation off and is left with the undefended model. "
+        "Nobody who holds the weights has attacked it in this search."
+    )
+    page = html.unescape(page_of(noise()))
+    assert line in page[page.index("Before you rely on this") :]
+    labelled = noise()
+    labelled["experiment"]["defense"]["label"] = "mild"
+    assert caveats_of(labelled)[0].startswith("“mild” protects only")
+
+
+def test_an_attacker_who_took_it_off_is_told_of_with_what_he_found():
+    success = {
+        "ami": {"same_people": share(0.1, 60), "disjoint": share(0.2, 60)},
+        "ami, stripped": {"same_people": share(0.3, 60), "disjoint": share(0.5, 60)},
+        "mirror, stripped": {"same_people": share(0.4, 60)},
+    }
+    (line,) = caveats_of(noise(success=success))
+    assert line.endswith(
+        "with the undefended model. The attack “ami” then has 50.0% top-5 success, against 20.0% on what "
+        "is released."
+    )
+
+
+def test_a_defense_that_stays_on_needs_no_such_word():
+    assert not caveats_of(by_hand())
+    assert not caveats_of(noise() | {"recommended": None})
+
+
+def test_the_bound_on_the_change_of_scores_is_in_nats():
+    record = by_hand() | {"recommended": None, "constraints": {"log_distortion": 2.5}}
+    assert "(log distortion at most 2.5 nats)" in search_verdict(read_search(record))
+
+
 def test_the_second_judgement_is_by_the_attack_and_judge_that_find_most():
     run = fake_run(alphas=(0.6,), targets=6, repeats=2)
     run.manifest["jobs"] = {"targets": list(range(6)), "repeats": 2}

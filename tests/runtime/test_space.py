@@ -9,11 +9,14 @@ from tests import tiny
 
 from inversionlab.config import ConfigError
 from inversionlab.runtime.space import (
+    METRICS,
+    SENSES,
     SearchSpace,
     check_space,
     describe,
     experiment_at,
     load_space,
+    products,
 )
 
 GOOD = """
@@ -107,6 +110,22 @@ OBJECTIVES = {"score": "min"}
         ("attack_success", "seconds", "OBJECTIVES: seconds: differs from run to run"),
         ("accuracy_loss", "loss", "CONSTRAINTS: loss: unknown metric"),
         ('": 1}', "\": float('nan')}", "must be a finite number"),
+        ('": 1}', '": 10**400}', "CONSTRAINTS: accuracy_loss = 1000"),
+        ('": 1}', '": 10**5000}', "accuracy_loss = (int, too long to show): must be a"),
+        ("0.25", "10**400", "lies outside SPACE's uniform 0 to 1"),
+        ("0.25", "10**5000", "(int, too long to show): lies outside"),
+        ("uniform(0, 1)", "uniform(0, 10**400)", "the bounds must be finite numbers, 1.8e+308"),
+        ("uniform(0, 1)", "randint(0, 10**5000)", "the bounds must be whole numbers, 1.8e+308"),
+        ("[4, 8]", "[4, 10**400]", "the choices must be one or more numbers (1.8e+308 at most)"),
+        ("uniform(0, 1)", "quniform(0, 1, float('inf'))", "the step inf must be a finite number"),
+        ("uniform(0, 1)", "quniform(0, 1, 1e-300)", "the step 1e-300 makes 1e+300 steps; 1e+09"),
+        ("uniform(0, 1)", "qrandint(0, 10, 2.5)", "the step 2.5 must be a whole number above 0"),
+        ('"max"', '"min"', 'OBJECTIVES: accuracy = "min": would look for the worst settings'),
+        ('"min"', '"max"', 'OBJECTIVES: attack_success = "max": would look for the worst'),
+        ('"attack_success"', '"targets"', "OBJECTIVES: targets: says how much was attacked"),
+        ("accuracy_loss", "accuracy", "CONSTRAINTS: accuracy: the more the better"),
+        ("accuracy_loss", "score", "CONSTRAINTS: score: is made from the constraints"),
+        ("accuracy_loss", "distortion", "unknown metric; did you mean `log_distortion`?"),
         ("from ray", "import nowhere_at_all\nfrom ray", "ModuleNotFoundError"),
         ("SPACE = {", "SPACE = {{", "SyntaxError"),
     ],
@@ -117,6 +136,12 @@ def test_what_is_wrong_is_refused(tmp_path: Path, old: str, new: str, said: str)
         load(tmp_path, GOOD.replace(old, new, 1))
     assert said in str(error.value)
     assert str(tmp_path / "dummy_recognizer.py") in str(error.value)
+    assert max(map(len, str(error.value).splitlines())) < 400
+
+
+def test_every_metric_that_tells_of_a_setting_has_a_sense() -> None:
+    assert METRICS.keys() - SENSES.keys() == {"targets", "reconstructions", "seconds"}
+    assert SENSES.keys() <= METRICS.keys()
 
 
 def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
@@ -146,6 +171,8 @@ def test_a_space_fits_the_defense_that_it_is_named_for(tmp_path: Path) -> None:
         ("defense.alpha", "defense.alpha.x", "its parent is a float"),
         ("defense.alpha", "victim.training.epochs", "begin with `defense.`"),
         ("defense.alpha", "seed", "begin with `defense.`"),
+        ("defense.alpha", "defense.label", "SPACE['defense.label']: is only what the tables call"),
+        ("defense.alpha", "defense.inner.label", "is only what the tables call a defense"),
     ],
 )
 def test_a_space_keeps_to_the_settings_own_bounds(
@@ -156,6 +183,33 @@ def test_a_space_keeps_to_the_settings_own_bounds(
         check_space(space, tiny.experiment())
     assert said in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+FAKE_SAMPLES = """
+from ray import tune
+SPACE = {"defense.alpha": tune.choice([0.0, 1.0]), "defense.beta": tune.choice([0.0, 1.0])}
+OBJECTIVES = {"accuracy": "max"}
+"""
+WITH_FAKE_SAMPLES = {"defense": {"name": "random_fake_samples"}, "sweep": None}
+
+
+def test_choices_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    base = tiny.experiment(**WITH_FAKE_SAMPLES)
+    space = load(tmp_path, FAKE_SAMPLES, "random_fake_samples.py")
+    with pytest.raises(ConfigError) as error:
+        check_space(space, base)
+    assert "SPACE can draw defense.alpha = 0.0, defense.beta = 0.0: " in str(error.value)
+    assert "alpha = beta = 0: nothing is learned" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    apart = FAKE_SAMPLES.replace("[0.0, 1.0]", "[0.5, 1.0]", 1)
+    check_space(load(tmp_path, apart, "random_fake_samples.py"), base)
+
+
+def test_combinations_are_those_of_few_choices(tmp_path: Path) -> None:
+    text = FAKE_SAMPLES.replace("[0.0, 1.0]", "list(range(1, 33))", 1)
+    assert len(products(load(tmp_path, text))) == 64
+    assert products(load(tmp_path, text.replace("33", "34"))) == []
+    assert products(load(tmp_path, GOOD)) == []
 
 
 def test_a_trials_experiment_differs_in_its_settings_and_has_no_sweep() -> None:

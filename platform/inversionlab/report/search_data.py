@@ -34,6 +34,12 @@ class Trial:
     attack: str
     """The strongest attack, and the judge that finds most; both empty where nothing was judged."""
     judge: str
+    shares: Mapping[str, float]
+    """Attack -> top-5 share by the judge that finds most."""
+    protects: str
+    """The attackers that its defense stops by its own word, by what they see: "scores, labels"."""
+    left: str
+    """What a white-box attacker is left with who takes off what comes off: a title; "" where nothing does."""
     targets: int
     seconds: float | None
     cells: Mapping[str, str]
@@ -76,6 +82,12 @@ class Search:
         space = self.record["space"] or {}
         named = dict.fromkeys([*(space.get("domains") or {}), *(space.get("kinds") or {})])
         return list(named) or list(dict.fromkeys(k for t in self.trials for k in t.settings))
+
+    @property
+    def defense(self) -> str:
+        """What the searched defense is called; "" where that is not recorded."""
+        defense = (self.record["experiment"] or {}).get("defense") or {}
+        return str(defense.get("label") or defense.get("name") or "")
 
     @property
     def unseen(self) -> str:
@@ -144,6 +156,9 @@ def _trial(entry: Mapping[str, Any], tests: int, repeats: int) -> Trial:
         score=_finite(entry.get("score")),
         attack=str(strongest.get("attack") or ""),
         judge=str(strongest.get("judge") or ""),
+        shares=_shares(entry.get("success") or {}),
+        protects=str(entry.get("protects") or ""),
+        left=str(entry.get("left") or ""),
         targets=targets,
         seconds=_finite(entry.get("seconds")),
         cells=entry.get("cells") or {},
@@ -151,6 +166,15 @@ def _trial(entry: Mapping[str, Any], tests: int, repeats: int) -> Trial:
         curve=tuple((n, e) for n, e in curve if e is not None),
         metrics=entry,
     )
+
+
+def _shares(success: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Each attack's share by the judge that finds most."""
+    found = {
+        attack: [v for e in judges.values() if (v := _finite(e.get("value"))) is not None]
+        for attack, judges in success.items()
+    }
+    return {attack: max(values) for attack, values in found.items() if values}
 
 
 def _estimate(entry: Mapping[str, Any] | None, count: int) -> Estimate | None:

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from inversionlab.report.rejudged import Rejudged
 from inversionlab.report.search_data import SHARES, Search, Trial
 from inversionlab.report.search_wording import settings_text
+from inversionlab.report.stripping import found_then, told
 from inversionlab.report.wording import MISSING, estimate_text, interval, percent, points, words
+
+STRIPPED = ", stripped"
+"""What a record puts behind an attack whose attacker took the defense off first."""
 
 
 def search_verdict(search: Search, rejudged: Rejudged | None = None) -> str:
@@ -44,6 +48,8 @@ def constraint_text(constraints: Mapping[str, float]) -> str:
 def _bound(metric: str, value: float) -> str:
     if metric == "accuracy_loss":
         return f"{value:g} {'point' if value == 1 else 'points'}"
+    if metric == "log_distortion":
+        return f"{value:g} nats"
     return percent(value) if metric in SHARES else f"{value:g}"
 
 
@@ -121,7 +127,12 @@ def _honesty(search: Search, done: int, rejudged: Rejudged | None) -> str:
 
 def search_caveats(search: Search, rejudged: Rejudged | None) -> list[str]:
     """Reasons not to take the verdict at its word; empty where there is none."""
-    return [*_comparison_caveats(search), *_rejudged_caveats(search, rejudged), *_lost(search)]
+    return [
+        *_comparison_caveats(search),
+        *_stripping_caveat(search),
+        *_rejudged_caveats(search, rejudged),
+        *_lost(search),
+    ]
 
 
 def _comparison_caveats(search: Search) -> list[str]:
@@ -152,6 +163,22 @@ def _paper_caveat(search: Search) -> list[str]:
         "The recommended setting is not clearly safer than the paper’s own: "
         f"{estimate_text(best.success)} against {estimate_text(paper.success)}; the intervals overlap."
     ]
+
+
+def _stripping_caveat(search: Search) -> list[str]:
+    """What is left of the recommended setting for an attacker who holds the weights, where less is."""
+    best = search.recommended
+    if best is None or not best.left:
+        return []
+    bare = {a: s for a, s in best.shares.items() if a.endswith(STRIPPED)}
+    found = ""
+    if bare:
+        strongest = max(bare, key=bare.__getitem__)
+        attack = strongest.removesuffix(STRIPPED)
+        released = [best.shares[attack]] if attack in best.shares else []
+        found = found_then(attack, bare[strongest], released)
+    name = f"“{words(search.defense)}”"
+    return [told([name], best.protects, best.left, found, where="search")]
 
 
 def _rejudged_caveats(search: Search, rejudged: Rejudged | None) -> list[str]:

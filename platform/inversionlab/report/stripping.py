@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from inversionlab.report.choice import strongest
 from inversionlab.report.compare import Column, columns
-from inversionlab.report.models import Model
 from inversionlab.report.run_data import RunData
 from inversionlab.report.tables import Row
 from inversionlab.report.wording import listed, percent, words
@@ -19,12 +18,39 @@ def partial_protection(run: RunData, rows: Sequence[Row]) -> list[str]:
     for (title, left), group in _groups(run, rows).items():
         name = f"“{group[0].name if len(group) == 1 else words(title)}”"
         worst = strongest(row for column in group for row in column.rows if row.stripped)
-        stops = _stops(group[0].model)
+        seen = group[0].model.protects if group[0].model else ""
         if worst is None:
-            spared.setdefault((stops, left), []).append(name)
+            spared.setdefault((seen, left), []).append(name)
         else:
-            attacked.append(f"{name} {stops}: {_taken(left)} {_found(worst, group)}")
-    return attacked + [_spared(names, *kind) for kind, names in spared.items()]
+            attacked.append(told([name], seen, left, _found(worst, group)))
+    return attacked + [told(names, *kind) for kind, names in spared.items()]
+
+
+def told(
+    names: Sequence[str], protects: str, left: str, found: str = "", *, where: str = "run"
+) -> str:
+    """The line on defenses that come off, wholly or in part.
+
+    Args:
+        names: what they are called.
+        protects: the attackers that they stop by their own word.
+        left: what a white-box attacker is left with; "": not known.
+        found: what such an attack found; "": there was none.
+        where: in what nobody has attacked so.
+    """
+    stops = _stops(protects)
+    verb, _, rest = stops.partition(" ")
+    stop, it = (stops, "it") if len(names) == 1 else (f"{verb.removesuffix('s')} {rest}", "them")
+    nobody = f"Nobody who holds the weights has attacked {it} in this {where}."
+    return f"{listed(names)} {stop}: {_taken(left)} {found or nobody}"
+
+
+def found_then(attack: str, share: float, released: Sequence[float]) -> str:
+    """What an attack finds on what is left, against its shares on the models as they are released."""
+    line = f"The attack “{words(attack)}” then has {percent(share)} top-5 success"
+    ends = (min(released), max(released)) if released else ()
+    span = " to ".join(dict.fromkeys(percent(s) for s in ends))
+    return f"{line}, against {span} on what is released." if span else f"{line}."
 
 
 def _groups(run: RunData, rows: Sequence[Row]) -> dict[tuple[str, str], list[Column]]:
@@ -39,18 +65,8 @@ def _groups(run: RunData, rows: Sequence[Row]) -> dict[tuple[str, str], list[Col
 
 def _found(worst: Row, group: Sequence[Column]) -> str:
     same = [r for c in group for r in c.by(worst.attack) if not r.stripped and r.judgements]
-    shares = sorted(r.judgements[0].top5.value for r in same)
-    found = percent(worst.judgements[0].top5.value)
-    line = f"The attack “{words(worst.attack)}” then has {found} top-5 success"
-    span = " to ".join(dict.fromkeys(percent(s) for s in (*shares[:1], *shares[-1:])))
-    return f"{line}, against {span} on what is released." if span else f"{line}."
-
-
-def _spared(names: Sequence[str], stops: str, left: str) -> str:
-    verb, _, rest = stops.partition(" ")
-    stop, it = (stops, "it") if len(names) == 1 else (f"{verb.removesuffix('s')} {rest}", "them")
-    nobody = f"Nobody who holds the weights has attacked {it} in this run."
-    return f"{listed(names)} {stop}: {_taken(left)} {nobody}"
+    shares = [r.judgements[0].top5.value for r in same]
+    return found_then(worst.attack, worst.judgements[0].top5.value, shares)
 
 
 def _taken(left: str) -> str:
@@ -58,8 +74,7 @@ def _taken(left: str) -> str:
     return f"who holds the weights takes the perturbation off and is left with {rest}."
 
 
-def _stops(model: Model | None) -> str:
-    seen = model.protects if model else ""
+def _stops(seen: str) -> str:
     if not seen:
         return "protects in some views only"
     if "white box" in seen:

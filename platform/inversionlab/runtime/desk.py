@@ -10,7 +10,14 @@ import torch
 
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.runtime.cluster import Gpus
-from inversionlab.runtime.estimate import Leak, accuracy, defended_cells, distortion, leak, score
+from inversionlab.runtime.estimate import (
+    Leak,
+    accuracy,
+    defended_cells,
+    leak,
+    log_distortion,
+    score,
+)
 from inversionlab.runtime.foreman import Foreman
 from inversionlab.runtime.record import store_real
 from inversionlab.runtime.site import Address, Site, beside, open_site
@@ -114,7 +121,7 @@ def metrics(
     numbers = {
         "accuracy": with_defense,
         "accuracy_loss": 100 * (accuracy(site, victim).value - with_defense),
-        "distortion": distortion(site, released),
+        "log_distortion": log_distortion(site, released),
         "attack_success": found.worst.value,
         "attack_success_low": found.worst.low,
         "attack_success_high": found.worst.high,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.search.sample import (
@@ -14,6 +16,13 @@ from ray.tune.search.sample import (
     Quantized,
     Uniform,
 )
+
+LARGEST = sys.float_info.max
+"""The largest number of a search: trials and records hold floats."""
+MOST_STEPS = 1e9
+"""Steps that a quantised domain may have; Optuna counts with 28 digits, and nobody tries as many."""
+LONGEST = 80
+"""Letters of a value in an error text."""
 
 Kind = dict[str, Any]
 """A domain as plain data: {"kind": "float" | "int", "low", "high" (both inclusive), "log"} with "step" where
@@ -73,16 +82,30 @@ def in_words(kind: Kind) -> str:
 
 def name_of(domain: Any) -> str:
     """What an error text calls something that should be a domain."""
-    return (
-        f"{type(domain).__name__}{domain.domain_str}"
-        if isinstance(domain, Domain)
-        else repr(domain)
-    )
+    return in_short(domain, _domain_text) if isinstance(domain, Domain) else in_short(domain)
+
+
+def in_short(value: Any, text_of: Callable[[Any], str] = repr) -> str:
+    """A value as an error text quotes it, whatever its length."""
+    try:
+        text = text_of(value)
+    except ValueError:
+        # Python writes no whole number of more than 4300 digits.
+        return f"({type(value).__name__}, too long to show)"
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number (true and false are none)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a finite number that a float can hold (true and false are none)."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and -LARGEST <= value <= LARGEST
+    )
+
+
+def _domain_text(domain: Domain) -> str:
+    return f"{type(domain).__name__}{domain.domain_str}"
 
 
 def _range(domain: Float | Integer, log: bool, step: float | None) -> Kind:
@@ -90,26 +113,43 @@ def _range(domain: Float | Integer, log: bool, step: float | None) -> Kind:
     # Ray's upper bound of whole numbers is exclusive, unless they go in steps.
     low, high = domain.lower, domain.upper - (1 if whole and step is None else 0)
     if not all(is_number(x) and (not whole or isinstance(x, int)) for x in (low, high)):
-        raise ValueError(f"the bounds must be {'whole' if whole else 'finite'} numbers")
+        number = "whole" if whole else "finite"
+        raise ValueError(f"the bounds must be {number} numbers, {LARGEST:.2g} at most")
     if low > high or (log and low <= 0):
         above = " and above 0" if log else ""
         raise ValueError(f"the lower bound must lie below the upper one{above}")
-    # Tune counts steps from 0, Optuna from the lower bound: both agree where the bounds are multiples.
-    if step is not None and (step <= 0 or not all(_is_multiple(x, step) for x in (low, high))):
-        raise ValueError(f"the step {step:g} must be above 0 and both bounds multiples of it")
+    if step is not None:
+        _refuse_step(step, low, high, whole)
     if not whole:
         low, high = float(low), float(high)
     kind = {"kind": "int" if whole else "float", "low": low, "high": high, "log": log}
     return kind | ({} if step is None else {"step": step})
 
 
+def _refuse_step(step: Any, low: float, high: float, whole: bool) -> None:
+    number = "whole" if whole else "finite"
+    if not is_number(step) or step <= 0 or (whole and not isinstance(step, int)):
+        raise ValueError(f"the step {in_short(step)} must be a {number} number above 0")
+    steps = (float(high) - float(low)) / step
+    if steps > MOST_STEPS:
+        raise ValueError(
+            f"the step {step:g} makes {steps:.2g} steps; {MOST_STEPS:g} at most, or leave the steps out"
+        )
+    # Tune counts steps from 0, Optuna from the lower bound: both agree where the bounds are multiples.
+    if not all(_is_multiple(x, step) for x in (low, high)):
+        raise ValueError(f"the step {step:g} must be above 0 and both bounds multiples of it")
+
+
 def _choices(values: list[Any]) -> list[Any]:
     if not values or not all(isinstance(v, bool | str) or is_number(v) for v in values):
-        raise ValueError("the choices must be one or more numbers, texts, true or false")
+        raise ValueError(
+            f"the choices must be one or more numbers ({LARGEST:.2g} at most), texts, true or false"
+        )
     if len(set(values)) < len(values):
         raise ValueError("a choice is there twice; each once")
     return list(values)
 
 
 def _is_multiple(value: float, step: float) -> bool:
-    return math.isclose(value / step, round(value / step), abs_tol=1e-9)
+    steps = value / step
+    return math.isfinite(steps) and math.isclose(steps, round(steps), abs_tol=1e-9)

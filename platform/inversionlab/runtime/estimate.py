@@ -93,7 +93,7 @@ def accuracy(site: Site, protected: str) -> Estimate:
     return wilson(row["correct_all"], row["total_all"])
 
 
-def distortion(site: Site, protected: str) -> float:
+def log_distortion(site: Site, protected: str) -> float:
     """Mean absolute change of a measured model's log-scores against the undefended victim's, in nats."""
     (row,) = site.store.read("models", model_key(site, protected)).to_pylist()
     return float(row["log_distortion"])

@@ -26,6 +26,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.runtime.cluster import HEAD, Gpus, connect, use_gpus
 from inversionlab.runtime.desk import AttacksFailedError, Desk
 from inversionlab.runtime.fanout import CrewError
+from inversionlab.runtime.fit import check_fit
 from inversionlab.runtime.halving import OrderedHalving
 from inversionlab.runtime.progress import Log, Say
 from inversionlab.runtime.record import describe
@@ -110,7 +111,7 @@ def search(
         resume: refuse if this very search was never begun there.
 
     Raises:
-        ConfigError: space and recipe do not fit; or there is nothing to resume.
+        ConfigError: space and recipe, or space and data, do not fit; or there is nothing to resume.
         SearchError, TrainingError: what all trials need cannot be made.
     """
     check_space(space, experiment)
@@ -129,6 +130,7 @@ def search(
     say("[1/4] data: reading the pictures")
     site = open_experiment(base, storage)
     site.workshop.check()
+    check_fit(space, site)
     say(f"      {describe(site)}")
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
     log.timed("data", began)

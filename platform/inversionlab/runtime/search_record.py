@@ -22,6 +22,7 @@ from inversionlab.runtime.estimate import (
     plain_success,
     read_ranks,
 )
+from inversionlab.runtime.measure import model_key
 from inversionlab.runtime.record import cost, data_record, real_key, run_name
 from inversionlab.runtime.search import Ended, Outcome
 from inversionlab.runtime.site import Site, beside
@@ -34,6 +35,11 @@ JUDGED_REPEATS = 3
 """Reconstructions of each target, at least, when the recommended setting is judged."""
 JUDGED_TARGETS = 20
 """Targets, at least, if there are as many that the search has not attacked."""
+MEASURED = (
+    *("accuracy", "accuracy_loss", "log_distortion", "attack_success", "score", "strongest"),
+    *("protects", "left"),
+)
+"""Of a trial's record what is None where nothing was attacked."""
 
 
 def write_search(outcome: Outcome) -> dict[str, Any]:
@@ -170,9 +176,8 @@ def _model(
 ) -> dict[str, Any]:
     """What is known of the experiment's protected model over these targets."""
     cells = defended_cells(site)
-    blank = dict.fromkeys(("accuracy", "accuracy_loss", "attack_success", "score", "strongest"))
     known: dict[str, Any] = {
-        **blank,
+        **dict.fromkeys(MEASURED),
         "success": {},
         "targets": len(targets),
         "reconstructions": 0,
@@ -191,14 +196,22 @@ def _model(
         **known,
         "accuracy": plain(accuracy(site, cells[0].protected)),
         "accuracy_loss": numbers["accuracy_loss"],
+        "log_distortion": numbers["log_distortion"],
         "attack_success": plain(found.worst),
         "score": numbers["score"],
+        **_protection(site, cells[0].protected),
         "strongest": {"attack": attack, "judge": judge},
         "success": plain_success(found),
         "reconstructions": found.reconstructions,
         "seconds": _work(site, cells, targets),
         "curve": _curve(site, cells, targets, step, read),
     }
+
+
+def _protection(site: Site, protected: str) -> dict[str, str]:
+    """Whom a measured model stops by its own word, and what is left of it for who holds the weights."""
+    (row,) = site.store.read("models", model_key(site, protected)).to_pylist()
+    return {name: row.get(name) or "" for name in ("protects", "left")}
 
 
 def _cost(outcome: Outcome, trials: Sequence[Mapping[str, Any]], nothing: Site) -> dict[str, Any]:
