@@ -12,6 +12,7 @@ import torch
 
 from inversionlab.config import assign, fingerprint
 from inversionlab.defenses import DEFENSES
+from inversionlab.defenses.private_learner import PrivateLearner
 from inversionlab.experiment import Experiment
 from inversionlab.runtime.searcher import make_searcher
 from inversionlab.runtime.space import check_space, describe, experiment_at, load_space
@@ -90,7 +91,11 @@ def _settings() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "key"), _settings())
-def test_every_searched_setting_changes_the_model(name: str, key: str) -> None:
+def test_every_searched_setting_changes_the_model(
+    name: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else private training would draw other noise for other settings, even for one that it does not heed.
+    monkeypatch.setattr(PrivateLearner, "own_stream", _same_noise)
     head, _, setting = key.partition(".")
     assert head == "defense"
     (path,) = [p for p in SPACES if p.stem == name]
@@ -100,6 +105,10 @@ def test_every_searched_setting_changes_the_model(name: str, key: str) -> None:
     )
     first, second = (_answers(name, setting, value) for value in ends)
     assert not torch.equal(first, second), f"{key}: {ends[0]} and {ends[1]} release the same model"
+
+
+def _same_noise(learner: PrivateLearner, rng: torch.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(rng.initial_seed())
 
 
 def _answers(name: str, setting: str, value: Any) -> torch.Tensor:

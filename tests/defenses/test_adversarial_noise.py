@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+from collections.abc import Iterator
+from random import Random
 
 import pytest
 import torch
@@ -72,12 +73,22 @@ def test_algorithm_one_by_hand() -> None:
     torch.testing.assert_close(cut, torch.tensor([[0.06, 0.07, 0.04]]).double(), atol=1e-5, rtol=0)
 
 
-NOISES = [
-    NoiseSettings(norm=norm, budget=budget, step=step)
-    for norm, budget, step in itertools.product(
-        (1, 2, "inf"), (1e-3, 0.5, 30.0, 1e6), (1e-6, 0.4, 1e4)
-    )
-]
+def drawn_noises(count: int, seed: str) -> Iterator[NoiseSettings]:
+    """Budgets of 0.001 to 1e6 and steps of 1e-6 to 1e4, log-uniformly, first the smallest and the largest."""
+    rng = Random(seed)
+    spans = [(-3.0, -6.0), (6.0, 4.0)]
+    spans += [(rng.uniform(-3, 6), rng.uniform(-6, 4)) for _ in range(count - 2)]
+    for number, (budget, step) in enumerate(spans):
+        norm = (1, 2, "inf")[number % 3]
+        yield NoiseSettings(norm=norm, budget=10**budget, step=10**step)  # type: ignore[arg-type]
+
+
+def noise_norm(c0_NK: Tensor, n_NK: Tensor, norm: int | str) -> Tensor:
+    """The norm of all that is done to the log-scores before softmax, (N,), in float64."""
+    c0_NK = c0_NK.double()
+    whole_NK = with_winner(c0_NK + n_NK, c0_NK.argmax(1)) - c0_NK
+    whole_NK = torch.where(c0_NK.isneginf(), 0, whole_NK)
+    return torch.linalg.vector_norm(whole_NK, ord=float(norm), dim=1)
 
 
 @pytest.mark.parametrize("scale", [1e-7, 0.01, 1.0, 30.0, 1e4, 1e30])
@@ -88,7 +99,7 @@ def test_label_and_budget_hold_for_any_gradients(classes: int, scale: float) -> 
     log_y_NK[::7, 0] = -torch.inf
     c0_NK, label_N = log_y_NK.double(), log_y_NK.argmax(1)
     rng = torch.Generator().manual_seed(5)
-    for noise in NOISES:
+    for noise in drawn_noises(36, f"{classes} {scale}"):
         n_NK = torch.zeros_like(c0_NK)
         for _ in range(4):
             grad_NK = torch.randn(c0_NK.shape, generator=rng)
@@ -96,10 +107,7 @@ def test_label_and_budget_hold_for_any_gradients(classes: int, scale: float) -> 
         noisy_NK = released(c0_NK + n_NK, label_N)
         assert torch.equal(noisy_NK.argmax(1), label_N)
         assert torch.equal(noisy_NK.exp().argmax(1), label_N)
-        whole_NK = with_winner(c0_NK + n_NK, label_N) - c0_NK
-        whole_NK = torch.where(c0_NK.isneginf(), 0, whole_NK)
-        norm_N = torch.linalg.vector_norm(whole_NK, ord=float(noise.norm), dim=1)
-        assert float(norm_N.max()) <= noise.budget, noise
+        assert float(noise_norm(c0_NK, n_NK, noise.norm).max()) <= noise.budget, noise
 
 
 def test_the_papers_own_steps_lose_labels_to_ties() -> None:
@@ -111,19 +119,40 @@ def test_the_papers_own_steps_lose_labels_to_ties() -> None:
     assert float(kept) < 0.9
 
 
+def least_norm(moved_NK: Tensor, norm: int | str) -> Tensor:
+    """The least norm (N,) over what may be added to a whole row, which softmax forgets; NaN: not moved."""
+    top_N1 = moved_NK.nan_to_num(nan=-torch.inf).amax(1, keepdim=True)
+    bottom_N1 = moved_NK.nan_to_num(nan=torch.inf).amin(1, keepdim=True)
+    centre_N1 = {
+        1: moved_NK.nanmedian(1, keepdim=True).values,
+        2: moved_NK.nanmean(1, keepdim=True),
+        "inf": (top_N1 + bottom_N1) / 2,
+    }[norm]
+    return torch.linalg.vector_norm((moved_NK - centre_N1).nan_to_num(0), ord=float(norm), dim=1)
+
+
+@pytest.mark.parametrize("budget", [0.3, 3.0])
 @pytest.mark.parametrize("vector", ["log", "power", "plain"])
 @pytest.mark.parametrize("norm", [1, 2, "inf"])
-def test_label_and_budget_hold_behind_a_network(norm: int | str, vector: str) -> None:
+def test_label_and_budget_hold_behind_a_network(
+    norm: int | str, vector: str, budget: float
+) -> None:
+    """Steps lead beyond the budget, so it is used up; it bounds the noise found and the answers' distance."""
     log_y_NK = random_scores(200, 5, 20.0, 1)
     log_y_NK[::9, 2] = -torch.inf
     table = Table(log_y_NK.log_softmax(1))
-    noise = NoiseSettings(norm=norm, budget=2.0, iterations=4)  # type: ignore[arg-type]
+    noise = NoiseSettings(norm=norm, budget=budget, step=budget / 2, iterations=4)  # type: ignore[arg-type]
     model = AdversariallyNoisy(table, inversion(vector=vector), noise)
     x_NCHW = pictures(200).expand(-1, 1, 8, 8)
-    found_NK = model.log_scores(x_NCHW)
+    c0_NK, found_NK = table.log_scores(x_NCHW), model.log_scores(x_NCHW)
     assert not bool(found_NK.isnan().any())
-    assert torch.equal(found_NK.argmax(1), table.log_scores(x_NCHW).argmax(1))
+    assert torch.equal(found_NK.argmax(1), c0_NK.argmax(1))
     torch.testing.assert_close(found_NK.exp().sum(1), torch.ones(200))
+    n_NK = found_noise(model.inversion, x_NCHW, c0_NK, noise)
+    assert 0.99 * budget < float(noise_norm(c0_NK, n_NK, norm).max()) <= budget
+    # Log-scores of down to -200 are rounded to float32.
+    moved_N = least_norm(found_NK.double() - c0_NK.double(), norm)
+    assert 0.5 * budget < float(moved_N.max()) <= budget + 1e-4
 
 
 def test_it_raises_the_error_of_the_inversion_model() -> None:

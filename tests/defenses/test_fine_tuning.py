@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from typing import Any
@@ -188,6 +189,65 @@ def test_alpha_or_beta_alone_leaves_the_other_out() -> None:
     assert float(gradients[0].norm()) > 0
     assert float(gradients[1].norm()) > 0
     torch.testing.assert_close(gradients[2], gradients[0] + gradients[1], rtol=1e-3, atol=1e-5)
+
+
+def test_step_is_the_cards_loss() -> None:
+    """The gradients that a step leaves, away from theta*, are those of eq. 1 and 7-10 written out."""
+    rng = torch.Generator().manual_seed(6)
+    images = torch.randint(0, 256, (14, 1, 2, 2), dtype=torch.uint8, generator=rng)
+    table = bench(victim=Linear(), private_NCHW=images[:6], private_class_N=torch.arange(6) % 3)
+    weights = {"alpha": 2.0, "beta": 3.0, "omega": 0.5, "ewc_lambda": 7.0, "gamma": 2.0}
+    learner = FineTuner(settings(**weights), table)
+    for p in learner.recognizer.parameters():
+        p.data += 0.5 * torch.randn(p.shape, generator=rng)
+    twin = copy.deepcopy(learner.recognizer)
+    x_NCHW, label_N = images[6:].float() / 255, torch.tensor([1, 0, 2, 1, 2, 0, 0, 2])
+    kind_N = torch.tensor([PRIVATE] * 3 + [PUBLIC] * 5)
+    y_N2 = torch.stack([label_N, kind_N], dim=1)
+    losses = learner.step(x_NCHW, y_N2, torch.Generator(), lambda parameters: None)
+
+    log_p_N = twin.log_scores(x_NCHW)[torch.arange(8), label_N]
+    p_N = log_p_N.detach().exp()
+    private = (-(p_N**2) * log_p_N)[:3].mean()
+    public = (-((1 - p_N) ** 2) * log_p_N)[3:].mean()
+    held = consolidation(twin, table, 7.0)
+    parts = {"private": -2 * private, "public": 3 * public, "consolidation": 0.5 * held}
+    slopes = {name: slope(twin, part) for name, part in parts.items()}
+    whole = sum(slopes.values())
+    assert isinstance(whole, Tensor)
+    mine = [
+        torch.zeros_like(p) if p.grad is None else p.grad for p in learner.recognizer.parameters()
+    ]
+    torch.testing.assert_close(flat(mine), whole, rtol=1e-4, atol=1e-5)
+    for name, part in slopes.items():
+        assert float(part.norm()) > 0.05 * float(whole.norm()), f"{name}: too small to be seen"
+    for name, loss in {"private": private, "public": public, "consolidation": held}.items():
+        assert float(losses[name]) == pytest.approx(float(loss.detach()), rel=1e-4)
+
+
+def consolidation(model: nn.Module, table: Workbench, strength: float) -> Tensor:
+    """Eq. 9, with F by a loop over the private pictures and their own labels."""
+    victim = copy.deepcopy(table.victim).requires_grad_(True)  # type: ignore[union-attr]
+    count = len(table.private_NCHW)
+    fisher = 0.0
+    for image_CHW, label in zip(table.private_NCHW, table.private_class_N, strict=True):
+        log_p = victim.log_scores(image_CHW[None].float() / 255)[0, label]  # type: ignore[operator]
+        fisher = fisher + slope(victim, log_p) ** 2 / count
+    away = flat(list(model.parameters())) - flat(list(victim.parameters())).detach()
+    return strength / 2 * (fisher * away**2).sum()
+
+
+def slope(model: nn.Module, value: Tensor) -> Tensor:
+    """The gradient at all weights, in one row."""
+    weights = list(model.parameters())
+    found = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
+    return flat(
+        [torch.zeros_like(w) if g is None else g for w, g in zip(weights, found, strict=True)]
+    )
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([t.flatten() for t in tensors])
 
 
 def test_the_victim_and_the_normalisations_statistics_stay() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -141,6 +142,50 @@ def test_the_lesson_inverts_the_victim_and_the_classifier(protected: Any) -> Non
         found = p_of(model, lesson.images_NCHW[rows], own).mean()
         other = p_of(model, lesson.images_NCHW[~rows], own).mean()
         assert float(found) > 0.8 > 0.7 > float(other)
+
+
+def test_the_search_descends_equation_six(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In lambda its slope is a straight line, whose own slope is that of the cross-entropy."""
+    victim, labels = toys.victim(), torch.tensor([0, 0, 0, 2, 2, 2])
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def step(self: torch.optim.Adam) -> None:
+        (z_ND,) = self.param_groups[0]["params"]
+        seen.append((z_ND.detach().clone(), z_ND.grad.clone()))
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    for weight in (3.0, 7.0):
+        inverter(Maker(contrast=30.0), identity_weight=weight, steps=1).samples(
+            victim, (0, 2), 3, "some"
+        )
+    (z_ND, three_ND), (same_ND, seven_ND) = seen
+    assert torch.equal(z_ND, same_ND)
+    z_ND.requires_grad_(True)
+    loss_N = -victim.log_scores(Maker().requires_grad_(False)(z_ND))[torch.arange(6), labels]
+    (identity_ND,) = torch.autograd.grad(loss_N.sum(), z_ND)
+    torch.testing.assert_close(seven_ND - three_ND, 4 * identity_ND, rtol=1e-4, atol=1e-4)
+    reality_ND = three_ND - 3 * identity_ND
+    assert bool((reality_ND.norm(dim=1) > 0.01 * three_ND.norm(dim=1)).all())
+
+
+def test_a_larger_lambda_identity_finds_samples_of_less_label_loss() -> None:
+    """Near 0 the critic alone is followed; far up the label alone is."""
+    table = dataclasses.replace(bench(), generator=Maker(contrast=300.0).requires_grad_(False))
+    options = {"protected": "all", "samples": 6, "steps": 30, "rate": 0.2}
+    found = [
+        defense(lambda_identity=weight, **options).lesson(table) for weight in (1e-6, 0.01, 1e6)
+    ]
+    strangers = torch.tensor(public_labels(range(4), 7, seed=5))
+    for model, kind in ((table.victim, PRIVATE), (table.classifier, PUBLIC)):
+        losses = []
+        for lesson in found:
+            rows = lesson.class_N[:, 1] == kind
+            label_N = lesson.class_N[rows, 0]
+            aim_N = label_N if kind == PRIVATE else strangers[label_N]
+            p_N = p_of(model, lesson.images_NCHW[rows], aim_N.tolist())
+            losses.append(float(-p_N.log().mean()))
+        assert losses[0] > losses[1] + 0.5
+        assert losses[1] > losses[2] + 0.5
 
 
 def test_the_released_model_is_the_fine_tuned_one() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -103,6 +104,26 @@ def test_the_price_buys_silence() -> None:
     with torch.no_grad():
         nats = [float(information(*m.product().eval().code(x_NCHW)).mean()) for m in (cheap, dear)]
     assert nats[1] < 0.5 * nats[0]
+
+
+def test_step_is_the_cards_loss() -> None:
+    """The gradients that a step leaves are those of the loss at b = 0.3, written out."""
+    learner = BottleneckLearner(settings(beta=0.3), bench())
+    twin = copy.deepcopy(learner.recognizer)
+    x_NCHW, y_N = bench().private_NCHW.float() / 255, bench().private_class_N
+    learner.step(x_NCHW, y_N, torch.Generator().manual_seed(8), lambda parameters: None)
+    mu_ND, s_ND = twin.code(x_NCHW.flip(3))
+    e_ND = torch.randn(mu_ND.shape, generator=torch.Generator().manual_seed(8))
+    loss = twin.network.head.loss(mu_ND + s_ND * e_ND, y_N)
+    nats = 0.5 * (mu_ND**2 + s_ND**2 - 1 - 2 * s_ND.log()).sum() / len(x_NCHW)
+    (priced,) = torch.autograd.grad(0.3 * nats, mu_ND, retain_graph=True)
+    (learned,) = torch.autograd.grad(loss, mu_ND, retain_graph=True)
+    assert 0.02 < float(priced.norm() / learned.norm()) < 50, "one of both is too small to be seen"
+    (loss + 0.3 * nats).backward()
+    for (name, mine), expected in zip(
+        learner.recognizer.named_parameters(), twin.parameters(), strict=True
+    ):
+        torch.testing.assert_close(mine.grad, expected.grad, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_learns_from_noisy_codes_and_answers_from_their_means() -> None:
