@@ -27,8 +27,8 @@ Seen:     LFW, 158 people: an attacker's A of width 32 that learned from answers
 Protects: scores. Labels are the model's own; who holds the weights takes it off: he is left with what it is on.
 Costs:    `iterations` passes forward and backward through A a query (`facts`).
 Ranges:   budget, in nats: 0 is the model unchanged, else 0.001 or more. Scores of 0 stay 0. To who differentiates
-          the noise is a constant. A row's noise depends on no other row. float64 but for A. Below -1e11 nats, which
-          no float32 score tells from 0, rounding may pass the budget.
+          the noise is a constant. A row's noise depends on no other row. float64 but for A. Below -1e11 nats,
+          which no float32 score tells from 0, rounding may pass the budget.
 Deviates: A is narrower than the attackers' (16 against 128), as every query pays for it. "Adv defense": A learns
           from perturbed answers alone; the paper does not say whether clean ones are among them.
 """
