@@ -172,8 +172,9 @@ def _run(
 
 def _judge(root: str, name: str, pictures: bool) -> bool:
     """Audit the recommended recipe; whether that went well."""
-    from inversionlab.config import parse_yaml, validate
+    from inversionlab.config import validate
     from inversionlab.experiment import Experiment
+    from inversionlab.plain_yaml import parse_yaml
     from inversionlab.report.job import write_report
     from inversionlab.runtime.audit import AuditError, audit
     from inversionlab.runtime.fanout import CrewError

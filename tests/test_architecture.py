@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from inversionlab import config
+from inversionlab import plain_yaml
 
 PACKAGE = Path(__file__).resolve().parents[1] / "platform" / "inversionlab"
 ROOMS = {"data", "recognizers", "generators", "attacks", "defenses", "metrics"}
@@ -21,6 +21,7 @@ CORE = {
     "storage",
     "store",
     "pictures",
+    "plain_yaml",
     "handbook",
     "",
 }
@@ -92,9 +93,9 @@ def test_nothing_is_unpickled(path: Path) -> None:
 
 
 def test_the_loader_of_recipes_is_a_safe_one() -> None:
-    assert issubclass(config._Loader, yaml.SafeLoader)
+    assert issubclass(plain_yaml._Loader, yaml.SafeLoader)
     with pytest.raises(yaml.YAMLError):
-        config.parse_yaml("!!python/object/apply:os.getcwd []")
+        plain_yaml.parse_yaml("!!python/object/apply:os.getcwd []")
 
 
 def test_the_source_root_does_not_shadow_pythons_platform() -> None:

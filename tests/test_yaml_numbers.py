@@ -7,7 +7,8 @@ import math
 import pytest
 import yaml
 
-from inversionlab.config import ConfigError, override, parse_yaml
+from inversionlab.config import ConfigError, override
+from inversionlab.plain_yaml import dump_yaml, parse_yaml
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,26 @@ def test_a_value_may_be_taken_twice() -> None:
         "b": {"n": 1},
         "c": [{"n": 1}, {"n": 1}],
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "08",
+        "010",
+        "0o17",
+        "0x1f",
+        "1e-3",
+        "1:30",
+        "true",
+        "null",
+        "~",
+        "",
+        "a: b",
+        "- x",
+        "é",
+    ],
+)
+def test_what_is_written_is_read_as_the_same(text: str) -> None:
+    for value in (text, {"label": text}, [text, {text: [text]}]):
+        assert parse_yaml(dump_yaml(value)) == value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -139,7 +139,9 @@ class Experiment(Settings):
     """The judges; the first one decides the headline."""
     generator: AnyGenerator
     """The attacker's generator, trained on the public set."""
-    generators: dict[str, AnyGenerator] = Field(default_factory=dict)
+    generators: dict[Annotated[str, Field(pattern=NAME)], AnyGenerator] = Field(
+        default_factory=dict
+    )
     """Further generators of the attacker's, by a label of your own, for attacks that need another kind."""
     defense_generator: AnyGenerator | None = None
     """The defender's generator, trained on the private set, for defenses that need one."""

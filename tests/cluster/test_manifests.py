@@ -15,7 +15,7 @@ from ray.autoscaler._private.util import validate_config
 from ray.runtime_env import RuntimeEnv
 from tests.cluster.kuberay_fields import RayCluster, RayJob, WorkerGroup
 
-from inversionlab.config import parse_yaml
+from inversionlab.plain_yaml import parse_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"

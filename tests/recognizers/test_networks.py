@@ -35,6 +35,16 @@ class Counts(nn.Module):
         return torch.zeros(len(x), 3, dtype=torch.int64)
 
 
+class TellsNothing(nn.Module):
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW.flatten(1)[:, :0]
+
+
+class DividesByZero(nn.Module):
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW.flatten(1) / 0
+
+
 def _imported(name: str, **arguments: object) -> Imported:
     settings = Imported.Settings(path=f"{__name__}:{name}", arguments=arguments)
     return Imported(settings, channels=3, image_size=16)
@@ -143,6 +153,8 @@ def test_imported_network_gets_its_arguments_and_the_pictures_as_they_are():
         (f"{__name__}:validate", "subclass of torch.nn.Module"),
         (f"{__name__}:KeepsMap", r"must return features \(2, D\)"),
         (f"{__name__}:Counts", "must return floats"),
+        (f"{__name__}:TellsNothing", "one or more a picture"),
+        (f"{__name__}:DividesByZero", "must return finite numbers"),
         ("torch.nn:Bilinear", "cannot be made"),
         ("torch.nn:Bilinear", "missing"),
     ],

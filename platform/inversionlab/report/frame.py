@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from inversionlab.plain_yaml import dump_yaml
 from inversionlab.report import wording
 
 
@@ -36,7 +36,7 @@ def fill(
 
 def as_yaml(value: Any) -> str:
     """A plain value as YAML, in its own order."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    return dump_yaml(value, width=100)
 
 
 def _environment() -> Environment:

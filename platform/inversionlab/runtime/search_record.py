@@ -7,10 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import yaml
-
 from inversionlab.config import ConfigError
 from inversionlab.experiment import Experiment
+from inversionlab.plain_yaml import dump_yaml
 from inversionlab.runtime.cluster import provenance
 from inversionlab.runtime.desk import metrics, undefended
 from inversionlab.runtime.estimate import (
@@ -260,5 +259,5 @@ def _as_recipe(search: str, number: int, experiment: Experiment) -> str:
         f"# Trial {number} of the search {search}, to be judged on people and random starts that the search\n"
         f"# never used (targets.skip, targets.first_repeat):\n"
         f"#   python jobs/audit.py searches/{search}/recommended.yaml --storage THE-SAME-STORAGE\n"
-        + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        + dump_yaml(plain)
     )
