@@ -20,15 +20,15 @@ RESERVED = {"none", "undefended"}
 
 
 def all_faults(experiment: Experiment) -> list[str]:
-    """All of them."""
-    return [
+    """All of them; what a sweep makes of the settings only where they are right by themselves."""
+    wrong = [
         *_name_faults(experiment),
         *_evaluator_faults(experiment),
         *_defense_faults(experiment),
         *_generator_faults(experiment),
         *_batch_faults(experiment),
-        *_sweep_faults(experiment),
     ]
+    return wrong or [*_sweep_faults(experiment)]
 
 
 def _batch_faults(experiment: Experiment) -> Iterable[str]:

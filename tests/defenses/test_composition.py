@@ -251,3 +251,9 @@ def test_the_views_in_which_a_whole_chain_protects(
     defense: dict[str, Any], views: set[type[View]]
 ) -> None:
     assert protected_views(experiment(defense).defense) == views
+
+
+def test_a_wrong_sweep_hides_no_other_fault() -> None:
+    wrong = {"setting": "defense.no_such", "values": [1.0]}
+    with pytest.raises(ConfigError, match=r"defense\.inner \(none\)"):
+        tiny.experiment(defense=nested("dummy_recognizer", "none"), sweep=wrong)

@@ -17,12 +17,12 @@ from ray.tune.search.sample import (
     Uniform,
 )
 
+from inversionlab.plain_yaml import cut
+
 LARGEST = sys.float_info.max
 """The largest number of a search: trials and records hold floats."""
 MOST_STEPS = 1e9
 """Steps that a quantised domain may have; Optuna counts with 28 digits, and nobody tries as many."""
-LONGEST = 80
-"""Letters of a value in an error text."""
 
 Kind = dict[str, Any]
 """A domain as plain data: {"kind": "float" | "int", "low", "high" (both inclusive), "log"} with "step" where
@@ -92,7 +92,7 @@ def in_short(value: Any, text_of: Callable[[Any], str] = repr) -> str:
     except ValueError:
         # Python writes no whole number of more than 4300 digits.
         return f"({type(value).__name__}, too long to show)"
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    return cut(text)
 
 
 def is_number(value: Any) -> bool:

@@ -87,16 +87,22 @@ def leak(
     return Leak(success, total)
 
 
+def measured(site: Site, protected: str) -> dict[str, Any]:
+    """What is stored of a measured model."""
+    row: dict[str, Any]
+    (row,) = site.store.read("models", model_key(site, protected)).to_pylist()
+    return row
+
+
 def accuracy(site: Site, protected: str) -> Estimate:
     """Recognition accuracy of a measured model on all private people's test pictures."""
-    (row,) = site.store.read("models", model_key(site, protected)).to_pylist()
+    row = measured(site, protected)
     return wilson(row["correct_all"], row["total_all"])
 
 
 def log_distortion(site: Site, protected: str) -> float:
     """Mean absolute change of a measured model's log-scores against the undefended victim's, in nats."""
-    (row,) = site.store.read("models", model_key(site, protected)).to_pylist()
-    return float(row["log_distortion"])
+    return float(measured(site, protected)["log_distortion"])
 
 
 def defended_cells(site: Site) -> list[Cell]:

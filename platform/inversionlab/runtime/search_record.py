@@ -17,11 +17,11 @@ from inversionlab.runtime.estimate import (
     accuracy,
     defended_cells,
     leak,
+    measured,
     plain,
     plain_success,
     read_ranks,
 )
-from inversionlab.runtime.measure import model_key
 from inversionlab.runtime.record import cost, data_record, real_key, run_name
 from inversionlab.runtime.search import Ended, Outcome
 from inversionlab.runtime.site import Site, beside
@@ -209,7 +209,7 @@ def _model(
 
 def _protection(site: Site, protected: str) -> dict[str, str]:
     """Whom a measured model stops by its own word, and what is left of it for who holds the weights."""
-    (row,) = site.store.read("models", model_key(site, protected)).to_pylist()
+    row = measured(site, protected)
     return {name: row.get(name) or "" for name in ("protects", "left")}
 
 
