@@ -19,20 +19,20 @@ import torch
 from torch import Tensor
 
 from inversionlab.attacks import ATTACKS, Knowledge
-from inversionlab.config import override, read_recipe, validate
+from inversionlab.core.images import to_bytes
+from inversionlab.core.settings import override, read_recipe, validate
 from inversionlab.defenses import Protected
+from inversionlab.distributed.train_worker import learn_task
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
-from inversionlab.pictures import to_bytes
-from inversionlab.runtime.site import Address, Site, open_experiment, open_site
-from inversionlab.runtime.training_worker import learn_task
-from inversionlab.stages.evaluate import features
-from inversionlab.stages.judges import judge_classes
-from inversionlab.stages.steady import SteadyModel, SteadyPrior
-from inversionlab.stages.tasks import Task
-from inversionlab.stages.training import alone
-from inversionlab.storage import Storage
-from inversionlab.store import Job
+from inversionlab.pipeline.batch_invariant import SteadyModel, SteadyPrior
+from inversionlab.pipeline.evaluate import features
+from inversionlab.pipeline.evaluator_data import judge_classes
+from inversionlab.pipeline.network_spec import Task
+from inversionlab.pipeline.session import Address, Site, open_experiment, open_site
+from inversionlab.pipeline.train import alone
+from inversionlab.store.storage import Storage
+from inversionlab.store.tables import Job
 
 TARGETS = 20
 

@@ -13,10 +13,10 @@ import torch
 
 from benchmarks.arena import Arena, enter
 from inversionlab.attacks import Attack
-from inversionlab.pictures import to_bytes
-from inversionlab.runtime.site import Address
-from inversionlab.stages.attack import arm, run_attack
-from inversionlab.store import Job
+from inversionlab.core.images import to_bytes
+from inversionlab.pipeline.attack import arm, run_attack
+from inversionlab.pipeline.session import Address
+from inversionlab.store.tables import Job
 
 NAME = "latent_white_box"
 MEGA = 2**20

@@ -37,8 +37,8 @@ from benchmarks.attack_workers import NAME, memory, two_against_one
 from benchmarks.bare import share
 from benchmarks.naive import NAIVE, Plain
 from inversionlab.attacks import ATTACKS
-from inversionlab.stages.attack import Attacked, arm, run_attack
-from inversionlab.store import Job
+from inversionlab.pipeline.attack import Attacked, arm, run_attack
+from inversionlab.store.tables import Job
 
 PARTS = ("naive", "bare", "workers", "memory")
 BARE_STEPS = {"latent_black_box": 4}

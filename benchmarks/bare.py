@@ -22,7 +22,7 @@ from inversionlab.attacks import Knowledge
 from inversionlab.attacks.base import Prior
 from inversionlab.defenses import Protected
 from inversionlab.generators.base import Generator
-from inversionlab.stages.attack import arm, run_attack
+from inversionlab.pipeline.attack import arm, run_attack
 
 
 @dataclass(frozen=True)

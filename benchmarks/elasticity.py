@@ -5,7 +5,7 @@
 An audit of made-up faces, its networks trained before, on a head without CPUs whose autoscaler starts nodes
 of one CPU each, all of them processes of this machine. When all nodes are there and at work, one is killed.
 The page shows the record's timeline, and after the audit's end what is seen from outside. It takes some
-minutes and about 6 GB of memory. `tests/runtime/test_elasticity.py` asserts on it.
+minutes and about 6 GB of memory. `tests/distributed/test_elasticity.py` asserts on it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jinja2 import Environment, PackageLoader
 from tests.audits import Audit, Rows, at_work, train
 from tests.clusters import Cluster, autoscaling_head, static_cluster
 
-from inversionlab.report.timeline import timeline_chart
+from inversionlab.report.charts.timeline import timeline_chart
 
 NODES = 8
 REPEATS = 24
@@ -185,7 +185,7 @@ def figures(seen: Seen) -> str:
 def page(seen: Seen) -> str:
     """The timeline as an HTML document that needs nothing beside it."""
     environment = Environment(
-        loader=PackageLoader("inversionlab.report", "."),
+        loader=PackageLoader("inversionlab.report", "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -25,14 +25,14 @@ import torch
 from tests import tiny
 
 from benchmarks.local_ray import local_ray, trained
-from inversionlab.runtime.cluster import Gpus
-from inversionlab.runtime.fanout import Crew
-from inversionlab.runtime.foreman import Foreman
-from inversionlab.runtime.shards import Lot, ShardQueue
-from inversionlab.runtime.site import Site
-from inversionlab.runtime.todo import missing_jobs
-from inversionlab.stages.plan import Cell
-from inversionlab.store import Job
+from inversionlab.distributed.actor_pool import Crew
+from inversionlab.distributed.cluster import Gpus
+from inversionlab.distributed.missing_work import missing_jobs
+from inversionlab.distributed.scheduler import Foreman
+from inversionlab.distributed.shard_queue import Lot, ShardQueue
+from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.session import Site
+from inversionlab.store.tables import Job
 
 MEGA = 2**20
 WORKERS = 2

@@ -12,10 +12,10 @@ from pathlib import Path
 import ray
 from tests import tiny
 
+from inversionlab.distributed.cluster import connect
 from inversionlab.experiment import Experiment
-from inversionlab.runtime.cluster import connect
-from inversionlab.runtime.site import Site, open_experiment
-from inversionlab.storage import Storage
+from inversionlab.pipeline.session import Site, open_experiment
+from inversionlab.store.storage import Storage
 
 
 @contextlib.contextmanager

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inversionlab.access import ScoringModel
 from inversionlab.attacks import Jobs, Knowledge
 from inversionlab.attacks.latent import first_latents
 from inversionlab.attacks.latent_black_box import perturbation_count
+from inversionlab.core.seeds import torch_stream
+from inversionlab.core.views import ScoringModel
 from inversionlab.generators.base import Generator
-from inversionlab.seeds import torch_stream
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,13 @@ import torch
 from tests import tiny
 
 from benchmarks.local_ray import local_ray, trained
-from inversionlab.runtime.fanout import Crew
-from inversionlab.runtime.shards import ShardQueue
-from inversionlab.runtime.shelf import Shelf
-from inversionlab.runtime.site import Site
-from inversionlab.runtime.todo import missing_measures
-from inversionlab.runtime.worker import AttackWorker, Brief, Order, Shard
-from inversionlab.stages.plan import Cell
+from inversionlab.distributed.actor_pool import Crew
+from inversionlab.distributed.attack_worker import AttackWorker, Brief, Order, Shard
+from inversionlab.distributed.missing_work import missing_measures
+from inversionlab.distributed.object_cache import Shelf
+from inversionlab.distributed.shard_queue import ShardQueue
+from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.session import Site
 
 TARGETS = 6
 """Reconstructions in a shard, one of each target: about a second of work, so that the last shard is a small

@@ -17,13 +17,13 @@ import torch
 from tests import tiny
 
 from benchmarks.local_ray import local_ray, trained
+from inversionlab.distributed.audit import audit
+from inversionlab.distributed.cluster import Gpus
+from inversionlab.distributed.scheduler import Foreman
 from inversionlab.experiment import Experiment
-from inversionlab.runtime.audit import audit
-from inversionlab.runtime.cluster import Gpus
-from inversionlab.runtime.foreman import Foreman
-from inversionlab.runtime.site import Site, open_experiment
-from inversionlab.storage import Storage
-from inversionlab.store import Store
+from inversionlab.pipeline.session import Site, open_experiment
+from inversionlab.store.storage import Storage
+from inversionlab.store.tables import Store
 
 ATTACKS = ("pixel_gray_box", "latent_white_box")
 TARGETS, REPEATS = 6, 2

@@ -19,7 +19,7 @@ sys.path.append(os.getcwd())
 
 import typer
 
-from inversionlab.commands import Assignments, ShowPictures, StorageRoot
+from inversionlab.cli import Assignments, ShowPictures, StorageRoot
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -61,9 +61,9 @@ def main(
 ) -> None:
     """Measure how much of its training data a recognizer gives away, undefended and behind a defense."""
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
-    from inversionlab.config import ConfigError
+    from inversionlab.core.settings import ConfigError
     from inversionlab.experiment import load
-    from inversionlab.storage import StorageError, default_root
+    from inversionlab.store.storage import StorageError, default_root
 
     try:
         experiment = load(recipe, assignments or [])
@@ -82,7 +82,7 @@ def main(
 
 def _show_settings() -> None:
     from inversionlab.experiment import Experiment
-    from inversionlab.handbook import handbook
+    from inversionlab.experiment.settings_reference import handbook
 
     typer.echo("\n".join(handbook(Experiment)))
     raise typer.Exit
@@ -90,11 +90,11 @@ def _show_settings() -> None:
 
 def _show_plan(experiment: object, root: str) -> None:
 
+    from inversionlab.distributed.missing_work import missing_jobs
+    from inversionlab.distributed.run_record import describe
     from inversionlab.experiment import Experiment
-    from inversionlab.runtime.record import describe
-    from inversionlab.runtime.site import open_experiment
-    from inversionlab.runtime.todo import missing_jobs
-    from inversionlab.storage import Storage
+    from inversionlab.pipeline.session import open_experiment
+    from inversionlab.store.storage import Storage
 
     assert isinstance(experiment, Experiment)
     site = open_experiment(experiment, Storage(root))
@@ -109,11 +109,11 @@ def _show_plan(experiment: object, root: str) -> None:
 
 
 def _run(experiment: object, root: str, *, pictures: bool) -> None:
+    from inversionlab.distributed.actor_pool import CrewError
+    from inversionlab.distributed.audit import AuditError, audit
     from inversionlab.experiment import Experiment
-    from inversionlab.report.job import write_report
-    from inversionlab.runtime.audit import AuditError, audit
-    from inversionlab.runtime.fanout import CrewError
-    from inversionlab.stages.training import TrainingError
+    from inversionlab.pipeline.train import TrainingError
+    from inversionlab.report.audit.job import write_report
 
     assert isinstance(experiment, Experiment)
     began = time.monotonic()

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 import typer
 
-from inversionlab.commands import ShowPictures, StorageRoot
+from inversionlab.cli import ShowPictures, StorageRoot
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,10 +30,10 @@ def main(
     pictures: ShowPictures = True,
 ) -> None:
     """Write the page of a stored run or search and print its headline."""
-    from inversionlab.config import ConfigError
-    from inversionlab.report.job import write_report
-    from inversionlab.report.search_job import write_search_page
-    from inversionlab.storage import Storage, default_root
+    from inversionlab.core.settings import ConfigError
+    from inversionlab.report.audit.job import write_report
+    from inversionlab.report.search.job import write_search_page
+    from inversionlab.store.storage import Storage, default_root
 
     root = storage or default_root()
     try:

@@ -21,12 +21,12 @@ sys.path.append(os.getcwd())
 
 import typer
 
-from inversionlab.commands import Assignments, ShowPictures, StorageRoot
+from inversionlab.cli import Assignments, ShowPictures, StorageRoot
 
 if TYPE_CHECKING:
     from inversionlab.experiment import Experiment
-    from inversionlab.runtime.search import SearchOptions
-    from inversionlab.runtime.space import SearchSpace
+    from inversionlab.tuning.search import SearchOptions
+    from inversionlab.tuning.space import SearchSpace
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -96,11 +96,11 @@ def main(
 ) -> None:
     """Search a defense's settings for the least leak at the least loss of accuracy."""
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
-    from inversionlab.config import ConfigError
+    from inversionlab.core.settings import ConfigError
     from inversionlab.experiment import load
-    from inversionlab.runtime.search import SearchOptions
-    from inversionlab.runtime.space import load_space
-    from inversionlab.storage import StorageError, default_root
+    from inversionlab.store.storage import StorageError, default_root
+    from inversionlab.tuning.search import SearchOptions
+    from inversionlab.tuning.space import load_space
 
     try:
         options = SearchOptions(
@@ -128,7 +128,7 @@ def main(
 
 
 def _seconds(text: str | None) -> float | None:
-    from inversionlab.config import ConfigError
+    from inversionlab.core.settings import ConfigError
 
     if text is None:
         return None
@@ -147,10 +147,10 @@ def _run(
     judge: bool,
     pictures: bool,
 ) -> None:
-    from inversionlab.report.search_job import write_search_page
-    from inversionlab.runtime.search import SearchError, search
-    from inversionlab.runtime.search_record import write_search
-    from inversionlab.stages.training import TrainingError
+    from inversionlab.pipeline.train import TrainingError
+    from inversionlab.report.search.job import write_search_page
+    from inversionlab.tuning.search import SearchError, search
+    from inversionlab.tuning.search_record import write_search
 
     began = time.monotonic()
     try:
@@ -172,14 +172,14 @@ def _run(
 
 def _judge(root: str, name: str, pictures: bool) -> bool:
     """Audit the recommended recipe; whether that went well."""
-    from inversionlab.config import validate
+    from inversionlab.core.settings import validate
+    from inversionlab.core.yaml_io import parse_yaml
+    from inversionlab.distributed.actor_pool import CrewError
+    from inversionlab.distributed.audit import AuditError, audit
     from inversionlab.experiment import Experiment
-    from inversionlab.plain_yaml import parse_yaml
-    from inversionlab.report.job import write_report
-    from inversionlab.runtime.audit import AuditError, audit
-    from inversionlab.runtime.fanout import CrewError
-    from inversionlab.stages.training import TrainingError
-    from inversionlab.storage import Storage
+    from inversionlab.pipeline.train import TrainingError
+    from inversionlab.report.audit.job import write_report
+    from inversionlab.store.storage import Storage
 
     origin = f"searches/{name}/recommended.yaml"
     recipe = parse_yaml(Storage(root).read(origin).decode())

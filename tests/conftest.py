@@ -1,8 +1,18 @@
 """Fixtures that tests of several rooms share."""
 
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from inversionlab.results.run_data import RunData
+from tests import faults
+from tests.report.fake_run import fake_run
 
 
 @pytest.fixture
@@ -12,3 +22,56 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is absent: no real pictures to test on")
     return path
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """A local Ray with two CPUs; its sockets want a short path, so not pytest's own folder."""
+    # Imported late: Ray costs seconds, and most tests need none.
+    import ray
+
+    from inversionlab.distributed.cluster import connect
+
+    with tempfile.TemporaryDirectory(prefix="il", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        before = dict(os.environ)
+        os.environ.update(RAY_ADDRESS="local", RAY_TMPDIR=folder)
+        connect(num_cpus=2, include_dashboard=False)
+        yield
+        ray.shutdown()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose storage holds all networks, and an audit that nothing disturbed."""
+    from jobs.audit import app as audit
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    faults.train_base(folder / "runs")
+    result = CliRunner().invoke(audit, faults.audit_words(folder)[1:])
+    assert result.exit_code == 0, result.output[-3000:]
+    assert len(faults.rows(folder)) == faults.ROWS
+    return folder
+
+
+@pytest.fixture(scope="session")
+def searched(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose storage holds all networks, and a search that nothing disturbed."""
+    from jobs.search import app as search
+
+    folder = tmp_path_factory.mktemp("searched")
+    faults.copy_networks(undisturbed / "runs", folder)
+    result = CliRunner().invoke(search, faults.search_words(folder)[1:])
+    assert result.exit_code == 0, result.output[-3000:]
+    trials = faults.record(folder)["trials"]
+    assert [t["state"] for t in trials] == ["complete"] * faults.TRIALS
+    # Were all values equal, equal studies would prove little.
+    assert len({t["accuracy"]["value"] for t in trials}) > 1
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run() -> RunData:
+    """Three attacks, three alphas, two judges, 6 targets x 2 repeats; do not change it."""
+    return fake_run(alphas=(0.1, 0.25, 0.6), targets=6, repeats=2)

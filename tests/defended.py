@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses import DEFENSES, Blank, Defense, Lesson, Protected, Workbench
 from inversionlab.defenses.none import Alone
-from inversionlab.inversion_model import InversionModelSettings
-from inversionlab.learning import TrainingSettings
+from inversionlab.generators.inversion_model import InversionModelSettings
+from inversionlab.pipeline.train import Progress, alone, train
 from inversionlab.recognizers import (
     AugmentSettings,
     Recognizer,
@@ -20,7 +21,6 @@ from inversionlab.recognizers import (
     RecognizerSettings,
 )
 from inversionlab.recognizers.small_resnet import SmallResnet
-from inversionlab.stages.training import Progress, alone, train
 from tests import toys
 
 CLASSES, SIZE, LATENT, STRANGERS = 5, 16, 6, 7

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 import yaml
 
-from inversionlab.report.load import load_run
-from inversionlab.storage import Storage
-from inversionlab.store import Store
+from inversionlab.results.load import load_run
+from inversionlab.store.storage import Storage
+from inversionlab.store.tables import Store
 from tests import tiny
 from tests.processes import Process, family, kill, processes
 

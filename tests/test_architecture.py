@@ -1,4 +1,4 @@
-"""Imports run one way, and what must stay out stays out."""
+"""Imports run downwards, and what must stay out stays out."""
 
 from __future__ import annotations
 
@@ -8,79 +8,88 @@ from pathlib import Path
 import pytest
 import yaml
 
-from inversionlab import plain_yaml
+from inversionlab.core import yaml_io
 
 PACKAGE = Path(__file__).resolve().parents[1] / "platform" / "inversionlab"
-ROOMS = {"data", "recognizers", "generators", "attacks", "defenses", "metrics"}
-CORE = {
-    "config",
-    "access",
-    "seeds",
-    "learning",
-    "inversion_model",
-    "storage",
-    "store",
-    "pictures",
-    "plain_yaml",
-    "handbook",
-    "",
-}
-"""Shared files that know no room; "" is the package itself (its version)."""
+LEVELS = (
+    {"", "core", "metrics", "cli"},
+    {"data", "recognizers", "generators", "store"},
+    {"attacks", "defenses", "results"},
+    {"experiment", "report"},
+    {"pipeline"},
+    {"distributed"},
+    {"tuning"},
+)
+"""The rooms from the bottom up; a room imports from lower levels and from itself. "" is the version alone."""
 
-MAY_IMPORT = {
-    **{room: CORE | {room} for room in ROOMS},
-    **dict.fromkeys(CORE, CORE),
-    "commands": set(),
-    # The experiment for its type alone.
-    "coherence": CORE | ROOMS | {"experiment"},
-    "experiment": CORE | ROOMS | {"coherence"},
-    "stages": CORE | ROOMS | {"stages", "experiment"},
-    "runtime": CORE | ROOMS | {"stages", "experiment", "runtime"},
-    "report": CORE | {"metrics", "report"},
-}
+RAY = {"distributed", "tuning"}
+"""The rooms that may import Ray."""
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in the file."""
+    """Every module that a file imports, wherever in the file; of the package also `from room import file`."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            if node.module == "inversionlab":
-                found |= {f"inversionlab.{alias.name}" for alias in node.names}
+            files = {f"{node.module}.{alias.name}" for alias in node.names}
+            inner = {name for name in files if name in MODULES}
+            found |= inner
+            if len(inner) < len(files):
+                found.add(node.module)
     return found
 
 
-def part_of(module: str) -> str:
-    """The room or core file that a module belongs to."""
+def module_of(path: Path) -> str:
+    """A file's dotted name."""
+    parts = ("inversionlab", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str:
+    """The room that a module of the package belongs to."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 and (PACKAGE / parts[1]).exists() else _file(parts)
-
-
-def _file(parts: list[str]) -> str:
-    return parts[1] if len(parts) > 1 and (PACKAGE / f"{parts[1]}.py").exists() else ""
+    return parts[1] if len(parts) > 1 else ""
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+MODULES = {module_of(path): path for path in FILES}
+EACH_FILE = pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_run_one_way(path: Path) -> None:
-    where = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    where = "" if where == "__init__" else where
-    used = {part_of(m) for m in imports(path) if m.split(".")[0] == "inversionlab"}
-    assert used <= MAY_IMPORT[where], f"{where} may not import {used - MAY_IMPORT[where]}"
+def level(room: str) -> int:
+    """How high a room stands."""
+    (found,) = [i for i, rooms in enumerate(LEVELS) if room in rooms]
+    return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_only_the_runtime_imports_ray(path: Path) -> None:
-    if path.relative_to(PACKAGE).parts[0] != "runtime":
-        assert not {m for m in imports(path) if m.split(".")[0] == "ray"}
+@EACH_FILE
+def test_imports_run_downwards(path: Path) -> None:
+    mine = room_of(module_of(path))
+    used = {room_of(m) for m in imports(path) if m.split(".")[0] == "inversionlab"} - {mine}
+    upwards = {room for room in used if level(room) >= level(mine) and room}
+    assert not upwards, f"{mine} (level {level(mine)}) may not import {upwards}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_file_imports_itself_in_a_circle() -> None:
+    """Not even for a type alone."""
+    graph = {m: {u for u in imports(p) if u in MODULES and u != m} for m, p in MODULES.items()}
+    while leaves := [m for m, used in graph.items() if not used & graph.keys()]:
+        for module in leaves:
+            del graph[module]
+    assert not graph, f"a circle runs through some of: {sorted(graph)}"
+
+
+@EACH_FILE
+def test_only_two_rooms_import_ray(path: Path) -> None:
+    outside = {m.split(".")[0] for m in imports(path)}
+    room = room_of(module_of(path))
+    assert "ray" not in outside or room in RAY
+    assert "optuna" not in outside or room == "tuning"
+
+
+@EACH_FILE
 def test_nothing_is_unpickled(path: Path) -> None:
     """Weights are safetensors; checkpoints go through the loader for tensors and plain values."""
     assert not imports(path) & {"pickle", "dill", "cloudpickle", "joblib", "shelve"}
@@ -93,9 +102,9 @@ def test_nothing_is_unpickled(path: Path) -> None:
 
 
 def test_the_loader_of_recipes_is_a_safe_one() -> None:
-    assert issubclass(plain_yaml._Loader, yaml.SafeLoader)
+    assert issubclass(yaml_io._Loader, yaml.SafeLoader)
     with pytest.raises(yaml.YAMLError):
-        plain_yaml.parse_yaml("!!python/object/apply:os.getcwd []")
+        yaml_io.parse_yaml("!!python/object/apply:os.getcwd []")
 
 
 def test_the_source_root_does_not_shadow_pythons_platform() -> None:

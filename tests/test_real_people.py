@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from inversionlab.distributed.attack_worker import (
+    AttackWorker,
+    Brief,
+    MeasureJudge,
+    MeasureModel,
+    Shard,
+)
 from inversionlab.experiment import Experiment
-from inversionlab.runtime.site import Site, open_experiment
-from inversionlab.runtime.worker import AttackWorker, Brief, MeasureJudge, MeasureModel, Shard
-from inversionlab.stages.plan import Cell
-from inversionlab.storage import Storage
+from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.session import Site, open_experiment
+from inversionlab.store.storage import Storage
 from tests import tiny
 
 pytestmark = [pytest.mark.real_data]

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from inversionlab.config import assign, validate
+from inversionlab.core.settings import assign, validate
+from inversionlab.distributed.train_worker import learn_task
 from inversionlab.experiment import Experiment
-from inversionlab.runtime.site import Site, open_experiment
-from inversionlab.runtime.training_worker import learn_task
-from inversionlab.stages.training import alone
-from inversionlab.storage import Storage
+from inversionlab.pipeline.session import Site, open_experiment
+from inversionlab.pipeline.train import alone
+from inversionlab.store.storage import Storage
 
 CPU = torch.device("cpu")
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.access import Scores
 from inversionlab.attacks import ATTACKS, Attack, Jobs, Knowledge, Sizes
+from inversionlab.core.views import Scores
 from inversionlab.defenses.base import Lesson, Protected
-from inversionlab.stages.training import alone, train
+from inversionlab.pipeline.train import alone, train
 
 LATENT, CLASSES, SIZE = 6, 5, 8
 CPU = torch.device("cpu")

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inversionlab.access import Labels, Scores
 from inversionlab.attacks.ami import Ami, AmiSettings
 from inversionlab.attacks.base import AttackError, Found
-from inversionlab.config import ConfigError, validate
-from inversionlab.inversion_model import InversionModelSettings
+from inversionlab.core.settings import ConfigError, validate
+from inversionlab.core.views import Labels, Scores
+from inversionlab.generators.inversion_model import InversionModelSettings
 from tests import toys
 from tests.attacks.toy_inversion import quick, sizes, trained
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.access import WhiteBox
 from inversionlab.attacks.base import Found, Knowledge
 from inversionlab.attacks.gmi import Gmi, GmiSettings
+from inversionlab.core.views import WhiteBox
 from tests import toys
 
 

@@ -9,9 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.attacks.inversion_model import candidates, largest
-from inversionlab.config import ConfigError
-from inversionlab.inversion_model import InversionLearner, InversionModel, InversionModelSettings
-from inversionlab.learning import TrainingSettings
+from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.settings import ConfigError
+from inversionlab.generators.inversion_model import (
+    InversionLearner,
+    InversionModel,
+    InversionModelSettings,
+)
 
 TRAINING = TrainingSettings(learning_rate=1e-2, schedule="constant", weight_decay=0.0)
 

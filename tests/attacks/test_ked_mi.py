@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.access import WhiteBox
 from inversionlab.attacks.base import Found
 from inversionlab.attacks.ked_mi import KedMi, KedMiSettings, carried_back, latents, several
+from inversionlab.core.views import WhiteBox
 from tests import toys
 
 QUICK = KedMiSettings(rate=0.1, log_variance=-2.0, steps=40, stop=0.9)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.access import Labels
 from inversionlab.attacks import AttackError, Found, Knowledge
 from inversionlab.attacks.label_only import LabelOnly, LabelOnlySettings
+from inversionlab.core.views import Labels
 from tests import toys
 
 CENTRE = torch.tensor([1.0, -1.0, 0.5, 0.0])

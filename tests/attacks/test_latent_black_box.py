@@ -9,7 +9,6 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from inversionlab.access import Scores, WhiteBox
 from inversionlab.attacks import Found, latent_black_box
 from inversionlab.attacks.latent_black_box import (
     LatentBlackBox,
@@ -18,6 +17,7 @@ from inversionlab.attacks.latent_black_box import (
     target_losses,
 )
 from inversionlab.attacks.latent_white_box import LatentWhiteBox, LatentWhiteBoxSettings
+from inversionlab.core.views import Scores, WhiteBox
 from tests import toys
 
 EACH = [(target, 0) for target in range(toys.CLASSES)]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.access import WhiteBox
 from inversionlab.attacks import Found, mi_face
 from inversionlab.attacks.mi_face import MiFace, MiFaceSettings, non_local_means, variation
+from inversionlab.core.views import WhiteBox
 from tests import toys
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.access import Scores, View, WhiteBox
 from inversionlab.attacks.base import Found
 from inversionlab.attacks.mirror import Mirror, MirrorSettings
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
 from inversionlab.attacks.mirror_space import Space, candidates, measured, target_scores
+from inversionlab.core.views import Scores, View, WhiteBox
 from inversionlab.generators.style_gan import StyleGan
 from tests import toys
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from inversionlab.attacks.base import Attack, AttackSettings, Knowledge, Sizes
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses.base import Protected
-from inversionlab.learning import TrainingSettings
 from tests import toys
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from ray._private.runtime_env.packaging import create_package
 
+from inversionlab.core.yaml_io import parse_yaml
 from inversionlab.experiment import load
-from inversionlab.plain_yaml import parse_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"

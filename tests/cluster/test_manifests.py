@@ -13,9 +13,9 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
 )
 from ray.autoscaler._private.util import validate_config
 from ray.runtime_env import RuntimeEnv
-from tests.cluster.kuberay_fields import RayCluster, RayJob, WorkerGroup
 
-from inversionlab.plain_yaml import parse_yaml
+from inversionlab.core.yaml_io import parse_yaml
+from tests.cluster.kuberay_fields import RayCluster, RayJob, WorkerGroup
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.access import Labels, Scores, View, WhiteBox
 from inversionlab.attacks import ATTACKS, Attack, AttackError, AttackSettings
-from inversionlab.stages.attack import Attacked, arm, run_attack
+from inversionlab.core.views import Labels, Scores, View, WhiteBox
+from inversionlab.pipeline.attack import Attacked, arm, run_attack
 from tests import toys
 
 NULLS = [name for name, attack in ATTACKS.items() if attack.view is None]

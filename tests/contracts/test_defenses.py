@@ -6,10 +6,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from inversionlab.access import Labels, Scores, WhiteBox
+from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.views import Labels, Scores, WhiteBox
 from inversionlab.defenses import DEFENSES, Layer
-from inversionlab.learning import TrainingSettings
-from inversionlab.stages.steady import SteadyModel
+from inversionlab.pipeline.batch_invariant import SteadyModel
 from tests import defended
 from tests.defended import make, pictures, protected, settings
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from inversionlab.config import assign, fingerprint
+from inversionlab.core.settings import assign, fingerprint
 from inversionlab.defenses import DEFENSES
 from inversionlab.defenses.private_learner import PrivateLearner
 from inversionlab.experiment import Experiment
-from inversionlab.runtime.searcher import make_searcher
-from inversionlab.runtime.space import check_space, describe, experiment_at, load_space
+from inversionlab.tuning.searcher import make_searcher
+from inversionlab.tuning.space import check_space, describe, experiment_at, load_space
 from tests import defended, tiny
 
 SPACES = sorted((Path(__file__).resolve().parents[2] / "search_spaces").glob("*.py"))

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inversionlab import config
+from inversionlab.core import settings
 from inversionlab.data.base import Pictures
 from inversionlab.data.folder import Folder, FolderSettings
 
 
 def make(root: Path, **changes: object) -> Folder:
     base = {"name": "folder", "root": str(root), "image_size": 16}
-    return Folder(config.validate(FolderSettings, base | changes, origin="test"))
+    return Folder(settings.validate(FolderSettings, base | changes, origin="test"))
 
 
 def load(root: Path, **changes: object) -> Pictures:
@@ -28,9 +28,9 @@ def save(path: Path, gray: int = 100, size: tuple[int, int] = (20, 20)) -> Path:
 
 def error_of(root: Path, **changes: object) -> str:
     """The one error text that both ways of asking give."""
-    with pytest.raises(config.ConfigError) as asked:
+    with pytest.raises(settings.ConfigError) as asked:
         make(root, **changes).fingerprint()
-    with pytest.raises(config.ConfigError) as caught:
+    with pytest.raises(settings.ConfigError) as caught:
         load(root, **changes)
     assert str(asked.value) == str(caught.value)
     return str(caught.value)
@@ -229,7 +229,7 @@ def test_just_one_person(tmp_path: Path) -> None:
 
 def test_all_but_one_person_broken(people: Path) -> None:
     (people / "bob" / "1.ppm").write_bytes(b"")
-    with pytest.raises(config.ConfigError, match=r"only one person .*first: bob/1.ppm: is empty"):
+    with pytest.raises(settings.ConfigError, match=r"only one person .*first: bob/1.ppm: is empty"):
         load(people)
 
 

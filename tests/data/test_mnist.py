@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from inversionlab import config
+from inversionlab.core import settings
 from inversionlab.data.base import Pictures
 from inversionlab.data.mnist import Mnist, MnistSettings
 
@@ -16,7 +16,7 @@ TRAIN_LABELS, TEST_LABELS = "train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte"
 
 def make(root: Path, **changes: object) -> Mnist:
     base = {"name": "mnist", "root": str(root)}
-    return Mnist(config.validate(MnistSettings, base | changes, origin="test"))
+    return Mnist(settings.validate(MnistSettings, base | changes, origin="test"))
 
 
 def load(root: Path, **changes: object) -> Pictures:
@@ -49,7 +49,7 @@ def mnist(tmp_path: Path) -> Path:
 
 
 def fails(root: Path, **changes: object) -> str:
-    with pytest.raises(config.ConfigError) as caught:
+    with pytest.raises(settings.ConfigError) as caught:
         load(root, **changes)
     return str(caught.value)
 

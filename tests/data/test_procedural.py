@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from inversionlab import config, data
+from inversionlab import data
+from inversionlab.core.settings import ConfigError, validate
 from inversionlab.data.base import Pictures
 from inversionlab.data.procedural import DRAWING, Procedural, ProceduralSettings
 from inversionlab.data.procedural_scene import oval
@@ -10,7 +11,7 @@ from inversionlab.data.procedural_scene import oval
 
 def draw(**changes: object) -> Pictures:
     base = {"name": "procedural", "people": 4, "pictures_per_person": 3, "image_size": 32}
-    settings = config.validate(ProceduralSettings, base | changes, origin="test")
+    settings = validate(ProceduralSettings, base | changes, origin="test")
     return Procedural(settings).load()
 
 
@@ -144,7 +145,7 @@ def test_the_drawing_number_counts_changes_of_the_drawing() -> None:
     ],
 )
 def test_bad_settings_are_named(key: str, value: object, told: str) -> None:
-    with pytest.raises(config.ConfigError) as caught:
+    with pytest.raises(ConfigError) as caught:
         draw(**{key: value})
     assert key in str(caught.value)
     assert told in str(caught.value)

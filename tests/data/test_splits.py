@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import Pictures
 from inversionlab.data.splits import SplitSettings, split
 

@@ -6,10 +6,9 @@ from random import Random
 
 import pytest
 import torch
-from tests import toys
-from tests.defenses.test_label_modifier import Table, pictures, random_scores
 from torch import Tensor, nn
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses.adversarial_noise import (
     AdversariallyNoisy,
     AdversarialNoise,
@@ -22,10 +21,15 @@ from inversionlab.defenses.adversarial_noise import (
 from inversionlab.defenses.base import Blank, Workbench
 from inversionlab.defenses.label_modifier import released, with_winner
 from inversionlab.defenses.none import Alone
-from inversionlab.inversion_model import InversionLearner, InversionModel, InversionModelSettings
-from inversionlab.learning import TrainingSettings
-from inversionlab.stages.steady import steady
-from inversionlab.stages.training import alone, train
+from inversionlab.generators.inversion_model import (
+    InversionLearner,
+    InversionModel,
+    InversionModelSettings,
+)
+from inversionlab.pipeline.batch_invariant import steady
+from inversionlab.pipeline.train import alone, train
+from tests import toys
+from tests.defenses.test_label_modifier import Table, pictures, random_scores
 
 NETWORK = InversionModelSettings(width=2)
 

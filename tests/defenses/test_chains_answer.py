@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests import defended
 from torch import Tensor, nn
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses import Protected
 from inversionlab.defenses.adversarial_noise import NoiseSettings
-from inversionlab.learning import TrainingSettings
-from inversionlab.stages import footprint
+from inversionlab.pipeline import footprint
+from tests import defended
 
 FINE_TUNING = TrainingSettings(epochs=20, batch_size=8, learning_rate=3e-3, weight_decay=0.0)
 

@@ -6,14 +6,14 @@ import re
 from typing import Any
 
 import pytest
-from tests import tiny
 
-from inversionlab.access import Labels, Scores, View, WhiteBox
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
+from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.composition import awake, chain, protected_views, stripped
 from inversionlab.experiment import Experiment
-from inversionlab.stages.plan import Plan, make_plan
+from inversionlab.pipeline.plan import Plan, make_plan
+from tests import tiny
 
 
 def experiment(defense: dict[str, Any], **changed: Any) -> Experiment:

@@ -12,18 +12,18 @@ import torch
 from opacus import GradSampleModule
 from opacus.accountants import RDPAccountant
 from opacus.optimizers import DPOptimizer
-from tests import tiny, toys
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses.base import Blank, Workbench
 from inversionlab.defenses.dp_sgd import DpSgd, DpSgdSettings
 from inversionlab.defenses.private_gradients import clip_factors, clipped_sum, noised_mean
 from inversionlab.defenses.private_learner import Budget, PrivateLearner, PrivateRecognizer
-from inversionlab.learning import TrainingSettings
+from inversionlab.pipeline.plan import make_plan
+from inversionlab.pipeline.train import alone, train
 from inversionlab.recognizers import Recognizer, RecognizerSettings
-from inversionlab.stages.plan import make_plan
-from inversionlab.stages.training import alone, train
+from tests import tiny, toys
 
 COUNT = 24
 WHOLE = TrainingSettings(epochs=6, batch_size=COUNT, weight_decay=0.0)

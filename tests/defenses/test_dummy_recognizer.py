@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
-from tests.defended import SIZE, bench
 from torch import Tensor, nn
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses import DEFENSES
 from inversionlab.defenses.dummy_recognizer import Mixture
-from inversionlab.learning import TrainingSettings
+from tests.defended import SIZE, bench
 
 
 class Fixed(nn.Module):

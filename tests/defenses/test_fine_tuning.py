@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from tests import toys
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses.base import Blank, Lesson, Workbench
 from inversionlab.defenses.fake_samples import protected_labels, public_labels
 from inversionlab.defenses.fine_tuning import (
@@ -27,10 +27,10 @@ from inversionlab.defenses.fine_tuning import (
     public_loss,
 )
 from inversionlab.defenses.random_fake_samples import RandomFakeSamplesSettings
-from inversionlab.learning import TrainingSettings
+from inversionlab.pipeline.train import alone, train
 from inversionlab.recognizers import Recognizer, RecognizerSettings
 from inversionlab.recognizers.small_resnet import SmallResnet
-from inversionlab.stages.training import alone, train
+from tests import toys
 
 CPU = torch.device("cpu")
 

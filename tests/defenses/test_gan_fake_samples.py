@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests import toys
 from torch import Tensor, nn
 
 from inversionlab.defenses.base import Blank, Workbench
@@ -15,6 +14,7 @@ from inversionlab.defenses.fake_samples import public_labels
 from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC
 from inversionlab.defenses.gan_fake_samples import GanFakeSamples, GanFakeSamplesSettings
 from inversionlab.defenses.inverted_samples import Inverter
+from tests import toys
 
 CPU = torch.device("cpu")
 

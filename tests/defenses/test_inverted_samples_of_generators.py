@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests import defended
 from torch import Tensor
 
 from inversionlab import generators
 from inversionlab.defenses.inverted_samples import Inverter
 from inversionlab.generators import GENERATORS, Generator
+from tests import defended
 
 WITH_CRITIC = sorted(name for name, kind in GENERATORS.items() if "critic" in kind.offers)
 

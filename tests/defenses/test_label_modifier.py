@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inversionlab.access import WhiteBox
+from inversionlab.core.views import WhiteBox
 from inversionlab.defenses.base import Protected
 from inversionlab.defenses.dummy_recognizer import Mixture
 from inversionlab.defenses.label_modifier import LabelModifier, LabelModifierSettings, released

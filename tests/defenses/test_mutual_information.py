@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses.base import Blank, Workbench
 from inversionlab.defenses.mutual_information import (
     AVERAGED,
@@ -15,7 +16,6 @@ from inversionlab.defenses.mutual_information import (
     MutualInformationSettings,
     information,
 )
-from inversionlab.learning import TrainingSettings
 from inversionlab.recognizers import Recognizer, RecognizerSettings
 from inversionlab.recognizers.small_resnet import SmallResnet
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses.base import Blank, Protected, Workbench
 from inversionlab.defenses.purifier import (
     Purified,
@@ -15,8 +16,7 @@ from inversionlab.defenses.purifier import (
     PurifierLearner,
     PurifierSettings,
 )
-from inversionlab.inversion_model import InversionModelSettings
-from inversionlab.learning import TrainingSettings
+from inversionlab.generators.inversion_model import InversionModelSettings
 
 CLASSES, SIZE = 4, 8
 

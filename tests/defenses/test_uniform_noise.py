@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from tests.defenses.test_label_modifier import Table, pictures, random_scores
 
 from inversionlab.defenses.uniform_noise import (
     UniformlyNoisy,
@@ -12,6 +11,7 @@ from inversionlab.defenses.uniform_noise import (
     UniformNoiseSettings,
     uniform_of,
 )
+from tests.defenses.test_label_modifier import Table, pictures, random_scores
 
 
 def noise(rows: int = 4000, classes: int = 10, seed: int = 1) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inversionlab import generators
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.generators.ked_gan import (
     KedGan,
     KedGanLearner,

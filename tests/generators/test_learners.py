@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from inversionlab import generators
+from inversionlab.core.learner import Learner
 from inversionlab.generators import GENERATORS, GanAda, GanAdaLearner, Vae
-from inversionlab.learning import Learner
 
 
 def _learner(name: str, seed: int = 0, **more) -> Learner:

@@ -7,7 +7,7 @@ import torch
 from pydantic import TypeAdapter
 
 from inversionlab import generators
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.generators import GENERATORS, LEARNERS, AnyGenerator
 from inversionlab.generators.blocks import plan
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests import tiny
 
 CHECKOUT = Path(__file__).resolve().parents[2]

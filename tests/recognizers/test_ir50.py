@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.ir50 import Ir50, _Unit
 
 SMALL = Ir50.Settings(width=2, blocks=(1, 1, 1, 1), feature_size=6)

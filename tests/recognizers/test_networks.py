@@ -7,7 +7,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from inversionlab.config import ConfigError, validate
+from inversionlab.core.settings import ConfigError, validate
 from inversionlab.recognizers import RECOGNIZERS, RecognizerSettings
 from inversionlab.recognizers.base import Backbone
 from inversionlab.recognizers.imported import Imported

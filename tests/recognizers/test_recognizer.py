@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.learning import TrainingSettings
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.recognizers import AugmentSettings, RecognizerLearner, RecognizerSettings
 from inversionlab.recognizers.losses import CrossEntropy
 from inversionlab.recognizers.small_resnet import SmallResnet

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers import Recognizer, RecognizerSettings, torchvision_model
 from inversionlab.recognizers.torchvision_model import TorchvisionModel
 

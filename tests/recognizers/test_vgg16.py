@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.vgg16 import Vgg16
 
 SMALL = Vgg16.Settings(width=8, dense=32, dropout=0.0)

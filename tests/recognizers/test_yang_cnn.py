@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.yang_cnn import YangCnn
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from inversionlab.results.run_data import RunData
 from tests.report.fake_run import (
     MODELS,
     NULLS,
@@ -15,8 +17,6 @@ from tests.report.fake_run import (
     _reconstructions,
     fake_run,
 )
-
-from inversionlab.report.run_data import RunData
 
 ATTACKS = {
     "latent_white_box": "white box",

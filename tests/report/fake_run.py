@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
-from inversionlab.report.run_data import RunData
-from inversionlab.store import SCHEMAS
+from inversionlab.results.run_data import RunData
+from inversionlab.store.tables import SCHEMAS
 
 ALPHAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
 ATTACKS = ("latent_white_box", "plug_and_play", "label_only")

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import numpy as np
-from tests.report.fake_run import face
 
 from inversionlab.metrics import wilson
-from inversionlab.store import Store
+from inversionlab.store.tables import Store
+from tests.report.fake_run import face
 
 ATTACKS = ("pixel_gray_box", "latent_white_box")
 JUDGES = ("same_people", "person_disjoint")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
-from tests.report.fake_run import EVALUATORS, FEATURES, MODELS, RECONSTRUCTIONS, REFERENCES
 
 from inversionlab.report import RunData
+from tests.report.fake_run import EVALUATORS, FEATURES, MODELS, RECONSTRUCTIONS, REFERENCES
 
 
 def hand_run(

@@ -10,7 +10,7 @@ Inverts: `output`, the private picture behind an overheard answer y (Yang, Wen),
 Teacher: `victim`: A learns from the undefended model's answers, of an attacker who knows of no defense or had the
          model before it was defended (Wen §V-C); `protected`: from those of the model under attack.
 Ranges:  pictures in [0, 1]; vectors are probabilities.
-Deviates: see the network's card, `inversionlab/inversion_model.py`, and the class inversion's.
+Deviates: see the network's card, `inversionlab/generators/inversion_model.py`, and the class inversion's.
 """
 
 from __future__ import annotations

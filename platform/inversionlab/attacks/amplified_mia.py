@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 from inversionlab.attacks.base import AttackSettings
 from inversionlab.attacks.inversion_model import InversionAttack, InversionAttackSettings
-from inversionlab.inversion_model import InversionModelSettings
+from inversionlab.generators.inversion_model import InversionModelSettings
 
 
 class AmplifiedModelSettings(InversionModelSettings):

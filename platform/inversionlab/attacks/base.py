@@ -11,10 +11,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab import seeds
-from inversionlab.access import ScoringModel, View
-from inversionlab.config import Settings
-from inversionlab.learning import Learner
+from inversionlab.core import seeds
+from inversionlab.core.learner import Learner
+from inversionlab.core.settings import Settings
+from inversionlab.core.views import ScoringModel, View
 
 
 class AttackError(RuntimeError):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inversionlab.access import View, WhiteBox
 from inversionlab.attacks.base import Jobs, of_targets
+from inversionlab.core.views import View, WhiteBox
 
 GAIN = 0.01
 """Growth of log p that counts as progress."""

@@ -23,9 +23,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.access import View, WhiteBox
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
 from inversionlab.attacks.descent import Passes, Path, Seen, descend, white_box_passes
+from inversionlab.core.views import View, WhiteBox
 
 
 class GmiSettings(AttackSettings):

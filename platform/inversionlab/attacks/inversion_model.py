@@ -22,7 +22,6 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from inversionlab.access import Scores, ScoringModel, View
 from inversionlab.attacks.base import (
     Attack,
     AttackSettings,
@@ -32,9 +31,14 @@ from inversionlab.attacks.base import (
     of_targets,
     refuse_nan,
 )
-from inversionlab.config import ConfigError
-from inversionlab.inversion_model import InversionLearner, InversionModel, InversionModelSettings
-from inversionlab.learning import TrainingSettings
+from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.settings import ConfigError
+from inversionlab.core.views import Scores, ScoringModel, View
+from inversionlab.generators.inversion_model import (
+    InversionLearner,
+    InversionModel,
+    InversionModelSettings,
+)
 
 CHUNK = 256
 """Pictures a forward pass at most, so that memory stays small whatever the number of jobs."""

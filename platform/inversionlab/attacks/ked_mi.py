@@ -27,10 +27,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.access import View, WhiteBox
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, of_targets
 from inversionlab.attacks.descent import Passes, Seen, descend, white_box_passes
 from inversionlab.attacks.row_state import Adam, Recent
+from inversionlab.core.views import View, WhiteBox
 
 PASS = 256
 """Pictures at once when the recovered distributions are drawn from."""

@@ -29,7 +29,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.access import Labels, View
 from inversionlab.attacks.base import (
     Attack,
     AttackSettings,
@@ -40,6 +39,7 @@ from inversionlab.attacks.base import (
     refuse_nan,
 )
 from inversionlab.attacks.latent import encoded, first_latents
+from inversionlab.core.views import Labels, View
 
 NAME = "label_only"
 ROUND = 32

@@ -25,11 +25,11 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from inversionlab.access import Scores, ScoringModel, View
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Prior, refuse_nan
 from inversionlab.attacks.descent import descend
 from inversionlab.attacks.latent import first_latents, limited_step
 from inversionlab.attacks.perturbation import Estimate, Perturbations
+from inversionlab.core.views import Scores, ScoringModel, View
 
 NAME = "latent_black_box"
 TINY = torch.finfo(torch.float32).tiny

@@ -17,10 +17,10 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from inversionlab.access import View, WhiteBox
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
 from inversionlab.attacks.descent import descend, white_box_passes
 from inversionlab.attacks.latent import first_latents, limited_step
+from inversionlab.core.views import View, WhiteBox
 
 
 class LatentWhiteBoxSettings(AttackSettings):

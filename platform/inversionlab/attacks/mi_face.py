@@ -25,9 +25,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.access import View, WhiteBox
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
 from inversionlab.attacks.descent import Passes, Path, Seen, white_box_passes
+from inversionlab.core.views import View, WhiteBox
 
 NAME = "mi_face"
 SEARCH, PATCH = 3, 1

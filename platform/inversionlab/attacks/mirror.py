@@ -27,12 +27,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.access import Scores, View, WhiteBox
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
 from inversionlab.attacks.descent import Passes, Path, descend, white_box_passes
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
 from inversionlab.attacks.mirror_space import PASS, Space, candidates, measured, target_scores
 from inversionlab.attacks.row_state import Adam, Recent
+from inversionlab.core.views import Scores, View, WhiteBox
 
 GREY = 0.5
 

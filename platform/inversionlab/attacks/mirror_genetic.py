@@ -20,11 +20,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.access import Scores
 from inversionlab.attacks.base import Jobs
 from inversionlab.attacks.descent import Path
 from inversionlab.attacks.mirror_space import Space, target_scores
-from inversionlab.config import Settings
+from inversionlab.core.settings import Settings
+from inversionlab.core.views import Scores
 
 
 class GeneticSettings(Settings):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.access import Scores, View, WhiteBox
 from inversionlab.attacks.base import Jobs, Knowledge, Prior, of_targets
+from inversionlab.core.views import Scores, View, WhiteBox
 
 SLOPE = 0.2
 """Of the mapping network's last leaky ReLU."""

@@ -26,10 +26,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.access import View, WhiteBox
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, of_targets
 from inversionlab.attacks.descent import Passes, Path, descend, white_box_passes
 from inversionlab.attacks.latent import encoded, first_latents, limited_step
+from inversionlab.core.views import View, WhiteBox
 
 NAME = "multi_mode"
 CHUNK = 128

@@ -18,9 +18,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.access import View, WhiteBox
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
 from inversionlab.attacks.descent import Seen, descend, white_box_passes
+from inversionlab.core.views import View, WhiteBox
 
 
 class PixelGrayBoxSettings(AttackSettings):

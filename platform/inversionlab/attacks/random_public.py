@@ -13,8 +13,8 @@ from typing import ClassVar, Literal
 
 import torch
 
-from inversionlab.access import View
 from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
+from inversionlab.core.views import View
 
 
 class RandomPublicSettings(AttackSettings):

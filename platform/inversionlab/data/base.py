@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from inversionlab.config import Settings
+from inversionlab.core.settings import Settings
 
 
 class DataSettings(Settings):

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from inversionlab.config import ConfigError, fingerprint
+from inversionlab.core.settings import ConfigError, fingerprint
 from inversionlab.data.base import DataSet, DataSettings, Pictures
 from inversionlab.data.decode import EXTENSIONS, read_picture
 from inversionlab.data.paths import AbsolutePath, require_folder

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch.nn import functional
 
-from inversionlab.config import ConfigError, fingerprint
+from inversionlab.core.settings import ConfigError, fingerprint
 from inversionlab.data.base import DataSet, DataSettings, Pictures
 from inversionlab.data.paths import AbsolutePath, require_folder
 

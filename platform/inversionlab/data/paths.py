@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 
 
 def _absolute(path: Path) -> Path:

@@ -20,8 +20,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab import seeds
-from inversionlab.config import fingerprint
+from inversionlab.core import seeds
+from inversionlab.core.settings import fingerprint
 from inversionlab.data.base import DataSet, DataSettings, Pictures
 from inversionlab.data.procedural_face import paint
 from inversionlab.data.procedural_traits import Traits, identity, picture

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from inversionlab import seeds
+from inversionlab.core import seeds
 
 Traits = dict[str, NDArray[np.float32]]
 """By name, one row a picture: a number (1,) or an RGB colour (3,)."""

@@ -17,8 +17,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab import seeds
-from inversionlab.config import ConfigError, Settings
+from inversionlab.core import seeds
+from inversionlab.core.settings import ConfigError, Settings
 from inversionlab.data.base import Pictures
 
 EVERYBODY = ("*",)

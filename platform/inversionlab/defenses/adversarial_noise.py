@@ -41,9 +41,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab import seeds
-from inversionlab.access import Scores, View
-from inversionlab.config import Settings
+from inversionlab.core import seeds
+from inversionlab.core.learner import GradientSync, TrainingSettings
+from inversionlab.core.settings import Settings
+from inversionlab.core.views import Scores, View
 from inversionlab.defenses.base import (
     Blank,
     Defense,
@@ -55,8 +56,11 @@ from inversionlab.defenses.base import (
     scorer,
 )
 from inversionlab.defenses.label_modifier import MARGIN, released
-from inversionlab.inversion_model import InversionLearner, InversionModel, InversionModelSettings
-from inversionlab.learning import GradientSync, TrainingSettings
+from inversionlab.generators.inversion_model import (
+    InversionLearner,
+    InversionModel,
+    InversionModelSettings,
+)
 
 
 class NoiseSettings(Settings):

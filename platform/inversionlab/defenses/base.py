@@ -6,19 +6,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.access import View
-from inversionlab.config import Settings
-from inversionlab.learning import Learner, TrainingSettings
-from inversionlab.pictures import to_float
+from inversionlab.core.images import to_float
+from inversionlab.core.learner import Learner, TrainingSettings
+from inversionlab.core.settings import Settings
+from inversionlab.core.views import View
 
 if TYPE_CHECKING:
-    from inversionlab.defenses import AnyDefense
+    # At run time the union of all defenses' settings, which `defenses/__init__.py` puts in.
+    AnyDefense: TypeAlias = "DefenseSettings"
 
 
 class DefenseSettings(Settings):

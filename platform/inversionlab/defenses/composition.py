@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from inversionlab.access import Labels, View, WhiteBox
+from inversionlab.core.views import Labels, View, WhiteBox
 from inversionlab.defenses import DEFENSES, DefenseSettings, Layer
 from inversionlab.defenses.none import NoneSettings
 

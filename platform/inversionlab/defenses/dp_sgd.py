@@ -38,7 +38,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.access import Labels, Scores, View, WhiteBox
+from inversionlab.core.images import to_bytes
+from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Blank,
     Defense,
@@ -55,8 +57,6 @@ from inversionlab.defenses.private_learner import (
     PrivateLearner,
     PrivateRecognizer,
 )
-from inversionlab.learning import TrainingSettings
-from inversionlab.pictures import to_bytes
 
 NOISE_FORMAT = 2
 """Raise it when equal settings would train with other noise; other defenses' networks keep their names."""

@@ -26,8 +26,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab import seeds
-from inversionlab.access import Labels, Scores, View, WhiteBox
+from inversionlab.core import seeds
+from inversionlab.core.images import to_bytes
+from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Defense,
     DefenseSettings,
@@ -38,8 +40,6 @@ from inversionlab.defenses.base import (
     Workbench,
     scorer,
 )
-from inversionlab.learning import TrainingSettings
-from inversionlab.pictures import to_bytes
 
 
 class DummyRecognizerSettings(DefenseSettings):

@@ -9,12 +9,12 @@ import torch
 from pydantic import Field, field_validator
 from torch import nn
 
-from inversionlab import seeds
-from inversionlab.access import Labels, Scores, View, WhiteBox
-from inversionlab.config import ConfigError
+from inversionlab.core import seeds
+from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.settings import ConfigError
+from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import Blank, Defense, DefenseSettings, Layer, Protected, Workbench
 from inversionlab.defenses.none import Alone
-from inversionlab.learning import TrainingSettings
 
 
 class FakeSampleSettings(DefenseSettings):

@@ -34,16 +34,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from inversionlab import seeds
-from inversionlab.defenses.base import Lesson, Workbench, scorer
-from inversionlab.defenses.fake_samples import FakeSampleSettings
-from inversionlab.learning import (
+from inversionlab.core import seeds
+from inversionlab.core.images import to_float
+from inversionlab.core.learner import (
     GradientSync,
     Learner,
     make_optimizer,
     set_rate,
 )
-from inversionlab.pictures import to_float
+from inversionlab.defenses.base import Lesson, Workbench, scorer
+from inversionlab.defenses.fake_samples import FakeSampleSettings
 
 PRIVATE, PUBLIC = 0, 1
 """Kinds of fake samples: those to be driven away from the protected label, and those to be drawn to it."""

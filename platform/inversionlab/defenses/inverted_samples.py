@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab import seeds
+from inversionlab.core import seeds
+from inversionlab.core.images import to_bytes
 from inversionlab.defenses.base import FaceMaker, Scorer
-from inversionlab.pictures import to_bytes
 
 CHUNK = 64
 """Samples searched at once, so that memory stays small."""

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from inversionlab.access import Scores, View
+from inversionlab.core.views import Scores, View
 from inversionlab.defenses.base import Defense, DefenseSettings, Layer, Protected, scorer
 
 MARGIN = 2.0**-18

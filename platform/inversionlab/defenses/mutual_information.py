@@ -35,8 +35,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab import seeds
-from inversionlab.access import Labels, Scores, View, WhiteBox
+from inversionlab.core import seeds
+from inversionlab.core.learner import (
+    GradientSync,
+    Learner,
+    TrainingSettings,
+    make_optimizer,
+    set_rate,
+)
+from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Blank,
     Defense,
@@ -47,13 +54,6 @@ from inversionlab.defenses.base import (
     Workbench,
 )
 from inversionlab.defenses.none import Alone
-from inversionlab.learning import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
 
 AVERAGED = 50
 """Batches that the reported bound is a running mean of."""

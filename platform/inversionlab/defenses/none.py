@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from inversionlab.access import View
+from inversionlab.core.views import View
 from inversionlab.defenses.base import Defense, DefenseSettings, Layer, Protected, scorer
 
 

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inversionlab import seeds
-from inversionlab.defenses.base import Protected, scorer
-from inversionlab.defenses.batch_norms import batch_norms
-from inversionlab.defenses.private_gradients import clipped_sum, noised_mean
-from inversionlab.learning import (
+from inversionlab.core import seeds
+from inversionlab.core.images import to_float
+from inversionlab.core.learner import (
     GradientSync,
     Learner,
     TrainingSettings,
     make_optimizer,
     set_rate,
 )
-from inversionlab.pictures import to_float
+from inversionlab.defenses.base import Protected, scorer
+from inversionlab.defenses.batch_norms import batch_norms
+from inversionlab.defenses.private_gradients import clipped_sum, noised_mean
 
 _PICTURES, _NUMBERS = 256, 2**24
 """Most pictures in a pass, and most gradient numbers (64 MiB, and a few times that while they are made)."""

@@ -35,8 +35,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab import seeds
-from inversionlab.access import Labels, Scores, View
+from inversionlab.core import seeds
+from inversionlab.core.learner import (
+    GradientSync,
+    Learner,
+    TrainingSettings,
+    make_optimizer,
+    set_rate,
+)
+from inversionlab.core.views import Labels, Scores, View
 from inversionlab.defenses.base import (
     Blank,
     Defense,
@@ -47,14 +54,7 @@ from inversionlab.defenses.base import (
     Workbench,
     scorer,
 )
-from inversionlab.inversion_model import InversionModel, InversionModelSettings
-from inversionlab.learning import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
+from inversionlab.generators.inversion_model import InversionModel, InversionModelSettings
 
 FLOOR = -50.0
 """Log-scores below this count as this."""

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from inversionlab import seeds
+from inversionlab.core import seeds
 from inversionlab.defenses.base import DefenseSettings, Lesson, Workbench
 from inversionlab.defenses.fake_samples import (
     FakeSampleDefense,

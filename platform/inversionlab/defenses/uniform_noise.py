@@ -27,7 +27,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.access import Labels, Scores, View
+from inversionlab.core.views import Labels, Scores, View
 from inversionlab.defenses.base import Defense, DefenseSettings, Layer, Protected, scorer
 
 _BITS = 24

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field
 
+from inversionlab.core.learner import Learner
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.cgan import Cgan, CganLearner
 from inversionlab.generators.diffusion import Diffusion
@@ -18,7 +19,6 @@ from inversionlab.generators.style_gan import StyleGan
 from inversionlab.generators.style_gan_learner import StyleGanLearner
 from inversionlab.generators.vae import Vae, VaeLearner
 from inversionlab.generators.wgan_gp import WganGp, WganGpLearner
-from inversionlab.learning import Learner
 
 # The value types are Any because each class takes its own settings.
 GENERATORS: dict[str, Any] = {

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from inversionlab.core.learner import GradientSync
 from inversionlab.generators.adversarial import averaged
-from inversionlab.learning import GradientSync
 
 
 def mean_sign(score_N: Tensor, sync: GradientSync) -> Tensor:

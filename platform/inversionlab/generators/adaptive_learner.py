@@ -15,11 +15,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inversionlab.core.learner import GradientSync
 from inversionlab.generators.adaptive import mean_sign, steepness, steered
 from inversionlab.generators.adversarial import AdversarialLearner, AdversarialSettings
 from inversionlab.generators.augment_ada import augment_ada
 from inversionlab.generators.base import Generator
-from inversionlab.learning import GradientSync
 
 R1_EVERY = 16
 

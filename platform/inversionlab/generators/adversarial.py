@@ -15,9 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from inversionlab.core.learner import GradientSync, Learner, make_optimizer, set_rate
+from inversionlab.core.seeds import torch_stream
 from inversionlab.generators.base import Generator, GeneratorSettings
-from inversionlab.learning import GradientSync, Learner, make_optimizer, set_rate
-from inversionlab.seeds import torch_stream
 
 
 class AdversarialSettings(GeneratorSettings):

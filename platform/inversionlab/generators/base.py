@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from inversionlab.config import Settings
-from inversionlab.learning import TrainingSettings
+from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.settings import Settings
 
 
 class GeneratorSettings(Settings):

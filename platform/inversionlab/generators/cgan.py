@@ -24,13 +24,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.config import ConfigError
+from inversionlab.core.learner import GradientSync, TrainingSettings
+from inversionlab.core.settings import ConfigError
 from inversionlab.generators.adaptive_learner import AdaptiveLearner, AdaptiveSettings
 from inversionlab.generators.adversarial import averaged
 from inversionlab.generators.base import Generator
 from inversionlab.generators.blocks import dcgan
 from inversionlab.generators.discriminator import Discriminator
-from inversionlab.learning import GradientSync, TrainingSettings
 
 SPREAD = 0.1
 """The share of pi that is spread evenly, so that the softmax reaches a class that no picture showed."""

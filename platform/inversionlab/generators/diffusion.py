@@ -28,9 +28,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.vae import Vae
-from inversionlab.learning import TrainingSettings
 
 
 class Diffusion(Generator):

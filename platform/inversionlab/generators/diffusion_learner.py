@@ -18,12 +18,12 @@ import math
 import torch
 from torch import Tensor
 
+from inversionlab.core.learner import GradientSync, Learner, make_optimizer, set_rate
+from inversionlab.core.seeds import torch_stream
 from inversionlab.generators.adversarial import averaged
 from inversionlab.generators.blocks import mirror
 from inversionlab.generators.diffusion import Diffusion, codec_settings
 from inversionlab.generators.vae import VaeLearner
-from inversionlab.learning import GradientSync, Learner, make_optimizer, set_rate
-from inversionlab.seeds import torch_stream
 
 # The share of the newest batch in the codes' running mean and variance.
 MOMENTUM = 0.02

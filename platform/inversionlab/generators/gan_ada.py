@@ -15,10 +15,10 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.generators.adaptive_learner import AdaptiveSettings
 from inversionlab.generators.base import Generator
 from inversionlab.generators.blocks import dcgan
-from inversionlab.learning import TrainingSettings
 
 
 class GanAda(Generator):

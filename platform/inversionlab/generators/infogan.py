@@ -22,11 +22,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.generators.adaptive_learner import AdaptiveLearner, AdaptiveSettings
 from inversionlab.generators.base import Generator
 from inversionlab.generators.blocks import dcgan
 from inversionlab.generators.discriminator import Discriminator
-from inversionlab.learning import TrainingSettings
 
 
 class InfoGan(Generator):

@@ -31,11 +31,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.config import ConfigError
+from inversionlab.core.learner import GradientSync, TrainingSettings
+from inversionlab.core.settings import ConfigError
 from inversionlab.generators.adversarial import AdversarialLearner, AdversarialSettings
 from inversionlab.generators.base import Generator
 from inversionlab.generators.blocks import channels_at, dcgan, mirror, plan
-from inversionlab.learning import GradientSync, TrainingSettings
 
 
 class KedGan(Generator):

@@ -27,11 +27,11 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.generators.adaptive_learner import AdaptiveSettings
 from inversionlab.generators.base import Generator
 from inversionlab.generators.discriminator import Discriminator
 from inversionlab.generators.style_maker import Maker
-from inversionlab.learning import TrainingSettings
 
 
 class StyleGan(Generator):

@@ -154,7 +154,7 @@ class Modulated(nn.Module):
         else:
             map_NCHW = functional.conv2d(map_NCHW, self.weight, padding=1)
             power_OI = torch.linalg.vector_norm(self.weight, dim=(2, 3)).square()
-        # As a linear layer, which attacks can compute row by row exactly (`stages/steady.py`).
+        # As a linear layer, which attacks can compute row by row exactly (`pipeline/batch_invariant.py`).
         d_NO = (functional.linear(s_NI.square(), power_OI.float()) + 1e-8).rsqrt()
         map_NCHW = torch.addcmul(self.bias[:, None, None], map_NCHW, d_NO[:, :, None, None])
         return functional.silu(map_NCHW)

@@ -19,16 +19,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.generators.base import Generator, GeneratorSettings
-from inversionlab.generators.blocks import Residual, ToMap, channels_at, down, mirror, plan, up
-from inversionlab.learning import (
+from inversionlab.core.learner import (
     GradientSync,
     Learner,
     TrainingSettings,
     make_optimizer,
     set_rate,
 )
-from inversionlab.seeds import torch_stream
+from inversionlab.core.seeds import torch_stream
+from inversionlab.generators.base import Generator, GeneratorSettings
+from inversionlab.generators.blocks import Residual, ToMap, channels_at, down, mirror, plan, up
 
 
 class Vae(Generator):

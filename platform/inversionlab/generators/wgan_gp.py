@@ -19,11 +19,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from inversionlab.core.learner import GradientSync, TrainingSettings
 from inversionlab.generators.adversarial import AdversarialLearner, AdversarialSettings
 from inversionlab.generators.base import Generator
 from inversionlab.generators.blocks import dcgan, mirror
 from inversionlab.generators.discriminator import Discriminator
-from inversionlab.learning import GradientSync, TrainingSettings
 
 
 class WganGp(Generator):

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.config import Settings
+from inversionlab.core.settings import Settings
 
 
 class AugmentSettings(Settings):

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from inversionlab.config import Settings
+from inversionlab.core.settings import Settings
 
 
 class NetworkSettings(Settings):

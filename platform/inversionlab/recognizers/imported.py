@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.base import Backbone, NetworkSettings
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.base import Backbone, NetworkSettings
 
 

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.config import Settings
+from inversionlab.core.settings import Settings
 
 
 class LossSettings(Settings):

@@ -14,14 +14,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.config import Settings
-from inversionlab.learning import (
+from inversionlab.core.learner import (
     GradientSync,
     Learner,
     TrainingSettings,
     make_optimizer,
     set_rate,
 )
+from inversionlab.core.settings import Settings
 from inversionlab.recognizers.augment import AugmentSettings, augment
 from inversionlab.recognizers.base import Backbone
 from inversionlab.recognizers.imported import Imported, source_digest

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.base import Backbone, NetworkSettings
 
 

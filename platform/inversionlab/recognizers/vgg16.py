@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.base import Backbone, NetworkSettings
 
 _GROUPS = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))

@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.config import ConfigError
+from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.base import Backbone, NetworkSettings
 
 _FACE_SIZE = 64  # pixels from which the paper's network for faces is the default

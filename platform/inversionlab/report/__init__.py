@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from inversionlab.report.choice import BestSetting, best_setting
-from inversionlab.report.page import render
-from inversionlab.report.run_data import RunData
-from inversionlab.report.sentence import headline_sentence
-from inversionlab.report.terminal import terminal_table
+from inversionlab.report.audit.page import render
+from inversionlab.report.audit.sentence import headline_sentence
+from inversionlab.report.audit.terminal import terminal_table
+from inversionlab.results.ranking import BestSetting, best_setting
+from inversionlab.results.run_data import RunData
 
 __all__ = [
     "BestSetting",

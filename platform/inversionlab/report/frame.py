@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from inversionlab.plain_yaml import dump_yaml
-from inversionlab.report import wording
+from inversionlab.core.yaml_io import dump_yaml
+from inversionlab.results import wording
 
 
 def fill(
@@ -42,7 +42,7 @@ def as_yaml(value: Any) -> str:
 def _environment() -> Environment:
     # Autoescape without exception: people's names come from folder names.
     environment = Environment(
-        loader=PackageLoader("inversionlab.report", "."),
+        loader=PackageLoader("inversionlab.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inversionlab.report.choice import undefended
-from inversionlab.report.run_data import RunData
-from inversionlab.report.tables import Row
-from inversionlab.report.wording import words
+from inversionlab.results.ranking import undefended
+from inversionlab.results.rows import Row
+from inversionlab.results.run_data import RunData
+from inversionlab.results.wording import words
 
 COLUMNS = 10
 """People shown."""

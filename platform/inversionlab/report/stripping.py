@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inversionlab.report.choice import strongest
-from inversionlab.report.compare import Column, columns
-from inversionlab.report.run_data import RunData
-from inversionlab.report.tables import Row
-from inversionlab.report.wording import listed, percent, words
+from inversionlab.report.audit.compare import Column, columns
+from inversionlab.results.ranking import strongest
+from inversionlab.results.rows import Row
+from inversionlab.results.run_data import RunData
+from inversionlab.results.wording import listed, percent, words
 
 
 def partial_protection(run: RunData, rows: Sequence[Row]) -> list[str]:

@@ -1,0 +1,116 @@
+"""Connecting to Ray: the cluster that is there, or a local one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from inversionlab.core.settings import ConfigError
+from inversionlab.experiment import RuntimeSettings
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+HEAD = "node:__internal_head__"
+"""A resource of the head node: a small share of it puts something light there without holding a CPU."""
+TRAIN_ENVIRONMENT = {
+    # One report a poll: with Ray's default of 2 s a short training waits more than it learns.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    # Its patched print() shows every line of progress twice.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+}
+
+
+def connect(**more: Any) -> None:
+    """Connect to the cluster of RAY_ADDRESS or of this machine, else start a local Ray.
+
+    Inside `ray job submit` the job's own cluster is used. Workers get the package by `py_modules`, so
+    nothing need be installed on the nodes beside the dependencies. The connection keeps Ray's token
+    authentication as it is: `ray.init` turns it on for a cluster that it starts.
+
+    Args:
+        more: further arguments of `ray.init`.
+    """
+    if ray.is_initialized():
+        return
+    os.environ.update({k: os.environ.get(k, v) for k, v in TRAIN_ENVIRONMENT.items()})
+    options: dict[str, Any] = {
+        "runtime_env": {"py_modules": [str(PACKAGE)], "env_vars": _environment()},
+        "logging_level": logging.WARNING,
+        **more,
+    }
+    try:
+        ray.init(**options)
+    except ConnectionError:
+        if os.environ.get("RAY_ADDRESS"):
+            raise
+        # A cluster that crashed leaves its address behind.
+        ray.init(**{**options, "address": "local"})
+
+
+def _environment() -> dict[str, str]:
+    """What every worker's environment holds; the driver's folder is there for a user's own networks."""
+    path = os.pathsep.join(p for p in (os.getcwd(), os.environ.get("PYTHONPATH")) if p)
+    keep = {k: v for k, v in os.environ.items() if k.startswith("INVERSIONLAB_")}
+    # Waiting threads that spin slow a shared machine many times over.
+    return {"PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE", **TRAIN_ENVIRONMENT, **keep}
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """Which work takes GPUs."""
+
+    train: bool
+    attack: bool
+
+
+def use_gpus(runtime: RuntimeSettings) -> Gpus:
+    """Which work is to take GPUs on this cluster.
+
+    Raises:
+        ConfigError: a setting is `always`, and the cluster has none and does not grow.
+    """
+    there = ray.cluster_resources().get("GPU", 0) > 0
+    for key in ("train_gpu", "attack_gpu"):
+        if getattr(runtime, key) == "always" and not (there or runtime.grows):
+            raise ConfigError(
+                f"runtime.{key} = always: the cluster has no GPU; use `auto`, add a node, or set "
+                "runtime.grows = true if the cluster starts nodes by itself"
+            )
+    wanted = {"always": True, "never": False, "auto": there}
+    return Gpus(wanted[runtime.train_gpu], wanted[runtime.attack_gpu])
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit and resources, for the run's record."""
+    import torch
+
+    from inversionlab import __version__
+
+    resources = {k: v for k, v in ray.cluster_resources().items() if not k.startswith("node:")}
+    return {
+        "version": __version__,
+        "git": _commit(),
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "ray": ray.__version__,
+        "machine": ", ".join(
+            f"{v:g} {k}" for k, v in sorted(resources.items()) if k in ("CPU", "GPU")
+        ),
+    }
+
+
+def _commit() -> str:
+    """The checkout's commit, with `+changes` where the tree differs; empty outside a checkout."""
+    try:
+        ask = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
+        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,153 @@
+"""What a training worker does: it learns networks one after another, with the others of its group."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import torch
+from torch import distributed, nn
+
+from inversionlab.core.images import grid, png, to_bytes
+from inversionlab.distributed.progress import clock
+from inversionlab.pipeline.artifacts import TaskCheckpoints
+from inversionlab.pipeline.evaluate import recognition
+from inversionlab.pipeline.evaluator_data import judge_classes
+from inversionlab.pipeline.network_spec import Task
+from inversionlab.pipeline.session import Site, open_site
+from inversionlab.pipeline.train import Progress, TrainingError, World, alone, train
+from inversionlab.recognizers import Recognizer
+from inversionlab.store.storage import StorageError
+
+SAMPLES = 64
+"""Pictures in a generator's sample grid."""
+
+
+def begun_file(key: str) -> str:
+    """The file that is there while a group trains this network and those that come after it."""
+    return f"artifacts/{key}/begun.json"
+
+
+def learn(config: dict[str, Any]) -> str | None:
+    """What each Ray Train worker does; returns why a training cannot go on (to try again would not help)."""
+    from ray import train as ray_train
+    from ray.train.torch import get_device
+
+    context = ray_train.get_context()
+    device = get_device()
+    torch.set_num_threads(int(config["threads"]))
+    site = open_site(config["address"], device)
+    size = context.get_world_size()
+    world = alone(device)
+    if size > 1:
+        world = World(context.get_world_rank(), size, device, _average)
+    try:
+        if world.rank == 0:
+            site.artifacts.storage.write_json(begun_file(config["keys"][0]), {"run": config["run"]})
+        for task in site.plan.tasks:
+            if task.key in config["keys"] and not _all_agree(site.artifacts.finished(task), world):
+                learn_task(site, task, world, run=str(config["run"]))
+                if size > 1:
+                    # Nobody goes on before the network is stored: the next task may need it.
+                    distributed.barrier()
+    except TrainingError as error:
+        return str(error)
+    except (StorageError, ValueError) as error:
+        # Where others train along, only an exception ends their waiting for this one.
+        if size > 1:
+            raise
+        return str(error)
+    return None
+
+
+def _all_agree(mine: bool, world: World) -> bool:
+    """Whether every worker says yes; each looks at the storage for itself, and they must not part ways."""
+    vote = torch.tensor(float(mine), device=world.device)
+    return bool((world.average(vote) if world.average is not None else vote) == 1)
+
+
+def _average(tensor: torch.Tensor) -> torch.Tensor:
+    """The mean over the workers."""
+    distributed.all_reduce(tensor)
+    return tensor / distributed.get_world_size()
+
+
+def learn_task(site: Site, task: Task, world: World, *, run: str = "") -> None:
+    """Train one task's network and store it; rank 0 writes. `run` is kept in its card."""
+    began = time.monotonic()
+    lesson = site.workshop.lesson(task)
+    losses = train(
+        lesson,
+        role=task.role,
+        title=task.title,
+        seed=site.experiment.seed,
+        world=world,
+        checkpoints=TaskCheckpoints(site.artifacts.storage, task),
+        report=_Printer(world.rank),
+        checkpoint_seconds=site.experiment.runtime.checkpoint_seconds,
+    )
+    # Another run on the same storage may have finished it meanwhile; what is attacked already must stay.
+    if world.rank != 0 or site.artifacts.finished(task):
+        return
+    product = lesson.learner.product().eval()
+    metrics = {**losses, **_test(site, task, product)}
+    if lesson.queries:
+        metrics["queries"] = float(lesson.queries)
+    seconds = time.monotonic() - began
+    card = {
+        "seconds": seconds,
+        "metrics": metrics,
+        "pictures": len(lesson.images_NCHW),
+        "workers": world.size,
+        "cpus": torch.get_num_threads(),
+        "device": str(world.device),
+        "run": run,
+    }
+    shown = lesson.learner.samples(SAMPLES)
+    samples = png(grid(to_bytes(shown))) if shown is not None else None
+    site.artifacts.save(task, product.state_dict(), card, samples)
+    accuracy = metrics.get("test_accuracy")
+    told = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
+    print(f"[train] {task.title}: done in {seconds:.0f} s{told}", flush=True)
+
+
+def _test(site: Site, task: Task, product: nn.Module) -> dict[str, float]:
+    """Test accuracy of a victim or an evaluator."""
+    splits = site.workshop.splits
+    if not isinstance(product, Recognizer) or task.role in ("defense", "defense_classifier"):
+        return {}
+    test = splits.test
+    if task.role.startswith("evaluator:"):
+        judge = site.workshop.evaluator(task.role.partition(":")[2])
+        if judge.protocol == "nearest_identity":
+            return {}  # Its head names outsiders; how well its embedding does is measured later.
+        test = judge_classes(judge, splits, site.plan.pool).test
+    frozen_scores = product.requires_grad_(False).log_scores
+    correct = recognition(frozen_scores, test, site.workshop.device)
+    return {
+        "test_accuracy": float(correct.float().mean()),
+        "test_correct": float(correct.sum()),
+        "test_total": float(len(correct)),
+    }
+
+
+class _Printer:
+    """Prints progress with an estimate, a line every few seconds; Ray carries it to the driver."""
+
+    def __init__(self, rank: int) -> None:
+        self.silent = rank != 0
+        self.last = 0.0
+        self.every = float(os.environ.get("INVERSIONLAB_PROGRESS_SECONDS", "10"))
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if self.silent or (now - self.last < self.every and progress.epoch < progress.epochs):
+            return
+        self.last = now
+        losses = ", ".join(f"{k} {v:.3g}" for k, v in progress.losses.items())
+        print(
+            f"[train] {progress.title}: epoch {progress.epoch}/{progress.epochs}, {losses}, "
+            f"{clock(progress.seconds_left)} left",
+            flush=True,
+        )

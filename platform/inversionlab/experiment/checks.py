@@ -1,0 +1,131 @@
+"""What does not go together in an experiment, a line a fault: which key, and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from inversionlab.core.learner import TrainingSettings
+from inversionlab.defenses import DEFENSES
+from inversionlab.defenses.composition import chain, faults
+from inversionlab.experiment.references import attacker_generator, defender_generator, defense_at
+from inversionlab.experiment.sections import ExperimentSections
+from inversionlab.generators import GENERATORS
+
+RESERVED = {"none", "undefended"}
+"""What the tables call the undefended victim."""
+
+
+def all_faults(experiment: ExperimentSections) -> list[str]:
+    """All of them; what a sweep makes of the settings only where they are right by themselves."""
+    wrong = [
+        *_name_faults(experiment),
+        *_evaluator_faults(experiment),
+        *_defense_faults(experiment),
+        *_generator_faults(experiment),
+        *_batch_faults(experiment),
+    ]
+    return wrong or [*_sweep_faults(experiment)]
+
+
+def _batch_faults(experiment: ExperimentSections) -> Iterable[str]:
+    workers = experiment.runtime.train_workers
+    for key, training in _trainings(experiment, ""):
+        if training.batch_size // workers < 2:
+            yield (
+                f"{key}.batch_size = {training.batch_size}: leaves each of runtime.train_workers = {workers} "
+                f"fewer than 2 pictures; give {2 * workers} or more, or fewer workers"
+            )
+
+
+def _trainings(settings: Any, key: str) -> Iterable[tuple[str, TrainingSettings]]:
+    """Every training in the settings, with its dotted key."""
+    if isinstance(settings, TrainingSettings):
+        yield key, settings
+        return
+    if isinstance(settings, BaseModel):
+        inside: Iterable[tuple[Any, Any]] = settings
+    elif isinstance(settings, Mapping):
+        inside = settings.items()
+    else:
+        inside = enumerate(settings) if isinstance(settings, tuple) else ()
+    for name, value in inside:
+        yield from _trainings(value, f"{key}.{name}" if key else str(name))
+
+
+def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
+    for what, names in (
+        ("attacks", [a.title for a in experiment.attacks]),
+        ("evaluators", [e.name for e in experiment.evaluators]),
+        ("defenses", [d.title for _, d in experiment.every_defense()]),
+    ):
+        # Files and readers' eyes do not all tell capitals apart.
+        folded = [n.casefold() for n in names]
+        twice = sorted({n for n in names if folded.count(n.casefold()) > 1})
+        if twice:
+            hint = " (two of a kind need a `label`)" if what != "evaluators" else ""
+            yield f"{what}: `{twice[0]}` is there twice; every name once{hint}"
+    for key, defense in experiment.every_defense():
+        for part in chain(defense):
+            taken = (part.label or "").casefold()
+            if taken != part.name and taken in RESERVED | DEFENSES.keys():
+                yield f"{key}: label = {part.label}: is what the tables call another model; give another one"
+
+
+def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
+    for index, judge in enumerate(experiment.evaluators):
+        same = judge.recognizer.network == experiment.victim.network
+        if judge.protocol == "same_people" and same:
+            yield (
+                f"evaluators.{index} ({judge.name}): has the victim's own structure "
+                f"(`{judge.recognizer.network.name}` with equal settings); a judge of the same people "
+                "needs another one, or it would share the victim's blind spots"
+            )
+
+
+def _defense_faults(experiment: ExperimentSections) -> Iterable[str]:
+    for key, defense in experiment.every_defense():
+        yield from faults(defense, key)
+        for part in chain(defense):
+            kind = DEFENSES[part.name](part)
+            needs = kind.needed()
+            if kind.differential_privacy and experiment.runtime.train_workers > 1:
+                yield (
+                    f"runtime.train_workers = {experiment.runtime.train_workers}: `{part.name}` trains on one "
+                    "worker, or its privacy could not be counted; set it to 1"
+                )
+            if "private_generator" in needs and experiment.defense_generator is None:
+                yield (
+                    f"defense_generator: is missing; `{part.name}` needs a generator trained on "
+                    "the private set (for example {name: gan_ada})"
+                )
+            if "public_generator" in needs:
+                try:
+                    defender_generator(experiment, part)
+                except ValueError as error:
+                    yield f"{key} {error}"
+
+
+def _generator_faults(experiment: ExperimentSections) -> Iterable[str]:
+    for where in ("generator", "defense_generator"):
+        settings = getattr(experiment, where)
+        if settings is not None and GENERATORS[settings.name].taught:
+            yield (
+                f"{where}: `{settings.name}` learns from the model under attack; give it under "
+                "`generators`, for attacks that use it"
+            )
+    for attack in experiment.attacks:
+        try:
+            attacker_generator(experiment, attack)
+        except ValueError as error:
+            yield str(error)
+
+
+def _sweep_faults(experiment: ExperimentSections) -> Iterable[str]:
+    sweep = experiment.sweep
+    for value in sweep.values if sweep else ():
+        wrong = [*faults(defense_at(experiment, value), "defense")]
+        if sweep and wrong:
+            yield f"sweep of {sweep.setting} at {value}: {'; '.join(wrong)}"

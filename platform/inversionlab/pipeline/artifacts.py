@@ -1,0 +1,240 @@
+"""Trained networks as artifacts: addressed by the hash of all that went into them, checked when read.
+
+    artifacts/ROLE/ID/weights.safetensors   the weights
+    artifacts/ROLE/ID/card.json             written last: what, from what, how well, and the weights' SHA-256
+    artifacts/ROLE/ID/checkpoint.pt         the state of an unfinished training
+    artifacts/ROLE/ID/samples.png           a grid of pictures, for generators
+    artifacts/ROLE/ID/lease.json            who is training it now
+    pictures/ID/SHA256.safetensors          a data set, decoded
+
+Checkpoints are kept here, under the task's own hash, and not by Ray Train: so a training goes on whatever
+run, worker count or batch of trainings it was in when it was stopped, and Ray's snapshot, which may lag
+behind a checkpoint after a kill, does not matter.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from inversionlab.data.base import DataSettings, Pictures
+from inversionlab.pipeline.data import load_pictures, pack, unpack
+from inversionlab.pipeline.network_spec import Task
+from inversionlab.store.storage import Storage, StorageError
+
+
+def _read(storage: Storage, name: str) -> bytes | None:
+    """A file's content, None if there is none, nothing (`b""`) if it is a link that leads in a circle.
+
+    An outage or a missing permission is neither, and comes out as it is: the file may well be there and whole.
+
+    Raises:
+        StorageError: a folder lies there.
+    """
+    try:
+        return storage.read(name)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _refuse_folder(storage, name)
+        # Only the link itself is replaced when the file is written again; a folder on the way is not.
+        if error.errno == errno.ELOOP and Path(storage.path(name)).is_symlink():
+            return b""
+        raise
+
+
+def _refuse_folder(storage: Storage, name: str) -> None:
+    """Stop where a folder has a file's name: what would be made could not be stored there.
+
+    Raises:
+        StorageError: it is a folder.
+    """
+    place = Path(storage.path(name))
+    # In a bucket, whose paths are not absolute, a "folder" is in nobody's way.
+    if place.is_absolute() and place.is_dir():
+        raise StorageError(
+            f"{storage.uri(name)}: is a folder, and a file belongs there; remove it and run the same "
+            "command again"
+        )
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """The artifacts of one storage root."""
+
+    storage: Storage
+
+    def card(self, task: Task) -> dict[str, Any] | None:
+        """The card of a finished task, or None; a damaged one is none.
+
+        Raises:
+            StorageError: a folder lies in its place.
+        """
+        written = _read(self.storage, f"artifacts/{task.key}/card.json")
+        try:
+            card = None if written is None else json.loads(written)
+        except (ValueError, RecursionError):
+            return None
+        return card if isinstance(card, dict) else None
+
+    def finished(self, task: Task) -> bool:
+        """Whether the task's weights are there and whole; a damaged artifact counts as not made."""
+        return self._whole(task) is not None
+
+    def _whole(self, task: Task) -> bytes | None:
+        """The weights' file, if it is there and the one that its card was written for."""
+        name, card = f"artifacts/{task.key}/weights.safetensors", self.card(task)
+        if card is None:
+            # Found out now, and not when a training of hours is to be stored.
+            _refuse_folder(self.storage, name)
+            return None
+        packed = _read(self.storage, name)
+        if packed is None or hashlib.sha256(packed).hexdigest() != card.get("sha256"):
+            return None
+        return packed
+
+    def save(
+        self,
+        task: Task,
+        weights: Mapping[str, Tensor],
+        card: Mapping[str, Any],
+        samples: bytes | None,
+    ) -> None:
+        """Keep a finished network; the card is written last, so that a half-written artifact is none."""
+        packed = save({k: v.detach().cpu().contiguous().clone() for k, v in weights.items()})
+        self.storage.write(f"artifacts/{task.key}/weights.safetensors", packed)
+        if samples is not None:
+            self.storage.write(f"artifacts/{task.key}/samples.png", samples)
+        digest = hashlib.sha256(packed).hexdigest()
+        whole = {**card, "role": task.role, "id": task.id, "inputs": task.inputs, "sha256": digest}
+        self.storage.write_json(f"artifacts/{task.key}/card.json", whole)
+        self.storage.delete(f"artifacts/{task.key}/checkpoint.pt")
+
+    def weights(self, task: Task) -> dict[str, Tensor]:
+        """The weights of a finished task.
+
+        Raises:
+            RuntimeError: there are none, or they are damaged; the next run trains them again.
+        """
+        return load(self.packed(task))
+
+    def packed(self, task: Task) -> bytes:
+        """The weights of a finished task as a safetensors file.
+
+        Raises:
+            RuntimeError: there are none, or they are damaged; the next run trains them again.
+        """
+        packed = self._whole(task)
+        if packed is None:
+            raise RuntimeError(
+                f"artifacts/{task.key}: is missing or damaged; run the command again"
+            )
+        return packed
+
+    def pictures(self, settings: DataSettings, name: str) -> Pictures:
+        """A data set, decoded now or by an earlier run; decoded again if that one's file is damaged.
+
+        The file's name holds its own SHA-256, so that runs which decode at the same time cannot mix up
+        each other's files and digests.
+        """
+        for file in self.storage.files(f"pictures/{name}", ".safetensors"):
+            if (found := self._whole_pictures(file)) is not None:
+                return found
+            print(f"{self.storage.uri(file)}: is damaged; the pictures are read again", flush=True)
+            self.storage.delete(file)
+        pictures = load_pictures(settings)
+        packed = pack(pictures)
+        digest = hashlib.sha256(packed).hexdigest()
+        self.storage.write(f"pictures/{name}/{digest}.safetensors", packed)
+        return pictures
+
+    def _whole_pictures(self, file: str) -> Pictures | None:
+        """The pictures in a file, None if its content is not what its name says, or not pictures."""
+        digest = Path(file).stem
+        local = Path(self.storage.path(file))
+        if local.is_file():
+            with local.open("rb") as stream:
+                whole = hashlib.file_digest(stream, "sha256").hexdigest() == digest
+            return _unpacked(str(local)) if whole else None
+        packed = _read(self.storage, file)
+        if packed is None or hashlib.sha256(packed).hexdigest() != digest:
+            return None
+        with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
+            copy.write(packed)
+            copy.flush()
+            return _unpacked(copy.name)
+
+
+def _unpacked(path: str) -> Pictures | None:
+    """The pictures in a file, None if it holds something else: the digest says only that it is as written."""
+    try:
+        pictures = unpack(path)
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+    images_NCHW, person_N = pictures.images_NCHW, pictures.person_N
+    sound = (
+        images_NCHW.dtype == torch.uint8
+        and images_NCHW.ndim == 4
+        and person_N.dtype == torch.int64
+        and person_N.shape == images_NCHW.shape[:1]
+        and bool(((person_N >= 0) & (person_N < len(pictures.people))).all())
+    )
+    return pictures if sound else None
+
+
+@dataclass(frozen=True)
+class TaskCheckpoints:
+    """The checkpoint of one task."""
+
+    storage: Storage
+    task: Task
+
+    @property
+    def _name(self) -> str:
+        return f"artifacts/{self.task.key}/checkpoint.pt"
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state, or None; a damaged one is none, and the training starts anew.
+
+        Read with the loader that builds tensors and plain values only. Its `file` says where it lies, for who
+        finds that it is another network's.
+
+        Raises:
+            StorageError: a folder lies in its place.
+        """
+        kept = _read(self.storage, self._name)
+        if kept is None:
+            return None
+        raw, where = io.BytesIO(kept), self.storage.uri(self._name)
+        try:
+            # PyTorch does not compare the checksums that it writes.
+            if (bad := zipfile.ZipFile(raw).testzip()) is not None:
+                raise zipfile.BadZipFile(f"{bad} is not what was written")
+            raw.seek(0)
+            state = torch.load(raw, map_location="cpu", weights_only=True)
+            return {**state, "file": where}
+        except Exception as error:
+            # A damaged file fails in a dozen ways, none of them worth a stop. Only the kind is told: PyTorch's
+            # own words advise to load the file with the loader that runs what is in it.
+            kind = type(error).__name__
+            print(f"{where}: is damaged ({kind}); {self.task.role} starts anew", flush=True)
+            return None
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep a state, whole."""
+        sink = io.BytesIO()
+        torch.save(state, sink)
+        self.storage.write(self._name, sink.getvalue())

@@ -1,0 +1,73 @@
+"""Stage 3: one attack on one protected model, for some jobs. No Ray in here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from inversionlab.attacks import ATTACKS, Attack, AttackSettings, Found, Jobs, Knowledge
+from inversionlab.core.views import Scores, View
+from inversionlab.defenses import Protected
+from inversionlab.store.tables import Job
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What an attack found, and what it cost."""
+
+    found: Found
+    queries_N: Tensor
+    """Pictures sent to the model, a number a job."""
+    seconds: float
+    """Wall-clock time of all jobs together."""
+    error_N: Tensor
+    """Mean squared error a pixel to the private picture whose score vector was inverted; else NaN."""
+
+
+def arm(settings: AttackSettings, knowledge: Knowledge) -> Attack:
+    """The attack, ready to run."""
+    return ATTACKS[settings.name](settings, knowledge)
+
+
+def run_attack(
+    attack: Attack,
+    model: Protected | None,
+    work: Sequence[Job],
+    private_NCHW: Tensor | None = None,
+) -> Attacked:
+    """Attack for every (target, repeat) of `work` at once.
+
+    Args:
+        attack: armed.
+        model: what is attacked; None for a null attack.
+        work: the jobs.
+        private_NCHW: for an attack that overhears answers: the users' pictures, one a job, in [0, 1]. The
+            attacker sees the model's answers to them only.
+    """
+    device = attack.knowledge.device
+    jobs = Jobs(
+        target_N=torch.tensor([t for t, _ in work], device=device),
+        repeat_N=torch.tensor([r for _, r in work], device=device),
+    )
+    view: View | None = None
+    if attack.view is not None:
+        assert model is not None, "only a null attack needs no model"
+        view = attack.open(model, len(work))
+    if attack.overhears:
+        assert isinstance(view, Scores), "only scores can be overheard"
+        assert private_NCHW is not None, "somebody must have asked the model"
+        view.overhear(private_NCHW)
+    began = time.monotonic()
+    found = attack.run(view, jobs)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds = time.monotonic() - began
+    queries = view.queries if view is not None else torch.zeros(len(work), dtype=torch.int64)
+    error_N = torch.full((len(work),), torch.nan)
+    if attack.overhears and private_NCHW is not None:
+        error_N = (found.images_NCHW - private_NCHW).square().flatten(1).mean(1).cpu()
+    return Attacked(found, queries, seconds, error_N)

@@ -1,0 +1,139 @@
+"""Stage 1: pictures and person-disjoint splits, and the names under which they are stored."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from inversionlab import data
+from inversionlab.core import seeds
+from inversionlab.core.settings import ConfigError, fingerprint
+from inversionlab.data.base import DataSettings, Pictures
+from inversionlab.data.splits import Splits, split
+from inversionlab.experiment import Experiment
+
+FORMAT = 1
+"""Raise it when stored pictures would differ for equal settings."""
+
+
+def picture_ids(experiment: Experiment) -> tuple[str, ...]:
+    """The names of the experiment's data sets: the private one's and, where there is one, the public one's.
+
+    Raises:
+        ConfigError: a source is missing or empty.
+    """
+    wanted = [experiment.data, experiment.public_data]
+    return tuple(_id(settings) for settings in wanted if settings is not None)
+
+
+def _id(settings: DataSettings) -> str:
+    content = data.build(settings).fingerprint()
+    return fingerprint([FORMAT, settings.name, content])
+
+
+def data_id(experiment: Experiment, pictures: tuple[str, ...]) -> str:
+    """The name of the splits: of the pictures and of how they are cut."""
+    cut = experiment.split.model_dump(mode="json")
+    return fingerprint({"pictures": pictures, "split": cut, "seed": experiment.seed})
+
+
+def load_pictures(settings: DataSettings) -> Pictures:
+    """Read or render a data set."""
+    return data.build(settings).load()
+
+
+def pack(pictures: Pictures) -> bytes:
+    """Pictures as one safetensors file."""
+    note = {"people": json.dumps(pictures.people), "skipped": json.dumps(pictures.skipped)}
+    tensors = {"images": pictures.images_NCHW.contiguous(), "person": pictures.person_N}
+    return save(tensors, metadata=note)
+
+
+def unpack(path: str) -> Pictures:
+    """Pictures from the file that `pack` made, memory-mapped."""
+    with safe_open(path, framework="pt") as file:
+        note = file.metadata()
+        return Pictures(
+            images_NCHW=file.get_tensor("images"),
+            person_N=file.get_tensor("person"),
+            people=tuple(json.loads(note["people"])),
+            skipped=tuple(json.loads(note["skipped"])),
+        )
+
+
+def cut(experiment: Experiment, private: Pictures, public: Pictures | None) -> Splits:
+    """The experiment's splits.
+
+    Raises:
+        ConfigError: a set would be empty or overlap, an evaluator would have nobody to be trained on, or
+            there are fewer private people than targets.
+    """
+    if public is not None and public.images_NCHW.shape[1:] != private.images_NCHW.shape[1:]:
+        raise ConfigError(
+            f"public_data: pictures are {tuple(public.images_NCHW.shape[1:])} (channels, height, width), "
+            f"but those of `data` are {tuple(private.images_NCHW.shape[1:])}; make them equal"
+        )
+    _refuse_same_people(experiment)
+    splits = split(private, experiment.split, experiment.seed, public)
+    _refuse_too_many(experiment, len(splits.people))
+    disjoint = [e for e in experiment.evaluators if e.protocol == "person_disjoint"]
+    if disjoint and not splits.evaluator_people:
+        raise ConfigError(
+            f"evaluators: `{disjoint[0].name}` is person_disjoint, but split.evaluator_min_pictures = "
+            f"{experiment.split.evaluator_min_pictures} and the private people leave nobody for it"
+        )
+    return splits
+
+
+def _refuse_too_many(experiment: Experiment, people: int) -> None:
+    wanted = experiment.targets
+    if wanted.skip + wanted.count > people:
+        skipped = f" after targets.skip = {wanted.skip}" if wanted.skip else ""
+        raise ConfigError(
+            f"targets.count = {wanted.count}{skipped}: there are only {people} private "
+            "people; lower it or loosen split.private_min_pictures"
+        )
+    if wanted.pool is not None and not wanted.skip + wanted.count <= wanted.pool <= people:
+        raise ConfigError(
+            f"targets.pool = {wanted.pool}: must hold the targets (targets.skip + targets.count = "
+            f"{wanted.skip + wanted.count}) and be at most {people}, the private people"
+        )
+
+
+def _refuse_same_people(experiment: Experiment) -> None:
+    """Refuse a `public_data` that shows the people of `data` over again."""
+    mine, theirs = experiment.data, experiment.public_data
+    if theirs is None or theirs.name != mine.name:
+        return
+    parts = {getattr(mine, "part", None), getattr(theirs, "part", None)}
+    if parts == {"train", "test"}:
+        return  # Two halves of one data set, without a common picture.
+    for key, what in (("root", "folder"), ("seed", "seed, so the same people")):
+        value = getattr(mine, key, None)
+        if value is not None and value == getattr(theirs, key, None):
+            raise ConfigError(
+                f"public_data.{key} = {value}: is the {what}, of `data` itself; the attacker's people must "
+                "be others (leave public_data out, and `split.public` takes those who are left)"
+            )
+
+
+def choose_targets(experiment: Experiment, people: int) -> tuple[int, ...]:
+    """The classes under attack, drawn by the seed, sorted."""
+    wanted = experiment.targets
+    return tuple(sorted(_draw(experiment, people)[wanted.skip : wanted.skip + wanted.count]))
+
+
+def choose_pool(experiment: Experiment, people: int) -> tuple[int, ...]:
+    """The classes that the person-disjoint judges know: at least those under attack, sorted."""
+    if experiment.targets.pool is None:
+        return choose_targets(experiment, people)
+    return tuple(sorted(_draw(experiment, people)[: experiment.targets.pool]))
+
+
+def _draw(experiment: Experiment, people: int) -> list[int]:
+    stream = seeds.torch_stream(experiment.seed, "targets")
+    order: list[int] = torch.randperm(people, generator=stream).tolist()
+    return order

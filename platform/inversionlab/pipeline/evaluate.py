@@ -1,0 +1,163 @@
+"""Stage 4: what the judges say of the final pictures, and how well the models recognize. No Ray in here."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from inversionlab.core.images import to_float
+from inversionlab.data.splits import Labelled
+from inversionlab.metrics import nearest_distance
+from inversionlab.recognizers import Recognizer
+
+CHUNK = 256
+"""Pictures a forward pass, so that memory stays small."""
+SCALE = 24.0
+"""What cosines are multiplied by before they become scores, where the nearest identity decides."""
+
+LOG_FLOOR = -50.0
+"""Log-probabilities below this are taken for it: a zero has no logarithm, and its distance would be all."""
+
+
+@dataclass(frozen=True)
+class Utility:
+    """What users get of a released model."""
+
+    correct_N: Tensor
+    """bool: whether the class of each test picture has the highest score."""
+    distortion: float
+    """L1 distance between the released and the undefended probability vectors, the mean over pictures: 0 to 2."""
+    log_distortion: float
+    """The same between log-probabilities, a score: the mean over pictures and classes (Wen's, on logits)."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An evaluator and what it knows of the targets."""
+
+    name: str
+    recognizer: Recognizer
+    class_of: Mapping[int, int]
+    """Its class number of each target."""
+    private: Mapping[int, Tensor]
+    """Features (n, D) of each target's private training pictures, on the CPU."""
+    gallery_KD: Tensor | None = None
+    """The mean direction of every private person's features, where the nearest identity decides."""
+
+    @torch.no_grad()
+    def logits(self, feature_ND: Tensor, device: torch.device) -> Tensor:
+        """How much each person (N, K) is meant by features (N, D) on the CPU."""
+        if self.gallery_KD is not None:
+            return SCALE * functional.normalize(feature_ND) @ self.gallery_KD.T
+        logit_NK: Tensor = self.recognizer.head(feature_ND.to(device))
+        return logit_NK.float().cpu()
+
+
+def gallery(feature_ND: Tensor, class_N: Tensor) -> Tensor:
+    """The mean direction (K, D) of each class's features (N, D); every class has some."""
+    classes = int(class_N.max()) + 1
+    sum_KD = torch.zeros(classes, feature_ND.shape[1])
+    sum_KD.index_add_(0, class_N, functional.normalize(feature_ND))
+    return functional.normalize(sum_KD)
+
+
+@torch.no_grad()
+def features(recognizer: Recognizer, images_NCHW: Tensor, device: torch.device) -> Tensor:
+    """Feature vectors (N, D), float32 on the CPU, of uint8 pictures."""
+    parts = [
+        recognizer.features(to_float(x, device)).float().cpu() for x in images_NCHW.split(CHUNK)
+    ]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def verdicts(
+    judges: Sequence[Judge], images_NCHW: Tensor, targets: Sequence[int], device: torch.device
+) -> list[list[dict[str, Any]]]:
+    """What every judge says of every picture: one list of verdicts a picture.
+
+    Args:
+        judges: the evaluators.
+        images_NCHW: uint8 reconstructions, as they are stored.
+        targets: the target of each.
+        device: where the judges live.
+    """
+    result: list[list[dict[str, Any]]] = [[] for _ in targets]
+    for judge in judges:
+        classes = torch.tensor([judge.class_of[t] for t in targets])
+        feature_ND = features(judge.recognizer, images_NCHW, device)
+        logit_NK = judge.logits(feature_ND, device)
+        score_NK = logit_NK.softmax(1)
+        own_N1 = logit_NK.gather(1, classes[:, None])
+        rank_N = (logit_NK > own_N1).sum(1) + 1
+        for row, target in enumerate(targets):
+            own_MD = judge.private[target].numpy()
+            nearest = nearest_distance(feature_ND[row : row + 1].numpy(), own_MD)[0]
+            result[row].append(
+                {
+                    "evaluator": judge.name,
+                    "rank": int(rank_N[row]),
+                    "score": float(score_NK[row, classes[row]]),
+                    "nearest": float(nearest),
+                    "feature": feature_ND[row].tolist(),
+                }
+            )
+    return result
+
+
+@torch.no_grad()
+def recognition(
+    log_scores: Callable[[Tensor], Tensor], test: Labelled, device: torch.device
+) -> Tensor:
+    """Ask a model for every test picture: bool (N,), whether its class has the highest score."""
+    winners = [
+        log_scores(to_float(x, device)).argmax(1).cpu() for x in test.images_NCHW.split(CHUNK)
+    ]
+    return torch.cat(winners) == test.class_N
+
+
+@torch.no_grad()
+def utility(
+    log_scores: Callable[[Tensor], Tensor],
+    undefended: Callable[[Tensor], Tensor],
+    test: Labelled,
+    device: torch.device,
+) -> Utility:
+    """Ask a model and the undefended one for every test picture.
+
+    Args:
+        log_scores: log-probabilities (N, K) of the released model.
+        undefended: the same of the victim.
+        test: the pictures.
+        device: where both live.
+    """
+    correct, moved, log_moved = [], 0.0, 0.0
+    for x, class_N in zip(test.images_NCHW.split(CHUNK), test.class_N.split(CHUNK), strict=True):
+        x_NCHW = to_float(x, device)
+        log_y_NK, bare_NK = (ask(x_NCHW).cpu().double() for ask in (log_scores, undefended))
+        correct.append(log_y_NK.argmax(1) == class_N)
+        moved += float((log_y_NK.exp() - bare_NK.exp()).abs().sum())
+        apart_NK = log_y_NK.clamp(min=LOG_FLOOR) - bare_NK.clamp(min=LOG_FLOOR)
+        log_moved += float(apart_NK.abs().mean(1).sum())
+    return Utility(torch.cat(correct), moved / len(test), log_moved / len(test))
+
+
+@torch.no_grad()
+def milliseconds(
+    log_scores: Callable[[Tensor], Tensor], test: Labelled, device: torch.device, rounds: int = 5
+) -> float:
+    """Inference time a picture, in batches of up to 64: the median of some rounds after a first one."""
+    x_NCHW = to_float(test.images_NCHW[:64], device)
+    spent = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        log_scores(x_NCHW).cpu()
+        spent.append(time.perf_counter() - began)
+    return 1000 * statistics.median(spent[1:]) / len(x_NCHW)

@@ -1,0 +1,235 @@
+"""The training loop of every network: batches, epochs, checkpoints, progress. No Ray in here.
+
+Gradients are averaged over workers by hand (`World.sync`) rather than by wrapping networks in DDP: a GAN
+steps two networks in turns over several forward passes, which DDP's hooks do not allow, and a checkpoint
+loads the same way on one worker and on many.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from inversionlab.core import seeds
+from inversionlab.core.images import to_float
+from inversionlab.core.learner import Learner
+from inversionlab.defenses.base import Lesson
+
+
+class TrainingError(RuntimeError):
+    """A training cannot go on; the text names the network and the reason."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The training workers and this one's place among them."""
+
+    rank: int
+    size: int
+    device: torch.device
+    average: Callable[[Tensor], Tensor] | None
+    """The mean of a tensor over all workers; None where there is but one."""
+
+    def sync(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Average gradients over the workers, in one message."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.average is None or not gradients:
+            return
+        flat = self.average(torch.cat([g.flatten() for g in gradients]))
+        parts = flat.split([g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+
+def alone(device: torch.device) -> World:
+    """A world of one worker."""
+    return World(0, 1, device, None)
+
+
+class Checkpoints(Protocol):
+    """Where the state of an unfinished training is kept."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state, or None."""
+        ...
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep a state, whole; called by rank 0 only."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is."""
+
+    title: str
+    """Which network it is, for the user."""
+    epoch: int
+    epochs: int
+    losses: Mapping[str, float]
+    seconds_left: float
+
+
+def train(
+    lesson: Lesson,
+    *,
+    role: str,
+    title: str = "",
+    seed: int,
+    world: World,
+    checkpoints: Checkpoints,
+    report: Callable[[Progress], None],
+    checkpoint_seconds: float = 20.0,
+) -> dict[str, float]:
+    """Train the lesson's learner to its end, from its last checkpoint if there is one.
+
+    Returns:
+        the losses of the last epoch, `epochs` and `resumed_at`.
+
+    Raises:
+        TrainingError: a loss became NaN or infinite, or there are fewer pictures than a batch needs.
+    """
+    learner, epochs = lesson.learner, lesson.training.epochs
+    for module in learner.modules.values():
+        module.to(world.device)
+    learner.workers = world.size
+    first = _resume(learner, checkpoints.load(), world.device)
+    losses: dict[str, float] = {}
+    began = saved = time.monotonic()
+    for epoch in range(first, epochs):
+        losses = _epoch(lesson, role, title or role, seed, epoch, world)
+        _refuse_infinite(title or role, epoch, losses, lesson.training.learning_rate)
+        now = time.monotonic()
+        left = (now - began) / (epoch + 1 - first) * (epochs - epoch - 1)
+        report(Progress(title or role, epoch + 1, epochs, losses, left))
+        if world.rank == 0 and now - saved >= checkpoint_seconds and epoch + 1 < epochs:
+            checkpoints.save(_state(learner, epoch + 1))
+            saved = now
+    return {**losses, "epochs": float(epochs), "resumed_at": float(first)}
+
+
+def _epoch(
+    lesson: Lesson, role: str, title: str, seed: int, epoch: int, world: World
+) -> dict[str, float]:
+    order = torch.randperm(
+        len(lesson.images_NCHW), generator=seeds.torch_stream(seed, role, "order", epoch)
+    )
+    size = min(lesson.training.batch_size, len(order))
+    share = size // world.size
+    if share < 2:
+        raise TrainingError(
+            f"{title}: {len(order)} pictures in batches of {size} leave a worker fewer than 2; "
+            "raise training.batch_size or lower runtime.train_workers"
+        )
+    for module in lesson.learner.modules.values():
+        module.train()
+    steps = len(order) // size
+    total: dict[str, Tensor] = {}
+    for step in range(steps):
+        mine = order[step * size + world.rank * share :][:share]
+        x_NCHW = to_float(lesson.images_NCHW[mine], world.device)
+        y_N = lesson.class_N[mine].to(world.device)
+        rng = seeds.torch_stream(seed, role, "step", epoch, step, world.rank)
+        # Layers such as dropout draw from torch's own stream: it too must not depend on what ran before.
+        torch.manual_seed(seeds.derive(seed, role, "layers", epoch, step, world.rank))
+        lesson.learner.schedule((epoch + step / steps) / lesson.training.epochs)
+        for name, loss in lesson.learner.step(x_NCHW, y_N, rng, world.sync).items():
+            total[name] = total.get(name, torch.zeros((), device=world.device)) + loss
+    means = torch.stack(list(total.values())) / steps
+    if world.average is not None:
+        # So that all workers stop together when one of them meets a loss that is not a number.
+        means = world.average(means)
+    return dict(zip(total, means.tolist(), strict=True))
+
+
+def _refuse_infinite(role: str, epoch: int, losses: Mapping[str, float], rate: float) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{role}: its {name} became {value} in epoch {epoch + 1}; training.learning_rate = "
+                f"{rate:g} is probably too high"
+            )
+
+
+def _state(learner: Learner, epoch: int) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "modules": {k: m.state_dict() for k, m in learner.modules.items()},
+        "optimizers": {k: o.state_dict() for k, o in learner.optimizers.items()},
+        "counters": dict(learner.counters),
+    }
+
+
+def _resume(learner: Learner, state: dict[str, Any] | None, device: torch.device) -> int:
+    """Put a checkpoint into the learner, if it is one of this learner; returns the epoch to go on with."""
+    if state is None:
+        return 0
+    # Told before anything is loaded: a load that stopped half-way would leave some of its weights behind.
+    if not _fits(learner, state):
+        where = state.get("file", "the checkpoint")
+        print(f"{where}: is damaged (not a state of this network); it starts anew", flush=True)
+        return 0
+    for name, module in learner.modules.items():
+        module.load_state_dict(state["modules"][name])
+        module.to(device)
+    for name, optimizer in learner.optimizers.items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    learner.counters.update(state["counters"])
+    return int(state["epoch"])
+
+
+def _fits(learner: Learner, state: Mapping[str, Any]) -> bool:
+    """Whether a state has the form of this learner's; what its numbers are worth cannot be told."""
+    own, kept = _state(learner, 0), state.get("optimizers")
+    return (
+        type(state.get("epoch")) is int
+        and state["epoch"] >= 0
+        and all(_alike(state.get(part), own[part]) for part in ("modules", "counters"))
+        and isinstance(kept, Mapping)
+        and all(_suits(optimizer, kept.get(k)) for k, optimizer in learner.optimizers.items())
+    )
+
+
+def _suits(optimizer: torch.optim.Optimizer, kept: object) -> bool:
+    """Whether this is a state of the optimizer; PyTorch itself finds out in the middle of a step."""
+    if not isinstance(kept, Mapping) or not isinstance(kept.get("state"), Mapping):
+        return False
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    return _alike(kept.get("param_groups"), optimizer.state_dict()["param_groups"]) and all(
+        type(index) is int
+        and index in range(len(shapes))
+        and isinstance(held, Mapping)
+        and all(v.shape in ((), shapes[index]) for v in held.values() if isinstance(v, Tensor))
+        for index, held in kept["state"].items()
+    )
+
+
+def _alike(given: object, own: object) -> bool:
+    """Whether two values have the same form: the same names, shapes and kinds."""
+    if isinstance(own, Tensor):
+        return isinstance(given, Tensor) and given.shape == own.shape
+    if isinstance(own, Mapping):
+        return (
+            isinstance(given, Mapping)
+            and given.keys() == own.keys()
+            and all(_alike(given[k], v) for k, v in own.items())
+        )
+    if isinstance(own, list | tuple):
+        return (
+            isinstance(given, list | tuple)
+            and len(given) == len(own)
+            and all(map(_alike, given, own))
+        )
+    # A whole number and a fraction are one kind: a counter may begin as the one and become the other.
+    return isinstance(given, int | float if isinstance(own, int | float) else type(own))
+
+
+def frozen(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module on the device, in inference mode, its weights keeping no gradients."""
+    return module.to(device).eval().requires_grad_(False)

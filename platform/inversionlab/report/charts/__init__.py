@@ -1,0 +1,1 @@
+"""Charts as geometry; the templates draw them as inline SVG."""

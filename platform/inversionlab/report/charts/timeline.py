@@ -1,0 +1,159 @@
+"""What the cluster did over time: nodes, workers, queue and results, one panel each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from inversionlab.report.charts.axes import Scale, linear, nice_ticks
+
+WIDTH, LEFT, RIGHT, TOP = 860, 64, 844, 22
+PANEL, GAP = 84, 34
+"""Height of a panel, and from its foot to the next one's top."""
+
+PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    ("Nodes, CPUs and GPUs", (("nodes", "nodes"), ("cpus", "CPUs"), ("gpus", "GPUs"))),
+    ("Attack workers ready", (("workers", "workers"),)),
+    ("Shards waiting", (("queued", "shards"),)),
+    ("Reconstructions done", (("done", "reconstructions"),)),
+)
+"""Panel by panel: its title, and (key of the sample, name of the line)."""
+
+UNITS = ((7200.0, 3600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
+"""(From so many seconds on, seconds of one unit, its name)."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One stepped line."""
+
+    name: str
+    style: str
+    path: str
+    peak: float
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small chart; all panels share the horizontal axis."""
+
+    title: str
+    top: float
+    foot: float
+    traces: tuple[Trace, ...]
+    ticks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The chart."""
+
+    height: float
+    panels: tuple[Panel, ...]
+    training: tuple[tuple[float, float], ...]
+    """(x, width) of the times in which networks were trained."""
+    x_ticks: tuple[tuple[float, str], ...]
+    unit: str
+    about: str
+
+
+def timeline_chart(samples: Sequence[Mapping[str, Any]] | None) -> Timeline | None:
+    """The chart of a record's `timeline`; None with fewer than two usable samples.
+
+    Args:
+        samples: each {seconds, nodes, cpus, gpus, workers, training, queued, done}; a key that is
+            missing counts as 0, a sample without a finite time is left out.
+    """
+    kept = sorted(
+        (s for s in samples or () if _time(s) is not None), key=lambda s: _number(s, "seconds")
+    )
+    if len(kept) < 2 or _number(kept[0], "seconds") == _number(kept[-1], "seconds"):
+        return None
+    start, end = _number(kept[0], "seconds"), _number(kept[-1], "seconds")
+    place_x = linear(start, end, LEFT, RIGHT)
+    size, unit = next((s, name) for least, s, name in UNITS if end - start >= least)
+    ticks = [t for t in nice_ticks(start / size, end / size) if start <= t * size <= end]
+    thinned = _thin(kept, place_x)
+    panels = [_panel(i, thinned, kept, place_x) for i in range(len(PANELS))]
+    return Timeline(
+        height=panels[-1].foot + 44,
+        panels=tuple(panels),
+        training=tuple(_training(kept, place_x)),
+        x_ticks=tuple((place_x(t * size), f"{t:g}") for t in ticks),
+        unit=unit,
+        about=_about(panels),
+    )
+
+
+def _time(sample: Mapping[str, Any]) -> float | None:
+    value = sample.get("seconds")
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _number(sample: Mapping[str, Any], key: str) -> float:
+    value = sample.get(key)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+
+
+def _thin(samples: Sequence[Mapping[str, Any]], place_x: Scale) -> list[Mapping[str, Any]]:
+    """One sample, the last, for each unit of width: more cannot be seen."""
+    kept = {round(place_x(_number(s, "seconds"))): s for s in samples}
+    return list(kept.values())
+
+
+def _panel(
+    index: int,
+    samples: Sequence[Mapping[str, Any]],
+    every: Sequence[Mapping[str, Any]],
+    place_x: Scale,
+) -> Panel:
+    title, lines = PANELS[index]
+    top = float(TOP + index * (PANEL + GAP))
+    peaks = {key: max(_number(s, key) for s in every) for key, _ in lines}
+    ticks = nice_ticks(0.0, max(1.0, *peaks.values()))
+    ticks = ticks if len(ticks) <= 5 else ticks[::2]
+    highest = max(ticks[-1], *peaks.values(), 1.0)
+    place_y = linear(0.0, highest, top + PANEL, top)
+    traces = [
+        Trace(name, f"s{i}", _stepped(samples, key, place_x, place_y), peaks[key])
+        for i, (key, name) in enumerate(lines)
+        if peaks[key] > 0 or len(lines) == 1
+    ]
+    return Panel(
+        title=title,
+        top=top,
+        foot=top + PANEL,
+        traces=tuple(traces),
+        ticks=tuple((place_y(t), f"{t:,g}") for t in ticks if t == round(t)),
+    )
+
+
+def _stepped(samples: Sequence[Mapping[str, Any]], key: str, place_x: Scale, place_y: Scale) -> str:
+    """A value holds until the next sample; runs of the same value are one stroke."""
+    spots = [(place_x(_number(s, "seconds")), place_y(_number(s, key))) for s in samples]
+    path, last = f"M{spots[0][0]} {spots[0][1]}", spots[0][1]
+    for x, y in spots[1:]:
+        if y != last:
+            path, last = f"{path}H{x}V{y}", y
+    return f"{path}H{spots[-1][0]}"
+
+
+def _training(samples: Sequence[Mapping[str, Any]], place_x: Scale) -> list[tuple[float, float]]:
+    """From each sample that trains to the next one, touching pieces joined."""
+    found: list[tuple[float, float]] = []
+    for now, then in pairwise(samples):
+        if not _number(now, "training"):
+            continue
+        x, end = place_x(_number(now, "seconds")), place_x(_number(then, "seconds"))
+        if found and round(sum(found[-1]), 1) >= x:
+            x = found.pop()[0]
+        found.append((x, round(end - x, 1)))
+    return found
+
+
+def _about(panels: Sequence[Panel]) -> str:
+    peaks = [f"{t.peak:,g} {t.name}" for p in panels for t in p.traces]
+    return f"At most {', '.join(peaks)}."

@@ -1,0 +1,40 @@
+"""A search's settings and trials as text, the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from inversionlab.results.search import Search, Trial
+from inversionlab.results.wording import MISSING, estimate_text, number, points
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """Each dotted path's last part, or the whole path where two end alike."""
+    last = [p.rpartition(".")[2] for p in paths]
+    return {p: n if last.count(n) == 1 else p for p, n in zip(paths, last, strict=True)}
+
+
+def value_text(value: Any) -> str:
+    """A setting's value for reading: numbers to 4 significant digits."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: MISSING}[value]
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)
+
+
+def settings_text(search: Search, trial: Trial) -> str:
+    """A trial's settings in one line: "alpha = 0.25, sigma = 1"."""
+    names = short_names(search.axes)
+    known = [(names[k], trial.settings[k]) for k in names if k in trial.settings]
+    return ", ".join(f"{name} = {value_text(value)}" for name, value in known)
+
+
+def summary(search: Search, trial: Trial) -> str:
+    """A trial in one line, for a chart's hover text."""
+    head = "undefended" if trial.number is None else f"trial {trial.number}"
+    settings = settings_text(search, trial)
+    lost = f", {points(trial.loss)} points lost" if trial.loss is not None else ""
+    return (
+        f"{head}{': ' if settings else ''}{settings}; accuracy {estimate_text(trial.accuracy)}{lost}; "
+        f"attack success {estimate_text(trial.success)} over {number(trial.targets)} targets"
+    )

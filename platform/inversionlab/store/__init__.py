@@ -1,0 +1,1 @@
+"""Where results are kept: files in a folder or bucket, Parquet tables, leases."""

@@ -1,0 +1,195 @@
+"""One place for files, local folder or bucket, through `pyarrow.fs`. Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from pyarrow import fs
+
+from inversionlab.core.settings import ConfigError
+
+
+class StorageError(RuntimeError):
+    """A file could not be written; the text says which, where, why and how much room there is."""
+
+
+def default_root() -> str:
+    """Where results go if nobody says: a submitted job's own folder is thrown away by Ray, so not there."""
+    if given := os.environ.get("INVERSIONLAB_STORAGE"):
+        return given
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return str(Path.home() / "inversionlab")
+    return "runs"
+
+
+class Storage:
+    """A root folder or bucket prefix; every name is relative to it and may not leave it."""
+
+    def __init__(self, root: str) -> None:
+        """Open `root`: a local path (made absolute) or a URI such as `s3://bucket/prefix`.
+
+        Raises:
+            ConfigError: the root cannot be opened or made.
+        """
+        self.root = root if "://" in root else str(Path(root).expanduser().resolve())
+        try:
+            self._fs, self._prefix = fs.FileSystem.from_uri(self.root)
+            self._fs.create_dir(self._prefix, recursive=True)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--storage {root}: cannot be opened or made: {error}") from error
+        self._local = isinstance(self._fs, fs.LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """The full path of `name` inside the file system.
+
+        Raises:
+            ValueError: the name would leave the root.
+        """
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or ".." in parts:
+            raise ValueError(f"{name}: leads out of the storage root")
+        return f"{self._prefix}/{name}"
+
+    def uri(self, name: str) -> str:
+        """The full address of `name` for others than this class; a URI's options stay at its end."""
+        root, mark, options = self.root.partition("?")
+        return f"{root}/{name}{mark}{options}"
+
+    def exists(self, name: str) -> bool:
+        """Whether a file of this name is there."""
+        return bool(self._fs.get_file_info(self.path(name)).type == fs.FileType.File)
+
+    def read(self, name: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with self._fs.open_input_file(self.path(name)) as stream:
+            return cast(bytes, stream.read())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file whole: a reader sees the old one, or the new one, never a part.
+
+        A bucket's put is atomic; a local file is written beside its place, synced, and moved into it.
+
+        Raises:
+            StorageError: it cannot be written, for instance because the disk is full; the old file stays.
+        """
+        target = self.path(name)
+        try:
+            self._fs.create_dir(target.rpartition("/")[0], recursive=True)
+            if self._local:
+                _write_beside(target, content)
+            else:
+                self._put(target, content)
+        except OSError as error:
+            raise self._explained(name, len(content), error) from error
+
+    def create_new(self, name: str, content: bytes) -> bool:
+        """Write a file unless there is one; returns whether it was written.
+
+        In a local folder one caller of many wins. On a bucket two at once may both be told True; the
+        last one's content stays, so wait a moment and read it back.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        target = self.path(name)
+        try:
+            self._fs.create_dir(target.rpartition("/")[0], recursive=True)
+            if self._local:
+                _create_locally(target, content)
+            elif self.exists(name):
+                return False
+            else:
+                self._put(target, content)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._explained(name, len(content), error) from error
+        return True
+
+    def _put(self, target: str, content: bytes) -> None:
+        with self._fs.open_output_stream(target) as stream:
+            stream.write(content)
+
+    def _explained(self, name: str, size: int, error: OSError) -> StorageError:
+        room = ""
+        if self._local:
+            room = f"; {shutil.disk_usage(self._prefix).free / 1e6:,.1f} MB are free there"
+        return StorageError(
+            f"{self.uri(name)}: {size / 1e6:,.1f} MB could not be written: {error.strerror or error}{room}. "
+            "What is stored stays; once there is room, the same command goes on"
+        )
+
+    def delete(self, name: str) -> None:
+        """Delete a file if it is there."""
+        # Another process may delete it at the same time.
+        with contextlib.suppress(FileNotFoundError):
+            if self.exists(name):
+                self._fs.delete_file(self.path(name))
+
+    def set_aside(self, name: str) -> None:
+        """Move a file to `NAME.damaged` beside it, replacing one that is there.
+
+        Raises:
+            OSError: it is gone, or may not be moved.
+        """
+        self._fs.move(self.path(name), self.path(f"{name}.damaged"))
+
+    def files(self, folder: str, suffix: str = "") -> list[str]:
+        """Names of the files directly in `folder` that end in `suffix`, sorted; drafts are not files."""
+        selector = fs.FileSelector(self.path(folder), allow_not_found=True)
+        return sorted(
+            f"{folder}/{info.base_name}"
+            for info in self._fs.get_file_info(selector)
+            if info.type == fs.FileType.File
+            and info.base_name.endswith(suffix)
+            and not info.base_name.startswith(".")
+        )
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders directly in `folder`, sorted."""
+        selector = fs.FileSelector(self.path(folder), allow_not_found=True)
+        found = self._fs.get_file_info(selector)
+        return sorted(i.base_name for i in found if i.type == fs.FileType.Directory)
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file's value."""
+        return json.loads(self.read(name))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a value as JSON, whole."""
+        self.write(name, json.dumps(value, indent=2, sort_keys=True).encode())
+
+
+def _write_beside(target: str, content: bytes) -> None:
+    """Replace a local file in one step; whatever happens, no draft stays."""
+    folder, _, last = target.rpartition("/")
+    draft = f"{folder}/.{last}.{uuid.uuid4().hex}.part"
+    try:
+        with open(draft, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+    finally:
+        Path(draft).unlink(missing_ok=True)
+
+
+def _create_locally(target: str, content: bytes) -> None:
+    """Make a local file that must not be there; one that could not be filled does not stay."""
+    with open(target, "xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError:
+            Path(target).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,1 @@
+"""Searches: Ray Tune runs the trials, Optuna proposes settings."""

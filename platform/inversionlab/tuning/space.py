@@ -1,0 +1,337 @@
+"""A search space: one Python module of Ray Tune domains, read, checked, and applied to an experiment.
+
+A module holds plain names: SPACE (dotted config path -> Tune domain), START (points tried first, the paper's own
+first), OBJECTIVES (metric -> "max" or "min") and CONSTRAINTS (metric -> upper bound).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import itertools
+import math
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.tune.search.sample import Domain
+
+from inversionlab.core.settings import ConfigError, assign, validate
+from inversionlab.experiment import Experiment
+from inversionlab.tuning.domains import (
+    LARGEST,
+    Kind,
+    ends,
+    in_short,
+    in_words,
+    inside,
+    is_number,
+    kind_of,
+    name_of,
+)
+
+METRICS: dict[str, str] = {
+    "accuracy": "share of the private people's test pictures that the protected model names rightly, 0 to 1",
+    "accuracy_loss": "percentage points of accuracy lost against the undefended victim",
+    "log_distortion": "mean absolute change of a log-score against the undefended victim, in nats",
+    "attack_success": "top-5 share of the strongest listed attack, by the judge that finds most, 0 to 1",
+    "attack_success_low": "lower end of its 95 % Wilson interval, 0 to 1",
+    "attack_success_high": "upper end of its 95 % Wilson interval, 0 to 1",
+    "targets": "people attacked so far",
+    "reconstructions": "reconstructions made so far",
+    "seconds": "time that the last step of the trial took, in seconds",
+    "score": "for one objective: attack_success where the constraints hold, else 1 + the largest excess over a "
+    "bound / 100; lower is better",
+}
+"""What a trial reports: name -> what it means. All are finite numbers."""
+
+SENSES: dict[str, str] = {
+    "accuracy": "max",
+    "accuracy_loss": "min",
+    "log_distortion": "min",
+    "attack_success": "min",
+    "attack_success_low": "min",
+    "attack_success_high": "min",
+    "score": "min",
+}
+"""Metric -> which way a defender wants it. Those of METRICS that are not here say how much was done."""
+
+SEARCHED = ("defense", "defense_generator")
+"""Sections of an experiment that a search may change; another victim, attack or judge in each trial would
+make trials incomparable."""
+
+NAMES = ("SPACE", "START", "OBJECTIVES", "CONSTRAINTS")
+
+MOST_PRODUCTS = 64
+"""Where a space has choices alone and no more combinations than these, each is checked before the search."""
+
+Refuse = Callable[[Mapping[str, Any], str], list[str]]
+"""Says why settings (dotted path -> value) are refused: lines that begin with the text; none where they fit."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What is searched, from where, and for what."""
+
+    module: str
+    """The module's name: the defense that it is for."""
+    domains: Mapping[str, Domain]
+    """Dotted config path -> Ray Tune domain."""
+    start: tuple[Mapping[str, Any], ...]
+    """Points tried first, each with every key of `domains`; the paper's own first."""
+    objectives: Mapping[str, str]
+    """Metric -> "max" or "min"."""
+    constraints: Mapping[str, float]
+    """Metric -> upper bound."""
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """The domains as plain data."""
+        return {key: kind_of(domain) for key, domain in self.domains.items()}
+
+
+def load_space(path: Path) -> SearchSpace:
+    """Import the module at `path` and check it by itself; `check_space` checks it against an experiment.
+
+    Raises:
+        ConfigError: one line a fault: file, name, value, and what would be right.
+    """
+    names = _import(path)
+    kinds: dict[str, Kind] = {}
+    faults = [
+        *_name_faults(names),
+        *_domain_faults(names.get("SPACE"), kinds),
+        *_start_faults(names.get("START", []), kinds),
+        *_objective_faults(names.get("OBJECTIVES")),
+        *_constraint_faults(names.get("CONSTRAINTS", {})),
+    ]
+    if faults:
+        raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
+    return SearchSpace(
+        module=path.stem,
+        domains=names["SPACE"],
+        start=tuple(
+            {k: float(point[k]) if kinds[k]["kind"] == "float" else point[k] for k in kinds}
+            for point in names.get("START", [])
+        ),
+        objectives=names["OBJECTIVES"],
+        constraints={m: float(bound) for m, bound in names.get("CONSTRAINTS", {}).items()},
+    )
+
+
+def check_space(space: SearchSpace, experiment: Experiment) -> None:
+    """Refuse a space that does not fit the experiment: its defense, its keys, the settings' own bounds.
+
+    Raises:
+        ConfigError: one line a fault: module, key, value, and what would be right.
+    """
+    origin, defense = f"{space.module}.py", experiment.defense.name
+
+    def refuse(settings: Mapping[str, Any], where: str) -> list[str]:
+        try:
+            experiment_at(experiment, settings, origin=where)
+        except ConfigError as error:
+            return [str(error)]
+        return []
+
+    if space.module != defense:
+        raise ConfigError(
+            f"{origin}: searches the defense `{space.module}`, but the recipe `{experiment.name}` has "
+            f"defense.name = {defense}; take search_spaces/{defense}.py, or another recipe"
+        )
+    faults = [f"{origin}: {fault}" for fault in _key_faults(space.domains)]
+    faults = faults or refusals(space, refuse)
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def refusals(space: SearchSpace, refuse: Refuse, most: int | None = None) -> list[str]:
+    """Why points of a space are refused: for each key, changed alone, the first refusal; where there is none,
+    those of START; and where there is none either, the first of the combinations of choices.
+
+    Args:
+        space: whose points.
+        refuse: what is asked of each.
+        most: choices of a key that are tried alone, the first ones; None: all.
+    """
+    origin, found = f"{space.module}.py", []
+    for key, kind in space.kinds.items():
+        alone = ({key: value} for value in ends(kind)[:most])
+        found += _first(refuse(point, f"{origin}: SPACE[{key!r}]") for point in alone)
+    for index, point in enumerate(space.start if not found else ()):
+        found += refuse(point, f"{origin}: START[{index}]")
+    return found or _first(
+        refuse(point, f"{origin}: SPACE can draw {point_text(point)}") for point in products(space)
+    )
+
+
+def products(space: SearchSpace) -> list[dict[str, Any]]:
+    """Every combination of a space of two choices or more, where they are few; else none."""
+    kinds = space.kinds
+    values = [kind["values"] for kind in kinds.values() if kind["kind"] == "choice"]
+    many = math.prod(len(v) for v in values) > MOST_PRODUCTS
+    if len(values) < len(kinds) or len(kinds) < 2 or many:
+        return []
+    return [dict(zip(kinds, point, strict=True)) for point in itertools.product(*values)]
+
+
+def point_text(point: Mapping[str, Any]) -> str:
+    """Settings as an error text quotes them: "defense.alpha = 0.5, defense.beta = 1.0"."""
+    return ", ".join(f"{key} = {in_short(value)}" for key, value in point.items())
+
+
+def experiment_at(
+    base: Experiment, settings: Mapping[str, Any], *, origin: str = "trial"
+) -> Experiment:
+    """`base` with the settings (dotted path -> value) assigned, without its sweep and other defenses.
+
+    Raises:
+        ConfigError: a path leads nowhere, or a value is refused; `origin` begins each line.
+    """
+    data = base.model_dump(mode="json") | {"sweep": None, "defenses": []}
+    try:
+        for dotted, value in settings.items():
+            assign(data, dotted, value)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from error
+    return validate(Experiment, data, origin=origin)
+
+
+def describe(space: SearchSpace) -> dict[str, Any]:
+    """The space as the search's record holds it: module, domains (as texts), kinds, start."""
+    kinds = space.kinds
+    return {
+        "module": space.module,
+        "domains": {key: in_words(kind) for key, kind in kinds.items()},
+        "kinds": kinds,
+        "start": [dict(point) for point in space.start],
+    }
+
+
+def _import(path: Path) -> dict[str, Any]:
+    """The module's public names in capitals."""
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.py"))
+        near = difflib.get_close_matches(path.stem, known, n=1)
+        hint = (
+            f"did you mean `{path.with_name(near[0] + '.py')}`?" if near else f"there are: {known}"
+        )
+        raise ConfigError(f"{path}: there is no such search space; {hint}")
+    spec = importlib.util.spec_from_file_location(f"search_space_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path}: is no Python module; a search space is a file that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line = f" (line {frames[-1].lineno})" if frames else ""
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{path}: fails when it is imported{line}: {reason}") from error
+    return {k: v for k, v in vars(module).items() if k.isupper() and not k.startswith("_")}
+
+
+def _name_faults(names: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(names.keys() - set(NAMES)):
+        yield f"{name}: unknown name{_near(name, NAMES)}"
+
+
+def _domain_faults(space: Any, kinds: dict[str, Kind]) -> Iterator[str]:
+    """Faults of SPACE; fills `kinds` with the domains that are right."""
+    right = "a mapping of dotted config paths to Tune domains is needed"
+    if not isinstance(space, dict) or not space:
+        given = "is empty" if space == {} else f"= {in_short(space)}"
+        wrong = "is missing" if space is None else given
+        yield f"SPACE: {wrong}; {right}"
+        return
+    for key, domain in space.items():
+        try:
+            if not isinstance(key, str):
+                raise ValueError("the key must be text")
+            kinds[key] = kind_of(domain)
+        except ValueError as error:
+            yield f"SPACE[{in_short(key)}] = {name_of(domain)}: {error}"
+
+
+def _start_faults(start: Any, kinds: Mapping[str, Kind]) -> Iterator[str]:
+    if not isinstance(start, list) or not all(isinstance(point, dict) for point in start):
+        yield f"START = {in_short(start)}: must be a list of points, each a mapping of SPACE's keys to values"
+        return
+    for index, point in enumerate(start if kinds else []):
+        for key in sorted(kinds.keys() - point.keys()):
+            yield f"START[{index}]: lacks `{key}`; each point gives every key of SPACE"
+        for key, value in point.items():
+            said = f"START[{index}]: {key} = {in_short(value)}"
+            if key not in kinds:
+                yield f"{said}: is no key of SPACE{_near(key, kinds)}"
+            elif not inside(kinds[key], value):
+                yield f"{said}: lies outside SPACE's {in_words(kinds[key])}"
+
+
+def _objective_faults(objectives: Any) -> Iterator[str]:
+    if not isinstance(objectives, dict) or not objectives:
+        yield 'OBJECTIVES: is missing or empty; for example {"accuracy": "max", "attack_success": "min"}'
+        return
+    for metric, mode in objectives.items():
+        yield from _metric_faults("OBJECTIVES", metric)
+        sense = SENSES.get(metric)
+        if mode not in ("max", "min"):
+            yield f'OBJECTIVES: {metric} = {in_short(mode)}: must be "max" or "min"'
+        elif sense is not None and mode != sense:
+            yield (
+                f'OBJECTIVES: {metric} = "{mode}": would look for the worst settings; must be "{sense}"'
+            )
+
+
+def _constraint_faults(constraints: Any) -> Iterator[str]:
+    if not isinstance(constraints, dict):
+        yield f"CONSTRAINTS = {in_short(constraints)}: must map metrics to upper bounds"
+        return
+    for metric, bound in constraints.items():
+        yield from _metric_faults("CONSTRAINTS", metric)
+        if metric == "score":
+            yield "CONSTRAINTS: score: is made from the constraints; bound `attack_success` instead"
+        if SENSES.get(metric) == "max":
+            yield (
+                f"CONSTRAINTS: {metric}: the more the better, but a constraint is an upper bound; "
+                "bound `accuracy_loss` instead"
+            )
+        if not is_number(bound):
+            yield (
+                f"CONSTRAINTS: {metric} = {in_short(bound)}: must be a finite number, {LARGEST:.2g} "
+                "at most: an upper bound"
+            )
+
+
+def _metric_faults(where: str, metric: Any) -> Iterator[str]:
+    if metric not in METRICS:
+        yield f"{where}: {metric}: unknown metric{_near(metric, METRICS)}"
+    elif metric == "seconds":
+        yield f"{where}: seconds: differs from run to run, so a search by it could not be repeated"
+    elif metric not in SENSES:
+        yield f"{where}: {metric}: says how much was attacked, not how good a setting is"
+
+
+def _key_faults(keys: Iterable[str]) -> Iterator[str]:
+    """Keys that lead where no search may go, or to what changes nothing."""
+    sections = " or ".join(f"`{section}.`" for section in SEARCHED)
+    for key in keys:
+        if key.partition(".")[0] not in SEARCHED or "." not in key or key == "defense.name":
+            yield f"SPACE[{key!r}]: a search changes settings that begin with {sections} only"
+        elif key.rpartition(".")[2] == "label":
+            yield (
+                f"SPACE[{key!r}]: is only what the tables call a defense, so all trials would be the same; "
+                "leave it out"
+            )
+
+
+def _first(answers: Iterable[list[str]]) -> list[str]:
+    """The first answer that is a refusal."""
+    return next((answer for answer in answers if answer), [])
+
+
+def _near(name: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean `{near[0]}`?" if near else f"; known are: {', '.join(known)}"

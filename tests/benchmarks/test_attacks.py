@@ -1,0 +1,129 @@
+"""What `benchmarks.attacks` compares: the plain attacks are the same methods, the bare loop the same passes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from benchmarks.attacks import Tally
+from benchmarks.bare import NotingModel, Pass, bare_loop, noting
+from benchmarks.naive import NAIVE, Plain
+from torch import Tensor
+
+from inversionlab.attacks import ATTACKS
+from inversionlab.pipeline.attack import arm, run_attack
+from tests import toys
+
+NEVER = 1 - 1e-7
+JOBS = [(0, 0), (1, 0), (3, 1)]
+
+
+def settings(name: str, **changed: Any) -> Any:
+    return ATTACKS[name].Settings.model_validate({"name": name, **changed})
+
+
+def plain() -> Plain:
+    know = toys.knowledge()
+    return Plain.of(toys.victim(), toys.ToyGenerator(), know)
+
+
+def both(name: str, **changed: Any) -> tuple[Tensor, Tensor]:
+    """Pictures of the plain attack and of ours."""
+    options = settings(name, **changed)
+    naive_NCHW = torch.cat([NAIVE[name](plain(), options, *job) for job in JOBS])
+    ours = run_attack(arm(options, toys.knowledge()), toys.victim(), JOBS)
+    assert ours.found.steps_N.tolist() == [options.steps] * len(JOBS), "a row has left"
+    return naive_NCHW, ours.found.images_NCHW
+
+
+@pytest.mark.parametrize("steps", [1, 12])
+def test_the_plain_descent_in_latent_space_goes_the_same_way(steps: int) -> None:
+    naive_NCHW, ours_NCHW = both("latent_white_box", steps=steps, stop=NEVER)
+    torch.testing.assert_close(naive_NCHW, ours_NCHW, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("cost", ["probability", "cross_entropy"])
+def test_the_plain_mi_face_goes_the_same_way(cost: str) -> None:
+    naive_NCHW, ours_NCHW = both("mi_face", steps=8, stop=NEVER, cost=cost)
+    torch.testing.assert_close(naive_NCHW, ours_NCHW, atol=1e-4, rtol=0)
+
+
+def test_the_plain_black_box_attack_estimates_the_gradient() -> None:
+    # With perturbations of a thousandth the estimate is the gradient, and the path that of the white box.
+    options = settings("latent_black_box", steps=6, stop=NEVER, variances=(1e-6,))
+    white = settings("latent_white_box", steps=6, stop=NEVER)
+    networks = plain()
+    job = 2, 0
+    start = settings("latent_black_box", steps=1, max_rate=1e-9, variances=(1e-6,))
+    (unmoved, found) = (NAIVE["latent_black_box"](networks, o, *job) for o in (start, options))
+
+    def log_p(x_1CHW: Tensor) -> float:
+        return float(networks.model.log_scores(x_1CHW)[0, job[0]])
+
+    gained = log_p(found) - log_p(unmoved)
+    same_start = replace(networks, know=_with_stream_of("latent_black_box"))
+    best = NAIVE["latent_white_box"](same_start, white, *job)
+    assert gained > 0
+    torch.testing.assert_close(found, best, atol=2e-3, rtol=0)
+
+
+def _with_stream_of(attack: str) -> Any:
+    """Knowledge whose streams are those of another attack, so that two attacks start at the same point."""
+    know = toys.knowledge()
+
+    class Renamed(type(know)):  # type: ignore[misc]
+        def stream(self, name: str, target: int, repeat: int) -> torch.Generator:
+            return super().stream(attack, target, repeat)
+
+    return Renamed(know.generator, know.public_NCHW, know.seed, know.device)
+
+
+def test_weights_of_the_plain_networks_keep_gradients_and_ours_do_not() -> None:
+    networks = plain()
+    NAIVE["latent_white_box"](networks, settings("latent_white_box", steps=1), 0, 0)
+    assert networks.generator.basis.grad is not None
+    assert networks.know.generator is not networks.generator
+    assert not any(p.requires_grad for p in networks.know.generator.parameters())  # type: ignore[union-attr]
+
+
+def test_plain_mi_face_refuses_what_it_does_not_do() -> None:
+    with pytest.raises(ValueError, match="variation"):
+        NAIVE["mi_face"](plain(), settings("mi_face", variation=0.1), 0, 0)
+
+
+@pytest.mark.parametrize("name", sorted(NAIVE))
+def test_every_query_is_a_noted_pass(name: str) -> None:
+    log: list[Pass] = []
+    attack = arm(settings(name, steps=3, stop=NEVER), noting(toys.knowledge(), log))
+    done = run_attack(attack, NotingModel(toys.victim(), log), JOBS)
+    asked = [each for each in log if each.kind == "scores"]
+    assert sum(each.size for each in asked) == int(done.queries_N.sum())
+    assert {each.back for each in asked} == {name != "latent_black_box"}
+
+
+def test_the_bare_loop_makes_the_noted_passes() -> None:
+    log = [
+        Pass("encode", 4, False),
+        Pass("decode", 3, True),
+        Pass("scores", 3, True),
+        Pass("scores", 2, True),
+        Pass("scores", 5, False),
+        Pass("decode", 1, False),
+    ]
+    again: list[Pass] = []
+    know = noting(toys.knowledge(), again)
+    generator: Any = know.generator
+    bare_loop(log, NotingModel(toys.victim(), again), generator, torch.rand(5, 1, 8, 8))
+    assert again == log
+
+
+def test_a_tally_tells_ratios_and_how_far_successes_are_apart() -> None:
+    tally = Tally("mi_face", 99, rows=10, found_plain=7, found_ours=4)
+    tally.plain, tally.ours, tally.steps = [10.0, 30.0, 8.0], [1.0, 1.0, 2.0], [9.0, 9.0, 9.0]
+    assert tally.apart == pytest.approx(0.3)
+    # Median of 10, 30 and 4; an update: 100 plain ones against 10 of ours, a tenth of it.
+    assert "10.0 x" in tally.line()
+    assert " 1.0 x" in tally.line()
+    assert "7 and 4 of 10" in tally.line()

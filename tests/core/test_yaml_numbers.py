@@ -1,0 +1,129 @@
+"""What the loader of recipes makes of a number, and of what only looks like one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import yaml
+
+from inversionlab.core.settings import ConfigError, override
+from inversionlab.core.yaml_io import dump_yaml, parse_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0),
+        ("-0", 0),
+        ("+5", 5),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("0.5", 0.5),
+        ("010.5", 10.5),
+        ("1.", 1.0),
+        ("-1e3", -1000.0),
+        ("!!float 3", 3.0),
+        ("-.inf", -math.inf),
+        ("!!int '7'", 7),
+        ("!!bool 'true'", True),
+    ],
+)
+def test_yaml_1_2_numbers_are_numbers(text: str, value: object) -> None:
+    read = parse_yaml(text)
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text", ["1:30", "1:30.5", "1_0", "1_0.5", "0b11", "-0x1f", "0o8", "<<", "="]
+)
+def test_what_only_yaml_1_1_takes_for_something_else_is_a_text(text: str) -> None:
+    assert parse_yaml(text) == text
+
+
+def test_not_a_number_is_read() -> None:
+    assert all(math.isnan(n) for n in parse_yaml("[.nan, .NaN, .NAN]"))
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"), [("010", "10"), ("08", "8"), ("-007", "-7"), ("00", "0"), ("[1, 0008]", "8")]
+)
+def test_a_number_that_begins_with_a_zero_is_refused(text: str, plain: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=f"begins with a zero; write {plain} for the decimal"):
+        parse_yaml(text)
+
+
+def test_in_quotes_it_is_a_text() -> None:
+    assert parse_yaml("['010', \"08\"]") == ["010", "08"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("!!int abc", "`abc` is no whole number"),
+        ("!!int ''", "`` is no whole number"),
+        ("!!int 1_0", "`1_0` is no whole number"),
+        ("!!int 1.5", "`1.5` is no whole number"),
+        ("9" * 5000, "too long for a whole number; 100 characters at most"),
+        ("0x" + "f" * 5000, "too long for a whole number"),
+        ("!!float abc", "`abc` is no number"),
+        ("!!float ''", "`` is no number"),
+        ("!!float 1:30", "`1:30` is no number"),
+        ("!!bool x", "`x` is neither true nor false"),
+        ("!!map abc", "must be a mapping"),
+        ("!!map [a, b]", "must be a mapping"),
+        ("!!timestamp x", "could not determine a constructor"),
+        ("!!set {a}", "could not determine a constructor"),
+        ("!!binary abc", "could not determine a constructor"),
+        ('"\\UFFFFFFFF"', "a part of it cannot be read"),
+        ("%YAML " + "9" * 5000 + ".1\n--- 1", "a part of it cannot be read"),
+        ("&a [*a]", "an anchor holds itself"),
+        ("{? &a [*a] : 1}", "an anchor holds itself"),
+        ("[" * 3000 + "]" * 3000, "nested more than 50 deep"),
+        ("{a: 1, <<: {b: 2}}", "merge keys"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_has_no_value_is_refused_as_bad_yaml(text: str, told: str) -> None:
+    with pytest.raises(yaml.YAMLError, match=told):
+        parse_yaml(text)
+    with pytest.raises(ConfigError, match=told):
+        override({}, [f"a={text}"])
+
+
+def test_aliases_do_not_hide_how_deep_a_value_is() -> None:
+    links = "".join(f", &a{i + 1} [[[*a{i}]]]" for i in range(40))
+    with pytest.raises(yaml.YAMLError, match="nested more than 50 deep"):
+        parse_yaml(f"[&a0 1{links}]")
+
+
+def test_a_value_may_be_taken_twice() -> None:
+    assert parse_yaml("{a: &x {n: 1}, b: *x, c: [*x, *x]}") == {
+        "a": {"n": 1},
+        "b": {"n": 1},
+        "c": [{"n": 1}, {"n": 1}],
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "08",
+        "010",
+        "0o17",
+        "0x1f",
+        "1e-3",
+        "1:30",
+        "true",
+        "null",
+        "~",
+        "",
+        "a: b",
+        "- x",
+        "é",
+    ],
+)
+def test_what_is_written_is_read_as_the_same(text: str) -> None:
+    for value in (text, {"label": text}, [text, {text: [text]}]):
+        assert parse_yaml(dump_yaml(value)) == value

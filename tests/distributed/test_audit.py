@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+
+from inversionlab.core.settings import ConfigError
+from inversionlab.distributed.audit import audit
+from inversionlab.pipeline.train import TrainingError
+from inversionlab.results.load import load_run
+from inversionlab.store.storage import Storage
+from tests import tiny
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage root with a finished run of the tiny experiment, trained by two Ray Train workers."""
+    root = tmp_path_factory.mktemp("storage")
+    audit(tiny.experiment(**{"runtime.train_workers": 2}), str(root), lambda line: None)
+    return root
+
+
+def rows(root: Path, run: str) -> pa.Table:
+    return load_run(Storage(str(root)), run).reconstructions
+
+
+def run(root: Path, **changed: Any) -> tuple[str, list[str]]:
+    said: list[str] = []
+    name = audit(tiny.experiment(**changed), str(root), said.append)
+    return name, said
+
+
+def test_the_whole_job_leaves_every_row(trained: Path) -> None:
+    name, said = run(trained)
+    table = rows(trained, name)
+    # 2 null cells and 2 attacks x (undefended, recipe's alpha, alpha 0.25), 4 targets x 2 repeats.
+    assert table.num_rows == (2 + 2 * 3) * 8
+    assert all(len(v) == 2 for v in table["verdicts"].to_pylist())
+    assert any("0 of 6 networks to train" in line for line in said)
+    assert any("0 reconstructions over 8 cells" in line for line in said)
+
+
+def test_changing_only_alpha_trains_nothing_and_attacks_only_the_new_model(trained: Path) -> None:
+    _, said = run(trained, **{"defense.alpha": 0.7})
+    assert any("0 of 6 networks to train" in line for line in said)
+    assert any("16 reconstructions over 8 cells; 48 are stored" in line for line in said)
+
+
+def test_a_smaller_run_on_the_same_storage_counts_its_own_rows(trained: Path) -> None:
+    name, said = run(trained, **{"targets.repeats": 1})
+    assert any("0 reconstructions over 8 cells" in line for line in said)
+    assert rows(trained, name).num_rows == (2 + 2 * 3) * 4
+
+
+@pytest.mark.parametrize(("workers", "size"), [(1, 1), (2, 20)])
+def test_rows_depend_on_neither_workers_nor_shards(
+    trained: Path, tmp_path: Path, workers: int, size: int
+) -> None:
+    (tmp_path / "artifacts").symlink_to(trained / "artifacts")
+    changed = {"runtime.attack_workers": workers, "runtime.shard_size": size}
+    name, _ = run(tmp_path, **changed)
+    mine, theirs = rows(tmp_path, name), rows(trained, run(trained)[0])
+    for column in ("cell", "target", "repeat", "queries", "steps"):
+        assert mine[column] == theirs[column]
+    for column in ("picture", "confidence"):
+        assert_close(column, mine[column].to_pylist(), theirs[column].to_pylist())
+
+
+def assert_close(column: str, mine: list[Any], theirs: list[Any]) -> None:
+    if column == "picture":
+        for a, b in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(decoded(a), decoded(b), atol=1.0, rtol=0)
+    else:
+        torch.testing.assert_close(
+            torch.tensor(mine), torch.tensor(theirs), atol=1e-4, rtol=1e-3, equal_nan=True
+        )
+
+
+def decoded(png: bytes) -> torch.Tensor:
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    return torch.from_numpy(np.array(Image.open(io.BytesIO(png)), dtype=np.float32))
+
+
+def test_an_unusable_split_is_refused_before_ray_does_anything(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"targets.count = 7: there are only 6 private people"):
+        run(tmp_path, **{"targets.count": 7})
+
+
+def test_a_training_that_diverges_ends_with_its_reason(tmp_path: Path) -> None:
+    wild = {"optimizer": "sgd", "learning_rate": 10.0, "epochs": 40, "batch_size": 16}
+    with pytest.raises(TrainingError, match=r"victim: its loss became (nan|inf) in epoch"):
+        run(tmp_path, **{"victim.training": wild, "victim.loss": {"name": "cross_entropy"}})
+
+
+def test_a_damaged_network_is_trained_again(trained: Path, tmp_path: Path) -> None:
+    from inversionlab.distributed.train_worker import learn_task
+    from inversionlab.pipeline.train import alone
+
+    site = tiny.site(tmp_path)
+    task = site.plan.task("victim")
+    learn_task(site, task, alone(tiny.CPU))
+    assert site.artifacts.finished(task)
+    weights = tmp_path / "artifacts" / task.key / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert not site.artifacts.finished(task)
+    learn_task(site, task, alone(tiny.CPU))
+    assert site.artifacts.finished(task)

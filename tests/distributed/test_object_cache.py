@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from inversionlab.distributed import object_cache
+from inversionlab.distributed.object_cache import Ref, Shelf, read_network, read_splits
+from inversionlab.pipeline.session import Site, beside
+from tests import tiny
+from tests.processes import wait_until
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return tiny.site(tmp_path_factory.mktemp("storage"))
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Artifacts whose networks need no training; counts how often each is read."""
+
+    read: list[str]
+
+    def packed(self, task: Any) -> bytes:
+        return save(self.weights(task))
+
+    def weights(self, task: Any) -> dict[str, Tensor]:
+        self.read.append(task.key)
+        seed = torch.Generator().manual_seed(len(self.read))
+        return {
+            "layer.weight": torch.randn(3, 5, generator=seed),
+            "layer.count": torch.tensor(7),
+            "key": torch.tensor(list(task.key.encode())),
+        }
+
+
+@pytest.fixture
+def puts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is put into the object store meanwhile."""
+    put, noted = ray.put, list[Any]()
+
+    def noting(value: Any) -> Any:
+        noted.append(value)
+        return put(value)
+
+    monkeypatch.setattr(ray, "put", noting)
+    return noted
+
+
+def with_drawer(site: Site) -> tuple[Site, Drawer]:
+    drawer = Drawer([])
+    filled: Any = Site(site.address, site.experiment, drawer, site.store, site.workshop)  # type: ignore[arg-type]
+    return filled, drawer
+
+
+def test_every_network_is_put_once_whoever_asks(site: Site, puts: list[Any]) -> None:
+    filled, drawer = with_drawer(site)
+    shelf = Shelf()
+    first = shelf.networks(filled)
+    assert sorted(first) == sorted(drawer.read) == sorted(t.key for t in site.plan.tasks)
+    assert len(puts) == 6
+    assert shelf.networks(filled) == first
+    assert len(puts) == len(drawer.read) == 6
+
+
+def test_another_trial_puts_only_the_network_that_is_new(site: Site, puts: list[Any]) -> None:
+    filled, drawer = with_drawer(site)
+    shelf = Shelf()
+    first = shelf.networks(filled)
+    # Another alpha trains nothing; another sigma another dummy.
+    for changed, more in (({"defense.alpha": 0.9}, 0), ({"defense.sigma": 2.5}, 1)):
+        other = beside(site, tiny.experiment(sweep=None, **changed))
+        plan_of_other = Site(other.address, other.experiment, drawer, other.store, other.workshop)  # type: ignore[arg-type]
+        puts.clear()
+        refs = shelf.networks(plan_of_other)
+        assert len(puts) == more
+        assert set(refs) == {t.key for t in other.plan.tasks}
+        assert sum(ref not in first.values() for ref in refs.values()) == more
+
+
+def test_a_long_search_keeps_the_latest_networks_only(
+    site: Site, puts: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_cache, "NETWORKS", 7)
+    filled, drawer = with_drawer(site)
+    driver = Shelf()
+    first = driver.networks(filled)
+    for sigma in (2.5, 3.0, 3.5):
+        other = beside(site, tiny.experiment(sweep=None, **{"defense.sigma": sigma}))
+        driver.networks(Site(other.address, other.experiment, drawer, other.store, other.workshop))  # type: ignore[arg-type]
+    puts.clear()
+    again = driver.networks(filled)
+    # Of 6 + 3 networks two had to go: the first two dummies. What all trials share stayed.
+    shared = [t.key for t in site.plan.tasks if t.defense is None]
+    assert [again[key] for key in shared] == [first[key] for key in shared]
+    assert len(puts) == 1
+
+
+def test_a_network_comes_back_as_it_was(site: Site) -> None:
+    filled, drawer = with_drawer(site)
+    refs = Shelf().networks(filled)
+    for number, task in enumerate(site.plan.tasks):
+        found = read_network(refs, task)
+        assert found is not None
+        expected = Drawer(drawer.read[:number]).weights(task)
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert found[name].dtype == value.dtype
+            assert torch.equal(found[name], value)
+
+
+def test_the_splits_are_put_once_and_come_back_equal(site: Site, puts: list[Any]) -> None:
+    shelf = Shelf()
+    ref = shelf.splits(site)
+    assert shelf.splits(beside(site, tiny.experiment(**{"defense.alpha": 0.9}))) is ref
+    assert len(puts) == 1
+    found, original = read_splits(ref), site.workshop.splits
+    assert found is not None
+    assert found.people == original.people
+    assert found.evaluator_people == original.evaluator_people
+    assert found.public_people == original.public_people
+    assert torch.equal(found.public_NCHW, original.public_NCHW)
+    for name in ("train", "test", "evaluator_train", "evaluator_test"):
+        mine, theirs = getattr(found, name), getattr(original, name)
+        assert torch.equal(mine.images_NCHW, theirs.images_NCHW)
+        assert torch.equal(mine.class_N, theirs.class_N)
+        assert mine.class_N.dtype == theirs.class_N.dtype
+
+
+def test_readers_share_the_pictures_of_the_object_store(site: Site) -> None:
+    ref = Shelf().splits(site)
+    one, two = read_splits(ref), read_splits(ref)
+    assert one is not None
+    assert two is not None
+    for a, b in (
+        (one.public_NCHW, two.public_NCHW),
+        (one.train.images_NCHW, two.train.images_NCHW),
+    ):
+        assert a.data_ptr() == b.data_ptr()
+    # And nobody can write to them by mistake through NumPy.
+    _, arrays = ref.get()
+    with pytest.raises(ValueError, match="read-only"):
+        arrays["public"][0] = 0
+
+
+def test_workers_read_the_drivers_pictures(site: Site) -> None:
+    ref = Shelf().splits(site)
+
+    @ray.remote(num_cpus=1)
+    def total(given: Ref) -> int:
+        splits = read_splits(given)
+        assert splits is not None
+        return int(splits.train.images_NCHW.long().sum())
+
+    expected = int(site.workshop.splits.train.images_NCHW.long().sum())
+    assert ray.get(total.remote(ref), timeout=60) == expected
+
+
+@ray.remote(num_cpus=0)
+class Owner:
+    """Somebody else whose objects are read, as trials read the desk's."""
+
+    def put(self) -> list[Any]:
+        return [ray.put(np.zeros(1_000_000))]
+
+    def never(self) -> None:
+        time.sleep(600)
+
+
+@pytest.mark.parametrize("loss", ["its owner died", "it does not come"])
+def test_what_is_lost_is_read_elsewhere(
+    site: Site, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    owner = Owner.remote()  # type: ignore[attr-defined]
+    if loss == "its owner died":
+        (there,) = ray.get(owner.put.remote(), timeout=60)
+        ray.kill(owner)
+        # Ray says so once it has noticed; until then it may wait.
+        wait_until(lambda: Ref((there,)).get() is None, 30, "the object is lost")
+    else:
+        monkeypatch.setattr(object_cache, "WAIT_SECONDS", 0.1)
+        there = owner.never.remote()
+    task = site.plan.tasks[0]
+    assert read_splits(Ref((there,))) is None
+    assert read_network({task.key: Ref((there,))}, task) is None
+    ray.kill(owner)
+
+
+def test_without_a_reference_there_is_nothing(site: Site) -> None:
+    assert read_splits(None) is None
+    assert read_network({}, site.plan.tasks[0]) is None

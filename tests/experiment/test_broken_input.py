@@ -1,0 +1,389 @@
+"""Broken recipes and data folders: each is refused before anything is trained, with a text that helps.
+
+`python -m tests.test_broken_input` prints every text as a user sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from inversionlab.core.settings import ConfigError
+from inversionlab.experiment import load
+from inversionlab.pipeline.session import open_experiment
+from inversionlab.store.storage import Storage
+from tests import tiny
+
+Spoil = Callable[[Path], tuple[Path, list[str]]]
+"""Makes something broken in a folder; returns the recipe and `--set` assignments that lead to it."""
+
+
+def changed(**settings: Any) -> Spoil:
+    def make(folder: Path) -> tuple[Path, list[str]]:
+        recipe = folder / "recipe.yaml"
+        recipe.write_text(yaml.safe_dump(tiny.recipe(**settings)))
+        return recipe, []
+
+    return make
+
+
+def with_set(*assignments: str) -> Spoil:
+    return lambda folder: (changed()(folder)[0], list(assignments))
+
+
+def text(content: str) -> Spoil:
+    def make(folder: Path) -> tuple[Path, list[str]]:
+        recipe = folder / "recipe.yaml"
+        recipe.write_text(content)
+        return recipe, []
+
+    return make
+
+
+def faces(people: dict[str, int], *, loose: int = 0, broken: int = 0) -> Spoil:
+    """A folder of `people` (name: pictures), with pictures outside a person's folder, and broken ones."""
+
+    def make(folder: Path) -> tuple[Path, list[str]]:
+        root = folder / "faces"
+        root.mkdir()
+        for number, (name, count) in enumerate(people.items()):
+            (root / name).mkdir()
+            for i in range(count):
+                Image.new("L", (20, 20), 10 * number + i).save(root / name / f"{i}.png")
+            for i in range(broken):
+                (root / name / f"broken{i}.jpg").write_bytes(b"not a picture")
+        for i in range(loose):
+            Image.new("L", (20, 20), i).save(root / f"{i}.png")
+        data = {"name": "folder", "root": str(root), "image_size": 16, "channels": 1}
+        return changed(data=data)(folder)
+
+    return make
+
+
+def missing_recipe(folder: Path) -> tuple[Path, list[str]]:
+    (folder / "demo.yaml").write_text("name: demo")
+    return folder / "dmo.yaml", []
+
+
+def missing_folder(folder: Path) -> tuple[Path, list[str]]:
+    (folder / "faces").mkdir()
+    data = {"name": "folder", "root": str(folder / "fcaes")}
+    return changed(data=data)(folder)
+
+
+def truncated_digits(folder: Path) -> tuple[Path, list[str]]:
+    root = folder / "mnist"
+    root.mkdir()
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        (root / name).write_bytes(b"\0\0\x08\x03\0\0")
+    return changed(data={"name": "mnist", "root": str(root), "part": "train"})(folder)
+
+
+CASES: dict[str, tuple[Spoil, list[str]]] = {
+    "no such recipe": (
+        missing_recipe,
+        ["dmo.yaml: there is no such recipe; did you mean", "demo.yaml"],
+    ),
+    "not yaml": (text("name: [unclosed"), ["recipe.yaml: is not readable as YAML"]),
+    "empty recipe": (
+        text(""),
+        ["must hold a mapping of settings, but holds a nothing (an empty file?)"],
+    ),
+    "a list": (text("- name: x"), ["must hold a mapping of settings, but holds a list"]),
+    "unsafe yaml": (
+        text("name: !!python/object/apply:os.system [ls]"),
+        ["is not readable as YAML", "could not determine a constructor"],
+    ),
+    "unknown key": (
+        changed(**{"defense.alhpa": 0.3}),
+        ["recipe.yaml: defense.alhpa = 0.3: unknown key; did you mean `alpha`?"],
+    ),
+    "unknown top key": (changed(vctim={}), ["vctim = {}: unknown key; did you mean `victim`?"]),
+    "unknown deep key": (
+        changed(**{"victim.training.epoch": 3}),
+        ["victim.training.epoch = 3: unknown key; did you mean `epochs`?"],
+    ),
+    "unknown attack": (
+        changed(**{"attacks.0": {"name": "pixel_grey_box"}}),
+        ["attacks.0.name = pixel_grey_box: unknown name; did you mean `pixel_gray_box`?"],
+    ),
+    "wrong type": (
+        changed(**{"targets.count": "many"}),
+        ['targets.count = "many": should be a valid integer'],
+    ),
+    "text for a number": (
+        changed(**{"defense.alpha": "0.3"}),
+        ['defense.alpha = "0.3": should be a valid number'],
+    ),
+    "out of range": (
+        changed(**{"defense.alpha": 1.5}),
+        ["defense.alpha = 1.5: should be less than or equal to 1"],
+    ),
+    "not finite": (
+        with_set("victim.training.learning_rate=.inf"),
+        ["victim.training.learning_rate"],
+    ),
+    "missing section": (
+        text("name: x\ndata: {name: procedural}"),
+        [
+            "evaluators: is missing and has no default",
+            "generator: is missing",
+            "attacks: is missing",
+        ],
+    ),
+    "name that is a path": (
+        changed(name="../../etc"),
+        ['name = "../../etc": should match pattern'],
+    ),
+    "evaluator like the victim": (
+        changed(**{"evaluators.0.recognizer.network": tiny.RECIPE["victim"]["network"]}),
+        ["evaluators.0 (same)", "has the victim's own structure", "needs another one"],
+    ),
+    "no generator for the dummy": (
+        changed(defense_generator=None),
+        [
+            "defense_generator: is missing; `dummy_recognizer` needs a generator trained on the private set"
+        ],
+    ),
+    "sweep of nothing": (
+        changed(**{"sweep.setting": "defense.beta"}),
+        ["sweep of defense.beta at 0.25: there is no such setting", "defense.alpha, "],
+    ),
+    "sweep out of range": (
+        changed(**{"sweep.values": [0.5, 2.0]}),
+        ["sweep of defense.alpha at 2.0", "less than or equal to 1"],
+    ),
+    "sweep of no number": (
+        changed(**{"sweep.values": [0.5, float("nan"), "x"]}),
+        [
+            "sweep.values.1 = NaN: should be a finite number",
+            'sweep.values.2 = "x": should be a valid number',
+        ],
+    ),
+    "sweep without values": (
+        changed(**{"sweep.values": []}),
+        ["sweep.values = []: should have at least 1 item, not 0"],
+    ),
+    "attack twice": (
+        changed(attacks=[{"name": "latent_white_box"}, {"name": "latent_white_box"}]),
+        ["attacks: `latent_white_box` is there twice", "two of a kind need a `label`"],
+    ),
+    "an attack without the generator it needs": (
+        changed(attacks=[{"name": "gmi"}]),
+        [
+            "attacks (gmi): `gmi` needs a generator with critic; give one under `generators`",
+            "wgan_gp",
+        ],
+    ),
+    "a generator label of nobody": (
+        changed(
+            attacks=[{"name": "gmi", "generator": "wagn"}], generators={"wgan": {"name": "wgan_gp"}}
+        ),
+        ["attacks (gmi): generator = wagn: is not one of `generators` (there: wgan)"],
+    ),
+    "a generator that has learned from more than the attacker sees": (
+        changed(
+            attacks=[{"name": "label_only", "generator": "k"}],
+            generators={"k": {"name": "ked_gan"}},
+        ),
+        ["attacks (label_only): generator = k: `ked_gan` learns from whole score vectors"],
+    ),
+    "fewer perturbations than latent dimensions": (
+        changed(attacks=[{"name": "latent_black_box", "perturbations": 7}]),
+        ["attacks (latent_black_box): latent_black_box: perturbations = 7 is below 8"],
+    ),
+    "a generator that does not suit": (
+        changed(attacks=[{"name": "mirror", "generator": "v"}], generators={"v": {"name": "vae"}}),
+        ["attacks (mirror): generator = v: `mirror` needs a generator with style"],
+    ),
+    "a generator that the model would have to teach": (
+        changed(generator={"name": "ked_gan"}),
+        ["generator: `ked_gan` learns from the model under attack; give it under `generators`"],
+    ),
+    "an unknown key under a label": (
+        changed(generators={"mine": {"name": "wgan_gp", "widht": 8}}),
+        ["generators.mine.widht = 8: unknown key; did you mean `width`?"],
+    ),
+    "more scores than classes": (
+        changed(attacks=[{"name": "ami", "truncate": 7}]),
+        ["attacks (ami): truncate = 7: the model has 6 scores"],
+    ),
+    "no stranger with two pictures": (
+        changed(
+            **{
+                "evaluators.0.protocol": "nearest_identity",
+                "public_data": {**tiny.RECIPE["data"], "seed": 1, "pictures_per_person": 1},
+            }
+        ),
+        ["evaluators (same): nearest_identity needs public people with two pictures or more"],
+    ),
+    "--set without =": (with_set("defense.alpha"), ["--set defense.alpha: must be of the form"]),
+    "--set past a list": (
+        with_set("attacks.7.steps=3"),
+        ["attacks.7.steps: `7` is not one of the items 0 to 1"],
+    ),
+    "--set into a number": (with_set("seed.x=3"), ['seed = {"x": 3}: should be a valid integer']),
+    "--set into an empty list": (
+        with_set("attacks=[]", "attacks.0.steps=3"),
+        ["attacks.0.steps: `0` leads into an empty list"],
+    ),
+    "--set with a digit that counts nothing": (
+        with_set("attacks.².name=x"),
+        ["attacks.².name: `²` is not one of the items 0 to 1"],
+    ),
+    "--set with a digit of another script": (
+        with_set("attacks.٠.steps=3"),
+        ["attacks.٠.steps: `٠` is not one of the items 0 to 1"],
+    ),
+    "--set with an endless digit string": (
+        with_set(f"attacks.{'9' * 5000}.steps=3"),
+        ["attacks.999", "...` is not one of the items 0 to 1"],
+    ),
+    "--set with a path without end": (
+        with_set(f"{'x.' * 3000}x=3"),
+        ["x.x.x", "...: leads more than 50 levels deep"],
+    ),
+    "sweep with a digit that counts nothing": (
+        changed(
+            defense={"name": "random_fake_samples", "protected": [0, 1]},
+            **{"sweep.setting": "defense.protected.²"},
+        ),
+        ["sweep of defense.protected.² at 0.25: protected.²: `²` is not one of the items 0 to 1"],
+    ),
+    "an anchor that holds itself": (
+        text("name: x\ndefense: &a {inner: *a, name: dummy_recognizer}"),
+        ["recipe.yaml: is not readable as YAML: an anchor holds itself", "line 2"],
+    ),
+    "--set an anchor that holds itself": (
+        with_set("defense=&a {name: purifier, inner: *a}"),
+        ["--set defense=&a {name: purifier, inner: *a}: the value is not readable", "holds itself"],
+    ),
+    "nested without end": (
+        with_set(f"defense={'{name: purifier, inner: ' * 3000}x{'}' * 3000}"),
+        ["--set defense=", "values are nested more than 50 deep"],
+    ),
+    "nested too deep": (
+        text(f"name: x\ndefense: {'{inner: ' * 60}x{'}' * 60}"),
+        ["recipe.yaml: is not readable as YAML: values are nested more than 50 deep", "line 2"],
+    ),
+    "aliases of aliases": (
+        text("a: &a0 [1, 1]\n" + "".join(f"b{i}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(30))),
+        ["with its aliases this holds more than 1000000 values"],
+    ),
+    "a merge key": (
+        text("name: x\ndefense: {<<: {alpha: 0.3}, name: dummy_recognizer}"),
+        ["recipe.yaml: is not readable as YAML: merge keys (`<<`) are not supported", "line 2"],
+    ),
+    "a number that begins with a zero": (
+        with_set("targets.count=010"),
+        ["targets.count=010", "`010` begins with a zero; write 10 for the decimal number"],
+    ),
+    "minutes and seconds": (
+        with_set("targets.count=1:30"),
+        ['targets.count = "1:30": should be a valid integer'],
+    ),
+    "more targets than people": (
+        changed(**{"targets.count": 7}),
+        ["targets.count = 7: there are only 6 private people; lower it"],
+    ),
+    "nobody left to be public": (
+        changed(**{"split.private_people": 30, "targets.count": 4}),
+        ["split.public: nobody is left for the attacker's public set; lower"],
+    ),
+    "nobody left for the judge": (
+        changed(**{"split.evaluator_people": 0}),
+        ["evaluators: `disjoint` is person_disjoint", "leave nobody for it"],
+    ),
+    "overlapping sets": (
+        changed(**{"split.private": ["f000*"], "split.public": ["f0003", "f0017"]}),
+        ["split.private and split.public overlap: 1 people match both (f0003)"],
+    ),
+    "public people who are the private ones": (
+        changed(public_data={**tiny.RECIPE["data"], "people": 50}),
+        ["public_data.seed = 0: is the seed, so the same people, of `data` itself"],
+    ),
+    "key given twice": (
+        text("name: x\nseed: 1\nseed: 2"),
+        ["is not readable as YAML", "the key `seed` is given twice"],
+    ),
+    "size that the generator cannot make": (
+        changed(**{"data.image_size": 20}),
+        ["20"],
+    ),
+    "no such data folder": (missing_folder, ["fcaes", "did you mean", "faces"]),
+    "pictures of nobody": (
+        faces({}, loose=3),
+        ["faces: no usable picture", "expected a folder that holds one folder of pictures"],
+    ),
+    "one person": (faces({"ann": 3}), ["faces: only one person (`ann`) has usable pictures"]),
+    "too few pictures": (
+        faces({"ann": 1, "bob": 1, "cid": 1}),
+        ["split.private: 0 people match ['*'] with at least split.private_min_pictures = 2"],
+    ),
+    "only broken pictures": (
+        faces({"ann": 0, "bob": 0}, broken=2),
+        ["faces: no usable picture", "4 left out, the first: ann/broken0.jpg"],
+    ),
+    "truncated digits": (truncated_digits, ["train-images-idx3-ubyte"]),
+}
+
+
+def message(spoil: Spoil, folder: Path) -> str:
+    """What a user is told."""
+    try:
+        recipe, assignments = spoil(folder)
+        experiment = load(recipe, assignments)
+        opened = open_experiment(experiment, Storage(str(folder / "runs")))
+        opened.workshop.check()
+    except ConfigError as error:
+        return str(error)
+    return "(accepted)"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_is_refused_with_a_text_that_helps(name: str, tmp_path: Path) -> None:
+    spoil, expected = CASES[name]
+    told = message(spoil, tmp_path)
+    assert told != "(accepted)"
+    for part in expected:
+        assert part in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"sweep.values": [float("nan")]},
+            "sweep.values.0 = NaN: should be a finite number",
+        ),
+        ({"sweep.values": ["x"]}, 'sweep.values.0 = "x": should be a valid number'),
+        ({"attacks": [3]}, "attacks.0 = 3: should be an object"),
+    ],
+    ids=["NaN", "text", "attack"],
+)
+def test_one_bad_item_is_one_line(settings: dict[str, Any], told: str, tmp_path: Path) -> None:
+    assert message(changed(**settings), tmp_path) == f"{tmp_path / 'recipe.yaml'}: {told}"
+
+
+def test_a_broken_picture_among_good_ones_is_named_counted_and_left_out(tmp_path: Path) -> None:
+    spoil = faces({f"p{i}": 4 for i in range(14)}, broken=1)
+    recipe, _ = spoil(tmp_path)
+    assignments = ["split.private_people=4", "split.evaluator_people=4"]
+    assignments += ["split.evaluator_min_pictures=2"]
+    site = open_experiment(load(recipe, assignments), Storage(str(tmp_path / "runs")))
+    notes = site.workshop.splits.notes
+    assert len(notes) == 14
+    assert "p0/broken0.jpg" in notes[0]
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    for case, (make, _) in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"{case}\n    " + message(make, Path(folder)).replace(folder + "/", "") + "\n")

@@ -1,0 +1,303 @@
+"""What is damaged on disk is made again; nothing crashes on it, and nothing wrong is used."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from inversionlab.distributed.train_worker import learn_task
+from inversionlab.pipeline import data as data_stage
+from inversionlab.pipeline.artifacts import Artifacts, TaskCheckpoints
+from inversionlab.pipeline.network_spec import Task
+from inversionlab.pipeline.train import alone
+from inversionlab.store.storage import Storage, StorageError
+from tests import tiny
+
+TASK = Task("victim", "abc", {"lr": 0.1})
+WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([7])}
+HOME = f"artifacts/{TASK.key}"
+
+
+def flipped(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def garbled(path: Path) -> None:
+    path.write_bytes(b"\x80\x04 nothing that anybody wrote")
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def circular(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.name)
+
+
+def folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir(parents=True)
+
+
+Damage = Callable[[Path], None]
+DAMAGES = [flipped, truncated, emptied, garbled]
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    made = Artifacts(Storage(str(tmp_path)))
+    made.save(TASK, WEIGHTS, {"seconds": 1.0}, None)
+    return made
+
+
+def test_saved_is_loaded(artifacts: Artifacts) -> None:
+    assert artifacts.finished(TASK)
+    loaded = artifacts.weights(TASK)
+    assert loaded.keys() == WEIGHTS.keys()
+    assert all(torch.equal(loaded[k], WEIGHTS[k]) for k in WEIGHTS)
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, removed, circular])
+def test_damaged_weights_are_not_used(artifacts: Artifacts, tmp_path: Path, damage: Damage) -> None:
+    damage(tmp_path / HOME / "weights.safetensors")
+    assert not artifacts.finished(TASK)
+    with pytest.raises(RuntimeError, match="victim/abc: is missing or damaged; run the command"):
+        artifacts.weights(TASK)
+
+
+CARDS = [None, b"", b"{", b"[1]", b"{}", b'{"sha256": 3}', b"\xff\xfe", b"[" * 100_000]
+
+
+@pytest.mark.parametrize("content", CARDS, ids=range(len(CARDS)))
+def test_an_artifact_without_a_readable_card_is_not_made(
+    artifacts: Artifacts, tmp_path: Path, content: bytes | None
+) -> None:
+    card = tmp_path / HOME / "card.json"
+    removed(card) if content is None else card.write_bytes(content)
+    assert not artifacts.finished(TASK)
+    with pytest.raises(RuntimeError, match="missing or damaged"):
+        artifacts.weights(TASK)
+    artifacts.save(TASK, WEIGHTS, {}, None)
+    assert artifacts.finished(TASK)
+
+
+@pytest.mark.parametrize("name", ["card.json", "weights.safetensors"])
+def test_a_circular_link_is_not_an_artifact_and_is_replaced(
+    artifacts: Artifacts, tmp_path: Path, name: str
+) -> None:
+    circular(tmp_path / HOME / name)
+    assert not artifacts.finished(TASK)
+    artifacts.save(TASK, WEIGHTS, {}, None)
+    assert artifacts.finished(TASK)
+
+
+@pytest.mark.parametrize("name", ["card.json", "weights.safetensors", "checkpoint.pt"])
+@pytest.mark.parametrize("made", [True, False])
+def test_a_folder_in_a_files_place_is_told_before_anything_is_trained(
+    artifacts: Artifacts, tmp_path: Path, name: str, made: bool
+) -> None:
+    if not made:
+        removed(tmp_path / HOME / "card.json")
+    folder(tmp_path / HOME / name)
+    with pytest.raises(StorageError, match=rf"/{HOME}/{name}: is a folder, .*; remove it and run"):
+        checkpoints(tmp_path).load() if name == "checkpoint.pt" else artifacts.finished(TASK)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "no"), OSError("AWS Error NETWORK")])
+def test_what_cannot_be_reached_does_not_count_as_not_made(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    checkpoints(tmp_path).save({"epoch": 3})
+
+    def fail(self: Storage, name: str) -> bytes:
+        raise error
+
+    monkeypatch.setattr(Storage, "read", fail)
+    for look in (artifacts.finished, artifacts.card, artifacts.weights):
+        with pytest.raises(OSError, match=str(error.args[-1])):
+            look(TASK)
+    with pytest.raises(OSError, match=str(error.args[-1])):
+        checkpoints(tmp_path).load()
+
+
+def test_weights_are_read_from_the_storage_once(
+    artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+    read = Storage.read
+    monkeypatch.setattr(Storage, "read", lambda self, n: (names.append(n), read(self, n))[1])
+    artifacts.weights(TASK)
+    assert names == [f"{HOME}/card.json", f"{HOME}/weights.safetensors"]
+
+
+def checkpoints(root: Path) -> TaskCheckpoints:
+    return TaskCheckpoints(Storage(str(root)), TASK)
+
+
+def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
+    assert checkpoints(tmp_path).load() is None
+    checkpoints(tmp_path).save({"epoch": 3, "modules": WEIGHTS})
+    state = checkpoints(tmp_path).load()
+    assert state is not None
+    assert state["epoch"] == 3
+    assert torch.equal(state["modules"]["a"], WEIGHTS["a"])
+
+
+def pickled(path: Path) -> None:
+    """A checkpoint that would run something if it were unpickled."""
+    torch.save({"epoch": 3, "modules": Path("/")}, path)
+
+
+def list_of_one(path: Path) -> None:
+    torch.save([1], path)
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, circular, pickled, list_of_one])
+def test_a_damaged_checkpoint_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Damage
+) -> None:
+    checkpoints(tmp_path).save({"epoch": 3, "modules": {"a": torch.rand(100, 100)}})
+    damage(tmp_path / HOME / "checkpoint.pt")
+    assert checkpoints(tmp_path).load() is None
+    said = capsys.readouterr().out
+    assert re.fullmatch(
+        rf"/\S+/{HOME}/checkpoint.pt: is damaged \(\w+\); victim starts anew\n", said
+    )
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 1, "modules": {"a": WEIGHTS}}])
+def test_a_training_with_another_networks_checkpoint_starts_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: dict[str, Any]
+) -> None:
+    site = tiny.site(tmp_path, **{"data.people": 16})
+    task = site.plan.task("victim")
+    TaskCheckpoints(site.store.storage, task).save(content)
+    learn_task(site, task, alone(tiny.CPU))
+    said = f"artifacts/{task.key}/checkpoint.pt: is damaged (not a state of this network); it starts anew\n"
+    assert said in capsys.readouterr().out
+    card = site.artifacts.card(task)
+    assert card is not None
+    assert card["metrics"]["resumed_at"] == 0
+
+
+def test_no_flipped_bit_of_a_checkpoint_goes_into_the_weights(tmp_path: Path) -> None:
+    state = {"epoch": 3, "modules": {"a": torch.rand(3)}}
+    checkpoints(tmp_path).save(state)
+    path = tmp_path / HOME / "checkpoint.pt"
+    whole = path.read_bytes()
+    outcomes = {"whole": 0, "none": 0}
+    for place in range(0, len(whole), 7):
+        raw = bytearray(whole)
+        raw[place] ^= 0x10
+        path.write_bytes(raw)
+        found = checkpoints(tmp_path).load()
+        assert found is None or torch.equal(found["modules"]["a"], state["modules"]["a"])
+        assert found is None or found["epoch"] == 3
+        outcomes["none" if found is None else "whole"] += 1
+    assert outcomes["none"] > 10
+
+
+def test_a_training_with_a_damaged_checkpoint_starts_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = tiny.site(tmp_path, **{"data.people": 16})
+    task = site.plan.task("victim")
+    site.store.storage.write(f"artifacts/{task.key}/checkpoint.pt", b"PK\x03\x04 cut off")
+    learn_task(site, task, alone(tiny.CPU), run="this one")
+    assert "checkpoint.pt: is damaged" in capsys.readouterr().out
+    card = site.artifacts.card(task)
+    assert card is not None
+    assert card["metrics"]["resumed_at"] == 0
+    assert card["run"] == "this one"
+    assert site.artifacts.finished(task)
+
+
+def pictures_of(root: Path) -> tuple[Any, Any]:
+    experiment = tiny.experiment(**{"data.people": 2, "data.pictures_per_person": 2})
+    (name,) = data_stage.picture_ids(experiment)
+    return Artifacts(Storage(str(root))).pictures(experiment.data, name), name
+
+
+def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = pictures_of(tmp_path)
+    monkeypatch.setattr("inversionlab.pipeline.artifacts.load_pictures", None)
+    again, _ = pictures_of(tmp_path)
+    assert torch.equal(first.images_NCHW, again.images_NCHW)
+    assert torch.equal(first.person_N, again.person_N)
+    assert (first.people, first.skipped) == (again.people, again.skipped)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_pictures_are_decoded_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Damage
+) -> None:
+    first, name = pictures_of(tmp_path)
+    (file,) = (tmp_path / "pictures" / name).iterdir()
+    damage(file)
+    again, _ = pictures_of(tmp_path)
+    assert torch.equal(first.images_NCHW, again.images_NCHW)
+    assert "is damaged; the pictures are read again" in capsys.readouterr().out
+    pictures_of(tmp_path)
+    assert capsys.readouterr().out == ""
+
+
+PIXELS = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+WHO = torch.tensor([0, 1])
+NOTE = {"people": '["a", "b"]', "skipped": "[]"}
+
+
+def packed(note: dict[str, str] | None, images: Any = PIXELS, person: Any = WHO) -> bytes:
+    return save({"images": images, "person": person}, metadata=note)
+
+
+@pytest.mark.parametrize(
+    "content",
+    {
+        "nothing": b"",
+        "garbage": b"\xff" * 100,
+        "other tensors": save(WEIGHTS, metadata=NOTE),
+        "no metadata": packed(None),
+        "no people": packed({"skipped": "[]"}),
+        "no list": packed({**NOTE, "people": "3"}),
+        "no JSON": packed({**NOTE, "people": "["}),
+        "deep JSON": packed({**NOTE, "people": "[" * 100_000}),
+        "fractions": packed(NOTE, images=PIXELS.float()),
+        "flat": packed(NOTE, images=PIXELS[:, 0]),
+        "too few": packed(NOTE, person=WHO[:1]),
+        "nobody": packed(NOTE, person=WHO + 1),
+    }.items(),
+    ids=lambda named: named[0],
+)
+def test_a_whole_file_that_holds_no_pictures_is_decoded_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: tuple[str, bytes]
+) -> None:
+    first, name = pictures_of(tmp_path)
+    home = tmp_path / "pictures" / name
+    (good,) = home.iterdir()
+    good.unlink()
+    bad = home / f"{hashlib.sha256(content[1]).hexdigest()}.safetensors"
+    bad.write_bytes(content[1])
+    again, _ = pictures_of(tmp_path)
+    assert torch.equal(first.images_NCHW, again.images_NCHW)
+    assert capsys.readouterr().out == f"{bad}: is damaged; the pictures are read again\n"
+    # The order of a file's metadata, and so its digest, differs from time to time.
+    assert bad not in home.iterdir()
+    assert len(list(home.iterdir())) == 1

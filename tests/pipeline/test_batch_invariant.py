@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from inversionlab import generators
+from inversionlab.attacks import ATTACKS, Knowledge
+from inversionlab.defenses.none import Alone
+from inversionlab.generators import GENERATORS
+from inversionlab.generators.vae import Vae
+from inversionlab.pipeline.attack import arm, run_attack
+from inversionlab.pipeline.batch_invariant import LANE, SteadyModel, SteadyPrior, steady
+from inversionlab.recognizers import Recognizer, RecognizerSettings
+from tests.toys import CPU
+
+SIZE = 32
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in an attack worker: several threads share a batch out by its size, and then the bits depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def networks() -> tuple[SteadyPrior, SteadyModel]:
+    size = {"channels": 3, "image_size": SIZE}
+    victim = Recognizer(RecognizerSettings(), classes=30, seed=1, **size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        generator = generators.build(Vae.Settings(latent_size=16, width=8), **size)
+    frozen = [m.eval().requires_grad_(False) for m in (generator, Alone(victim))]
+    return SteadyPrior(frozen[0]), SteadyModel(frozen[1])  # type: ignore[arg-type]
+
+
+def prior(name: str, classes: int = 30) -> SteadyPrior:
+    """A generator of this kind with random weights, batch statistics that are not the initial ones."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        settings = generators.GENERATORS[name].Settings(latent_size=8, width=4)
+        made = generators.build(settings, channels=3, image_size=SIZE, classes=classes)
+        made.train()(torch.randn(8, made.latent_size))
+    return SteadyPrior(made.eval().requires_grad_(False))
+
+
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_every_generators_rows_are_the_same_bits_at_every_batch_size(name: str) -> None:
+    generator = prior(name)
+    z_ND = torch.randn(16, generator.latent_size, generator=torch.Generator().manual_seed(0))
+    with_critic = "critic" in GENERATORS[name].offers
+
+    def passes(z: Tensor) -> tuple[Tensor, ...]:
+        z = z.clone().requires_grad_(True)
+        x = generator(z)
+        score = generator.critic(x) if with_critic else x.flatten(1).square().sum(1)
+        (g,) = torch.autograd.grad(score.sum(), z)
+        return x.detach(), score.detach(), g
+
+    whole = passes(z_ND)
+    for size in (1, 3, 8, 13):
+        parts = [passes(z) for z in z_ND.split(size)]
+        for i in range(3):
+            assert torch.equal(torch.cat([p[i] for p in parts]), whole[i]), (size, i)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8, 19])
+def test_scores_and_gradients_are_the_same_bits_at_every_batch_size(size: int) -> None:
+    generator, model = networks()
+    z_ND = torch.randn(40, 16, generator=torch.Generator().manual_seed(0))
+
+    def passes(z: Tensor) -> tuple[Tensor, Tensor]:
+        z = z.clone().requires_grad_(True)
+        y = model.log_scores(generator(z))
+        (g,) = torch.autograd.grad(y[:, 3].sum(), z)
+        return y.detach(), g
+
+    whole, parts = passes(z_ND), [passes(z) for z in z_ND.split(size)]
+    for i in range(2):
+        assert torch.equal(torch.cat([p[i] for p in parts]), whole[i])
+
+
+def test_steady_passes_are_the_plain_ones_to_rounding() -> None:
+    _, model = networks()
+    x = torch.rand(3, 3, SIZE, SIZE)
+    torch.testing.assert_close(model.log_scores(x), model.model.log_scores(x))
+
+
+def test_linear_layers_see_lanes_of_one_height() -> None:
+    layer, heights = nn.Linear(4, 2), []
+
+    def spy(x: Tensor) -> Tensor:
+        heights.append(len(x))
+        return layer(x)
+
+    plain = functional.linear(torch.ones(11, 4), layer.weight, layer.bias)
+    torch.testing.assert_close(steady(spy, torch.ones(11, 4)), plain)
+    assert heights == [11]
+    assert len(steady(spy, torch.ones(1, 4))) == 1
+    assert heights == [11, 2]
+    assert LANE == 8
+
+
+def test_a_long_attack_that_never_converges_gives_the_same_pictures_in_any_shards() -> None:
+    """The case that amplifies rounding: many steps, no stop."""
+    generator, model = networks()
+    public = torch.randint(
+        0, 256, (20, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
+    )
+    know = Knowledge(generator=generator, public_NCHW=public, seed=1, device=CPU)
+    attack = arm(ATTACKS["latent_white_box"].Settings(name="latent_white_box", steps=150), know)
+    work = [(t, r) for t in range(3) for r in range(2)]
+    whole = run_attack(attack, model, work).found
+    alone = [run_attack(attack, model, [job]).found for job in work]
+    assert int(whole.steps_N.max()) == 150
+    assert torch.equal(torch.cat([a.images_NCHW for a in alone]), whole.images_NCHW)
+
+
+SHORT: dict[str, dict[str, Any]] = {
+    "latent_black_box": {"steps": 3, "grid_every": 2, "perturbations": 16},
+    "multi_mode": {"steps": 6, "candidates": 6, "starts": 2},
+    "ked_mi": {"steps": 12, "draws": 2},
+    "mirror": {"steps": 12, "candidates": 8, "mapped": 64},
+    "gmi": {"steps": 12, "starts": 2},
+    "label_only": {"steps": 3, "start_queries": 256},
+    "mi_face": {"steps": 20},
+    "pixel_gray_box": {"steps": 20},
+    "latent_white_box": {"steps": 20},
+}
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, a in ATTACKS.items() if a.view is not None and not a.trains]
+)
+def test_every_attack_on_real_networks_gives_the_same_bits_in_any_shards(name: str) -> None:
+    generator, model = networks()
+    wants = ATTACKS[name].wants
+    if wants:
+        untaught = sorted(GENERATORS, key=lambda g: (GENERATORS[g].taught, g))
+        generator = prior(next(g for g in untaught if wants <= GENERATORS[g].offers))
+    public = torch.randint(
+        0, 256, (20, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
+    )
+    know = Knowledge(generator=generator, public_NCHW=public, seed=1, device=CPU)
+    attack = arm(ATTACKS[name].Settings(name=name, **SHORT[name]), know)
+    work = [(t, 0) for t in range(4)]
+    whole = run_attack(attack, model, work)
+    parts = [run_attack(attack, model, work[:1]), run_attack(attack, model, work[1:])]
+    images = torch.cat([p.found.images_NCHW for p in parts])
+    assert torch.equal(images, whole.found.images_NCHW)
+    assert torch.equal(torch.cat([p.queries_N for p in parts]), whole.queries_N)

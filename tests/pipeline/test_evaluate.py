@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inversionlab.data.splits import Labelled, Splits
+from inversionlab.pipeline.evaluate import LOG_FLOOR, Judge, gallery, recognition, utility, verdicts
+from inversionlab.pipeline.evaluator_data import judge_classes
+from tests import tiny
+from tests.toys import CPU
+
+
+class Reader(nn.Module):
+    """Its feature is the picture's four pixels; its logits are 10 times the feature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 4, bias=False)
+        with torch.no_grad():
+            self.head.weight.copy_(10 * torch.eye(4))
+
+    def features(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW.flatten(1)
+
+
+def pixels(*values: int) -> Tensor:
+    return torch.tensor(values, dtype=torch.uint8).view(1, 1, 2, 2)
+
+
+def test_rank_score_and_distance_by_hand() -> None:
+    # Target 7 is the judge's class 2. The picture's pixels are 1, 0.8, 0.4, 0.
+    picture = pixels(255, 204, 102, 0)
+    private = {7: torch.tensor([[1.0, 0.8, 0.4, 1.0], [1.0, 0.8, 0.4, 0.5]])}
+    judge = Judge("j", Reader(), {7: 2}, private)  # type: ignore[arg-type]
+    ((said,),) = verdicts([judge], picture, [7], CPU)
+    assert said["rank"] == 3
+    weights = [math.exp(v) for v in (10, 8, 4, 0)]
+    assert said["score"] == pytest.approx(weights[2] / sum(weights), rel=1e-4)
+    assert said["nearest"] == pytest.approx(0.5)
+    assert said["feature"] == pytest.approx([1.0, 0.8, 0.4, 0.0])
+
+
+def test_the_nearest_identity_decides_by_angle() -> None:
+    # Class 0's pictures point to (1, 0) and (0.6, 0.8): their mean direction is (2, 1) / sqrt(5).
+    feature_ND = torch.tensor([[5.0, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 0, 2.0]])
+    people_KD = gallery(feature_ND, torch.tensor([0, 0, 1]))
+    root = math.sqrt(5)
+    expected = torch.tensor([[2 / root, 1 / root, 0, 0], [0, 0, 0, 1.0]])
+    torch.testing.assert_close(people_KD, expected)
+    # The picture's feature is (1, 0.8, 0.4, 0): far from class 1 whatever the head would say.
+    judge = Judge("j", Reader(), {0: 0, 1: 1}, {0: feature_ND, 1: feature_ND}, people_KD)  # type: ignore[arg-type]
+    said = verdicts([judge], pixels(255, 204, 102, 0).repeat(2, 1, 1, 1), [0, 1], CPU)
+    assert [row[0]["rank"] for row in said] == [1, 2]
+
+
+def test_recognition_counts_winners() -> None:
+    test = Labelled(torch.cat([pixels(255, 0, 0, 0), pixels(0, 255, 0, 0)]), torch.tensor([0, 0]))
+    seen = recognition(lambda x: x.flatten(1), test, CPU)
+    assert seen.tolist() == [True, False]
+
+
+def test_distortion_by_hand() -> None:
+    # 300 pictures, so that there is more than one chunk. The victim says (1/2, 1/4, 1/4, 0), the released
+    # model (1/4, 1/4, 1/2, 0): a winner less, 1/4 + 1/4 apart in L1, ln 2 twice among 4 logarithms.
+    test = Labelled(torch.zeros(300, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 2]).repeat(150))
+    bare, released = (torch.tensor(p).log() for p in ([0.5, 0.25, 0.25, 0], [0.25, 0.25, 0.5, 0]))
+    used = utility(
+        lambda x: released.repeat(len(x), 1), lambda x: bare.repeat(len(x), 1), test, CPU
+    )
+    assert used.correct_N.tolist() == [False, True] * 150
+    assert used.distortion == pytest.approx(0.5)
+    assert used.log_distortion == pytest.approx(2 * math.log(2) / 4)
+    # A score of 0 instead of 1/4 counts as e^-50, not as infinity.
+    hard = torch.tensor([0.5, 0.5, 0, 0]).log()
+    used = utility(lambda x: hard.repeat(len(x), 1), lambda x: bare.repeat(len(x), 1), test, CPU)
+    assert used.log_distortion == pytest.approx((math.log(2) - LOG_FLOOR + math.log(0.25)) / 4)
+
+
+def labelled(*classes: int) -> Labelled:
+    count = len(classes)
+    marks = torch.arange(count, dtype=torch.uint8).view(count, 1, 1, 1).expand(count, 1, 2, 2)
+    return Labelled(marks, torch.tensor(classes))
+
+
+def test_a_person_disjoint_judge_shares_only_the_targets() -> None:
+    splits = Splits(
+        people=("a", "b", "c"),
+        train=labelled(0, 0, 1, 2, 2),
+        test=labelled(0, 1, 2),
+        evaluator_people=("x", "y"),
+        evaluator_train=labelled(0, 1, 1),
+        evaluator_test=labelled(0, 1),
+        public_NCHW=torch.zeros(1, 1, 2, 2, dtype=torch.uint8),
+        public_person_N=torch.zeros(2, dtype=torch.int64),
+        public_people=1,
+        notes=(),
+    )
+    same, disjoint = tiny.experiment().evaluators
+    who = judge_classes(disjoint, splits, (0, 2))
+    assert who.classes == 4
+    assert dict(who.class_of) == {0: 0, 2: 1}
+    # Pictures 0, 1 (person a), 3, 4 (c), then the evaluator-only 0, 1, 2; nobody of person b.
+    assert who.train.images_NCHW[:, 0, 0, 0].tolist() == [0, 1, 3, 4, 0, 1, 2]
+    assert who.train.class_N.tolist() == [0, 0, 1, 1, 2, 3, 3]
+    assert who.test.class_N.tolist() == [0, 1, 2, 3]
+    own = judge_classes(same, splits, (0, 2))
+    assert own.train is splits.train
+    assert dict(own.class_of) == {0: 0, 2: 2}

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inversionlab.core.learner import GradientSync, Learner, TrainingSettings
+from inversionlab.defenses import Lesson
+from inversionlab.pipeline.train import Progress, TrainingError, alone, train
+from tests.toys import CPU
+
+
+class Line(Learner):
+    """Learns the mean brightness with momentum and noise, so that all its state matters."""
+
+    def __init__(self, rate: float = 0.05) -> None:
+        self.layer = nn.Linear(1, 1)
+        self.dropout = nn.Dropout(0.5)
+        with torch.no_grad():
+            self.layer.weight.fill_(0.3)
+            self.layer.bias.fill_(0.1)
+        self.modules = {"line": self.layer}
+        self.optimizers = {"line": torch.optim.SGD(self.layer.parameters(), lr=rate, momentum=0.9)}
+        self.counters = {"steps": 0.0}
+
+    def step(
+        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
+    ) -> dict[str, Tensor]:
+        x_N1 = x_NCHW.mean((1, 2, 3))[:, None] + torch.rand(len(x_NCHW), 1, generator=rng)
+        loss = (self.layer(self.dropout(x_N1)).squeeze(1) - y_N).square().mean()
+        self.optimizers["line"].zero_grad()
+        loss.backward()
+        sync(self.layer.parameters())
+        self.optimizers["line"].step()
+        self.counters["steps"] += 1
+        return {"loss": loss.detach()}
+
+    def product(self) -> nn.Module:
+        return self.layer
+
+
+class Memory:
+    """Checkpoints in memory; may die after some saves, as a killed process does."""
+
+    def __init__(self, die_after: int | None = None) -> None:
+        self.state: dict[str, Any] | None = None
+        self.left = die_after
+
+    def load(self) -> dict[str, Any] | None:
+        return self.state
+
+    def save(self, state: dict[str, Any]) -> None:
+        self.state = {
+            **state,
+            "modules": {
+                k: {n: v.clone() for n, v in m.items()} for k, m in state["modules"].items()
+            },
+        }
+        if self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+
+def lesson(learner: Learner, epochs: int = 6, count: int = 10) -> Lesson:
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, 1, 4, 4), generator=rng, dtype=torch.uint8)
+    settings = TrainingSettings(epochs=epochs, batch_size=4)
+    return Lesson(learner, images, torch.arange(count) % 2, settings)
+
+
+def run(work: Lesson, memory: Memory, report: Any = lambda progress: None) -> dict[str, float]:
+    return train(
+        work,
+        role="line",
+        seed=3,
+        world=alone(CPU),
+        checkpoints=memory,
+        report=report,
+        checkpoint_seconds=0,
+    )
+
+
+def test_a_training_goes_on_to_the_same_weights() -> None:
+    undisturbed = Line()
+    run(lesson(undisturbed), Memory())
+    memory = Memory(die_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        run(lesson(Line()), memory)
+    memory.left = None
+    # Another process, or another network trained before, leaves torch's own stream anywhere.
+    torch.rand(7)
+    resumed = Line()
+    result = run(lesson(resumed), memory)
+    assert result["resumed_at"] == 3
+    assert resumed.counters["steps"] == undisturbed.counters["steps"] == 12
+    assert torch.equal(resumed.layer.weight, undisturbed.layer.weight)
+
+
+def interrupted() -> dict[str, Any]:
+    memory = Memory(die_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        run(lesson(Line()), memory)
+    assert memory.state is not None
+    return memory.state
+
+
+def changed(state: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
+    """The state with the value at `path` replaced."""
+    state = copy.deepcopy(state)
+    inner: Any = state
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = to
+    return state
+
+
+SGD = ("optimizers", "line")
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (("epoch",), None),
+        (("epoch",), -1),
+        (("epoch",), float("inf")),
+        (("modules",), [1]),
+        (("modules",), {"other": {"weight": torch.ones(1, 1)}}),
+        (("modules", "line"), {"weight": torch.ones(1, 1)}),
+        (("modules", "line", "bias"), torch.ones(2)),
+        (("modules", "line", "bias"), "0.1"),
+        (("optimizers",), {}),
+        (("optimizers",), None),
+        (SGD, []),
+        ((*SGD, "state"), None),
+        ((*SGD, "state", 0), 7),
+        ((*SGD, "state", 0, "momentum_buffer"), torch.ones(3)),
+        ((*SGD, "state", 9), {}),
+        ((*SGD, "param_groups"), []),
+        ((*SGD, "param_groups", 0), {"params": [0, 1]}),
+        ((*SGD, "param_groups", 0, "params"), [0]),
+        ((*SGD, "param_groups", 0, "momentum"), "much"),
+        (("counters",), {}),
+        (("counters", "steps"), "many"),
+    ],
+)
+def test_a_state_that_is_not_this_networks_changes_nothing(
+    path: tuple[Any, ...], wrong: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    undisturbed = Line()
+    run(lesson(undisturbed), Memory())
+    memory = Memory()
+    memory.state = changed({**interrupted(), "file": "a/checkpoint.pt"}, *path, to=wrong)
+    anew = Line()
+    assert run(lesson(anew), memory)["resumed_at"] == 0
+    assert torch.equal(anew.layer.weight, undisturbed.layer.weight)
+    said = "a/checkpoint.pt: is damaged (not a state of this network); it starts anew\n"
+    assert capsys.readouterr().out == said
+
+
+def test_an_empty_state_is_not_this_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    memory = Memory()
+    memory.state = {}
+    assert run(lesson(Line()), memory)["resumed_at"] == 0
+    assert capsys.readouterr().out.startswith("the checkpoint: is damaged")
+
+
+def test_no_memory_for_a_checkpoint_is_not_a_damaged_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    memory.state = interrupted()
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(nn.Linear, "load_state_dict", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        run(lesson(Line()), memory)
+
+
+def test_a_checkpoint_never_stands_for_a_finished_training() -> None:
+    memory = Memory()
+    run(lesson(Line()), memory)
+    assert memory.state is not None
+    assert memory.state["epoch"] == 5
+
+
+def test_infinite_loss_stops_with_the_reason() -> None:
+    with pytest.raises(
+        TrainingError, match=r"line: its loss became (nan|inf) in epoch .*learning_rate"
+    ):
+        run(lesson(Line(rate=1e30)), Memory())
+
+
+def test_too_few_pictures_for_the_workers_is_said() -> None:
+    with pytest.raises(TrainingError, match="fewer than 2"):
+        run(lesson(Line(), count=1), Memory())
+
+
+def test_progress_counts_up_and_the_estimate_ends_at_zero() -> None:
+    told: list[Progress] = []
+    run(lesson(Line()), Memory(), told.append)
+    assert [p.epoch for p in told] == [1, 2, 3, 4, 5, 6]
+    assert told[-1].seconds_left == 0

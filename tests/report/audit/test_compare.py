@@ -1,0 +1,236 @@
+"""Defenses side by side: what a white-box attacker takes off is never passed over."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import math
+import re
+
+import pyarrow as pa
+import pytest
+
+from inversionlab.report import RunData, headline_sentence, render
+from inversionlab.report.audit.compare import columns, side_by_side
+from inversionlab.report.audit.curves import end_point, sweep_charts
+from inversionlab.report.audit.sentence import caveats
+from inversionlab.report.stripping import partial_protection
+from inversionlab.results.models import models_of
+from inversionlab.results.ranking import best_setting, strongest
+from inversionlab.results.rows import headline_rows
+from inversionlab.results.wording import IF_STRIPPED
+from tests.report.fake_defenses import ATTACKS, defended_run
+from tests.report.fake_run import fake_run
+from tests.report.hand_run import hand_run
+
+
+@pytest.fixture(scope="module")
+def defended() -> RunData:
+    return defended_run()
+
+
+@pytest.fixture(scope="module")
+def page(defended) -> str:
+    return html.unescape(render(defended, pictures=False))
+
+
+def stripped_by_hand(released: int, bare: int, *, total: int = 20) -> RunData:
+    """One attack on the victim and on a noise that leaves `released` of 20 hits, and on its stripped rest.
+
+    The stripped model's cell is the victim's own.
+    """
+    hits = {"none": bare, "0.5": released}
+    ranks = {("a", m): [1] * n + [30] * (total - n) for m, n in hits.items()}
+    run = hand_run(ranks | {("random_latent", "none"): [30] * total}, {"none": 950, "0.5": 950})
+    (cell,) = [c for c in run.manifest["cells"] if c["protected"] == "0.5"]
+    cell |= {"point": None, "defense": "uniform_noise", "title": "noise_at_half"}
+    run.manifest["cells"].append({**cell, "cell": "a/none", "stripped": True})
+    run.manifest["sweep"] = None
+    return run
+
+
+def test_a_cell_that_stands_twice_is_two_rows():
+    rows = headline_rows(stripped_by_hand(2, 18))
+    assert [r.label for r in rows[:3]] == ["undefended", "noise at half", "noise at half, stripped"]
+    assert [r.judgements[0].top5.value for r in rows[:3]] == [0.9, 0.1, 0.9]
+    assert [r.stripped for r in rows] == [False, False, True, False]
+    # Its users have what was released: its accuracy, not the victim's.
+    assert rows[2].protected == "0.5"
+    assert rows[2].kind == "defended"
+
+
+def test_the_strongest_attack_on_a_model_takes_off_what_comes_off():
+    run = stripped_by_hand(2, 18)
+    best = best_setting(run)
+    assert best.top5.value == 0.9
+    text = headline_sentence(run)
+    assert (
+        f"(noise at half) leaves 90.0% (69.9–97.2) to its strongest attack (a, {IF_STRIPPED})"
+        in text
+    )
+    assert "recommended" not in text
+    assert "noise at half; by a, if a white-box attacker" in html.unescape(
+        render(run, pictures=False)
+    )
+
+
+def test_what_protects_in_some_views_only_is_said(defended):
+    (line,) = partial_protection(defended, headline_rows(defended))
+    rows = [r for r in headline_rows(defended) if r.model == "Ad-mi"]
+    bare = strongest(r for r in rows if r.stripped)
+    (released,) = [r for r in rows if r.attack == bare.attack and not r.stripped]
+    assert line.startswith(
+        "“Ad-mi” protects only against attackers who see no more than scores or labels"
+    )
+    assert "left with the undefended model" in line
+    for row in (bare, released):
+        assert f"{row.judgements[0].top5.value:.1%}" in line
+    assert line in caveats(defended, headline_rows(defended))
+
+
+def test_it_is_said_even_where_nobody_held_the_weights(defended):
+    seen = [c for c in defended.manifest["cells"] if c["access"] != "white box"]
+    run = dataclasses.replace(defended, manifest={**defended.manifest, "cells": seen})
+    (line,) = partial_protection(run, headline_rows(run))
+    assert line.endswith("Nobody who holds the weights has attacked it in this run.")
+
+
+def test_those_alike_that_nobody_attacked_so_are_told_of_together(defended):
+    twin = [
+        {**c, "title": "Ad-two", "label": "two", "protected": "twin"}
+        for c in defended.manifest["cells"]
+        if c["protected"] == "noise"
+    ]
+    cells = [c for c in [*defended.manifest["cells"], *twin] if c["access"] != "white box"]
+    models = defended.models.to_pylist()
+    models += [{**m, "protected": "twin"} for m in models if m["protected"] == "noise"]
+    run = dataclasses.replace(
+        defended,
+        manifest={**defended.manifest, "cells": cells},
+        models=pa.Table.from_pylist(models, schema=defended.models.schema),
+    )
+    (line,) = partial_protection(run, headline_rows(run))
+    assert line.startswith("“Ad-mi” and “Ad-two” protect only against")
+    assert line.endswith("has attacked them in this run.")
+
+
+def test_a_sweep_of_them_is_one_line():
+    line = partial_protection(*both(swept_noise()))
+    assert len(line) == 1
+    assert " to " in line[0]
+
+
+def both(run: RunData) -> tuple[RunData, list]:
+    return run, headline_rows(run)
+
+
+def swept_noise(values=(0.001, 0.1, 10.0)) -> RunData:
+    """A sweep of a noise whose white-box attacker is left with the victim."""
+    run = fake_run(alphas=values, attacks=("latent_white_box", "label_only"), targets=4, repeats=2)
+    cells = []
+    for cell in run.manifest["cells"]:
+        swept = cell["point"] is not None
+        cells.append({**cell, "defense": "uniform_noise"} if swept else cell)
+        if swept and cell["attack"] == "latent_white_box":
+            cells.append({**cells[-1], "cell": "latent_white_box@none", "stripped": True})
+    sweep = {"setting": "defense.amplitude", "values": [0.0, *values], "marked": 0.1}
+    return dataclasses.replace(run, manifest={**run.manifest, "cells": cells, "sweep": sweep})
+
+
+def test_a_sweep_has_a_line_for_either():
+    run, rows = both(swept_noise())
+    chart = sweep_charts(run, rows)[0]
+    assert [line.series.name for line in chart.lines] == [
+        "latent white box",
+        "latent white box, stripped",
+        "label only",
+    ]
+    bare = {p.y for p in chart.lines[1].series.points}
+    assert len(bare) == 1  # the victim's rows, at each value
+    assert chart.plan.log
+    assert [text for _, text in chart.x_ticks] == ["0.001", "0.01", "0.1", "1", "10", "undefended"]
+
+
+def test_the_undefended_model_is_ringed_in_the_trade_off():
+    run, rows = both(swept_noise())
+    trade = next(c for c in sweep_charts(run, rows) if c.plan.title == "Trade-off")
+    for line in trade.lines[:2]:
+        (ring,) = line.rings
+        open_row = strongest([r for r in rows if r.kind == "undefended"])
+        assert ring[0] == min(x for x, _ in line.dots)
+        assert open_row.loss_points == 0
+    assert [label.text for label in trade.labels] == ["undefended"]
+    names = [line.series.name for line in trade.lines]
+    assert names[2] == "same people, perturbation left on"
+
+
+def test_alpha_ends_at_the_victim_for_mixtures_only():
+    run = fake_run(alphas=(0.25, 0.5), targets=2, repeats=1)
+    assert end_point(run) == 1.0
+    for cell in run.manifest["cells"]:
+        cell["defense"] = cell["defense"].replace("dummy_recognizer", "gan_fake_samples")
+    assert end_point(run) is None
+
+
+def test_defenses_stand_side_by_side(defended, page):
+    table = side_by_side(*both(defended))
+    assert [c.name for c in table.columns] == ["undefended", "GAN-D", "Ad-mi", "dp sgd"]
+    assert table.attacks == tuple(ATTACKS)
+    assert table.facts == ("epsilon",)
+    assert table.inverting == ("inversion_model",)
+    assert [len(c.by("mirror")) for c in table.columns] == [1, 1, 2, 1]
+    # 0.3 - 0.2 times what is left: 1, 0.1, 0.2, 0.5
+    assert [c.error("inversion_model") for c in table.columns] == pytest.approx(
+        [0.1, 0.28, 0.26, 0.2]
+    )
+    section = re.search(r'<section id="defenses">.*?</section>', page, re.DOTALL)[0]
+    judges = defended.evaluators.num_rows
+    # Two white-box attacks, top-1 and top-5, and the footnote, by each judge.
+    assert section.count("†") == judges * (2 * 2 + 1)
+    assert section.count("MC(all)") == judges
+
+
+def test_the_strongest_row_of_each_model_is_bold_with_its_mark(defended, page):
+    section = re.search(r'<section id="defenses">.*?</table>', page, re.DOTALL)[0]
+    for column in columns(*both(defended)):
+        worst = column.strongest(0)
+        mark = " †" if worst.stripped else ""
+        assert f"<b>{worst.judgements[0].top5.value:.1%}</b>{mark}<small>" in section
+    assert section.count("<b>") == 4
+
+
+@pytest.mark.parametrize(
+    ("models", "attacks", "shown"), [(1, 1, False), (1, 2, True), (2, 1, True)]
+)
+def test_when_the_comparison_is_shown(defended, models, attacks, shown):
+    kept = {"none", *["gand", "noise"][:models]}, list(ATTACKS)[:attacks]
+    cells = [
+        c
+        for c in defended.manifest["cells"]
+        if c["protected"] in kept[0] and c["attack"] in kept[1]
+    ]
+    run = dataclasses.replace(defended, manifest={**defended.manifest, "cells": cells})
+    assert (side_by_side(*both(run)) is not None) is shown
+
+
+def test_a_sweep_alone_is_no_comparison(run):
+    assert side_by_side(run, headline_rows(run)) is None
+
+
+def test_needs_are_told_and_what_is_not_known_is_a_dash(defended, page):
+    section = re.search(r'<section id="needs">.*?</section>', page, re.DOTALL)[0]
+    for part in ("22.3 M", "4.4 MB", "20.5", "epsilon 8", "scores, labels", ", stripped"):
+        assert part in section
+    old = [
+        {k: None if k not in OLD else v for k, v in m.items()} for m in defended.models.to_pylist()
+    ]
+    models = defended.models.from_pylist(old, defended.models.schema)
+    before = dataclasses.replace(defended, models=models)
+    assert all(math.isnan(m.memory) for m in models_of(before).values())
+    words = set(re.findall(r"\w+", render(before, pictures=False).replace("None recorded", "")))
+    assert not words & {"nan", "None", "inf"}
+
+
+OLD = {"protected", "defense", "defense_settings", "milliseconds"} | {
+    f"{what}_{who}" for what in ("correct", "total") for who in ("all", "targets")
+}

@@ -1,0 +1,119 @@
+"""The page: nothing from outside, nothing private where not asked for, nothing unescaped."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import html
+import re
+
+import pytest
+
+from inversionlab.report import render
+from inversionlab.report.pictures import grids
+from inversionlab.results.ranking import undefended
+from inversionlab.results.rows import headline_rows
+from inversionlab.results.wording import words
+from tests.report.fake_run import fake_run
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&</table>"
+
+
+@pytest.fixture(scope="module")
+def page(run) -> str:
+    return render(run, pictures=True)
+
+
+def test_no_address_leads_outside(page):
+    without_pictures = re.sub(r"data:image/png;base64,[\w+/=]+", "", page)
+    assert not re.findall(r"https?:|//\w|@import|url\(", without_pictures)
+    targets = re.findall(r"""(?:src|href|action|srcset)\s*=\s*["']?([^"'\s>]*)""", page)
+    assert all(t.startswith(("#", "data:image/png;base64,")) for t in targets)
+    assert "default-src 'none'" in html.unescape(page)
+
+
+def test_the_script_is_the_one_that_the_policy_allows(page):
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html.unescape(page)
+    assert page.count("<script") == 1
+
+
+def test_no_picture_and_no_name_where_not_asked_for(run):
+    closed = render(run, pictures=False)
+    assert "data:image" not in closed
+    assert "base64" not in closed
+    assert "img-src 'none'" in html.unescape(closed)
+    assert "<img" not in closed
+    assert "person_00" not in closed
+    assert "broken/file.jpg" not in closed
+    first = base64.b64encode(run.references["picture"][0].as_py()).decode()
+    assert first[:60] not in closed
+    assert first in render(run, pictures=True)
+
+
+def test_the_most_confident_repeat_is_shown(run, page):
+    row = headline_rows(run)[0]
+    mine = [
+        r
+        for r in run.reconstructions.select(["cell", "target", "confidence", "picture"]).to_pylist()
+        if r["cell"] == row.cell and r["target"] == 0
+    ]
+    chosen, *others = sorted(mine, key=lambda r: -r["confidence"])
+    assert base64.b64encode(chosen["picture"]).decode() in page
+    assert all(base64.b64encode(o["picture"]).decode() not in page for o in others)
+
+
+def test_all_attacks_stand_side_by_side_then_the_strongest_comes_first(run):
+    rows = headline_rows(run)
+    top = undefended(rows)
+    side_by_side, first, *_ = grids(run, rows, None)
+    assert first.attack == words(top.attack)
+    assert [row.label for row in side_by_side.rows[1:]] == [
+        words(row.attack) for row in rows if row.kind == "undefended"
+    ]
+
+
+def test_two_attacks_need_no_comparison(run):
+    rows = [r for r in headline_rows(run) if r.attack in ("latent_white_box", "pixel_gray_box")]
+    assert all("every attack" not in grid.attack for grid in grids(run, rows, None))
+
+
+def test_a_hostile_name_stays_text():
+    people = [HOSTILE, "a", "b"]
+    hostile = fake_run(alphas=(0.5,), targets=3, repeats=2, people=people)
+    hostile.manifest["name"] = HOSTILE
+    hostile.manifest["warnings"] = [HOSTILE]
+    hostile.manifest["data"]["skipped"] = [HOSTILE]
+    hostile.manifest["experiment"]["name"] = HOSTILE
+    hostile.manifest["cells"][1] |= {"label": HOSTILE, "defense": HOSTILE}
+    page = render(hostile, pictures=True)
+    assert "<img src=x" not in page
+    assert page.count("&lt;img src=x") >= 5
+    assert page.count("</table>") == page.count("<table")
+
+
+def test_the_numbers_are_in_the_table(run, page):
+    row = headline_rows(run)[0]
+    assert f"{row.judgements[0].top5.value * 100:.1f}%" in page
+    assert f"{row.judgements[0].top5.low * 100:.1f}–" in page
+    assert page.count("<tbody>") >= 4
+    assert "recommended" in page
+
+
+def test_every_table_has_a_caption_and_every_picture_a_text(page):
+    assert page.count("<caption") == page.count("<table")
+    assert page.count("<img") == len(re.findall(r'<img [^>]*alt="[^"]+"', page))
+
+
+def test_the_configuration_and_the_versions_are_there(run, page):
+    assert "name: dummy_recognizer" in page
+    assert run.manifest["provenance"]["git"] in page
+    assert run.manifest["artifacts"][0]["id"] in page
+
+
+def test_the_page_does_not_depend_on_the_order_of_rows(run, page):
+    rows = run.reconstructions
+    turned = rows.take(list(range(rows.num_rows - 1, -1, -1)))
+    assert render(dataclasses.replace(run, reconstructions=turned), pictures=True) == page

@@ -1,0 +1,427 @@
+"""The page of a search: marks where the figures are, nothing from outside, nothing unescaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import shlex
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from inversionlab.core.settings import ConfigError
+from inversionlab.report.charts.timeline import LEFT, RIGHT, timeline_chart
+from inversionlab.report.search.front_chart import front_charts
+from inversionlab.report.search.job import write_search_page
+from inversionlab.report.search.page import render_search
+from inversionlab.report.search.parallel import BOTTOM, MARGIN, STEP, TOP, parallel_chart
+from inversionlab.report.search.sentence import search_caveats, search_verdict
+from inversionlab.results.holdout_audit import read_rejudged
+from inversionlab.results.search import read_search
+from inversionlab.results.wording import words
+from inversionlab.store.storage import Storage
+from inversionlab.store.tables import Store
+from tests.report.fake_run import fake_run
+from tests.report.fake_search import PAPER, fake_search, fill_store, share, trial
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&</table></title></script>"
+VOID = {"meta", "br", "img", "path", "line", "rect", "circle"}
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed twice, or never."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def page_of(record: dict[str, Any], **more: Any) -> str:
+    page = render_search(read_search(record), place="/store", pictures=False, **more)
+    parser = Balanced()
+    parser.feed(page)
+    assert not parser.open
+    return page
+
+
+def by_hand() -> dict[str, Any]:
+    """Undefended 90 %, so the edge is at 89 %; trials: (80 %, 10 %), (89.5 %, 30 %), (85 %, 60 %)."""
+    record = fake_search(trials=0)
+    points = [(0.8, 0.1, 10.0), (0.895, 0.3, 0.5), (0.85, 0.6, 5.0)]
+    record["trials"] = [
+        trial(n, {**PAPER, "defense.alpha": 0.1 + 0.3 * n}, "complete")
+        | {"accuracy": share(a, 1000), "attack_success": share(s, 60), "accuracy_loss": loss}
+        | {"strongest": {"attack": "latent_white_box", "judge": "same_people"}, "targets": 20}
+        for n, (a, s, loss) in enumerate(points)
+    ]
+    record["undefended"] |= {"accuracy": share(0.9, 1000), "attack_success": share(1.0, 60)}
+    return record | {"front": [1, 0], "recommended": 1, "null": {}}
+
+
+@pytest.fixture(scope="module")
+def record() -> dict[str, Any]:
+    return fake_search(trials=40)
+
+
+@pytest.fixture(scope="module")
+def page(record) -> str:
+    return page_of(record)
+
+
+@pytest.fixture
+def storage(tmp_path, record) -> Storage:
+    storage = Storage(str(tmp_path))
+    storage.write_json(f"searches/{record['search']}/search.json", record)
+    fill_store(Store(storage), record)
+    return storage
+
+
+def test_marks_stand_where_accuracy_and_success_are():
+    (chart,) = front_charts(read_search(by_hand()))
+    at = {m.trial.number: m for m in chart.marks}
+    # y: 376 is 0 %, 16 is 100 %. x: linear, so that 85 % halves 80 to 90 %.
+    assert [at[n].y for n in (0, 1, 2, None)] == [340.0, 268.0, 160.0, 16.0]
+    assert at[2].x == pytest.approx((at[0].x + at[None].x) / 2, abs=0.1)
+    assert at[1].low == pytest.approx(376 - 360 * share(0.3, 60)["low"], abs=0.1)
+    assert {n: m.style for n, m in at.items()} == {
+        0: "paper",
+        1: "recommended",
+        2: "other",
+        None: "open",
+    }
+    assert {lab.text for lab in chart.labels} == {"recommended", "paper’s point", "undefended"}
+
+
+def test_the_edge_of_the_constraint_is_one_point_below_the_undefended_accuracy():
+    (chart,) = front_charts(read_search(by_hand()))
+    at = {m.trial.number: m.x for m in chart.marks}
+    ((x, _, width, _, text),) = chart.shaded
+    assert x + width == pytest.approx(at[0] + 0.9 * (at[None] - at[0]), abs=0.2)
+    assert at[2] < x + width < at[1]
+    assert text == "more than 1 point lost"
+
+
+def test_the_front_passes_the_fronts_points_in_order_of_accuracy():
+    (chart,) = front_charts(read_search(by_hand()))
+    at = {m.trial.number: (m.x, m.y) for m in chart.marks}
+    (x0, y0), (x1, y1) = at[0], at[1]
+    assert chart.front == f"M{x0} {y0}V{y1}H{x1}"
+
+
+def test_the_mark_on_the_page_is_the_recommended_trials(record, page):
+    groups = re.findall(r'data-trial="(\w+)"><title>[^<]*</title>(.*?)</g>', page, re.DOTALL)
+    marked = [n for n, content in groups if "spot recommended" in content]
+    assert marked == [str(record["recommended"])]
+    row = re.search(r'<tr class="chosen">\s*<th scope="row" data-key="(\d+)"', page)
+    assert row[1] == str(record["recommended"])
+
+
+def test_inaccurate_trials_get_a_close_up_without_them():
+    record = by_hand()
+    for number, accuracy in enumerate((0.3, 0.893, 0.88, 0.897)):
+        extra = record["trials"][1] | {"number": 3 + number, "accuracy": share(accuracy, 1000)}
+        record["trials"].append(extra)
+    whole, close = front_charts(read_search(record))
+    assert {m.trial.number for m in whole.marks} == {0, 1, 2, 3, 4, 5, 6, None}
+    assert {m.trial.number for m in close.marks} == {1, 2, 4, 5, 6, None}
+    assert (whole.hidden, close.hidden) == (0, 2)
+
+
+def test_parallel_axes_are_linear_logarithmic_or_named():
+    record = by_hand()
+    record["trials"][1]["settings"] |= {"defense.rate": 0.1, "defense.kind": "hard"}
+    chart = parallel_chart(read_search(record))
+    ticks = {a.title: {text: y for y, text, _ in a.ticks} for a in chart.axes}
+    assert list(ticks) == ["alpha", "sigma", "rate", "kind", "accuracy ↑", "attack success ↓"]
+    # log axis from 1e-4 to 1e-1: equal steps a power
+    step = (BOTTOM - TOP) / 3
+    assert [ticks["rate"][t] for t in ("0.0001", "0.001", "0.01", "0.1")] == [
+        pytest.approx(BOTTOM - i * step, abs=0.1) for i in range(4)
+    ]
+    assert set(ticks["kind"]) == {"soft", "hard"}
+    paper = next(t for t in chart.threads if t.trial.paper)
+    spots = [tuple(map(float, s.split())) for s in re.findall(r"[ML]([\d. ]+)", paper.path)]
+    assert [x for x, _ in spots] == [MARGIN + i * STEP for i in range(6)]
+    assert spots[2][1] == ticks["rate"]["0.001"]
+    assert spots[3][1] == ticks["kind"]["soft"]
+    assert chart.threads[-1].trial.number == 1
+    assert chart.threads[-1].style == "recommended"
+
+
+def test_a_missing_value_breaks_the_thread():
+    record = by_hand()
+    del record["trials"][2]["settings"]["defense.sigma"]
+    chart = parallel_chart(read_search(record))
+    path = next(t.path for t in chart.threads if t.trial.number == 2)
+    assert re.sub(r"[\d. ]", "", path) == "MMLLL"
+
+
+def test_the_timeline_is_stepped_and_shades_training():
+    samples = [
+        {"seconds": s, "nodes": n, "workers": 2 * n, "training": t, "queued": 4 - n, "done": 10 * n}
+        for s, n, t in ((0, 0, 1), (50, 0, 1), (100, 4, 0), (200, 2, 0))
+    ]
+    chart = timeline_chart(samples[::-1])
+    middle = (LEFT + RIGHT) / 2
+    assert chart.training == ((LEFT, middle - LEFT),)
+    (nodes,) = chart.panels[0].traces
+    top, foot = chart.panels[0].top, chart.panels[0].foot
+    assert nodes.path == f"M{LEFT}.0 {foot}H{middle}V{top}H{RIGHT}.0V{(top + foot) / 2}H{RIGHT}.0"
+    assert chart.unit == "minutes"
+    assert "4 nodes" in chart.about
+    assert "40 reconstructions" in chart.about
+
+
+@pytest.mark.parametrize("samples", [None, [], [{"seconds": 1.0}], [{"seconds": 1.0}] * 2])
+def test_no_timeline_without_a_span_of_time(samples):
+    assert timeline_chart(samples) is None
+
+
+def test_a_long_timeline_is_thinned_but_keeps_its_peak():
+    samples = [{"seconds": float(i), "nodes": 1 + (i % 2), "done": i} for i in range(100_000)]
+    chart = timeline_chart(samples)
+    assert sum(len(t.path) for p in chart.panels for t in p.traces) < 100_000
+    assert chart.panels[0].traces[0].peak == 2
+
+
+def test_no_address_leads_outside_and_the_policy_allows_this_script_only(page):
+    assert not re.findall(
+        r"https?:|//\w|@import|url\(|\son\w+=", re.sub(r"<pre>.*?</pre>", "", page)
+    )
+    targets = re.findall(r"""(?:src|href|action|srcset)\s*=\s*["']?([^"'\s>]*)""", page)
+    assert targets
+    assert all(t.startswith("#") for t in targets)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html.unescape(page)
+    assert "img-src 'none'" in html.unescape(page)
+
+
+def test_every_link_inside_leads_somewhere_and_every_table_has_a_caption(page):
+    assert set(re.findall(r'href="#(\w+)"', page)) <= set(re.findall(r'id="(\w+)"', page))
+    assert page.count("<caption") == page.count("<table")
+
+
+def test_hostile_names_stay_text():
+    record = fake_search(trials=12)
+    record["trials"][1]["settings"] |= {"defense.kind": HOSTILE, HOSTILE: HOSTILE}
+    record["trials"][6]["fault"] = HOSTILE
+    record["trials"][1]["strongest"] = {"attack": HOSTILE, "judge": HOSTILE}
+    record["null"] = {HOSTILE: {HOSTILE: share(0.1, 60)}}
+    record["space"] = {
+        "module": HOSTILE,
+        "domains": {HOSTILE: HOSTILE, "defense.kind": HOSTILE},
+        "kinds": {HOSTILE: {"kind": "choice", "values": [HOSTILE]}},
+    }
+    record |= {"name": HOSTILE, "search": HOSTILE, "options": {HOSTILE: HOSTILE}}
+    record |= {"importance": {HOSTILE: {HOSTILE: 0.5}}, "experiment": {HOSTILE: HOSTILE}}
+    record |= {"cost": {HOSTILE: {}}, "provenance": {HOSTILE: HOSTILE}, "timings": {HOSTILE: 1.0}}
+    page = page_of(record)
+    assert "<img" not in page
+    assert page.count("<script") == page.count("</script>") == 1
+    assert page.count("&lt;img src=x") >= 15
+
+
+def test_the_command_survives_a_shell():
+    page = page_of(fake_search(trials=12) | {"search": "a b; rm -rf $HOME"})
+    commands = [html.unescape(c) for c in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)]
+    words = shlex.split(next(c for c in commands if "audit.py" in c))
+    assert words[2] == "/store/searches/a b; rm -rf $HOME/recommended.yaml"
+    assert words[3:] == ["--storage", "/store"]
+
+
+def test_all_trials_are_in_the_table_with_sort_keys():
+    record = fake_search(trials=500)
+    page = page_of(record)
+    body = re.search(r'<table class="trials sortable">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)[1]
+    assert re.findall(r'<th scope="row" data-key="(\d+)"', body) == [str(n) for n in range(500)]
+    assert body.count("<td") == body.count("data-key") - 500
+    assert "the loss became NaN in epoch 3" in body
+    assert len(page) < 2_000_000
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+@pytest.mark.parametrize("single", [False, True])
+def test_few_trials(count, single):
+    page = page_of(fake_search(trials=count, single=single))
+    assert ("No trial has begun" in page) == (count == 0)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    sorted(fake_search(trials=0).keys() - {"search", "name"}),
+)
+def test_whatever_is_missing_the_page_is_made(missing):
+    record = fake_search(trials=12)
+    page_of(record | {missing: None})
+    del record[missing]
+    page_of(record)
+
+
+def test_stopped_and_failed_trials_only():
+    record = fake_search(trials=9, single=True)
+    record["trials"] = [t for t in record["trials"] if t["state"] != "complete"]
+    record |= {"front": [], "recommended": None}
+    page = page_of(record)
+    assert "None of the 4 trials has finished" in page
+    assert "stopped early" in page
+
+
+def test_the_verdict_says_what_was_found_what_it_cost_and_that_it_flatters():
+    record = by_hand() | {"trainings": {"trials": 3, "networks": 2}}
+    text = search_verdict(read_search(record))
+    assert "number 1 (alpha = 0.4, sigma = 1, rate = 0.001, kind = soft) is recommended" in text
+    # 18 of 60, Wilson: 19.9 to 42.5
+    assert "30.0% of the tries (95% interval 19.9–42.5; undefended: 100.0%, 94.0–100.0)" in text
+    assert "at a cost of 0.5 points of recognition accuracy (90.0% → 89.5%)" in text
+    assert "trained 2 networks for 3 trials" in text
+    assert "picked among 3 trials on the same targets, so its figure is optimistic" in text
+
+
+def test_the_verdict_admits_what_is_not_shown():
+    overlapping = by_hand()
+    overlapping["undefended"]["attack_success"] = share(0.4, 60)
+    assert "not clearly less than undefended" in search_verdict(read_search(overlapping))
+    guessed = by_hand() | {"null": {"random_public": {"same_people": share(0.25, 60)}}}
+    assert "not clearly above a guess" in search_verdict(read_search(guessed))
+    nothing = by_hand() | {"recommended": None}
+    text = search_verdict(read_search(nothing))
+    assert "None of 3 finished trials meets the constraint (accuracy loss at most 1 point)" in text
+    assert "the most accurate, number 1" in text
+    allowed = by_hand()
+    allowed["trials"][0] |= {"accuracy_loss": 0.9, "attack_success": share(0.4, 60)}
+    assert any("paper’s own" in c for c in search_caveats(read_search(allowed), None))
+    assert not any("paper’s own" in c for c in search_caveats(read_search(by_hand()), None))
+
+
+def noise(**more: Any) -> dict[str, Any]:
+    """`by_hand`, of a noise that comes off."""
+    record = by_hand() | {"experiment": {"defense": {"name": "uniform_noise"}}}
+    record["trials"][1] |= {"protects": "scores, labels", "left": "none", **more}
+    return record
+
+
+def caveats_of(record: dict[str, Any]) -> list[str]:
+    return [c for c in search_caveats(read_search(record), None) if "weights" in c]
+
+
+def test_a_defense_that_comes_off_is_told_of_in_the_words_of_the_audit():
+    (line,) = caveats_of(noise())
+    assert line == (
+        "“uniform noise” protects only against attackers who see no more than scores or labels: "
+        "who holds the weights takes the perturbation off and is left with the undefended model. "
+        "Nobody who holds the weights has attacked it in this search."
+    )
+    page = html.unescape(page_of(noise()))
+    assert line in page[page.index("Before you rely on this") :]
+    labelled = noise()
+    labelled["experiment"]["defense"]["label"] = "mild"
+    assert caveats_of(labelled)[0].startswith("“mild” protects only")
+
+
+def test_an_attacker_who_took_it_off_is_told_of_with_what_he_found():
+    success = {
+        "ami": {"same_people": share(0.1, 60), "disjoint": share(0.2, 60)},
+        "ami, stripped": {"same_people": share(0.3, 60), "disjoint": share(0.5, 60)},
+        "mirror, stripped": {"same_people": share(0.4, 60)},
+    }
+    (line,) = caveats_of(noise(success=success))
+    assert line.endswith(
+        "with the undefended model. The attack “ami” then has 50.0% top-5 success, against 20.0% on what "
+        "is released."
+    )
+
+
+def test_a_defense_that_stays_on_needs_no_such_word():
+    assert not caveats_of(by_hand())
+    assert not caveats_of(noise() | {"recommended": None})
+
+
+def test_the_bound_on_the_change_of_scores_is_in_nats():
+    record = by_hand() | {"recommended": None, "constraints": {"log_distortion": 2.5}}
+    assert "(log distortion at most 2.5 nats)" in search_verdict(read_search(record))
+
+
+def test_the_second_judgement_is_by_the_attack_and_judge_that_find_most():
+    run = fake_run(alphas=(0.6,), targets=6, repeats=2)
+    run.manifest["jobs"] = {"targets": list(range(6)), "repeats": 2}
+    again = read_rejudged(run)
+    shares = {
+        (words(cell["attack"]), judge): sum(
+            v["rank"] <= 5
+            for r in run.reconstructions.select(["cell", "verdicts"]).to_pylist()
+            if r["cell"] == cell["cell"]
+            for v in r["verdicts"]
+            if v["evaluator"] == judge
+        )
+        for cell in run.manifest["cells"]
+        if cell["defense"] == "dummy_recognizer"
+        for judge in ("same_people", "person_disjoint")
+    }
+    assert again.success.value == max(shares.values()) / 12
+    assert shares[again.attack, again.judge] == max(shares.values())
+    record = by_hand()
+    page = page_of(record, rejudged=again)
+    assert f"run {again.run}" in page
+    assert "figure is optimistic" not in page
+    assert "Judged again on targets and random starts that the search never saw" in page
+
+
+def test_pictures_of_five_people_at_four_models(storage, record, capsys):
+    place = write_search_page(storage.root, record["search"], pictures=True)
+    assert place == f"{storage.root}/searches/{record['search']}/index.html"
+    assert "is recommended" in capsys.readouterr().out
+    page = storage.read(f"searches/{record['search']}/index.html").decode()
+    assert page.count("<img") == 4 * 5
+    assert page.count("<img") == len(re.findall(r'<img src="data:image/png;base64,[\w+/=]+"', page))
+    store, cell = Store(storage), record["undefended"]["cells"]["latent_white_box"]
+    mine = [r for r in store.reconstructions([cell]).to_pylist() if r["target"] == 0]
+    chosen, *others = sorted(mine, key=lambda r: -r["confidence"])
+    assert base64.b64encode(chosen["picture"]).decode() in page
+    assert all(base64.b64encode(o["picture"]).decode() not in page for o in others)
+
+
+def test_a_second_judgement_that_was_not_made_yet_is_left_out(storage, record):
+    again = record | {"rejudged": {"run": "lfw-recommended-00000000"}}
+    storage.write_json(f"searches/{record['search']}/search.json", again)
+    write_search_page(storage.root, record["search"], pictures=False)
+    page = storage.read(f"searches/{record['search']}/index.html").decode()
+    assert "figure is optimistic" in page
+
+
+def test_where_every_person_was_attacked_only_the_starts_are_new():
+    record = by_hand() | {"data": {"private_people": 20}}
+    assert "on random starts (every person was attacked)" in search_verdict(read_search(record))
+    record["data"]["private_people"] = 21
+    assert "on targets and random starts that" in search_verdict(read_search(record))
+
+
+def test_no_picture_and_no_name_where_not_asked_for(storage, record):
+    write_search_page(storage.root, record["search"], pictures=False)
+    page = storage.read(f"searches/{record['search']}/index.html").decode()
+    assert "<img" not in page
+    assert "base64" not in page
+    assert "person_0" not in page
+
+
+@pytest.mark.parametrize("name", ["nowhere", "../searches", "", "a/b"])
+def test_an_unknown_search_is_refused_with_those_that_are_there(storage, record, name):
+    with pytest.raises(ConfigError, match=record["search"]):
+        write_search_page(storage.root, name, pictures=False)
+
+
+def test_a_search_that_has_not_ended_is_refused_with_what_to_do(storage):
+    storage.write_json("searches/going/begun.json", {})
+    with pytest.raises(ConfigError, match="has not ended; run the same command again"):
+        write_search_page(storage.root, "going", pictures=False)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inversionlab.core.settings import ConfigError
+from inversionlab.store.storage import Storage, StorageError
+
+
+def test_written_is_read(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "new"))
+    storage.write("a/b/c.bin", b"one")
+    storage.write("a/b/c.bin", b"two")
+    assert storage.read("a/b/c.bin") == b"two"
+    assert storage.files("a/b") == ["a/b/c.bin"]
+    assert storage.folders("a") == ["b"]
+
+
+def test_an_interrupted_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write("a/file", b"old")
+
+    def broken(source: str, target: str) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", broken)
+    with pytest.raises(StorageError, match="disk full"):
+        storage.write("a/file", b"new")
+    assert storage.read("a/file") == b"old"
+    assert storage.files("a") == ["a/file"]
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd"])
+def test_no_name_leads_out_of_the_root(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="leads out"):
+        Storage(str(tmp_path)).write(name, b"")
+
+
+def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="cannot be opened or made"):
+        Storage(str(tmp_path / "file"))
+
+
+def test_a_uri_is_a_root_too(tmp_path: Path) -> None:
+    Storage(f"file://{tmp_path}").write("a", b"x")
+    assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_of_many_who_create_a_file_one_does(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    won: list[int] = []
+
+    def create(number: int) -> None:
+        if storage.create_new("a/b", str(number).encode()):
+            won.append(number)
+
+    threads = [threading.Thread(target=create, args=(n,)) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert storage.read("a/b") == str(won[0]).encode()
+
+
+def test_a_file_that_is_deleted_by_another_at_once_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(str(tmp_path))
+    monkeypatch.setattr(Storage, "exists", lambda self, name: True)
+    storage.delete("a")
+
+
+def test_what_is_set_aside_is_no_file_of_its_kind(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    for content in (b"old", b"new"):
+        storage.write("a/x.parquet", content)
+        storage.set_aside("a/x.parquet")
+    assert storage.files("a", ".parquet") == []
+    assert storage.read("a/x.parquet.damaged") == b"new"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 kB; skipped where the user may not mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting needs root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_keeps_the_old_file_and_is_explained(small_disk: Path) -> None:
+    storage = Storage(str(small_disk))
+    old = b"o" * 100_000
+    storage.write("a/file", old)
+    with pytest.raises(StorageError) as caught:
+        storage.write("a/file", b"n" * 200_000)
+    text = str(caught.value)
+    assert text.startswith(f"{small_disk}/a/file: 0.2 MB could not be written: No space left")
+    assert "0.2 MB are free there" in text
+    assert "the same command goes on" in text
+    assert "\n" not in text
+    assert storage.read("a/file") == old
+    assert os.listdir(small_disk / "a") == ["file"]
+    storage.write("a/file", b"n" * 50_000)
+    assert storage.read("a/file") == b"n" * 50_000
+
+
+def test_on_a_full_disk_nothing_is_half_created(small_disk: Path) -> None:
+    storage = Storage(str(small_disk))
+    with pytest.raises(StorageError, match="No space left"):
+        storage.create_new("a/lease", b"x" * 300_000)
+    assert os.listdir(small_disk / "a") == []
+    assert storage.create_new("a/lease", b"x")
