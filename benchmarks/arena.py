@@ -18,18 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inversionlab.attacks import ATTACKS, Knowledge
+from inversionlab.attacks import ATTACKS, AttackerContext
 from inversionlab.core.images import to_bytes
 from inversionlab.core.settings import override, read_recipe, validate
-from inversionlab.defenses import Protected
-from inversionlab.distributed.train_worker import learn_task
+from inversionlab.defenses import ProtectedModel
+from inversionlab.distributed.train_worker import train_network
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
-from inversionlab.pipeline.batch_invariant import SteadyModel, SteadyPrior
+from inversionlab.pipeline.batch_invariant import BatchInvariantModel, BatchInvariantPrior
 from inversionlab.pipeline.evaluate import features
-from inversionlab.pipeline.evaluator_data import judge_classes
-from inversionlab.pipeline.network_spec import Task
-from inversionlab.pipeline.session import Address, Site, open_experiment, open_site
+from inversionlab.pipeline.evaluator_data import evaluator_data
+from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.session import Session, SessionSpec, open_experiment, open_session
 from inversionlab.pipeline.train import alone
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Job
@@ -89,60 +89,60 @@ LFW_SIZE = (
 class Arena:
     """An experiment open in this process, its attacks aimed at the undefended victim."""
 
-    site: Site
+    session: Session
     steps: int | None = None
     """No attack makes more updates than this; None: as many as its settings say."""
 
     @property
     def device(self) -> torch.device:
         """Where its networks live."""
-        return self.site.workshop.device
+        return self.session.builder.device
 
     @property
-    def model(self) -> Protected:
+    def model(self) -> ProtectedModel:
         """What is attacked, as a worker holds it."""
-        return self.site.workshop.protected(self.site.experiment.defense)
+        return self.session.builder.protected(self.session.experiment.defense)
 
     @property
-    def bare_model(self) -> Protected:
+    def bare_model(self) -> ProtectedModel:
         """What is attacked, without the stages' wrapping."""
         model = self.model
-        assert isinstance(model, SteadyModel)
+        assert isinstance(model, BatchInvariantModel)
         return model.model
 
     def settings(self, name: str) -> Any:
         """An attack's settings."""
-        (found,) = (a for a in self.site.experiment.attacks if a.name == name)
+        (found,) = (a for a in self.session.experiment.attacks if a.name == name)
         steps = min(found.steps, self.steps or found.steps)  # type: ignore[attr-defined]
         return found.model_copy(update={"steps": steps})
 
-    def knowledge(self, name: str) -> Knowledge:
+    def context(self, name: str) -> AttackerContext:
         """What an attack's attacker holds."""
         (cell,) = (
-            c for c in self.site.plan.cells if c.attack.name == name and c.defense is not None
+            c for c in self.session.plan.cells if c.attack.name == name and c.defense is not None
         )
-        return self.site.workshop.knowledge(cell)
+        return self.session.builder.attacker_context(cell)
 
     def bare_generator(self, name: str) -> Generator:
         """The attacker's generator, without the stages' wrapping."""
-        prior = self.knowledge(name).generator
-        assert isinstance(prior, SteadyPrior)
+        prior = self.context(name).generator
+        assert isinstance(prior, BatchInvariantPrior)
         return prior.generator
 
     def jobs(self, count: int, skip: int = 0) -> list[Job]:
         """`count` jobs after the first `skip`: every target in turn, again and again."""
-        targets = self.site.plan.targets
+        targets = self.session.plan.targets
         numbers = range(skip, skip + count)
         return [(targets[i % len(targets)], i // len(targets)) for i in numbers]
 
     @torch.no_grad()
     def recognised(self, images_NCHW: Tensor, jobs: Sequence[Job]) -> int:
         """In how many pictures the recipe's first evaluator sees the target before everybody else."""
-        settings = self.site.experiment.evaluators[0]
-        who = judge_classes(settings, self.site.workshop.splits, self.site.plan.pool)
-        judge = self.site.workshop.recognizer(f"evaluator:{settings.name}")
-        feature_ND = features(judge, to_bytes(images_NCHW), self.device)
-        winner_N = judge.head(feature_ND.to(self.device)).argmax(1).cpu()
+        settings = self.session.experiment.evaluators[0]
+        who = evaluator_data(settings, self.session.builder.splits, self.session.plan.pool)
+        evaluator = self.session.builder.recognizer(f"evaluator:{settings.name}")
+        feature_ND = features(evaluator, to_bytes(images_NCHW), self.device)
+        winner_N = evaluator.head(feature_ND.to(self.device)).argmax(1).cpu()
         return int((winner_N == torch.tensor([who.class_of[t] for t, _ in jobs])).sum())
 
 
@@ -161,7 +161,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 def prepare(
     recipe: Path | None, assignments: Sequence[str], storage: Path, attacks: Sequence[str]
-) -> Address:
+) -> SessionSpec:
     """Open the experiment and see to its networks; every process can then open the address.
 
     Raises:
@@ -169,35 +169,35 @@ def prepare(
         SystemExit: a network of the recipe is not in the storage.
     """
     data = RECIPE if recipe is None else read_recipe(recipe)
-    site = _opened(override(data, assignments), storage, attacks)
-    for task in site.plan.tasks:
-        if site.artifacts.finished(task):
+    session = _opened(override(data, assignments), storage, attacks)
+    for spec in session.plan.specs:
+        if session.artifacts.finished(spec):
             continue
         if recipe is not None:
-            raise SystemExit(f"{storage}: {task.title} is missing; run the audit of {recipe} first")
+            raise SystemExit(f"{storage}: {spec.title} is missing; run the audit of {recipe} first")
         with contextlib.redirect_stdout(io.StringIO()):
-            learn_task(site, task, alone(torch.device("cpu")))
-    return site.address
+            train_network(session, spec, alone(torch.device("cpu")))
+    return session.spec
 
 
-def enter(address: Address, device: torch.device, steps: int | None = None) -> Arena:
+def enter(spec: SessionSpec, device: torch.device, steps: int | None = None) -> Arena:
     """Open the arena in this process."""
-    return Arena(open_site(address, device), steps)
+    return Arena(open_session(spec, device), steps)
 
 
 def untrained(
     storage: Path, attacks: Sequence[str], device: torch.device, steps: int | None
 ) -> Arena:
     """Networks of the LFW recipe's size as training finds them; no target's score is ever reached."""
-    site = _opened(override(RECIPE, LFW_SIZE), storage, attacks)
+    session = _opened(override(RECIPE, LFW_SIZE), storage, attacks)
 
-    def initial(task: Task) -> dict[str, Tensor]:
-        return dict(site.workshop.lesson(task).learner.product().state_dict())
+    def initial(spec: NetworkSpec) -> dict[str, Tensor]:
+        return dict(session.builder.training_job(spec).learner.product().state_dict())
 
-    return Arena(open_site(site.address, device, load=initial), steps)
+    return Arena(open_session(session.spec, device, load=initial), steps)
 
 
-def _opened(data: dict[str, Any], storage: Path, attacks: Sequence[str]) -> Site:
+def _opened(data: dict[str, Any], storage: Path, attacks: Sequence[str]) -> Session:
     given = {attack["name"]: attack for attack in reversed(data["attacks"])}
     changed = {
         **{key: data[key] for key in data if key not in ("defense_generator", "sweep")},

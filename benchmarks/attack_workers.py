@@ -14,8 +14,8 @@ import torch
 from benchmarks.arena import Arena, enter
 from inversionlab.attacks import Attack
 from inversionlab.core.images import to_bytes
-from inversionlab.pipeline.attack import arm, run_attack
-from inversionlab.pipeline.session import Address
+from inversionlab.pipeline.attack import make_attack, run_attack
+from inversionlab.pipeline.session import SessionSpec
 from inversionlab.store.tables import Job
 
 NAME = "latent_white_box"
@@ -37,11 +37,11 @@ class Took:
     """GPU memory at its height; 0 on a CPU."""
 
 
-def _serve(address: Address, device: str, steps: int | None, pipe: Connection) -> None:
+def _serve(spec: SessionSpec, device: str, steps: int | None, pipe: Connection) -> None:
     """A worker: works off what comes through the pipe, until it is None."""
     torch.set_num_threads(1)
-    arena = enter(address, torch.device(device), steps)
-    attack = arm(arena.settings(NAME), arena.knowledge(NAME))
+    arena = enter(spec, torch.device(device), steps)
+    attack = make_attack(arena.settings(NAME), arena.context(NAME))
     # What only the first job brings in, such as the judge, is there before anything is measured.
     _work_off(arena, attack, arena.jobs(1))
     pipe.send("ready")
@@ -64,11 +64,11 @@ def _work_off(arena: Arena, attack: Attack, jobs: list[Job]) -> None:
 class Worker:
     """A worker process, ready when this returns."""
 
-    def __init__(self, address: Address, device: str, steps: int | None) -> None:
+    def __init__(self, spec: SessionSpec, device: str, steps: int | None) -> None:
         # Not a fork: torch's threads and a GPU's context do not survive one.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(address, device, steps, theirs))
+        self._process = context.Process(target=_serve, args=(spec, device, steps, theirs))
         self._process.start()
         theirs.close()
         self._pipe.recv()
@@ -101,10 +101,10 @@ class Worker:
 
 
 def two_against_one(
-    address: Address, jobs: list[Job], rounds: int, steps: int | None = None
+    spec: SessionSpec, jobs: list[Job], rounds: int, steps: int | None = None
 ) -> None:
     """One worker does the jobs, then two do as many each, in turns."""
-    workers = [Worker(address, "cpu", steps) for _ in range(2)]
+    workers = [Worker(spec, "cpu", steps) for _ in range(2)]
     wall, own = [], []
     for _ in range(rounds):
         workers[0].begin(jobs)
@@ -123,12 +123,12 @@ def two_against_one(
     )
 
 
-def memory(address: Address, device: str, counts: list[int]) -> None:
+def memory(spec: SessionSpec, device: str, counts: list[int]) -> None:
     """How much a worker grows while it works off so many targets, a fresh worker each time."""
     for count in counts:
-        worker = Worker(address, device, MEMORY_STEPS)
+        worker = Worker(spec, device, MEMORY_STEPS)
         before = worker.memory()
-        worker.begin(enter(address, torch.device("cpu")).jobs(count))
+        worker.begin(enter(spec, torch.device("cpu")).jobs(count))
         height, took = worker.watch(), worker.wait()
         worker.dismiss()
         gpu = f", GPU memory {took.gpu_bytes / MEGA:.0f} MB at its height" if took.gpu_bytes else ""

@@ -37,7 +37,7 @@ from benchmarks.attack_workers import NAME, memory, two_against_one
 from benchmarks.bare import share
 from benchmarks.naive import NAIVE, Plain
 from inversionlab.attacks import ATTACKS
-from inversionlab.pipeline.attack import Attacked, arm, run_attack
+from inversionlab.pipeline.attack import Attacked, make_attack, run_attack
 from inversionlab.store.tables import Job
 
 PARTS = ("naive", "bare", "workers", "memory")
@@ -100,7 +100,7 @@ def against_plain(arena: Arena, name: str, rows: int, rounds: int) -> Tally:
 
 
 def _ours(arena: Arena, name: str, jobs: list[Job]) -> tuple[float, Attacked]:
-    attack, model = arm(arena.settings(name), arena.knowledge(name)), arena.model
+    attack, model = make_attack(arena.settings(name), arena.context(name)), arena.model
     done: list[Attacked] = []
     spent = seconds(lambda: done.append(run_attack(attack, model, jobs)), arena.device)
     return spent, done[0]
@@ -108,7 +108,7 @@ def _ours(arena: Arena, name: str, jobs: list[Job]) -> tuple[float, Attacked]:
 
 def _plain(arena: Arena, name: str, jobs: list[Job]) -> tuple[float, Tensor]:
     generator = arena.bare_generator(name)
-    know = replace(arena.knowledge(name), generator=generator)
+    know = replace(arena.context(name), generator=generator)
     plain, options = Plain.of(arena.bare_model, generator, know), arena.settings(name)
     made: list[Tensor] = []
 
@@ -173,8 +173,8 @@ def main() -> int:
     attacks = list(dict.fromkeys([*given.attacks, NAME]))
     with ExitStack() as stack:
         folder = given.storage or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        address = prepare(given.recipe, given.set, folder, attacks)
-        arena = enter(address, device, given.steps)
+        spec = prepare(given.recipe, given.set, folder, attacks)
+        arena = enter(spec, device, given.steps)
         if "naive" in given.parts:
             found = faults(arena, given)
         if "bare" in given.parts and given.recipe is not None:
@@ -182,9 +182,9 @@ def main() -> int:
         elif "bare" in given.parts:
             bare(untrained(folder, attacks, device, given.steps or 50), given, BARE_STEPS)
         if "workers" in given.parts and device.type == "cpu":
-            two_against_one(address, arena.jobs(given.rows), given.rounds, given.steps)
+            two_against_one(spec, arena.jobs(given.rows), given.rounds, given.steps)
         if "memory" in given.parts:
-            memory(address, given.device, given.memory)
+            memory(spec, given.device, given.memory)
     print("\n".join(found), end="\n" if found else "")
     return 1 if found else 0
 

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.arena import Arena, seconds
-from inversionlab.attacks import Knowledge
-from inversionlab.attacks.base import Prior
-from inversionlab.defenses import Protected
+from inversionlab.attacks import AttackerContext
+from inversionlab.attacks.base import GenerativePrior
+from inversionlab.defenses import ProtectedModel
 from inversionlab.generators.base import Generator
-from inversionlab.pipeline.attack import arm, run_attack
+from inversionlab.pipeline.attack import make_attack, run_attack
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Pass:
     back: bool
 
 
-class NotingModel(Protected):
+class NotingModel(ProtectedModel):
     """A protected model that notes its passes."""
 
-    def __init__(self, model: Protected, log: list[Pass]) -> None:
+    def __init__(self, model: ProtectedModel, log: list[Pass]) -> None:
         super().__init__()
         self.model, self.classes = model, model.classes
         self._log = log
@@ -51,7 +51,7 @@ class NotingModel(Protected):
 class NotingPrior:
     """An attacker's generator that notes its passes: encoder and decoder, no critic, no styles."""
 
-    def __init__(self, prior: Prior, log: list[Pass]) -> None:
+    def __init__(self, prior: GenerativePrior, log: list[Pass]) -> None:
         self._prior, self._log = prior, log
         self.latent_size, self.draw = prior.latent_size, prior.draw
 
@@ -73,10 +73,10 @@ def share(arena: Arena, name: str, rows: int, rounds: int) -> float:
     shares = []
     for number in range(rounds + 1):
         log: list[Pass] = []
-        attack = arm(arena.settings(name), noting(arena.knowledge(name), log))
+        attack = make_attack(arena.settings(name), noting(arena.context(name), log))
         model, jobs = NotingModel(arena.model, log), arena.jobs(rows, skip=number * rows)
         whole = seconds(functools.partial(run_attack, attack, model, jobs), arena.device)
-        count, shape = max(each.size for each in log), arena.knowledge(name).public_NCHW.shape[1:]
+        count, shape = max(each.size for each in log), arena.context(name).public_NCHW.shape[1:]
         pictures_NCHW = torch.rand(count, *shape).to(arena.device)
         bare = arena.bare_model, arena.bare_generator(name)
         spent = seconds(functools.partial(bare_loop, log, *bare, pictures_NCHW), arena.device)
@@ -84,15 +84,15 @@ def share(arena: Arena, name: str, rows: int, rounds: int) -> float:
     return statistics.median(shares[1:])
 
 
-def noting(know: Knowledge, log: list[Pass]) -> Knowledge:
+def noting(know: AttackerContext, log: list[Pass]) -> AttackerContext:
     """The same knowledge with a generator that notes its passes."""
     assert know.generator is not None
-    # `Prior` also has what only some generators offer; attacks that want that are not run here.
+    # `GenerativePrior` also has what only some generators offer; attacks that want that are not run here.
     return replace(know, generator=NotingPrior(know.generator, log))  # type: ignore[arg-type]
 
 
 def bare_loop(
-    log: list[Pass], model: Protected, generator: Generator, pictures_NCHW: Tensor
+    log: list[Pass], model: ProtectedModel, generator: Generator, pictures_NCHW: Tensor
 ) -> None:
     """Make the passes of `log`.
 
@@ -126,7 +126,7 @@ def _leaf(x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _forward(
-    each: Pass, model: Protected, generator: Generator, x_NCHW: Tensor, z_ND: Tensor
+    each: Pass, model: ProtectedModel, generator: Generator, x_NCHW: Tensor, z_ND: Tensor
 ) -> None:
     if each.kind == "encode":
         generator.encode(x_NCHW)

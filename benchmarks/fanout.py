@@ -25,13 +25,13 @@ import torch
 from tests import tiny
 
 from benchmarks.local_ray import local_ray, trained
-from inversionlab.distributed.actor_pool import Crew
+from inversionlab.distributed.actor_pool import ActorPool
 from inversionlab.distributed.cluster import Gpus
 from inversionlab.distributed.missing_work import missing_jobs
-from inversionlab.distributed.scheduler import Foreman
-from inversionlab.distributed.shard_queue import Lot, ShardQueue
+from inversionlab.distributed.scheduler import Scheduler
+from inversionlab.distributed.shard_queue import PendingJobs, ShardQueue
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Site
+from inversionlab.pipeline.session import Session
 from inversionlab.store.tables import Job
 
 MEGA = 2**20
@@ -39,7 +39,7 @@ WORKERS = 2
 PEOPLE, REPEATS = 100_000, 3
 TARGETS = 6
 
-Jobs = tuple[Job, ...]
+AttackJobs = tuple[Job, ...]
 
 
 @ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)
@@ -50,20 +50,20 @@ class Idler:
         """Whether the worker is there."""
         return True
 
-    def run(self, order: Jobs) -> float:
+    def run(self, item: AttackJobs) -> float:
         """No work, no seconds."""
         return 0.0
 
 
-def new_queue(workers: int) -> ShardQueue[Jobs]:
+def new_queue(workers: int) -> ShardQueue[AttackJobs]:
     return ShardQueue(shard_seconds=30, shard_size=1, workers=lambda: workers)
 
 
 def empty_shards(count: int) -> None:
     """Time and memory of shards without work."""
     # Ray's `remote` decorator hides the method from the type checker.
-    crew: Crew[Jobs] = Crew(Idler.remote, lambda: WORKERS)  # type: ignore[attr-defined]
-    _through(crew, 200, lambda jobs, seconds: None)
+    pool: ActorPool[AttackJobs] = ActorPool(Idler.remote, lambda: WORKERS)  # type: ignore[attr-defined]
+    _through(pool, 200, lambda jobs, seconds: None)
     gc.collect()
     process = psutil.Process()
     sizes: list[float] = []
@@ -74,9 +74,9 @@ def empty_shards(count: int) -> None:
             sizes.append(process.memory_info().rss / MEGA)
 
     began = time.perf_counter()
-    _through(crew, count, note)
+    _through(pool, count, note)
     each = 1000 * (time.perf_counter() - began) / count
-    crew.dismiss()
+    pool.dismiss()
     print(f"{count} empty shards, {WORKERS} workers: {each:.2f} ms each")
     print(
         f"  driver's memory at 10, 20, ... 100 %: {', '.join(f'{size:.1f}' for size in sizes)} MB; "
@@ -84,22 +84,22 @@ def empty_shards(count: int) -> None:
     )
 
 
-def _through(crew: Crew[Jobs], count: int, note: Callable[[int, float], None]) -> None:
+def _through(pool: ActorPool[AttackJobs], count: int, note: Callable[[int, float], None]) -> None:
     queue = new_queue(WORKERS)
     jobs = ((number, 0) for number in range(count))
-    queue.put([], [Lot(jobs, count, "empty", lambda cut: cut)], note)
+    queue.put([], [PendingJobs(jobs, count, "empty", lambda cut: cut)], note)
     queue.close()
-    crew.run(queue)
+    pool.run(queue)
 
 
 def cut_only() -> None:
     """Memory while the shards of many targets are cut, each when the one before is done."""
     with tempfile.TemporaryDirectory() as folder:
-        site = tiny.site(Path(folder), **{"targets.repeats": REPEATS})
+        session = tiny.session(Path(folder), **{"targets.repeats": REPEATS})
         tracemalloc.start()
         queue = new_queue(1)
-        jobs, left = missing_jobs(site, site.plan.cells[0], range(PEOPLE))
-        queue.put([], [Lot(jobs, left, "cut", lambda cut: cut)])
+        jobs, left = missing_jobs(session, session.plan.cells[0], range(PEOPLE))
+        queue.put([], [PendingJobs(jobs, left, "cut", lambda cut: cut)])
         begun, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
         count = 0
@@ -108,7 +108,7 @@ def cut_only() -> None:
             count += 1
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        jobs, _ = missing_jobs(site, site.plan.cells[0], range(PEOPLE))
+        jobs, _ = missing_jobs(session, session.plan.cells[0], range(PEOPLE))
         everything = [(job,) for job in jobs]
         _, listed = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -122,12 +122,12 @@ def cut_only() -> None:
 def overhead(shards: int, root: Path) -> None:
     """Wall time beside the work of attack shards, with one worker; a round for each target but the first."""
     changed = {"runtime.shard_size": 1, "targets.count": TARGETS, "targets.repeats": shards}
-    site = trained(tiny.experiment(**changed), root)
-    (cell,) = (c for c in site.plan.cells if c.label == "latent_white_box on dummy_recognizer")
-    with Foreman(site.experiment.runtime, Gpus(train=False, attack=False)) as foreman:
-        _round(foreman, site, cell, site.plan.targets[0])
+    session = trained(tiny.experiment(**changed), root)
+    (cell,) = (c for c in session.plan.cells if c.label == "latent_white_box on dummy_recognizer")
+    with Scheduler(session.experiment.runtime, Gpus(train=False, attack=False)) as scheduler:
+        _round(scheduler, session, cell, session.plan.targets[0])
         before = time.process_time()
-        rounds = [_round(foreman, site, cell, target) for target in site.plan.targets[1:]]
+        rounds = [_round(scheduler, session, cell, target) for target in session.plan.targets[1:]]
         driver = (time.process_time() - before) / (shards * len(rounds))
     spare = statistics.median(statistics.mean(gap for gap, _ in r) for r in rounds)
     work = statistics.median(statistics.mean(seconds for _, seconds in r) for r in rounds)
@@ -139,7 +139,9 @@ def overhead(shards: int, root: Path) -> None:
     )
 
 
-def _round(foreman: Foreman, site: Site, cell: Cell, target: int) -> list[tuple[float, float]]:
+def _round(
+    scheduler: Scheduler, session: Session, cell: Cell, target: int
+) -> list[tuple[float, float]]:
     """For each shard but the first: the time since the one before, less its work; and its work. Seconds."""
     ends: list[tuple[float, float]] = []
 
@@ -147,7 +149,7 @@ def _round(foreman: Foreman, site: Site, cell: Cell, target: int) -> list[tuple[
         if jobs:
             ends.append((time.perf_counter(), seconds))
 
-    failures = foreman.attack(foreman.lacking(site, [cell], [target]), note).wait()
+    failures = scheduler.attack(scheduler.missing_work(session, [cell], [target]), note).wait()
     assert not failures, failures[0].reason
     return [(b[0] - a[0] - b[1], b[1]) for a, b in itertools.pairwise(ends)]
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.arena import Arena, enter, prepare
-from inversionlab.attacks.base import Jobs
+from inversionlab.attacks.base import AttackJobs
 from inversionlab.attacks.latent import first_latents, limited_step
 from inversionlab.attacks.latent_black_box import perturbation_count
 from inversionlab.attacks.perturbation import Perturbations, approximation
@@ -31,11 +31,11 @@ SIDE = 420
 
 def points(arena: Arena, targets: int) -> tuple[Tensor, Tensor]:
     """Latents (N, m) on the way of descents, and the class (N,) that each descends to."""
-    know = arena.knowledge("latent_white_box")
+    know = arena.context("latent_white_box")
     assert know.generator is not None
     model = arena.model
-    chosen = torch.tensor(arena.site.plan.targets[:targets])
-    z_ND = first_latents("latent_white_box", know, Jobs(chosen, torch.zeros_like(chosen)), 16)
+    chosen = torch.tensor(arena.session.plan.targets[:targets])
+    z_ND = first_latents("latent_white_box", know, AttackJobs(chosen, torch.zeros_like(chosen)), 16)
     step, passed = limited_step(0.1, 100.0), []
     for number in range(STEPS):
         if number % 8 == 0:
@@ -50,7 +50,7 @@ def points(arena: Arena, targets: int) -> tuple[Tensor, Tensor]:
 
 def pairs(arena: Arena, targets: int) -> tuple[Tensor, Tensor]:
     """C and cosine, each (V, N)."""
-    know, model = arena.knowledge("latent_white_box"), arena.model
+    know, model = arena.context("latent_white_box"), arena.model
     generator = know.generator
     assert generator is not None
     z_ND, target_N = points(arena, targets)
@@ -106,8 +106,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         storage = given.storage or Path(folder)
-        address = prepare(given.recipe, given.assignments, storage, ["latent_white_box"])
-        criterion_VN, cosine_VN = pairs(enter(address, torch.device("cpu")), given.targets)
+        spec = prepare(given.recipe, given.assignments, storage, ["latent_white_box"])
+        criterion_VN, cosine_VN = pairs(enter(spec, torch.device("cpu")), given.targets)
     for variance, c_N, q_N in zip(VARIANCES, criterion_VN, cosine_VN, strict=True):
         print(
             f"sigma^2 {variance:g}: median C {float(c_N.median()):.3f}, cosine {float(q_N.median()):.3f}"

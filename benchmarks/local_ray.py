@@ -14,7 +14,7 @@ from tests import tiny
 
 from inversionlab.distributed.cluster import connect
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.session import Site, open_experiment
+from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.store.storage import Storage
 
 
@@ -31,9 +31,9 @@ def local_ray(cpus: int) -> Iterator[Path]:
             ray.shutdown()
 
 
-def trained(experiment: Experiment, root: Path) -> Site:
+def trained(experiment: Experiment, root: Path) -> Session:
     """The experiment, opened on the storage `root`, its networks trained in this process."""
-    site = open_experiment(experiment, Storage(str(root)))
+    session = open_experiment(experiment, Storage(str(root)))
     with contextlib.redirect_stdout(io.StringIO()):
-        tiny.train_all(site)
-    return site
+        tiny.train_all(session)
+    return session

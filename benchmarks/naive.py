@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inversionlab.attacks import Jobs, Knowledge
+from inversionlab.attacks import AttackerContext, AttackJobs
 from inversionlab.attacks.latent import first_latents
 from inversionlab.attacks.latent_black_box import perturbation_count
 from inversionlab.core.seeds import torch_stream
@@ -35,18 +35,20 @@ class Plain:
 
     model: ScoringModel
     generator: Generator
-    know: Knowledge
+    know: AttackerContext
 
     @classmethod
-    def of(cls, model: nn.Module, generator: nn.Module, know: Knowledge) -> Plain:
+    def of(cls, model: nn.Module, generator: nn.Module, know: AttackerContext) -> Plain:
         """Copies of frozen networks."""
         own: list[Any] = [copy.deepcopy(part).requires_grad_(True) for part in (model, generator)]
         return cls(own[0], own[1], know)
 
-    def job(self, target: int, repeat: int) -> Jobs:
+    def job(self, target: int, repeat: int) -> AttackJobs:
         """One target alone."""
         device = self.know.device
-        return Jobs(torch.tensor([target], device=device), torch.tensor([repeat], device=device))
+        return AttackJobs(
+            torch.tensor([target], device=device), torch.tensor([repeat], device=device)
+        )
 
 
 Naive = Callable[[Plain, Any, int, int], Tensor]

@@ -24,13 +24,13 @@ import torch
 from tests import tiny
 
 from benchmarks.local_ray import local_ray, trained
-from inversionlab.distributed.actor_pool import Crew
-from inversionlab.distributed.attack_worker import AttackWorker, Brief, Order, Shard
+from inversionlab.distributed.actor_pool import ActorPool
+from inversionlab.distributed.attack_worker import AttackWorker, Shard, WorkContext, WorkItem
 from inversionlab.distributed.missing_work import missing_measures
-from inversionlab.distributed.object_cache import Shelf
+from inversionlab.distributed.object_cache import ObjectCache
 from inversionlab.distributed.shard_queue import ShardQueue
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Site
+from inversionlab.pipeline.session import Session
 
 TARGETS = 6
 """Reconstructions in a shard, one of each target: about a second of work, so that the last shard is a small
@@ -57,16 +57,16 @@ class Took:
 class Team:
     """A crew of a fixed size, which stays between rounds."""
 
-    def __init__(self, size: int, site: Site) -> None:
-        shelf = Shelf()
-        self._size, self._site, self._cell = size, site, _cell(site)
-        refs = shelf.splits(site), shelf.networks(site)
-        self._brief = Brief(site.address, site.plan.data_id, *refs)
+    def __init__(self, size: int, session: Session) -> None:
+        cache = ObjectCache()
+        self._size, self._site, self._cell = size, session, _cell(session)
+        refs = cache.splits(session), cache.networks(session)
+        self._brief = WorkContext(session.spec, session.plan.data_id, *refs)
         worker = ray.remote(Counting).options(num_cpus=0, max_restarts=0, max_task_retries=0)
         self._actors: list[Any] = [worker.remote(gpu=False) for _ in range(size)]
         # All are there before the crew takes them over: it lets go of who comes when the work is done.
         ray.get([actor.ready.remote() for actor in self._actors])
-        self._crew: Crew[Order] = Crew(iter(self._actors).__next__, lambda: size)
+        self._crew: ActorPool[WorkItem] = ActorPool(iter(self._actors).__next__, lambda: size)
 
     def warm_up(self) -> float:
         """Measure, and have each do a shard; returns the CPU seconds of a shard."""
@@ -84,8 +84,8 @@ class Team:
         self._work_off(shards)
         return Took(time.perf_counter() - began, self._cpu_seconds() - before)
 
-    def _work_off(self, orders: Sequence[Order]) -> None:
-        queue: ShardQueue[Order] = ShardQueue(
+    def _work_off(self, orders: Sequence[WorkItem]) -> None:
+        queue: ShardQueue[WorkItem] = ShardQueue(
             shard_seconds=3600, shard_size=TARGETS, workers=lambda: self._size
         )
         # Whole orders, not lots: the queue would cut the last shards smaller for two workers than for one.
@@ -99,7 +99,7 @@ class Team:
         """End the workers."""
         self._crew.dismiss()
 
-    def _shard(self, number: int) -> Order:
+    def _shard(self, number: int) -> WorkItem:
         jobs = tuple((target, number) for target in range(TARGETS))
         return Shard(self._brief, self._cell.id, jobs)
 
@@ -108,12 +108,12 @@ class Team:
         return sum(each)
 
 
-def _cell(site: Site) -> Cell:
-    (cell,) = (c for c in site.plan.cells if c.label == "latent_white_box on dummy_recognizer")
+def _cell(session: Session) -> Cell:
+    (cell,) = (c for c in session.plan.cells if c.label == "latent_white_box on dummy_recognizer")
     return cell
 
 
-def experiment_site(root: Path) -> Site:
+def experiment_site(root: Path) -> Session:
     """The tiny experiment with larger pictures and a longer attack."""
     attack = {"name": "latent_white_box", "steps": 100}
     experiment = tiny.experiment(
@@ -151,8 +151,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     with local_ray(2) as folder:
-        site = experiment_site(folder / "storage")
-        one, two = Team(1, site), Team(2, site)
+        session = experiment_site(folder / "storage")
+        one, two = Team(1, session), Team(2, session)
         pace = one.warm_up()
         two.warm_up()
         count = 2 * max(1, round(given.seconds / pace / 2))

@@ -19,9 +19,9 @@ from tests import tiny
 from benchmarks.local_ray import local_ray, trained
 from inversionlab.distributed.audit import audit
 from inversionlab.distributed.cluster import Gpus
-from inversionlab.distributed.scheduler import Foreman
+from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.session import Site, open_experiment
+from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
 
@@ -45,14 +45,14 @@ def alone(steps: int, root: Path, networks: Path) -> list[float]:
     """Seconds that the attacks on one model take, for a few models, on a storage without rows."""
     root.mkdir()
     (root / "artifacts").symlink_to(networks / "artifacts")
-    site = open_experiment(experiment([0.25, 0.5, 0.75], steps), Storage(str(root)))
-    models = list(dict.fromkeys(c.protected for c in site.plan.cells if c.protected))
-    with Foreman(site.experiment.runtime, Gpus(train=False, attack=False)) as foreman:
+    session = open_experiment(experiment([0.25, 0.5, 0.75], steps), Storage(str(root)))
+    models = list(dict.fromkeys(c.protected for c in session.plan.cells if c.protected))
+    with Scheduler(session.experiment.runtime, Gpus(train=False, attack=False)) as scheduler:
         # The first one, the undefended victim, starts the worker and has the judges measured.
-        return [_attack(foreman, site, model) for model in models][1:]
+        return [_attack(scheduler, session, model) for model in models][1:]
 
 
-def _attack(foreman: Foreman, site: Site, model: str) -> float:
+def _attack(scheduler: Scheduler, session: Session, model: str) -> float:
     """Attack a model; returns the working time of its shards, without what is measured before."""
     spent: list[float] = []
 
@@ -60,8 +60,8 @@ def _attack(foreman: Foreman, site: Site, model: str) -> float:
         if jobs:
             spent.append(seconds)
 
-    cells = [c for c in site.plan.cells if c.protected == model]
-    failures = foreman.attack(foreman.lacking(site, cells), note).wait()
+    cells = [c for c in session.plan.cells if c.protected == model]
+    failures = scheduler.attack(scheduler.missing_work(session, cells), note).wait()
     assert not failures, failures[0].reason
     return sum(spent)
 
@@ -75,8 +75,8 @@ def swept(whole: Experiment, root: Path) -> tuple[float, float]:
     storage = Storage(str(root))
     run = audit(whole, str(root))
     record = storage.read_json(f"runs/{run}/run.json")
-    trainings = [a["role"] for a in record["artifacts"] if a["trained"]]
-    assert not trainings, f"{trainings} were trained"
+    training_queue = [a["role"] for a in record["artifacts"] if a["trained"]]
+    assert not training_queue, f"{training_queue} were trained"
     store = Store(storage)
     rows = [store.seconds(cell["cell"]) for cell in record["cells"]]
     assert all(len(found) == TARGETS * REPEATS for found in rows), "a row is missing"

@@ -82,9 +82,9 @@ def main(
 
 def _show_settings() -> None:
     from inversionlab.experiment import Experiment
-    from inversionlab.experiment.settings_reference import handbook
+    from inversionlab.experiment.settings_reference import settings_reference
 
-    typer.echo("\n".join(handbook(Experiment)))
+    typer.echo("\n".join(settings_reference(Experiment)))
     raise typer.Exit
 
 
@@ -97,19 +97,19 @@ def _show_plan(experiment: object, root: str) -> None:
     from inversionlab.store.storage import Storage
 
     assert isinstance(experiment, Experiment)
-    site = open_experiment(experiment, Storage(root))
-    site.workshop.check()
-    typer.echo(describe(site))
-    for task in site.plan.tasks:
-        state = "is stored" if site.artifacts.finished(task) else "to be trained"
-        typer.echo(f"  network {task.key}: {state}")
-    for cell in site.plan.cells:
-        _, todo = missing_jobs(site, cell, site.plan.targets)
+    session = open_experiment(experiment, Storage(root))
+    session.builder.check()
+    typer.echo(describe(session))
+    for spec in session.plan.specs:
+        state = "is stored" if session.artifacts.finished(spec) else "to be trained"
+        typer.echo(f"  network {spec.key}: {state}")
+    for cell in session.plan.cells:
+        _, todo = missing_jobs(session, cell, session.plan.targets)
         typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
 
 
 def _run(experiment: object, root: str, *, pictures: bool) -> None:
-    from inversionlab.distributed.actor_pool import CrewError
+    from inversionlab.distributed.actor_pool import ActorPoolError
     from inversionlab.distributed.audit import AuditError, audit
     from inversionlab.experiment import Experiment
     from inversionlab.pipeline.train import TrainingError
@@ -119,7 +119,7 @@ def _run(experiment: object, root: str, *, pictures: bool) -> None:
     began = time.monotonic()
     try:
         run = audit(experiment, root, typer.echo)
-    except (AuditError, CrewError, TrainingError) as error:
+    except (AuditError, ActorPoolError, TrainingError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as stop:

@@ -174,7 +174,7 @@ def _judge(root: str, name: str, pictures: bool) -> bool:
     """Audit the recommended recipe; whether that went well."""
     from inversionlab.core.settings import validate
     from inversionlab.core.yaml_io import parse_yaml
-    from inversionlab.distributed.actor_pool import CrewError
+    from inversionlab.distributed.actor_pool import ActorPoolError
     from inversionlab.distributed.audit import AuditError, audit
     from inversionlab.experiment import Experiment
     from inversionlab.pipeline.train import TrainingError
@@ -186,7 +186,7 @@ def _judge(root: str, name: str, pictures: bool) -> bool:
     typer.echo("Judging the recommended setting on unseen targets and starts:")
     try:
         run = audit(validate(Experiment, recipe, origin=origin), root, typer.echo)
-    except (AuditError, CrewError, TrainingError) as error:
+    except (AuditError, ActorPoolError, TrainingError) as error:
         typer.echo(f"error: the recommended setting could not be judged: {error}", err=True)
         return False
     write_report(root, run, pictures=pictures)

@@ -75,7 +75,7 @@ class Audit:
 
 def train(root: Path, changed: dict[str, Any]) -> Path:
     """Train every network of the tiny experiment in this process; returns the storage root."""
-    tiny.train_all(tiny.site(root, **changed))
+    tiny.train_all(tiny.session(root, **changed))
     return root
 
 

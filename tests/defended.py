@@ -10,8 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses import DEFENSES, Blank, Defense, Lesson, Protected, Workbench
-from inversionlab.defenses.none import Alone
+from inversionlab.defenses import (
+    DEFENSES,
+    Blank,
+    Defense,
+    DefenseContext,
+    ProtectedModel,
+    TrainingJob,
+)
+from inversionlab.defenses.none import Undefended
 from inversionlab.generators.inversion_model import InversionModelSettings
 from inversionlab.pipeline.train import Progress, alone, train
 from inversionlab.recognizers import (
@@ -92,14 +99,14 @@ class Kept:
 
 
 def _learned(
-    lesson: Lesson, checkpoints: Any = None, interrupted_after: int | None = None
+    training_job: TrainingJob, checkpoints: Any = None, interrupted_after: int | None = None
 ) -> nn.Module:
     def report(progress: Progress) -> None:
         if progress.epoch - 1 == interrupted_after:
             raise StoppedError
 
     train(
-        lesson,
+        training_job,
         role="toy",
         seed=1,
         world=alone(toys.CPU),
@@ -107,7 +114,7 @@ def _learned(
         report=report,
         checkpoint_seconds=0.0,
     )
-    module = lesson.learner.product()
+    module = training_job.learner.product()
     module.zero_grad(set_to_none=True)
     return module.eval().requires_grad_(False)
 
@@ -117,7 +124,7 @@ def recognizer(classes: int = CLASSES, seed: int = 1) -> nn.Module:
     """A trained recognizer of made-up people, frozen."""
     images, class_N = people(classes, 8, seed)
     learner = _recognizer(classes, seed, VICTIM.training)
-    return _learned(Lesson(learner, images, class_N, VICTIM.training))
+    return _learned(TrainingJob(learner, images, class_N, VICTIM.training))
 
 
 def blank() -> Blank:
@@ -127,11 +134,11 @@ def blank() -> Blank:
     return Blank(CLASSES, 3, SIZE, new_network)
 
 
-def bench(model: Protected | None = None) -> Workbench:
+def context(model: ProtectedModel | None = None) -> DefenseContext:
     """A workbench with everything on it."""
     images, class_N = people(CLASSES, 8, 1)
     public, stranger_N = people(STRANGERS, 4, 2)
-    return Workbench(
+    return DefenseContext(
         name="toy",
         blank=blank(),
         private_NCHW=images,
@@ -144,7 +151,7 @@ def bench(model: Protected | None = None) -> Workbench:
         augment=lambda x_NCHW, rng: x_NCHW,
         new_recognizer=lambda training: _recognizer(CLASSES, 9, training),
         victim=recognizer(),
-        model=model or Alone(recognizer()),
+        model=model or Undefended(recognizer()),
         generator=Faces(),
         classifier=recognizer(STRANGERS, 2),
     )
@@ -169,19 +176,21 @@ def trained(
     chosen: Any, checkpoints: Any = None, interrupted_after: int | None = None
 ) -> nn.Module:
     """The network that a defense on the bare victim trains, frozen."""
-    lesson = make(chosen).lesson(bench())
-    return _learned(lesson, checkpoints, interrupted_after)
+    training_job = make(chosen).training_job(context())
+    return _learned(training_job, checkpoints, interrupted_after)
 
 
-def protected(chosen: Any) -> Protected:
+def protected(chosen: Any) -> ProtectedModel:
     """The released model, frozen; what it needs is trained."""
     # A copy, so that who spoils it does not spoil everybody's.
     below = copy.deepcopy(recognizer()) if chosen.inner is None else protected(chosen.inner)
     defense, own = make(chosen), None
     if defense.trains:
-        lesson = defense.lesson(bench(below if isinstance(below, Protected) else Alone(below)))
+        job = defense.training_job(
+            context(below if isinstance(below, ProtectedModel) else Undefended(below))
+        )
         own = defense.build(blank())
-        own.load_state_dict(_learned(lesson).state_dict())
+        own.load_state_dict(_learned(job).state_dict())
         own.eval().requires_grad_(False)
     model = defense.protect(below, own)
     model.eval().requires_grad_(False)

@@ -90,7 +90,7 @@ def train_base(root: Path) -> None:
     torch.set_num_threads(1)
     try:
         for neighbours in NEIGHBOURS:
-            tiny.train_all(tiny.site(root, **{**LONG, "defense.neighbours": neighbours}))
+            tiny.train_all(tiny.session(root, **{**LONG, "defense.neighbours": neighbours}))
     finally:
         torch.set_num_threads(threads)
 

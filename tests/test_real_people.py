@@ -11,14 +11,14 @@ import torch
 
 from inversionlab.distributed.attack_worker import (
     AttackWorker,
-    Brief,
-    MeasureJudge,
+    MeasureEvaluator,
     MeasureModel,
     Shard,
+    WorkContext,
 )
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Site, open_experiment
+from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.store.storage import Storage
 from tests import tiny
 
@@ -58,7 +58,7 @@ def orl(root: Path) -> Experiment:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     root = Path(__file__).resolve().parents[2] / "shared" / "data" / "att_faces"
     if not root.is_dir():
         pytest.skip(f"{root} is absent: no real faces to test on")
@@ -69,24 +69,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return opened
 
 
-def ranks(site: Site, cell: Cell) -> np.ndarray[Any, np.dtype[np.int64]]:
-    table = site.store.reconstructions([cell.id])
+def ranks(session: Session, cell: Cell) -> np.ndarray[Any, np.dtype[np.int64]]:
+    table = session.store.reconstructions([cell.id])
     return np.array([v[0]["rank"] for v in table["verdicts"].to_pylist()])
 
 
-def test_the_attack_beats_the_nulls_by_far_on_a_good_victim(site: Site) -> None:
+def test_the_attack_beats_the_nulls_by_far_on_a_good_victim(session: Session) -> None:
     worker = AttackWorker(gpu=False)
     # No object store here: the worker reads the storage.
-    brief = Brief(site.address, site.plan.data_id, None, {})
-    worker.run(MeasureJudge(brief, "same"))
-    jobs = tuple((t, r) for t in site.plan.targets for r in range(2))
+    brief = WorkContext(session.spec, session.plan.data_id, None, {})
+    worker.run(MeasureEvaluator(brief, "same"))
+    jobs = tuple((t, r) for t in session.plan.targets for r in range(2))
     found = {}
-    for cell in site.plan.cells:
+    for cell in session.plan.cells:
         if cell.defense is not None:
             worker.run(MeasureModel(brief, cell.id))
         worker.run(Shard(brief, cell.id, jobs))
-        found[cell.attack.name] = (ranks(site, cell) <= 5).mean()
-    metrics = [site.artifacts.card(t)["metrics"] for t in site.plan.tasks[:2]]  # type: ignore[index]
+        found[cell.attack.name] = (ranks(session, cell) <= 5).mean()
+    metrics = [session.artifacts.card(t)["metrics"] for t in session.plan.specs[:2]]  # type: ignore[index]
     assert all(m["test_accuracy"] >= 0.85 for m in metrics)
     # By chance a quarter of the pictures are among the judge's five best of twenty people.
     nulls = max(found["random_latent"], found["random_public"])

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from inversionlab.core.settings import assign, validate
-from inversionlab.distributed.train_worker import learn_task
+from inversionlab.distributed.train_worker import train_network
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.session import Site, open_experiment
+from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.pipeline.train import alone
 from inversionlab.store.storage import Storage
 
@@ -83,14 +83,14 @@ def experiment(**changed: Any) -> Experiment:
     return validate(Experiment, recipe(**changed), origin="tiny")
 
 
-def site(root: Path, **changed: Any) -> Site:
+def session(root: Path, **changed: Any) -> Session:
     """The experiment opened in this process, without Ray."""
     made = experiment(**changed)
     return open_experiment(made, Storage(str(root)))
 
 
-def train_all(opened: Site, on_task: Callable[[str], None] = lambda role: None) -> None:
+def train_all(opened: Session, on_task: Callable[[str], None] = lambda role: None) -> None:
     """Train every network of the plan in this process."""
-    for task in opened.plan.tasks:
-        on_task(task.role)
-        learn_task(opened, task, alone(CPU))
+    for spec in opened.plan.specs:
+        on_task(spec.role)
+        train_network(opened, spec, alone(CPU))

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.attacks import ATTACKS, Attack, Jobs, Knowledge, Sizes
+from inversionlab.attacks import ATTACKS, Attack, AttackerContext, AttackJobs, ModelShape
 from inversionlab.core.views import Scores
-from inversionlab.defenses.base import Lesson, Protected
+from inversionlab.defenses.base import ProtectedModel, TrainingJob
 from inversionlab.pipeline.train import alone, train
 
 LATENT, CLASSES, SIZE = 6, 5, 8
@@ -58,7 +58,7 @@ class ToyGenerator(nn.Module):
         return self(functional.leaky_relu(w_NW, 5.0))
 
 
-class ToyVictim(Protected):
+class ToyVictim(ProtectedModel):
     """Softmax over negative squared distances to the classes' faces."""
 
     classes = CLASSES
@@ -76,12 +76,12 @@ class ToyVictim(Protected):
         return (-self.sharpness * away).log_softmax(1)
 
 
-def knowledge(channels: int = 1, device: torch.device = CPU) -> Knowledge:
+def context(channels: int = 1, device: torch.device = CPU) -> AttackerContext:
     """An attacker with the toy generator and 64 public pictures."""
     generator = ToyGenerator(channels).requires_grad_(False)
     with torch.no_grad():
         public = generator(torch.randn(64, LATENT, generator=torch.Generator().manual_seed(3)))
-    return Knowledge(
+    return AttackerContext(
         generator=generator.to(device),
         public_NCHW=(255 * public).byte(),
         seed=7,
@@ -98,20 +98,22 @@ def victim(channels: int = 1, device: torch.device = CPU) -> ToyVictim:
 def inversion_network(settings_json: str, channels: int) -> nn.Module:
     """The own network of an attack at these settings, taught by the toy victim."""
     kind = ATTACKS[json.loads(settings_json)["name"]]
-    return taught(
+    return learns_from_target(
         kind, kind.Settings.model_validate_json(settings_json), victim(channels), channels
     )
 
 
-def taught(kind: type[Attack], settings: Any, teacher: Protected, channels: int = 1) -> nn.Module:
+def learns_from_target(
+    kind: type[Attack], settings: Any, teacher: ProtectedModel, channels: int = 1
+) -> nn.Module:
     """The own network of an attack, trained on the toy world's public pictures and a teacher's scores."""
-    view = Scores(teacher, 1, kind.lesson_top(settings))
-    public = knowledge(channels).public_NCHW
+    view = Scores(teacher, 1, kind.training_top(settings))
+    public = context(channels).public_NCHW
     scores_NK = view.scores(public.float() / 255, torch.zeros(len(public), dtype=torch.int64))
-    learner = kind.learner(settings, Sizes(CLASSES, channels, SIZE), seed=1)
-    lesson = Lesson(learner, public, scores_NK, settings.training)
+    learner = kind.learner(settings, ModelShape(CLASSES, channels, SIZE), seed=1)
+    training_job = TrainingJob(learner, public, scores_NK, settings.training)
     train(
-        lesson,
+        training_job,
         role="toy",
         seed=1,
         world=alone(CPU),
@@ -131,9 +133,9 @@ class NoCheckpoints:
         pass
 
 
-def jobs(pairs: list[tuple[int, int]], device: torch.device = CPU) -> Jobs:
+def jobs(pairs: list[tuple[int, int]], device: torch.device = CPU) -> AttackJobs:
     """Jobs of (target, repeat) pairs."""
-    return Jobs(
+    return AttackJobs(
         torch.tensor([t for t, _ in pairs], device=device),
         torch.tensor([r for _, r in pairs], device=device),
     )

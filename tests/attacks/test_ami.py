@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.attacks.ami import Ami, AmiSettings
-from inversionlab.attacks.base import AttackError, Found
+from inversionlab.attacks.base import AttackError, AttackResult
 from inversionlab.core.settings import ConfigError, validate
 from inversionlab.core.views import Labels, Scores
 from inversionlab.generators.inversion_model import InversionModelSettings
 from tests import toys
-from tests.attacks.toy_inversion import quick, sizes, trained
+from tests.attacks.toy_inversion import quick, shape, trained
 
 SMALL = InversionModelSettings(width=8)
 
@@ -33,34 +33,34 @@ class Mixture(nn.Module):
         return (y_NK[:, :, None, None, None] * self.faces).sum(1)
 
 
-def armed(network: nn.Module | None = None, **more: Any) -> Ami:
+def ready(network: nn.Module | None = None, **more: Any) -> Ami:
     settings = AmiSettings(**{"public_pictures": 20, "network": SMALL, **more})
-    return Ami(settings, replace(toys.knowledge(), network=network or Mixture()))
+    return Ami(settings, replace(toys.context(), network=network or Mixture()))
 
 
-def attack(ami: Ami, pairs: list[tuple[int, int]]) -> tuple[Found, Scores]:
+def attack(ami: Ami, pairs: list[tuple[int, int]]) -> tuple[AttackResult, Scores]:
     view = ami.open(toys.victim(), len(pairs))
     return ami.run(view, toys.jobs(pairs)), view
 
 
 def test_a_class_is_inverted_to_its_face() -> None:
-    found, _ = attack(armed(confidences=(1.0,)), [(2, 0), (4, 0)])
+    found, _ = attack(ready(confidences=(1.0,)), [(2, 0), (4, 0)])
     torch.testing.assert_close(found.images_NCHW, toys.victim().faces[[2, 4]])
     assert bool((found.confidence_N > 0.99).all())
 
 
 def test_the_candidate_that_the_model_likes_most_is_kept() -> None:
     # A mixture with little of the target's face cannot win beside the face itself.
-    found, view = attack(armed(confidences=(0.1, 1.0, 0.3), look_alikes=2), [(2, 0)])
+    found, view = attack(ready(confidences=(0.1, 1.0, 0.3), look_alikes=2), [(2, 0)])
     torch.testing.assert_close(found.images_NCHW, toys.victim().faces[[2]])
     assert view.queries.tolist() == [20 + 2 * 3]
 
 
 def test_the_vectors_are_answers_to_the_likest_public_pictures() -> None:
     network = Mixture()
-    ami = armed(network, public_pictures=1000, look_alikes=3, confidences=(0.5,))
+    ami = ready(network, public_pictures=1000, look_alikes=3, confidences=(0.5,))
     _, view = attack(ami, [(1, 0)])
-    public = ami.knowledge.public_NCHW.float() / 255
+    public = ami.context.public_NCHW.float() / 255
     y_NK = toys.victim().log_scores(public).exp()
     base_MK = y_NK[y_NK[:, 1].argsort(descending=True)[:3]]
     others = torch.tensor([0, 2, 3, 4])
@@ -78,17 +78,17 @@ def test_confidences_are_scores(wrong: list[float]) -> None:
 
 def test_without_public_pictures_the_rest_is_spread_evenly() -> None:
     network = Mixture()
-    _, view = attack(armed(network, public_pictures=0, confidences=(0.6,)), [(1, 0)])
+    _, view = attack(ready(network, public_pictures=0, confidences=(0.6,)), [(1, 0)])
     torch.testing.assert_close(network.asked[0][0], torch.tensor([0.1, 0.6, 0.1, 0.1, 0.1]))
     assert view.queries.tolist() == [1]
 
 
 def test_an_overheard_answer_is_inverted_and_no_further_question_asked() -> None:
-    ami = armed(invert="output")
-    assert ami.overhears
+    ami = ready(invert="output")
+    assert ami.inverts_outputs
     view = ami.open(toys.victim(), 2)
-    private = toys.knowledge().public_NCHW[:2].float() / 255
-    view.overhear(private)
+    private = toys.context().public_NCHW[:2].float() / 255
+    view.observe_outputs(private)
     found = ami.run(view, toys.jobs([(0, 0), (3, 0)]))
     y_NK = toys.victim().log_scores(private).exp()
     torch.testing.assert_close(found.images_NCHW, Mixture()(y_NK))
@@ -98,24 +98,24 @@ def test_an_overheard_answer_is_inverted_and_no_further_question_asked() -> None
 
 def test_an_output_must_have_been_overheard() -> None:
     with pytest.raises(ValueError, match="none was overheard"):
-        attack(armed(invert="output"), [(0, 0)])
+        attack(ready(invert="output"), [(0, 0)])
 
 
 @pytest.mark.parametrize("invert", ["class", "output"])
 def test_truncated_vectors_hold_no_more_than_was_shown(invert: str) -> None:
     network = Mixture()
-    ami = armed(network, invert=invert, truncate=2, confidences=(0.7, 0.9))
+    ami = ready(network, invert=invert, truncate=2, confidences=(0.7, 0.9))
     view = ami.open(toys.victim(), 1)
     if invert == "output":
-        view.overhear(toys.knowledge().public_NCHW[:1].float() / 255)
+        view.observe_outputs(toys.context().public_NCHW[:1].float() / 255)
     ami.run(view, toys.jobs([(0, 0)]))
-    assert view.top == Ami.lesson_top(ami.settings) == 2
+    assert view.top == Ami.training_top(ami.settings) == 2
     assert all(int((y_NK > 0).sum(1).max()) <= 2 for y_NK in network.asked)
 
 
 def test_more_scores_than_there_are_cannot_be_asked_for() -> None:
     with pytest.raises(ConfigError, match="truncate = 6: the model has 5 scores"):
-        Ami.build(AmiSettings(truncate=6), sizes())
+        Ami.build(AmiSettings(truncate=6), shape())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -132,7 +132,7 @@ def test_trained_on_public_pictures_it_finds_every_class(channels: int) -> None:
 
 def test_rows_are_the_same_bits_however_the_work_is_cut() -> None:
     settings = AmiSettings(network=SMALL, public_pictures=20)
-    know = replace(toys.knowledge(), network=Ami.build(settings, sizes()).eval())
+    know = replace(toys.context(), network=Ami.build(settings, shape()).eval())
     ami = Ami(settings, know)
     whole, _ = attack(ami, toys.ALL)
     parts = [attack(ami, toys.ALL[i : i + 4])[0].images_NCHW for i in range(0, len(toys.ALL), 4)]
@@ -152,16 +152,16 @@ def test_teacher_and_what_a_trained_network_depends_on() -> None:
 def test_not_a_number_names_the_target(public_pictures: int) -> None:
     model = toys.victim()
     model.sharpness = float("nan")
-    ami = armed(public_pictures=public_pictures)
+    ami = ready(public_pictures=public_pictures)
     with pytest.raises(AttackError, match=r"`ami`: .* target 3"):
         ami.run(ami.open(model, 1), toys.jobs([(3, 0)]))
 
 
 def test_labels_are_not_enough() -> None:
     with pytest.raises(TypeError, match="Scores"):
-        armed().run(Labels(toys.victim(), 1), toys.jobs([(0, 0)]))
+        ready().run(Labels(toys.victim(), 1), toys.jobs([(0, 0)]))
 
 
 def test_it_needs_its_network() -> None:
     with pytest.raises(ValueError, match="needs its trained network"):
-        Ami(AmiSettings(), toys.knowledge())
+        Ami(AmiSettings(), toys.context())

@@ -10,12 +10,12 @@ from torch import Tensor
 from inversionlab.attacks.ami import Ami, AmiSettings
 from inversionlab.attacks.ami_adaptive import AmiAdaptive, AmiAdaptiveSettings
 from inversionlab.attacks.base import Attack
-from inversionlab.defenses.base import Protected
+from inversionlab.defenses.base import ProtectedModel
 from tests import toys
 from tests.attacks.toy_inversion import quick, trained
 
 
-class Shuffled(Protected):
+class Shuffled(ProtectedModel):
     """A defense that keeps the winning score and exchanges the others: who knows of it loses nothing."""
 
     classes = toys.CLASSES
@@ -35,7 +35,7 @@ def error(attack: Attack) -> float:
     generator = toys.ToyGenerator()
     private = generator(torch.randn(40, toys.LATENT, generator=rng)).detach()
     view = attack.open(Shuffled(), len(private))
-    view.overhear(private)  # type: ignore[attr-defined]
+    view.observe_outputs(private)  # type: ignore[attr-defined]
     found = attack.run(view, toys.jobs([(0, r) for r in range(len(private))]))
     return float((found.images_NCHW - private).square().mean())
 

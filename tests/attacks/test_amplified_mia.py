@@ -17,7 +17,7 @@ def error(vector: str) -> float:
     rng = torch.Generator().manual_seed(9)
     private = toys.ToyGenerator()(torch.randn(40, toys.LATENT, generator=rng)).detach()
     view = attack.open(toys.victim(), len(private))
-    view.overhear(private)
+    view.observe_outputs(private)
     found = attack.run(view, toys.jobs([(0, r) for r in range(len(private))]))
     return float((found.images_NCHW - private).square().mean())
 

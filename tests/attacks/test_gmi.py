@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.attacks.base import Found, Knowledge
+from inversionlab.attacks.base import AttackerContext, AttackResult
 from inversionlab.attacks.gmi import Gmi, GmiSettings
 from inversionlab.core.views import WhiteBox
 from tests import toys
 
 
-def run(settings: GmiSettings, pairs: list[tuple[int, int]]) -> tuple[Found, WhiteBox]:
+def run(settings: GmiSettings, pairs: list[tuple[int, int]]) -> tuple[AttackResult, WhiteBox]:
     view = WhiteBox(toys.victim(), len(pairs))
-    return Gmi(settings, toys.knowledge()).run(view, toys.jobs(pairs)), view
+    return Gmi(settings, toys.context()).run(view, toys.jobs(pairs)), view
 
 
 class Watched(toys.ToyGenerator):
@@ -28,11 +28,11 @@ class Watched(toys.ToyGenerator):
         return super().forward(z_ND)
 
 
-def watched() -> tuple[Knowledge, Watched]:
+def watched() -> tuple[AttackerContext, Watched]:
     generator = Watched().requires_grad_(False)
     generator.asked = []
-    old = toys.knowledge()
-    return Knowledge(generator, old.public_NCHW, old.seed, old.device), generator
+    old = toys.context()
+    return AttackerContext(generator, old.public_NCHW, old.seed, old.device), generator
 
 
 def test_steps_are_nesterovs_down_prior_plus_weighted_identity() -> None:
@@ -106,4 +106,4 @@ def test_restarts_of_some_rows_do_not_depend_on_the_others() -> None:
 def test_wants_a_critic() -> None:
     assert Gmi.wants == {"critic"}
     with pytest.raises(TypeError, match="WhiteBox"):
-        Gmi(GmiSettings(), toys.knowledge()).run(None, toys.jobs([(0, 0)]))
+        Gmi(GmiSettings(), toys.context()).run(None, toys.jobs([(0, 0)]))

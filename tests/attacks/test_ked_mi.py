@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.attacks.base import Found
+from inversionlab.attacks.base import AttackResult
 from inversionlab.attacks.ked_mi import KedMi, KedMiSettings, carried_back, latents, several
 from inversionlab.core.views import WhiteBox
 from tests import toys
@@ -14,9 +14,9 @@ from tests import toys
 QUICK = KedMiSettings(rate=0.1, log_variance=-2.0, steps=40, stop=0.9)
 
 
-def run(settings: KedMiSettings, pairs: list[tuple[int, int]]) -> tuple[Found, WhiteBox]:
+def run(settings: KedMiSettings, pairs: list[tuple[int, int]]) -> tuple[AttackResult, WhiteBox]:
     view = WhiteBox(toys.victim(), len(pairs))
-    return KedMi(settings, toys.knowledge()).run(view, toys.jobs(pairs)), view
+    return KedMi(settings, toys.context()).run(view, toys.jobs(pairs)), view
 
 
 def test_latents_are_mean_plus_spread_times_noise() -> None:
@@ -61,7 +61,7 @@ def test_the_best_draw_is_kept() -> None:
 
 
 def test_recovers_a_mean_and_narrows_the_spread() -> None:
-    known = toys.knowledge()
+    known = toys.context()
     attack = KedMi(QUICK.model_copy(update={"log_variance": 0.5}), known)
     points: list[Tensor] = []
     inner = attack._best_draws

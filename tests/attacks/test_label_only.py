@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.attacks import AttackError, Found, Knowledge
+from inversionlab.attacks import AttackerContext, AttackError, AttackResult
 from inversionlab.attacks.label_only import LabelOnly, LabelOnlySettings
 from inversionlab.core.views import Labels
 from tests import toys
@@ -48,9 +48,9 @@ class Ball:
 
 def run(
     settings: LabelOnlySettings, size: float, targets: list[int], spread: float = 1.0
-) -> tuple[Found, Labels]:
+) -> tuple[AttackResult, Labels]:
     public = torch.zeros(4, 1, 2, 2, dtype=torch.uint8)
-    know = Knowledge(Identity(spread), public, 0, toys.CPU)  # type: ignore[arg-type]
+    know = AttackerContext(Identity(spread), public, 0, toys.CPU)  # type: ignore[arg-type]
     view = Labels(Ball(size), len(targets))
     jobs = toys.jobs([(target, repeat) for repeat, target in enumerate(targets)])
     return LabelOnly(settings, know).run(view, jobs), view
@@ -99,13 +99,13 @@ def test_move_by_hand() -> None:
     u_KD = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     inside_NK = torch.tensor([[True, True, False, True]] * 2)
     z_ND, r_N = torch.zeros(2, 2), torch.tensor([3.0, 30.0])
-    attack = LabelOnly(LabelOnlySettings(), toys.knowledge())
+    attack = LabelOnly(LabelOnlySettings(), toys.context())
     wanted = torch.tensor([[1.5, 0.0], [4.5, 0.0]])  # factors 3 and, of 30, 9
     torch.testing.assert_close(attack._moved(z_ND, r_N, u_KD, inside_NK), wanted)
 
 
 def test_directions_are_unit_pairs_of_their_own_step() -> None:
-    attack = LabelOnly(LabelOnlySettings(directions=10), toys.knowledge())
+    attack = LabelOnly(LabelOnlySettings(directions=10), toys.context())
     u_KD = attack._sphere(3, 6)
     assert u_KD.shape == (10, 6)
     torch.testing.assert_close(u_KD.norm(dim=1), torch.ones(10))
@@ -127,6 +127,6 @@ def test_a_label_that_is_none_names_the_target() -> None:
         def labels(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
             return super().labels(x_NCHW, account_N) * 0 - 1
 
-    attack = LabelOnly(LabelOnlySettings(), toys.knowledge())
+    attack = LabelOnly(LabelOnlySettings(), toys.context())
     with pytest.raises(AttackError, match=r"label_only.*target 3"):
         attack.run(Broken(toys.victim(), 1), toys.jobs([(3, 0)]))

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from inversionlab.attacks import Found, latent_black_box
+from inversionlab.attacks import AttackResult, latent_black_box
 from inversionlab.attacks.latent_black_box import (
     LatentBlackBox,
     LatentBlackBoxSettings,
@@ -26,9 +26,9 @@ FIRST = torch.zeros(1, dtype=torch.int64)
 
 def run(
     settings: LatentBlackBoxSettings, pairs: list[tuple[int, int]], top: int | None = None
-) -> tuple[Found, Scores]:
+) -> tuple[AttackResult, Scores]:
     view = Scores(toys.victim(), len(pairs), top)
-    return LatentBlackBox(settings, toys.knowledge()).run(view, toys.jobs(pairs)), view
+    return LatentBlackBox(settings, toys.context()).run(view, toys.jobs(pairs)), view
 
 
 def test_loss_is_minus_log_p() -> None:
@@ -105,7 +105,7 @@ def test_sigma_of_least_criterion_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
     model = Rounding(toys.ToyGenerator()).eval().requires_grad_(False)
     taken: list[list[float]] = []
     whole = LatentBlackBox(
-        LatentBlackBoxSettings(variances=(1e-10, 1e-2), steps=5, perturbations=12), toys.knowledge()
+        LatentBlackBoxSettings(variances=(1e-10, 1e-2), steps=5, perturbations=12), toys.context()
     )
     inner = latent_black_box._Passes._gradients
 
@@ -121,7 +121,7 @@ def test_sigma_of_least_criterion_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_goes_where_true_gradients_go() -> None:
     found, _ = run(LatentBlackBoxSettings(perturbations=12), EACH)
-    twin = LatentWhiteBox(LatentWhiteBoxSettings(), toys.knowledge())
+    twin = LatentWhiteBox(LatentWhiteBoxSettings(), toys.context())
     there = twin.run(WhiteBox(toys.victim(), len(EACH)), toys.jobs(EACH))
     assert bool(found.converged_N.all())
     assert float(found.steps_N.float().mean()) < 1.5 * float(there.steps_N.float().mean())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.attacks import Found, mi_face
+from inversionlab.attacks import AttackResult, mi_face
 from inversionlab.attacks.mi_face import MiFace, MiFaceSettings, non_local_means, variation
 from inversionlab.core.views import WhiteBox
 from tests import toys
@@ -27,9 +27,9 @@ class Brightness:
         return torch.stack([torch.zeros_like(logit_N), logit_N], 1).log_softmax(1)
 
 
-def run(settings: MiFaceSettings, model: Brightness) -> tuple[Found, WhiteBox]:
+def run(settings: MiFaceSettings, model: Brightness) -> tuple[AttackResult, WhiteBox]:
     view = WhiteBox(model, 1)
-    return MiFace(settings, toys.knowledge()).run(view, toys.jobs([(1, 0)])), view
+    return MiFace(settings, toys.context()).run(view, toys.jobs([(1, 0)])), view
 
 
 @pytest.mark.parametrize("cost", ["probability", "cross_entropy"])

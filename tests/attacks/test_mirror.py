@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.attacks.base import Found
+from inversionlab.attacks.base import AttackResult
 from inversionlab.attacks.mirror import Mirror, MirrorSettings
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
 from inversionlab.attacks.mirror_space import Space, candidates, measured, target_scores
@@ -24,8 +24,8 @@ BLIND = WIDE.model_copy(
 
 def run(
     settings: MirrorSettings, pairs: list[tuple[int, int]], view: View | None = None
-) -> tuple[Found, View]:
-    attack = Mirror(settings, toys.knowledge())
+) -> tuple[AttackResult, View]:
+    attack = Mirror(settings, toys.context())
     view = view or attack.open(toys.victim(), len(pairs))
     return attack.run(view, toys.jobs(pairs)), view
 
@@ -37,7 +37,7 @@ def targets(images_NCHW: Tensor, pairs: list[tuple[int, int]]) -> Tensor:
 
 def test_space_is_what_stands_before_the_last_leaky_relu() -> None:
     # The toy's w is leaky_relu(z, 0.2): so p is z itself.
-    space = measured(toys.knowledge(), 4096, clip=2.0)
+    space = measured(toys.context(), 4096, clip=2.0)
     torch.testing.assert_close(space.mean_W, torch.zeros(toys.LATENT), atol=0.06, rtol=0)
     torch.testing.assert_close(space.std_W, torch.ones(toys.LATENT), atol=0.06, rtol=0)
     z_ND = torch.tensor([[0.5, -1.0, 0.0, 1.5, -9.0, 9.0]])
@@ -53,13 +53,13 @@ def test_points_of_latents_show_the_style_gans_own_pictures() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = StyleGan(settings, channels=1, image_size=16).eval().requires_grad_(False)
-    space = measured(dataclasses.replace(toys.knowledge(), generator=generator), 256, clip=100.0)
+    space = measured(dataclasses.replace(toys.context(), generator=generator), 256, clip=100.0)
     z_ND = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(space.pictures(space.points(z_ND)), generator(z_ND))
 
 
 def test_a_still_dimension_stays_finite() -> None:
-    known = toys.knowledge()
+    known = toys.context()
 
     class Still(toys.ToyGenerator):
         def style(self, z_ND: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def test_a_still_dimension_stays_finite() -> None:
 
 
 def test_starts_from_the_best_candidate_of_its_own() -> None:
-    known, jobs = toys.knowledge(), toys.jobs(toys.ALL)
+    known, jobs = toys.context(), toys.jobs(toys.ALL)
     space = measured(known, WIDE.mapped, WIDE.clip)
     streams = [known.stream("mirror", t, r) for t, r in toys.ALL]
     q_NCW = candidates(known, space, 8, streams)
@@ -88,7 +88,7 @@ def test_starts_from_the_best_candidate_of_its_own() -> None:
 
 
 def test_stays_inside_the_clipping() -> None:
-    known = toys.knowledge()
+    known = toys.context()
     space = measured(known, 512, clip=0.5)
     tight = WIDE.model_copy(update={"clip": 0.5, "rate": 0.5})
     for settings in (tight, tight.model_copy(update={"gradients": False})):
@@ -101,7 +101,7 @@ def test_stays_inside_the_clipping() -> None:
 
 
 def test_the_model_sees_dropped_and_mirrored_pictures_that_all_rows_share() -> None:
-    attack = Mirror(WIDE.model_copy(update={"drop": 0.25}), toys.knowledge())
+    attack = Mirror(WIDE.model_copy(update={"drop": 0.25}), toys.context())
     x_NCHW = torch.linspace(0, 0.4, 2 * 3 * 40 * 40).view(2, 3, 40, 40)
     mirrored = 0
     for step in range(20):
@@ -112,7 +112,7 @@ def test_the_model_sees_dropped_and_mirrored_pictures_that_all_rows_share() -> N
         assert flipped or torch.equal(seen_NCHW[..., ~grey_HW], x_NCHW[..., ~grey_HW])
         mirrored += flipped
     assert 0 < mirrored < 20
-    plain = Mirror(WIDE.model_copy(update={"drop": 0.0, "flip": False}), toys.knowledge())
+    plain = Mirror(WIDE.model_copy(update={"drop": 0.0, "flip": False}), toys.context())
     assert plain._disturbed(x_NCHW, 0) is x_NCHW
 
 
@@ -135,7 +135,7 @@ def test_scores_only_finds_the_targets() -> None:
 
 
 def test_elite_never_gets_worse() -> None:
-    known = toys.knowledge()
+    known = toys.context()
     space = measured(known, 512, clip=3.0)
     jobs = toys.jobs(toys.ALL)
 
@@ -168,7 +168,7 @@ def test_children_without_mutation_are_made_of_their_parents() -> None:
             asked.append(w_NW.clone())
             return super().synthesize(w_NW)
 
-    known = dataclasses.replace(toys.knowledge(), generator=Watched().requires_grad_(False))
+    known = dataclasses.replace(toys.context(), generator=Watched().requires_grad_(False))
     Mirror(pure, known).run(Scores(toys.victim(), 1), toys.jobs([(0, 0)]))
     parents_PW, children_PW = asked[0], asked[1]
     assert len(children_PW) == 11
@@ -202,7 +202,7 @@ def test_asks_for_the_view_that_its_settings_name() -> None:
 
 
 def test_space_is_shared_by_all_and_the_same_again() -> None:
-    first: Space = measured(toys.knowledge(), 300, clip=1.0)
-    again = measured(toys.knowledge(), 300, clip=1.0)
+    first: Space = measured(toys.context(), 300, clip=1.0)
+    again = measured(toys.context(), 300, clip=1.0)
     assert torch.equal(first.mean_W, again.mean_W)
     assert torch.equal(first.std_W, again.std_W)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from inversionlab.attacks.base import Attack, AttackSettings, Knowledge, Sizes
+from inversionlab.attacks.base import Attack, AttackerContext, AttackSettings, ModelShape
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses.base import Protected
+from inversionlab.defenses.base import ProtectedModel
 from tests import toys
 
 
@@ -23,13 +23,13 @@ def quick(**network: Any) -> dict[str, Any]:
     }
 
 
-def sizes(channels: int = 1) -> Sizes:
-    return Sizes(toys.CLASSES, channels, toys.SIZE)
+def shape(channels: int = 1) -> ModelShape:
+    return ModelShape(toys.CLASSES, channels, toys.SIZE)
 
 
 def trained(
-    kind: type[Attack], settings: AttackSettings, teacher: Protected, channels: int = 1
-) -> Knowledge:
+    kind: type[Attack], settings: AttackSettings, teacher: ProtectedModel, channels: int = 1
+) -> AttackerContext:
     """The toy attacker with the attack's network, trained on its public pictures and the teacher's scores."""
-    network = toys.taught(kind, settings, teacher, channels)
-    return replace(toys.knowledge(channels), network=network)
+    network = toys.learns_from_target(kind, settings, teacher, channels)
+    return replace(toys.context(channels), network=network)

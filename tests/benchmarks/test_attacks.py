@@ -13,7 +13,7 @@ from benchmarks.naive import NAIVE, Plain
 from torch import Tensor
 
 from inversionlab.attacks import ATTACKS
-from inversionlab.pipeline.attack import arm, run_attack
+from inversionlab.pipeline.attack import make_attack, run_attack
 from tests import toys
 
 NEVER = 1 - 1e-7
@@ -25,7 +25,7 @@ def settings(name: str, **changed: Any) -> Any:
 
 
 def plain() -> Plain:
-    know = toys.knowledge()
+    know = toys.context()
     return Plain.of(toys.victim(), toys.ToyGenerator(), know)
 
 
@@ -33,7 +33,7 @@ def both(name: str, **changed: Any) -> tuple[Tensor, Tensor]:
     """Pictures of the plain attack and of ours."""
     options = settings(name, **changed)
     naive_NCHW = torch.cat([NAIVE[name](plain(), options, *job) for job in JOBS])
-    ours = run_attack(arm(options, toys.knowledge()), toys.victim(), JOBS)
+    ours = run_attack(make_attack(options, toys.context()), toys.victim(), JOBS)
     assert ours.found.steps_N.tolist() == [options.steps] * len(JOBS), "a row has left"
     return naive_NCHW, ours.found.images_NCHW
 
@@ -71,7 +71,7 @@ def test_the_plain_black_box_attack_estimates_the_gradient() -> None:
 
 def _with_stream_of(attack: str) -> Any:
     """Knowledge whose streams are those of another attack, so that two attacks start at the same point."""
-    know = toys.knowledge()
+    know = toys.context()
 
     class Renamed(type(know)):  # type: ignore[misc]
         def stream(self, name: str, target: int, repeat: int) -> torch.Generator:
@@ -96,7 +96,7 @@ def test_plain_mi_face_refuses_what_it_does_not_do() -> None:
 @pytest.mark.parametrize("name", sorted(NAIVE))
 def test_every_query_is_a_noted_pass(name: str) -> None:
     log: list[Pass] = []
-    attack = arm(settings(name, steps=3, stop=NEVER), noting(toys.knowledge(), log))
+    attack = make_attack(settings(name, steps=3, stop=NEVER), noting(toys.context(), log))
     done = run_attack(attack, NotingModel(toys.victim(), log), JOBS)
     asked = [each for each in log if each.kind == "scores"]
     assert sum(each.size for each in asked) == int(done.queries_N.sum())
@@ -113,7 +113,7 @@ def test_the_bare_loop_makes_the_noted_passes() -> None:
         Pass("decode", 1, False),
     ]
     again: list[Pass] = []
-    know = noting(toys.knowledge(), again)
+    know = noting(toys.context(), again)
     generator: Any = know.generator
     bare_loop(log, NotingModel(toys.victim(), again), generator, torch.rand(5, 1, 8, 8))
     assert again == log

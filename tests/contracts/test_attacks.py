@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inversionlab.attacks import ATTACKS, Attack, AttackError, AttackSettings
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
-from inversionlab.pipeline.attack import Attacked, arm, run_attack
+from inversionlab.pipeline.attack import Attacked, make_attack, run_attack
 from tests import toys
 
 NULLS = [name for name, attack in ATTACKS.items() if attack.view is None]
@@ -51,19 +51,19 @@ def settings(variant: str) -> AttackSettings:
     return ATTACKS[name].Settings.model_validate_json(json.dumps({"name": name, **extra}))
 
 
-def armed(variant: str, channels: int = 1, device: torch.device = toys.CPU) -> Attack:
+def ready(variant: str, channels: int = 1, device: torch.device = toys.CPU) -> Attack:
     """The attack, with its own network trained on the toy world where it has one."""
     chosen = settings(variant)
-    know = toys.knowledge(channels, device)
+    know = toys.context(channels, device)
     if ATTACKS[chosen.name].trains:
         network = toys.inversion_network(chosen.model_dump_json(), channels)
         know = replace(know, network=copy.deepcopy(network).to(device))
-    return arm(chosen, know)
+    return make_attack(chosen, know)
 
 
 def attack(variant: str, pairs: list[tuple[int, int]], channels: int = 1) -> Attacked:
     model = None if variant in NULLS else toys.victim(channels)
-    return run_attack(armed(variant, channels), model, pairs)
+    return run_attack(ready(variant, channels), model, pairs)
 
 
 def own_scores(found: Attacked, pairs: list[tuple[int, int]], channels: int = 1) -> Tensor:
@@ -122,7 +122,7 @@ def test_ledger_counts_the_pictures_that_reached_the_model(name: str) -> None:
         return inner(x_NCHW)
 
     model.log_scores = counting  # type: ignore[method-assign]
-    found = run_attack(armed(name), model, toys.ALL)
+    found = run_attack(ready(name), model, toys.ALL)
     assert int(found.queries_N.sum()) == seen > 0
 
 
@@ -144,7 +144,7 @@ def test_not_a_number_names_attack_and_target(name: str) -> None:
     model = toys.victim()
     model.sharpness = float("nan")
     with pytest.raises(AttackError, match=rf"{VARIANTS[name][0]}.*target 3"):
-        run_attack(armed(name), model, [(3, 0), (4, 0)])
+        run_attack(ready(name), model, [(3, 0), (4, 0)])
 
 
 @pytest.mark.parametrize("name", ASKING)
@@ -155,29 +155,29 @@ def test_refuses_a_lesser_view(name: str) -> None:
     lesser: list[type[View]] = [v for v in (WhiteBox, Scores, Labels) if not issubclass(v, wanted)]
     for view in lesser:
         with pytest.raises(TypeError, match=wanted.__name__):
-            armed(name).run(view(toys.victim(), 1), toys.jobs([(0, 0)]))
+            ready(name).run(view(toys.victim(), 1), toys.jobs([(0, 0)]))
 
 
 @pytest.mark.parametrize("name", ASKING)
 def test_weights_are_left_alone(name: str) -> None:
     model = toys.victim()
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    run_attack(armed(name), model, toys.ALL[:2])
+    run_attack(ready(name), model, toys.ALL[:2])
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
 
 
 @pytest.mark.parametrize("name", [n for n, a in ATTACKS.items() if a.needs_generator])
 def test_needs_its_generator(name: str) -> None:
-    bare = replace(toys.knowledge(), generator=None)
+    bare = replace(toys.context(), generator=None)
     with pytest.raises(ValueError, match="needs a generator"):
-        arm(settings(name), bare)
+        make_attack(settings(name), bare)
 
 
 @pytest.mark.parametrize("name", [n for n, a in ATTACKS.items() if a.trains])
 def test_needs_its_trained_network(name: str) -> None:
     with pytest.raises(ValueError, match="needs its trained network"):
-        arm(settings(name), toys.knowledge())
+        make_attack(settings(name), toys.context())
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_no_gradient_is_taken_where_none_is_to_be_seen(name: str) -> None:
         return inner(x_NCHW)
 
     model.log_scores = one_way  # type: ignore[method-assign]
-    run_attack(armed(name), model, toys.ALL[:3])
+    run_attack(ready(name), model, toys.ALL[:3])
 
 
 @pytest.mark.parametrize("name", ASKING)
@@ -209,7 +209,7 @@ def test_a_class_that_is_never_predicted_is_survived(name: str) -> None:
         return (inner(x_NCHW) + bias).log_softmax(1)
 
     model.log_scores = never  # type: ignore[method-assign]
-    both = run_attack(armed(name), model, [(2, 0), (1, 0)])
+    both = run_attack(ready(name), model, [(2, 0), (1, 0)])
     assert bool(both.found.images_NCHW.isfinite().all())
     assert float(both.found.images_NCHW.min()) >= 0
     assert float(both.found.images_NCHW.max()) <= 1
@@ -218,7 +218,7 @@ def test_a_class_that_is_never_predicted_is_survived(name: str) -> None:
     ].trains:  # An inversion model iterates nothing that could fail.
         assert not bool(both.found.converged_N[0])
     # The other row is none the worse for it.
-    alone = run_attack(armed(name), model, [(1, 0)])
+    alone = run_attack(ready(name), model, [(1, 0)])
     torch.testing.assert_close(
         both.found.images_NCHW[1:], alone.found.images_NCHW, atol=1e-4, rtol=0
     )
@@ -232,5 +232,5 @@ def test_gpu_finds_what_the_cpu_finds(name: str) -> None:
         pytest.skip("no CUDA device")
     device = torch.device("cuda")
     model = None if name in NULLS else toys.victim(device=device)
-    there = run_attack(armed(name, device=device), model, toys.ALL).found.images_NCHW.cpu()
+    there = run_attack(ready(name, device=device), model, toys.ALL).found.images_NCHW.cpu()
     torch.testing.assert_close(there, attack(name, toys.ALL).found.images_NCHW, atol=1e-2, rtol=0)

@@ -9,7 +9,7 @@ import torch
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.views import Labels, Scores, WhiteBox
 from inversionlab.defenses import DEFENSES, Layer
-from inversionlab.pipeline.batch_invariant import SteadyModel
+from inversionlab.pipeline.batch_invariant import BatchInvariantModel
 from tests import defended
 from tests.defended import make, pictures, protected, settings
 
@@ -54,7 +54,7 @@ def test_it_answers_who_asks_without_gradients_and_leaves_none_behind(name: str)
 
 @pytest.mark.parametrize("name", DEFENSES)
 def test_an_answer_does_not_depend_on_the_pictures_beside_it(name: str) -> None:
-    model, x_NCHW = SteadyModel(protected(settings(name))), pictures(9)
+    model, x_NCHW = BatchInvariantModel(protected(settings(name))), pictures(9)
     with torch.no_grad():
         together = model.log_scores(x_NCHW)
         apart = torch.cat([model.log_scores(x) for x in x_NCHW.split([1, 2, 5, 1])])
@@ -114,11 +114,11 @@ def test_trains_exactly_if_it_says_so(name: str) -> None:
     defense = make(settings(name))
     if not defense.trains:
         with pytest.raises(NotImplementedError):
-            defense.lesson(defended.bench())
+            defense.training_job(defended.context())
     else:
-        lesson = defense.lesson(defended.bench())
-        assert len(lesson.images_NCHW) == len(lesson.class_N)
-        assert lesson.images_NCHW.dtype == torch.uint8
+        training_job = defense.training_job(defended.context())
+        assert len(training_job.images_NCHW) == len(training_job.class_N)
+        assert training_job.images_NCHW.dtype == torch.uint8
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -13,7 +13,7 @@ from inversionlab.core.settings import (
     read_recipe,
 )
 from inversionlab.experiment import load
-from inversionlab.experiment.settings_reference import handbook
+from inversionlab.experiment.settings_reference import settings_reference
 from inversionlab.pipeline.plan import make_plan
 from tests import tiny
 
@@ -72,7 +72,7 @@ def test_fingerprints_ignore_the_order_of_keys_only() -> None:
 def test_a_whole_number_can_be_swept() -> None:
     changed = {"sweep": {"setting": "defense.neighbours", "values": [4, 8]}}
     plan = make_plan(tiny.experiment(**changed), "data", (0, 1, 2, 3))
-    assert [t.role for t in plan.tasks].count("defense") == 2
+    assert [t.role for t in plan.specs].count("defense") == 2
 
 
 def test_the_handbook_tells_the_default_of_the_place_not_of_the_class() -> None:
@@ -82,7 +82,9 @@ def test_the_handbook_tells_the_default_of_the_place_not_of_the_class() -> None:
     class Outer(Settings):
         inner: Inner = Inner(size=7)
 
-    assert [line for line in handbook(Outer) if "size" in line] == ["inner.size  (int, default 7)"]
+    assert [line for line in settings_reference(Outer) if "size" in line] == [
+        "inner.size  (int, default 7)"
+    ]
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)

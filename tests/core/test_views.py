@@ -67,8 +67,8 @@ def test_overheard_answers_are_the_models_and_are_counted() -> None:
     model = toys.victim()
     view = Scores(model, 2, top=3)
     x = picture(2)
-    view.overhear(x)
-    assert view.overheard_NK is not None
+    view.observe_outputs(x)
+    assert view.observed_NK is not None
     largest = model.log_scores(x).exp().topk(3, dim=1).values.sum(1)
-    torch.testing.assert_close(view.overheard_NK.sum(1), largest)
+    torch.testing.assert_close(view.observed_NK.sum(1), largest)
     assert view.queries.tolist() == [1, 1]

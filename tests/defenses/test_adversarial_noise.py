@@ -18,15 +18,15 @@ from inversionlab.defenses.adversarial_noise import (
     bounded_noise,
     found_noise,
 )
-from inversionlab.defenses.base import Blank, Workbench
+from inversionlab.defenses.base import Blank, DefenseContext
 from inversionlab.defenses.label_modifier import released, with_winner
-from inversionlab.defenses.none import Alone
+from inversionlab.defenses.none import Undefended
 from inversionlab.generators.inversion_model import (
     InversionLearner,
     InversionModel,
     InversionModelSettings,
 )
-from inversionlab.pipeline.batch_invariant import steady
+from inversionlab.pipeline.batch_invariant import batch_invariant
 from inversionlab.pipeline.train import alone, train
 from tests import toys
 from tests.defenses.test_label_modifier import Table, pictures, random_scores
@@ -188,9 +188,9 @@ def test_the_first_step_is_the_sign_of_the_true_slope() -> None:
 def test_rows_do_not_depend_on_each_other_to_the_last_bit() -> None:
     model = AdversariallyNoisy(Classifier(), inversion(), NoiseSettings()).requires_grad_(False)
     x_NCHW = faces(9)
-    whole = steady(model.log_scores, x_NCHW)
+    whole = batch_invariant(model.log_scores, x_NCHW)
     for rows in ([0], [3, 4], [8, 1, 5]):
-        assert torch.equal(steady(model.log_scores, x_NCHW[rows]), whole[rows])
+        assert torch.equal(batch_invariant(model.log_scores, x_NCHW[rows]), whole[rows])
 
 
 def test_under_no_grad_and_with_gradients() -> None:
@@ -225,14 +225,14 @@ def test_refuses_what_rounding_would_swallow() -> None:
 
 
 def test_costs_passes_through_the_inversion_model() -> None:
-    model = AdversariallyNoisy(Alone(Classifier()), inversion(), NoiseSettings(iterations=3))
+    model = AdversariallyNoisy(Undefended(Classifier()), inversion(), NoiseSettings(iterations=3))
     assert model.facts() == {"inversion_passes": 3.0}
 
 
-def bench() -> Workbench:
+def context() -> DefenseContext:
     blank = Blank(classes=5, channels=1, image_size=8, new_network=nn.Identity)
-    images = toys.knowledge().public_NCHW
-    return Workbench(
+    images = toys.context().public_NCHW
+    return DefenseContext(
         blank=blank,
         private_NCHW=images[:0],
         private_class_N=torch.zeros(0, dtype=torch.int64),
@@ -243,7 +243,7 @@ def bench() -> Workbench:
         device=toys.CPU,
         augment=lambda x_NCHW, rng: x_NCHW,
         new_recognizer=lambda training: pytest.fail("it needs no recognizer"),
-        model=Alone(Classifier(sharpness=1.0)).requires_grad_(False),
+        model=Undefended(Classifier(sharpness=1.0)).requires_grad_(False),
     )
 
 
@@ -254,18 +254,18 @@ def trained(adversarial: NoiseSettings | None) -> InversionModel:
         training=TrainingSettings(epochs=1, batch_size=16),
     )
     defense = AdversarialNoise(settings)
-    lesson = defense.lesson(bench())
-    assert lesson.queries == 64
+    training_job = defense.training_job(context())
+    assert training_job.queries == 64
     train(
-        lesson,
+        training_job,
         role="defense",
         seed=1,
         world=alone(toys.CPU),
         checkpoints=toys.NoCheckpoints(),
         report=lambda progress: None,
     )
-    product = defense.build(dataclasses.replace(bench().blank))
-    product.load_state_dict(lesson.learner.product().state_dict())
+    product = defense.build(dataclasses.replace(context().blank))
+    product.load_state_dict(training_job.learner.product().state_dict())
     return product.eval().requires_grad_(False)
 
 
@@ -284,9 +284,11 @@ def test_adversarial_training_learns_from_its_own_noise_of_the_moment(
     noise = NoiseSettings(iterations=3)
     x_NCHW = faces(8)
     y_NK = Classifier().log_scores(x_NCHW).detach().exp()
-    for taught in (noise, None):
-        settings = AdversarialNoiseSettings(network=NETWORK, adversarial_training=taught)
-        learner = DefenderLearner(settings, bench().blank, seed=1)
+    for learns_from_target in (noise, None):
+        settings = AdversarialNoiseSettings(
+            network=NETWORK, adversarial_training=learns_from_target
+        )
+        learner = DefenderLearner(settings, context().blank, seed=1)
         learner.model.train()
         learner.step(x_NCHW, y_NK, torch.Generator(), lambda parameters: None)
     n_NK = found_noise(learner.model.eval(), x_NCHW, y_NK.log(), noise)

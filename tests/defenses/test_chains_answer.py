@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses import Protected
+from inversionlab.defenses import ProtectedModel
 from inversionlab.defenses.adversarial_noise import NoiseSettings
 from inversionlab.pipeline import footprint
 from tests import defended
@@ -24,14 +24,14 @@ def on(inner: Any, name: str, **changed: Any) -> Any:
 
 
 @functools.cache
-def mixture() -> Protected:
+def mixture() -> ProtectedModel:
     """A dummy recognizer beside a fine-tuned victim."""
     below = defended.settings("gan_fake_samples", training=FINE_TUNING, omega=0.0)
     return defended.protected(on(below, "dummy_recognizer", alpha=0.4))
 
 
 @functools.cache
-def relabelled(label_of: str) -> Protected:
+def relabelled(label_of: str) -> ProtectedModel:
     """The mixture with its labels put right."""
     settings = on(None, "label_modifier", label_of=label_of)
     victim = defended.recognizer() if label_of == "victim" else None
@@ -39,7 +39,7 @@ def relabelled(label_of: str) -> Protected:
 
 
 @functools.cache
-def noisy() -> Protected:
+def noisy() -> ProtectedModel:
     """Adversarial noise on the answers of a bottleneck recognizer."""
     noise = NoiseSettings(budget=1.0, iterations=3)
     below = defended.settings("mutual_information")

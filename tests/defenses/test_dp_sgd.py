@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses.base import Blank, Workbench
+from inversionlab.defenses.base import Blank, DefenseContext
 from inversionlab.defenses.dp_sgd import DpSgd, DpSgdSettings
 from inversionlab.defenses.private_gradients import clip_factors, clipped_sum, noised_mean
 from inversionlab.defenses.private_learner import Budget, PrivateLearner, PrivateRecognizer
@@ -45,9 +45,9 @@ def public() -> Recognizer:
     return network.eval().requires_grad_(False)
 
 
-def bench(name: str = "a") -> Workbench:
+def context(name: str = "a") -> DefenseContext:
     rng = torch.Generator().manual_seed(3)
-    return Workbench(
+    return DefenseContext(
         name=name,
         blank=Blank(toys.CLASSES, 3, 16, recognizer),
         private_NCHW=torch.randint(256, (COUNT, 3, 16, 16), generator=rng).byte(),
@@ -70,7 +70,7 @@ def _unused(training: TrainingSettings) -> Any:
 def learner(**settings: Any) -> PrivateLearner:
     """In training on a third of the pictures a step; planned for whole batches, whose price is found at once."""
     given = {"training": WHOLE, **settings}
-    made = DpSgd(DpSgdSettings(**given)).lesson(bench()).learner
+    made = DpSgd(DpSgdSettings(**given)).training_job(context()).learner
     assert isinstance(made, PrivateLearner)
     made.budget = dataclasses.replace(made.budget, rate=1 / 3, expected=8)
     return made
@@ -200,7 +200,7 @@ def test_a_step_hands_the_optimizer_the_drawn_pictures_mean(train: str) -> None:
     assert 0 < int(drawn.sum()) < COUNT
     before = {n: w.detach().clone() for n, w in made.weights.items()}
     take_step(made)
-    data, network = bench(), made.model.victim
+    data, network = context(), made.model.victim
     with torch.no_grad():
         for name, weight in made.weights.items():
             weight.copy_(before[name])
@@ -220,9 +220,9 @@ def test_a_step_hands_the_optimizer_the_drawn_pictures_mean(train: str) -> None:
 def test_pictures_are_drawn_with_probability_b_over_n() -> None:
     made = learner()
     made.budget = dataclasses.replace(made.budget, noise_multiplier=0.0)
-    sizes = []
+    shape = []
     made._sums = lambda rows, rng, device: (
-        sizes.append(len(rows))
+        shape.append(len(rows))
         or (  # type: ignore
             {n: torch.zeros_like(w) for n, w in made.weights.items()},
             torch.zeros(()),
@@ -231,8 +231,8 @@ def test_pictures_are_drawn_with_probability_b_over_n() -> None:
     for seed in range(300):
         take_step(made, seed)
     # Binomial(24, 1/3): mean 8, variance 16/3; the mean of 300 has a standard error of 0.133.
-    assert abs(sum(sizes) / 300 - 8) < 0.55
-    assert len(set(sizes)) > 5
+    assert abs(sum(shape) / 300 - 8) < 0.55
+    assert len(set(shape)) > 5
 
 
 def test_the_ledger_is_opacus_own() -> None:
@@ -279,23 +279,23 @@ def test_the_tighter_accountant_asks_for_less_noise() -> None:
 
 def test_trained_by_the_loop_it_reports_what_it_spent() -> None:
     defense = DpSgd(DpSgdSettings(epsilon=4.0, training=WHOLE))
-    lesson = defense.lesson(bench())
+    training_job = defense.training_job(context())
     train(
-        lesson,
+        training_job,
         role="defense",
         seed=1,
         world=alone(toys.CPU),
         checkpoints=toys.NoCheckpoints(),
         report=lambda progress: None,
     )
-    assert lesson.learner.counters == {"steps": 6.0}
-    made = lesson.learner.product()
+    assert training_job.learner.counters == {"steps": 6.0}
+    made = training_job.learner.product()
     assert isinstance(made, PrivateRecognizer)
     facts = made.facts()
     assert set(facts) == {"epsilon", "delta", "noise_multiplier"}
     assert 3.9 < facts["epsilon"] <= 4.0
     assert facts["delta"] == 1e-5
-    stored = defense.build(bench().blank)
+    stored = defense.build(context().blank)
     stored.load_state_dict(made.state_dict())
     released = defense.protect(nn.Identity(), stored)
     assert released.facts() == facts
@@ -345,15 +345,15 @@ def test_the_same_generator_gives_the_same_bits(settings: dict[str, Any]) -> Non
 
 def test_models_of_other_names_share_no_noise() -> None:
     """From two models with the same noise at two strengths both could be computed without any."""
-    lessons = [DpSgd(DpSgdSettings(training=WHOLE)).lesson(bench(name)) for name in "ab"]
+    lessons = [DpSgd(DpSgdSettings(training=WHOLE)).training_job(context(name)) for name in "ab"]
     streams = [
-        lesson.learner.own_stream(torch.Generator().manual_seed(1))  # type: ignore[attr-defined]
-        for lesson in lessons
+        training_job.learner.own_stream(torch.Generator().manual_seed(1))  # type: ignore[attr-defined]
+        for training_job in lessons
     ]
     first, second = (torch.randn(100, generator=s) for s in streams)
     assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.5
     with pytest.raises(ValueError, match="without a name"):
-        DpSgd(DpSgdSettings(training=WHOLE)).lesson(bench(""))
+        DpSgd(DpSgdSettings(training=WHOLE)).training_job(context(""))
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_the_name_tells_apart_whatever_goes_into_the_network(changed: dict[str, 
     def name(**changed: Any) -> str:
         whole = tiny.experiment(defense={"name": "dp_sgd"}, sweep=None, **changed)
         data_id = str(whole.data.model_dump())
-        (found,) = [t.id for t in make_plan(whole, data_id, (0, 1)).tasks if t.defense]
+        (found,) = [t.id for t in make_plan(whole, data_id, (0, 1)).specs if t.defense]
         return found
 
     assert name(**changed) != name()
@@ -402,7 +402,7 @@ class Unfit(nn.Module):
 
 
 def test_what_does_not_fit_the_data_is_refused_before_anything_is_trained() -> None:
-    blank = bench().blank
+    blank = context().blank
     tight = DpSgd(DpSgdSettings(training=WHOLE, delta=0.009))
     with pytest.raises(ValueError, match=r"one of 120 pictures is none; give less than 0\.0083"):
         tight.fits(blank, 120)
@@ -413,7 +413,7 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_is_trained() -> N
 
 @pytest.mark.parametrize("options", [{}, {"train": "all"}, {"train": "all", "start": "scratch"}])
 def test_our_networks_give_gradients_of_single_pictures(options: dict[str, Any]) -> None:
-    DpSgd(DpSgdSettings(training=WHOLE, **options)).fits(bench().blank, COUNT)
+    DpSgd(DpSgdSettings(training=WHOLE, **options)).fits(context().blank, COUNT)
 
 
 def test_a_network_without_gradients_of_single_pictures_is_refused_early() -> None:
@@ -435,4 +435,4 @@ def test_what_would_void_the_promise_is_refused() -> None:
     with pytest.raises(ValueError, match="not been trained"):
         DpSgd(DpSgdSettings()).protect(nn.Identity(), None)
     with pytest.raises(ValueError, match="public people"):
-        DpSgd(DpSgdSettings()).lesson(dataclasses.replace(bench(), classifier=None))
+        DpSgd(DpSgdSettings()).training_job(dataclasses.replace(context(), classifier=None))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses import DEFENSES
 from inversionlab.defenses.dummy_recognizer import Mixture
-from tests.defended import SIZE, bench
+from tests.defended import SIZE, context
 
 
 class Fixed(nn.Module):
@@ -55,19 +55,21 @@ def settings(**changed: float) -> object:
 
 
 def test_training_set_is_m_neighbours_of_one_anchor_a_class() -> None:
-    lesson = DEFENSES["dummy_recognizer"](settings(neighbours=7)).lesson(bench())
-    assert torch.bincount(lesson.class_N).tolist() == [7] * 5
+    training_job = DEFENSES["dummy_recognizer"](settings(neighbours=7)).training_job(context())
+    assert torch.bincount(training_job.class_N).tolist() == [7] * 5
 
 
 def test_neighbours_stay_near_their_anchor() -> None:
     """With s~ near 0 every neighbour is its anchor's picture; with a larger s~ they spread."""
     narrow = DEFENSES["dummy_recognizer"](settings(neighbours=5, sigma_neighbour=1e-6))
-    anchors = narrow.decoys(bench())
+    anchors = narrow.decoys(context())
     assert anchors is not None
-    images = narrow.lesson(bench()).images_NCHW.float() / 255
+    images = narrow.training_job(context()).images_NCHW.float() / 255
     torch.testing.assert_close(images, anchors.repeat_interleave(5, 0), atol=1 / 254, rtol=0)
     wide = DEFENSES["dummy_recognizer"](settings(neighbours=5, sigma_neighbour=0.5))
-    spread = wide.lesson(bench()).images_NCHW.float() / 255 - anchors.repeat_interleave(5, 0)
+    spread = wide.training_job(context()).images_NCHW.float() / 255 - anchors.repeat_interleave(
+        5, 0
+    )
     assert float(spread.abs().mean()) > 0.05
 
 
@@ -87,12 +89,12 @@ class Asked:
 def test_anchors_and_neighbours_are_as_far_as_the_settings_say() -> None:
     """Spreads of 10,000 numbers and more: they differ from the truth by 3 % once in 40,000 times."""
     maker = Asked()
-    table = dataclasses.replace(bench(), generator=maker)
+    table = dataclasses.replace(context(), generator=maker)
     defense = DEFENSES["dummy_recognizer"](settings(sigma=2.0, sigma_neighbour=0.3, neighbours=4))
     defense.decoys(table)
     anchors_KD = torch.cat(maker.z)
     maker.z.clear()
-    defense.lesson(table)
+    defense.training_job(table)
     away_KMD = torch.cat(maker.z).unflatten(0, (5, 4)) - anchors_KD[:, None]
     assert float(anchors_KD.std()) == pytest.approx(2.0, rel=0.03)
     assert abs(float(anchors_KD.mean())) < 4 * 2.0 / math.sqrt(anchors_KD.numel())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses.base import Blank, Lesson, Workbench
+from inversionlab.defenses.base import Blank, DefenseContext, TrainingJob
 from inversionlab.defenses.fake_samples import protected_labels, public_labels
 from inversionlab.defenses.fine_tuning import (
     PRIVATE,
@@ -45,8 +45,8 @@ def pictures(count: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=rng)
 
 
-def bench(**changes: Any) -> Workbench:
-    base = Workbench(
+def context(**changes: Any) -> DefenseContext:
+    base = DefenseContext(
         blank=Blank(5, 3, 16, recognizer),
         private_NCHW=pictures(20),
         private_class_N=torch.arange(20) % 5,
@@ -67,7 +67,7 @@ def settings(**changes: Any) -> RandomFakeSamplesSettings:
     return RandomFakeSamplesSettings(**{"samples": 4, "training": training, **changes})
 
 
-def lesson(options: RandomFakeSamplesSettings, table: Workbench) -> Lesson:
+def training_job(options: RandomFakeSamplesSettings, table: DefenseContext) -> TrainingJob:
     labels = protected_labels(options, table)
     count = len(labels) * options.samples
     # Dark ones and light ones: kinds that so small a network can tell apart.
@@ -75,8 +75,10 @@ def lesson(options: RandomFakeSamplesSettings, table: Workbench) -> Lesson:
     return fake_lesson(options, table, labels, dark, light)
 
 
-def taught(options: RandomFakeSamplesSettings, table: Workbench | None = None) -> Lesson:
-    work = lesson(options, table or bench())
+def learns_from_target(
+    options: RandomFakeSamplesSettings, table: DefenseContext | None = None
+) -> TrainingJob:
+    work = training_job(options, table or context())
     train(
         work,
         role="defense",
@@ -89,7 +91,7 @@ def taught(options: RandomFakeSamplesSettings, table: Workbench | None = None) -
 
 
 @torch.no_grad()
-def p_target(model: nn.Module, work: Lesson, kind: int) -> float:
+def p_target(model: nn.Module, work: TrainingJob, kind: int) -> float:
     rows = work.class_N[:, 1] == kind
     log_p_NK = model.eval().log_scores(work.images_NCHW[rows].float() / 255)  # type: ignore[operator]
     p_N = log_p_NK.gather(1, work.class_N[rows][:, :1]).exp()
@@ -171,8 +173,8 @@ def test_the_fisher_diagonal_is_the_mean_of_squared_single_gradients() -> None:
 def test_private_fakes_are_driven_away_and_public_ones_drawn_near() -> None:
     # Of two classes, so that p is not near 0, where there is nothing to drive away.
     victim = recognizer(classes=2).eval().requires_grad_(False)
-    table = bench(victim=victim, blank=Blank(2, 3, 16, recognizer))
-    work = taught(settings(protected=(1,), omega=0.0), table)
+    table = context(victim=victim, blank=Blank(2, 3, 16, recognizer))
+    work = learns_from_target(settings(protected=(1,), omega=0.0), table)
     for kind, sign in ((PRIVATE, -1), (PUBLIC, 1)):
         moved = p_target(work.learner.product(), work, kind) - p_target(victim, work, kind)
         assert sign * moved > 0.05
@@ -182,7 +184,7 @@ def test_alpha_or_beta_alone_leaves_the_other_out() -> None:
     x_NCHW, y_N = pictures(4).float() / 255, torch.tensor([[1, PRIVATE], [1, PUBLIC]] * 2)
     gradients = []
     for weights in ({"alpha": 1, "beta": 0}, {"alpha": 0, "beta": 1}, {"alpha": 1, "beta": 1}):
-        learner = FineTuner(settings(omega=0.0, **weights), bench())
+        learner = FineTuner(settings(omega=0.0, **weights), context())
         learner.step(x_NCHW, y_N, torch.Generator(), lambda parameters: None)
         parts = [p.grad.flatten() for p in learner.recognizer.parameters() if p.grad is not None]
         gradients.append(torch.cat(parts))
@@ -195,7 +197,7 @@ def test_step_is_the_cards_loss() -> None:
     """The gradients that a step leaves, away from theta*, are those of eq. 1 and 7-10 written out."""
     rng = torch.Generator().manual_seed(6)
     images = torch.randint(0, 256, (14, 1, 2, 2), dtype=torch.uint8, generator=rng)
-    table = bench(victim=Linear(), private_NCHW=images[:6], private_class_N=torch.arange(6) % 3)
+    table = context(victim=Linear(), private_NCHW=images[:6], private_class_N=torch.arange(6) % 3)
     weights = {"alpha": 2.0, "beta": 3.0, "omega": 0.5, "ewc_lambda": 7.0, "gamma": 2.0}
     learner = FineTuner(settings(**weights), table)
     for p in learner.recognizer.parameters():
@@ -225,7 +227,7 @@ def test_step_is_the_cards_loss() -> None:
         assert float(losses[name]) == pytest.approx(float(loss.detach()), rel=1e-4)
 
 
-def consolidation(model: nn.Module, table: Workbench, strength: float) -> Tensor:
+def consolidation(model: nn.Module, table: DefenseContext, strength: float) -> Tensor:
     """Eq. 9, with F by a loop over the private pictures and their own labels."""
     victim = copy.deepcopy(table.victim).requires_grad_(True)  # type: ignore[union-attr]
     count = len(table.private_NCHW)
@@ -251,10 +253,10 @@ def flat(tensors: list[Tensor]) -> Tensor:
 
 
 def test_the_victim_and_the_normalisations_statistics_stay() -> None:
-    table = bench()
+    table = context()
     assert table.victim is not None
     before = {k: v.clone() for k, v in table.victim.state_dict().items()}
-    learned = taught(settings(), table).learner.product().state_dict()
+    learned = learns_from_target(settings(), table).learner.product().state_dict()
     assert all(torch.equal(v, before[k]) for k, v in table.victim.state_dict().items())
     statistics = [k for k in before if "running" in k or "num_batches" in k]
     assert statistics
@@ -264,7 +266,7 @@ def test_the_victim_and_the_normalisations_statistics_stay() -> None:
 
 def test_ewc_holds_the_weights_the_more_the_stronger() -> None:
     def way(**changes: Any) -> float:
-        learner = taught(settings(**changes)).learner
+        learner = learns_from_target(settings(**changes)).learner
         assert isinstance(learner, FineTuner)
         pairs = zip(learner.recognizer.parameters(), recognizer().parameters(), strict=True)
         return sum(float((p - q).detach().square().sum()) for p, q in pairs)
@@ -275,18 +277,18 @@ def test_ewc_holds_the_weights_the_more_the_stronger() -> None:
 
 
 def test_private_weight_learns_the_private_pictures() -> None:
-    table = bench()
+    table = context()
     x_NCHW, y_N = table.private_NCHW.float() / 255, table.private_class_N
 
     def loss(**changes: Any) -> float:
-        model = taught(settings(**changes), table).learner.product().eval()
+        model = learns_from_target(settings(**changes), table).learner.product().eval()
         return float(functional.nll_loss(model.log_scores(x_NCHW), y_N).detach())  # type: ignore[operator]
 
     assert loss(private_weight=3.0, omega=0.0) < 0.8 * loss(omega=0.0)
 
 
 def test_which_labels_are_protected() -> None:
-    table = bench()
+    table = context()
     assert protected_labels(settings(), table) == (1, 3)
     assert protected_labels(settings(protected="all"), table) == (0, 1, 2, 3, 4)
     assert protected_labels(settings(protected=(4, 0)), table) == (0, 4)

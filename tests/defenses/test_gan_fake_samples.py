@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inversionlab.defenses.base import Blank, Workbench
+from inversionlab.defenses.base import Blank, DefenseContext
 from inversionlab.defenses.fake_samples import public_labels
 from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC
 from inversionlab.defenses.gan_fake_samples import GanFakeSamples, GanFakeSamplesSettings
@@ -102,9 +102,9 @@ class Linear(nn.Module):
         return log_p_NK
 
 
-def bench() -> Workbench:
+def context() -> DefenseContext:
     rng = torch.Generator().manual_seed(2)
-    return Workbench(
+    return DefenseContext(
         blank=Blank(4, 1, toys.SIZE, lambda: Linear(4, 9)),
         private_NCHW=torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8, generator=rng),
         private_class_N=torch.arange(8) % 4,
@@ -127,20 +127,22 @@ def defense(**options: Any) -> GanFakeSamples:
 
 @pytest.mark.parametrize("protected", ["targets", "all", (2,)])
 def test_the_lesson_inverts_the_victim_and_the_classifier(protected: Any) -> None:
-    table = bench()
-    lesson = defense(protected=protected, steps=40, rate=0.2).lesson(table)
+    table = context()
+    training_job = defense(protected=protected, steps=40, rate=0.2).training_job(table)
     labels = {"targets": [1, 3], "all": [0, 1, 2, 3]}.get(str(protected), [2])
     strangers = public_labels(labels, 7, seed=5)
     for model, kind, aims in (
         (table.victim, PRIVATE, labels),
         (table.classifier, PUBLIC, strangers),
     ):
-        rows = lesson.class_N[:, 1] == kind
-        assert lesson.class_N[rows, 0].tolist() == [label for label in labels for _ in range(3)]
+        rows = training_job.class_N[:, 1] == kind
+        assert training_job.class_N[rows, 0].tolist() == [
+            label for label in labels for _ in range(3)
+        ]
         assert model is not None
         own = [aim for aim in aims for _ in range(3)]
-        found = p_of(model, lesson.images_NCHW[rows], own).mean()
-        other = p_of(model, lesson.images_NCHW[~rows], own).mean()
+        found = p_of(model, training_job.images_NCHW[rows], own).mean()
+        other = p_of(model, training_job.images_NCHW[~rows], own).mean()
         assert float(found) > 0.8 > 0.7 > float(other)
 
 
@@ -170,19 +172,20 @@ def test_the_search_descends_equation_six(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_larger_lambda_identity_finds_samples_of_less_label_loss() -> None:
     """Near 0 the critic alone is followed; far up the label alone is."""
-    table = dataclasses.replace(bench(), generator=Maker(contrast=300.0).requires_grad_(False))
+    table = dataclasses.replace(context(), generator=Maker(contrast=300.0).requires_grad_(False))
     options = {"protected": "all", "samples": 6, "steps": 30, "rate": 0.2}
     found = [
-        defense(lambda_identity=weight, **options).lesson(table) for weight in (1e-6, 0.01, 1e6)
+        defense(lambda_identity=weight, **options).training_job(table)
+        for weight in (1e-6, 0.01, 1e6)
     ]
     strangers = torch.tensor(public_labels(range(4), 7, seed=5))
     for model, kind in ((table.victim, PRIVATE), (table.classifier, PUBLIC)):
         losses = []
-        for lesson in found:
-            rows = lesson.class_N[:, 1] == kind
-            label_N = lesson.class_N[rows, 0]
+        for training_job in found:
+            rows = training_job.class_N[:, 1] == kind
+            label_N = training_job.class_N[rows, 0]
             aim_N = label_N if kind == PRIVATE else strangers[label_N]
-            p_N = p_of(model, lesson.images_NCHW[rows], aim_N.tolist())
+            p_N = p_of(model, training_job.images_NCHW[rows], aim_N.tolist())
             losses.append(float(-p_N.log().mean()))
         assert losses[0] > losses[1] + 0.5
         assert losses[1] > losses[2] + 0.5
@@ -197,11 +200,11 @@ def test_the_released_model_is_the_fine_tuned_one() -> None:
 
 
 def test_decoys_are_the_first_inverted_public_samples() -> None:
-    table = bench()
+    table = context()
     assert defense().decoys(table) is None
     every = defense(protected="all")
-    lesson, decoys = every.lesson(table), every.decoys(table)
-    public = lesson.images_NCHW[lesson.class_N[:, 1] == PUBLIC]
+    training_job, decoys = every.training_job(table), every.decoys(table)
+    public = training_job.images_NCHW[training_job.class_N[:, 1] == PUBLIC]
     assert decoys is not None
     assert decoys.shape == (4, 1, 8, 8)
     torch.testing.assert_close(255 * decoys, public[::3].float(), rtol=0, atol=1)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.views import WhiteBox
-from inversionlab.defenses.base import Protected
+from inversionlab.defenses.base import ProtectedModel
 from inversionlab.defenses.dummy_recognizer import Mixture
 from inversionlab.defenses.label_modifier import LabelModifier, LabelModifierSettings, released
-from inversionlab.defenses.none import Alone
+from inversionlab.defenses.none import Undefended
 from inversionlab.defenses.uniform_noise import UniformlyNoisy, UniformNoiseSettings
 
 
@@ -49,7 +49,7 @@ def test_label_is_the_references_in_log_scores_and_scores(classes: int, scale: f
     reference = Table(random_scores(300, classes, scale, 1))
     other = Table(random_scores(300, classes, scale, 2))
     x_NCHW = pictures(300)
-    model = modifier(label_of="victim").protect(Alone(other), reference)
+    model = modifier(label_of="victim").protect(Undefended(other), reference)
     wanted_N = reference.log_scores(x_NCHW).argmax(1)
     log_y_NK = model.log_scores(x_NCHW)
     assert torch.equal(log_y_NK.argmax(1), wanted_N)
@@ -91,7 +91,7 @@ def test_the_label_is_that_of_the_recognizer_at_the_bottom() -> None:
 
 
 def test_a_wrapper_that_does_not_say_what_it_is_on_is_found_out() -> None:
-    class Wrapper(Protected):
+    class Wrapper(ProtectedModel):
         def log_scores(self, x_NCHW: Tensor) -> Tensor:
             return torch.zeros(len(x_NCHW), 2)
 
@@ -109,7 +109,7 @@ def test_gradients_are_those_of_the_scores_under_it() -> None:
             return (x_NCHW.mean() * c_NK).log_softmax(1)
 
     x_NCHW = torch.ones(1, 1, 1, 1, requires_grad=True)
-    model = modifier().protect(Alone(Slope(c_NK)), None)
+    model = modifier().protect(Undefended(Slope(c_NK)), None)
     view = WhiteBox(model, 1)
     (g,) = torch.autograd.grad(view.log_scores(x_NCHW, torch.zeros(1).long())[0, 1], x_NCHW)
     y = c_NK.softmax(1)
@@ -129,5 +129,5 @@ def test_refuses_to_stand_alone() -> None:
 
 
 def test_costs_another_pass() -> None:
-    facts = modifier().protect(Alone(Table(torch.zeros(1, 2))), None).facts()
+    facts = modifier().protect(Undefended(Table(torch.zeros(1, 2))), None).facts()
     assert facts == {"recognizer_passes": 1.0}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses.base import Blank, Workbench
+from inversionlab.defenses.base import Blank, DefenseContext
 from inversionlab.defenses.mutual_information import (
     AVERAGED,
     BottleneckLearner,
@@ -43,9 +43,9 @@ class Mirror:
         return x_NCHW.flip(3)
 
 
-def bench(augment: Mirror | None = None) -> Workbench:
+def context(augment: Mirror | None = None) -> DefenseContext:
     rng = torch.Generator().manual_seed(1)
-    return Workbench(
+    return DefenseContext(
         blank=blank(),
         private_NCHW=torch.randint(0, 256, (12, 1, SIZE, SIZE), generator=rng, dtype=torch.uint8),
         private_class_N=torch.arange(12) % CLASSES,
@@ -64,9 +64,9 @@ def settings(**changed: object) -> MutualInformationSettings:
     return MutualInformationSettings(**given)  # type: ignore[arg-type]
 
 
-def taught(steps: int, **changed: object) -> BottleneckLearner:
-    learner = BottleneckLearner(settings(**changed), bench())
-    x_NCHW, y_N = bench().private_NCHW.float() / 255, bench().private_class_N
+def learns_from_target(steps: int, **changed: object) -> BottleneckLearner:
+    learner = BottleneckLearner(settings(**changed), context())
+    x_NCHW, y_N = context().private_NCHW.float() / 255, context().private_class_N
     for step in range(steps):
         learner.step(x_NCHW, y_N, torch.Generator().manual_seed(step), lambda parameters: None)
     return learner
@@ -99,8 +99,8 @@ def test_bound_of_a_gaussian_channel(gain: float, noise: float) -> None:
 
 
 def test_the_price_buys_silence() -> None:
-    cheap, dear = taught(40, beta=0.0), taught(40, beta=100.0)
-    x_NCHW = bench().private_NCHW.float() / 255
+    cheap, dear = learns_from_target(40, beta=0.0), learns_from_target(40, beta=100.0)
+    x_NCHW = context().private_NCHW.float() / 255
     with torch.no_grad():
         nats = [float(information(*m.product().eval().code(x_NCHW)).mean()) for m in (cheap, dear)]
     assert nats[1] < 0.5 * nats[0]
@@ -108,9 +108,9 @@ def test_the_price_buys_silence() -> None:
 
 def test_step_is_the_cards_loss() -> None:
     """The gradients that a step leaves are those of the loss at b = 0.3, written out."""
-    learner = BottleneckLearner(settings(beta=0.3), bench())
+    learner = BottleneckLearner(settings(beta=0.3), context())
     twin = copy.deepcopy(learner.recognizer)
-    x_NCHW, y_N = bench().private_NCHW.float() / 255, bench().private_class_N
+    x_NCHW, y_N = context().private_NCHW.float() / 255, context().private_class_N
     learner.step(x_NCHW, y_N, torch.Generator().manual_seed(8), lambda parameters: None)
     mu_ND, s_ND = twin.code(x_NCHW.flip(3))
     e_ND = torch.randn(mu_ND.shape, generator=torch.Generator().manual_seed(8))
@@ -127,8 +127,8 @@ def test_step_is_the_cards_loss() -> None:
 
 
 def test_learns_from_noisy_codes_and_answers_from_their_means() -> None:
-    model = taught(3).product().eval()
-    x_NCHW = bench().private_NCHW.float() / 255
+    model = learns_from_target(3).product().eval()
+    x_NCHW = context().private_NCHW.float() / 255
     mean_ND, spread_ND = model.code(x_NCHW)
     assert float(spread_ND.min()) > 0
     expected = model.network.head(mean_ND).log_softmax(1)
@@ -138,18 +138,18 @@ def test_learns_from_noisy_codes_and_answers_from_their_means() -> None:
 
 def test_all_randomness_comes_from_the_stream() -> None:
     torch.manual_seed(1)
-    one = taught(2).product().state_dict()
+    one = learns_from_target(2).product().state_dict()
     torch.manual_seed(2)
-    two = taught(2).product().state_dict()
+    two = learns_from_target(2).product().state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_noise_is_in_the_loss() -> None:
     """The same batch under another stream has another loss."""
-    x_NCHW, y_N = bench().private_NCHW.float() / 255, bench().private_class_N
+    x_NCHW, y_N = context().private_NCHW.float() / 255, context().private_class_N
     losses = []
     for seed in (1, 2):
-        learner = BottleneckLearner(settings(), bench())
+        learner = BottleneckLearner(settings(), context())
         rng = torch.Generator().manual_seed(seed)
         losses.append(float(learner.step(x_NCHW, y_N, rng, lambda parameters: None)["loss"]))
     assert losses[0] != losses[1]
@@ -157,14 +157,16 @@ def test_noise_is_in_the_loss() -> None:
 
 def test_augments_as_the_victim_does() -> None:
     mirror = Mirror()
-    lesson = MutualInformation(settings()).lesson(bench(mirror))
-    x_NCHW = lesson.images_NCHW.float() / 255
-    lesson.learner.step(x_NCHW, lesson.class_N, torch.Generator(), lambda parameters: None)
+    training_job = MutualInformation(settings()).training_job(context(mirror))
+    x_NCHW = training_job.images_NCHW.float() / 255
+    training_job.learner.step(
+        x_NCHW, training_job.class_N, torch.Generator(), lambda parameters: None
+    )
     assert mirror.pictures == 12
 
 
 def test_reports_the_mean_bound_of_the_last_batches() -> None:
-    learner = BottleneckLearner(settings(), bench())
+    learner = BottleneckLearner(settings(), context())
     for nats in (1.0, 2.0, 6.0):
         learner._note(torch.tensor(nats))
     model = MutualInformation(settings()).protect(blank().new_network(), learner.product())
@@ -175,14 +177,14 @@ def test_reports_the_mean_bound_of_the_last_batches() -> None:
 
 
 def test_the_bound_is_saved_with_the_weights() -> None:
-    trained = taught(2).product()
+    trained = learns_from_target(2).product()
     again = MutualInformation(settings()).build(blank())
     again.load_state_dict(trained.state_dict())
     assert float(again.bound_nats) == float(trained.bound_nats) > 0
 
 
 def test_a_shorter_code() -> None:
-    learner = taught(1, code_size=3)
+    learner = learns_from_target(1, code_size=3)
     mean_ND, spread_ND = learner.product().code(torch.rand(2, 1, SIZE, SIZE))
     assert mean_ND.shape == spread_ND.shape == (2, 3)
     again = MutualInformation(settings(code_size=3)).build(blank())

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses.base import Blank, Protected, Workbench
+from inversionlab.defenses.base import Blank, DefenseContext, ProtectedModel
 from inversionlab.defenses.purifier import (
     Purified,
     Purifier,
@@ -32,7 +32,7 @@ def settings(**changed: object) -> PurifierSettings:
     return PurifierSettings(**(given | changed))  # type: ignore[arg-type]
 
 
-class Model(Protected):
+class Model(ProtectedModel):
     """Says what the first pixels are."""
 
     classes = CLASSES
@@ -41,11 +41,11 @@ class Model(Protected):
         return (9 * x_NCHW[:, 0, 0, :CLASSES]).log_softmax(1)
 
 
-def bench() -> Workbench:
+def context() -> DefenseContext:
     rng = torch.Generator().manual_seed(1)
     pictures = torch.randint(0, 256, (20, 1, SIZE, SIZE), generator=rng, dtype=torch.uint8)
     blank = Blank(CLASSES, 1, SIZE, new_network=lambda: pytest.fail("it trains no recognizer"))
-    return Workbench(
+    return DefenseContext(
         blank=blank,
         private_NCHW=torch.zeros(0, 1, SIZE, SIZE, dtype=torch.uint8),
         private_class_N=torch.zeros(0, dtype=torch.int64),
@@ -71,8 +71,8 @@ def shaded(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return shade_N[:, None, None, None].expand(-1, 1, SIZE, SIZE), log_y_NK
 
 
-def taught(steps: int, **changed: object) -> PurifierLearner:
-    learner = PurifierLearner(settings(**changed), bench())
+def learns_from_target(steps: int, **changed: object) -> PurifierLearner:
+    learner = PurifierLearner(settings(**changed), context())
     for step in range(steps):
         x_NCHW, log_y_NK = shaded(64, step)
         learner.step(x_NCHW, log_y_NK, torch.Generator(), lambda parameters: None)
@@ -85,7 +85,7 @@ def test_training_against_it_keeps_the_inversion_model_from_learning() -> None:
     fast = TrainingSettings(epochs=1, learning_rate=1e-2, weight_decay=0)
     errors = []
     for weight in (1e-9, 30.0):
-        learner = taught(
+        learner = learns_from_target(
             250,
             adversarial_weight=weight,
             label_weight=0.1,
@@ -102,13 +102,13 @@ def test_training_against_it_keeps_the_inversion_model_from_learning() -> None:
 
 
 def test_keeps_the_label() -> None:
-    purifier = taught(150).product().eval()
+    purifier = learns_from_target(150).product().eval()
     _, log_y_NK = shaded(1000, 99)
     assert float((purifier(log_y_NK).argmax(1) == log_y_NK.argmax(1)).float().mean()) > 0.98
 
 
 def test_answers_of_one_class_come_together() -> None:
-    purifier = taught(150, adversarial_weight=0).product().eval()
+    purifier = learns_from_target(150, adversarial_weight=0).product().eval()
     _, log_y_NK = shaded(1000, 99)
     own = log_y_NK.argmax(1) == 0
     with torch.no_grad():
@@ -118,7 +118,7 @@ def test_answers_of_one_class_come_together() -> None:
 
 def test_step_is_the_cards_loss() -> None:
     """The gradients that a step leaves are those of the loss written out, H having learned first."""
-    learner = PurifierLearner(settings(label_weight=2.0, adversarial_weight=3.0), bench())
+    learner = PurifierLearner(settings(label_weight=2.0, adversarial_weight=3.0), context())
     twin = copy.deepcopy(learner.purifier)
     x_NCHW, log_y_NK = shaded(16, 0)
     losses = learner.step(x_NCHW, log_y_NK, torch.Generator(), lambda parameters: None)
@@ -134,7 +134,7 @@ def test_step_is_the_cards_loss() -> None:
 
 
 def test_without_an_adversary_none_is_trained() -> None:
-    learner = PurifierLearner(settings(adversarial_weight=0), bench())
+    learner = PurifierLearner(settings(adversarial_weight=0), context())
     before = copy.deepcopy(learner.inversion.state_dict())
     losses = learner.step(*shaded(16, 0), torch.Generator(), lambda parameters: None)
     assert set(losses) == {"distortion", "label"}
@@ -143,17 +143,17 @@ def test_without_an_adversary_none_is_trained() -> None:
 
 
 def test_learns_from_answers_to_public_pictures() -> None:
-    lesson = PurifierDefense(settings()).lesson(bench())
-    assert torch.equal(lesson.images_NCHW, bench().public_NCHW)
-    expected = Model().log_scores(bench().public_NCHW.float() / 255)
-    torch.testing.assert_close(lesson.class_N, expected)
-    assert lesson.queries == 20
+    training_job = PurifierDefense(settings()).training_job(context())
+    assert torch.equal(training_job.images_NCHW, context().public_NCHW)
+    expected = Model().log_scores(context().public_NCHW.float() / 255)
+    torch.testing.assert_close(training_job.class_N, expected)
+    assert training_job.queries == 20
 
 
 def test_loads_into_what_build_makes() -> None:
     defense = PurifierDefense(settings())
-    trained = defense.lesson(bench()).learner.product()
-    defense.build(bench().blank).load_state_dict(trained.state_dict())
+    trained = defense.training_job(context()).learner.product()
+    defense.build(context().blank).load_state_dict(trained.state_dict())
 
 
 def test_scores_far_below_float_stay_finite() -> None:

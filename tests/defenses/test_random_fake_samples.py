@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.defenses.base import Blank, Workbench
+from inversionlab.defenses.base import Blank, DefenseContext
 from inversionlab.defenses.fake_samples import public_labels
 from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC
 from inversionlab.defenses.random_fake_samples import RandomFakeSamples, RandomFakeSamplesSettings
@@ -29,11 +29,11 @@ def numbered(class_N: Tensor) -> Tensor:
     return (10 * class_N + place_N).byte()[:, None, None, None].expand(-1, 1, 16, 16).contiguous()
 
 
-def bench(public_class_N: Tensor | None = None) -> Workbench:
+def context(public_class_N: Tensor | None = None) -> DefenseContext:
     private_class_N = torch.arange(20) % 5
     if public_class_N is None:
         public_class_N = torch.arange(24) // 3
-    return Workbench(
+    return DefenseContext(
         blank=Blank(5, 1, 16, recognizer),
         private_NCHW=numbered(private_class_N),
         private_class_N=private_class_N,
@@ -53,27 +53,27 @@ def defense(**options: Any) -> RandomFakeSamples:
 
 
 def test_private_pictures_are_the_targets_and_public_ones_the_strangers() -> None:
-    lesson = defense().lesson(bench())
-    shown_N = lesson.images_NCHW[:, 0, 0, 0] // 10
+    training_job = defense().training_job(context())
+    shown_N = training_job.images_NCHW[:, 0, 0, 0] // 10
     for label, stranger in zip((1, 3), public_labels((1, 3), 8, seed=5), strict=True):
         for kind, person in ((PRIVATE, label), (PUBLIC, stranger)):
-            rows = (lesson.class_N == torch.tensor([label, kind])).all(1)
+            rows = (training_job.class_N == torch.tensor([label, kind])).all(1)
             assert shown_N[rows].tolist() == [person] * 3
-            assert len(set(lesson.images_NCHW[rows, 0, 0, 0].tolist())) == 3
+            assert len(set(training_job.images_NCHW[rows, 0, 0, 0].tolist())) == 3
 
 
 def test_who_has_too_few_pictures_has_them_all_and_some_again() -> None:
-    lesson = RandomFakeSamples(
+    training_job = RandomFakeSamples(
         RandomFakeSamplesSettings(samples=7, omega=0.0, protected=(2,))
-    ).lesson(bench())
-    private = lesson.images_NCHW[lesson.class_N[:, 1] == PRIVATE, 0, 0, 0].tolist()
+    ).training_job(context())
+    private = training_job.images_NCHW[training_job.class_N[:, 1] == PRIVATE, 0, 0, 0].tolist()
     assert len(private) == 7
     assert set(private) == {20, 21, 22, 23}
 
 
 def test_strangers_with_one_picture_are_no_labels() -> None:
     with pytest.raises(ValueError, match="no stranger is on more than one"):
-        defense().lesson(bench(torch.full((24,), -1)))
+        defense().training_job(context(torch.full((24,), -1)))
 
 
 @pytest.mark.parametrize("labels", [(0, 30), (3, 103, 57), (7, 17, 27, 37)])

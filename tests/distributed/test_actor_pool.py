@@ -10,33 +10,33 @@ import pytest
 import ray
 
 from inversionlab.distributed import actor_pool
-from inversionlab.distributed.actor_pool import TRIES, Crew, CrewError
-from inversionlab.distributed.orders import Failure, Order
+from inversionlab.distributed.actor_pool import TRIES, ActorPool, ActorPoolError
+from inversionlab.distributed.orders import Failure, Item
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
-class Listed(Generic[Order]):
+class Listed(Generic[Item]):
     """A source that hands out what an iterable gives, one by one."""
 
     def __init__(
         self,
-        orders: Iterable[Order],
-        on_done: Callable[[Order, Any], None],
+        items: Iterable[Item],
+        on_done: Callable[[Item, Any], None],
         expected: int = 1_000_000,
     ) -> None:
-        """Hand out `orders`; `expected` is how many there are, so that not too many workers are hired."""
-        self._orders = iter(orders)
+        """Hand out `items`; `expected` is how many there are, so that not too many workers are hired."""
+        self._orders = iter(items)
         self._left, self._exhausted = expected, False
         self._on_done = on_done
-        self.failures: list[Failure[Order]] = []
+        self.failures: list[Failure[Item]] = []
 
-    def take(self) -> Order | None:
+    def take(self) -> Item | None:
         """The next order of the iterable."""
-        order = next(self._orders, None)
-        self._exhausted = order is None
+        item = next(self._orders, None)
+        self._exhausted = item is None
         self._left -= 1
-        return order
+        return item
 
     def waiting(self) -> int:
         """What is left of the expected number."""
@@ -46,13 +46,13 @@ class Listed(Generic[Order]):
         """Until the iterable has ended."""
         return not self._exhausted
 
-    def done(self, order: Order, result: Any) -> None:
+    def done(self, item: Item, result: Any) -> None:
         """Pass the result on."""
-        self._on_done(order, result)
+        self._on_done(item, result)
 
-    def failed(self, order: Order, reason: str) -> None:
+    def failed(self, item: Item, reason: str) -> None:
         """Keep the failure."""
-        self.failures.append(Failure(order, reason))
+        self.failures.append(Failure(item, reason))
 
 
 @ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)
@@ -65,28 +65,28 @@ class Clerk:
     def ready(self) -> bool:
         return True
 
-    def run(self, order: dict[str, Any]) -> int:
-        number = order["number"]
+    def run(self, item: dict[str, Any]) -> int:
+        number = item["number"]
         tries = len(list(self.folder.glob(f"{number}-*")))
         (self.folder / f"{number}-{tries}").touch()
-        time.sleep(order.get("sleep", 0) if tries == 0 else 0)
-        if tries < order.get("die", 0):
+        time.sleep(item.get("sleep", 0) if tries == 0 else 0)
+        if tries < item.get("die", 0):
             os._exit(1)
-        if order.get("raise"):
+        if item.get("raise"):
             raise ValueError(f"no {number}")
         return 2 * number
 
 
 def work(
-    folder: Path, orders: Iterable[dict[str, Any]], count: int = 2
+    folder: Path, items: Iterable[dict[str, Any]], count: int = 2
 ) -> tuple[dict[int, int], list[Failure[dict[str, Any]]]]:
     done: dict[int, int] = {}
-    crew: Crew[dict[str, Any]] = Crew(lambda: Clerk.remote(str(folder)), lambda: count)  # type: ignore[attr-defined]
-    source = Listed(orders, lambda order, result: done.update({order["number"]: result}))
+    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(folder)), lambda: count)  # type: ignore[attr-defined]
+    source = Listed(items, lambda item, result: done.update({item["number"]: result}))
     try:
-        crew.run(source)
+        pool.run(source)
     finally:
-        crew.dismiss()
+        pool.dismiss()
     return done, source.failures
 
 
@@ -99,18 +99,18 @@ def test_every_order_is_done_once(tmp_path: Path, count: int) -> None:
 
 
 def test_what_a_dead_worker_held_is_done_again(tmp_path: Path) -> None:
-    orders = [{"number": n, "die": 1 if n == 3 else 0} for n in range(10)]
-    done, failures = work(tmp_path, orders)
+    items = [{"number": n, "die": 1 if n == 3 else 0} for n in range(10)]
+    done, failures = work(tmp_path, items)
     assert done == {n: 2 * n for n in range(10)}
     assert not failures
     assert len(list(tmp_path.glob("3-*"))) == 2
 
 
 def test_a_poisonous_order_is_given_up_and_the_rest_is_done(tmp_path: Path) -> None:
-    orders = [{"number": n, "die": 99 if n == 0 else 0} for n in range(6)]
-    done, failures = work(tmp_path, orders, 1)
+    items = [{"number": n, "die": 99 if n == 0 else 0} for n in range(6)]
+    done, failures = work(tmp_path, items, 1)
     # Whoever waits behind the poison at the same worker loses no try with it.
-    assert [f.order["number"] for f in failures] == [0]
+    assert [f.item["number"] for f in failures] == [0]
     assert f"died {TRIES} times" in failures[0].reason
     assert set(done) == {1, 2, 3, 4, 5}
 
@@ -124,17 +124,17 @@ def test_workers_that_die_at_once_are_said_with_their_cause() -> None:
         def ready(self) -> bool:
             return True
 
-    crew: Crew[int] = Crew(lambda: Stillborn.remote(), lambda: 1)
-    with pytest.raises(CrewError, match=r"died one after another(.|\n)*no such experiment"):
-        crew.run(Listed([1], lambda order, result: None))
-    crew.dismiss()
+    pool: ActorPool[int] = ActorPool(lambda: Stillborn.remote(), lambda: 1)
+    with pytest.raises(ActorPoolError, match=r"died one after another(.|\n)*no such experiment"):
+        pool.run(Listed([1], lambda item, result: None))
+    pool.dismiss()
 
 
 def test_orders_are_cut_only_when_somebody_is_there_to_do_them(tmp_path: Path) -> None:
     """What keeps the driver's memory flat: no more are drawn than are done, and one for each worker."""
     drawn = 0
 
-    def orders() -> Iterator[dict[str, Any]]:
+    def items() -> Iterator[dict[str, Any]]:
         nonlocal drawn
         for number in range(10_000):
             drawn += 1
@@ -142,16 +142,16 @@ def test_orders_are_cut_only_when_somebody_is_there_to_do_them(tmp_path: Path) -
 
     done = 0
 
-    def note(order: dict[str, Any], result: int) -> None:
+    def note(item: dict[str, Any], result: int) -> None:
         nonlocal done
         done += 1
         assert drawn <= done + 2
         if done == 50:
-            crew.stop()
+            pool.stop()
 
-    crew: Crew[dict[str, Any]] = Crew(lambda: Clerk.remote(str(tmp_path)), lambda: 2)  # type: ignore[attr-defined]
-    crew.run(Listed(orders(), note))
-    crew.dismiss()
+    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(tmp_path)), lambda: 2)  # type: ignore[attr-defined]
+    pool.run(Listed(items(), note))
+    pool.dismiss()
     assert done == 50
 
 
@@ -172,27 +172,27 @@ def test_the_crew_grows_with_the_work_and_shrinks_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actor_pool, "IDLE_SECONDS", 0.5)
-    sizes: list[int] = []
+    shape: list[int] = []
 
     class Patient(Listed[dict[str, Any]]):
         """Hands out orders once two workers are there, and stays open until they have been let go."""
 
         def take(self) -> dict[str, Any] | None:
-            return super().take() if max(sizes) == 2 else None
+            return super().take() if max(shape) == 2 else None
 
         def open(self) -> bool:
-            sizes.append(crew.ready)
-            return super().open() or crew.ready > 0
+            shape.append(pool.ready)
+            return super().open() or pool.ready > 0
 
-    crew: Crew[dict[str, Any]] = Crew(lambda: Clerk.remote(str(tmp_path)), lambda: 2)  # type: ignore[attr-defined]
-    crew.run(Patient([{"number": n} for n in range(4)], lambda order, result: None, expected=4))
+    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(tmp_path)), lambda: 2)  # type: ignore[attr-defined]
+    pool.run(Patient([{"number": n} for n in range(4)], lambda item, result: None, expected=4))
     assert len(list(tmp_path.iterdir())) == 4
-    assert sizes[-1] == 0
+    assert shape[-1] == 0
 
 
 def test_an_order_that_raises_is_set_aside_with_its_reason(tmp_path: Path) -> None:
-    orders = [{"number": n, "raise": n == 2} for n in range(5)]
-    done, failures = work(tmp_path, orders)
+    items = [{"number": n, "raise": n == 2} for n in range(5)]
+    done, failures = work(tmp_path, items)
     assert set(done) == {0, 1, 3, 4}
     (failure,) = failures
     assert failure.reason == "ValueError: no 2"
@@ -208,20 +208,20 @@ def test_a_crew_that_must_make_room_begins_nothing_more_and_leaves(tmp_path: Pat
         def open(self) -> bool:
             nonlocal limit
             if limit == 0:
-                ready_while_closed.append((crew.ready, len(done)))
-                if crew.ready == 0:
+                ready_while_closed.append((pool.ready, len(done)))
+                if pool.ready == 0:
                     limit = 2
             return super().open()
 
-    def note(order: dict[str, Any], result: int) -> None:
+    def note(item: dict[str, Any], result: int) -> None:
         nonlocal limit
-        done.append(order["number"])
+        done.append(item["number"])
         if len(done) == 3:
             limit = 0
 
-    crew: Crew[dict[str, Any]] = Crew(lambda: Clerk.remote(str(tmp_path)), lambda: limit)  # type: ignore[attr-defined]
-    crew.run(Watched([{"number": n, "sleep": 0.3} for n in range(12)], note))
-    crew.dismiss()
+    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(tmp_path)), lambda: limit)  # type: ignore[attr-defined]
+    pool.run(Watched([{"number": n, "sleep": 0.3} for n in range(12)], note))
+    pool.dismiss()
     assert sorted(done) == list(range(12))
     assert ready_while_closed[-1][0] == 0
     # What was at work, and what was begun before the crew looked at its limit again.

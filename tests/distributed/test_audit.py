@@ -102,15 +102,15 @@ def test_a_training_that_diverges_ends_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_a_damaged_network_is_trained_again(trained: Path, tmp_path: Path) -> None:
-    from inversionlab.distributed.train_worker import learn_task
+    from inversionlab.distributed.train_worker import train_network
     from inversionlab.pipeline.train import alone
 
-    site = tiny.site(tmp_path)
-    task = site.plan.task("victim")
-    learn_task(site, task, alone(tiny.CPU))
-    assert site.artifacts.finished(task)
-    weights = tmp_path / "artifacts" / task.key / "weights.safetensors"
+    session = tiny.session(tmp_path)
+    spec = session.plan.spec("victim")
+    train_network(session, spec, alone(tiny.CPU))
+    assert session.artifacts.finished(spec)
+    weights = tmp_path / "artifacts" / spec.key / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert not site.artifacts.finished(task)
-    learn_task(site, task, alone(tiny.CPU))
-    assert site.artifacts.finished(task)
+    assert not session.artifacts.finished(spec)
+    train_network(session, spec, alone(tiny.CPU))
+    assert session.artifacts.finished(spec)

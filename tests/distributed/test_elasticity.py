@@ -28,10 +28,10 @@ def quiet(seen: Seen, folder: Path) -> Rows:
 
 
 def test_nodes_come_with_the_work_and_leave_without_it(seen: Seen) -> None:
-    sizes = [len(nodes) for _, nodes in seen.looks]
-    assert sizes[0] == 0
-    assert max(sizes) == NODES
-    assert sizes[-1] == 0
+    shape = [len(nodes) for _, nodes in seen.looks]
+    assert shape[0] == 0
+    assert max(shape) == NODES
+    assert shape[-1] == 0
     # Not before there is work: its first shard is queued after the networks are looked up.
     assert seen.full > 0
     assert seen.empty > 0

@@ -12,8 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from inversionlab.distributed import object_cache
-from inversionlab.distributed.object_cache import Ref, Shelf, read_network, read_splits
-from inversionlab.pipeline.session import Site, beside
+from inversionlab.distributed.object_cache import ObjectCache, Ref, read_network, read_splits
+from inversionlab.pipeline.session import Session, with_experiment
 from tests import tiny
 from tests.processes import wait_until
 
@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return tiny.site(tmp_path_factory.mktemp("storage"))
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return tiny.session(tmp_path_factory.mktemp("storage"))
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Drawer:
 
     read: list[str]
 
-    def packed(self, task: Any) -> bytes:
-        return save(self.weights(task))
+    def packed(self, spec: Any) -> bytes:
+        return save(self.weights(spec))
 
-    def weights(self, task: Any) -> dict[str, Tensor]:
-        self.read.append(task.key)
+    def weights(self, spec: Any) -> dict[str, Tensor]:
+        self.read.append(spec.key)
         seed = torch.Generator().manual_seed(len(self.read))
         return {
             "layer.weight": torch.randn(3, 5, generator=seed),
             "layer.count": torch.tensor(7),
-            "key": torch.tensor(list(task.key.encode())),
+            "key": torch.tensor(list(spec.key.encode())),
         }
 
 
@@ -57,74 +57,74 @@ def puts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return noted
 
 
-def with_drawer(site: Site) -> tuple[Site, Drawer]:
+def with_drawer(session: Session) -> tuple[Session, Drawer]:
     drawer = Drawer([])
-    filled: Any = Site(site.address, site.experiment, drawer, site.store, site.workshop)  # type: ignore[arg-type]
+    filled: Any = Session(session.spec, session.experiment, drawer, session.store, session.builder)  # type: ignore[arg-type]
     return filled, drawer
 
 
-def test_every_network_is_put_once_whoever_asks(site: Site, puts: list[Any]) -> None:
-    filled, drawer = with_drawer(site)
-    shelf = Shelf()
-    first = shelf.networks(filled)
-    assert sorted(first) == sorted(drawer.read) == sorted(t.key for t in site.plan.tasks)
+def test_every_network_is_put_once_whoever_asks(session: Session, puts: list[Any]) -> None:
+    filled, drawer = with_drawer(session)
+    cache = ObjectCache()
+    first = cache.networks(filled)
+    assert sorted(first) == sorted(drawer.read) == sorted(t.key for t in session.plan.specs)
     assert len(puts) == 6
-    assert shelf.networks(filled) == first
+    assert cache.networks(filled) == first
     assert len(puts) == len(drawer.read) == 6
 
 
-def test_another_trial_puts_only_the_network_that_is_new(site: Site, puts: list[Any]) -> None:
-    filled, drawer = with_drawer(site)
-    shelf = Shelf()
-    first = shelf.networks(filled)
+def test_another_trial_puts_only_the_network_that_is_new(session: Session, puts: list[Any]) -> None:
+    filled, drawer = with_drawer(session)
+    cache = ObjectCache()
+    first = cache.networks(filled)
     # Another alpha trains nothing; another sigma another dummy.
     for changed, more in (({"defense.alpha": 0.9}, 0), ({"defense.sigma": 2.5}, 1)):
-        other = beside(site, tiny.experiment(sweep=None, **changed))
-        plan_of_other = Site(other.address, other.experiment, drawer, other.store, other.workshop)  # type: ignore[arg-type]
+        other = with_experiment(session, tiny.experiment(sweep=None, **changed))
+        plan_of_other = Session(other.spec, other.experiment, drawer, other.store, other.builder)  # type: ignore[arg-type]
         puts.clear()
-        refs = shelf.networks(plan_of_other)
+        refs = cache.networks(plan_of_other)
         assert len(puts) == more
-        assert set(refs) == {t.key for t in other.plan.tasks}
+        assert set(refs) == {t.key for t in other.plan.specs}
         assert sum(ref not in first.values() for ref in refs.values()) == more
 
 
 def test_a_long_search_keeps_the_latest_networks_only(
-    site: Site, puts: list[Any], monkeypatch: pytest.MonkeyPatch
+    session: Session, puts: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(object_cache, "NETWORKS", 7)
-    filled, drawer = with_drawer(site)
-    driver = Shelf()
+    filled, drawer = with_drawer(session)
+    driver = ObjectCache()
     first = driver.networks(filled)
     for sigma in (2.5, 3.0, 3.5):
-        other = beside(site, tiny.experiment(sweep=None, **{"defense.sigma": sigma}))
-        driver.networks(Site(other.address, other.experiment, drawer, other.store, other.workshop))  # type: ignore[arg-type]
+        other = with_experiment(session, tiny.experiment(sweep=None, **{"defense.sigma": sigma}))
+        driver.networks(Session(other.spec, other.experiment, drawer, other.store, other.builder))  # type: ignore[arg-type]
     puts.clear()
     again = driver.networks(filled)
     # Of 6 + 3 networks two had to go: the first two dummies. What all trials share stayed.
-    shared = [t.key for t in site.plan.tasks if t.defense is None]
+    shared = [t.key for t in session.plan.specs if t.defense is None]
     assert [again[key] for key in shared] == [first[key] for key in shared]
     assert len(puts) == 1
 
 
-def test_a_network_comes_back_as_it_was(site: Site) -> None:
-    filled, drawer = with_drawer(site)
-    refs = Shelf().networks(filled)
-    for number, task in enumerate(site.plan.tasks):
-        found = read_network(refs, task)
+def test_a_network_comes_back_as_it_was(session: Session) -> None:
+    filled, drawer = with_drawer(session)
+    refs = ObjectCache().networks(filled)
+    for number, spec in enumerate(session.plan.specs):
+        found = read_network(refs, spec)
         assert found is not None
-        expected = Drawer(drawer.read[:number]).weights(task)
+        expected = Drawer(drawer.read[:number]).weights(spec)
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             assert found[name].dtype == value.dtype
             assert torch.equal(found[name], value)
 
 
-def test_the_splits_are_put_once_and_come_back_equal(site: Site, puts: list[Any]) -> None:
-    shelf = Shelf()
-    ref = shelf.splits(site)
-    assert shelf.splits(beside(site, tiny.experiment(**{"defense.alpha": 0.9}))) is ref
+def test_the_splits_are_put_once_and_come_back_equal(session: Session, puts: list[Any]) -> None:
+    cache = ObjectCache()
+    ref = cache.splits(session)
+    assert cache.splits(with_experiment(session, tiny.experiment(**{"defense.alpha": 0.9}))) is ref
     assert len(puts) == 1
-    found, original = read_splits(ref), site.workshop.splits
+    found, original = read_splits(ref), session.builder.splits
     assert found is not None
     assert found.people == original.people
     assert found.evaluator_people == original.evaluator_people
@@ -137,8 +137,8 @@ def test_the_splits_are_put_once_and_come_back_equal(site: Site, puts: list[Any]
         assert mine.class_N.dtype == theirs.class_N.dtype
 
 
-def test_readers_share_the_pictures_of_the_object_store(site: Site) -> None:
-    ref = Shelf().splits(site)
+def test_readers_share_the_pictures_of_the_object_store(session: Session) -> None:
+    ref = ObjectCache().splits(session)
     one, two = read_splits(ref), read_splits(ref)
     assert one is not None
     assert two is not None
@@ -153,8 +153,8 @@ def test_readers_share_the_pictures_of_the_object_store(site: Site) -> None:
         arrays["public"][0] = 0
 
 
-def test_workers_read_the_drivers_pictures(site: Site) -> None:
-    ref = Shelf().splits(site)
+def test_workers_read_the_drivers_pictures(session: Session) -> None:
+    ref = ObjectCache().splits(session)
 
     @ray.remote(num_cpus=1)
     def total(given: Ref) -> int:
@@ -162,7 +162,7 @@ def test_workers_read_the_drivers_pictures(site: Site) -> None:
         assert splits is not None
         return int(splits.train.images_NCHW.long().sum())
 
-    expected = int(site.workshop.splits.train.images_NCHW.long().sum())
+    expected = int(session.builder.splits.train.images_NCHW.long().sum())
     assert ray.get(total.remote(ref), timeout=60) == expected
 
 
@@ -179,7 +179,7 @@ class Owner:
 
 @pytest.mark.parametrize("loss", ["its owner died", "it does not come"])
 def test_what_is_lost_is_read_elsewhere(
-    site: Site, monkeypatch: pytest.MonkeyPatch, loss: str
+    session: Session, monkeypatch: pytest.MonkeyPatch, loss: str
 ) -> None:
     owner = Owner.remote()  # type: ignore[attr-defined]
     if loss == "its owner died":
@@ -190,12 +190,12 @@ def test_what_is_lost_is_read_elsewhere(
     else:
         monkeypatch.setattr(object_cache, "WAIT_SECONDS", 0.1)
         there = owner.never.remote()
-    task = site.plan.tasks[0]
+    spec = session.plan.specs[0]
     assert read_splits(Ref((there,))) is None
-    assert read_network({task.key: Ref((there,))}, task) is None
+    assert read_network({spec.key: Ref((there,))}, spec) is None
     ray.kill(owner)
 
 
-def test_without_a_reference_there_is_nothing(site: Site) -> None:
+def test_without_a_reference_there_is_nothing(session: Session) -> None:
     assert read_splits(None) is None
-    assert read_network({}, site.plan.tasks[0]) is None
+    assert read_network({}, session.plan.specs[0]) is None

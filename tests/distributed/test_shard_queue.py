@@ -9,37 +9,37 @@ from typing import Any
 
 import pytest
 
-from inversionlab.distributed.actor_pool import CrewError
+from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.missing_work import missing_jobs
-from inversionlab.distributed.shard_queue import FIRST, Lot, ShardQueue
+from inversionlab.distributed.shard_queue import FIRST, PendingJobs, ShardQueue
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Site
+from inversionlab.pipeline.session import Session
 from inversionlab.store.tables import Job
 from tests import tiny
 
-Order = tuple[Any, ...]
+Item = tuple[Any, ...]
 
 
-def queue(*, seconds: float = 30.0, size: int = 64, workers: int = 1) -> ShardQueue[Order]:
+def queue(*, seconds: float = 30.0, size: int = 64, workers: int = 1) -> ShardQueue[Item]:
     return ShardQueue(shard_seconds=seconds, shard_size=size, workers=lambda: workers)
 
 
-def lot(count: int, name: str = "a", pace: str = "pace") -> Lot[Order]:
+def lot(count: int, name: str = "a", pace: str = "pace") -> PendingJobs[Item]:
     """Orders ("a", ((0, 0), (1, 0), ...))."""
-    return Lot(((n, 0) for n in range(count)), count, pace, lambda jobs: (name, jobs))
+    return PendingJobs(((n, 0) for n in range(count)), count, pace, lambda jobs: (name, jobs))
 
 
-def targets(order: Order | None) -> list[int]:
-    assert order is not None
-    return [target for target, _ in order[1]]
+def targets(item: Item | None) -> list[int]:
+    assert item is not None
+    return [target for target, _ in item[1]]
 
 
-def sizes(source: ShardQueue[Order], pace: float) -> list[int]:
+def shape(source: ShardQueue[Item], pace: float) -> list[int]:
     """Take and finish all there is, each job in `pace` seconds; returns the shards' sizes."""
     found = []
-    while (order := source.take()) is not None:
-        found.append(len(order[1]))
-        source.done(order, pace * found[-1])
+    while (item := source.take()) is not None:
+        found.append(len(item[1]))
+        source.done(item, pace * found[-1])
     return found
 
 
@@ -47,7 +47,7 @@ def test_shards_are_as_large_as_the_measured_pace_says() -> None:
     source = queue(seconds=30, size=1000)
     source.put([], [lot(100)])
     # 2 s a job: 15 of them take the 30 s that are wanted; before that is known, FIRST.
-    assert sizes(source, 2.0) == [FIRST, 15, 15, 15, 15, 15, 15, 2]
+    assert shape(source, 2.0) == [FIRST, 15, 15, 15, 15, 15, 15, 2]
 
 
 def test_the_pace_follows_what_is_measured_by_half() -> None:
@@ -78,12 +78,12 @@ def test_each_kind_of_work_has_a_pace_of_its_own() -> None:
 def test_no_shard_is_larger_than_allowed_and_none_is_empty() -> None:
     source = queue(size=10)
     source.put([], [lot(35)])
-    assert sizes(source, 1e-12) == [FIRST, 10, 10, 7]
+    assert shape(source, 1e-12) == [FIRST, 10, 10, 7]
     source.put([], [lot(3)])
     # A job that takes longer than a shard should is a shard.
-    assert sizes(source, 1e6) == [3]
+    assert shape(source, 1e6) == [3]
     source.put([], [lot(3)])
-    assert sizes(source, 1e6) == [1, 1, 1]
+    assert shape(source, 1e6) == [1, 1, 1]
 
 
 def test_the_tail_is_shared_among_the_workers() -> None:
@@ -94,20 +94,20 @@ def test_the_tail_is_shared_among_the_workers() -> None:
     assert len(targets(first)) == 7
     source.done(first, 0.007)
     # Nobody is expected to take all that is left: a quarter, then a quarter of what is left then, ...
-    assert sizes(source, 0.001) == [1, 5, 4, 3, 2, 2, 1, 1, 1, 1]
+    assert shape(source, 0.001) == [1, 5, 4, 3, 2, 2, 1, 1, 1, 1]
 
 
 def test_every_job_is_handed_out_once_and_in_order() -> None:
     source = queue(size=7, workers=3)
     source.put([], [lot(50, "a"), lot(9, "b")])
     seen: dict[str, list[int]] = {"a": [], "b": []}
-    orders = 0
-    while (order := source.take()) is not None:
-        seen[order[0]] += targets(order)
-        source.done(order, 0.5)
-        orders += 1
+    items = 0
+    while (item := source.take()) is not None:
+        seen[item[0]] += targets(item)
+        source.done(item, 0.5)
+        items += 1
     assert seen == {"a": list(range(50)), "b": list(range(9))}
-    assert (source.done_jobs, source.spent_seconds) == (59, 0.5 * orders)
+    assert (source.done_jobs, source.spent_seconds) == (59, 0.5 * items)
 
 
 def test_who_came_first_is_served_first_but_nobody_idles_for_it() -> None:
@@ -145,8 +145,8 @@ def test_a_measure_that_fails_ends_its_batch_but_no_other() -> None:
     good = source.put([], [lot(4, "good")])
     source.failed(source.take(), "no such network")  # type: ignore[arg-type]
     (failure,) = bad.wait()
-    assert (failure.order, failure.reason) == (("measure", 1), "no such network")
-    assert sizes(source, 1.0) == [4]
+    assert (failure.item, failure.reason) == (("measure", 1), "no such network")
+    assert shape(source, 1.0) == [4]
     assert good.wait() == []
 
 
@@ -160,15 +160,15 @@ def test_a_measure_that_fails_while_another_is_at_work() -> None:
     assert not batch.finished.is_set()
     assert source.take() is None
     source.done(two, 1.0)
-    assert [f.order for f in batch.wait()] == [one]
+    assert [f.item for f in batch.wait()] == [one]
 
 
 def test_a_shard_that_fails_does_not_end_its_batch() -> None:
     source = queue(size=2)
     batch = source.put([], [lot(6)])
     source.failed(source.take(), "poison")  # type: ignore[arg-type]
-    assert sizes(source, 1.0) == [2, 2]
-    assert [targets(f.order) for f in batch.wait()] == [[0, 1]]
+    assert shape(source, 1.0) == [2, 2]
+    assert [targets(f.item) for f in batch.wait()] == [[0, 1]]
     assert source.done_jobs == 4
 
 
@@ -182,7 +182,7 @@ def test_jobs_are_drawn_only_when_a_shard_is_taken() -> None:
             yield number, 0
 
     source = queue(size=5)
-    source.put([], [Lot(jobs(), 100_000, "pace", lambda cut: ("lazy", cut))])
+    source.put([], [PendingJobs(jobs(), 100_000, "pace", lambda cut: ("lazy", cut))])
     assert source.waiting() == 100_000 / 5
     assert drawn == 0
     for number in range(1, 4):
@@ -210,7 +210,7 @@ def test_who_waits_hears_what_is_done() -> None:
     heard: list[tuple[int, float]] = []
     source.put([("measure", 1)], [lot(6)], lambda jobs, seconds: heard.append((jobs, seconds)))
     source.done(source.take(), 0.5)  # type: ignore[arg-type]
-    sizes(source, 2.0)
+    shape(source, 2.0)
     assert heard == [(0, 0.5), (4, 8.0), (2, 4.0)]
 
 
@@ -220,10 +220,10 @@ def test_a_queue_is_open_until_it_is_closed_and_empty() -> None:
     source.put([], [lot(2)])
     source.close()
     assert source.open()
-    order = source.take()
+    item = source.take()
     assert source.open()
-    assert order is not None
-    source.done(order, 1.0)
+    assert item is not None
+    source.done(item, 1.0)
     assert not source.open()
 
 
@@ -236,27 +236,27 @@ def test_giving_up_wakes_all_who_wait() -> None:
     def wait(batch: Any) -> None:
         try:
             batch.wait()
-        except CrewError as error:
+        except ActorPoolError as error:
             ends.append(str(error))
 
     waiting = [threading.Thread(target=wait, args=(batch,)) for batch in batches]
     for thread in waiting:
         thread.start()
-    source.give_up(CrewError("they all died"))
+    source.give_up(ActorPoolError("they all died"))
     for thread in waiting:
         thread.join(5)
     assert ends == ["they all died"] * 2
     assert source.take() is None
     assert not source.open()
     # Who comes later does not wait for a crew that is not there.
-    with pytest.raises(CrewError, match="they all died"):
+    with pytest.raises(ActorPoolError, match="they all died"):
         source.put([], [lot(5)]).wait()
 
 
 def test_nothing_is_put_into_a_closed_queue() -> None:
     source = queue()
     source.close()
-    with pytest.raises(CrewError, match="dismissed"):
+    with pytest.raises(ActorPoolError, match="dismissed"):
         source.put([], [lot(5)]).wait()
 
 
@@ -269,12 +269,12 @@ def test_many_threads_put_while_others_work() -> None:
         while True:
             # Asked before the queue is: what was put before the end is then still taken.
             last = over.is_set()
-            order = source.take()
-            if order is None and last:
+            item = source.take()
+            if item is None and last:
                 return
-            if order is not None:
-                taken.extend((order[0], target) for target in targets(order))
-                source.done(order, 0.001)
+            if item is not None:
+                taken.extend((item[0], target) for target in targets(item))
+                source.done(item, 0.001)
 
     def order_work(name: str) -> None:
         for part in range(20):
@@ -300,44 +300,48 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(root: Path) -> Site:
+def session(root: Path) -> Session:
     """Repeats 3, 4 and 5; nothing is trained."""
-    return tiny.site(root, **{"targets.repeats": 3, "targets.first_repeat": 3})
+    return tiny.session(root, **{"targets.repeats": 3, "targets.first_repeat": 3})
 
 
-def store(site: Site, cell: Cell, jobs: list[Job]) -> None:
-    site.store.write_shard(cell.id, [{"cell": cell.id, "target": t, "repeat": r} for t, r in jobs])
+def store(session: Session, cell: Cell, jobs: list[Job]) -> None:
+    session.store.write_shard(
+        cell.id, [{"cell": cell.id, "target": t, "repeat": r} for t, r in jobs]
+    )
 
 
-def test_all_jobs_of_an_empty_store_are_missing_in_the_order_of_the_targets(site: Site) -> None:
-    jobs, count = missing_jobs(site, site.plan.cells[0], (7, 2))
+def test_all_jobs_of_an_empty_store_are_missing_in_the_order_of_the_targets(
+    session: Session,
+) -> None:
+    jobs, count = missing_jobs(session, session.plan.cells[0], (7, 2))
     assert list(jobs) == [(7, 3), (7, 4), (7, 5), (2, 3), (2, 4), (2, 5)]
     assert count == 6
 
 
-def test_only_what_the_store_lacks_is_missing(site: Site) -> None:
-    cell, other = site.plan.cells[1:3]
-    store(site, cell, [(7, 4)])
-    store(site, cell, [(2, 5), (2, 3)])
+def test_only_what_the_store_lacks_is_missing(session: Session) -> None:
+    cell, other = session.plan.cells[1:3]
+    store(session, cell, [(7, 4)])
+    store(session, cell, [(2, 5), (2, 3)])
     # Another run's: other repeats, another target.
-    store(site, cell, [(7, 0), (7, 6), (9, 3)])
-    jobs, count = missing_jobs(site, cell, (7, 2))
+    store(session, cell, [(7, 0), (7, 6), (9, 3)])
+    jobs, count = missing_jobs(session, cell, (7, 2))
     assert list(jobs) == [(7, 3), (7, 5), (2, 4)]
     assert count == 3
     # Rows of one cell are none of another.
-    assert missing_jobs(site, other, (7, 2))[1] == 6
+    assert missing_jobs(session, other, (7, 2))[1] == 6
 
 
-def test_a_finished_cell_has_nothing_missing(site: Site) -> None:
-    cell = site.plan.cells[3]
-    store(site, cell, [(7, repeat) for repeat in (3, 4, 5)])
-    jobs, count = missing_jobs(site, cell, (7,))
+def test_a_finished_cell_has_nothing_missing(session: Session) -> None:
+    cell = session.plan.cells[3]
+    store(session, cell, [(7, repeat) for repeat in (3, 4, 5)])
+    jobs, count = missing_jobs(session, cell, (7,))
     assert (list(jobs), count) == ([], 0)
 
 
 def test_skipped_people_are_not_attacked(root: Path) -> None:
-    first = tiny.site(root, **{"targets.count": 4}).plan.targets
-    rest = tiny.site(root, **{"targets.count": 2, "targets.skip": 4})
+    first = tiny.session(root, **{"targets.count": 4}).plan.targets
+    rest = tiny.session(root, **{"targets.count": 2, "targets.skip": 4})
     jobs, count = missing_jobs(rest, rest.plan.cells[0], rest.plan.targets)
     # Six private people: the two that are left when four are skipped.
     assert {target for target, _ in jobs} == set(range(6)) - set(first)

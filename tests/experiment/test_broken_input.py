@@ -339,7 +339,7 @@ def message(spoil: Spoil, folder: Path) -> str:
         recipe, assignments = spoil(folder)
         experiment = load(recipe, assignments)
         opened = open_experiment(experiment, Storage(str(folder / "runs")))
-        opened.workshop.check()
+        opened.builder.check()
     except ConfigError as error:
         return str(error)
     return "(accepted)"
@@ -375,8 +375,8 @@ def test_a_broken_picture_among_good_ones_is_named_counted_and_left_out(tmp_path
     recipe, _ = spoil(tmp_path)
     assignments = ["split.private_people=4", "split.evaluator_people=4"]
     assignments += ["split.evaluator_min_pictures=2"]
-    site = open_experiment(load(recipe, assignments), Storage(str(tmp_path / "runs")))
-    notes = site.workshop.splits.notes
+    session = open_experiment(load(recipe, assignments), Storage(str(tmp_path / "runs")))
+    notes = session.builder.splits.notes
     assert len(notes) == 14
     assert "p0/broken0.jpg" in notes[0]
 

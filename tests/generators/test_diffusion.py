@@ -14,8 +14,8 @@ from inversionlab.generators.diffusion_learner import DiffusionLearner
 
 
 def _settings(**more) -> Diffusion.Settings:
-    sizes = {"latent_size": 6, "width": 4, "denoiser_width": 8, "denoiser_blocks": 1}
-    return Diffusion.Settings(**{**sizes, "sample_steps": 4, **more})
+    shape = {"latent_size": 6, "width": 4, "denoiser_width": 8, "denoiser_blocks": 1}
+    return Diffusion.Settings(**{**shape, "sample_steps": 4, **more})
 
 
 def _net(**more) -> Diffusion:

@@ -13,8 +13,8 @@ from inversionlab.generators import InfoGan, InfoGanLearner
 
 
 def _settings(**more) -> InfoGan.Settings:
-    sizes = {"latent_size": 3, "gaussian_codes": 2, "categories": 4}
-    return InfoGan.Settings(width=4, discriminator_width=4, **sizes, **more)
+    shape = {"latent_size": 3, "gaussian_codes": 2, "categories": 4}
+    return InfoGan.Settings(width=4, discriminator_width=4, **shape, **more)
 
 
 def _net() -> InfoGan:
@@ -73,9 +73,9 @@ def test_codes_become_readable():
     settings = _settings(information_weight=1.0, ada_limit=0.0)
     learner = generators.learner(settings, channels=3, image_size=16, seed=0)
     assert isinstance(learner, InfoGanLearner)
-    beside = _train(learner, 60)
-    assert abs(beside[0]) < 1  # nats: next to nothing is known of the codes at first
-    assert sum(beside[-5:]) / 5 < -0.5
+    with_experiment = _train(learner, 60)
+    assert abs(with_experiment[0]) < 1  # nats: next to nothing is known of the codes at first
+    assert sum(with_experiment[-5:]) / 5 < -0.5
 
 
 def test_without_weight_the_generator_ignores_the_head():

@@ -30,7 +30,7 @@ def _pictures(count: int) -> Tensor:
 
 def _labels(learner: Learner, count: int) -> Tensor:
     """Scores (N, 3) of a model under attack for what it teaches, class numbers for others."""
-    if not getattr(learner.product(), "taught", False):
+    if not getattr(learner.product(), "learns_from_target", False):
         return torch.zeros(count, dtype=torch.int64)
     return torch.rand(count, 3, generator=torch.Generator().manual_seed(2)).softmax(dim=1)
 

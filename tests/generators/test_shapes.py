@@ -103,7 +103,7 @@ def test_what_is_offered_works_and_judges_pictures_apart(name):
             generator.critic(x_NCHW)
 
 
-@pytest.mark.parametrize("name", sorted(n for n in GENERATORS if GENERATORS[n].taught))
+@pytest.mark.parametrize("name", sorted(n for n in GENERATORS if GENERATORS[n].learns_from_target))
 def test_a_taught_generator_needs_a_model_with_classes(name):
     with pytest.raises(ConfigError, match="classes = 0"):
         generators.build(_settings(name), channels=3, image_size=16)

@@ -18,8 +18,8 @@ from inversionlab.generators.style_maker import Modulated
 
 
 def _settings(**more) -> StyleGan.Settings:
-    sizes = {"latent_size": 6, "style_size": 5, "width": 4, "discriminator_width": 4}
-    return StyleGan.Settings(**{**sizes, **more})
+    shape = {"latent_size": 6, "style_size": 5, "width": 4, "discriminator_width": 4}
+    return StyleGan.Settings(**{**shape, **more})
 
 
 def _net(seed: int = 0, image_size: int = 16) -> StyleGan:

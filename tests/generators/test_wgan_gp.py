@@ -78,11 +78,11 @@ def test_the_generator_waits_for_its_turn():
     moved = []
     for seed in range(6):
         before = [p.detach().clone() for p in learner.generator.parameters()]
-        judge = next(learner.discriminator.parameters()).detach().clone()
+        evaluator = next(learner.discriminator.parameters()).detach().clone()
         _step(learner, x_NCHW, seed)
         now = list(learner.generator.parameters())
         moved.append(any(not torch.equal(a, b) for a, b in zip(before, now, strict=True)))
-        assert not torch.equal(judge, next(learner.discriminator.parameters()))
+        assert not torch.equal(evaluator, next(learner.discriminator.parameters()))
     assert moved == [True, False, False, True, False, False]
 
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from inversionlab.distributed.train_worker import learn_task
+from inversionlab.distributed.train_worker import train_network
 from inversionlab.pipeline import data as data_stage
-from inversionlab.pipeline.artifacts import Artifacts, TaskCheckpoints
-from inversionlab.pipeline.network_spec import Task
+from inversionlab.pipeline.artifacts import Artifacts, NetworkCheckpoints
+from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.train import alone
 from inversionlab.store.storage import Storage, StorageError
 from tests import tiny
 
-TASK = Task("victim", "abc", {"lr": 0.1})
+TASK = NetworkSpec("victim", "abc", {"lr": 0.1})
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([7])}
 HOME = f"artifacts/{TASK.key}"
 
@@ -148,8 +148,8 @@ def test_weights_are_read_from_the_storage_once(
     assert names == [f"{HOME}/card.json", f"{HOME}/weights.safetensors"]
 
 
-def checkpoints(root: Path) -> TaskCheckpoints:
-    return TaskCheckpoints(Storage(str(root)), TASK)
+def checkpoints(root: Path) -> NetworkCheckpoints:
+    return NetworkCheckpoints(Storage(str(root)), TASK)
 
 
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
@@ -187,13 +187,13 @@ def test_a_damaged_checkpoint_is_none(
 def test_a_training_with_another_networks_checkpoint_starts_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: dict[str, Any]
 ) -> None:
-    site = tiny.site(tmp_path, **{"data.people": 16})
-    task = site.plan.task("victim")
-    TaskCheckpoints(site.store.storage, task).save(content)
-    learn_task(site, task, alone(tiny.CPU))
-    said = f"artifacts/{task.key}/checkpoint.pt: is damaged (not a state of this network); it starts anew\n"
+    session = tiny.session(tmp_path, **{"data.people": 16})
+    spec = session.plan.spec("victim")
+    NetworkCheckpoints(session.store.storage, spec).save(content)
+    train_network(session, spec, alone(tiny.CPU))
+    said = f"artifacts/{spec.key}/checkpoint.pt: is damaged (not a state of this network); it starts anew\n"
     assert said in capsys.readouterr().out
-    card = site.artifacts.card(task)
+    card = session.artifacts.card(spec)
     assert card is not None
     assert card["metrics"]["resumed_at"] == 0
 
@@ -218,16 +218,16 @@ def test_no_flipped_bit_of_a_checkpoint_goes_into_the_weights(tmp_path: Path) ->
 def test_a_training_with_a_damaged_checkpoint_starts_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    site = tiny.site(tmp_path, **{"data.people": 16})
-    task = site.plan.task("victim")
-    site.store.storage.write(f"artifacts/{task.key}/checkpoint.pt", b"PK\x03\x04 cut off")
-    learn_task(site, task, alone(tiny.CPU), run="this one")
+    session = tiny.session(tmp_path, **{"data.people": 16})
+    spec = session.plan.spec("victim")
+    session.store.storage.write(f"artifacts/{spec.key}/checkpoint.pt", b"PK\x03\x04 cut off")
+    train_network(session, spec, alone(tiny.CPU), run="this one")
     assert "checkpoint.pt: is damaged" in capsys.readouterr().out
-    card = site.artifacts.card(task)
+    card = session.artifacts.card(spec)
     assert card is not None
     assert card["metrics"]["resumed_at"] == 0
     assert card["run"] == "this one"
-    assert site.artifacts.finished(task)
+    assert session.artifacts.finished(spec)
 
 
 def pictures_of(root: Path) -> tuple[Any, Any]:

@@ -14,18 +14,18 @@ from PIL import Image
 from torch import Tensor
 
 from inversionlab.core.images import to_float
-from inversionlab.defenses import Protected
+from inversionlab.defenses import ProtectedModel
 from inversionlab.distributed.attack_worker import (
     AttackWorker,
-    Brief,
-    MeasureJudge,
+    MeasureEvaluator,
     MeasureModel,
     Shard,
+    WorkContext,
 )
 from inversionlab.distributed.missing_work import missing_measures
-from inversionlab.pipeline.network_spec import Task
+from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
-from inversionlab.pipeline.session import Site
+from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
 from tests import tiny
 
@@ -72,9 +72,9 @@ def plan(**changed: Any) -> Plan:
     return make_plan(tiny.experiment(**{**ATTACKERS, **changed}), "data", TARGETS)
 
 
-def plain_title(task: Task) -> str:
+def plain_title(spec: NetworkSpec) -> str:
     """The title without the part of its id that tells two of a kind apart."""
-    return task.title.replace(f" {task.id[:6]}", "")
+    return spec.title.replace(f" {spec.id[:6]}", "")
 
 
 def cells_of(made: Plan, title: str) -> dict[str, Cell]:
@@ -101,10 +101,10 @@ def test_each_attack_gets_a_generator_that_has_what_it_needs() -> None:
 
 def test_networks_are_shared_where_they_are_the_same_and_taught_by_each_model_otherwise() -> None:
     made = plan()
-    count = Counter(task.title for task in made.tasks)
+    count = Counter(spec.title for spec in made.specs)
     assert max(count.values()) == 1
-    taught = sorted(plain_title(t) for t in made.tasks if t.taught_by is not None)
-    assert taught == [
+    learns_from_target = sorted(plain_title(t) for t in made.specs if t.learns_from is not None)
+    assert learns_from_target == [
         "attack ami, taught by none",
         "attack ami_adaptive, taught by dummy_recognizer",
         "generator ked_gan, taught by dummy_recognizer",
@@ -112,9 +112,9 @@ def test_networks_are_shared_where_they_are_the_same_and_taught_by_each_model_ot
     ]
 
     def network(attack: str, model: str) -> str:
-        task = cells_of(made, attack)[model].network
-        assert task is not None
-        return task.key
+        spec = cells_of(made, attack)[model].network
+        assert spec is not None
+        return spec.key
 
     own = network("ami", "none")
     assert network("ami_output", "none") == network("ami", "dummy_recognizer") == own
@@ -123,16 +123,16 @@ def test_networks_are_shared_where_they_are_the_same_and_taught_by_each_model_ot
 
 
 def test_who_is_taught_by_a_model_comes_after_the_models_networks() -> None:
-    order = [task.key for task in plan().tasks]
-    for task in plan().tasks:
-        if task.taught_by is not None and task.taught_by.name != "none":
-            defense = next(t for t in plan().tasks if t.role == "defense")
-            assert order.index(task.key) > order.index(defense.key)
+    order = [spec.key for spec in plan().specs]
+    for spec in plan().specs:
+        if spec.learns_from is not None and spec.learns_from.name != "none":
+            defense = next(t for t in plan().specs if t.role == "defense")
+            assert order.index(spec.key) > order.index(defense.key)
 
 
 def test_only_what_a_taught_network_is_taught_by_retrains_it() -> None:
-    before = {t.key for t in plan().tasks}
-    after = {plain_title(t) for t in plan(**{"defense.alpha": 0.9}).tasks if t.key not in before}
+    before = {t.key for t in plan().specs}
+    after = {plain_title(t) for t in plan(**{"defense.alpha": 0.9}).specs if t.key not in before}
     assert after == {
         "attack ami_adaptive, taught by dummy_recognizer",
         "generator ked_gan, taught by dummy_recognizer",
@@ -140,15 +140,15 @@ def test_only_what_a_taught_network_is_taught_by_retrains_it() -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     torch.set_num_threads(1)
     changed = {**ATTACKERS, "defense": {"name": "none"}, "targets.count": 2}
-    opened = tiny.site(tmp_path_factory.mktemp("attackers"), **changed)
+    opened = tiny.session(tmp_path_factory.mktemp("attackers"), **changed)
     tiny.train_all(opened)
     worker = AttackWorker(gpu=False)
-    brief = Brief(opened.address, opened.plan.data_id, None, {})
-    for judge in opened.experiment.evaluators:
-        worker.run(MeasureJudge(brief, judge.name))
+    brief = WorkContext(opened.spec, opened.plan.data_id, None, {})
+    for evaluator in opened.experiment.evaluators:
+        worker.run(MeasureEvaluator(brief, evaluator.name))
     jobs = tuple((t, r) for t in opened.plan.targets for r in range(2))
     for cell in opened.plan.cells:
         if cell.defense is not None:
@@ -157,15 +157,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return opened
 
 
-def rows(site: Site, title: str) -> list[dict[str, Any]]:
-    (cell,) = [c for c in site.plan.cells if c.attack.title == title]
-    found: list[dict[str, Any]] = site.store.reconstructions([cell.id]).to_pylist()
+def rows(session: Session, title: str) -> list[dict[str, Any]]:
+    (cell,) = [c for c in session.plan.cells if c.attack.title == title]
+    found: list[dict[str, Any]] = session.store.reconstructions([cell.id]).to_pylist()
     return found
 
 
-def test_every_attack_leaves_a_row_a_job_that_both_judges_have_seen(site: Site) -> None:
-    for attack in site.experiment.attacks:
-        found = rows(site, attack.title)
+def test_every_attack_leaves_a_row_a_job_that_both_judges_have_seen(session: Session) -> None:
+    for attack in session.experiment.attacks:
+        found = rows(session, attack.title)
         assert len(found) == 4
         assert {r["attack"] for r in found} == {attack.title}
         for row in found:
@@ -173,89 +173,89 @@ def test_every_attack_leaves_a_row_a_job_that_both_judges_have_seen(site: Site) 
             assert all(1 <= v["rank"] <= 6 for v in row["verdicts"])
 
 
-def test_queries_for_training_are_one_a_public_picture(site: Site) -> None:
-    public = len(site.workshop.splits.public_NCHW)
+def test_queries_for_training_are_one_a_public_picture(session: Session) -> None:
+    public = len(session.builder.splits.public_NCHW)
     asked = {
-        a.title: {r["training_queries"] for r in rows(site, a.title)}
-        for a in site.experiment.attacks
+        a.title: {r["training_queries"] for r in rows(session, a.title)}
+        for a in session.experiment.attacks
     }
     assert asked["ami"] == asked["ami_output"] == asked["ked_mi"] == {public}
     assert asked["latent_white_box"] == asked["gmi"] == asked["label_only"] == {0}
 
 
-def test_the_error_is_that_of_the_picture_whose_answer_was_overheard(site: Site) -> None:
-    jobs = [(r["target"], r["repeat"]) for r in rows(site, "ami_output")]
-    private = to_float(site.workshop.private_pictures(jobs), tiny.CPU).numpy()
-    for row, own in zip(rows(site, "ami_output"), private, strict=True):
+def test_the_error_is_that_of_the_picture_whose_answer_was_overheard(session: Session) -> None:
+    jobs = [(r["target"], r["repeat"]) for r in rows(session, "ami_output")]
+    private = to_float(session.builder.private_pictures(jobs), tiny.CPU).numpy()
+    for row, own in zip(rows(session, "ami_output"), private, strict=True):
         stored = np.asarray(Image.open(io.BytesIO(row["picture"])), np.float32) / 255
         # The stored picture is rounded to 8 bits.
         assert row["error"] == pytest.approx(float(((stored - own[0]) ** 2).mean()), abs=2e-3)
         assert row["queries"] == 1
-    assert all(np.isnan(r["error"]) for r in rows(site, "ami"))
+    assert all(np.isnan(r["error"]) for r in rows(session, "ami"))
 
 
-def test_another_repeat_overhears_another_picture(site: Site) -> None:
-    target = site.plan.targets[0]
-    first, second = site.workshop.private_pictures([(target, 0), (target, 1)])
+def test_another_repeat_overhears_another_picture(session: Session) -> None:
+    target = session.plan.targets[0]
+    first, second = session.builder.private_pictures([(target, 0), (target, 1)])
     assert not torch.equal(first, second)
 
 
-def test_the_judge_of_strangers_was_trained_on_no_private_person(site: Site) -> None:
-    splits = site.workshop.splits
-    lesson = site.workshop.lesson(site.plan.task("evaluator:strangers"))
+def test_the_judge_of_strangers_was_trained_on_no_private_person(session: Session) -> None:
+    splits = session.builder.splits
+    training_job = session.builder.training_job(session.plan.spec("evaluator:strangers"))
     public = {x.numpy().tobytes() for x in splits.public_NCHW}
-    assert all(x.numpy().tobytes() in public for x in lesson.images_NCHW)
+    assert all(x.numpy().tobytes() in public for x in training_job.images_NCHW)
     (row,) = [
         r
-        for name in site.store.storage.files("evaluators", ".parquet")
-        for r in site.store.read("evaluators", Path(name).stem).to_pylist()
+        for name in session.store.storage.files("evaluators", ".parquet")
+        for r in session.store.read("evaluators", Path(name).stem).to_pylist()
         if r["evaluator"] == "strangers"
     ]
     assert row["total"] == len(splits.test)
 
 
 def test_a_worker_lets_go_of_networks_of_single_models(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inversionlab.distributed.attack_worker.NETWORKS", 1)
     worker = AttackWorker(gpu=False)
-    brief = Brief(site.address, site.plan.data_id, None, {})
-    taught = [c for c in site.plan.cells if c.network or c.generator.taught_by]
-    assert len({t.key for c in taught for t in (c.network, c.generator) if t}) > 2
-    for cell in taught:
-        worker.run(Shard(brief, cell.id, ((site.plan.targets[0], 0),)))
-        passing = {t.key for t in site.plan.tasks if t.taught_by is not None}
+    brief = WorkContext(session.spec, session.plan.data_id, None, {})
+    learns_from_target = [c for c in session.plan.cells if c.network or c.generator.learns_from]
+    assert len({t.key for c in learns_from_target for t in (c.network, c.generator) if t}) > 2
+    for cell in learns_from_target:
+        worker.run(Shard(brief, cell.id, ((session.plan.targets[0], 0),)))
+        passing = {t.key for t in session.plan.specs if t.learns_from is not None}
         assert len(passing & set(worker._networks)) == 1
-    assert site.plan.task("victim").key in worker._networks
+    assert session.plan.spec("victim").key in worker._networks
 
 
 def test_an_attacker_is_not_taught_by_scores_that_are_no_numbers(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broken(Protected):
+    class Broken(ProtectedModel):
         classes = 6
 
         def log_scores(self, x_NCHW: Tensor) -> Tensor:
             return torch.full((len(x_NCHW), 6), torch.nan)
 
-    monkeypatch.setattr(site.workshop, "protected", lambda settings: Broken())
-    (task,) = [t for t in site.plan.tasks if t.attack is not None]
+    monkeypatch.setattr(session.builder, "protected", lambda settings: Broken())
+    (spec,) = [t for t in session.plan.specs if t.attack is not None]
     with pytest.raises(
         TrainingError, match=r"\(none\) answers public pictures with scores that are not"
     ):
-        site.workshop.lesson(task)
+        session.builder.training_job(spec)
 
 
-def test_a_lost_gallery_is_measured_again(site: Site) -> None:
-    brief = Brief(site.address, site.plan.data_id, None, {})
+def test_a_lost_gallery_is_measured_again(session: Session) -> None:
+    brief = WorkContext(session.spec, session.plan.data_id, None, {})
 
-    def judges() -> list[str]:
-        orders = missing_measures(site, [], brief, set())
-        return [o.name for o in orders if isinstance(o, MeasureJudge)]
+    def evaluators() -> list[str]:
+        orders = missing_measures(session, [], brief, set())
+        return [o.name for o in orders if isinstance(o, MeasureEvaluator)]
 
-    assert judges() == []
-    (gallery,) = site.store.storage.files("galleries", ".parquet")
-    site.store.storage.set_aside(gallery)
-    assert judges() == ["strangers"]
-    AttackWorker(gpu=False).run(MeasureJudge(brief, "strangers"))
-    assert judges() == []
+    assert evaluators() == []
+    (gallery,) = session.store.storage.files("galleries", ".parquet")
+    session.store.storage.set_aside(gallery)
+    assert evaluators() == ["strangers"]
+    AttackWorker(gpu=False).run(MeasureEvaluator(brief, "strangers"))
+    assert evaluators() == []

@@ -9,12 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inversionlab import generators
-from inversionlab.attacks import ATTACKS, Knowledge
-from inversionlab.defenses.none import Alone
+from inversionlab.attacks import ATTACKS, AttackerContext
+from inversionlab.defenses.none import Undefended
 from inversionlab.generators import GENERATORS
 from inversionlab.generators.vae import Vae
-from inversionlab.pipeline.attack import arm, run_attack
-from inversionlab.pipeline.batch_invariant import LANE, SteadyModel, SteadyPrior, steady
+from inversionlab.pipeline.attack import make_attack, run_attack
+from inversionlab.pipeline.batch_invariant import (
+    LANE,
+    BatchInvariantModel,
+    BatchInvariantPrior,
+    batch_invariant,
+)
 from inversionlab.recognizers import Recognizer, RecognizerSettings
 from tests.toys import CPU
 
@@ -30,24 +35,24 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def networks() -> tuple[SteadyPrior, SteadyModel]:
+def networks() -> tuple[BatchInvariantPrior, BatchInvariantModel]:
     size = {"channels": 3, "image_size": SIZE}
     victim = Recognizer(RecognizerSettings(), classes=30, seed=1, **size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         generator = generators.build(Vae.Settings(latent_size=16, width=8), **size)
-    frozen = [m.eval().requires_grad_(False) for m in (generator, Alone(victim))]
-    return SteadyPrior(frozen[0]), SteadyModel(frozen[1])  # type: ignore[arg-type]
+    frozen = [m.eval().requires_grad_(False) for m in (generator, Undefended(victim))]
+    return BatchInvariantPrior(frozen[0]), BatchInvariantModel(frozen[1])  # type: ignore[arg-type]
 
 
-def prior(name: str, classes: int = 30) -> SteadyPrior:
+def prior(name: str, classes: int = 30) -> BatchInvariantPrior:
     """A generator of this kind with random weights, batch statistics that are not the initial ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         settings = generators.GENERATORS[name].Settings(latent_size=8, width=4)
         made = generators.build(settings, channels=3, image_size=SIZE, classes=classes)
         made.train()(torch.randn(8, made.latent_size))
-    return SteadyPrior(made.eval().requires_grad_(False))
+    return BatchInvariantPrior(made.eval().requires_grad_(False))
 
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))
@@ -100,9 +105,9 @@ def test_linear_layers_see_lanes_of_one_height() -> None:
         return layer(x)
 
     plain = functional.linear(torch.ones(11, 4), layer.weight, layer.bias)
-    torch.testing.assert_close(steady(spy, torch.ones(11, 4)), plain)
+    torch.testing.assert_close(batch_invariant(spy, torch.ones(11, 4)), plain)
     assert heights == [11]
-    assert len(steady(spy, torch.ones(1, 4))) == 1
+    assert len(batch_invariant(spy, torch.ones(1, 4))) == 1
     assert heights == [11, 2]
     assert LANE == 8
 
@@ -113,8 +118,10 @@ def test_a_long_attack_that_never_converges_gives_the_same_pictures_in_any_shard
     public = torch.randint(
         0, 256, (20, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
     )
-    know = Knowledge(generator=generator, public_NCHW=public, seed=1, device=CPU)
-    attack = arm(ATTACKS["latent_white_box"].Settings(name="latent_white_box", steps=150), know)
+    know = AttackerContext(generator=generator, public_NCHW=public, seed=1, device=CPU)
+    attack = make_attack(
+        ATTACKS["latent_white_box"].Settings(name="latent_white_box", steps=150), know
+    )
     work = [(t, r) for t in range(3) for r in range(2)]
     whole = run_attack(attack, model, work).found
     alone = [run_attack(attack, model, [job]).found for job in work]
@@ -142,13 +149,13 @@ def test_every_attack_on_real_networks_gives_the_same_bits_in_any_shards(name: s
     generator, model = networks()
     wants = ATTACKS[name].wants
     if wants:
-        untaught = sorted(GENERATORS, key=lambda g: (GENERATORS[g].taught, g))
+        untaught = sorted(GENERATORS, key=lambda g: (GENERATORS[g].learns_from_target, g))
         generator = prior(next(g for g in untaught if wants <= GENERATORS[g].offers))
     public = torch.randint(
         0, 256, (20, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
     )
-    know = Knowledge(generator=generator, public_NCHW=public, seed=1, device=CPU)
-    attack = arm(ATTACKS[name].Settings(name=name, **SHORT[name]), know)
+    know = AttackerContext(generator=generator, public_NCHW=public, seed=1, device=CPU)
+    attack = make_attack(ATTACKS[name].Settings(name=name, **SHORT[name]), know)
     work = [(t, 0) for t in range(4)]
     whole = run_attack(attack, model, work)
     parts = [run_attack(attack, model, work[:1]), run_attack(attack, model, work[1:])]

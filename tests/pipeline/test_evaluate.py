@@ -7,8 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.data.splits import Labelled, Splits
-from inversionlab.pipeline.evaluate import LOG_FLOOR, Judge, gallery, recognition, utility, verdicts
-from inversionlab.pipeline.evaluator_data import judge_classes
+from inversionlab.pipeline.evaluate import (
+    LOG_FLOOR,
+    Evaluator,
+    gallery,
+    recognition,
+    utility,
+    verdicts,
+)
+from inversionlab.pipeline.evaluator_data import evaluator_data
 from tests import tiny
 from tests.toys import CPU
 
@@ -34,8 +41,8 @@ def test_rank_score_and_distance_by_hand() -> None:
     # Target 7 is the judge's class 2. The picture's pixels are 1, 0.8, 0.4, 0.
     picture = pixels(255, 204, 102, 0)
     private = {7: torch.tensor([[1.0, 0.8, 0.4, 1.0], [1.0, 0.8, 0.4, 0.5]])}
-    judge = Judge("j", Reader(), {7: 2}, private)  # type: ignore[arg-type]
-    ((said,),) = verdicts([judge], picture, [7], CPU)
+    evaluator = Evaluator("j", Reader(), {7: 2}, private)  # type: ignore[arg-type]
+    ((said,),) = verdicts([evaluator], picture, [7], CPU)
     assert said["rank"] == 3
     weights = [math.exp(v) for v in (10, 8, 4, 0)]
     assert said["score"] == pytest.approx(weights[2] / sum(weights), rel=1e-4)
@@ -51,8 +58,8 @@ def test_the_nearest_identity_decides_by_angle() -> None:
     expected = torch.tensor([[2 / root, 1 / root, 0, 0], [0, 0, 0, 1.0]])
     torch.testing.assert_close(people_KD, expected)
     # The picture's feature is (1, 0.8, 0.4, 0): far from class 1 whatever the head would say.
-    judge = Judge("j", Reader(), {0: 0, 1: 1}, {0: feature_ND, 1: feature_ND}, people_KD)  # type: ignore[arg-type]
-    said = verdicts([judge], pixels(255, 204, 102, 0).repeat(2, 1, 1, 1), [0, 1], CPU)
+    evaluator = Evaluator("j", Reader(), {0: 0, 1: 1}, {0: feature_ND, 1: feature_ND}, people_KD)  # type: ignore[arg-type]
+    said = verdicts([evaluator], pixels(255, 204, 102, 0).repeat(2, 1, 1, 1), [0, 1], CPU)
     assert [row[0]["rank"] for row in said] == [1, 2]
 
 
@@ -99,13 +106,13 @@ def test_a_person_disjoint_judge_shares_only_the_targets() -> None:
         notes=(),
     )
     same, disjoint = tiny.experiment().evaluators
-    who = judge_classes(disjoint, splits, (0, 2))
+    who = evaluator_data(disjoint, splits, (0, 2))
     assert who.classes == 4
     assert dict(who.class_of) == {0: 0, 2: 1}
     # Pictures 0, 1 (person a), 3, 4 (c), then the evaluator-only 0, 1, 2; nobody of person b.
     assert who.train.images_NCHW[:, 0, 0, 0].tolist() == [0, 1, 3, 4, 0, 1, 2]
     assert who.train.class_N.tolist() == [0, 0, 1, 1, 2, 3, 3]
     assert who.test.class_N.tolist() == [0, 1, 2, 3]
-    own = judge_classes(same, splits, (0, 2))
+    own = evaluator_data(same, splits, (0, 2))
     assert own.train is splits.train
     assert dict(own.class_of) == {0: 0, 2: 2}

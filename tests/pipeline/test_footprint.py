@@ -7,16 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.data.splits import Labelled
-from inversionlab.defenses import Protected
+from inversionlab.defenses import ProtectedModel
 from inversionlab.pipeline import footprint
-from inversionlab.pipeline.batch_invariant import SteadyModel
+from inversionlab.pipeline.batch_invariant import BatchInvariantModel
 from tests.toys import CPU
 
 PIXELS, CLASSES, BYTES = 4, 20, 4
 """Of a picture, of the victim; of a number."""
 
 
-class Linear(Protected):
+class Linear(ProtectedModel):
     """A layer in the victim's place: 4 pixels to 20 scores, 80 weights and 20 biases."""
 
     classes = CLASSES
@@ -32,7 +32,7 @@ class Linear(Protected):
         return {"epsilon": 8.0, "kept": 1.0}
 
 
-class Behind(Protected):
+class Behind(ProtectedModel):
     """A second network behind it that shares a layer with the first; ReLU has no weights and is no network."""
 
     classes = CLASSES
@@ -59,14 +59,14 @@ def test() -> Labelled:
 
 
 def test_networks_and_numbers_count_once() -> None:
-    model = SteadyModel(Behind(Linear()))
+    model = BatchInvariantModel(Behind(Linear()))
     assert footprint.networks(model) == 2
     assert footprint.parameters(model) == 80 + 20 + 400
-    assert footprint.networks(SteadyModel(Linear())) == 1
+    assert footprint.networks(BatchInvariantModel(Linear())) == 1
 
 
 def test_the_outer_part_has_the_last_word() -> None:
-    assert footprint.facts(SteadyModel(Behind(Linear()))) == {"epsilon": 4.0, "kept": 1.0}
+    assert footprint.facts(BatchInvariantModel(Behind(Linear()))) == {"epsilon": 4.0, "kept": 1.0}
 
 
 def test_a_layer_needs_room_for_its_answer(test: Labelled) -> None:

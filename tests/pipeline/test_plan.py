@@ -15,11 +15,11 @@ def plan(**changed: Any) -> Plan:
 
 
 def networks(made: Plan) -> set[str]:
-    return {task.key for task in made.tasks}
+    return {spec.key for spec in made.specs}
 
 
 def test_roles_come_in_an_order_in_which_each_finds_what_it_needs() -> None:
-    assert [t.role for t in plan().tasks] == [
+    assert [t.role for t in plan().specs] == [
         "victim",
         "evaluator:same",
         "evaluator:disjoint",
@@ -101,7 +101,7 @@ def test_cells_depend_on_attack_and_defense_but_not_on_the_layout() -> None:
 def test_equal_judges_of_two_names_are_two_networks() -> None:
     twin = {**tiny.RECIPE["evaluators"][0], "name": "twin"}
     made = plan(evaluators=[*tiny.RECIPE["evaluators"], twin])
-    assert len({t.id for t in made.tasks}) == len(made.tasks) == 7
+    assert len({t.id for t in made.specs}) == len(made.specs) == 7
 
 
 NOISY: dict[str, Any] = {"defense": {"name": "uniform_noise", "amplitude": 0.2}, "sweep": None}
@@ -140,10 +140,10 @@ def test_other_defenses_are_compared_side_by_side() -> None:
     titles = {c.defense.title for c in made.cells if c.defense is not None}
     assert titles == {"none", "dummy_recognizer", "GAN-ID", "uniform_noise"}
     tuned = [
-        t for t in made.tasks if t.defense is not None and t.defense.name != "dummy_recognizer"
+        t for t in made.specs if t.defense is not None and t.defense.name != "dummy_recognizer"
     ]
     assert len(tuned) == 1, "one fine-tuned victim, alone and under the noise"
-    roles = [t.role for t in made.tasks]
+    roles = [t.role for t in made.specs]
     assert roles.index("defense_classifier") < roles.index("defense", roles.index("defense") + 1)
 
 
@@ -153,8 +153,8 @@ def test_a_defenders_public_generator_is_not_the_attackers_network() -> None:
         defense={"name": "gan_fake_samples"},
         attacks=[{"name": "gmi", "generator": "wgan"}],
     )
-    attackers = [t for t in made.tasks if t.role == "generator" and t.generator.name == "wgan_gp"]
-    (own,) = [t for t in made.tasks if t.role == "defense_generator"]
+    attackers = [t for t in made.specs if t.role == "generator" and t.generator.name == "wgan_gp"]
+    (own,) = [t for t in made.specs if t.role == "defense_generator"]
     assert own.inputs["on"] == "public"
     assert own.generator == attackers[0].generator
     assert own.id != attackers[0].id
@@ -163,7 +163,7 @@ def test_a_defenders_public_generator_is_not_the_attackers_network() -> None:
 def test_what_learns_from_the_model_under_it_is_trained_anew_for_another_one() -> None:
     def noise(inner: dict[str, Any] | None) -> str:
         made = plan(**CRITIC, defense={"name": "adversarial_noise", "inner": inner})
-        return [t.id for t in made.tasks if t.defense is not None][-1]
+        return [t.id for t in made.specs if t.defense is not None][-1]
 
     mixed = {"name": "dummy_recognizer", "alpha": 0.5}
     assert len({noise(None), noise(mixed), noise({**mixed, "alpha": 0.6})}) == 3
@@ -174,7 +174,7 @@ def test_what_learns_from_the_model_under_it_is_trained_anew_for_another_one() -
 def test_targets_matter_only_to_whom_they_are_protected_by() -> None:
     def network(defense: dict[str, Any], targets: tuple[int, ...]) -> str:
         made = make_plan(tiny.experiment(**CRITIC, defense=defense), "data", targets, (0, 1, 2))
-        return [t.id for t in made.tasks if t.defense is not None][-1]
+        return [t.id for t in made.specs if t.defense is not None][-1]
 
     aimed = {"name": "gan_fake_samples"}
     assert network(aimed, (0, 1)) != network(aimed, (0, 2))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.learner import GradientSync, Learner, TrainingSettings
-from inversionlab.defenses import Lesson
+from inversionlab.defenses import TrainingJob
 from inversionlab.pipeline.train import Progress, TrainingError, alone, train
 from tests.toys import CPU
 
@@ -65,14 +65,14 @@ class Memory:
                 raise KeyboardInterrupt
 
 
-def lesson(learner: Learner, epochs: int = 6, count: int = 10) -> Lesson:
+def training_job(learner: Learner, epochs: int = 6, count: int = 10) -> TrainingJob:
     rng = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 1, 4, 4), generator=rng, dtype=torch.uint8)
     settings = TrainingSettings(epochs=epochs, batch_size=4)
-    return Lesson(learner, images, torch.arange(count) % 2, settings)
+    return TrainingJob(learner, images, torch.arange(count) % 2, settings)
 
 
-def run(work: Lesson, memory: Memory, report: Any = lambda progress: None) -> dict[str, float]:
+def run(work: TrainingJob, memory: Memory, report: Any = lambda progress: None) -> dict[str, float]:
     return train(
         work,
         role="line",
@@ -86,15 +86,15 @@ def run(work: Lesson, memory: Memory, report: Any = lambda progress: None) -> di
 
 def test_a_training_goes_on_to_the_same_weights() -> None:
     undisturbed = Line()
-    run(lesson(undisturbed), Memory())
+    run(training_job(undisturbed), Memory())
     memory = Memory(die_after=3)
     with pytest.raises(KeyboardInterrupt):
-        run(lesson(Line()), memory)
+        run(training_job(Line()), memory)
     memory.left = None
     # Another process, or another network trained before, leaves torch's own stream anywhere.
     torch.rand(7)
     resumed = Line()
-    result = run(lesson(resumed), memory)
+    result = run(training_job(resumed), memory)
     assert result["resumed_at"] == 3
     assert resumed.counters["steps"] == undisturbed.counters["steps"] == 12
     assert torch.equal(resumed.layer.weight, undisturbed.layer.weight)
@@ -103,7 +103,7 @@ def test_a_training_goes_on_to_the_same_weights() -> None:
 def interrupted() -> dict[str, Any]:
     memory = Memory(die_after=3)
     with pytest.raises(KeyboardInterrupt):
-        run(lesson(Line()), memory)
+        run(training_job(Line()), memory)
     assert memory.state is not None
     return memory.state
 
@@ -151,11 +151,11 @@ def test_a_state_that_is_not_this_networks_changes_nothing(
     path: tuple[Any, ...], wrong: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     undisturbed = Line()
-    run(lesson(undisturbed), Memory())
+    run(training_job(undisturbed), Memory())
     memory = Memory()
     memory.state = changed({**interrupted(), "file": "a/checkpoint.pt"}, *path, to=wrong)
     anew = Line()
-    assert run(lesson(anew), memory)["resumed_at"] == 0
+    assert run(training_job(anew), memory)["resumed_at"] == 0
     assert torch.equal(anew.layer.weight, undisturbed.layer.weight)
     said = "a/checkpoint.pt: is damaged (not a state of this network); it starts anew\n"
     assert capsys.readouterr().out == said
@@ -164,7 +164,7 @@ def test_a_state_that_is_not_this_networks_changes_nothing(
 def test_an_empty_state_is_not_this_networks(capsys: pytest.CaptureFixture[str]) -> None:
     memory = Memory()
     memory.state = {}
-    assert run(lesson(Line()), memory)["resumed_at"] == 0
+    assert run(training_job(Line()), memory)["resumed_at"] == 0
     assert capsys.readouterr().out.startswith("the checkpoint: is damaged")
 
 
@@ -177,12 +177,12 @@ def test_no_memory_for_a_checkpoint_is_not_a_damaged_one(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(nn.Linear, "load_state_dict", full)
     with pytest.raises(torch.OutOfMemoryError):
-        run(lesson(Line()), memory)
+        run(training_job(Line()), memory)
 
 
 def test_a_checkpoint_never_stands_for_a_finished_training() -> None:
     memory = Memory()
-    run(lesson(Line()), memory)
+    run(training_job(Line()), memory)
     assert memory.state is not None
     assert memory.state["epoch"] == 5
 
@@ -191,16 +191,16 @@ def test_infinite_loss_stops_with_the_reason() -> None:
     with pytest.raises(
         TrainingError, match=r"line: its loss became (nan|inf) in epoch .*learning_rate"
     ):
-        run(lesson(Line(rate=1e30)), Memory())
+        run(training_job(Line(rate=1e30)), Memory())
 
 
 def test_too_few_pictures_for_the_workers_is_said() -> None:
     with pytest.raises(TrainingError, match="fewer than 2"):
-        run(lesson(Line(), count=1), Memory())
+        run(training_job(Line(), count=1), Memory())
 
 
 def test_progress_counts_up_and_the_estimate_ends_at_zero() -> None:
     told: list[Progress] = []
-    run(lesson(Line()), Memory(), told.append)
+    run(training_job(Line()), Memory(), told.append)
     assert [p.epoch for p in told] == [1, 2, 3, 4, 5, 6]
     assert told[-1].seconds_left == 0

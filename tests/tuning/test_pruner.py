@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from inversionlab.tuning.pruner import OrderedHalving, among_best, is_rung
+from inversionlab.tuning.pruner import DeterministicHalving, among_best, is_rung
 
 
 def test_rungs_are_the_powers_of_three() -> None:
@@ -34,7 +34,7 @@ def test_the_best_third_goes_on(mine: float, others: list[float], goes_on: bool)
 
 def verdicts(order: tuple[int, ...], scores: list[float], at_once: int) -> list[str]:
     """What the scheduler says to each trial when those of a window report in this order."""
-    scheduler = OrderedHalving("score", at_once)
+    scheduler = DeterministicHalving("score", at_once)
     trials = [SimpleNamespace(trial_id=f"t{n}") for n in range(len(scores))]
     said: dict[int, str] = {}
     for first in range(0, len(scores), at_once):

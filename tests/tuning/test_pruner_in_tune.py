@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ray import tune
 
-from inversionlab.tuning.pruner import OrderedHalving
+from inversionlab.tuning.pruner import DeterministicHalving
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -18,7 +18,7 @@ def test_hopeless_trials_are_stopped(tmp_path: Path) -> None:
         for _ in range(3):
             tune.report({"score": config["score"]})
 
-    halving = OrderedHalving("score", 1)
+    halving = DeterministicHalving("score", 1)
     scores = [0.5, 0.4, 0.6, 0.9, 0.1]
     grid = tune.Tuner(
         tune.with_resources(climb, {"CPU": 0.5}),

@@ -11,7 +11,7 @@ from inversionlab.defenses.none import NoneSettings
 from inversionlab.distributed.cluster import Gpus
 from inversionlab.pipeline.measure import measure_model
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Site, beside
+from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.tuning import search_record
 from inversionlab.tuning.search import Ended, Outcome, SearchOptions
 from inversionlab.tuning.space import SearchSpace, experiment_at
@@ -29,18 +29,18 @@ SPACE = SearchSpace(
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    site = tiny.site(
+def base(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    session = tiny.session(
         tmp_path_factory.mktemp("store"),
         defense={"name": "uniform_noise"},
         attacks=[{"name": "label_only", "steps": 4}],
         sweep=None,
     )
-    tiny.train_all(site)
-    return site
+    tiny.train_all(session)
+    return session
 
 
-def fill(site: Site, cell: Cell, rank: int) -> None:
+def fill(session: Session, cell: Cell, rank: int) -> None:
     """Rows for every job of a cell, each with the right person at this rank."""
     verdict = {"rank": rank, "score": 0.5, "nearest": 1.0, "feature": [0.0]}
     rows = [
@@ -50,24 +50,24 @@ def fill(site: Site, cell: Cell, rank: int) -> None:
             "target": target,
             "repeat": repeat,
             "seconds": 1.0,
-            "verdicts": [{"evaluator": e.name, **verdict} for e in site.experiment.evaluators],
+            "verdicts": [{"evaluator": e.name, **verdict} for e in session.experiment.evaluators],
         }
-        for target in site.plan.targets
-        for repeat in range(site.experiment.targets.repeats)
+        for target in session.plan.targets
+        for repeat in range(session.experiment.targets.repeats)
     ]
-    site.store.write_shard(cell.id, rows)
+    session.store.write_shard(cell.id, rows)
 
 
 @pytest.fixture(scope="module")
-def record(base: Site) -> dict[str, Any]:
+def record(base: Session) -> dict[str, Any]:
     """The record of a search of two trials, of which the second never began."""
     settings = {AMPLITUDE: 0.1}
-    trial = beside(base, experiment_at(base.experiment, settings))
-    for site in (undefended(base), trial):
-        for cell in site.plan.cells:
-            fill(site, cell, 1 if cell.baseline else 30)
+    trial = with_experiment(base, experiment_at(base.experiment, settings))
+    for session in (undefended(base), trial):
+        for cell in session.plan.cells:
+            fill(session, cell, 1 if cell.baseline else 30)
             if cell.defense is not None:
-                measure_model(site, cell)
+                measure_model(session, cell)
     ended = [
         Ended(0, settings, len(base.plan.targets), "", False),
         Ended(1, {AMPLITUDE: 0.2}, 0, "it raised", False),

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
-from inversionlab.tuning.searcher import OrderedSearch, SamplerName, make_searcher
+from inversionlab.tuning.searcher import DeterministicSearch, SamplerName, make_searcher
 from inversionlab.tuning.space import SearchSpace
 
 SPACE = SearchSpace(
@@ -31,7 +31,9 @@ SPACE = SearchSpace(
 )
 
 
-def searcher(at_once: int, sampler: SamplerName = "tpe", single: bool = False) -> OrderedSearch:
+def searcher(
+    at_once: int, sampler: SamplerName = "tpe", single: bool = False
+) -> DeterministicSearch:
     return make_searcher(SPACE, single=single, sampler=sampler, seed=3, max_concurrent=at_once)
 
 
@@ -48,7 +50,9 @@ def outcome(settings: Mapping[str, Any]) -> dict[str, float] | None:
     }
 
 
-def drive(search: OrderedSearch, trials: int, at_once: int, chance: random.Random) -> list[Any]:
+def drive(
+    search: DeterministicSearch, trials: int, at_once: int, chance: random.Random
+) -> list[Any]:
     """What Tune does: asks when there is room, and lets running trials end in an order drawn by chance."""
     asked: list[Any] = []
     running: dict[str, Mapping[str, Any]] = {}
@@ -112,7 +116,7 @@ def test_the_sampler_learns() -> None:
     assert sum(late) / len(late) < 0.6 * sum(early) / len(early)
 
 
-def states(search: OrderedSearch) -> list[str]:
+def states(search: DeterministicSearch) -> list[str]:
     return [trial.state.name for trial in search._ot_study.trials]
 
 

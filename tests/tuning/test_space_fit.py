@@ -10,7 +10,7 @@ import pytest
 from ray import tune
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.pipeline.model_builder import Workshop
+from inversionlab.pipeline.model_builder import ModelBuilder
 from inversionlab.tuning.search import SearchOptions, search
 from inversionlab.tuning.space import SearchSpace, check_space, refusals
 from inversionlab.tuning.space_fit import check_fit
@@ -42,11 +42,11 @@ def space(module: str, domains: dict[str, Any], *start: dict[str, Any]) -> Searc
 def test_an_end_or_a_choice_that_does_not_fit_is_told_with_its_key(
     tmp_path: Path, changed: dict[str, Any], domains: dict[str, Any], said: tuple[str, ...]
 ) -> None:
-    site = tiny.site(tmp_path, **changed)
-    wrong = space(site.experiment.defense.name, domains)
-    check_space(wrong, site.experiment)
+    session = tiny.session(tmp_path, **changed)
+    wrong = space(session.experiment.defense.name, domains)
+    check_space(wrong, session.experiment)
     with pytest.raises(ConfigError) as error:
-        check_fit(wrong, site)
+        check_fit(wrong, session)
     (line,) = str(error.value).splitlines()
     assert line.startswith(f"{wrong.module}.py: SPACE[")
     for part in said:
@@ -56,14 +56,16 @@ def test_an_end_or_a_choice_that_does_not_fit_is_told_with_its_key(
 def test_a_space_that_fits_builds_each_network_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = tiny.site(tmp_path, **NOISE)
+    session = tiny.session(tmp_path, **NOISE)
     built = []
-    untrained = Workshop._untrained
+    untrained = ModelBuilder._untrained
     monkeypatch.setattr(
-        Workshop, "_untrained", lambda shop, task: built.append(task.key) or untrained(shop, task)
+        ModelBuilder,
+        "_untrained",
+        lambda shop, spec: built.append(spec.key) or untrained(shop, spec),
     )
     domains = {LAYERS: tune.randint(0, 2), "defense.noise.step": tune.uniform(0.1, 1)}
-    check_fit(space("adversarial_noise", domains, {LAYERS: 0, "defense.noise.step": 0.2}), site)
+    check_fit(space("adversarial_noise", domains, {LAYERS: 0, "defense.noise.step": 0.2}), session)
     # Those with layers_fewer = 1 are the base experiment's own, and the noise's step trains nothing.
     assert len(built) == len(set(built)) == 1
 

@@ -11,12 +11,12 @@ from inversionlab.attacks.ami_adaptive import AmiAdaptive
 from inversionlab.attacks.amplified_mia import AmplifiedMia
 from inversionlab.attacks.base import (
     Attack,
+    AttackerContext,
     AttackError,
+    AttackJobs,
+    AttackResult,
     AttackSettings,
-    Found,
-    Jobs,
-    Knowledge,
-    Sizes,
+    ModelShape,
 )
 from inversionlab.attacks.gmi import Gmi
 from inversionlab.attacks.ked_mi import KedMi
@@ -60,9 +60,9 @@ __all__ = [
     "AnyAttack",
     "Attack",
     "AttackError",
+    "AttackJobs",
+    "AttackResult",
     "AttackSettings",
-    "Found",
-    "Jobs",
-    "Knowledge",
-    "Sizes",
+    "AttackerContext",
+    "ModelShape",
 ]

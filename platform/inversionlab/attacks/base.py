@@ -21,7 +21,7 @@ class AttackError(RuntimeError):
     """An attack cannot go on; the text names the attack and the target."""
 
 
-class Prior(Protocol):
+class GenerativePrior(Protocol):
     """A generator as an attacker uses it: latents to pictures, frozen."""
 
     latent_size: int
@@ -68,7 +68,7 @@ class AttackSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Jobs:
+class AttackJobs:
     """What to reconstruct: row i is repeat `repeat_N[i]` of class `target_N[i]`."""
 
     target_N: Tensor
@@ -79,9 +79,9 @@ class Jobs:
     def __len__(self) -> int:
         return len(self.target_N)
 
-    def times(self, starts: int) -> Jobs:
+    def times(self, starts: int) -> AttackJobs:
         """Every job `starts` times in a row."""
-        return Jobs(
+        return AttackJobs(
             self.target_N.repeat_interleave(starts), self.repeat_N.repeat_interleave(starts), starts
         )
 
@@ -95,7 +95,7 @@ class Jobs:
 
 
 @dataclass(frozen=True)
-class Found:
+class AttackResult:
     """What an attack found, a row a job."""
 
     images_NCHW: Tensor
@@ -109,10 +109,10 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class AttackerContext:
     """What the attacker holds beside the view: a prior over faces, and public pictures."""
 
-    generator: Prior | None
+    generator: GenerativePrior | None
     public_NCHW: Tensor
     """uint8 (N, C, H, W), people the victim never saw; on the CPU."""
     seed: int
@@ -135,7 +135,7 @@ class Knowledge:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ModelShape:
     """What an attack's own network is made for."""
 
     classes: int
@@ -158,18 +158,18 @@ class Attack(ABC):
     network_kind: ClassVar[str] = ""
     """What that network is called: attacks that train the same at equal settings share it."""
 
-    def __init__(self, settings: Any, knowledge: Knowledge) -> None:
+    def __init__(self, settings: Any, context: AttackerContext) -> None:
         """Arm the attack.
 
         Raises:
-            ValueError: it needs a generator or a trained network and `knowledge` has none.
+            ValueError: it needs a generator or a trained network and `context` has none.
         """
-        if self.needs_generator and knowledge.generator is None:
+        if self.needs_generator and context.generator is None:
             raise ValueError(f"attack `{settings.name}` needs a generator, and none was given")
-        if self.trains and knowledge.network is None:
+        if self.trains and context.network is None:
             raise ValueError(f"attack `{settings.name}` needs its trained network; none was given")
         self.settings = settings
-        self.knowledge = knowledge
+        self.context = context
 
     @classmethod
     def view_at(cls, settings: Any) -> type[View] | None:
@@ -183,14 +183,14 @@ class Attack(ABC):
         return view(model, rows)
 
     @classmethod
-    def overhears_at(cls, settings: Any) -> bool:
+    def inverts_outputs_at(cls, settings: Any) -> bool:
         """Whether it inverts the model's answers to private pictures (`Scores.overheard_NK`), not classes."""
         return False
 
     @property
-    def overhears(self) -> bool:
+    def inverts_outputs(self) -> bool:
         """The same of this attack's own settings."""
-        return self.overhears_at(self.settings)
+        return self.inverts_outputs_at(self.settings)
 
     @classmethod  # noqa: B027 (most have nothing to refuse)
     def check(cls, settings: Any, latent_size: int) -> None:
@@ -206,26 +206,26 @@ class Attack(ABC):
         return "protected"
 
     @classmethod
-    def lesson_top(cls, settings: Any) -> int | None:
+    def training_top(cls, settings: Any) -> int | None:
         """How many of the largest scores its network is trained on; None: all."""
         return None
 
     @classmethod
-    def learner(cls, settings: Any, sizes: Sizes, seed: int) -> Learner:
+    def learner(cls, settings: Any, shape: ModelShape, seed: int) -> Learner:
         """Its own network in training, where it `trains`; y of `step` are scores (N, K)."""
         raise NotImplementedError(f"{cls.__name__} trains no network")
 
     @classmethod
-    def build(cls, settings: Any, sizes: Sizes) -> nn.Module:
+    def build(cls, settings: Any, shape: ModelShape) -> nn.Module:
         """Its own network, untrained, where it `trains`."""
         raise NotImplementedError(f"{cls.__name__} trains no network")
 
     @abstractmethod
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Reconstruct every job's target.
 
         Rows must not influence each other: losses are summed over rows, random numbers come from
-        `knowledge.stream(name, target, repeat)`.
+        `context.stream(name, target, repeat)`.
 
         Args:
             view: an instance of the class's `view`, opened with `len(jobs)` rows.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inversionlab.attacks.base import Jobs, of_targets
+from inversionlab.attacks.base import AttackJobs, of_targets
 from inversionlab.core.views import View, WhiteBox
 
 GAIN = 0.01
@@ -38,7 +38,7 @@ class Seen:
 def white_box_passes(
     attack: str,
     view: View | None,
-    jobs: Jobs,
+    jobs: AttackJobs,
     decode: Callable[[Tensor], Tensor],
     loss: Callable[[Seen], Tensor],
 ) -> Passes:

@@ -23,7 +23,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
 from inversionlab.attacks.descent import Passes, Path, Seen, descend, white_box_passes
 from inversionlab.core.views import View, WhiteBox
 
@@ -56,9 +56,9 @@ class Gmi(Attack):
     needs_generator: ClassVar[bool] = True
     wants: ClassVar[frozenset[str]] = frozenset({"critic"})
 
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once, start after start for those that have not converged."""
-        know, generator = self.knowledge, self.knowledge.generator
+        know, generator = self.context, self.context.generator
         assert generator is not None
         passes = white_box_passes("gmi", view, jobs, decode=generator, loss=self._loss)
         streams = [know.stream("gmi", t, r) for t, r in jobs.pairs()]
@@ -71,19 +71,17 @@ class Gmi(Attack):
             self._improve(path, left_L, self._attempt(start_LD, _only(passes, left_L)))
         with torch.no_grad():
             images = generator(path.best)
-        return Found(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
+        return AttackResult(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
 
     def _draw(self, streams: Sequence[torch.Generator]) -> Tensor:
         """The next start (N, m) of each row's own stream."""
-        generator = self.knowledge.generator
+        generator = self.context.generator
         assert generator is not None
-        return torch.cat([generator.draw(1, stream) for stream in streams]).to(
-            self.knowledge.device
-        )
+        return torch.cat([generator.draw(1, stream) for stream in streams]).to(self.context.device)
 
     def _loss(self, seen: Seen) -> Tensor:
-        assert self.knowledge.generator is not None
-        prior = -self.knowledge.generator.critic(seen.x_NCHW).sum()
+        assert self.context.generator is not None
+        prior = -self.context.generator.critic(seen.x_NCHW).sum()
         total: Tensor = prior - self.settings.identity_weight * seen.log_p_N.sum()
         return total
 

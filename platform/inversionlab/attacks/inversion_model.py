@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from inversionlab.attacks.base import (
     Attack,
+    AttackJobs,
+    AttackResult,
     AttackSettings,
-    Found,
-    Jobs,
-    Sizes,
+    ModelShape,
     of_targets,
     refuse_nan,
 )
@@ -93,49 +93,49 @@ class InversionAttack(Attack):
         return Scores(model, rows, self.settings.truncate)
 
     @classmethod
-    def overhears_at(cls, settings: Any) -> bool:
+    def inverts_outputs_at(cls, settings: Any) -> bool:
         """Whether outputs are inverted."""
         return bool(settings.invert == "output")
 
     @classmethod
-    def lesson_top(cls, settings: Any) -> int | None:
+    def training_top(cls, settings: Any) -> int | None:
         """As many scores as the attack will see."""
         top: int | None = settings.truncate
         return top
 
     @classmethod
-    def learner(cls, settings: Any, sizes: Sizes, seed: int) -> InversionLearner:
+    def learner(cls, settings: Any, shape: ModelShape, seed: int) -> InversionLearner:
         """The inversion model in training."""
         return InversionLearner(
             settings.network,
             settings.training,
-            classes=sizes.classes,
-            channels=sizes.channels,
-            image_size=sizes.image_size,
+            classes=shape.classes,
+            channels=shape.channels,
+            image_size=shape.image_size,
             seed=seed,
         )
 
     @classmethod
-    def build(cls, settings: Any, sizes: Sizes) -> InversionModel:
+    def build(cls, settings: Any, shape: ModelShape) -> InversionModel:
         """The inversion model, untrained.
 
         Raises:
             ConfigError: more scores are asked for than there are, or the network does not fit the pictures.
         """
-        if settings.truncate is not None and settings.truncate > sizes.classes:
+        if settings.truncate is not None and settings.truncate > shape.classes:
             raise ConfigError(
                 f"attacks ({settings.title}): truncate = {settings.truncate}: the model has "
-                f"{sizes.classes} scores"
+                f"{shape.classes} scores"
             )
         return InversionModel(
             settings.network,
-            classes=sizes.classes,
-            channels=sizes.channels,
-            image_size=sizes.image_size,
+            classes=shape.classes,
+            channels=shape.channels,
+            image_size=shape.image_size,
         )
 
     @torch.no_grad()
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Invert for all jobs; `steps_N` are 0 and every row has converged, for nothing is iterated.
 
         Raises:
@@ -145,19 +145,19 @@ class InversionAttack(Attack):
         if not isinstance(view, Scores):
             name = self.settings.name
             raise TypeError(f"`{name}` needs a Scores view, got {type(view).__name__}")
-        if self.overhears:
+        if self.inverts_outputs:
             return self._invert_outputs(view, jobs)
         made = [self._invert_class(view, jobs, row) for row in range(len(jobs))]
         return _found(torch.stack([x for x, _ in made]), torch.stack([score for _, score in made]))
 
-    def _invert_outputs(self, view: Scores, jobs: Jobs) -> Found:
-        y_NK = view.overheard_NK
+    def _invert_outputs(self, view: Scores, jobs: AttackJobs) -> AttackResult:
+        y_NK = view.observed_NK
         if y_NK is None:
             raise ValueError(f"`{self.settings.name}` inverts outputs, and none was overheard")
         score_N = of_targets(self.settings.name, y_NK, jobs.target_N)
         return _found(self._pictures(y_NK), score_N)
 
-    def _invert_class(self, view: Scores, jobs: Jobs, row: int) -> tuple[Tensor, Tensor]:
+    def _invert_class(self, view: Scores, jobs: AttackJobs, row: int) -> tuple[Tensor, Tensor]:
         """A picture (C, H, W) of the row's target, and the target's score ()."""
         options, target = self.settings, int(jobs.target_N[row])
         base_MK = self._look_alikes(view, target, int(jobs.repeat_N[row]), row)
@@ -170,7 +170,7 @@ class InversionAttack(Attack):
 
     def _look_alikes(self, view: Scores, target: int, repeat: int, row: int) -> Tensor:
         """The answers (M, K) to the row's public pictures that the model takes for its target most."""
-        know, options = self.knowledge, self.settings
+        know, options = self.context, self.settings
         stream = know.stream(options.name, target, repeat)
         index = torch.randperm(len(know.public_NCHW), generator=stream)[: options.public_pictures]
         if len(index) == 0:
@@ -186,7 +186,7 @@ class InversionAttack(Attack):
 
     def _pictures(self, y_NK: Tensor) -> Tensor:
         """Pictures of vectors (N, K), made `LANE` at a time; the last lane is filled up."""
-        network: nn.Module | None = self.knowledge.network
+        network: nn.Module | None = self.context.network
         assert network is not None, "checked when the attack was armed"
         missing = y_NK.new_zeros(-len(y_NK) % LANE, y_NK.shape[1])
         lanes = torch.cat([y_NK, missing]).split(LANE)
@@ -220,9 +220,9 @@ def largest(y_NK: Tensor, top: int | None) -> Tensor:
     return torch.zeros_like(y_NK).scatter_(1, index, value)
 
 
-def _found(images_NCHW: Tensor, score_N: Tensor) -> Found:
+def _found(images_NCHW: Tensor, score_N: Tensor) -> AttackResult:
     count, device = len(score_N), score_N.device
-    return Found(
+    return AttackResult(
         images_NCHW,
         score_N,
         torch.ones(count, dtype=torch.bool, device=device),

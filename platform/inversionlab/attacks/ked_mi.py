@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, of_targets
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings, of_targets
 from inversionlab.attacks.descent import Passes, Seen, descend, white_box_passes
 from inversionlab.attacks.row_state import Adam, Recent
 from inversionlab.core.views import View, WhiteBox
@@ -66,9 +66,9 @@ class KedMi(Attack):
     needs_generator: ClassVar[bool] = True
     wants: ClassVar[frozenset[str]] = frozenset({"critic", "classes"})
 
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Recover all distributions at once, then draw from them."""
-        options, know = self.settings, self.knowledge
+        options, know = self.settings, self.context
         generator = know.generator
         assert generator is not None
         streams = [know.stream("ked_mi", t, r) for t, r in jobs.pairs()]
@@ -83,17 +83,19 @@ class KedMi(Attack):
         )
         assert isinstance(view, WhiteBox), "the passes have asked for it"
         images, log_p_N = self._best_draws(view, jobs, path.best, streams)
-        return Found(images, log_p_N.exp(), path.converged_N, path.steps_N)
+        return AttackResult(images, log_p_N.exp(), path.converged_N, path.steps_N)
 
-    def _passes(self, view: View | None, jobs: Jobs, streams: Sequence[torch.Generator]) -> Passes:
+    def _passes(
+        self, view: View | None, jobs: AttackJobs, streams: Sequence[torch.Generator]
+    ) -> Passes:
         """Passes over distributions (N, 2, m): mean and log-variance of every latent coordinate."""
-        generator, count = self.knowledge.generator, self.settings.samples
+        generator, count = self.context.generator, self.settings.samples
         assert generator is not None
         of_latents = white_box_passes(
             "ked_mi", view, jobs.times(count), decode=generator, loss=self._loss
         )
         window = min(self.settings.calm, self.settings.steps + 1)
-        recent = Recent(len(jobs), window, self.knowledge.device)
+        recent = Recent(len(jobs), window, self.context.device)
 
         def passes(point_N2D: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
             noise_NSD = self._noise(streams, rows_N, count)
@@ -107,8 +109,8 @@ class KedMi(Attack):
         return passes
 
     def _loss(self, seen: Seen) -> Tensor:
-        assert self.knowledge.generator is not None
-        real_N = self.knowledge.generator.critic(seen.x_NCHW)
+        assert self.context.generator is not None
+        real_N = self.context.generator.critic(seen.x_NCHW)
         total: Tensor = (
             functional.softplus(-real_N).sum() - self.settings.identity_weight * seen.log_p_N.sum()
         )
@@ -116,18 +118,22 @@ class KedMi(Attack):
 
     def _noise(self, streams: Sequence[torch.Generator], rows_N: Tensor, count: int) -> Tensor:
         """The next `count` draws e (N, count, m) of each row's own stream."""
-        generator = self.knowledge.generator
+        generator = self.context.generator
         assert generator is not None
         size = (count, generator.latent_size)
         drawn = [torch.randn(size, generator=streams[row]) for row in rows_N.tolist()]
-        return torch.stack(drawn).to(self.knowledge.device)
+        return torch.stack(drawn).to(self.context.device)
 
     @torch.no_grad()
     def _best_draws(
-        self, view: WhiteBox, jobs: Jobs, point_N2D: Tensor, streams: Sequence[torch.Generator]
+        self,
+        view: WhiteBox,
+        jobs: AttackJobs,
+        point_N2D: Tensor,
+        streams: Sequence[torch.Generator],
     ) -> tuple[Tensor, Tensor]:
         """Of each row's `draws` pictures the one of highest target score, and its log-score."""
-        generator, count = self.knowledge.generator, self.settings.draws
+        generator, count = self.context.generator, self.settings.draws
         assert generator is not None
         rows_N = torch.arange(len(jobs), device=point_N2D.device)
         z_ND = latents(point_N2D, self._noise(streams, rows_N, count)).flatten(0, 1)
@@ -143,7 +149,7 @@ class KedMi(Attack):
 
 
 def several(rows_N: Tensor, count: int) -> Tensor:
-    """Numbers of the `count` rows that `Jobs.times(count)` makes of each of these, all in a row."""
+    """Numbers of the `count` rows that `AttackJobs.times(count)` makes of each of these, all in a row."""
     within_S = torch.arange(count, device=rows_N.device)
     return (rows_N[:, None] * count + within_S).flatten()
 

@@ -31,11 +31,11 @@ from torch.nn import functional
 
 from inversionlab.attacks.base import (
     Attack,
+    AttackerContext,
+    AttackJobs,
+    AttackResult,
     AttackSettings,
-    Found,
-    Jobs,
-    Knowledge,
-    Prior,
+    GenerativePrior,
     refuse_nan,
 )
 from inversionlab.attacks.latent import encoded, first_latents
@@ -78,7 +78,7 @@ class LabelOnly(Attack):
     view: ClassVar[type[View] | None] = Labels
     needs_generator: ClassVar[bool] = True
 
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Find starts, then widen the spheres of all jobs that have one at once.
 
         Raises:
@@ -86,7 +86,7 @@ class LabelOnly(Attack):
         """
         if not isinstance(view, Labels):
             raise TypeError(f"`{NAME}` needs a Labels view, got {type(view).__name__}")
-        know, n = self.knowledge, len(jobs)
+        know, n = self.context, len(jobs)
         assert know.generator is not None
         asker = _Asker(view, jobs, know.generator)
         z_ND = first_latents(NAME, know, jobs, self.settings.seed_pictures)
@@ -98,7 +98,7 @@ class LabelOnly(Attack):
         with torch.no_grad():
             images = know.generator(z_ND)
         unknown_N = torch.full((n,), torch.nan, device=know.device)
-        return Found(images, unknown_N, converged_N, steps_N)
+        return AttackResult(images, unknown_N, converged_N, steps_N)
 
     def _repel(
         self, asker: _Asker, start_ND: Tensor, rows_N: Tensor
@@ -131,9 +131,9 @@ class LabelOnly(Attack):
 
     def _sphere(self, step: int, size: int) -> Tensor:
         """Unit vectors (K, m) in pairs u, -u, the same for all rows of a step."""
-        rng = self.knowledge.shared_stream(NAME, step)
+        rng = self.context.shared_stream(NAME, step)
         half = torch.randn(self.settings.directions // 2, size, generator=rng)
-        half = functional.normalize(half, dim=1).to(self.knowledge.device)
+        half = functional.normalize(half, dim=1).to(self.context.device)
         return torch.cat([half, -half])
 
     def _moved(self, z_ND: Tensor, r_N: Tensor, u_KD: Tensor, inside_NK: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class LabelOnly(Attack):
 class _Asker:
     """Asks for labels of the pictures of latents, in batches."""
 
-    def __init__(self, view: Labels, jobs: Jobs, generator: Prior) -> None:
+    def __init__(self, view: Labels, jobs: AttackJobs, generator: GenerativePrior) -> None:
         self.view, self.jobs, self.generator = view, jobs, generator
 
     @torch.no_grad()
@@ -178,7 +178,7 @@ class _Asker:
 
 
 @torch.no_grad()
-def find_starts(asker: _Asker, know: Knowledge, z_ND: Tensor, budget: int) -> Tensor:
+def find_starts(asker: _Asker, know: AttackerContext, z_ND: Tensor, budget: int) -> Tensor:
     """Put a latent that is labelled as the row's target into `z_ND`, where one is found.
 
     Args:
@@ -208,7 +208,7 @@ def find_starts(asker: _Asker, know: Knowledge, z_ND: Tensor, budget: int) -> Te
     return found_N
 
 
-def _candidates(know: Knowledge, streams: list[torch.Generator], public: bool) -> Tensor:
+def _candidates(know: AttackerContext, streams: list[torch.Generator], public: bool) -> Tensor:
     """Latents (N, ROUND, m), a round for each stream: public pictures' encodings or draws from the prior."""
     assert know.generator is not None
     if not public:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inversionlab.attacks.base import Jobs, Knowledge
+from inversionlab.attacks.base import AttackerContext, AttackJobs
 from inversionlab.attacks.descent import Update
 
 ENCODER_BATCH = 256
@@ -17,7 +17,7 @@ ENCODER_BATCH = 256
 
 
 @torch.no_grad()
-def first_latents(attack: str, know: Knowledge, jobs: Jobs, pictures: int) -> Tensor:
+def first_latents(attack: str, know: AttackerContext, jobs: AttackJobs, pictures: int) -> Tensor:
     """z(0) (N, m) of every job: the mean encoding of its own random public pictures, or a random draw.
 
     Args:
@@ -37,7 +37,7 @@ def first_latents(attack: str, know: Knowledge, jobs: Jobs, pictures: int) -> Te
 
 
 @torch.no_grad()
-def encoded(know: Knowledge, index_N: Tensor) -> Tensor:
+def encoded(know: AttackerContext, index_N: Tensor) -> Tensor:
     """Latents (N, m) of public pictures by number; the generator must have an encoder."""
     assert know.generator is not None
     parts = []

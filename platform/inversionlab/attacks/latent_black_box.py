@@ -25,7 +25,14 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, Prior, refuse_nan
+from inversionlab.attacks.base import (
+    Attack,
+    AttackJobs,
+    AttackResult,
+    AttackSettings,
+    GenerativePrior,
+    refuse_nan,
+)
 from inversionlab.attacks.descent import descend
 from inversionlab.attacks.latent import first_latents, limited_step
 from inversionlab.attacks.perturbation import Estimate, Perturbations
@@ -83,7 +90,7 @@ class LatentBlackBox(Attack):
         """Refuse too few perturbations before anything is trained."""
         perturbation_count(settings.perturbations, latent_size)
 
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once.
 
         Raises:
@@ -92,10 +99,10 @@ class LatentBlackBox(Attack):
         """
         if not isinstance(view, Scores):
             raise TypeError(f"`{NAME}` needs a Scores view, got {type(view).__name__}")
-        options, generator = self.settings, self.knowledge.generator
+        options, generator = self.settings, self.context.generator
         assert generator is not None
         path = descend(
-            first_latents(NAME, self.knowledge, jobs, options.seed_pictures),
+            first_latents(NAME, self.context, jobs, options.seed_pictures),
             _Passes(self, view, jobs),
             limited_step(options.step_length, options.max_rate),
             stop=options.stop,
@@ -103,21 +110,21 @@ class LatentBlackBox(Attack):
         )
         with torch.no_grad():
             images = generator(path.best)
-        return Found(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
+        return AttackResult(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
 
 
 class _Passes:
     """The passes of one run: scores at the points, gradients estimated from scores around them."""
 
-    def __init__(self, attack: LatentBlackBox, view: Scores, jobs: Jobs) -> None:
+    def __init__(self, attack: LatentBlackBox, view: Scores, jobs: AttackJobs) -> None:
         self.know, self.options, self.view, self.jobs = (
-            attack.knowledge,
+            attack.context,
             attack.settings,
             view,
             jobs,
         )
         assert self.know.generator is not None
-        self.generator: Prior = self.know.generator
+        self.generator: GenerativePrior = self.know.generator
         self.count = perturbation_count(self.options.perturbations, self.generator.latent_size)
         self.step = 0
         self.variance_N = torch.zeros(len(jobs), device=self.know.device)

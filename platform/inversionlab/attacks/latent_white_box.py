@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
 from inversionlab.attacks.descent import descend, white_box_passes
 from inversionlab.attacks.latent import first_latents, limited_step
 from inversionlab.core.views import View, WhiteBox
@@ -46,9 +46,9 @@ class LatentWhiteBox(Attack):
     view: ClassVar[type[View] | None] = WhiteBox
     needs_generator: ClassVar[bool] = True
 
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
-        generator = self.knowledge.generator
+        generator = self.context.generator
         assert generator is not None
         passes = white_box_passes(
             "latent_white_box",
@@ -60,7 +60,7 @@ class LatentWhiteBox(Attack):
 
         options = self.settings
         path = descend(
-            first_latents(options.name, self.knowledge, jobs, options.seed_pictures),
+            first_latents(options.name, self.context, jobs, options.seed_pictures),
             passes,
             limited_step(options.step_length, options.max_rate),
             stop=options.stop,
@@ -68,4 +68,4 @@ class LatentWhiteBox(Attack):
         )
         with torch.no_grad():
             images = generator(path.best)
-        return Found(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
+        return AttackResult(images, path.log_p_N.exp(), path.converged_N, path.steps_N)

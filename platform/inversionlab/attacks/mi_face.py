@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
 from inversionlab.attacks.descent import Passes, Path, Seen, white_box_passes
 from inversionlab.core.views import View, WhiteBox
 
@@ -67,15 +67,15 @@ class MiFace(Attack):
     view: ClassVar[type[View] | None] = WhiteBox
     needs_generator: ClassVar[bool] = False
 
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
         passes = white_box_passes(NAME, view, jobs, lambda x_NCHW: x_NCHW, self._loss)
         path = self._descend(self._start(jobs), passes)
-        return Found(path.best, path.log_p_N.exp(), path.converged_N, path.steps_N)
+        return AttackResult(path.best, path.log_p_N.exp(), path.converged_N, path.steps_N)
 
-    def _start(self, jobs: Jobs) -> Tensor:
+    def _start(self, jobs: AttackJobs) -> Tensor:
         """x(0) of every job: blank but for noise of its own."""
-        know = self.knowledge
+        know = self.context
         shape = know.public_NCHW.shape[1:]
         noise = [torch.rand(shape, generator=know.stream(NAME, t, r)) for t, r in jobs.pairs()]
         start_NCHW: Tensor = self.settings.blank + torch.stack(noise) / 255

@@ -27,7 +27,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
 from inversionlab.attacks.descent import Passes, Path, descend, white_box_passes
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
 from inversionlab.attacks.mirror_space import PASS, Space, candidates, measured, target_scores
@@ -78,15 +78,15 @@ class Mirror(Attack):
         """Scores with or without gradients, as `gradients` says."""
         return WhiteBox if settings.gradients else Scores
 
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Search for all jobs at once."""
         wanted = self.view_at(self.settings)
         assert wanted is not None
         if not isinstance(view, wanted):
             raise TypeError(f"`mirror` needs a {wanted.__name__} view, got {type(view).__name__}")
-        space = measured(self.knowledge, self.settings.mapped, self.settings.clip)
-        streams = [self.knowledge.stream("mirror", t, r) for t, r in jobs.pairs()]
-        first_NCW = candidates(self.knowledge, space, self.settings.candidates, streams)
+        space = measured(self.context, self.settings.mapped, self.settings.clip)
+        streams = [self.context.stream("mirror", t, r) for t, r in jobs.pairs()]
+        first_NCW = candidates(self.context, space, self.settings.candidates, streams)
         if isinstance(view, Scores):
             options = self.settings.genetic
             path = evolve(space, view, jobs, first_NCW, options, self.settings.stop, streams)
@@ -94,9 +94,9 @@ class Mirror(Attack):
             path = self._descend(space, view, jobs, first_NCW)
         with torch.no_grad():
             images = torch.cat([space.pictures(q_BW) for q_BW in path.best.split(PASS)])
-        return Found(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
+        return AttackResult(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
 
-    def _descend(self, space: Space, view: View, jobs: Jobs, first_NCW: Tensor) -> Path:
+    def _descend(self, space: Space, view: View, jobs: AttackJobs, first_NCW: Tensor) -> Path:
         """Descend from each row's best candidate; log p is that of the undisturbed picture at the end."""
         options = self.settings
         rows_N = torch.arange(len(jobs), device=first_NCW.device)
@@ -112,7 +112,7 @@ class Mirror(Attack):
         p_N1 = target_scores(space, view, jobs, path.best[:, None], rows_N)
         return replace(path, log_p_N=p_N1[:, 0].log())
 
-    def _passes(self, space: Space, view: View, jobs: Jobs) -> Passes:
+    def _passes(self, space: Space, view: View, jobs: AttackJobs) -> Passes:
         """Passes whose pictures are disturbed at random, anew at every step; log p is the lowest of late."""
         step = count()
         window = min(self.settings.calm, self.settings.steps + 1)
@@ -133,7 +133,7 @@ class Mirror(Attack):
 
     def _disturbed(self, x_NCHW: Tensor, step: int) -> Tensor:
         """The pictures as the model sees them at a step: all mirrored or none, without the same pixels."""
-        rng = self.knowledge.shared_stream("mirror", "disturbance", step)
+        rng = self.context.shared_stream("mirror", "disturbance", step)
         if self.settings.flip and float(torch.rand(1, generator=rng)) < 0.5:
             x_NCHW = x_NCHW.flip(3)
         if self.settings.drop == 0:

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.attacks.base import Jobs
+from inversionlab.attacks.base import AttackJobs
 from inversionlab.attacks.descent import Path
 from inversionlab.attacks.mirror_space import Space, target_scores
 from inversionlab.core.settings import Settings
@@ -44,7 +44,7 @@ class GeneticSettings(Settings):
 def evolve(
     space: Space,
     view: Scores,
-    jobs: Jobs,
+    jobs: AttackJobs,
     first_NPW: Tensor,
     settings: GeneticSettings,
     stop: float,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import Jobs, Knowledge, Prior, of_targets
+from inversionlab.attacks.base import AttackerContext, AttackJobs, GenerativePrior, of_targets
 from inversionlab.core.views import Scores, View, WhiteBox
 
 SLOPE = 0.2
@@ -27,7 +27,7 @@ PASS = 256
 class Space:
     """Coordinates q of the generator's style vectors, clipped to [-clip, clip]."""
 
-    generator: Prior
+    generator: GenerativePrior
     mean_W: Tensor
     std_W: Tensor
     clip: float
@@ -49,7 +49,7 @@ class Space:
 
 
 @torch.no_grad()
-def measured(know: Knowledge, mapped: int, clip: float) -> Space:
+def measured(know: AttackerContext, mapped: int, clip: float) -> Space:
     """The space, with mean and spread of p over `mapped` latents that all jobs share."""
     generator = know.generator
     assert generator is not None
@@ -61,7 +61,7 @@ def measured(know: Knowledge, mapped: int, clip: float) -> Space:
 
 
 def candidates(
-    know: Knowledge, space: Space, count: int, streams: Sequence[torch.Generator]
+    know: AttackerContext, space: Space, count: int, streams: Sequence[torch.Generator]
 ) -> Tensor:
     """Points (N, count, W) of random latents, drawn from each row's own stream."""
     z_NCD = torch.stack([space.generator.draw(count, stream) for stream in streams])
@@ -70,7 +70,9 @@ def candidates(
 
 
 @torch.no_grad()
-def target_scores(space: Space, view: View, jobs: Jobs, q_NCW: Tensor, rows_N: Tensor) -> Tensor:
+def target_scores(
+    space: Space, view: View, jobs: AttackJobs, q_NCW: Tensor, rows_N: Tensor
+) -> Tensor:
     """The model's score (N, C) of each row's target for its points (N, C, W), every picture on its account."""
     count = q_NCW.shape[1]
     row_N = rows_N.repeat_interleave(count)
@@ -88,7 +90,7 @@ def _answer(view: View, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
     return view.scores(x_NCHW, account_N)
 
 
-def _before_last(generator: Prior, z_ND: Tensor) -> Tensor:
+def _before_last(generator: GenerativePrior, z_ND: Tensor) -> Tensor:
     """p (N, W) of latents."""
     w_NW = torch.cat([generator.style(z_BD) for z_BD in z_ND.split(PASS)])
     return functional.leaky_relu(w_NW, 1 / SLOPE)

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs, of_targets
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings, of_targets
 from inversionlab.attacks.descent import Passes, Path, descend, white_box_passes
 from inversionlab.attacks.latent import encoded, first_latents, limited_step
 from inversionlab.core.views import View, WhiteBox
@@ -75,7 +75,7 @@ class MultiMode(Attack):
     view: ClassVar[type[View] | None] = WhiteBox
     needs_generator: ClassVar[bool] = True
 
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Scout, descend, rank."""
         if not isinstance(view, WhiteBox):
             raise TypeError(f"`{NAME}` needs a WhiteBox view, got {type(view).__name__}")
@@ -92,7 +92,7 @@ class MultiMode(Attack):
         )
         return self._choose(view, wide, path)
 
-    def _starts(self, view: WhiteBox, jobs: Jobs) -> Tensor:
+    def _starts(self, view: WhiteBox, jobs: AttackJobs) -> Tensor:
         """z(0) (N, S, m) of every descent: the best scouts, and morphs towards the plain mode."""
         scout_NSD = torch.stack([self._scouts(view, jobs, row) for row in range(len(jobs))])
         if not self.settings.morphs:
@@ -103,9 +103,9 @@ class MultiMode(Attack):
         return torch.cat([scout_NSD, torch.stack(morphs, dim=1)], dim=1)
 
     @torch.no_grad()
-    def _scouts(self, view: WhiteBox, jobs: Jobs, row: int) -> Tensor:
+    def _scouts(self, view: WhiteBox, jobs: AttackJobs, row: int) -> Tensor:
         """The `starts` latents (S, m) of highest target score of one reconstruction's candidates, best first."""
-        know, options = self.knowledge, self.settings
+        know, options = self.context, self.settings
         assert know.generator is not None
         stream = know.stream(NAME, int(jobs.target_N[row]), int(jobs.repeat_N[row]))
         if know.generator.encode(know.public(torch.zeros(1, dtype=torch.int64))) is None:
@@ -123,15 +123,15 @@ class MultiMode(Attack):
         best_S = score_C.topk(min(options.starts, len(z_CD))).indices
         return z_CD[best_S]
 
-    def _plain_mode(self, view: WhiteBox, jobs: Jobs) -> Tensor:
+    def _plain_mode(self, view: WhiteBox, jobs: AttackJobs) -> Tensor:
         """The mode (N, m) that an attacker who does not know of the defense finds (A2)."""
-        options, generator = self.settings, self.knowledge.generator
+        options, generator = self.settings, self.context.generator
         assert generator is not None
         passes = white_box_passes(
             NAME, view, jobs, decode=generator, loss=lambda seen: -seen.log_p_N.sum()
         )
         path = descend(
-            first_latents(f"{NAME} plain", self.knowledge, jobs, 16),
+            first_latents(f"{NAME} plain", self.context, jobs, 16),
             passes,
             limited_step(options.step_length, options.max_rate),
             stop=options.stop,
@@ -140,9 +140,9 @@ class MultiMode(Attack):
         )
         return path.best
 
-    def _passes(self, view: WhiteBox, jobs: Jobs) -> Passes:
+    def _passes(self, view: WhiteBox, jobs: AttackJobs) -> Passes:
         """Log p as the mean over a step's views, and the gradient of the loss."""
-        options, generator = self.settings, self.knowledge.generator
+        options, generator = self.settings, self.context.generator
         assert generator is not None
         step = 0
 
@@ -164,11 +164,11 @@ class MultiMode(Attack):
         return passes
 
     @torch.no_grad()
-    def _choose(self, view: WhiteBox, wide: Jobs, path: Path) -> Found:
+    def _choose(self, view: WhiteBox, wide: AttackJobs, path: Path) -> AttackResult:
         """Each reconstruction's widest and most natural mode."""
-        options, generator = self.settings, self.knowledge.generator
+        options, generator = self.settings, self.context.generator
         assert generator is not None
-        rows_N = torch.arange(len(wide), device=self.knowledge.device)
+        rows_N = torch.arange(len(wide), device=self.context.device)
         changes = self._changes("width", 0, JUDGING_VIEWS)
         height, spread, pictures = [], [], []
         for z_BD, rows_B in zip(path.best.split(CHUNK), rows_N.split(CHUNK), strict=True):
@@ -184,7 +184,7 @@ class MultiMode(Attack):
         )
         rank_NS = rank_N.view(-1, wide.starts).masked_fill(~high_NS, -torch.inf)
         won_N = torch.arange(len(rank_NS), device=rank_NS.device) * wide.starts + rank_NS.argmax(1)
-        return Found(
+        return AttackResult(
             torch.cat(pictures)[won_N],
             height_NS.flatten()[won_N].exp(),
             path.converged_N[won_N],
@@ -192,7 +192,7 @@ class MultiMode(Attack):
         )
 
     def _mean_log_p(
-        self, view: WhiteBox, x_NCHW: Tensor, jobs: Jobs, rows_N: Tensor, changes_V6: Tensor
+        self, view: WhiteBox, x_NCHW: Tensor, jobs: AttackJobs, rows_N: Tensor, changes_V6: Tensor
     ) -> Tensor:
         """The mean over some views of the target's log-score (N,)."""
         total = torch.zeros(len(x_NCHW), device=x_NCHW.device)
@@ -201,13 +201,13 @@ class MultiMode(Attack):
         mean_N: Tensor = total / len(changes_V6)
         return mean_N
 
-    def _log_p(self, view: WhiteBox, x_NCHW: Tensor, jobs: Jobs, rows_N: Tensor) -> Tensor:
+    def _log_p(self, view: WhiteBox, x_NCHW: Tensor, jobs: AttackJobs, rows_N: Tensor) -> Tensor:
         log_y_NK = view.log_scores(x_NCHW, jobs.account(rows_N))
         return of_targets(NAME, log_y_NK, jobs.target_N[rows_N])
 
     def _changes(self, what: str, step: int, count: int) -> Tensor:
         """Random changes (V, 6) that all rows share: mirror, shift x, shift y, zoom, contrast, brightness."""
-        stream = self.knowledge.shared_stream(NAME, what, step)
+        stream = self.context.shared_stream(NAME, what, step)
         u_V6 = torch.rand(count, 6, generator=stream) * 2 - 1
         size_6 = torch.tensor([1.0, 0.12, 0.12, 0.1, 0.2, 0.15]) * self.settings.strength
         changes_V6: Tensor = u_V6 * size_6

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
 from inversionlab.attacks.descent import Seen, descend, white_box_passes
 from inversionlab.core.views import View, WhiteBox
 
@@ -46,7 +46,7 @@ class PixelGrayBox(Attack):
     view: ClassVar[type[View] | None] = WhiteBox
     needs_generator: ClassVar[bool] = False
 
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
         passes = white_box_passes(
             "pixel_gray_box", view, jobs, decode=lambda x_NCHW: x_NCHW, loss=self._loss
@@ -59,7 +59,7 @@ class PixelGrayBox(Attack):
         path = descend(
             self._seed(jobs), passes, update, stop=self.settings.stop, steps=self.settings.steps
         )
-        return Found(path.best, path.log_p_N.exp(), path.converged_N, path.steps_N)
+        return AttackResult(path.best, path.log_p_N.exp(), path.converged_N, path.steps_N)
 
     def _loss(self, seen: Seen) -> Tensor:
         if self.settings.loss == "cross_entropy":
@@ -68,9 +68,9 @@ class PixelGrayBox(Attack):
         # |y - y^|^2 = |y|^2 - 2 p + 1
         return y_NK.square().sum() - 2 * p_N.sum()
 
-    def _seed(self, jobs: Jobs) -> Tensor:
+    def _seed(self, jobs: AttackJobs) -> Tensor:
         """x(0) of every job: the mean of its own random public pictures."""
-        know = self.knowledge
+        know = self.context
         count = min(self.settings.seed_pictures, len(know.public_NCHW))
         seeds = []
         for target, repeat in jobs.pairs():

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
 from inversionlab.core.views import View
 
 
@@ -30,13 +30,13 @@ class RandomLatent(Attack):
     needs_generator: ClassVar[bool] = True
 
     @torch.no_grad()
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Draw one latent a job and decode it."""
-        know = self.knowledge
+        know = self.context
         assert know.generator is not None
         z_ND = torch.cat(
             [know.generator.draw(1, know.stream("random_latent", t, r)) for t, r in jobs.pairs()]
         )
         images = know.generator(z_ND.to(know.device))
         none = torch.zeros(len(jobs), dtype=torch.int64)
-        return Found(images, torch.full((len(jobs),), torch.nan), none.bool(), none)
+        return AttackResult(images, torch.full((len(jobs),), torch.nan), none.bool(), none)

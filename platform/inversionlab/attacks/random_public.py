@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from inversionlab.attacks.base import Attack, AttackSettings, Found, Jobs
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
 from inversionlab.core.views import View
 
 
@@ -30,9 +30,9 @@ class RandomPublic(Attack):
     view: ClassVar[type[View] | None] = None
     needs_generator: ClassVar[bool] = False
 
-    def run(self, view: View | None, jobs: Jobs) -> Found:
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Draw one public picture a job."""
-        know = self.knowledge
+        know = self.context
         count = len(know.public_NCHW)
         index = torch.cat(
             [
@@ -41,4 +41,6 @@ class RandomPublic(Attack):
             ]
         )
         none = torch.zeros(len(jobs), dtype=torch.int64)
-        return Found(know.public(index), torch.full((len(jobs),), torch.nan), none.bool(), none)
+        return AttackResult(
+            know.public(index), torch.full((len(jobs),), torch.nan), none.bool(), none
+        )

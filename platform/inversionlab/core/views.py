@@ -64,12 +64,12 @@ class Scores(View):
         """Open a view that shows the `top` largest scores (all of them where None)."""
         super().__init__(model, rows)
         self.top = top
-        self.overheard_NK: Tensor | None = None
+        self.observed_NK: Tensor | None = None
         """What the model answered to its users' private pictures, one a row; None: nothing was overheard."""
 
-    def overhear(self, x_NCHW: Tensor) -> None:
+    def observe_outputs(self, x_NCHW: Tensor) -> None:
         """Let the attacker see the answers to private pictures (N, C, H, W), one a row, not the pictures."""
-        self.overheard_NK = self.scores(x_NCHW, torch.arange(len(x_NCHW)))
+        self.observed_NK = self.scores(x_NCHW, torch.arange(len(x_NCHW)))
 
     @torch.no_grad()
     def scores(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:

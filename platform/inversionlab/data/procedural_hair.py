@@ -61,10 +61,10 @@ def paint_front_hair(s: Scene) -> None:
     line = line + 0.4 * curls
     above = s.fy - line
     temple = (s["head_width"] * (0.93 - 0.05 * smooth(s.fy * 4)) - s.fx.abs()).clamp(min=-1)
-    beside = (
+    with_experiment = (
         3 * (s.sy - 0.1).clamp(min=0) - 0.02 - s.outline
     )  # the head's far side when it is turned
-    covered = torch.minimum(torch.minimum(above, temple), beside)
+    covered = torch.minimum(torch.minimum(above, temple), with_experiment)
     hair = s.inside(torch.maximum(torch.maximum(volume, covered), s.sy - s["hair_low"]), 0.02)
     s.paint(hair * s["hair_cover"], _hair_colour(s, x))
     shadow = s.inside(above - 0.03, 0.07) * s.inside(volume + 0.03, 0.05) * (1 - hair)

@@ -10,11 +10,11 @@ from inversionlab.defenses.adversarial_noise import AdversarialNoise
 from inversionlab.defenses.base import (
     Blank,
     Defense,
+    DefenseContext,
     DefenseSettings,
     Layer,
-    Lesson,
-    Protected,
-    Workbench,
+    ProtectedModel,
+    TrainingJob,
 )
 from inversionlab.defenses.dp_sgd import DpSgd
 from inversionlab.defenses.dummy_recognizer import DummyRecognizer
@@ -58,9 +58,9 @@ __all__ = [
     "AnyDefense",
     "Blank",
     "Defense",
+    "DefenseContext",
     "DefenseSettings",
     "Layer",
-    "Lesson",
-    "Protected",
-    "Workbench",
+    "ProtectedModel",
+    "TrainingJob",
 ]

@@ -48,11 +48,11 @@ from inversionlab.core.views import Scores, View
 from inversionlab.defenses.base import (
     Blank,
     Defense,
+    DefenseContext,
     DefenseSettings,
     Layer,
-    Lesson,
-    Protected,
-    Workbench,
+    ProtectedModel,
+    TrainingJob,
     scorer,
 )
 from inversionlab.defenses.label_modifier import MARGIN, released
@@ -106,7 +106,7 @@ class DefenderLearner(InversionLearner):
         super().__init__(
             settings.network,
             settings.training,
-            **blank.sizes,
+            **blank.shape,
             seed=seed,
         )
         self.noise = settings.adversarial_training
@@ -123,7 +123,7 @@ class DefenderLearner(InversionLearner):
         return super().step(x_NCHW, y_N, rng, sync)
 
 
-class AdversariallyNoisy(Protected):
+class AdversariallyNoisy(ProtectedModel):
     """A model whose answers mislead an inversion model."""
 
     def __init__(self, victim: nn.Module, inversion: nn.Module, noise: NoiseSettings) -> None:
@@ -159,10 +159,10 @@ class AdversarialNoise(Defense):
     @classmethod
     def check(cls, settings: Any) -> None:
         """Refuse a budget that leaves too little beside what rounding needs, and training with no noise."""
-        taught = settings.adversarial_training
-        if taught is not None and taught.none:
+        learns_from_target = settings.adversarial_training
+        if learns_from_target is not None and learns_from_target.none:
             raise ValueError("adversarial_training without noise; leave it out, or raise what is 0")
-        for noise in (settings.noise, taught):
+        for noise in (settings.noise, learns_from_target):
             if noise is not None and 0 < noise.budget < 1e-3:
                 raise ValueError(f"budget = {noise.budget:g}: must be 0 or at least 0.001")
 
@@ -172,20 +172,20 @@ class AdversarialNoise(Defense):
 
     def build(self, blank: Blank) -> InversionModel:
         """The defender's inversion model, untrained."""
-        return InversionModel(self.settings.network, **blank.sizes)
+        return InversionModel(self.settings.network, **blank.shape)
 
-    def lesson(self, bench: Workbench) -> Lesson:
+    def training_job(self, context: DefenseContext) -> TrainingJob:
         """Train it on public pictures and the model's answers to them."""
-        seed = seeds.derive(bench.seed, "weights", "adversarial_noise")
-        return Lesson(
-            learner=DefenderLearner(self.settings, bench.blank, seed),
-            images_NCHW=bench.public_NCHW,
-            class_N=bench.answers(bench.public_NCHW).exp(),
+        seed = seeds.derive(context.seed, "weights", "adversarial_noise")
+        return TrainingJob(
+            learner=DefenderLearner(self.settings, context.blank, seed),
+            images_NCHW=context.public_NCHW,
+            class_N=context.answers(context.public_NCHW).exp(),
             training=self.settings.training,
-            queries=len(bench.public_NCHW),
+            queries=len(context.public_NCHW),
         )
 
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The model with noise on its answers."""
         return AdversariallyNoisy(victim, self.own(trained), self.settings.noise)
 

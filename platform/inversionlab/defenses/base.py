@@ -62,7 +62,7 @@ class Layer(IntEnum):
     """The winning class is put right after that."""
 
 
-class Scorer(Protocol):
+class ScoringModel(Protocol):
     """A recognizer as a defense uses it."""
 
     classes: int
@@ -72,7 +72,7 @@ class Scorer(Protocol):
         ...
 
 
-class FaceMaker(Protocol):
+class GenerativePrior(Protocol):
     """A generator as a defender uses it, frozen."""
 
     latent_size: int
@@ -90,12 +90,12 @@ class FaceMaker(Protocol):
         ...
 
 
-class Protected(nn.Module, ABC):
+class ProtectedModel(nn.Module, ABC):
     """The model that is released: what users query and attackers attack."""
 
     classes: int
     victim: nn.Module
-    """What it is put on: another `Protected`, or at the bottom a recognizer."""
+    """What it is put on: another `ProtectedModel`, or at the bottom a recognizer."""
 
     @abstractmethod
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
@@ -105,11 +105,11 @@ class Protected(nn.Module, ABC):
         """Numbers that users should read beside this model's accuracy, such as the epsilon spent; those of
         what it is put on among them."""
         below = getattr(self, "victim", None)
-        return below.facts() if isinstance(below, Protected) else {}
+        return below.facts() if isinstance(below, ProtectedModel) else {}
 
     def recognizer(self) -> nn.Module:
         """The recognizer at the bottom, without the defenses that are put on it."""
-        return self.victim.recognizer() if isinstance(self.victim, Protected) else self.victim
+        return self.victim.recognizer() if isinstance(self.victim, ProtectedModel) else self.victim
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Blank:
     `log_scores`, as in `recognizers/recognizer.py`. Its weights depend on the experiment's seed alone."""
 
     @property
-    def sizes(self) -> dict[str, int]:
+    def shape(self) -> dict[str, int]:
         """What an inversion model is built for."""
         return {
             "classes": self.classes,
@@ -134,7 +134,7 @@ class Blank:
 
 
 @dataclass(frozen=True)
-class Workbench:
+class DefenseContext:
     """What the defender has in hand when a network of the defense is trained. Networks are frozen, in
     inference mode and on the device; pictures are uint8 (N, C, H, W) on the CPU."""
 
@@ -158,9 +158,9 @@ class Workbench:
     """The name of the network that is to be trained: the hash of everything that goes into it."""
     victim: nn.Module | None = None
     """R_T as it was trained, a recognizer; where the defense `needs` it. Copy it before you train it further."""
-    model: Protected | None = None
+    model: ProtectedModel | None = None
     """The model that the defense is put on; where the defense `needs` it."""
-    generator: FaceMaker | None = None
+    generator: GenerativePrior | None = None
     """The defender's own generator; where the defense `needs` a private or a public one."""
     classifier: nn.Module | None = None
     """F_C, a recognizer of the victim's structure, trained on public people; where the defense `needs` it."""
@@ -179,7 +179,7 @@ class Workbench:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingJob:
     """A training: who learns, from what, for how long."""
 
     learner: Learner
@@ -199,7 +199,7 @@ class Defense(ABC):
     layer: ClassVar[Layer]
     """Where it takes hold."""
     trains: ClassVar[bool]
-    """Whether it trains a network of its own (`lesson`)."""
+    """Whether it trains a network of its own (`training_job`)."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """What that training needs of the workbench: "victim", "model", "strangers" (public people on two pictures or
     more), "classifier" (of them), "private_generator", "public_generator"."""
@@ -248,7 +248,7 @@ class Defense(ABC):
         return self.needs
 
     def aims(self) -> bool:
-        """Whether its network depends on who is attacked, `Workbench.targets`."""
+        """Whether its network depends on who is attacked, `DefenseContext.targets`."""
         return False
 
     def carries_victim(self) -> bool:
@@ -261,14 +261,14 @@ class Defense(ABC):
         return inner
 
     def build(self, blank: Blank) -> nn.Module:
-        """The defense's own network, untrained, to load weights into: `lesson(...).learner.product()`'s structure.
+        """The defense's own network, untrained: the structure of `training_job(...).learner.product()`.
 
         Raises:
             ConfigError: it does not fit.
         """
         return blank.new_network()
 
-    def lesson(self, bench: Workbench) -> Lesson:
+    def training_job(self, context: DefenseContext) -> TrainingJob:
         """The training of the defense's own network.
 
         Raises:
@@ -277,13 +277,13 @@ class Defense(ABC):
         raise NotImplementedError(f"{type(self).__name__} trains nothing")
 
     @abstractmethod
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The released model.
 
         Args:
-            victim: the model that it is put on: the recognizer R_T, or another defense's `Protected`; with
+            victim: the model that it is put on: the recognizer R_T, or another `ProtectedModel`; with
                 `classes` and `log_scores`.
-            trained: what `lesson` made, where the defense trains; the undefended victim, where it carries that.
+            trained: the network of `training_job`; or the undefended victim, where the defense carries it.
         """
 
     def own(self, trained: nn.Module | None) -> nn.Module:
@@ -296,12 +296,12 @@ class Defense(ABC):
             raise ValueError(f"{self.settings.title}: its network has not been trained")
         return trained
 
-    def decoys(self, bench: Workbench) -> Tensor | None:
+    def decoys(self, context: DefenseContext) -> Tensor | None:
         """Pictures (K, C, H, W) in [0, 1] that attacks are led to, one a class; None if there are none."""
         return None
 
 
-def scorer(module: nn.Module | None) -> Scorer:
+def scorer(module: nn.Module | None) -> ScoringModel:
     """`module` as a scorer.
 
     Raises:

@@ -44,11 +44,11 @@ from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Blank,
     Defense,
+    DefenseContext,
     DefenseSettings,
     Layer,
-    Lesson,
-    Protected,
-    Workbench,
+    ProtectedModel,
+    TrainingJob,
 )
 from inversionlab.defenses.batch_norms import without_batch_norm
 from inversionlab.defenses.private_learner import (
@@ -144,18 +144,18 @@ class DpSgd(Defense):
                 f"({why}); set train = head, or choose another victim.network"
             ) from error
 
-    def lesson(self, bench: Workbench) -> Lesson:
+    def training_job(self, context: DefenseContext) -> TrainingJob:
         """Train within the budget on the private pictures."""
-        if not bench.name:
+        if not context.name:
             raise ValueError("dp_sgd: a network without a name has no noise of its own")
-        model = self.build(bench.blank)
+        model = self.build(context.blank)
         if self.settings.start == "public":
-            _backbone(model).load_state_dict(_backbone(bench.classifier).state_dict())
-        pictures = bench.private_NCHW, bench.private_class_N
-        augment = bench.augment if self.settings.augment else None
-        budget = self._budget(len(bench.private_NCHW))
-        learner = self._learner(model, budget, pictures, augment, bench.name)
-        return Lesson(learner, *pictures, self.settings.training)
+            _backbone(model).load_state_dict(_backbone(context.classifier).state_dict())
+        pictures = context.private_NCHW, context.private_class_N
+        augment = context.augment if self.settings.augment else None
+        budget = self._budget(len(context.private_NCHW))
+        learner = self._learner(model, budget, pictures, augment, context.name)
+        return TrainingJob(learner, *pictures, self.settings.training)
 
     def _learner(
         self,
@@ -194,7 +194,7 @@ class DpSgd(Defense):
             accountant=settings.accountant,
         )
 
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The recognizer that was trained with privacy, alone."""
         private = self.own(trained)
         assert isinstance(private, PrivateRecognizer)

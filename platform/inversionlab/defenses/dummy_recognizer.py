@@ -32,12 +32,12 @@ from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Defense,
+    DefenseContext,
     DefenseSettings,
-    FaceMaker,
+    GenerativePrior,
     Layer,
-    Lesson,
-    Protected,
-    Workbench,
+    ProtectedModel,
+    TrainingJob,
     scorer,
 )
 
@@ -61,7 +61,7 @@ class DummyRecognizerSettings(DefenseSettings):
     """How the dummy is trained."""
 
 
-class Mixture(Protected):
+class Mixture(ProtectedModel):
     """R' of eq. 1."""
 
     def __init__(
@@ -104,45 +104,45 @@ class DummyRecognizer(Defense):
         """At a = 1 the dummy has no say."""
         return self.settings.alpha == 1
 
-    def lesson(self, bench: Workbench) -> Lesson:
+    def training_job(self, context: DefenseContext) -> TrainingJob:
         """Train R_dmy on the neighbours of one anchor a class."""
         m = self.settings.neighbours
-        anchors_KD = self._anchors(bench)
-        rng = seeds.torch_stream(bench.seed, "dummy_recognizer", "neighbours")
-        noise_KMD = torch.randn(bench.classes, m, _maker(bench).latent_size, generator=rng)
+        anchors_KD = self._anchors(context)
+        rng = seeds.torch_stream(context.seed, "dummy_recognizer", "neighbours")
+        noise_KMD = torch.randn(context.classes, m, _maker(context).latent_size, generator=rng)
         z_NMD = anchors_KD[:, None] + self.settings.sigma_neighbour * noise_KMD
-        images = _decode(bench, z_NMD.flatten(0, 1))
-        return Lesson(
-            learner=bench.new_recognizer(self.settings.training),
+        images = _decode(context, z_NMD.flatten(0, 1))
+        return TrainingJob(
+            learner=context.new_recognizer(self.settings.training),
             images_NCHW=images,
-            class_N=torch.arange(bench.classes).repeat_interleave(m),
+            class_N=torch.arange(context.classes).repeat_interleave(m),
             training=self.settings.training,
         )
 
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The mixture of the victim and the trained dummy."""
         return Mixture(victim, self.own(trained), self.settings.alpha, self.settings.temperature)
 
-    def decoys(self, bench: Workbench) -> Tensor | None:
+    def decoys(self, context: DefenseContext) -> Tensor | None:
         """The anchors' pictures, one a class."""
-        return _decode(bench, self._anchors(bench)).float() / 255
+        return _decode(context, self._anchors(context)).float() / 255
 
-    def _anchors(self, bench: Workbench) -> Tensor:
-        rng = seeds.torch_stream(bench.seed, "dummy_recognizer", "anchors")
+    def _anchors(self, context: DefenseContext) -> Tensor:
+        rng = seeds.torch_stream(context.seed, "dummy_recognizer", "anchors")
         return self.settings.sigma * torch.randn(
-            bench.classes, _maker(bench).latent_size, generator=rng
+            context.classes, _maker(context).latent_size, generator=rng
         )
 
 
 @torch.no_grad()
-def _decode(bench: Workbench, z_ND: Tensor, chunk: int = 256) -> Tensor:
+def _decode(context: DefenseContext, z_ND: Tensor, chunk: int = 256) -> Tensor:
     """uint8 pictures of latents, on the CPU, in chunks so that memory stays small."""
-    maker = _maker(bench)
-    parts = [maker(z.to(bench.device)) for z in z_ND.split(chunk)]
+    maker = _maker(context)
+    parts = [maker(z.to(context.device)) for z in z_ND.split(chunk)]
     return torch.cat([to_bytes(p) for p in parts])
 
 
-def _maker(bench: Workbench) -> FaceMaker:
-    if bench.generator is None:
+def _maker(context: DefenseContext) -> GenerativePrior:
+    if context.generator is None:
         raise ValueError("dummy_recognizer: needs a generator trained on the private set")
-    return bench.generator
+    return context.generator

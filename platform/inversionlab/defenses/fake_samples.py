@@ -13,8 +13,15 @@ from inversionlab.core import seeds
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
-from inversionlab.defenses.base import Blank, Defense, DefenseSettings, Layer, Protected, Workbench
-from inversionlab.defenses.none import Alone
+from inversionlab.defenses.base import (
+    Blank,
+    Defense,
+    DefenseContext,
+    DefenseSettings,
+    Layer,
+    ProtectedModel,
+)
+from inversionlab.defenses.none import Undefended
 
 
 class FakeSampleSettings(DefenseSettings):
@@ -91,21 +98,21 @@ class FakeSampleDefense(Defense):
         """Whether the labels under attack are the protected ones."""
         return self.settings.protected == "targets"
 
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The fine-tuned victim alone."""
-        return Alone(self.own(trained))
+        return Undefended(self.own(trained))
 
 
-def protected_labels(settings: FakeSampleSettings, bench: Workbench) -> tuple[int, ...]:
+def protected_labels(settings: FakeSampleSettings, context: DefenseContext) -> tuple[int, ...]:
     """The labels that are protected, sorted.
 
     Raises:
         ConfigError: one of them is no class of the victim.
     """
     if settings.protected == "all":
-        return tuple(range(bench.classes))
-    named = bench.targets if isinstance(settings.protected, str) else settings.protected
-    _refuse_unknown(settings.title, named, bench.classes)
+        return tuple(range(context.classes))
+    named = context.targets if isinstance(settings.protected, str) else settings.protected
+    _refuse_unknown(settings.title, named, context.classes)
     return tuple(sorted(named))
 
 

@@ -42,7 +42,7 @@ from inversionlab.core.learner import (
     make_optimizer,
     set_rate,
 )
-from inversionlab.defenses.base import Lesson, Workbench, scorer
+from inversionlab.defenses.base import DefenseContext, TrainingJob, scorer
 from inversionlab.defenses.fake_samples import FakeSampleSettings
 
 PRIVATE, PUBLIC = 0, 1
@@ -94,16 +94,16 @@ class Anchor:
 
 def fake_lesson(
     settings: FakeSampleSettings,
-    bench: Workbench,
+    context: DefenseContext,
     labels: Sequence[int],
     private_NCHW: Tensor,
     public_NCHW: Tensor,
-) -> Lesson:
+) -> TrainingJob:
     """The fine-tuning on fake samples of both kinds, `settings.samples` of them in a row for each label."""
     label_N = torch.tensor(labels).repeat_interleave(settings.samples)
     kinds = [torch.full_like(label_N, kind) for kind in (PRIVATE, PUBLIC)]
-    return Lesson(
-        learner=FineTuner(settings, bench),
+    return TrainingJob(
+        learner=FineTuner(settings, context),
         images_NCHW=torch.cat([private_NCHW, public_NCHW]),
         class_N=torch.cat([torch.stack([label_N, kind_N], dim=1) for kind_N in kinds]),
         training=settings.training,
@@ -113,16 +113,16 @@ def fake_lesson(
 class FineTuner(Learner):
     """A copy of the victim that learns from fake samples; `class_N` of its lesson is (N, 2): label, kind."""
 
-    def __init__(self, settings: FakeSampleSettings, bench: Workbench) -> None:
+    def __init__(self, settings: FakeSampleSettings, context: DefenseContext) -> None:
         """Copy the victim and find out which of its weights matter.
 
         Raises:
             ValueError: the workbench holds no victim.
         """
-        if bench.victim is None:
+        if context.victim is None:
             raise ValueError(f"{settings.name}: needs the trained victim")
-        self.settings, self.bench = settings, bench
-        self.recognizer = copy.deepcopy(bench.victim).eval().requires_grad_(True)
+        self.settings, self.context = settings, context
+        self.recognizer = copy.deepcopy(context.victim).eval().requires_grad_(True)
         self.anchor = self._anchor() if settings.omega * settings.ewc_lambda > 0 else None
         self.modules = {"recognizer": self.recognizer}
         self.optimizers = {
@@ -171,21 +171,24 @@ class FineTuner(Learner):
 
     def _own_loss(self, count: int, rng: torch.Generator) -> Tensor:
         """The victim's training loss on `count` private pictures, drawn and changed by `rng`."""
-        bench = self.bench
-        rows = torch.randint(len(bench.private_NCHW), (count,), generator=rng)
-        x_NCHW = bench.augment(to_float(bench.private_NCHW[rows], bench.device), rng)
+        context = self.context
+        rows = torch.randint(len(context.private_NCHW), (count,), generator=rng)
+        x_NCHW = context.augment(to_float(context.private_NCHW[rows], context.device), rng)
         features: Callable[[Tensor], Tensor] = self.recognizer.features  # type: ignore[assignment]
         head: nn.Module = self.recognizer.head  # type: ignore[assignment]
-        loss: Tensor = head.loss(features(x_NCHW), bench.private_class_N[rows].to(bench.device))  # type: ignore[operator]
+        loss: Tensor = head.loss(features(x_NCHW), context.private_class_N[rows].to(context.device))  # type: ignore[operator]
         return loss
 
     def _anchor(self) -> Anchor:
-        bench = self.bench
-        stream = seeds.torch_stream(bench.seed, self.settings.name, "fisher")
-        rows = torch.randperm(len(bench.private_NCHW), generator=stream)
+        context = self.context
+        stream = seeds.torch_stream(context.seed, self.settings.name, "fisher")
+        rows = torch.randperm(len(context.private_NCHW), generator=stream)
         rows = rows[: self.settings.fisher_pictures]
         fisher = fisher_diagonal(
-            self.recognizer, bench.private_NCHW[rows], bench.private_class_N[rows], bench.device
+            self.recognizer,
+            context.private_NCHW[rows],
+            context.private_class_N[rows],
+            context.device,
         )
         return Anchor([p.detach().clone() for p in self.recognizer.parameters()], fisher)
 

@@ -28,7 +28,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.defenses.base import DefenseSettings, Lesson, Workbench, scorer
+from inversionlab.defenses.base import DefenseContext, DefenseSettings, TrainingJob, scorer
 from inversionlab.defenses.fake_samples import (
     FakeSampleDefense,
     FakeSampleSettings,
@@ -61,36 +61,36 @@ class GanFakeSamples(FakeSampleDefense):
     settings: GanFakeSamplesSettings
     needs: ClassVar[frozenset[str]] = frozenset({"victim", "classifier", "public_generator"})
 
-    def lesson(self, bench: Workbench) -> Lesson:
+    def training_job(self, context: DefenseContext) -> TrainingJob:
         """Invert both classifiers, then fine-tune a copy of the victim on what was found."""
-        labels = protected_labels(self.settings, bench)
-        private_NCHW = self._inverter(bench).samples(
-            scorer(bench.victim), labels, self.settings.samples, "inverted private"
+        labels = protected_labels(self.settings, context)
+        private_NCHW = self._inverter(context).samples(
+            scorer(context.victim), labels, self.settings.samples, "inverted private"
         )
-        public_NCHW = self._public(bench, labels, self.settings.samples)
-        return fake_lesson(self.settings, bench, labels, private_NCHW, public_NCHW)
+        public_NCHW = self._public(context, labels, self.settings.samples)
+        return fake_lesson(self.settings, context, labels, private_NCHW, public_NCHW)
 
-    def decoys(self, bench: Workbench) -> Tensor | None:
+    def decoys(self, context: DefenseContext) -> Tensor | None:
         """The first inverted public sample of each label, where all are protected; others have none."""
-        labels = protected_labels(self.settings, bench)
-        if len(labels) < bench.classes:
+        labels = protected_labels(self.settings, context)
+        if len(labels) < context.classes:
             return None
-        return self._public(bench, labels, 1).float() / 255
+        return self._public(context, labels, 1).float() / 255
 
-    def _public(self, bench: Workbench, labels: tuple[int, ...], count: int) -> Tensor:
+    def _public(self, context: DefenseContext, labels: tuple[int, ...], count: int) -> Tensor:
         """Inverted public samples, `count` for each protected label."""
-        classifier = scorer(bench.classifier)
-        strangers = public_labels(labels, classifier.classes, bench.seed)
-        return self._inverter(bench).samples(classifier, strangers, count, "inverted public")
+        classifier = scorer(context.classifier)
+        strangers = public_labels(labels, classifier.classes, context.seed)
+        return self._inverter(context).samples(classifier, strangers, count, "inverted public")
 
-    def _inverter(self, bench: Workbench) -> Inverter:
-        if bench.generator is None:
+    def _inverter(self, context: DefenseContext) -> Inverter:
+        if context.generator is None:
             raise ValueError("gan_fake_samples: needs a generator trained on public pictures")
         return Inverter(
-            maker=bench.generator,
+            maker=context.generator,
             identity_weight=self.settings.lambda_identity,
             steps=self.settings.steps,
             rate=self.settings.rate,
-            seed=bench.seed,
-            device=bench.device,
+            seed=context.seed,
+            device=context.device,
         )

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from inversionlab.core import seeds
 from inversionlab.core.images import to_bytes
-from inversionlab.defenses.base import FaceMaker, Scorer
+from inversionlab.defenses.base import GenerativePrior, ScoringModel
 
 CHUNK = 64
 """Samples searched at once, so that memory stays small."""
@@ -31,7 +31,7 @@ LEVEL_DRAWS = 256
 class Inverter:
     """Searches a generator for labels."""
 
-    maker: FaceMaker
+    maker: GenerativePrior
     identity_weight: float
     """lambda."""
     steps: int
@@ -39,7 +39,9 @@ class Inverter:
     seed: int
     device: torch.device
 
-    def samples(self, model: Scorer, labels: Sequence[int], count: int, purpose: str) -> Tensor:
+    def samples(
+        self, model: ScoringModel, labels: Sequence[int], count: int, purpose: str
+    ) -> Tensor:
         """uint8 pictures (len(labels) * count, C, H, W) on the CPU, `count` in a row for each label.
 
         Draws depend on the seed, `purpose`, the place of a label and of a sample.
@@ -59,7 +61,7 @@ class Inverter:
         ]
         return torch.cat(parts)
 
-    def _search(self, model: Scorer, z_ND: Tensor, class_N: Tensor, level: Tensor) -> Tensor:
+    def _search(self, model: ScoringModel, z_ND: Tensor, class_N: Tensor, level: Tensor) -> Tensor:
         z_ND = z_ND.clone().requires_grad_(True)
         best_ND, least_N = z_ND.detach().clone(), torch.full_like(z_ND[:, 0], torch.inf)
         optimizer = torch.optim.Adam([z_ND], lr=self.rate)

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.views import Scores, View
-from inversionlab.defenses.base import Defense, DefenseSettings, Layer, Protected, scorer
+from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel, scorer
 
 MARGIN = 2.0**-18
 """By how much the label's log-score wins at least, in nats."""
@@ -43,7 +43,7 @@ class LabelModifierSettings(DefenseSettings):
     """Whose label is kept: that of the recognizer at the bottom of `inner`, or the undefended victim's."""
 
 
-class Relabelled(Protected):
+class Relabelled(ProtectedModel):
     """A model whose winning class is a reference's."""
 
     def __init__(self, victim: nn.Module, reference: nn.Module) -> None:
@@ -88,10 +88,10 @@ class LabelModifier(Defense):
         """Where the labels are the undefended victim's."""
         return self.settings.label_of == "victim"
 
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The model with its labels put right; `trained` is the undefended victim, where its labels are kept."""
         if self.settings.label_of == "recognizer":
-            bottom = victim.recognizer() if isinstance(victim, Protected) else victim
+            bottom = victim.recognizer() if isinstance(victim, ProtectedModel) else victim
             return Relabelled(victim, bottom)
         return Relabelled(victim, self.own(trained))
 

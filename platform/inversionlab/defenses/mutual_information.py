@@ -47,13 +47,13 @@ from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Blank,
     Defense,
+    DefenseContext,
     DefenseSettings,
     Layer,
-    Lesson,
-    Protected,
-    Workbench,
+    ProtectedModel,
+    TrainingJob,
 )
-from inversionlab.defenses.none import Alone
+from inversionlab.defenses.none import Undefended
 
 AVERAGED = 50
 """Batches that the reported bound is a running mean of."""
@@ -118,11 +118,11 @@ def information(mean_ND: Tensor, spread_ND: Tensor) -> Tensor:
 class BottleneckLearner(Learner):
     """A bottleneck recognizer in training."""
 
-    def __init__(self, settings: MutualInformationSettings, bench: Workbench) -> None:
+    def __init__(self, settings: MutualInformationSettings, context: DefenseContext) -> None:
         """Build the network and its optimizer."""
-        self.settings, self.augment = settings, bench.augment
-        seed = seeds.derive(bench.seed, "weights", "mutual_information")
-        self.recognizer = BottleneckRecognizer(bench.blank, settings.code_size, seed)
+        self.settings, self.augment = settings, context.augment
+        seed = seeds.derive(context.seed, "weights", "mutual_information")
+        self.recognizer = BottleneckRecognizer(context.blank, settings.code_size, seed)
         self.modules = {"recognizer": self.recognizer}
         self.optimizers = {
             "recognizer": make_optimizer(self.recognizer.parameters(), settings.training)
@@ -159,7 +159,7 @@ class BottleneckLearner(Learner):
         return self.recognizer
 
 
-class Informed(Alone):
+class Informed(Undefended):
     """A bottleneck recognizer, and how much its code tells."""
 
     def facts(self) -> dict[str, float]:
@@ -181,15 +181,15 @@ class MutualInformation(Defense):
         """The bottleneck recognizer, untrained."""
         return BottleneckRecognizer(blank, self.settings.code_size)
 
-    def lesson(self, bench: Workbench) -> Lesson:
+    def training_job(self, context: DefenseContext) -> TrainingJob:
         """Train a victim anew on the victim's own pictures."""
-        return Lesson(
-            learner=BottleneckLearner(self.settings, bench),
-            images_NCHW=bench.private_NCHW,
-            class_N=bench.private_class_N,
+        return TrainingJob(
+            learner=BottleneckLearner(self.settings, context),
+            images_NCHW=context.private_NCHW,
+            class_N=context.private_class_N,
             training=self.settings.training,
         )
 
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The retrained recognizer in the victim's place."""
         return Informed(self.own(trained))

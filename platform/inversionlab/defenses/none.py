@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from inversionlab.core.views import View
-from inversionlab.defenses.base import Defense, DefenseSettings, Layer, Protected, scorer
+from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel, scorer
 
 
 class NoneSettings(DefenseSettings):
@@ -16,7 +16,7 @@ class NoneSettings(DefenseSettings):
     name: Literal["none"] = "none"
 
 
-class Alone(Protected):
+class Undefended(ProtectedModel):
     """One recognizer alone."""
 
     def __init__(self, victim: nn.Module) -> None:
@@ -42,6 +42,6 @@ class NoDefense(Defense):
         """Always."""
         return True
 
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The victim."""
-        return Alone(victim)
+        return Undefended(victim)

@@ -18,7 +18,7 @@ from inversionlab.core.learner import (
     make_optimizer,
     set_rate,
 )
-from inversionlab.defenses.base import Protected, scorer
+from inversionlab.defenses.base import ProtectedModel, scorer
 from inversionlab.defenses.batch_norms import batch_norms
 from inversionlab.defenses.private_gradients import clipped_sum, noised_mean
 
@@ -87,7 +87,7 @@ class Budget:
         return float(ledger.get_epsilon(delta=self.delta))
 
 
-class PrivateRecognizer(Protected):
+class PrivateRecognizer(ProtectedModel):
     """A recognizer, and what is to be known about how private its weights are."""
 
     def __init__(self, recognizer: nn.Module, classes: int) -> None:

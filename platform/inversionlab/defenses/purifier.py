@@ -47,11 +47,11 @@ from inversionlab.core.views import Labels, Scores, View
 from inversionlab.defenses.base import (
     Blank,
     Defense,
+    DefenseContext,
     DefenseSettings,
     Layer,
-    Lesson,
-    Protected,
-    Workbench,
+    ProtectedModel,
+    TrainingJob,
     scorer,
 )
 from inversionlab.generators.inversion_model import InversionModel, InversionModelSettings
@@ -109,14 +109,14 @@ class Purifier(nn.Module):
 class PurifierLearner(Learner):
     """G and H in training, in turns, on pictures and the log-scores that a model gave to them."""
 
-    def __init__(self, settings: PurifierSettings, bench: Workbench) -> None:
+    def __init__(self, settings: PurifierSettings, context: DefenseContext) -> None:
         """Build both networks and their optimizers."""
-        self.settings, blank = settings, bench.blank
-        seed = seeds.derive(bench.seed, "weights", "purifier")
+        self.settings, blank = settings, context.blank
+        seed = seeds.derive(context.seed, "weights", "purifier")
         self.purifier = Purifier(blank.classes, settings, seed)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seeds.derive(bench.seed, "weights", "purifier", "inversion"))
-            self.inversion = InversionModel(settings.inversion, **blank.sizes)
+            torch.manual_seed(seeds.derive(context.seed, "weights", "purifier", "inversion"))
+            self.inversion = InversionModel(settings.inversion, **blank.shape)
         self.modules = {"purifier": self.purifier, "inversion": self.inversion}
         self.optimizers = {
             name: make_optimizer(module.parameters(), settings.training)
@@ -162,7 +162,7 @@ class PurifierLearner(Learner):
         return self.purifier
 
 
-class Purified(Protected):
+class Purified(ProtectedModel):
     """A model behind its purifier."""
 
     def __init__(self, victim: nn.Module, purifier: nn.Module) -> None:
@@ -192,19 +192,19 @@ class PurifierDefense(Defense):
         Raises:
             ConfigError: H, which only its training needs, does not fit the pictures.
         """
-        InversionModel(self.settings.inversion, **blank.sizes)
+        InversionModel(self.settings.inversion, **blank.shape)
         return Purifier(blank.classes, self.settings)
 
-    def lesson(self, bench: Workbench) -> Lesson:
+    def training_job(self, context: DefenseContext) -> TrainingJob:
         """Train G against H on what the model says of public pictures."""
-        return Lesson(
-            learner=PurifierLearner(self.settings, bench),
-            images_NCHW=bench.public_NCHW,
-            class_N=bench.answers(bench.public_NCHW),
+        return TrainingJob(
+            learner=PurifierLearner(self.settings, context),
+            images_NCHW=context.public_NCHW,
+            class_N=context.answers(context.public_NCHW),
             training=self.settings.training,
-            queries=len(bench.public_NCHW),
+            queries=len(context.public_NCHW),
         )
 
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The model behind its purifier."""
         return Purified(victim, self.own(trained))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from inversionlab.core import seeds
-from inversionlab.defenses.base import DefenseSettings, Lesson, Workbench
+from inversionlab.defenses.base import DefenseContext, DefenseSettings, TrainingJob
 from inversionlab.defenses.fake_samples import (
     FakeSampleDefense,
     FakeSampleSettings,
@@ -43,25 +43,29 @@ class RandomFakeSamples(FakeSampleDefense):
     settings: RandomFakeSamplesSettings
     needs: ClassVar[frozenset[str]] = frozenset({"victim", "strangers"})
 
-    def lesson(self, bench: Workbench) -> Lesson:
+    def training_job(self, context: DefenseContext) -> TrainingJob:
         """Draw the pictures, then fine-tune a copy of the victim on them.
 
         Raises:
             ValueError: no stranger is on more than one public picture, so there is no l_p.
         """
-        labels = protected_labels(self.settings, bench)
-        strangers = int(bench.public_class_N.max()) + 1
+        labels = protected_labels(self.settings, context)
+        strangers = int(context.public_class_N.max()) + 1
         if strangers == 0:
             raise ValueError(
                 "random_fake_samples: no stranger is on more than one public picture; more are needed"
             )
-        chosen = public_labels(labels, strangers, bench.seed)
+        chosen = public_labels(labels, strangers, context.seed)
         return fake_lesson(
             self.settings,
-            bench,
+            context,
             labels,
-            self._drawn(bench.private_NCHW, bench.private_class_N, labels, bench.seed, "private"),
-            self._drawn(bench.public_NCHW, bench.public_class_N, chosen, bench.seed, "public"),
+            self._drawn(
+                context.private_NCHW, context.private_class_N, labels, context.seed, "private"
+            ),
+            self._drawn(
+                context.public_NCHW, context.public_class_N, chosen, context.seed, "public"
+            ),
         )
 
     def _drawn(

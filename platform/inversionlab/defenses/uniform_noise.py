@@ -28,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab.core.views import Labels, Scores, View
-from inversionlab.defenses.base import Defense, DefenseSettings, Layer, Protected, scorer
+from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel, scorer
 
 _BITS = 24
 """Random bits an entry, as many as a float32's fraction holds."""
@@ -43,7 +43,7 @@ class UniformNoiseSettings(DefenseSettings):
     """a, the largest addition to a score, before the scores are made to sum to 1 again."""
 
 
-class UniformlyNoisy(Protected):
+class UniformlyNoisy(ProtectedModel):
     """A model whose scores have noise added."""
 
     def __init__(self, victim: nn.Module, amplitude: float) -> None:
@@ -73,7 +73,7 @@ class UniformNoise(Defense):
         """Without an amplitude."""
         return self.settings.amplitude == 0
 
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> Protected:
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The model with noise on its scores."""
         return UniformlyNoisy(victim, self.settings.amplitude)
 

@@ -19,7 +19,7 @@ from typing import Any, Generic
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from inversionlab.distributed.orders import Order, Source
+from inversionlab.distributed.orders import Item, Source
 
 TRIES = 3
 """Times an order is begun before it is given up."""
@@ -33,15 +33,15 @@ SLOW_FACTOR, SLOW_SECONDS = 4.0, 60.0
 """An order is slow beyond this multiple of the mean order, and at least this time."""
 
 
-class CrewError(RuntimeError):
+class ActorPoolError(RuntimeError):
     """Workers die as fast as they are started."""
 
 
 @dataclass(eq=False)
-class _Ticket(Generic[Order]):
+class _Attempt(Generic[Item]):
     """An order on its way."""
 
-    order: Order
+    item: Item
     tries: int = 0
     """Times that a worker died with it."""
     holders: int = 0
@@ -56,12 +56,12 @@ class _Worker:
 
     actor: Any
     ready: bool = False
-    ticket: _Ticket[Any] | None = None
+    attempt: _Attempt[Any] | None = None
     idle_since: float = field(default_factory=time.monotonic)
 
 
-class Crew(Generic[Order]):
-    """Workers with the methods `ready()` and `run(order)`."""
+class ActorPool(Generic[Item]):
+    """Workers with the methods `ready()` and `run(item)`."""
 
     def __init__(self, make_worker: Callable[[], Any], limit: Callable[[], int]) -> None:
         """Found a crew; nobody is hired yet.
@@ -73,7 +73,7 @@ class Crew(Generic[Order]):
         self._make_worker, self._limit = make_worker, limit
         self._workers: list[_Worker] = []
         self._flight: dict[Any, _Worker] = {}
-        self._again: deque[_Ticket[Order]] = deque()
+        self._again: deque[_Attempt[Item]] = deque()
         self._deaths, self._cause = 0, ""
         """Deaths since an order was done; those between two looks count once, as when a node is lost."""
         self._died = 0
@@ -91,9 +91,9 @@ class Crew(Generic[Order]):
     @property
     def busy(self) -> int:
         """Workers that have an order whose result is still wanted."""
-        return sum(w.ticket is not None and not w.ticket.settled for w in self._workers)
+        return sum(w.attempt is not None and not w.attempt.settled for w in self._workers)
 
-    def run(self, source: Source[Order]) -> None:
+    def run(self, source: Source[Item]) -> None:
         """Work off the source until it is closed and everything is settled.
 
         Raises:
@@ -119,7 +119,7 @@ class Crew(Generic[Order]):
         for worker in list(self._workers):
             self._let_go(worker)
 
-    def _fit_size(self, source: Source[Order]) -> None:
+    def _fit_size(self, source: Source[Item]) -> None:
         """Hire for what waits, within the limit; let go of who has idled long or is over the limit."""
         now = time.monotonic()
         if now - self._fitted_at < POLL:
@@ -131,12 +131,12 @@ class Crew(Generic[Order]):
         hung = int(self._slowest() is not None)
         wanted = min(limit, self.busy + hung + len(self._again) + source.waiting())
         if self._deaths > DEATHS:
-            raise CrewError(
+            raise ActorPoolError(
                 f"{self._deaths} attack workers died one after another; the last one: {self._cause}"
             )
         while len(self._workers) < wanted and now >= self._hire_at:
             self._hire()
-        spare = [w for w in self._workers if w.ticket is None]
+        spare = [w for w in self._workers if w.attempt is None]
         # Those that are not there yet go first: nothing is lost with them.
         for worker in sorted(spare, key=lambda w: (w.ready, -w.idle_since)):
             over = len(self._workers) - wanted
@@ -158,82 +158,84 @@ class Crew(Generic[Order]):
         self._workers.remove(worker)
         self._flight = {ref: other for ref, other in self._flight.items() if other is not worker}
 
-    def _hand_out(self, source: Source[Order]) -> None:
+    def _hand_out(self, source: Source[Item]) -> None:
         room = self.most - self.busy
         for worker in self._workers:
             if room <= 0:
                 return
-            if not worker.ready or worker.ticket is not None:
+            if not worker.ready or worker.attempt is not None:
                 continue
-            ticket = self._next(source)
-            if ticket is None:
+            attempt = self._next(source)
+            if attempt is None:
                 return
-            ticket.holders += 1
-            ticket.since = time.monotonic()
-            worker.ticket = ticket
+            attempt.holders += 1
+            attempt.since = time.monotonic()
+            worker.attempt = attempt
             room -= 1
-            self._flight[worker.actor.run.remote(ticket.order)] = worker
+            self._flight[worker.actor.run.remote(attempt.item)] = worker
 
-    def _next(self, source: Source[Order]) -> _Ticket[Order] | None:
+    def _next(self, source: Source[Item]) -> _Attempt[Item] | None:
         if self._again:
             return self._again.popleft()
-        order = source.take()
-        return _Ticket(order) if order is not None else self._slowest()
+        item = source.take()
+        return _Attempt(item) if item is not None else self._slowest()
 
-    def _slowest(self) -> _Ticket[Order] | None:
+    def _slowest(self) -> _Attempt[Item] | None:
         """The order that has been at work for far too long, to be done by a second worker as well."""
         if not self._finished:
             return None
         bound = max(SLOW_SECONDS, SLOW_FACTOR * self._spent / self._finished)
-        held = [w.ticket for w in self._workers if w.ticket is not None and w.ticket.holders == 1]
+        held = [
+            w.attempt for w in self._workers if w.attempt is not None and w.attempt.holders == 1
+        ]
         slow = [t for t in held if time.monotonic() - t.since > bound]
         return min(slow, key=lambda t: t.since, default=None)
 
-    def _collect(self, ref: Any, source: Source[Order]) -> None:
+    def _collect(self, ref: Any, source: Source[Item]) -> None:
         worker = self._flight.pop(ref)
-        ticket, worker.ticket = worker.ticket, None
+        attempt, worker.attempt = worker.attempt, None
         worker.idle_since = time.monotonic()
         try:
             result = ray.get(ref)
         except RayTaskError as error:
             # A worker whose very `ready` raises is of no use.
-            if ticket is None:
+            if attempt is None:
                 self._bury(worker, None, error, source)
-            elif self._settle(ticket):
-                source.failed(ticket.order, _reason(error))
+            elif self._settle(attempt):
+                source.failed(attempt.item, _reason(error))
             return
         except RayError as error:
             # The worker, and not the order, is the trouble: dead, out of memory, its node lost.
-            self._bury(worker, ticket, error, source)
+            self._bury(worker, attempt, error, source)
             return
         worker.ready = True
-        if ticket is not None:
+        if attempt is not None:
             self._deaths = 0
             self._finished += 1
-            self._spent += time.monotonic() - ticket.since
-            if self._settle(ticket):
-                source.done(ticket.order, result)
+            self._spent += time.monotonic() - attempt.since
+            if self._settle(attempt):
+                source.done(attempt.item, result)
 
-    def _settle(self, ticket: _Ticket[Order]) -> bool:
+    def _settle(self, attempt: _Attempt[Item]) -> bool:
         """Note that a holder has come to an end; whether it is the first one. The other is let go."""
-        first, ticket.settled = not ticket.settled, True
-        for slow in [w for w in self._workers if w.ticket is ticket]:
+        first, attempt.settled = not attempt.settled, True
+        for slow in [w for w in self._workers if w.attempt is attempt]:
             self._let_go(slow)
         return first
 
     def _doubt_idle(self) -> None:
         """Ask those who idle whether they are still there: they may have gone with the same node."""
         for worker in self._workers:
-            if worker.ready and worker.ticket is None:
+            if worker.ready and worker.attempt is None:
                 worker.ready = False
                 self._flight[worker.actor.ready.remote()] = worker
 
     def _bury(
         self,
         worker: _Worker,
-        ticket: _Ticket[Order] | None,
+        attempt: _Attempt[Item] | None,
         error: Exception,
-        source: Source[Order],
+        source: Source[Item],
     ) -> None:
         """Forget a lost worker; what it held is handed out again, or given up."""
         self._forget(worker)
@@ -245,15 +247,15 @@ class Crew(Generic[Order]):
         pause = min(5.0, 0.25 * deaths**2) if deaths > 2 else 0.0
         self._hire_at = time.monotonic() + pause
         self._doubt_idle()
-        if ticket is None or ticket.settled:
+        if attempt is None or attempt.settled:
             return
-        ticket.holders -= 1
-        ticket.tries += 1
-        if ticket.tries >= TRIES:
-            ticket.settled = True
-            source.failed(ticket.order, f"its worker died {TRIES} times: {error}")
-        elif ticket.holders == 0:
-            self._again.appendleft(ticket)
+        attempt.holders -= 1
+        attempt.tries += 1
+        if attempt.tries >= TRIES:
+            attempt.settled = True
+            source.failed(attempt.item, f"its worker died {TRIES} times: {error}")
+        elif attempt.holders == 0:
+            self._again.appendleft(attempt)
 
 
 def _reason(error: RayTaskError) -> str:

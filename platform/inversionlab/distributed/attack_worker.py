@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from inversionlab import __version__
 from inversionlab.attacks import Attack
 from inversionlab.core.images import png, to_bytes, to_float
-from inversionlab.defenses import Protected
+from inversionlab.defenses import ProtectedModel
 from inversionlab.distributed.object_cache import Ref, read_network, read_splits
-from inversionlab.pipeline.attack import arm, run_attack
-from inversionlab.pipeline.evaluate import Judge, verdicts
-from inversionlab.pipeline.measure import judge, measure_judge, measure_model
-from inversionlab.pipeline.network_spec import Task
+from inversionlab.pipeline.attack import make_attack, run_attack
+from inversionlab.pipeline.evaluate import Evaluator, verdicts
+from inversionlab.pipeline.measure import evaluator, measure_evaluator, measure_model
+from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Address, Site, open_site
+from inversionlab.pipeline.session import Session, SessionSpec, open_session
 from inversionlab.store.tables import Job
 
 SITES = 8
@@ -32,10 +32,10 @@ NETWORKS = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Brief:
+class WorkContext:
     """What an order is about: an experiment, its data and its networks."""
 
-    address: Address
+    spec: SessionSpec
     data_id: str
     splits: Ref | None
     networks: Mapping[str, Ref]
@@ -45,15 +45,15 @@ class Brief:
 class MeasureModel:
     """Order: measure how well the model of a cell recognizes, and show what it leads attacks to."""
 
-    brief: Brief
+    context: WorkContext
     cell: str
 
 
 @dataclass(frozen=True, eq=False)
-class MeasureJudge:
+class MeasureEvaluator:
     """Order: measure an evaluator, and keep its features of the targets' private pictures."""
 
-    brief: Brief
+    context: WorkContext
     name: str
 
 
@@ -61,20 +61,20 @@ class MeasureJudge:
 class Shard:
     """Order: attack these jobs of a cell, judge what is found, store the rows."""
 
-    brief: Brief
+    context: WorkContext
     cell: str
     jobs: tuple[Job, ...]
 
 
-Order = MeasureModel | MeasureJudge | Shard
+WorkItem = MeasureModel | MeasureEvaluator | Shard
 
 
 @dataclass(frozen=True)
-class _Armed:
+class _ReadyAttack:
     """A cell's attack and model, ready."""
 
     attack: Attack
-    model: Protected | None
+    model: ProtectedModel | None
     training_queries: int
     """Pictures that were sent to a model to train the attacker's networks."""
 
@@ -83,10 +83,10 @@ class _Armed:
 class _Open:
     """An experiment that the worker has open."""
 
-    site: Site
+    session: Session
     cells: dict[str, Cell]
-    judges: list[Judge] | None = None
-    armed: dict[str, _Armed] = field(default_factory=dict)
+    evaluators: list[Evaluator] | None = None
+    ready: dict[str, _ReadyAttack] = field(default_factory=dict)
 
 
 class AttackWorker:
@@ -96,7 +96,7 @@ class AttackWorker:
         # Many single-threaded workers beat few with many threads: there is no waiting between them.
         torch.set_num_threads(1)
         self._device = torch.device("cuda" if gpu else "cpu")
-        self._open: OrderedDict[Address, _Open] = OrderedDict()
+        self._open: OrderedDict[SessionSpec, _Open] = OrderedDict()
         self._networks: dict[str, nn.Module] = {}
         self._passing: set[str] = set()
 
@@ -104,68 +104,70 @@ class AttackWorker:
         """Whether the worker is there."""
         return True
 
-    def run(self, order: Order) -> float:
+    def run(self, item: WorkItem) -> float:
         """Carry out an order; returns its seconds. Its results are in the store when this returns."""
         began = time.monotonic()
-        here = self._at(order.brief)
-        if isinstance(order, MeasureModel):
-            measure_model(here.site, here.cells[order.cell])
-        elif isinstance(order, MeasureJudge):
-            measure_judge(here.site, order.name)
+        here = self._at(item.context)
+        if isinstance(item, MeasureModel):
+            measure_model(here.session, here.cells[item.cell])
+        elif isinstance(item, MeasureEvaluator):
+            measure_evaluator(here.session, item.name)
         else:
-            self._attack(here, here.cells[order.cell], order.jobs)
+            self._attack(here, here.cells[item.cell], item.jobs)
         return time.monotonic() - began
 
-    def _at(self, brief: Brief) -> _Open:
+    def _at(self, context: WorkContext) -> _Open:
         """The experiment of an order, opened now or before."""
-        if brief.address not in self._open:
-            self._open[brief.address] = self._opened(brief)
+        if context.spec not in self._open:
+            self._open[context.spec] = self._opened(context)
             while len(self._open) > SITES:
                 self._open.popitem(last=False)
-        self._open.move_to_end(brief.address)
-        return self._open[brief.address]
+        self._open.move_to_end(context.spec)
+        return self._open[context.spec]
 
-    def _opened(self, brief: Brief) -> _Open:
-        near = next((o.site for o in self._open.values() if _same_data(o.site, brief)), None)
-        splits = near.workshop.splits if near is not None else read_splits(brief.splits)
-
-        def load(task: Task) -> Mapping[str, Tensor]:
-            found = read_network(brief.networks, task)
-            return site.artifacts.weights(task) if found is None else found
-
-        site = open_site(
-            brief.address, self._device, splits=splits, load=load, networks=self._networks
+    def _opened(self, context: WorkContext) -> _Open:
+        near = next(
+            (o.session for o in self._open.values() if _same_data(o.session, context)), None
         )
-        return _Open(site, {cell.id: cell for cell in site.plan.work()})
+        splits = near.builder.splits if near is not None else read_splits(context.splits)
 
-    def _let_go(self, site: Site) -> None:
+        def load(spec: NetworkSpec) -> Mapping[str, Tensor]:
+            found = read_network(context.networks, spec)
+            return session.artifacts.weights(spec) if found is None else found
+
+        session = open_session(
+            context.spec, self._device, splits=splits, load=load, networks=self._networks
+        )
+        return _Open(session, {cell.id: cell for cell in session.plan.work()})
+
+    def _let_go(self, session: Session) -> None:
         """Drop the networks of single models that were not asked for of late."""
-        self._passing |= {t.key for t in site.plan.tasks if t.defense or t.taught_by}
+        self._passing |= {t.key for t in session.plan.specs if t.defense or t.learns_from}
         for key in [k for k in self._networks if k in self._passing][:-NETWORKS]:
             del self._networks[key]
 
     def _attack(self, here: _Open, cell: Cell, jobs: Sequence[Job]) -> None:
-        site = here.site
-        armed = _armed(here, cell)
-        self._let_go(site)
-        attack = armed.attack
+        session = here.session
+        ready = _ready_attack(here, cell)
+        self._let_go(session)
+        attack = ready.attack
         private = None
-        if attack.overhears:
-            private = to_float(site.workshop.private_pictures(jobs), self._device)
-        attacked = run_attack(attack, armed.model, jobs, private)
+        if attack.inverts_outputs:
+            private = to_float(session.builder.private_pictures(jobs), self._device)
+        attacked = run_attack(attack, ready.model, jobs, private)
         found = attacked.found
         images = to_bytes(found.images_NCHW)
         targets = [target for target, _ in jobs]
-        if here.judges is None:
-            here.judges = [judge(site, e.name) for e in site.experiment.evaluators]
-        said = verdicts(here.judges, images, targets, self._device)
+        if here.evaluators is None:
+            here.evaluators = [evaluator(session, e.name) for e in session.experiment.evaluators]
+        said = verdicts(here.evaluators, images, targets, self._device)
         weight = attacked.queries_N.double() + 1
         seconds = attacked.seconds * weight / weight.sum()
         rows = [
             {
-                **_provenance(site, cell),
+                **_provenance(session, cell),
                 "target": target,
-                "person": site.workshop.splits.people[target],
+                "person": session.builder.splits.people[target],
                 "repeat": repeat,
                 "picture": png(images[i]),
                 "confidence": float(found.confidence_N[i]),
@@ -173,38 +175,40 @@ class AttackWorker:
                 "steps": int(found.steps_N[i]),
                 "queries": int(attacked.queries_N[i]),
                 "seconds": float(seconds[i]),
-                "training_queries": armed.training_queries,
+                "training_queries": ready.training_queries,
                 "error": float(attacked.error_N[i]),
                 "verdicts": said[i],
             }
             for i, (target, repeat) in enumerate(jobs)
         ]
-        site.store.write_shard(cell.id, rows)
+        session.store.write_shard(cell.id, rows)
 
 
-def _same_data(site: Site, brief: Brief) -> bool:
+def _same_data(session: Session, context: WorkContext) -> bool:
     """Whether the splits are the same: a search changes the defense only, an audit nothing."""
-    return brief.splits is not None and site.plan.data_id == brief.data_id
+    return context.splits is not None and session.plan.data_id == context.data_id
 
 
-def _armed(here: _Open, cell: Cell) -> _Armed:
+def _ready_attack(here: _Open, cell: Cell) -> _ReadyAttack:
     """The cell's attack and model; the last cell's are kept, since shards of a cell come in a row."""
-    if cell.id not in here.armed:
-        workshop = here.site.workshop
-        model = workshop.protected(cell.attacked) if cell.attacked is not None else None
-        attack = arm(cell.attack, workshop.knowledge(cell))
-        asked = sum(_queries(here.site, task) for task in (cell.generator, cell.network))
-        here.armed = {cell.id: _Armed(attack, model, asked)}
-    return here.armed[cell.id]
+    if cell.id not in here.ready:
+        builder = here.session.builder
+        model = builder.protected(cell.attacked) if cell.attacked is not None else None
+        attack = make_attack(cell.attack, builder.attacker_context(cell))
+        asked = sum(_queries(here.session, spec) for spec in (cell.generator, cell.network))
+        here.ready = {cell.id: _ReadyAttack(attack, model, asked)}
+    return here.ready[cell.id]
 
 
-def _queries(site: Site, task: Task | None) -> int:
+def _queries(session: Session, spec: NetworkSpec | None) -> int:
     """Pictures that were sent to a model to train a network."""
-    card = site.artifacts.card(task) if task is not None and task.taught_by is not None else None
+    card = (
+        session.artifacts.card(spec) if spec is not None and spec.learns_from is not None else None
+    )
     return int(card["metrics"].get("queries", 0)) if card is not None else 0
 
 
-def _provenance(site: Site, cell: Cell) -> dict[str, Any]:
+def _provenance(session: Session, cell: Cell) -> dict[str, Any]:
     model = cell.attacked
     return {
         "cell": cell.id,
@@ -213,8 +217,8 @@ def _provenance(site: Site, cell: Cell) -> dict[str, Any]:
         "protected": cell.model,
         "attack_settings": cell.attack.model_dump_json(),
         "defense_settings": model.model_dump_json() if model is not None else "{}",
-        "seed": site.experiment.seed,
-        "victim": site.plan.task("victim").id,
+        "seed": session.experiment.seed,
+        "victim": session.plan.spec("victim").id,
         "generator": cell.generator.id,
         "version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from inversionlab.distributed.attack_worker import MeasureJudge, Order
+from inversionlab.distributed.attack_worker import MeasureEvaluator, WorkItem
 from inversionlab.distributed.cluster import connect, use_gpus
 from inversionlab.distributed.orders import Failure
 from inversionlab.distributed.progress import Log, Say, ShardProgress
 from inversionlab.distributed.run_record import cost, describe, store_real, write_record
-from inversionlab.distributed.scheduler import Foreman
+from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.session import Site, open_experiment
+from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.store.storage import Storage
 
 
@@ -31,42 +31,42 @@ def audit(experiment: Experiment, root: str, say: Say = print) -> str:
     log = Log(say)
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
-    site = open_experiment(experiment, Storage(root))
-    site.workshop.check()
-    say(f"      {describe(site)}")
+    session = open_experiment(experiment, Storage(root))
+    session.builder.check()
+    say(f"      {describe(session)}")
     log.timed("data", began)
     connect()
     gpus = use_gpus(experiment.runtime)
-    with Foreman(experiment.runtime, gpus) as foreman:
-        trained = _train(site, foreman, log)
-        failures = _attack(site, foreman, log)
+    with Scheduler(experiment.runtime, gpus) as scheduler:
+        trained = _train(session, scheduler, log)
+        failures = _attack(session, scheduler, log)
     say("[4/4] report: writing the run's record")
-    costs = cost(site, trained, foreman.attack_seconds, gpus)
-    run = write_record(site, log.timings, trained, costs, foreman.timeline.samples)
+    costs = cost(session, trained, scheduler.attack_seconds, gpus)
+    run = write_record(session, log.timings, trained, costs, scheduler.timeline.samples)
     if failures:
-        raise AuditError(_explain(site, failures, run))
+        raise AuditError(_explain(session, failures, run))
     return run
 
 
-def _train(site: Site, foreman: Foreman, log: Log) -> list[str]:
+def _train(session: Session, scheduler: Scheduler, log: Log) -> list[str]:
     """Train what is missing; returns the keys of what was trained."""
     began = time.monotonic()
-    missing = [task.title for task in foreman.missing(site)]
-    total = len(site.plan.tasks)
+    missing = [spec.title for spec in scheduler.missing(session)]
+    total = len(session.plan.specs)
     log.say(f"[2/4] train: {len(missing)} of {total} networks to train" + _listed(missing))
-    trained = foreman.train(site)
+    trained = scheduler.train(session)
     log.timed("train", began)
     return trained
 
 
-def _attack(site: Site, foreman: Foreman, log: Log) -> list[Failure[Order]]:
+def _attack(session: Session, scheduler: Scheduler, log: Log) -> list[Failure[WorkItem]]:
     """Measure what is not measured, attack what is not attacked."""
     began = time.monotonic()
-    store_real(site)
-    lacking = foreman.lacking(site, site.plan.cells)
-    todo = lacking.jobs
-    cells = len(site.plan.work())
-    stored = cells * jobs_per_cell(site) - todo
+    store_real(session)
+    missing_work = scheduler.missing_work(session, session.plan.cells)
+    todo = missing_work.jobs
+    cells = len(session.plan.work())
+    stored = cells * jobs_per_cell(session) - todo
     log.say(f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already")
     progress = ShardProgress(todo, log.say)
 
@@ -74,26 +74,26 @@ def _attack(site: Site, foreman: Foreman, log: Log) -> list[Failure[Order]]:
         if jobs:
             progress.advance(jobs)
 
-    failures = foreman.attack(lacking, note).wait()
+    failures = scheduler.attack(missing_work, note).wait()
     log.timed("attack", began)
     return failures
 
 
-def jobs_per_cell(site: Site) -> int:
+def jobs_per_cell(session: Session) -> int:
     """Reconstructions in each cell."""
-    return len(site.plan.targets) * site.experiment.targets.repeats
+    return len(session.plan.targets) * session.experiment.targets.repeats
 
 
 def _listed(names: list[str]) -> str:
     return f": {', '.join(names)}" if names else ""
 
 
-def _explain(site: Site, failures: list[Failure[Order]], run: str) -> str:
-    labels = {cell.id: cell.label for cell in site.plan.work()}
+def _explain(session: Session, failures: list[Failure[WorkItem]], run: str) -> str:
+    labels = {cell.id: cell.label for cell in session.plan.work()}
     lines = []
     for failure in failures[:5]:
-        order = failure.order
-        what = f"evaluator {order.name}" if isinstance(order, MeasureJudge) else labels[order.cell]
+        item = failure.item
+        what = f"evaluator {item.name}" if isinstance(item, MeasureEvaluator) else labels[item.cell]
         lines.append(f"  {what}: {failure.reason}")
     more = f"\n  and {len(failures) - 5} more" if len(failures) > 5 else ""
     return (

@@ -21,8 +21,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from inversionlab.data.splits import Labelled, Splits
-from inversionlab.pipeline.network_spec import Task
-from inversionlab.pipeline.session import Site
+from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.session import Session
 
 WAIT_SECONDS = 120.0
 """Time after which a worker gives an object up and reads the storage."""
@@ -44,31 +44,31 @@ class Ref:
             return None
 
 
-class Shelf:
+class ObjectCache:
     """The driver's side: puts things into the object store, each once."""
 
     def __init__(self) -> None:
         self._networks: OrderedDict[str, Ref] = OrderedDict()
         self._splits: dict[str, Ref] = {}
 
-    def networks(self, site: Site) -> dict[str, Ref]:
+    def networks(self, session: Session) -> dict[str, Ref]:
         """References of the trained networks of a plan, by their keys."""
-        for task in site.plan.tasks:
-            if task.key not in self._networks:
-                packed = np.frombuffer(site.artifacts.packed(task), np.uint8)
-                self._networks[task.key] = _put(packed)
-            self._networks.move_to_end(task.key)
-        found = {task.key: self._networks[task.key] for task in site.plan.tasks}
+        for spec in session.plan.specs:
+            if spec.key not in self._networks:
+                packed = np.frombuffer(session.artifacts.packed(spec), np.uint8)
+                self._networks[spec.key] = _put(packed)
+            self._networks.move_to_end(spec.key)
+        found = {spec.key: self._networks[spec.key] for spec in session.plan.specs}
         # An object lives as long as a reference to it: orders at work keep theirs.
         while len(self._networks) > max(NETWORKS, len(found)):
             self._networks.popitem(last=False)
         return found
 
-    def splits(self, site: Site) -> Ref:
+    def splits(self, session: Session) -> Ref:
         """The reference of an experiment's splits."""
-        data_id = site.plan.data_id
+        data_id = session.plan.data_id
         if data_id not in self._splits:
-            self._splits[data_id] = _put(_disassembled(site.workshop.splits))
+            self._splits[data_id] = _put(_disassembled(session.builder.splits))
         return self._splits[data_id]
 
 
@@ -78,9 +78,9 @@ def read_splits(ref: Ref | None) -> Splits | None:
     return None if parts is None else _assembled(parts)
 
 
-def read_network(refs: Mapping[str, Ref], task: Task) -> dict[str, Tensor] | None:
+def read_network(refs: Mapping[str, Ref], spec: NetworkSpec) -> dict[str, Tensor] | None:
     """A network's weights, if a reference to it is there and leads somewhere."""
-    ref = refs.get(task.key)
+    ref = refs.get(spec.key)
     packed = ref.get() if ref is not None else None
     return None if packed is None else load(packed.tobytes())
 

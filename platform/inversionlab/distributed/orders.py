@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-Order = TypeVar("Order")
+Item = TypeVar("Item")
 Given = TypeVar("Given", covariant=True)
 
 
@@ -24,18 +24,18 @@ class Source(Protocol[Given]):
         """Whether orders may still come."""
         ...
 
-    def done(self, order: Any, result: Any) -> None:
+    def done(self, item: Any, result: Any) -> None:
         """An order's result is there."""
         ...
 
-    def failed(self, order: Any, reason: str) -> None:
+    def failed(self, item: Any, reason: str) -> None:
         """An order was given up."""
         ...
 
 
 @dataclass(frozen=True)
-class Failure(Generic[Order]):
+class Failure(Generic[Item]):
     """An order that was given up."""
 
-    order: Order
+    item: Item
     reason: str

@@ -11,52 +11,52 @@ from inversionlab.core.images import png
 from inversionlab.core.settings import fingerprint
 from inversionlab.distributed.cluster import Gpus, provenance
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.measure import VIEWS, judge_key, model_key
+from inversionlab.pipeline.measure import VIEWS, evaluator_key, model_key
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Site
+from inversionlab.pipeline.session import Session
 
 
-def store_real(site: Site) -> None:
+def store_real(session: Session) -> None:
     """Keep one real picture of every target for the report."""
-    key = real_key(site)
-    if site.store.has("references", key):
+    key = real_key(session)
+    if session.store.has("references", key):
         return
-    train = site.workshop.splits.train
+    train = session.builder.splits.train
     rows = []
-    for target in site.plan.targets:
+    for target in session.plan.targets:
         first = int((train.class_N == target).nonzero()[0])
         rows.append(
             {
                 "kind": "real",
                 "protected": "",
                 "target": target,
-                "person": site.workshop.splits.people[target],
+                "person": session.builder.splits.people[target],
                 "picture": png(train.images_NCHW[first]),
             }
         )
-    site.store.write("references", key, rows)
+    session.store.write("references", key, rows)
 
 
-def real_key(site: Site) -> str:
+def real_key(session: Session) -> str:
     """Under which name the targets' real pictures are stored."""
-    return fingerprint([site.plan.data_id, list(site.plan.targets)])
+    return fingerprint([session.plan.data_id, list(session.plan.targets)])
 
 
 def cost(
-    site: Site, trained: Sequence[str], attack_seconds: float, gpus: Gpus
+    session: Session, trained: Sequence[str], attack_seconds: float, gpus: Gpus
 ) -> dict[str, dict[str, float]]:
     """CPU- and GPU-seconds that trainings and attacks held.
 
     A training that went on from a checkpoint counts from there.
 
     Args:
-        site: the experiment.
+        session: the experiment.
         trained: keys of the networks that this run trained.
         attack_seconds: working time of the attack workers, all together.
         gpus: which work took GPUs.
     """
-    runtime = site.experiment.runtime
-    cards = [site.store.storage.read_json(f"artifacts/{key}/card.json") for key in trained]
+    runtime = session.experiment.runtime
+    cards = [session.store.storage.read_json(f"artifacts/{key}/card.json") for key in trained]
     worker_seconds = [c["seconds"] * c["workers"] for c in cards]
     cpus = [c.get("cpus", runtime.train_cpus) for c in cards]
     share = runtime.attack_gpu_share
@@ -73,7 +73,7 @@ def cost(
 
 
 def write_record(
-    site: Site,
+    session: Session,
     timings: Mapping[str, float],
     trained: Sequence[str],
     costs: Mapping[str, Any],
@@ -82,13 +82,13 @@ def write_record(
     """Write the run's record, from which a report can be made without the experiment; returns its name.
 
     Args:
-        site: the experiment.
+        session: the experiment.
         timings: seconds of each stage of this run.
         trained: keys of the networks that this run trained.
         costs: see `cost`.
         timeline: how the cluster and the work in it changed.
     """
-    experiment = site.experiment
+    experiment = session.experiment
     plain = experiment.model_dump(mode="json")
     run = run_name(experiment)
     manifest = {
@@ -98,28 +98,28 @@ def write_record(
         "seconds": sum(timings.values()),
         "experiment": plain,
         "provenance": provenance(),
-        "data": data_record(site),
+        "data": data_record(session),
         "sweep": plain["sweep"],
-        "cells": [_cell_record(cell) for cell in site.plan.cells],
-        "artifacts": [_artifact_record(site, trained, t.key) for t in site.plan.tasks],
+        "cells": [_cell_record(cell) for cell in session.plan.cells],
+        "artifacts": [_artifact_record(session, trained, t.key) for t in session.plan.specs],
         "timings": dict(timings),
         "cost": dict(costs),
         "timeline": [dict(sample) for sample in timeline],
-        "warnings": _warnings(site),
+        "warnings": _warnings(session),
         "jobs": {
-            "targets": list(site.plan.targets),
+            "targets": list(session.plan.targets),
             "repeats": experiment.targets.repeats,
             "first_repeat": experiment.targets.first_repeat,
         },
         "tables": {
             "models": sorted(
-                {model_key(site, c.protected) for c in site.plan.cells if c.protected}
+                {model_key(session, c.protected) for c in session.plan.cells if c.protected}
             ),
-            "evaluators": [judge_key(site, e.name) for e in experiment.evaluators],
-            "real": real_key(site),
+            "evaluators": [evaluator_key(session, e.name) for e in experiment.evaluators],
+            "real": real_key(session),
         },
     }
-    site.store.storage.write_json(f"runs/{run}/run.json", manifest)
+    session.store.storage.write_json(f"runs/{run}/run.json", manifest)
     return run
 
 
@@ -130,11 +130,11 @@ def run_name(experiment: Experiment) -> str:
     return f"{experiment.name}-{fingerprint(what)[:8]}"
 
 
-def data_record(site: Site) -> dict[str, Any]:
+def data_record(session: Session) -> dict[str, Any]:
     """The data in numbers."""
-    splits = site.workshop.splits
+    splits = session.builder.splits
     return {
-        "description": describe(site),
+        "description": describe(session),
         "private_people": len(splits.people),
         "private_pictures": len(splits.train),
         "test_pictures": len(splits.test),
@@ -166,26 +166,26 @@ def _access(cell: Cell) -> str:
     return VIEWS[view] if view is not None else ""
 
 
-def _artifact_record(site: Site, trained: Sequence[str], key: str) -> dict[str, Any]:
-    (task,) = [t for t in site.plan.tasks if t.key == key]
-    card = site.artifacts.card(task) or {}
+def _artifact_record(session: Session, trained: Sequence[str], key: str) -> dict[str, Any]:
+    (spec,) = [t for t in session.plan.specs if t.key == key]
+    card = session.artifacts.card(spec) or {}
     return {
-        "role": task.title,
-        "id": task.id,
+        "role": spec.title,
+        "id": spec.id,
         "seconds": card.get("seconds", 0.0),
         "trained": key in trained,
         "metrics": card.get("metrics", {}),
     }
 
 
-def _warnings(site: Site) -> list[str]:
-    notes = site.workshop.splits.notes
+def _warnings(session: Session) -> list[str]:
+    notes = session.builder.splits.notes
     return [f"{len(notes)} pictures were left out; the run's record lists them"] if notes else []
 
 
-def describe(site: Site) -> str:
+def describe(session: Session) -> str:
     """The data in one line."""
-    splits = site.workshop.splits
+    splits = session.builder.splits
     size = " x ".join(str(s) for s in splits.train.images_NCHW.shape[1:])
     return (
         f"{len(splits.people)} private people ({len(splits.train)} training and {len(splits.test)} "

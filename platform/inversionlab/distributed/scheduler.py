@@ -11,21 +11,21 @@ from typing import Any
 
 import ray
 
-from inversionlab.distributed.actor_pool import Crew, CrewError
-from inversionlab.distributed.attack_worker import AttackWorker, Brief, Order
+from inversionlab.distributed.actor_pool import ActorPool, ActorPoolError
+from inversionlab.distributed.attack_worker import AttackWorker, WorkContext, WorkItem
 from inversionlab.distributed.cluster import Gpus
-from inversionlab.distributed.missing_work import Lacking, lot, missing_measures
-from inversionlab.distributed.object_cache import Shelf
+from inversionlab.distributed.missing_work import MissingWork, lot, missing_measures
+from inversionlab.distributed.object_cache import ObjectCache
 from inversionlab.distributed.shard_queue import Batch, ShardQueue
 from inversionlab.distributed.timeline import Timeline
-from inversionlab.distributed.training_queue import Trainings
+from inversionlab.distributed.training_queue import TrainingQueue
 from inversionlab.experiment import RuntimeSettings
-from inversionlab.pipeline.network_spec import Task
+from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Site
+from inversionlab.pipeline.session import Session
 
 
-class Foreman:
+class Scheduler:
     """Has the work of one storage root done; its methods may be called from many threads."""
 
     def __init__(self, runtime: RuntimeSettings, gpus: Gpus) -> None:
@@ -36,21 +36,21 @@ class Foreman:
             gpus: which work takes GPUs.
         """
         self._runtime, self._gpus = runtime, gpus
-        self._shelf = Shelf()
+        self._shelf = ObjectCache()
         self._shelf_lock = threading.Lock()
         self._start_lock = threading.Lock()
         self._measured: set[str] = set()
-        self._queue: ShardQueue[Order] = ShardQueue(
+        self._queue: ShardQueue[WorkItem] = ShardQueue(
             shard_seconds=runtime.shard_seconds,
             shard_size=runtime.shard_size,
             workers=lambda: self._crew.most,
         )
-        self._crew: Crew[Order] = Crew(self._hire, self._limit)
+        self._crew: ActorPool[WorkItem] = ActorPool(self._hire, self._limit)
         self._thread: threading.Thread | None = None
-        self._trainings = Trainings(runtime, gpus, self._held)
+        self._training_queue = TrainingQueue(runtime, gpus, self._held)
         self.timeline = Timeline(self._now)
 
-    def __enter__(self) -> Foreman:
+    def __enter__(self) -> Scheduler:
         self.timeline.start()
         return self
 
@@ -71,47 +71,49 @@ class Foreman:
         """Working time of the attack workers so far, all together."""
         return self._queue.spent_seconds
 
-    def train(self, site: Site) -> list[str]:
+    def train(self, session: Session) -> list[str]:
         """Train every network of the plan that is missing; returns the keys of those trained for this call.
 
         Raises:
             TrainingError: a training cannot go on; networks that were finished before it are stored.
         """
-        return self._trainings.run(site)
+        return self._training_queue.run(session)
 
-    def missing(self, site: Site) -> list[Task]:
+    def missing(self, session: Session) -> list[NetworkSpec]:
         """Networks of the plan that are not stored whole."""
-        return self._trainings.missing(site)
+        return self._training_queue.missing(session)
 
-    def lacking(
-        self, site: Site, cells: Sequence[Cell], targets: Sequence[int] | None = None
-    ) -> Lacking:
+    def missing_work(
+        self, session: Session, cells: Sequence[Cell], targets: Sequence[int] | None = None
+    ) -> MissingWork:
         """What the store lacks of some cells; their networks must be there.
 
         Args:
-            site: the experiment.
+            session: the experiment.
             cells: which of its cells.
             targets: which of its targets; None: all.
         """
-        chosen = site.plan.targets if targets is None else targets
-        brief = self._brief(site)
-        measures = list(missing_measures(site, cells, brief, self._measured))
+        chosen = session.plan.targets if targets is None else targets
+        context = self._brief(session)
+        measures = list(missing_measures(session, cells, context, self._measured))
         # An attack on a stripped model and on what is left of it are one piece of work.
         work = {cell.id: cell for cell in cells}
-        return Lacking(measures, [lot(site, cell, chosen, brief) for cell in work.values()])
+        return MissingWork(
+            measures, [lot(session, cell, chosen, context) for cell in work.values()]
+        )
 
     def attack(
         self,
-        lacking: Lacking,
+        missing_work: MissingWork,
         on_done: Callable[[int, float], None] = lambda jobs, seconds: None,
-    ) -> Batch[Order]:
+    ) -> Batch[WorkItem]:
         """Have what is lacking measured and attacked.
 
         Args:
-            lacking: what `lacking` returned.
+            missing_work: what `missing_work` returned.
             on_done: called with (reconstructions, seconds) as they come, from another thread.
         """
-        batch = self._queue.put(lacking.measures, lacking.lots, on_done)
+        batch = self._queue.put(missing_work.measures, missing_work.lots, on_done)
         if not batch.finished.is_set():
             self._start()
         return batch
@@ -122,18 +124,18 @@ class Foreman:
                 self._thread = threading.Thread(target=self._work, daemon=True, name="crew")
                 self._thread.start()
 
-    def _brief(self, site: Site) -> Brief:
+    def _brief(self, session: Session) -> WorkContext:
         with self._shelf_lock:
-            splits, networks = self._shelf.splits(site), self._shelf.networks(site)
-        return Brief(site.address, site.plan.data_id, splits, networks)
+            splits, networks = self._shelf.splits(session), self._shelf.networks(session)
+        return WorkContext(session.spec, session.plan.data_id, splits, networks)
 
     def _work(self) -> None:
         try:
             self._crew.run(self._queue)
-        except CrewError as error:
+        except ActorPoolError as error:
             self._queue.give_up(error)
         except Exception as error:
-            self._queue.give_up(CrewError(f"the crew's own fault: {error!r}"))
+            self._queue.give_up(ActorPoolError(f"the crew's own fault: {error!r}"))
             raise
 
     def _hire(self) -> Any:
@@ -157,7 +159,7 @@ class Foreman:
         return held | {kind: count * amount for kind, amount in runtime.attack_resources.items()}
 
     def _limit(self) -> int:
-        return self._trainings.crew_limit(self._most_workers())
+        return self._training_queue.pool_limit(self._most_workers())
 
     def _most_workers(self) -> int:
         """How many attack workers there may be: as set, or for as many as the cluster has room now."""
@@ -173,7 +175,7 @@ class Foreman:
         """What the timeline notes beside the cluster's size."""
         return {
             "workers": self._crew.ready,
-            "training": len(self._trainings),
+            "training": len(self._training_queue),
             "queued": self._queue.waiting(),
             "done": self._queue.done_jobs,
         }

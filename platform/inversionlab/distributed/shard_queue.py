@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Generic
 
-from inversionlab.distributed.actor_pool import CrewError
-from inversionlab.distributed.orders import Failure, Order
+from inversionlab.distributed.actor_pool import ActorPoolError
+from inversionlab.distributed.orders import Failure, Item
 from inversionlab.store.tables import Job
 
 FIRST = 8
@@ -25,7 +25,7 @@ KEEP = 0.5
 
 
 @dataclass
-class Lot(Generic[Order]):
+class PendingJobs(Generic[Item]):
     """Jobs of one cell, to be cut into orders."""
 
     jobs: Iterator[Job]
@@ -33,24 +33,24 @@ class Lot(Generic[Order]):
     """How many jobs the iterator still gives."""
     pace_key: str
     """Lots of the same key are expected to run at the same pace."""
-    order: Callable[[tuple[Job, ...]], Order]
+    item: Callable[[tuple[Job, ...]], Item]
 
 
 @dataclass(eq=False)
-class Batch(Generic[Order]):
+class Batch(Generic[Item]):
     """Work that somebody waits for: single orders first, then lots."""
 
-    singles: list[Order]
-    lots: list[Lot[Order]]
+    singles: list[Item]
+    lots: list[PendingJobs[Item]]
     on_done: Callable[[int, float], None]
     """Called with (reconstructions, seconds) as orders get done, from the crew's thread."""
-    failures: list[Failure[Order]] = field(default_factory=list)
+    failures: list[Failure[Item]] = field(default_factory=list)
     error: Exception | None = None
     """Why the crew gave up."""
     at_work: int = 0
     finished: threading.Event = field(default_factory=threading.Event)
 
-    def wait(self) -> list[Failure[Order]]:
+    def wait(self) -> list[Failure[Item]]:
         """Wait until all is done; returns the orders that were given up.
 
         Raises:
@@ -64,7 +64,7 @@ class Batch(Generic[Order]):
         return self.failures
 
 
-class ShardQueue(Generic[Order]):
+class ShardQueue(Generic[Item]):
     """A crew's source, first come first served; thread-safe."""
 
     def __init__(
@@ -79,8 +79,8 @@ class ShardQueue(Generic[Order]):
         """
         self._seconds, self._size, self._workers = shard_seconds, shard_size, workers
         self._lock = threading.Lock()
-        self._batches: list[Batch[Order]] = []
-        self._at_work: dict[Order, tuple[Batch[Order], str, int]] = {}
+        self._batches: list[Batch[Item]] = []
+        self._at_work: dict[Item, tuple[Batch[Item], str, int]] = {}
         self._pace: dict[str, float] = {}
         self._open = True
         self._error: Exception | None = None
@@ -89,15 +89,15 @@ class ShardQueue(Generic[Order]):
 
     def put(
         self,
-        singles: Sequence[Order],
-        lots: Sequence[Lot[Order]],
+        singles: Sequence[Item],
+        lots: Sequence[PendingJobs[Item]],
         on_done: Callable[[int, float], None] = lambda jobs, seconds: None,
-    ) -> Batch[Order]:
+    ) -> Batch[Item]:
         """Queue some work; where the crew has given up, the batch has ended already."""
         batch = Batch(list(singles), [lot for lot in lots if lot.left], on_done)
         with self._lock:
             if not self._open:
-                batch.error = self._error or CrewError("the crew has been dismissed")
+                batch.error = self._error or ActorPoolError("the crew has been dismissed")
                 batch.finished.set()
                 return batch
             self._batches.append(batch)
@@ -117,7 +117,7 @@ class ShardQueue(Generic[Order]):
                 batch.finished.set()
             self._batches, self._open, self._error = [], False, error
 
-    def take(self) -> Order | None:
+    def take(self) -> Item | None:
         """The next order: a single one, or a shard cut now."""
         with self._lock:
             for batch in list(self._batches):
@@ -133,7 +133,7 @@ class ShardQueue(Generic[Order]):
                     if lot.left <= 0 or not jobs:
                         batch.lots.pop(0)
                     if jobs:
-                        return self._begin(batch, lot.order(jobs), lot.pace_key, len(jobs))
+                        return self._begin(batch, lot.item(jobs), lot.pace_key, len(jobs))
                 self._close_if_done(batch)
             return None
 
@@ -149,10 +149,10 @@ class ShardQueue(Generic[Order]):
         with self._lock:
             return self._open or bool(self._batches)
 
-    def done(self, order: Order, result: Any) -> None:
+    def done(self, item: Item, result: Any) -> None:
         """Note an order's seconds; its rows are stored."""
         with self._lock:
-            batch, key, jobs = self._at_work.pop(order)
+            batch, key, jobs = self._at_work.pop(item)
             if jobs:
                 pace = result / jobs
                 old = self._pace.get(key, pace)
@@ -164,11 +164,11 @@ class ShardQueue(Generic[Order]):
         with self._lock:
             self._close_if_done(batch)
 
-    def failed(self, order: Order, reason: str) -> None:
+    def failed(self, item: Item, reason: str) -> None:
         """Keep the failure for who waits."""
         with self._lock:
-            batch, _, jobs = self._at_work.pop(order)
-            batch.failures.append(Failure(order, reason))
+            batch, _, jobs = self._at_work.pop(item)
+            batch.failures.append(Failure(item, reason))
             batch.at_work -= 1
             if not jobs:
                 # Without what was to be measured, the shards that read it would all fail as well.
@@ -176,24 +176,24 @@ class ShardQueue(Generic[Order]):
                 batch.lots.clear()
             self._close_if_done(batch)
 
-    def _begin(self, batch: Batch[Order], order: Order, key: str, jobs: int) -> Order:
-        self._at_work[order] = (batch, key, jobs)
+    def _begin(self, batch: Batch[Item], item: Item, key: str, jobs: int) -> Item:
+        self._at_work[item] = (batch, key, jobs)
         batch.at_work += 1
-        return order
+        return item
 
-    def _close_if_done(self, batch: Batch[Order]) -> None:
+    def _close_if_done(self, batch: Batch[Item]) -> None:
         if not batch.at_work and not batch.singles and not batch.lots:
             if batch in self._batches:
                 self._batches.remove(batch)
             batch.finished.set()
 
-    def _fitting(self, lot: Lot[Order]) -> int:
+    def _fitting(self, lot: PendingJobs[Item]) -> int:
         """Jobs that take `shard_seconds`, as far as is known."""
         pace = self._pace.get(lot.pace_key)
         jobs = FIRST if pace is None else int(self._seconds / max(pace, 1e-9))
         return max(1, min(jobs, self._size))
 
-    def _cut(self, lot: Lot[Order]) -> int:
+    def _cut(self, lot: PendingJobs[Item]) -> int:
         left = sum(other.left for batch in self._batches for other in batch.lots)
         share = math.ceil(left / max(1, self._workers()))
         return max(1, min(self._fitting(lot), share))

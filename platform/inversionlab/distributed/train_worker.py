@@ -11,11 +11,11 @@ from torch import distributed, nn
 
 from inversionlab.core.images import grid, png, to_bytes
 from inversionlab.distributed.progress import clock
-from inversionlab.pipeline.artifacts import TaskCheckpoints
+from inversionlab.pipeline.artifacts import NetworkCheckpoints
 from inversionlab.pipeline.evaluate import recognition
-from inversionlab.pipeline.evaluator_data import judge_classes
-from inversionlab.pipeline.network_spec import Task
-from inversionlab.pipeline.session import Site, open_site
+from inversionlab.pipeline.evaluator_data import evaluator_data
+from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.session import Session, open_session
 from inversionlab.pipeline.train import Progress, TrainingError, World, alone, train
 from inversionlab.recognizers import Recognizer
 from inversionlab.store.storage import StorageError
@@ -37,17 +37,21 @@ def learn(config: dict[str, Any]) -> str | None:
     context = ray_train.get_context()
     device = get_device()
     torch.set_num_threads(int(config["threads"]))
-    site = open_site(config["address"], device)
+    session = open_session(config["address"], device)
     size = context.get_world_size()
     world = alone(device)
     if size > 1:
         world = World(context.get_world_rank(), size, device, _average)
     try:
         if world.rank == 0:
-            site.artifacts.storage.write_json(begun_file(config["keys"][0]), {"run": config["run"]})
-        for task in site.plan.tasks:
-            if task.key in config["keys"] and not _all_agree(site.artifacts.finished(task), world):
-                learn_task(site, task, world, run=str(config["run"]))
+            session.artifacts.storage.write_json(
+                begun_file(config["keys"][0]), {"run": config["run"]}
+            )
+        for spec in session.plan.specs:
+            if spec.key in config["keys"] and not _all_agree(
+                session.artifacts.finished(spec), world
+            ):
+                train_network(session, spec, world, run=str(config["run"]))
                 if size > 1:
                     # Nobody goes on before the network is stored: the next task may need it.
                     distributed.barrier()
@@ -73,58 +77,58 @@ def _average(tensor: torch.Tensor) -> torch.Tensor:
     return tensor / distributed.get_world_size()
 
 
-def learn_task(site: Site, task: Task, world: World, *, run: str = "") -> None:
+def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str = "") -> None:
     """Train one task's network and store it; rank 0 writes. `run` is kept in its card."""
     began = time.monotonic()
-    lesson = site.workshop.lesson(task)
+    training_job = session.builder.training_job(spec)
     losses = train(
-        lesson,
-        role=task.role,
-        title=task.title,
-        seed=site.experiment.seed,
+        training_job,
+        role=spec.role,
+        title=spec.title,
+        seed=session.experiment.seed,
         world=world,
-        checkpoints=TaskCheckpoints(site.artifacts.storage, task),
+        checkpoints=NetworkCheckpoints(session.artifacts.storage, spec),
         report=_Printer(world.rank),
-        checkpoint_seconds=site.experiment.runtime.checkpoint_seconds,
+        checkpoint_seconds=session.experiment.runtime.checkpoint_seconds,
     )
     # Another run on the same storage may have finished it meanwhile; what is attacked already must stay.
-    if world.rank != 0 or site.artifacts.finished(task):
+    if world.rank != 0 or session.artifacts.finished(spec):
         return
-    product = lesson.learner.product().eval()
-    metrics = {**losses, **_test(site, task, product)}
-    if lesson.queries:
-        metrics["queries"] = float(lesson.queries)
+    product = training_job.learner.product().eval()
+    metrics = {**losses, **_test(session, spec, product)}
+    if training_job.queries:
+        metrics["queries"] = float(training_job.queries)
     seconds = time.monotonic() - began
     card = {
         "seconds": seconds,
         "metrics": metrics,
-        "pictures": len(lesson.images_NCHW),
+        "pictures": len(training_job.images_NCHW),
         "workers": world.size,
         "cpus": torch.get_num_threads(),
         "device": str(world.device),
         "run": run,
     }
-    shown = lesson.learner.samples(SAMPLES)
+    shown = training_job.learner.samples(SAMPLES)
     samples = png(grid(to_bytes(shown))) if shown is not None else None
-    site.artifacts.save(task, product.state_dict(), card, samples)
+    session.artifacts.save(spec, product.state_dict(), card, samples)
     accuracy = metrics.get("test_accuracy")
     told = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
-    print(f"[train] {task.title}: done in {seconds:.0f} s{told}", flush=True)
+    print(f"[train] {spec.title}: done in {seconds:.0f} s{told}", flush=True)
 
 
-def _test(site: Site, task: Task, product: nn.Module) -> dict[str, float]:
+def _test(session: Session, spec: NetworkSpec, product: nn.Module) -> dict[str, float]:
     """Test accuracy of a victim or an evaluator."""
-    splits = site.workshop.splits
-    if not isinstance(product, Recognizer) or task.role in ("defense", "defense_classifier"):
+    splits = session.builder.splits
+    if not isinstance(product, Recognizer) or spec.role in ("defense", "defense_classifier"):
         return {}
     test = splits.test
-    if task.role.startswith("evaluator:"):
-        judge = site.workshop.evaluator(task.role.partition(":")[2])
-        if judge.protocol == "nearest_identity":
+    if spec.role.startswith("evaluator:"):
+        evaluator = session.builder.evaluator(spec.role.partition(":")[2])
+        if evaluator.protocol == "nearest_identity":
             return {}  # Its head names outsiders; how well its embedding does is measured later.
-        test = judge_classes(judge, splits, site.plan.pool).test
+        test = evaluator_data(evaluator, splits, session.plan.pool).test
     frozen_scores = product.requires_grad_(False).log_scores
-    correct = recognition(frozen_scores, test, site.workshop.device)
+    correct = recognition(frozen_scores, test, session.builder.device)
     return {
         "test_accuracy": float(correct.float().mean()),
         "test_correct": float(correct.sum()),

@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 
 from inversionlab.distributed.train_worker import begun_file, learn
 from inversionlab.experiment import RuntimeSettings
-from inversionlab.pipeline.session import Address, Site
+from inversionlab.pipeline.session import Session, SessionSpec
 from inversionlab.pipeline.train import TrainingError
 from inversionlab.store.lease import single_flight
 from inversionlab.store.storage import StorageError
@@ -31,13 +31,13 @@ class TrainingLostError(TrainingError):
     """The workers failed, and not the training: it may well do another time."""
 
 
-def train_missing(site: Site, *, gpu: bool, room: Room = nullcontext) -> list[str]:
+def train_missing(session: Session, *, gpu: bool, room: Room = nullcontext) -> list[str]:
     """Train every network of the plan that is not stored yet; returns the keys of those that were trained here.
 
     What another run on the same storage is training is waited for, and not trained again.
 
     Args:
-        site: the experiment.
+        session: the experiment.
         gpu: whether each worker takes a GPU.
         room: entered with the networks' keys while workers wait for their place and train; by default nothing.
 
@@ -46,18 +46,18 @@ def train_missing(site: Site, *, gpu: bool, room: Room = nullcontext) -> list[st
         TrainingError: a training cannot go on; networks that were finished before it are stored.
         StorageError: the storage cannot be written to.
     """
-    artifacts, tasks = site.artifacts, {task.key: task for task in site.plan.tasks}
-    missing = [key for key, task in tasks.items() if not artifacts.finished(task)]
+    artifacts, specs = session.artifacts, {spec.key: spec for spec in session.plan.specs}
+    missing = [key for key, spec in specs.items() if not artifacts.finished(spec)]
     trained: list[str] = []
     while missing:
         with single_flight(
-            artifacts.storage, missing, lambda key: artifacts.finished(tasks[key]), _say
+            artifacts.storage, missing, lambda key: artifacts.finished(specs[key]), _say
         ) as mine:
             if mine:
                 with room(mine):
-                    run = _fit(site.address, mine, site, gpu=gpu)
+                    run = _fit(session.spec, mine, session, gpu=gpu)
                 # A worker that was alone with a network for too long may find that another was faster.
-                cards = {key: artifacts.card(tasks[key]) or {} for key in mine}
+                cards = {key: artifacts.card(specs[key]) or {} for key in mine}
                 trained += [key for key in mine if cards[key].get("run") == run]
         missing = [key for key in missing if key not in mine] if mine else []
     return trained
@@ -67,20 +67,20 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> str:
+def _fit(spec: SessionSpec, keys: Sequence[str], session: Session, *, gpu: bool) -> str:
     """Train these networks; returns the name of the Ray Train run."""
     # Imported late: Ray Train costs seconds, and a run that trains nothing does not need it.
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    runtime = site.experiment.runtime
+    runtime = session.experiment.runtime
     worker = _worker_needs(runtime, gpu=gpu)
     _warn_of_waiting(training_needs(runtime, gpu=gpu))
-    name = f"{site.experiment.name}-{uuid.uuid4().hex[:8]}"
+    name = f"{session.experiment.name}-{uuid.uuid4().hex[:8]}"
     trainer = TorchTrainer(
         cast(Any, learn),
         train_loop_config={
-            "address": address,
+            "address": spec,
             "keys": list(keys),
             "threads": int(worker["CPU"]),
             "run": name,
@@ -90,17 +90,17 @@ def _fit(address: Address, keys: Sequence[str], site: Site, *, gpu: bool) -> str
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=site.store.storage.uri("ray_train"),
+            storage_path=session.store.storage.uri("ray_train"),
             # Workers that wait for their place have not failed.
             failure_config=cast(Any, FailureConfig)(max_failures=2, controller_failure_limit=-1),
         ),
     )
     # A driver that was killed has left it behind.
-    site.artifacts.storage.delete(begun_file(keys[0]))
+    session.artifacts.storage.delete(begun_file(keys[0]))
     try:
         fault = fitted(trainer.fit)
     finally:
-        site.artifacts.storage.delete(begun_file(keys[0]))
+        session.artifacts.storage.delete(begun_file(keys[0]))
     if fault is not None:
         raise TrainingError(str(fault))
     return name
@@ -172,9 +172,9 @@ def _worker_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
     return {"CPU": float(cpus), **({"GPU": 1.0} if gpu else {}), **runtime.train_resources}
 
 
-def training_begun(site: Site, keys: Sequence[str]) -> bool:
+def training_begun(session: Session, keys: Sequence[str]) -> bool:
     """Whether a worker group that is to train `keys` has got its place and has begun."""
-    return any(site.artifacts.storage.exists(begun_file(key)) for key in keys)
+    return any(session.artifacts.storage.exists(begun_file(key)) for key in keys)
 
 
 def _warn_of_waiting(needs: dict[str, float]) -> None:

@@ -23,8 +23,8 @@ from inversionlab.distributed.trainer import (
     training_needs,
 )
 from inversionlab.experiment import RuntimeSettings
-from inversionlab.pipeline.network_spec import Task
-from inversionlab.pipeline.session import Site
+from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
 from inversionlab.store.storage import StorageError
 
@@ -33,7 +33,7 @@ PATIENCE = 20.0
 Resources = dict[str, float]
 
 
-class Trainings:
+class TrainingQueue:
     """Has networks trained for whoever asks, from any thread; two who need the same one share its training."""
 
     def __init__(self, runtime: RuntimeSettings, gpus: Gpus, held: Callable[[], Resources]) -> None:
@@ -55,7 +55,7 @@ class Trainings:
         """Trainings at work or waiting for their place."""
         return len(self._groups)
 
-    def run(self, site: Site) -> list[str]:
+    def run(self, session: Session) -> list[str]:
         """Train every network of the plan that is missing; returns the keys of those trained for this call.
 
         Raises:
@@ -63,7 +63,7 @@ class Trainings:
             StorageError: the storage cannot be written to.
         """
         while True:
-            missing = [task.key for task in self.missing(site)]
+            missing = [spec.key for spec in self.missing(session)]
             with self._turn:
                 broken = [self._broken[key] for key in missing if key in self._broken]
                 if broken:
@@ -77,9 +77,9 @@ class Trainings:
                 else:
                     self._turn.wait(1.0)
             if mine:
-                return self._train(site, missing)
+                return self._train(session, missing)
 
-    def crew_limit(self, most: int) -> int:
+    def pool_limit(self, most: int) -> int:
         """How many of `most` attack workers there may be beside the trainings."""
         runtime = self._runtime
         if self._waiting:
@@ -93,25 +93,25 @@ class Trainings:
         left = has.get(kind, 0.0) - len(self._groups) * needs.get(kind, 0.0)
         return max(0, min(most, int(left / share + 1e-9)))
 
-    def missing(self, site: Site) -> list[Task]:
+    def missing(self, session: Session) -> list[NetworkSpec]:
         """Networks of the plan that are not stored whole; each is read through once, and remembered."""
-        for task in site.plan.tasks:
-            if task.key not in self._sound and site.artifacts.finished(task):
-                self._sound.add(task.key)
-        return [task for task in site.plan.tasks if task.key not in self._sound]
+        for spec in session.plan.specs:
+            if spec.key not in self._sound and session.artifacts.finished(spec):
+                self._sound.add(spec.key)
+        return [spec for spec in session.plan.specs if spec.key not in self._sound]
 
-    def _train(self, site: Site, keys: list[str]) -> list[str]:
+    def _train(self, session: Session, keys: list[str]) -> list[str]:
         """Train `keys`, of which nobody else trains one."""
         try:
             return train_missing(
-                site, gpu=self._gpus.train, room=lambda mine: self._room(site, mine)
+                session, gpu=self._gpus.train, room=lambda mine: self._room(session, mine)
             )
         except TrainingLostError:
             # The cluster's fault, not the network's: another try may do.
             raise
         except TrainingError as error:
             # Trainings are deterministic: nobody else need try it in this run.
-            left = self.missing(site)
+            left = self.missing(session)
             if left:
                 self._broken[left[0].key] = str(error)
             raise
@@ -121,7 +121,7 @@ class Trainings:
                 self._turn.notify_all()
 
     @contextmanager
-    def _room(self, site: Site, keys: list[str]) -> Iterator[None]:
+    def _room(self, session: Session, keys: list[str]) -> Iterator[None]:
         """While a training waits for its place, keep the crew out of its way if that can help."""
         needs = training_needs(self._runtime, gpu=self._gpus.train)
         over = threading.Event()
@@ -132,7 +132,7 @@ class Trainings:
             )
             while not over.wait(0.5):
                 try:
-                    begun = training_begun(site, keys)
+                    begun = training_begun(session, keys)
                     # More nodes, or another training's end, is what it needs if that would not do.
                     helps = _fits(needs, _sum(ray.available_resources(), self._held()))
                 except (RayError, StorageError, OSError):

@@ -32,7 +32,7 @@ def all_faults(experiment: ExperimentSections) -> list[str]:
 
 def _batch_faults(experiment: ExperimentSections) -> Iterable[str]:
     workers = experiment.runtime.train_workers
-    for key, training in _trainings(experiment, ""):
+    for key, training in _training_queue(experiment, ""):
         if training.batch_size // workers < 2:
             yield (
                 f"{key}.batch_size = {training.batch_size}: leaves each of runtime.train_workers = {workers} "
@@ -40,7 +40,7 @@ def _batch_faults(experiment: ExperimentSections) -> Iterable[str]:
             )
 
 
-def _trainings(settings: Any, key: str) -> Iterable[tuple[str, TrainingSettings]]:
+def _training_queue(settings: Any, key: str) -> Iterable[tuple[str, TrainingSettings]]:
     """Every training in the settings, with its dotted key."""
     if isinstance(settings, TrainingSettings):
         yield key, settings
@@ -52,7 +52,7 @@ def _trainings(settings: Any, key: str) -> Iterable[tuple[str, TrainingSettings]
     else:
         inside = enumerate(settings) if isinstance(settings, tuple) else ()
     for name, value in inside:
-        yield from _trainings(value, f"{key}.{name}" if key else str(name))
+        yield from _training_queue(value, f"{key}.{name}" if key else str(name))
 
 
 def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
@@ -75,12 +75,12 @@ def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
 
 
 def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
-    for index, judge in enumerate(experiment.evaluators):
-        same = judge.recognizer.network == experiment.victim.network
-        if judge.protocol == "same_people" and same:
+    for index, evaluator in enumerate(experiment.evaluators):
+        same = evaluator.recognizer.network == experiment.victim.network
+        if evaluator.protocol == "same_people" and same:
             yield (
-                f"evaluators.{index} ({judge.name}): has the victim's own structure "
-                f"(`{judge.recognizer.network.name}` with equal settings); a judge of the same people "
+                f"evaluators.{index} ({evaluator.name}): has the victim's own structure "
+                f"(`{evaluator.recognizer.network.name}` with equal settings); a judge of the same people "
                 "needs another one, or it would share the victim's blind spots"
             )
 
@@ -111,7 +111,7 @@ def _defense_faults(experiment: ExperimentSections) -> Iterable[str]:
 def _generator_faults(experiment: ExperimentSections) -> Iterable[str]:
     for where in ("generator", "defense_generator"):
         settings = getattr(experiment, where)
-        if settings is not None and GENERATORS[settings.name].taught:
+        if settings is not None and GENERATORS[settings.name].learns_from_target:
             yield (
                 f"{where}: `{settings.name}` learns from the model under attack; give it under "
                 "`generators`, for attacks that use it"

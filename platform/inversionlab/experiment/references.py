@@ -1,4 +1,4 @@
-"""What one section of an experiment says of another: which generator an attack means, a sweep's defense at a value."""
+"""What sections of an experiment say of each other: the generator that an attack means, a sweep's defense."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def attacker_generator(experiment: ExperimentSections, attack: AttackSettings) -
     own: GeneratorSettings = experiment.generator
     if attack.generator is not None:
         named = _labelled(experiment, attack.generator, f"attacks ({attack.title})")
-        if GENERATORS[named.name].taught and not _may_be_taught(attack):
+        if GENERATORS[named.name].learns_from_target and not _may_learn_from_target(attack):
             raise ValueError(
                 f"attacks ({attack.title}): generator = {attack.generator}: `{named.name}` learns "
                 "from whole score vectors, which this attacker does not see; give another one"
@@ -35,7 +35,9 @@ def attacker_generator(experiment: ExperimentSections, attack: AttackSettings) -
             )
         return named
     # One that learns from the model only for who needs what only such a one has.
-    choice = sorted((own, *experiment.generators.values()), key=lambda g: GENERATORS[g.name].taught)
+    choice = sorted(
+        (own, *experiment.generators.values()), key=lambda g: GENERATORS[g.name].learns_from_target
+    )
     for settings in choice:
         if _suits(settings, attack):
             return settings
@@ -52,7 +54,7 @@ def defender_generator(
     """
     label = getattr(defense, "generator", None)
     every: list[GeneratorSettings] = [experiment.generator, *experiment.generators.values()]
-    every.sort(key=lambda g: GENERATORS[g.name].taught)
+    every.sort(key=lambda g: GENERATORS[g.name].learns_from_target)
     if label is not None:
         named = _labelled(experiment, label, f"({defense.title})")
         if "critic" not in GENERATORS[named.name].offers:
@@ -114,10 +116,10 @@ def _reason(error: ValidationError) -> str:
 def _suits(settings: GeneratorSettings, attack: AttackSettings) -> bool:
     kind = GENERATORS[settings.name]
     wants: frozenset[str] = ATTACKS[attack.name].wants
-    return wants <= kind.offers and (not kind.taught or _may_be_taught(attack))
+    return wants <= kind.offers and (not kind.learns_from_target or _may_learn_from_target(attack))
 
 
-def _may_be_taught(attack: AttackSettings) -> bool:
+def _may_learn_from_target(attack: AttackSettings) -> bool:
     """Whether the attacker sees whole score vectors, from which a taught generator learns."""
     view = ATTACKS[attack.name].view_at(attack)
     return view in (Scores, WhiteBox) and getattr(attack, "truncate", None) is None

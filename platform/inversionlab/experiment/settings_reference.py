@@ -16,7 +16,7 @@ _MANY = {
 """How a setting that holds several sections is written, by the type that holds them."""
 
 
-def handbook(model: type[BaseModel]) -> Iterator[str]:
+def settings_reference(model: type[BaseModel]) -> Iterator[str]:
     """Lines that explain the settings of `model`, in order; entries of a room stand under their name, once."""
     yield from _listed(model, "", None, {})
 

@@ -60,7 +60,7 @@ def build(
         ConfigError: it cannot make pictures of this size.
     """
     kind = GENERATORS[settings.name]
-    extra = {"classes": classes} if kind.taught else {}
+    extra = {"classes": classes} if kind.learns_from_target else {}
     generator: Generator = kind(settings, channels=channels, image_size=image_size, **extra)
     return generator
 
@@ -75,7 +75,7 @@ def learner(
     Raises:
         ConfigError: it cannot make pictures of this size.
     """
-    extra = {"classes": classes} if GENERATORS[settings.name].taught else {}
+    extra = {"classes": classes} if GENERATORS[settings.name].learns_from_target else {}
     made: Learner = LEARNERS[settings.name](
         settings, channels=channels, image_size=image_size, seed=seed, **extra
     )

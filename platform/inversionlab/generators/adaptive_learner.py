@@ -62,7 +62,7 @@ class AdaptiveLearner(AdversarialLearner):
     ) -> dict[str, Tensor]:
         """Learn from one batch; returns `discriminator`, `generator` and `real_sign`.
 
-        And `beside`, where there is a loss beside the two.
+        And `with_experiment`, where there is a loss beside the two.
         """
         count = len(x_NCHW) * self.workers
         real_NCHW = augment_ada(x_NCHW, self.counters["augment_p"], rng)
@@ -104,9 +104,9 @@ class AdaptiveLearner(AdversarialLearner):
             made_NCHW = self._augmented(z_ND, rng)
         with self._half(real_NCHW):
             real_N = self._score_real(real_NCHW, y_N)
-            made_N, beside = self._score_made(made_NCHW, z_ND)
+            made_N, with_experiment = self._score_made(made_NCHW, z_ND)
         loss = functional.softplus(-real_N).mean() + functional.softplus(made_N).mean()
-        total = loss if beside is None else loss + beside
+        total = loss if with_experiment is None else loss + with_experiment
         if self.settings.r1_weight > 0 and self.counters["steps"] % R1_EVERY == 0:
             slope = steepness(lambda x: self._score_real(x, y_N), real_NCHW)
             total = total + R1_EVERY * self.settings.r1_weight / 2 * slope
@@ -121,9 +121,11 @@ class AdaptiveLearner(AdversarialLearner):
         # Only the generator learns here: spare the gradients of the discriminator's weights.
         self.discriminator.requires_grad_(False)
         with self._half(x_NCHW):
-            made_N, beside = self._score_made(made_NCHW, z_ND)
+            made_N, with_experiment = self._score_made(made_NCHW, z_ND)
         loss = functional.softplus(-made_N).mean()
-        self._descend("generator", loss if beside is None else loss + beside, sync)
+        self._descend(
+            "generator", loss if with_experiment is None else loss + with_experiment, sync
+        )
         self.discriminator.requires_grad_(True)
         told = {"generator": loss.detach()}
-        return told if beside is None else told | {"beside": beside.detach()}
+        return told if with_experiment is None else told | {"beside": with_experiment.detach()}

@@ -29,7 +29,7 @@ class Generator(nn.Module, ABC):
     """m, the length of the latent vector."""
     offers: ClassVar[frozenset[str]] = frozenset()
     """What it has beside pictures: `encoder`, `critic`, `style`, `classes` (a critic that knows the classes)."""
-    taught: ClassVar[bool] = False
+    learns_from_target: ClassVar[bool] = False
     """Whether it learns from the scores that the model under attack gives to the training pictures. Its
     learner is then handed these scores (N, K) in place of class numbers, and its constructor `classes`."""
 

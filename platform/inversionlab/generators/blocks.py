@@ -89,13 +89,13 @@ def dcgan(latent_size: int, *, width: int, channels: int, image_size: int) -> nn
         ConfigError: the size is not a multiple of 8 from 16 to 256.
     """
     side, steps = plan(image_size)
-    sizes = [channels_at(level, width) for level in range(steps + 1)]
+    shape = [channels_at(level, width) for level in range(steps + 1)]
     return nn.Sequential(
-        ToMap(latent_size, sizes[steps], side),
-        nn.BatchNorm2d(sizes[steps]),
+        ToMap(latent_size, shape[steps], side),
+        nn.BatchNorm2d(shape[steps]),
         nn.SiLU(),
-        *(up(sizes[level + 1], sizes[level]) for level in range(steps - 1, -1, -1)),
-        nn.Conv2d(sizes[0], channels, 3, padding=1),
+        *(up(shape[level + 1], shape[level]) for level in range(steps - 1, -1, -1)),
+        nn.Conv2d(shape[0], channels, 3, padding=1),
         nn.Sigmoid(),
     )
 

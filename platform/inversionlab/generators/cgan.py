@@ -40,7 +40,7 @@ class Cgan(Generator):
     """The generator and the discriminator, both of which take a condition."""
 
     offers: ClassVar[frozenset[str]] = frozenset({"critic"})
-    taught: ClassVar[bool] = True
+    learns_from_target: ClassVar[bool] = True
 
     class Settings(AdaptiveSettings):
         """Sizes, losses, augmentation and training."""

@@ -147,7 +147,7 @@ class CodeReader(nn.Module):
 
 
 class InfoGanLearner(AdaptiveLearner):
-    """Generator and discriminator in training; `step` also returns `beside`, -lambda L_I."""
+    """Generator and discriminator in training; `step` also returns `with_experiment`, -lambda L_I."""
 
     settings: InfoGan.Settings
     discriminator: CodeReader

@@ -42,7 +42,7 @@ class KedGan(Generator):
     """The generator and the discriminator with classes."""
 
     offers: ClassVar[frozenset[str]] = frozenset({"critic", "classes"})
-    taught: ClassVar[bool] = True
+    learns_from_target: ClassVar[bool] = True
 
     class Settings(AdversarialSettings):
         """Sizes, losses and training."""
@@ -122,9 +122,9 @@ class ClassDiscriminator(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Logits (N, K) of pictures (N, C, H, W) in [0, 1]."""
-        return self.judge(x_NCHW)[1]
+        return self.evaluator(x_NCHW)[1]
 
-    def judge(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluator(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Features f(x) (N, F) and logits (N, K) of pictures in [0, 1], in float32."""
         x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
         feature_NF: Tensor = self.layers(x_NCHW * 2 - 1)
@@ -191,7 +191,7 @@ class KedGanLearner(AdversarialLearner):
 
     def _features(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         with self._half(x_NCHW):
-            return self.discriminator.judge(x_NCHW)
+            return self.discriminator.evaluator(x_NCHW)
 
 
 def soft_cross_entropy(logits_NK: Tensor, score_NK: Tensor) -> Tensor:

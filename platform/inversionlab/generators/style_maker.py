@@ -36,12 +36,12 @@ class Maker(nn.Module):
         super().__init__()
         side, steps = plan(image_size)
         self.mapping = Mapping(latent_size, style_size, mapping_layers)
-        sizes = [channels_at(level, width) for level in range(steps + 1)]
-        self.start_CSS = nn.Parameter(torch.randn(sizes[steps], side, side) / SILU_GAIN)
+        shape = [channels_at(level, width) for level in range(steps + 1)]
+        self.start_CSS = nn.Parameter(torch.randn(shape[steps], side, side) / SILU_GAIN)
         self.levels = nn.ModuleList(
             Level(
-                sizes[min(level + 1, steps)],
-                sizes[level],
+                shape[min(level + 1, steps)],
+                shape[level],
                 style_size,
                 channels,
                 double=level < steps,
@@ -79,12 +79,12 @@ class Mapping(nn.Module):
     def __init__(self, latent_size: int, style_size: int, layers: int) -> None:
         """Build `layers` dense layers."""
         super().__init__()
-        sizes = [latent_size, *([style_size] * layers)]
+        shape = [latent_size, *([style_size] * layers)]
         self.weights = nn.ParameterList(
             torch.randn(out, size) / (math.sqrt(size) * self.RATE)
-            for size, out in itertools.pairwise(sizes)
+            for size, out in itertools.pairwise(shape)
         )
-        self.biases = nn.ParameterList(torch.zeros(out) for out in sizes[1:])
+        self.biases = nn.ParameterList(torch.zeros(out) for out in shape[1:])
 
     def forward(self, z_ND: Tensor) -> Tensor:
         """Style vectors (N, W) of latents (N, m)."""

@@ -64,24 +64,24 @@ class Vae(Generator):
         super().__init__()
         self.latent_size = settings.latent_size
         side, steps = plan(image_size)
-        sizes = [channels_at(level, settings.width) for level in range(steps + 1)]
+        shape = [channels_at(level, settings.width) for level in range(steps + 1)]
         encoder: list[nn.Module] = []
         size_in = channels
         for level in range(1, steps + 1):
-            encoder.append(down(size_in, sizes[level]))
+            encoder.append(down(size_in, shape[level]))
             # At half resolution a block would cost as much as the rest of the encoder.
             if level > 1:
-                encoder += [Residual(sizes[level]) for _ in range(settings.blocks)]
-            size_in = sizes[level]
+                encoder += [Residual(shape[level]) for _ in range(settings.blocks)]
+            size_in = shape[level]
         flat = size_in * side**2
         self.encoder = nn.Sequential(*encoder, nn.Flatten(), nn.Linear(flat, 2 * self.latent_size))
         decoder: list[nn.Module] = [ToMap(self.latent_size, size_in, side)]
         for level in range(steps - 1, -1, -1):
-            decoder.append(up(sizes[level + 1], sizes[level]))
+            decoder.append(up(shape[level + 1], shape[level]))
             if level > 0:
-                decoder += [Residual(sizes[level]) for _ in range(settings.blocks)]
+                decoder += [Residual(shape[level]) for _ in range(settings.blocks)]
         self.decoder = nn.Sequential(
-            *decoder, nn.Conv2d(sizes[0], channels, 3, padding=1), nn.Sigmoid()
+            *decoder, nn.Conv2d(shape[0], channels, 3, padding=1), nn.Sigmoid()
         )
 
     def forward(self, z_ND: Tensor) -> Tensor:

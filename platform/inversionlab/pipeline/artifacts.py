@@ -32,7 +32,7 @@ from torch import Tensor
 
 from inversionlab.data.base import DataSettings, Pictures
 from inversionlab.pipeline.data import load_pictures, pack, unpack
-from inversionlab.pipeline.network_spec import Task
+from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.store.storage import Storage, StorageError
 
 
@@ -77,26 +77,26 @@ class Artifacts:
 
     storage: Storage
 
-    def card(self, task: Task) -> dict[str, Any] | None:
+    def card(self, spec: NetworkSpec) -> dict[str, Any] | None:
         """The card of a finished task, or None; a damaged one is none.
 
         Raises:
             StorageError: a folder lies in its place.
         """
-        written = _read(self.storage, f"artifacts/{task.key}/card.json")
+        written = _read(self.storage, f"artifacts/{spec.key}/card.json")
         try:
             card = None if written is None else json.loads(written)
         except (ValueError, RecursionError):
             return None
         return card if isinstance(card, dict) else None
 
-    def finished(self, task: Task) -> bool:
+    def finished(self, spec: NetworkSpec) -> bool:
         """Whether the task's weights are there and whole; a damaged artifact counts as not made."""
-        return self._whole(task) is not None
+        return self._whole(spec) is not None
 
-    def _whole(self, task: Task) -> bytes | None:
+    def _whole(self, spec: NetworkSpec) -> bytes | None:
         """The weights' file, if it is there and the one that its card was written for."""
-        name, card = f"artifacts/{task.key}/weights.safetensors", self.card(task)
+        name, card = f"artifacts/{spec.key}/weights.safetensors", self.card(spec)
         if card is None:
             # Found out now, and not when a training of hours is to be stored.
             _refuse_folder(self.storage, name)
@@ -108,39 +108,39 @@ class Artifacts:
 
     def save(
         self,
-        task: Task,
+        spec: NetworkSpec,
         weights: Mapping[str, Tensor],
         card: Mapping[str, Any],
         samples: bytes | None,
     ) -> None:
         """Keep a finished network; the card is written last, so that a half-written artifact is none."""
         packed = save({k: v.detach().cpu().contiguous().clone() for k, v in weights.items()})
-        self.storage.write(f"artifacts/{task.key}/weights.safetensors", packed)
+        self.storage.write(f"artifacts/{spec.key}/weights.safetensors", packed)
         if samples is not None:
-            self.storage.write(f"artifacts/{task.key}/samples.png", samples)
+            self.storage.write(f"artifacts/{spec.key}/samples.png", samples)
         digest = hashlib.sha256(packed).hexdigest()
-        whole = {**card, "role": task.role, "id": task.id, "inputs": task.inputs, "sha256": digest}
-        self.storage.write_json(f"artifacts/{task.key}/card.json", whole)
-        self.storage.delete(f"artifacts/{task.key}/checkpoint.pt")
+        whole = {**card, "role": spec.role, "id": spec.id, "inputs": spec.inputs, "sha256": digest}
+        self.storage.write_json(f"artifacts/{spec.key}/card.json", whole)
+        self.storage.delete(f"artifacts/{spec.key}/checkpoint.pt")
 
-    def weights(self, task: Task) -> dict[str, Tensor]:
+    def weights(self, spec: NetworkSpec) -> dict[str, Tensor]:
         """The weights of a finished task.
 
         Raises:
             RuntimeError: there are none, or they are damaged; the next run trains them again.
         """
-        return load(self.packed(task))
+        return load(self.packed(spec))
 
-    def packed(self, task: Task) -> bytes:
+    def packed(self, spec: NetworkSpec) -> bytes:
         """The weights of a finished task as a safetensors file.
 
         Raises:
             RuntimeError: there are none, or they are damaged; the next run trains them again.
         """
-        packed = self._whole(task)
+        packed = self._whole(spec)
         if packed is None:
             raise RuntimeError(
-                f"artifacts/{task.key}: is missing or damaged; run the command again"
+                f"artifacts/{spec.key}: is missing or damaged; run the command again"
             )
         return packed
 
@@ -196,15 +196,15 @@ def _unpacked(path: str) -> Pictures | None:
 
 
 @dataclass(frozen=True)
-class TaskCheckpoints:
+class NetworkCheckpoints:
     """The checkpoint of one task."""
 
     storage: Storage
-    task: Task
+    spec: NetworkSpec
 
     @property
     def _name(self) -> str:
-        return f"artifacts/{self.task.key}/checkpoint.pt"
+        return f"artifacts/{self.spec.key}/checkpoint.pt"
 
     def load(self) -> dict[str, Any] | None:
         """The last state, or None; a damaged one is none, and the training starts anew.
@@ -230,7 +230,7 @@ class TaskCheckpoints:
             # A damaged file fails in a dozen ways, none of them worth a stop. Only the kind is told: PyTorch's
             # own words advise to load the file with the loader that runs what is in it.
             kind = type(error).__name__
-            print(f"{where}: is damaged ({kind}); {self.task.role} starts anew", flush=True)
+            print(f"{where}: is damaged ({kind}); {self.spec.role} starts anew", flush=True)
             return None
 
     def save(self, state: dict[str, Any]) -> None:

@@ -9,9 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inversionlab.attacks import ATTACKS, Attack, AttackSettings, Found, Jobs, Knowledge
+from inversionlab.attacks import (
+    ATTACKS,
+    Attack,
+    AttackerContext,
+    AttackJobs,
+    AttackResult,
+    AttackSettings,
+)
 from inversionlab.core.views import Scores, View
-from inversionlab.defenses import Protected
+from inversionlab.defenses import ProtectedModel
 from inversionlab.store.tables import Job
 
 
@@ -19,7 +26,7 @@ from inversionlab.store.tables import Job
 class Attacked:
     """What an attack found, and what it cost."""
 
-    found: Found
+    found: AttackResult
     queries_N: Tensor
     """Pictures sent to the model, a number a job."""
     seconds: float
@@ -28,14 +35,14 @@ class Attacked:
     """Mean squared error a pixel to the private picture whose score vector was inverted; else NaN."""
 
 
-def arm(settings: AttackSettings, knowledge: Knowledge) -> Attack:
+def make_attack(settings: AttackSettings, context: AttackerContext) -> Attack:
     """The attack, ready to run."""
-    return ATTACKS[settings.name](settings, knowledge)
+    return ATTACKS[settings.name](settings, context)
 
 
 def run_attack(
     attack: Attack,
-    model: Protected | None,
+    model: ProtectedModel | None,
     work: Sequence[Job],
     private_NCHW: Tensor | None = None,
 ) -> Attacked:
@@ -48,8 +55,8 @@ def run_attack(
         private_NCHW: for an attack that overhears answers: the users' pictures, one a job, in [0, 1]. The
             attacker sees the model's answers to them only.
     """
-    device = attack.knowledge.device
-    jobs = Jobs(
+    device = attack.context.device
+    jobs = AttackJobs(
         target_N=torch.tensor([t for t, _ in work], device=device),
         repeat_N=torch.tensor([r for _, r in work], device=device),
     )
@@ -57,10 +64,10 @@ def run_attack(
     if attack.view is not None:
         assert model is not None, "only a null attack needs no model"
         view = attack.open(model, len(work))
-    if attack.overhears:
+    if attack.inverts_outputs:
         assert isinstance(view, Scores), "only scores can be overheard"
         assert private_NCHW is not None, "somebody must have asked the model"
-        view.overhear(private_NCHW)
+        view.observe_outputs(private_NCHW)
     began = time.monotonic()
     found = attack.run(view, jobs)
     if device.type == "cuda":
@@ -68,6 +75,6 @@ def run_attack(
     seconds = time.monotonic() - began
     queries = view.queries if view is not None else torch.zeros(len(work), dtype=torch.int64)
     error_N = torch.full((len(work),), torch.nan)
-    if attack.overhears and private_NCHW is not None:
+    if attack.inverts_outputs and private_NCHW is not None:
         error_N = (found.images_NCHW - private_NCHW).square().flatten(1).mean(1).cpu()
     return Attacked(found, queries, seconds, error_N)

@@ -21,27 +21,27 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from inversionlab.defenses import Protected
+from inversionlab.defenses import ProtectedModel
 from inversionlab.generators.base import Generator
 
 LANE = 8
 """Rows that a linear layer takes at once."""
 
 
-class SteadyModel(Protected):
+class BatchInvariantModel(ProtectedModel):
     """A protected model with steady scores."""
 
-    def __init__(self, model: Protected) -> None:
+    def __init__(self, model: ProtectedModel) -> None:
         super().__init__()
         self.model = model
         self.classes = model.classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """The model's log-probabilities (N, K)."""
-        return steady(self.model.log_scores, x_NCHW)
+        return batch_invariant(self.model.log_scores, x_NCHW)
 
 
-class SteadyPrior:
+class BatchInvariantPrior:
     """An attacker's generator with steady pictures and encodings."""
 
     def __init__(self, generator: Generator) -> None:
@@ -51,25 +51,25 @@ class SteadyPrior:
 
     def __call__(self, z_ND: Tensor) -> Tensor:
         """Pictures of latents."""
-        return steady(self.generator, z_ND)
+        return batch_invariant(self.generator, z_ND)
 
     def encode(self, x_NCHW: Tensor) -> Tensor | None:
         """Latents of pictures, or None where the generator has no encoder."""
         if self.generator.encode(x_NCHW[:1]) is None:
             return None
-        return steady(self._encode, x_NCHW)
+        return batch_invariant(self._encode, x_NCHW)
 
     def critic(self, x_NCHW: Tensor) -> Tensor:
         """How real pictures look."""
-        return steady(self.generator.critic, x_NCHW)
+        return batch_invariant(self.generator.critic, x_NCHW)
 
     def style(self, z_ND: Tensor) -> Tensor:
         """Style vectors of latents."""
-        return steady(self.generator.style, z_ND)
+        return batch_invariant(self.generator.style, z_ND)
 
     def synthesize(self, w_NW: Tensor) -> Tensor:
         """Pictures of style vectors."""
-        return steady(self.generator.synthesize, w_NW)
+        return batch_invariant(self.generator.synthesize, w_NW)
 
     def _encode(self, x_NCHW: Tensor) -> Tensor:
         z_ND = self.generator.encode(x_NCHW)
@@ -77,7 +77,7 @@ class SteadyPrior:
         return z_ND
 
 
-def steady(work: Callable[[Tensor], Tensor], x_N: Tensor) -> Tensor:
+def batch_invariant(work: Callable[[Tensor], Tensor], x_N: Tensor) -> Tensor:
     """`work(x_N)` for a network that treats its rows apart; differentiable."""
     count = len(x_N)
     padded_N = torch.cat([x_N, x_N.detach()]) if count == 1 else x_N

@@ -39,7 +39,7 @@ class Utility:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """An evaluator and what it knows of the targets."""
 
     name: str
@@ -79,30 +79,33 @@ def features(recognizer: Recognizer, images_NCHW: Tensor, device: torch.device) 
 
 @torch.no_grad()
 def verdicts(
-    judges: Sequence[Judge], images_NCHW: Tensor, targets: Sequence[int], device: torch.device
+    evaluators: Sequence[Evaluator],
+    images_NCHW: Tensor,
+    targets: Sequence[int],
+    device: torch.device,
 ) -> list[list[dict[str, Any]]]:
     """What every judge says of every picture: one list of verdicts a picture.
 
     Args:
-        judges: the evaluators.
+        evaluators: the evaluators.
         images_NCHW: uint8 reconstructions, as they are stored.
         targets: the target of each.
         device: where the judges live.
     """
     result: list[list[dict[str, Any]]] = [[] for _ in targets]
-    for judge in judges:
-        classes = torch.tensor([judge.class_of[t] for t in targets])
-        feature_ND = features(judge.recognizer, images_NCHW, device)
-        logit_NK = judge.logits(feature_ND, device)
+    for evaluator in evaluators:
+        classes = torch.tensor([evaluator.class_of[t] for t in targets])
+        feature_ND = features(evaluator.recognizer, images_NCHW, device)
+        logit_NK = evaluator.logits(feature_ND, device)
         score_NK = logit_NK.softmax(1)
         own_N1 = logit_NK.gather(1, classes[:, None])
         rank_N = (logit_NK > own_N1).sum(1) + 1
         for row, target in enumerate(targets):
-            own_MD = judge.private[target].numpy()
+            own_MD = evaluator.private[target].numpy()
             nearest = nearest_distance(feature_ND[row : row + 1].numpy(), own_MD)[0]
             result[row].append(
                 {
-                    "evaluator": judge.name,
+                    "evaluator": evaluator.name,
                     "rank": int(rank_N[row]),
                     "score": float(score_NK[row, classes[row]]),
                     "nearest": float(nearest),

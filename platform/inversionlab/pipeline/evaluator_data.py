@@ -14,7 +14,7 @@ from inversionlab.experiment import EvaluatorSettings
 
 
 @dataclass(frozen=True)
-class JudgeClasses:
+class EvaluatorData:
     """An evaluator's classes: who it is trained and tested on, and the class of every target."""
 
     train: Labelled
@@ -25,7 +25,9 @@ class JudgeClasses:
     """Under which number it knows a target: of its head, or of the gallery of private people."""
 
 
-def judge_classes(judge: EvaluatorSettings, splits: Splits, pool: tuple[int, ...]) -> JudgeClasses:
+def evaluator_data(
+    evaluator: EvaluatorSettings, splits: Splits, pool: tuple[int, ...]
+) -> EvaluatorData:
     """Who an evaluator is trained on.
 
     same_people: the victim's own training set and classes. person_disjoint: the training pictures of
@@ -35,15 +37,15 @@ def judge_classes(judge: EvaluatorSettings, splits: Splits, pool: tuple[int, ...
     Raises:
         ConfigError: there are fewer than two such public people.
     """
-    if judge.protocol == "same_people":
+    if evaluator.protocol == "same_people":
         count = len(splits.people)
-        return JudgeClasses(splits.train, splits.test, count, {p: p for p in pool})
-    if judge.protocol == "nearest_identity":
-        outsiders = _outsiders(judge, splits)
+        return EvaluatorData(splits.train, splits.test, count, {p: p for p in pool})
+    if evaluator.protocol == "nearest_identity":
+        outsiders = _outsiders(evaluator, splits)
         classes = int(outsiders.class_N.max()) + 1
-        return JudgeClasses(outsiders, splits.test, classes, {p: p for p in pool})
+        return EvaluatorData(outsiders, splits.test, classes, {p: p for p in pool})
     class_of = {person: index for index, person in enumerate(pool)}
-    return JudgeClasses(
+    return EvaluatorData(
         train=_join(splits.train, splits.evaluator_train, class_of),
         test=_join(splits.test, splits.evaluator_test, class_of),
         classes=len(pool) + len(splits.evaluator_people),
@@ -51,11 +53,11 @@ def judge_classes(judge: EvaluatorSettings, splits: Splits, pool: tuple[int, ...
     )
 
 
-def _outsiders(judge: EvaluatorSettings, splits: Splits) -> Labelled:
+def _outsiders(evaluator: EvaluatorSettings, splits: Splits) -> Labelled:
     found = outsiders(splits)
     if len(found.class_N.unique()) < 2:
         raise ConfigError(
-            f"evaluators ({judge.name}): nearest_identity needs public people with two pictures or more "
+            f"evaluators ({evaluator.name}): nearest_identity needs public people with two pictures or more "
             "each, and there are fewer than two of them; choose another protocol, or other public data"
         )
     return found

@@ -13,29 +13,29 @@ from torch.utils._pytree import tree_leaves
 
 from inversionlab.core.images import to_float
 from inversionlab.data.splits import Labelled
-from inversionlab.defenses import Protected
+from inversionlab.defenses import ProtectedModel
 
 BATCH = 64
 """Pictures in the batch that is measured, or as many as there are."""
 
 
-def networks(model: Protected) -> int:
-    """Separate networks that answer: children with parameters of the tree's `Protected` modules, each once."""
+def networks(model: ProtectedModel) -> int:
+    """Separate networks that answer: children with parameters of all `ProtectedModel` modules, each once."""
     found = {
         id(child)
         for part in _parts(model)
         for child in part.children()
-        if not isinstance(child, Protected) and any(True for _ in child.parameters())
+        if not isinstance(child, ProtectedModel) and any(True for _ in child.parameters())
     }
     return len(found)
 
 
-def parameters(model: Protected) -> int:
+def parameters(model: ProtectedModel) -> int:
     """Trained numbers in them; what two networks share counts once."""
     return sum(p.numel() for p in model.parameters())
 
 
-def facts(model: Protected) -> dict[str, float]:
+def facts(model: ProtectedModel) -> dict[str, float]:
     """What all parts of the model tell of themselves; the outer part's word counts where two differ."""
     found: dict[str, float] = {}
     for part in reversed(list(_parts(model))):
@@ -56,8 +56,8 @@ def memory(log_scores: Callable[[Tensor], Tensor], test: Labelled, device: torch
     return -(-peak // len(x_NCHW))
 
 
-def _parts(model: Protected) -> Iterator[Protected]:
-    return (m for m in model.modules() if isinstance(m, Protected))
+def _parts(model: ProtectedModel) -> Iterator[ProtectedModel]:
+    return (m for m in model.modules() if isinstance(m, ProtectedModel))
 
 
 def _peak_cuda(log_scores: Callable[[Tensor], Tensor], x_NCHW: Tensor) -> int:

@@ -14,67 +14,69 @@ from inversionlab.core.settings import fingerprint
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses import DEFENSES, DefenseSettings
 from inversionlab.defenses.composition import chain, protected_views, stripped
-from inversionlab.defenses.none import Alone
+from inversionlab.defenses.none import Undefended
 from inversionlab.metrics import within_person_distance
 from inversionlab.pipeline import footprint
-from inversionlab.pipeline.batch_invariant import SteadyModel
+from inversionlab.pipeline.batch_invariant import BatchInvariantModel
 from inversionlab.pipeline.evaluate import (
-    Judge,
+    Evaluator,
     features,
     gallery,
     milliseconds,
     recognition,
     utility,
 )
-from inversionlab.pipeline.evaluator_data import judge_classes
-from inversionlab.pipeline.plan import Cell, protected_id
-from inversionlab.pipeline.session import Site
+from inversionlab.pipeline.evaluator_data import evaluator_data
+from inversionlab.pipeline.plan import Cell, model_id
+from inversionlab.pipeline.session import Session
 
 VIEWS: dict[type[View], str] = {WhiteBox: "white box", Scores: "scores", Labels: "labels"}
 """What attackers see, for reading."""
 
 
-def judge_key(site: Site, name: str) -> str:
+def evaluator_key(session: Session, name: str) -> str:
     """Under which name an evaluator's measurements are stored."""
-    task = site.plan.task(f"evaluator:{name}")
-    return fingerprint([task.id, name, list(site.plan.targets)])
+    spec = session.plan.spec(f"evaluator:{name}")
+    return fingerprint([spec.id, name, list(session.plan.targets)])
 
 
-def model_key(site: Site, protected: str) -> str:
+def model_key(session: Session, protected: str) -> str:
     """Under which name a protected model's measurements are stored."""
-    return fingerprint([protected, list(site.plan.targets)])
+    return fingerprint([protected, list(session.plan.targets)])
 
 
-def judge(site: Site, name: str) -> Judge:
+def evaluator(session: Session, name: str) -> Evaluator:
     """An evaluator with the features that were stored when it was measured."""
-    who = judge_classes(site.workshop.evaluator(name), site.workshop.splits, site.plan.pool)
-    table = site.store.read("features", judge_key(site, name))
+    who = evaluator_data(session.builder.evaluator(name), session.builder.splits, session.plan.pool)
+    table = session.store.read("features", evaluator_key(session, name))
     target_N = table["target"].to_numpy()
     features_ND = table["feature"].combine_chunks().flatten().to_numpy().reshape(len(target_N), -1)
     # The rows were stored target by target only if the pictures stand so: sort, then cut once.
     order = np.argsort(target_N, kind="stable")
-    bounds = np.searchsorted(target_N[order], [*site.plan.targets, site.plan.targets[-1] + 1])
+    bounds = np.searchsorted(target_N[order], [*session.plan.targets, session.plan.targets[-1] + 1])
     private = {
         target: torch.from_numpy(features_ND[order[first:last]])
-        for target, first, last in zip(site.plan.targets, bounds[:-1], bounds[1:], strict=True)
+        for target, first, last in zip(session.plan.targets, bounds[:-1], bounds[1:], strict=True)
     }
     people = None
-    if site.workshop.evaluator(name).protocol == "nearest_identity":
-        stored = site.store.read("galleries", judge_key(site, name))["feature"].combine_chunks()
+    if session.builder.evaluator(name).protocol == "nearest_identity":
+        stored = session.store.read("galleries", evaluator_key(session, name))[
+            "feature"
+        ].combine_chunks()
         people = torch.tensor(stored.flatten().to_numpy()).view(len(stored), -1)
-    recognizer = site.workshop.recognizer(f"evaluator:{name}")
-    return Judge(name, recognizer, who.class_of, private, people)
+    recognizer = session.builder.recognizer(f"evaluator:{name}")
+    return Evaluator(name, recognizer, who.class_of, private, people)
 
 
-def measure_model(site: Site, cell: Cell) -> None:
+def measure_model(session: Session, cell: Cell) -> None:
     """Store how well the model of a cell recognizes, and what it leads attacks to."""
     assert cell.defense is not None
-    workshop, store = site.workshop, site.store
-    test = workshop.splits.test
-    model = workshop.protected(cell.defense)
-    victim = SteadyModel(Alone(workshop.recognizer("victim")))
-    used = utility(model.log_scores, victim.log_scores, test, workshop.device)
-    aimed = torch.isin(test.class_N, torch.tensor(site.plan.targets))
+    builder, store = session.builder, session.store
+    test = builder.splits.test
+    model = builder.protected(cell.defense)
+    victim = BatchInvariantModel(Undefended(builder.recognizer("victim")))
+    used = utility(model.log_scores, victim.log_scores, test, builder.device)
+    aimed = torch.isin(test.class_N, torch.tensor(session.plan.targets))
     row = {
         "protected": cell.protected,
         "defense": cell.defense.name,
@@ -83,17 +85,17 @@ def measure_model(site: Site, cell: Cell) -> None:
         "total_all": len(test),
         "correct_targets": int(used.correct_N[aimed].sum()),
         "total_targets": int(aimed.sum()),
-        "milliseconds": milliseconds(model.log_scores, test, workshop.device),
+        "milliseconds": milliseconds(model.log_scores, test, builder.device),
         "networks": footprint.networks(model),
         "parameters": footprint.parameters(model),
-        "memory": footprint.memory(model.log_scores, test, workshop.device),
+        "memory": footprint.memory(model.log_scores, test, builder.device),
         "distortion": used.distortion,
         "log_distortion": used.log_distortion,
         "facts": json.dumps(footprint.facts(model), sort_keys=True),
         **_protection(cell.defense),
     }
-    key = model_key(site, cell.protected)
-    store.write("references", key, _decoys(site, cell))
+    key = model_key(session, cell.protected)
+    store.write("references", key, _decoys(session, cell))
     store.write("models", key, [row])
 
 
@@ -107,13 +109,13 @@ def _protection(defense: DefenseSettings) -> dict[str, str]:
     }
 
 
-def _decoys(site: Site, cell: Cell) -> list[dict[str, Any]]:
+def _decoys(session: Session, cell: Cell) -> list[dict[str, Any]]:
     """The synthetic faces that a defense, or what it is put on, leads attacks to."""
     assert cell.defense is not None
-    workshop = site.workshop
+    builder = session.builder
     for part in chain(cell.defense):
-        task = site.plan.defense_task(part)
-        decoys = DEFENSES[part.name](part).decoys(workshop.bench(task)) if task else None
+        spec = session.plan.defense_spec(part)
+        decoys = DEFENSES[part.name](part).decoys(builder.defense_context(spec)) if spec else None
         if decoys is not None:
             break
     else:
@@ -122,45 +124,45 @@ def _decoys(site: Site, cell: Cell) -> list[dict[str, Any]]:
     return [
         {
             "kind": "synthetic",
-            "protected": protected_id(site.plan, cell.defense),
+            "protected": model_id(session.plan, cell.defense),
             "target": target,
-            "person": workshop.splits.people[target],
+            "person": builder.splits.people[target],
             "picture": png(images[target]),
         }
-        for target in site.plan.targets
+        for target in session.plan.targets
     ]
 
 
-def _store_gallery(site: Site, name: str, people_KD: Tensor) -> None:
+def _store_gallery(session: Session, name: str, people_KD: Tensor) -> None:
     rows = [
         {"evaluator": name, "person": k, "feature": f.tolist()} for k, f in enumerate(people_KD)
     ]
-    site.store.write("galleries", judge_key(site, name), rows)
+    session.store.write("galleries", evaluator_key(session, name), rows)
 
 
-def measure_judge(site: Site, name: str) -> None:
+def measure_evaluator(session: Session, name: str) -> None:
     """Store how well an evaluator recognizes, and its features of the targets' private pictures."""
-    workshop = site.workshop
-    settings = workshop.evaluator(name)
-    recognizer = workshop.recognizer(f"evaluator:{name}")
-    who = judge_classes(settings, workshop.splits, site.plan.pool)
-    train = workshop.splits.train
+    builder = session.builder
+    settings = builder.evaluator(name)
+    recognizer = builder.recognizer(f"evaluator:{name}")
+    who = evaluator_data(settings, builder.splits, session.plan.pool)
+    train = builder.splits.train
     nearest = settings.protocol == "nearest_identity"
-    aimed = torch.isin(train.class_N, torch.tensor(site.plan.targets)) | nearest
-    feature_ND = features(recognizer, train.images_NCHW[aimed], workshop.device)
+    aimed = torch.isin(train.class_N, torch.tensor(session.plan.targets)) | nearest
+    feature_ND = features(recognizer, train.images_NCHW[aimed], builder.device)
     target_N = train.class_N[aimed]
-    key = judge_key(site, name)
+    key = evaluator_key(session, name)
     if nearest:
         people_KD = gallery(feature_ND, target_N)
-        asked_ND = features(recognizer, who.test.images_NCHW, workshop.device)
-        own = Judge(name, recognizer, who.class_of, {}, people_KD)
-        correct_N = own.logits(asked_ND, workshop.device).argmax(1) == who.test.class_N
-        _store_gallery(site, name, people_KD)
-        kept = torch.isin(target_N, torch.tensor(site.plan.targets))
+        asked_ND = features(recognizer, who.test.images_NCHW, builder.device)
+        own = Evaluator(name, recognizer, who.class_of, {}, people_KD)
+        correct_N = own.logits(asked_ND, builder.device).argmax(1) == who.test.class_N
+        _store_gallery(session, name, people_KD)
+        kept = torch.isin(target_N, torch.tensor(session.plan.targets))
         feature_ND, target_N = feature_ND[kept], target_N[kept]
     else:
-        correct_N = recognition(recognizer.log_scores, who.test, workshop.device)
-    site.store.write(
+        correct_N = recognition(recognizer.log_scores, who.test, builder.device)
+    session.store.write(
         "features",
         key,
         [
@@ -176,4 +178,4 @@ def measure_judge(site: Site, name: str) -> None:
         "total": len(who.test),
         "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
     }
-    site.store.write("evaluators", key, [row])
+    session.store.write("evaluators", key, [row])

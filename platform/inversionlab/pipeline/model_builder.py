@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab import generators
-from inversionlab.attacks import ATTACKS, Knowledge, Sizes
+from inversionlab.attacks import ATTACKS, AttackerContext, ModelShape
 from inversionlab.core import seeds
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import Learner, TrainingSettings
@@ -23,17 +23,17 @@ from inversionlab.data.splits import Labelled, Splits
 from inversionlab.defenses import (
     DEFENSES,
     Blank,
+    DefenseContext,
     DefenseSettings,
-    Lesson,
-    Protected,
-    Workbench,
+    ProtectedModel,
+    TrainingJob,
 )
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import EvaluatorSettings, Experiment
 from inversionlab.generators.base import Generator
-from inversionlab.pipeline.batch_invariant import SteadyModel, SteadyPrior
-from inversionlab.pipeline.evaluator_data import judge_classes, outsider_classes, outsiders
-from inversionlab.pipeline.network_spec import Task
+from inversionlab.pipeline.batch_invariant import BatchInvariantModel, BatchInvariantPrior
+from inversionlab.pipeline.evaluator_data import evaluator_data, outsider_classes, outsiders
+from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan
 from inversionlab.pipeline.train import TrainingError, frozen
 from inversionlab.recognizers import (
@@ -53,7 +53,7 @@ STILL = AugmentSettings(flip=0, shift=0, zoom=0, rotation=0, brightness=0, contr
 """No augmentation: a defense's own recognizer must learn a narrow range (Kotsuji §4.2)."""
 
 
-class Workshop:
+class ModelBuilder:
     """Builds and holds the networks of one experiment."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Workshop:
         experiment: Experiment,
         splits: Splits,
         plan: Plan,
-        load: Callable[[Task], Weights],
+        load: Callable[[NetworkSpec], Weights],
         device: torch.device,
         networks: dict[str, nn.Module] | None = None,
     ) -> None:
@@ -89,14 +89,14 @@ class Workshop:
         """
         latent_sizes: dict[str, int] = {}
         wrong: list[str] = []
-        for task in self.plan.tasks:
+        for spec in self.plan.specs:
             try:
-                module = self._fitting(task)
+                module = self._fitting(spec)
             except ValueError as error:
-                wrong.append(f"{task.title}{self._for_whom(task)}: {error}")
+                wrong.append(f"{spec.title}{self._for_whom(spec)}: {error}")
                 continue
             if isinstance(module, Generator):
-                latent_sizes[task.key] = module.latent_size
+                latent_sizes[spec.key] = module.latent_size
         for cell in self.plan.cells:
             try:
                 if size := latent_sizes.get(cell.generator.key):
@@ -106,61 +106,61 @@ class Workshop:
         if wrong:
             raise ConfigError("; ".join(dict.fromkeys(wrong)))
 
-    def _fitting(self, task: Task) -> nn.Module:
+    def _fitting(self, spec: NetworkSpec) -> nn.Module:
         """A task's network, untrained.
 
         Raises:
             ValueError: it, or the training of a defense's own, does not fit the data.
         """
-        module = self._untrained(task)
-        if task.defense is not None:
-            defense = DEFENSES[task.defense.name](task.defense)
+        module = self._untrained(spec)
+        if spec.defense is not None:
+            defense = DEFENSES[spec.defense.name](spec.defense)
             defense.fits(self.blank, len(self.splits.train.images_NCHW))
         return module
 
-    def _for_whom(self, task: Task) -> str:
+    def _for_whom(self, spec: NetworkSpec) -> str:
         """Which defenses use a network that has no name of theirs."""
-        users = [t.defense.title for t in self.plan.tasks if t.defense and task in t.uses]
+        users = [t.defense.title for t in self.plan.specs if t.defense and spec in t.uses]
         return f" (for {', '.join(users)})" if users else ""
 
-    def network(self, task: Task) -> nn.Module:
+    def network(self, spec: NetworkSpec) -> nn.Module:
         """The trained network of a task, frozen."""
-        module = self.networks_at_hand.pop(task.key, None)
+        module = self.networks_at_hand.pop(spec.key, None)
         if module is None:
-            module = self._untrained(task)
-            module.load_state_dict(dict(self._load(task)))
+            module = self._untrained(spec)
+            module.load_state_dict(dict(self._load(spec)))
             frozen(module, self.device)
         # The last one asked for stands last, so that who is short of memory knows which to let go.
-        self.networks_at_hand[task.key] = module
+        self.networks_at_hand[spec.key] = module
         return module
 
     def recognizer(self, role: str) -> Recognizer:
         """The trained recognizer of this role, frozen."""
-        module = self.network(self.plan.task(role))
+        module = self.network(self.plan.spec(role))
         assert isinstance(module, Recognizer)
         return module
 
-    def protected(self, settings: DefenseSettings) -> Protected:
+    def protected(self, settings: DefenseSettings) -> ProtectedModel:
         """The model that the defense releases, frozen."""
         model = self._released(settings)
         frozen(model, self.device)
-        return SteadyModel(model)
+        return BatchInvariantModel(model)
 
-    def _released(self, settings: DefenseSettings) -> Protected:
+    def _released(self, settings: DefenseSettings) -> ProtectedModel:
         inner = settings.inner
         below = self.recognizer("victim") if inner is None else self._released(inner)
-        defense, task = DEFENSES[settings.name](settings), self.plan.defense_task(settings)
-        trained = self.network(task) if task is not None else None
+        defense, spec = DEFENSES[settings.name](settings), self.plan.defense_spec(settings)
+        trained = self.network(spec) if spec is not None else None
         return defense.protect(
             below, self.recognizer("victim") if defense.carries_victim() else trained
         )
 
-    def knowledge(self, cell: Cell) -> Knowledge:
+    def attacker_context(self, cell: Cell) -> AttackerContext:
         """What the attacker of a cell holds."""
         module = self.network(cell.generator)
         assert isinstance(module, Generator)
-        return Knowledge(
-            generator=SteadyPrior(module),
+        return AttackerContext(
+            generator=BatchInvariantPrior(module),
             public_NCHW=self.splits.public_NCHW,
             seed=self.experiment.seed,
             device=self.device,
@@ -176,43 +176,41 @@ class Workshop:
             rows.append(own[repeat % len(own)])
         return train.images_NCHW[torch.stack(rows)]
 
-    def lesson(self, task: Task) -> Lesson:
+    def training_job(self, spec: NetworkSpec) -> TrainingJob:
         """The training that makes a task's network."""
         experiment, splits = self.experiment, self.splits
-        if task.role == "victim":
-            return self._recognizer_lesson(experiment.victim, splits.train, self._seed(task))
-        if task.role.startswith("evaluator:"):
-            judge = self.evaluator(task.role.partition(":")[2])
-            who = judge_classes(judge, splits, self.plan.pool)
-            return self._recognizer_lesson(judge.recognizer, who.train, self._seed(task))
-        if task.generator is not None:
-            private = task.inputs["on"] == "private"
+        if spec.role == "victim":
+            return self._recognizer_job(experiment.victim, splits.train, self._seed(spec))
+        if spec.role.startswith("evaluator:"):
+            evaluator = self.evaluator(spec.role.partition(":")[2])
+            who = evaluator_data(evaluator, splits, self.plan.pool)
+            return self._recognizer_job(evaluator.recognizer, who.train, self._seed(spec))
+        if spec.generator is not None:
+            private = spec.inputs["on"] == "private"
             images_NCHW = splits.train.images_NCHW if private else splits.public_NCHW
-            return self._generator_lesson(task, images_NCHW)
-        if task.role == "attack":
-            return self._attack_lesson(task)
-        if task.role == "defense_classifier":
-            return self._recognizer_lesson(
-                experiment.victim, outsiders(self.splits), self._seed(task)
-            )
-        assert task.defense is not None
-        return DEFENSES[task.defense.name](task.defense).lesson(self.bench(task))
+            return self._generator_job(spec, images_NCHW)
+        if spec.role == "attack":
+            return self._attack_job(spec)
+        if spec.role == "defense_classifier":
+            return self._recognizer_job(experiment.victim, outsiders(self.splits), self._seed(spec))
+        assert spec.defense is not None
+        return DEFENSES[spec.defense.name](spec.defense).training_job(self.defense_context(spec))
 
     def evaluator(self, name: str) -> EvaluatorSettings:
         """The settings of the evaluator of this name."""
         (found,) = [e for e in self.experiment.evaluators if e.name == name]
         return found
 
-    def bench(self, task: Task) -> Workbench:
+    def defense_context(self, spec: NetworkSpec) -> DefenseContext:
         """What the defender has in hand for the training of a defense's own network."""
-        settings = task.defense
+        settings = spec.defense
         assert settings is not None
         needs = DEFENSES[settings.name](settings).needed()
-        found = {used.role: self.network(used) for used in task.uses}
+        found = {used.role: self.network(used) for used in spec.uses}
         generator: Any = found.get("defense_generator")
         splits, augmenting = self.splits, self.experiment.victim.augment
-        return Workbench(
-            name=task.id,
+        return DefenseContext(
+            name=spec.id,
             blank=self.blank,
             private_NCHW=splits.train.images_NCHW,
             private_class_N=splits.train.class_N,
@@ -259,36 +257,38 @@ class Workshop:
             seed=seed,
         )
 
-    def _recognizer_lesson(self, settings: RecognizerSettings, who: Labelled, seed: int) -> Lesson:
+    def _recognizer_job(
+        self, settings: RecognizerSettings, who: Labelled, seed: int
+    ) -> TrainingJob:
         learner = self._recognizer_learner(settings, int(who.class_N.max()) + 1, seed)
-        return Lesson(learner, who.images_NCHW, who.class_N, settings.training)
+        return TrainingJob(learner, who.images_NCHW, who.class_N, settings.training)
 
-    def _generator_lesson(self, task: Task, images_NCHW: Tensor) -> Lesson:
-        settings = task.generator
+    def _generator_job(self, spec: NetworkSpec, images_NCHW: Tensor) -> TrainingJob:
+        settings = spec.generator
         assert settings is not None
         answers, queries = torch.zeros(len(images_NCHW), dtype=torch.int64), 0
-        if task.taught_by is not None:
-            answers, queries = self._answers(task.taught_by, None)
+        if spec.learns_from is not None:
+            answers, queries = self._answers(spec.learns_from, None)
         learner = generators.learner(
             settings,
             channels=self.channels,
             image_size=self.image_size,
-            seed=self._seed(task),
+            seed=self._seed(spec),
             classes=len(self.splits.people),
         )
-        return Lesson(learner, images_NCHW, answers, settings.training, queries)
+        return TrainingJob(learner, images_NCHW, answers, settings.training, queries)
 
-    def _attack_lesson(self, task: Task) -> Lesson:
-        settings: Any = task.attack
+    def _attack_job(self, spec: NetworkSpec) -> TrainingJob:
+        settings: Any = spec.attack
         assert settings is not None
-        assert task.taught_by is not None
+        assert spec.learns_from is not None
         kind = ATTACKS[settings.name]
-        answers_NK, queries = self._answers(task.taught_by, kind.lesson_top(settings))
-        learner = kind.learner(settings, self._sizes(), self._seed(task))
-        return Lesson(learner, self.splits.public_NCHW, answers_NK, settings.training, queries)
+        answers_NK, queries = self._answers(spec.learns_from, kind.training_top(settings))
+        learner = kind.learner(settings, self._sizes(), self._seed(spec))
+        return TrainingJob(learner, self.splits.public_NCHW, answers_NK, settings.training, queries)
 
-    def _sizes(self) -> Sizes:
-        return Sizes(len(self.splits.people), self.channels, self.image_size)
+    def _sizes(self) -> ModelShape:
+        return ModelShape(len(self.splits.people), self.channels, self.image_size)
 
     def _answers(self, teacher: DefenseSettings, top: int | None) -> tuple[Tensor, int]:
         """What a model says of every public picture, (N, K) on the CPU, and the queries that took.
@@ -311,8 +311,8 @@ class Workshop:
             )
         return answers_NK, int(view.queries.sum())
 
-    def _seed(self, task: Task) -> int:
-        return seeds.derive(self.experiment.seed, "weights", task.role)
+    def _seed(self, spec: NetworkSpec) -> int:
+        return seeds.derive(self.experiment.seed, "weights", spec.role)
 
     def _recognizer(self, settings: RecognizerSettings, classes: int, seed: int = 0) -> Recognizer:
         return Recognizer(
@@ -323,7 +323,7 @@ class Workshop:
             seed=seed,
         )
 
-    def _strangers(self, task: Task) -> int:
+    def _strangers(self, spec: NetworkSpec) -> int:
         """How many public people a defense can learn from.
 
         Raises:
@@ -332,31 +332,31 @@ class Workshop:
         classes = int(outsider_classes(self.splits).max()) + 1
         if classes < 2:
             raise ConfigError(
-                f"{task.title}: needs public people with two pictures or more each, and there are fewer than two "
+                f"{spec.title}: needs public people with two pictures or more each, and there are fewer than two "
                 "of them; choose another defense, or other public data"
             )
         return classes
 
-    def _untrained(self, task: Task) -> nn.Module:
+    def _untrained(self, spec: NetworkSpec) -> nn.Module:
         """A network of the task's structure."""
-        if task.generator is not None:
+        if spec.generator is not None:
             return generators.build(
-                task.generator,
+                spec.generator,
                 classes=len(self.splits.people),
                 channels=self.channels,
                 image_size=self.image_size,
             )
-        if task.attack is not None:
-            return ATTACKS[task.attack.name].build(task.attack, self._sizes())
-        if task.defense is not None:
-            defense = DEFENSES[task.defense.name](task.defense)
+        if spec.attack is not None:
+            return ATTACKS[spec.attack.name].build(spec.attack, self._sizes())
+        if spec.defense is not None:
+            defense = DEFENSES[spec.defense.name](spec.defense)
             if "strangers" in defense.needed():
-                self._strangers(task)
+                self._strangers(spec)
             return defense.build(self.blank)
-        if task.role == "defense_classifier":
-            return self._recognizer(self.experiment.victim, self._strangers(task))
-        if task.role.startswith("evaluator:"):
-            judge = self.evaluator(task.role.partition(":")[2])
-            classes = judge_classes(judge, self.splits, self.plan.pool).classes
-            return self._recognizer(judge.recognizer, classes)
+        if spec.role == "defense_classifier":
+            return self._recognizer(self.experiment.victim, self._strangers(spec))
+        if spec.role.startswith("evaluator:"):
+            evaluator = self.evaluator(spec.role.partition(":")[2])
+            classes = evaluator_data(evaluator, self.splits, self.plan.pool).classes
+            return self._recognizer(evaluator.recognizer, classes)
         return self._recognizer(self.experiment.victim, len(self.splits.people))

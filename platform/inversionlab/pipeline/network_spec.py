@@ -19,7 +19,7 @@ NETWORK_FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Task:
+class NetworkSpec:
     """A network to be trained."""
 
     role: str
@@ -34,17 +34,17 @@ class Task:
     """For the roles `generator` and `defense_generator`: its settings."""
     attack: AttackSettings | None = None
     """For the role `attack`: the settings it is trained for."""
-    taught_by: DefenseSettings | None = None
+    learns_from: DefenseSettings | None = None
     """The model whose scores of the public pictures it learns from, if it does."""
-    uses: tuple[Task, ...] = ()
+    uses: tuple[NetworkSpec, ...] = ()
     """For the role `defense`: further networks of the defender's that its training needs."""
 
     @property
     def title(self) -> str:
         """What users read: the role, and which one of it."""
-        if self.taught_by is not None:
+        if self.learns_from is not None:
             kind = self.generator.name if self.generator else self.attack and self.attack.title
-            return f"{self.role} {kind} {self.id[:6]}, taught by {self.taught_by.title}"
+            return f"{self.role} {kind} {self.id[:6]}, taught by {self.learns_from.title}"
         if self.defense is not None:
             return f"{self.role} {self.defense.title}"
         return f"{self.role} {self.generator.name}" if self.generator is not None else self.role
@@ -55,34 +55,34 @@ class Task:
         return f"{self.role.replace(':', '-')}/{self.id}"
 
 
-def new_task(role: str, inputs: dict[str, Any], **kind: Any) -> Task:
+def new_spec(role: str, inputs: dict[str, Any], **kind: Any) -> NetworkSpec:
     """The task of these inputs; `kind` is what else it holds."""
-    return Task(role, fingerprint({"role": role, **inputs}), inputs, **kind)
+    return NetworkSpec(role, fingerprint({"role": role, **inputs}), inputs, **kind)
 
 
-def public_generator(base: dict[str, Any], settings: GeneratorSettings) -> Task:
+def public_generator(base: dict[str, Any], settings: GeneratorSettings) -> NetworkSpec:
     """An attacker's generator."""
     inputs = {**base, "on": "public", "generator": settings.model_dump(mode="json")}
-    return new_task("generator", inputs, generator=settings)
+    return new_spec("generator", inputs, generator=settings)
 
 
 @dataclass(frozen=True)
-class Defenders:
+class DefenseSpecs:
     """What the networks of defenses are, and how the models are called that they release."""
 
     experiment: Experiment
     base: dict[str, Any]
     """What goes into every network."""
-    victim: Task
+    victim: NetworkSpec
     targets: tuple[int, ...]
 
-    def needed(self, settings: DefenseSettings) -> list[Task]:
+    def needed(self, settings: DefenseSettings) -> list[NetworkSpec]:
         """All networks of a defense and of what it is put on, each after those that it needs."""
         below = self.needed(settings.inner) if settings.inner is not None else []
         own = self.own(settings)
         return [*below, *own.uses, own] if own is not None else below
 
-    def own(self, settings: DefenseSettings) -> Task | None:
+    def own(self, settings: DefenseSettings) -> NetworkSpec | None:
         """The network that a defense trains, if it does."""
         kind = DEFENSES[settings.name]
         if not kind.trains:
@@ -95,7 +95,7 @@ class Defenders:
             "recognizer": recognizer if whole else _structure(recognizer),
         }
         uses = self._uses(settings)
-        inputs |= {task.role.removeprefix("defense_"): task.id for task in uses}
+        inputs |= {spec.role.removeprefix("defense_"): spec.id for spec in uses}
         needs = kind(settings).needed()
         if "victim" in needs:
             inputs["victim"] = self.victim.id
@@ -103,7 +103,7 @@ class Defenders:
             inputs["model"] = self.released(settings.inner or NoneSettings())
         if kind(settings).aims():
             inputs["targets"] = list(self.targets)
-        return new_task("defense", inputs, defense=settings, uses=uses)
+        return new_spec("defense", inputs, defense=settings, uses=uses)
 
     def released(self, settings: DefenseSettings) -> str:
         """The name of the model that a defense releases; at idle settings that of what it is put on."""
@@ -121,7 +121,7 @@ class Defenders:
             inputs["on"] = self.released(active.inner)
         return fingerprint(inputs)
 
-    def _uses(self, settings: DefenseSettings) -> tuple[Task, ...]:
+    def _uses(self, settings: DefenseSettings) -> tuple[NetworkSpec, ...]:
         needs = DEFENSES[settings.name](settings).needed()
         found = []
         if "private_generator" in needs:
@@ -131,24 +131,24 @@ class Defenders:
         if "classifier" in needs:
             recognizer = self.victim.inputs["recognizer"]
             inputs = {**self.base, "on": "public", "recognizer": recognizer}
-            found.append(new_task("defense_classifier", inputs))
+            found.append(new_spec("defense_classifier", inputs))
         return tuple(found)
 
-    def _private_generator(self) -> Task:
+    def _private_generator(self) -> NetworkSpec:
         settings = self.experiment.defense_generator
         assert settings is not None, "the experiment was checked at load"
         inputs = {**self.base, "on": "private", "generator": settings.model_dump(mode="json")}
-        return new_task("defense_generator", inputs, generator=settings)
+        return new_spec("defense_generator", inputs, generator=settings)
 
-    def _public_generator(self, settings: DefenseSettings) -> Task:
+    def _public_generator(self, settings: DefenseSettings) -> NetworkSpec:
         """The defender's own: of an attacker's structure, perhaps, but never his network."""
         chosen = defender_generator(self.experiment, settings)
         inputs = {**self.base, "on": "public", "generator": chosen.model_dump(mode="json")}
         teacher = None
-        if GENERATORS[chosen.name].taught:
+        if GENERATORS[chosen.name].learns_from_target:
             teacher = NoneSettings()
             inputs["taught_by"] = self.released(teacher)
-        return new_task("defense_generator", inputs, generator=chosen, taught_by=teacher)
+        return new_spec("defense_generator", inputs, generator=chosen, learns_from=teacher)
 
 
 def _structure(recognizer: dict[str, Any]) -> dict[str, Any]:

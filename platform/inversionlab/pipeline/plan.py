@@ -17,9 +17,9 @@ from inversionlab.experiment.references import attacker_generator, defense_at, n
 from inversionlab.generators import GENERATORS
 from inversionlab.pipeline.network_spec import (
     NETWORK_FORMAT,
-    Defenders,
-    Task,
-    new_task,
+    DefenseSpecs,
+    NetworkSpec,
+    new_spec,
     public_generator,
 )
 from inversionlab.recognizers import recognizer_inputs
@@ -46,9 +46,9 @@ class Cell:
     point: float | None
     """The swept setting's value."""
     label: str
-    generator: Task
+    generator: NetworkSpec
     """The generator that the attacker searches."""
-    network: Task | None
+    network: NetworkSpec | None
     """The attack's own network, if it trains one."""
 
     @property
@@ -69,25 +69,25 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything to be done; `tasks` in an order in which each finds what it needs."""
+    """Everything to be done; `specs` in an order in which each finds what it needs."""
 
     data_id: str
     targets: tuple[int, ...]
     """Classes under attack."""
     pool: tuple[int, ...]
     """Classes that the person-disjoint judges know."""
-    tasks: tuple[Task, ...]
+    specs: tuple[NetworkSpec, ...]
     cells: tuple[Cell, ...]
-    defenders: Defenders
+    defense_specs: DefenseSpecs
 
-    def task(self, role: str) -> Task:
+    def spec(self, role: str) -> NetworkSpec:
         """The only task of this role: there are several of `generator`, `attack` and those of defenses."""
-        (found,) = [t for t in self.tasks if t.role == role]
+        (found,) = [t for t in self.specs if t.role == role]
         return found
 
-    def defense_task(self, defense: DefenseSettings) -> Task | None:
+    def defense_spec(self, defense: DefenseSettings) -> NetworkSpec | None:
         """The task whose network `defense` uses, if it trains one."""
-        return self.defenders.own(defense)
+        return self.defense_specs.own(defense)
 
     def work(self) -> list[Cell]:
         """The cells to be attacked, each id once."""
@@ -110,48 +110,52 @@ def make_plan(
     """
     pool = targets if pool is None else pool
     base = {"format": NETWORK_FORMAT, "data": data_id, "seed": experiment.seed}
-    victim = new_task("victim", {**base, "recognizer": recognizer_inputs(experiment.victim)})
-    defenders = Defenders(experiment, base, victim, targets)
+    victim = new_spec("victim", {**base, "recognizer": recognizer_inputs(experiment.victim)})
+    defense_specs = DefenseSpecs(experiment, base, victim, targets)
     points = _points(experiment)
-    _refuse_twins(experiment, defenders)
+    _refuse_twins(experiment, defense_specs)
     needed = [
         victim,
-        *_judges(experiment, base, pool),
+        *_evaluators(experiment, base, pool),
         public_generator(base, experiment.generator),
-        *(task for _, defense in points for task in defenders.needed(defense)),
+        *(spec for _, defense in points for spec in defense_specs.needed(defense)),
     ]
-    plan = Plan(data_id, targets, pool, tuple(needed), (), defenders)
+    plan = Plan(data_id, targets, pool, tuple(needed), (), defense_specs)
     cells = tuple(_cells(experiment, plan, base, points))
     # In this order: what is taught by a model comes after the model's own networks.
-    needed += [task for c in cells for task in (c.generator, c.network) if task is not None]
-    tasks: dict[str, Task] = {}
-    for task in needed:
-        tasks.setdefault(task.key, task)
-    return replace(plan, tasks=tuple(tasks.values()), cells=cells)
+    needed += [spec for c in cells for spec in (c.generator, c.network) if spec is not None]
+    specs: dict[str, NetworkSpec] = {}
+    for spec in needed:
+        specs.setdefault(spec.key, spec)
+    return replace(plan, specs=tuple(specs.values()), cells=cells)
 
 
-def _judges(experiment: Experiment, base: dict[str, Any], pool: tuple[int, ...]) -> Iterator[Task]:
-    for judge in experiment.evaluators:
+def _evaluators(
+    experiment: Experiment, base: dict[str, Any], pool: tuple[int, ...]
+) -> Iterator[NetworkSpec]:
+    for evaluator in experiment.evaluators:
         inputs = {
             **base,
-            "protocol": judge.protocol,
-            "recognizer": recognizer_inputs(judge.recognizer),
+            "protocol": evaluator.protocol,
+            "recognizer": recognizer_inputs(evaluator.recognizer),
         }
-        if judge.protocol == "person_disjoint":
+        if evaluator.protocol == "person_disjoint":
             inputs["targets"] = list(pool)
-        yield new_task(f"evaluator:{judge.name}", inputs)
+        yield new_spec(f"evaluator:{evaluator.name}", inputs)
 
 
-def _refuse_twins(experiment: Experiment, defenders: Defenders) -> None:
+def _refuse_twins(experiment: Experiment, defense_specs: DefenseSpecs) -> None:
     """Whoever is to be compared has a model of his own, or he would have no row."""
-    seen = {defenders.released(NoneSettings()): "the undefended victim, which is a row anyway"}
-    seen.setdefault(defenders.released(experiment.defense), "defense")
+    seen = {defense_specs.released(NoneSettings()): "the undefended victim, which is a row anyway"}
+    seen.setdefault(defense_specs.released(experiment.defense), "defense")
     for value in experiment.sweep.values if experiment.sweep else ():
-        seen.setdefault(defenders.released(_at(experiment, value)), f"the sweep's point {value}")
+        seen.setdefault(
+            defense_specs.released(_at(experiment, value)), f"the sweep's point {value}"
+        )
     wrong = []
     for index, other in enumerate(experiment.defenses):
         key = f"defenses.{index}"
-        twin = seen.setdefault(defenders.released(other), key)
+        twin = seen.setdefault(defense_specs.released(other), key)
         if twin != key:
             wrong.append(
                 f"{key} ({other.title}): is the same model as {twin}; leave one of them out"
@@ -184,7 +188,7 @@ def _cells(
         **base,
         "rows": ROW_FORMAT,
         "evaluators": [
-            [e.name, plan.task(f"evaluator:{e.name}").id] for e in experiment.evaluators
+            [e.name, plan.spec(f"evaluator:{e.name}").id] for e in experiment.evaluators
         ],
     }
     cast = _Cast(experiment, plan, base)
@@ -223,15 +227,15 @@ class _Cast:
     plan: Plan
     base: dict[str, Any]
 
-    def generator(self, attack: AttackSettings, model: DefenseSettings) -> Task:
+    def generator(self, attack: AttackSettings, model: DefenseSettings) -> NetworkSpec:
         """The generator that the attacker searches."""
         settings = attacker_generator(self.experiment, attack)
-        if not GENERATORS[settings.name].taught:
+        if not GENERATORS[settings.name].learns_from_target:
             return public_generator(self.base, settings)
         inputs = {"on": "public", "generator": settings.model_dump(mode="json")}
-        return self._taught("generator", inputs, model, generator=settings)
+        return self._learning("generator", inputs, model, generator=settings)
 
-    def network(self, attack: AttackSettings, model: DefenseSettings) -> Task | None:
+    def network(self, attack: AttackSettings, model: DefenseSettings) -> NetworkSpec | None:
         """The attack's own network, if it trains one."""
         kind = ATTACKS[attack.name]
         if not kind.trains:
@@ -239,13 +243,13 @@ class _Cast:
         teacher = model if kind.teacher(attack) == "protected" else NoneSettings()
         settings = {k: v for k, v in attack.trained_part().items() if k != "name"}
         inputs = {"network": kind.network_kind, "attack": settings}
-        return self._taught("attack", inputs, teacher, attack=attack)
+        return self._learning("attack", inputs, teacher, attack=attack)
 
-    def _taught(
+    def _learning(
         self, role: str, inputs: dict[str, Any], teacher: DefenseSettings, **kind: Any
-    ) -> Task:
-        whole = {**self.base, **inputs, "taught_by": self.plan.defenders.released(teacher)}
-        return new_task(role, whole, taught_by=awake(teacher), **kind)
+    ) -> NetworkSpec:
+        whole = {**self.base, **inputs, "taught_by": self.plan.defense_specs.released(teacher)}
+        return new_spec(role, whole, learns_from=awake(teacher), **kind)
 
 
 def _cell(
@@ -256,7 +260,7 @@ def _cell(
     attacked: DefenseSettings | None,
     point: float | None,
 ) -> Cell:
-    released = cast.plan.defenders.released
+    released = cast.plan.defense_specs.released
     model = released(attacked) if attacked is not None else ""
     generator = cast.generator(attack, attacked or NoneSettings())
     network = cast.network(attack, attacked) if attacked is not None else None
@@ -287,6 +291,6 @@ def _label(attack: AttackSettings, defense: DefenseSettings | None, point: float
     return label if point is None else f"{label} at {point:g}"
 
 
-def protected_id(plan: Plan, defense: DefenseSettings) -> str:
+def model_id(plan: Plan, defense: DefenseSettings) -> str:
     """The name of the model that `defense` releases."""
-    return plan.defenders.released(defense)
+    return plan.defense_specs.released(defense)

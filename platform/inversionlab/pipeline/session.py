@@ -12,15 +12,15 @@ from inversionlab.data.splits import Splits
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts
-from inversionlab.pipeline.model_builder import Weights, Workshop
-from inversionlab.pipeline.network_spec import Task
+from inversionlab.pipeline.model_builder import ModelBuilder, Weights
+from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Plan, make_plan
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
 
 
 @dataclass(frozen=True)
-class Address:
+class SessionSpec:
     """All that a process needs to open a site; plain text, so that it travels to any node."""
 
     experiment: str
@@ -32,22 +32,22 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Site:
+class Session:
     """An opened experiment."""
 
-    address: Address
+    spec: SessionSpec
     experiment: Experiment
     artifacts: Artifacts
     store: Store
-    workshop: Workshop
+    builder: ModelBuilder
 
     @property
     def plan(self) -> Plan:
         """What is to be done."""
-        return self.workshop.plan
+        return self.builder.plan
 
 
-def open_experiment(experiment: Experiment, storage: Storage) -> Site:
+def open_experiment(experiment: Experiment, storage: Storage) -> Session:
     """Open an experiment where its data is, on the CPU; other processes then open its address.
 
     The data sets are decoded, if no earlier run has, and kept in the storage, from which all others read.
@@ -56,22 +56,22 @@ def open_experiment(experiment: Experiment, storage: Storage) -> Site:
         ConfigError: a data set is missing or unusable, or cannot be split as the experiment asks.
     """
     names = data_stage.picture_ids(experiment)
-    address = Address(experiment.model_dump_json(), storage.root, names)
-    return open_site(address, torch.device("cpu"))
+    spec = SessionSpec(experiment.model_dump_json(), storage.root, names)
+    return open_session(spec, torch.device("cpu"))
 
 
-def open_site(
-    address: Address,
+def open_session(
+    spec: SessionSpec,
     device: torch.device,
     *,
     splits: Splits | None = None,
-    load: Callable[[Task], Weights] | None = None,
+    load: Callable[[NetworkSpec], Weights] | None = None,
     networks: dict[str, nn.Module] | None = None,
-) -> Site:
+) -> Session:
     """Open the experiment in this process; networks load when they are first asked for.
 
     Args:
-        address: what to open.
+        spec: what to open.
         device: where the networks live.
         splits: its data, if it is at hand; else it is read from the storage and cut.
         load: another way to a network's weights than the storage.
@@ -80,23 +80,23 @@ def open_site(
     Raises:
         ConfigError: the data cannot be split as the experiment asks.
     """
-    experiment = Experiment.model_validate_json(address.experiment)
-    artifacts = Artifacts(Storage(address.storage))
+    experiment = Experiment.model_validate_json(spec.experiment)
+    artifacts = Artifacts(Storage(spec.storage))
     if splits is None:
-        splits = _cut(experiment, artifacts, address.pictures)
+        splits = _cut(experiment, artifacts, spec.pictures)
     targets = data_stage.choose_targets(experiment, len(splits.people))
     pool = data_stage.choose_pool(experiment, len(splits.people))
-    plan = make_plan(experiment, data_stage.data_id(experiment, address.pictures), targets, pool)
-    workshop = Workshop(experiment, splits, plan, load or artifacts.weights, device, networks)
-    return Site(address, experiment, artifacts, Store(artifacts.storage), workshop)
+    plan = make_plan(experiment, data_stage.data_id(experiment, spec.pictures), targets, pool)
+    builder = ModelBuilder(experiment, splits, plan, load or artifacts.weights, device, networks)
+    return Session(spec, experiment, artifacts, Store(artifacts.storage), builder)
 
 
-def beside(site: Site, experiment: Experiment) -> Site:
-    """Another experiment on the same data, which shares the splits and the networks with `site`."""
-    address = replace(site.address, experiment=experiment.model_dump_json())
-    workshop = site.workshop
-    return open_site(
-        address, workshop.device, splits=workshop.splits, networks=workshop.networks_at_hand
+def with_experiment(session: Session, experiment: Experiment) -> Session:
+    """Another experiment on the same data, which shares the splits and the networks with `session`."""
+    spec = replace(session.spec, experiment=experiment.model_dump_json())
+    builder = session.builder
+    return open_session(
+        spec, builder.device, splits=builder.splits, networks=builder.networks_at_hand
     )
 
 

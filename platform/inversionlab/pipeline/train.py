@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from inversionlab.core import seeds
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import Learner
-from inversionlab.defenses.base import Lesson
+from inversionlab.defenses.base import TrainingJob
 
 
 class TrainingError(RuntimeError):
@@ -77,7 +77,7 @@ class Progress:
 
 
 def train(
-    lesson: Lesson,
+    training_job: TrainingJob,
     *,
     role: str,
     title: str = "",
@@ -95,7 +95,7 @@ def train(
     Raises:
         TrainingError: a loss became NaN or infinite, or there are fewer pictures than a batch needs.
     """
-    learner, epochs = lesson.learner, lesson.training.epochs
+    learner, epochs = training_job.learner, training_job.training.epochs
     for module in learner.modules.values():
         module.to(world.device)
     learner.workers = world.size
@@ -103,8 +103,8 @@ def train(
     losses: dict[str, float] = {}
     began = saved = time.monotonic()
     for epoch in range(first, epochs):
-        losses = _epoch(lesson, role, title or role, seed, epoch, world)
-        _refuse_infinite(title or role, epoch, losses, lesson.training.learning_rate)
+        losses = _epoch(training_job, role, title or role, seed, epoch, world)
+        _refuse_infinite(title or role, epoch, losses, training_job.training.learning_rate)
         now = time.monotonic()
         left = (now - began) / (epoch + 1 - first) * (epochs - epoch - 1)
         report(Progress(title or role, epoch + 1, epochs, losses, left))
@@ -115,31 +115,31 @@ def train(
 
 
 def _epoch(
-    lesson: Lesson, role: str, title: str, seed: int, epoch: int, world: World
+    training_job: TrainingJob, role: str, title: str, seed: int, epoch: int, world: World
 ) -> dict[str, float]:
     order = torch.randperm(
-        len(lesson.images_NCHW), generator=seeds.torch_stream(seed, role, "order", epoch)
+        len(training_job.images_NCHW), generator=seeds.torch_stream(seed, role, "order", epoch)
     )
-    size = min(lesson.training.batch_size, len(order))
+    size = min(training_job.training.batch_size, len(order))
     share = size // world.size
     if share < 2:
         raise TrainingError(
             f"{title}: {len(order)} pictures in batches of {size} leave a worker fewer than 2; "
             "raise training.batch_size or lower runtime.train_workers"
         )
-    for module in lesson.learner.modules.values():
+    for module in training_job.learner.modules.values():
         module.train()
     steps = len(order) // size
     total: dict[str, Tensor] = {}
     for step in range(steps):
         mine = order[step * size + world.rank * share :][:share]
-        x_NCHW = to_float(lesson.images_NCHW[mine], world.device)
-        y_N = lesson.class_N[mine].to(world.device)
+        x_NCHW = to_float(training_job.images_NCHW[mine], world.device)
+        y_N = training_job.class_N[mine].to(world.device)
         rng = seeds.torch_stream(seed, role, "step", epoch, step, world.rank)
         # Layers such as dropout draw from torch's own stream: it too must not depend on what ran before.
         torch.manual_seed(seeds.derive(seed, role, "layers", epoch, step, world.rank))
-        lesson.learner.schedule((epoch + step / steps) / lesson.training.epochs)
-        for name, loss in lesson.learner.step(x_NCHW, y_N, rng, world.sync).items():
+        training_job.learner.schedule((epoch + step / steps) / training_job.training.epochs)
+        for name, loss in training_job.learner.step(x_NCHW, y_N, rng, world.sync).items():
             total[name] = total.get(name, torch.zeros((), device=world.device)) + loss
     means = torch.stack(list(total.values())) / steps
     if world.average is not None:

@@ -11,7 +11,7 @@ from inversionlab.results.run_data import RunData
 
 
 @dataclass(frozen=True)
-class Rejudged:
+class HoldoutAudit:
     """The recommended setting on targets or random starts that the search never saw."""
 
     run: str
@@ -28,7 +28,7 @@ class Rejudged:
     targets: int
 
 
-def read_rejudged(run: RunData) -> Rejudged | None:
+def read_holdout_audit(run: RunData) -> HoldoutAudit | None:
     """The run's defended model as a search measures it; None while nothing of it was judged."""
     rows = headline_rows(run, frechet=False)
     found = _worst([r for r in rows if r.kind == "defended"])
@@ -36,7 +36,7 @@ def read_rejudged(run: RunData) -> Rejudged | None:
         return None
     row, judge, success = found
     bare = _worst([r for r in rows if r.kind == "undefended"])
-    return Rejudged(
+    return HoldoutAudit(
         run=str(run.manifest["run"]),
         success=success,
         attack=row.by,

@@ -10,7 +10,7 @@ from inversionlab.attacks import ATTACKS
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.pipeline.measure import model_key
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Site
+from inversionlab.pipeline.session import Session
 from inversionlab.store.tables import Job
 
 TOP = 5
@@ -28,27 +28,27 @@ class Leak:
     @property
     def strongest(self) -> tuple[str, str]:
         """The attack, and the judge, with the highest share; the first of equals."""
-        pairs = [(a, j) for a, judges in self.success.items() for j in judges]
+        pairs = [(a, j) for a, evaluators in self.success.items() for j in evaluators]
         return max(pairs, key=lambda pair: self.success[pair[0]][pair[1]].value)
 
     @property
     def worst(self) -> Estimate:
         """The highest share."""
-        attack, judge = self.strongest
-        return self.success[attack][judge]
+        attack, evaluator = self.strongest
+        return self.success[attack][evaluator]
 
 
 Ranks = Mapping[str, Mapping[Job, Mapping[str, int]]]
 """Cell -> job -> judge -> rank."""
 
 
-def read_ranks(site: Site, cells: Sequence[Cell]) -> Ranks:
+def read_ranks(session: Session, cells: Sequence[Cell]) -> Ranks:
     """What the judges say of the stored reconstructions of some cells."""
-    return {cell.id: site.store.ranks(cell.id) for cell in cells}
+    return {cell.id: session.store.ranks(cell.id) for cell in cells}
 
 
 def leak(
-    site: Site, cells: Sequence[Cell], targets: Collection[int], read: Ranks | None = None
+    session: Session, cells: Sequence[Cell], targets: Collection[int], read: Ranks | None = None
 ) -> Leak:
     """The top-5 shares of the stored reconstructions of `targets`.
 
@@ -57,7 +57,7 @@ def leak(
     an easier question than one that starts from a class, and counts only where there is no other.
 
     Args:
-        site: the experiment.
+        session: the experiment.
         cells: attacks on one model.
         targets: whose reconstructions count.
         read: what `read_ranks` returned for these cells, if it is at hand.
@@ -65,49 +65,49 @@ def leak(
     Raises:
         ValueError: a cell has none, so that there is nothing to say.
     """
-    wanted = site.experiment.targets
+    wanted = session.experiment.targets
     repeats = range(wanted.first_repeat, wanted.first_repeat + wanted.repeats)
-    read = read_ranks(site, cells) if read is None else read
+    read = read_ranks(session, cells) if read is None else read
     chosen, total = set(targets), 0
-    aimed = [c for c in cells if not ATTACKS[c.attack.name].overhears_at(c.attack)]
+    aimed = [c for c in cells if not ATTACKS[c.attack.name].inverts_outputs_at(c.attack)]
     success: dict[str, dict[str, Estimate]] = {}
     for cell in aimed or cells:
         ranks = [
-            judges
-            for (target, repeat), judges in read[cell.id].items()
+            evaluators
+            for (target, repeat), evaluators in read[cell.id].items()
             if target in chosen and repeat in repeats
         ]
         if not ranks:
             raise ValueError(f"{cell.label}: no reconstruction is stored")
         total += len(ranks)
         success[cell.attacker] = {
-            judge.name: wilson(sum(r[judge.name] <= TOP for r in ranks), len(ranks))
-            for judge in site.experiment.evaluators
+            evaluator.name: wilson(sum(r[evaluator.name] <= TOP for r in ranks), len(ranks))
+            for evaluator in session.experiment.evaluators
         }
     return Leak(success, total)
 
 
-def measured(site: Site, protected: str) -> dict[str, Any]:
+def measured(session: Session, protected: str) -> dict[str, Any]:
     """What is stored of a measured model."""
     row: dict[str, Any]
-    (row,) = site.store.read("models", model_key(site, protected)).to_pylist()
+    (row,) = session.store.read("models", model_key(session, protected)).to_pylist()
     return row
 
 
-def accuracy(site: Site, protected: str) -> Estimate:
+def accuracy(session: Session, protected: str) -> Estimate:
     """Recognition accuracy of a measured model on all private people's test pictures."""
-    row = measured(site, protected)
+    row = measured(session, protected)
     return wilson(row["correct_all"], row["total_all"])
 
 
-def log_distortion(site: Site, protected: str) -> float:
+def log_distortion(session: Session, protected: str) -> float:
     """Mean absolute change of a measured model's log-scores against the undefended victim's, in nats."""
-    return float(measured(site, protected)["log_distortion"])
+    return float(measured(session, protected)["log_distortion"])
 
 
-def defended_cells(site: Site) -> list[Cell]:
+def defended_cells(session: Session) -> list[Cell]:
     """The cells of the experiment's own defense; where that is idle, the undefended victim's."""
-    with_model = [cell for cell in site.plan.cells if cell.defense is not None]
+    with_model = [cell for cell in session.plan.cells if cell.defense is not None]
     return [cell for cell in with_model if not cell.baseline] or with_model
 
 
@@ -126,4 +126,6 @@ def plain(estimate: Estimate) -> dict[str, float]:
 
 def plain_success(found: Leak) -> dict[str, Any]:
     """All shares as a record holds them."""
-    return {a: {j: plain(e) for j, e in judges.items()} for a, judges in found.success.items()}
+    return {
+        a: {j: plain(e) for j, e in evaluators.items()} for a, evaluators in found.success.items()
+    }

@@ -17,7 +17,7 @@ REDUCTION = 3
 """A trial goes on if it is among the best third."""
 
 
-class OrderedHalving(FIFOScheduler):
+class DeterministicHalving(FIFOScheduler):
     """Stops hopeless trials of a search by one objective, which is minimised."""
 
     def __init__(self, metric: str, max_concurrent: int) -> None:

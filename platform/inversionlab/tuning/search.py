@@ -22,21 +22,21 @@ from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 
 from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.distributed.actor_pool import CrewError
+from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, use_gpus
 from inversionlab.distributed.progress import Log, Say
 from inversionlab.distributed.run_record import describe
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.session import Site, open_experiment
+from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.store.storage import Storage
-from inversionlab.tuning.pruner import OrderedHalving
+from inversionlab.tuning.pruner import DeterministicHalving
 from inversionlab.tuning.searcher import SamplerName, make_searcher
 from inversionlab.tuning.space import SearchSpace, check_space, experiment_at
 from inversionlab.tuning.space import describe as describe_space
 from inversionlab.tuning.space_fit import check_fit
 from inversionlab.tuning.trial import trial
 from inversionlab.tuning.trial_progress import TrialProgress
-from inversionlab.tuning.trial_runner import AttacksFailedError, Desk
+from inversionlab.tuning.trial_runner import AttacksFailedError, TrialRunner
 
 CALLS = 100
 """Calls that the desk takes at once beside one a trial."""
@@ -81,7 +81,7 @@ class Outcome:
     """A search that was run: what the record is made from."""
 
     name: str
-    site: Site
+    session: Session
     space: SearchSpace
     options: SearchOptions
     trials: Sequence[Ended]
@@ -128,28 +128,28 @@ def search(
     log = Log(say)
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
-    site = open_experiment(base, storage)
-    site.workshop.check()
-    check_fit(space, site)
-    say(f"      {describe(site)}")
+    session = open_experiment(base, storage)
+    session.builder.check()
+    check_fit(space, session)
+    say(f"      {describe(session)}")
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
     log.timed("data", began)
     connect()
     gpus = use_gpus(base.runtime)
-    desk = _desk(site, space, options, gpus)
+    runner = _desk(session, space, options, gpus)
     began = time.monotonic()
     say("[2/4] baseline: the networks that all trials share, and the undefended victim")
     try:
-        _ask(desk.baseline.remote())
-    except (AttacksFailedError, CrewError, RayActorError) as error:
+        _ask(runner.baseline.remote())
+    except (AttacksFailedError, ActorPoolError, RayActorError) as error:
         raise SearchError(f"the undefended victim could not be attacked: {error}") from error
     log.timed("baseline", began)
     began = time.monotonic()
     say(f"[3/4] search: {options.trials} trials, {options.max_concurrent} at once")
-    trials = _tune(site, name, space, options, desk, say)
+    trials = _tune(session, name, space, options, runner, say)
     log.timed("search", began)
-    summary = _summary(desk)
-    return Outcome(name, site, space, options, trials, gpus, log.timings, summary)
+    summary = _summary(runner)
+    return Outcome(name, session, space, options, trials, gpus, log.timings, summary)
 
 
 def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptions) -> str:
@@ -170,15 +170,15 @@ def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptio
     return f"{experiment.name}-{space.module}-{fingerprint(decisive)[:8]}"
 
 
-def _desk(site: Site, space: SearchSpace, options: SearchOptions, gpus: Gpus) -> Any:
-    actor = ray.remote(Desk).options(
+def _desk(session: Session, space: SearchSpace, options: SearchOptions, gpus: Gpus) -> Any:
+    actor = ray.remote(TrialRunner).options(
         num_cpus=0,
         resources={HEAD: 0.001},
         max_concurrency=options.max_concurrent + CALLS,
         max_restarts=-1,
         max_task_retries=3,
     )
-    return actor.remote(site.address, dict(space.constraints), options.step_targets, gpus)
+    return actor.remote(session.spec, dict(space.constraints), options.step_targets, gpus)
 
 
 def _ask(ref: Any) -> Any:
@@ -189,33 +189,33 @@ def _ask(ref: Any) -> Any:
         raise getattr(error, "cause", None) or error from error
 
 
-def _summary(desk: Any) -> dict[str, Any]:
+def _summary(runner: Any) -> dict[str, Any]:
     """What the desk noted; a desk that has died meanwhile takes only that along."""
     try:
-        summary: dict[str, Any] = _ask(desk.summary.remote())
-        ray.kill(desk)
+        summary: dict[str, Any] = _ask(runner.summary.remote())
+        ray.kill(runner)
     except RayActorError:
         return {"timeline": []}
     return summary
 
 
 def _tune(
-    site: Site, name: str, space: SearchSpace, options: SearchOptions, desk: Any, say: Say
+    session: Session, name: str, space: SearchSpace, options: SearchOptions, runner: Any, say: Say
 ) -> list[Ended]:
-    steps = math.ceil(len(site.plan.targets) / options.step_targets)
-    halving = OrderedHalving("score", options.max_concurrent) if options.single else None
+    steps = math.ceil(len(session.plan.targets) / options.step_targets)
+    halving = DeterministicHalving("score", options.max_concurrent) if options.single else None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Ctrl-C must end the search here, not leave Tune with half of the trials called finished.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     tuner = tune.Tuner(
         # The head node has this resource; no CPU is held, so that the trials' own work has them all.
-        tune.with_resources(tune.with_parameters(trial, desk=desk, steps=steps), {HEAD: 0.001}),
+        tune.with_resources(tune.with_parameters(trial, runner=runner, steps=steps), {HEAD: 0.001}),
         tune_config=tune.TuneConfig(
             search_alg=make_searcher(
                 space,
                 single=options.single,
                 sampler=options.sampler,
-                seed=site.experiment.seed,
+                seed=session.experiment.seed,
                 max_concurrent=options.max_concurrent,
             ),
             num_samples=options.trials,
@@ -226,7 +226,7 @@ def _tune(
         ),
         run_config=tune.RunConfig(
             name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}",
-            storage_path=site.store.storage.uri(f"searches/{name}/tune"),
+            storage_path=session.store.storage.uri(f"searches/{name}/tune"),
             verbose=0,
             callbacks=[TrialProgress(options.trials, say)],
         ),

@@ -13,7 +13,7 @@ from inversionlab.distributed.cluster import provenance
 from inversionlab.distributed.run_record import cost, data_record, real_key, run_name
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Site, beside
+from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.tuning.estimate import (
     Ranks,
     accuracy,
@@ -43,16 +43,16 @@ MEASURED = (
 
 def write_search(outcome: Outcome) -> dict[str, Any]:
     """Write a search's record, its Optuna study and its recommended recipe; returns the record."""
-    site, name = outcome.site, outcome.name
-    storage = site.store.storage
+    session, name = outcome.session, outcome.name
+    storage = session.store.storage
     record = _record(outcome)
     best = _recommended(record)
     record["recommended"] = best
     record["front"], record["importance"] = front(record), importance(record)
     if best is not None:
         (settings,) = [t["settings"] for t in record["trials"] if t["number"] == best]
-        people = len(site.workshop.splits.people)
-        recipe = recommended(site.experiment, settings, people)
+        people = len(session.builder.splits.people)
+        recipe = recommended(session.experiment, settings, people)
         record["rejudged"] = {"run": run_name(recipe)}
         text = _as_recipe(name, best, recipe)
         storage.write(f"searches/{name}/recommended.yaml", text.encode())
@@ -87,13 +87,13 @@ def recommended(base: Experiment, settings: Mapping[str, Any], people: int) -> E
 
 
 def _record(outcome: Outcome) -> dict[str, Any]:
-    site, space, options = outcome.site, outcome.space, outcome.options
+    session, space, options = outcome.session, outcome.space, outcome.options
     trials = _trials(outcome)
-    nothing = undefended(site)
+    nothing = undefended(session)
     nulls = [c for c in nothing.plan.cells if c.defense is None]
     return {
         "search": outcome.name,
-        "name": site.experiment.name,
+        "name": session.experiment.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": sum(outcome.timings.values()),
         "space": describe_space(space),
@@ -105,15 +105,17 @@ def _record(outcome: Outcome) -> dict[str, Any]:
             "max_concurrent": options.max_concurrent,
             "time_budget": options.time_budget,
             "sampler": options.sampler,
-            "seed": site.experiment.seed,
+            "seed": session.experiment.seed,
             "step_targets": options.step_targets,
         },
-        "experiment": site.experiment.model_dump(mode="json"),
+        "experiment": session.experiment.model_dump(mode="json"),
         "provenance": provenance(),
-        "data": data_record(site),
+        "data": data_record(session),
         "trials": trials,
-        "undefended": _model(nothing, space.constraints, site.plan.targets, options.step_targets),
-        "null": plain_success(leak(nothing, nulls, site.plan.targets)),
+        "undefended": _model(
+            nothing, space.constraints, session.plan.targets, options.step_targets
+        ),
+        "null": plain_success(leak(nothing, nulls, session.plan.targets)),
         "front": [],
         "recommended": None,
         "rejudged": None,
@@ -122,28 +124,30 @@ def _record(outcome: Outcome) -> dict[str, Any]:
             "trials": len(trials),
             "networks": sum(len(t["trained"]) for t in trials),
         },
-        "tables": {"real": real_key(site)},
+        "tables": {"real": real_key(session)},
         "cost": _cost(outcome, trials, nothing),
         "timings": dict(outcome.timings),
         "timeline": list(outcome.summary["timeline"]),
-        "targets": list(site.plan.targets),
-        "repeats": site.experiment.targets.repeats,
+        "targets": list(session.plan.targets),
+        "repeats": session.experiment.targets.repeats,
     }
 
 
 def _trials(outcome: Outcome) -> list[dict[str, Any]]:
     """The trials, each network put down to the first one that needs it."""
-    site, space = outcome.site, outcome.space
-    nothing = undefended(site)
-    seen = {task.key for task in nothing.plan.tasks}
+    session, space = outcome.session, outcome.space
+    nothing = undefended(session)
+    seen = {spec.key for spec in nothing.plan.specs}
     trials = []
     for ended in outcome.trials:
         try:
-            trial = beside(site, experiment_at(site.experiment, ended.settings))
+            trial = with_experiment(session, experiment_at(session.experiment, ended.settings))
         except ConfigError as error:
             # Each value alone was allowed, these together are not.
             trial, ended = nothing, replace(ended, fault=str(error), targets=0)
-        new = [t.key for t in trial.plan.tasks if t.key not in seen and site.artifacts.finished(t)]
+        new = [
+            t.key for t in trial.plan.specs if t.key not in seen and session.artifacts.finished(t)
+        ]
         seen |= set(new)
         targets = trial.plan.targets[: ended.targets]
         step = outcome.options.step_targets
@@ -165,16 +169,16 @@ def _trials(outcome: Outcome) -> list[dict[str, Any]]:
 def _state(ended: Ended, outcome: Outcome) -> str:
     if ended.fault:
         return "error"
-    if ended.targets == len(outcome.site.plan.targets):
+    if ended.targets == len(outcome.session.plan.targets):
         return "complete"
     return "stopped" if ended.stopped else "unfinished"
 
 
 def _model(
-    site: Site, bounds: Mapping[str, float], targets: Sequence[int], step: int
+    session: Session, bounds: Mapping[str, float], targets: Sequence[int], step: int
 ) -> dict[str, Any]:
     """What is known of the experiment's protected model over these targets."""
-    cells = defended_cells(site)
+    cells = defended_cells(session)
     known: dict[str, Any] = {
         **dict.fromkeys(MEASURED),
         "success": {},
@@ -187,55 +191,59 @@ def _model(
     }
     if not targets:
         return known
-    read = read_ranks(site, cells)
-    found = leak(site, cells, targets, read)
-    numbers = metrics(site, found, targets, bounds)
-    attack, judge = found.strongest
+    read = read_ranks(session, cells)
+    found = leak(session, cells, targets, read)
+    numbers = metrics(session, found, targets, bounds)
+    attack, evaluator = found.strongest
     return {
         **known,
-        "accuracy": plain(accuracy(site, cells[0].protected)),
+        "accuracy": plain(accuracy(session, cells[0].protected)),
         "accuracy_loss": numbers["accuracy_loss"],
         "log_distortion": numbers["log_distortion"],
         "attack_success": plain(found.worst),
         "score": numbers["score"],
-        **_protection(site, cells[0].protected),
-        "strongest": {"attack": attack, "judge": judge},
+        **_protection(session, cells[0].protected),
+        "strongest": {"attack": attack, "judge": evaluator},
         "success": plain_success(found),
         "reconstructions": found.reconstructions,
-        "seconds": _work(site, cells, targets),
-        "curve": _curve(site, cells, targets, step, read),
+        "seconds": _work(session, cells, targets),
+        "curve": _curve(session, cells, targets, step, read),
     }
 
 
-def _protection(site: Site, protected: str) -> dict[str, str]:
+def _protection(session: Session, protected: str) -> dict[str, str]:
     """Whom a measured model stops by its own word, and what is left of it for who holds the weights."""
-    row = measured(site, protected)
+    row = measured(session, protected)
     return {name: row.get(name) or "" for name in ("protects", "left")}
 
 
-def _cost(outcome: Outcome, trials: Sequence[Mapping[str, Any]], nothing: Site) -> dict[str, Any]:
+def _cost(
+    outcome: Outcome, trials: Sequence[Mapping[str, Any]], nothing: Session
+) -> dict[str, Any]:
     """What all trials and what they share have cost, in whichever launch of the search it was."""
-    shared = [task.key for task in nothing.plan.tasks]
+    shared = [spec.key for spec in nothing.plan.specs]
     trained = [*shared, *(key for t in trials for key in t["trained"])]
     # Trials that propose the same model share its reconstructions.
     models = {t["protected"]: float(t["seconds"]) for t in trials}
     seconds = sum(models.values()) + _work(nothing, nothing.plan.cells, nothing.plan.targets)
-    return cost(outcome.site, trained, seconds, outcome.gpus)
+    return cost(outcome.session, trained, seconds, outcome.gpus)
 
 
-def _work(site: Site, cells: Sequence[Cell], targets: Sequence[int]) -> float:
+def _work(session: Session, cells: Sequence[Cell], targets: Sequence[int]) -> float:
     """Seconds that attack workers spent on these targets."""
     chosen = set(targets)
-    spent = (site.store.seconds(cell.id) for cell in cells)
+    spent = (session.store.seconds(cell.id) for cell in cells)
     return round(sum(s for jobs in spent for (t, _), s in jobs.items() if t in chosen), 2)
 
 
 def _curve(
-    site: Site, cells: Sequence[Cell], targets: Sequence[int], step: int, read: Ranks
+    session: Session, cells: Sequence[Cell], targets: Sequence[int], step: int, read: Ranks
 ) -> list[dict[str, float]]:
     """How the estimate narrowed, report by report."""
     ends = [min(end, len(targets)) for end in range(step, len(targets) + step, step)]
-    return [{"targets": end, **plain(leak(site, cells, targets[:end], read).worst)} for end in ends]
+    return [
+        {"targets": end, **plain(leak(session, cells, targets[:end], read).worst)} for end in ends
+    ]
 
 
 def _recommended(record: Mapping[str, Any]) -> int | None:

@@ -33,7 +33,7 @@ POPULATION = 12
 
 def make_searcher(
     space: SearchSpace, *, single: bool, sampler: SamplerName, seed: int, max_concurrent: int
-) -> OrderedSearch:
+) -> DeterministicSearch:
     """The searcher of a search.
 
     Args:
@@ -44,7 +44,7 @@ def make_searcher(
         max_concurrent: K, at least 1; give it to Tune as `max_concurrent_trials` too.
     """
     objectives = {"score": "min"} if single else dict(space.objectives)
-    return OrderedSearch(
+    return DeterministicSearch(
         distributions(space.kinds),
         objectives=objectives,
         constraints={} if single else space.constraints,
@@ -71,7 +71,7 @@ def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
     raise ValueError(f"sampler = {name}: must be tpe, nsga2 or random")
 
 
-class OrderedSearch(OptunaSearch):
+class DeterministicSearch(OptunaSearch):
     """OptunaSearch that tells results in the order of the trials, and each only when it is due."""
 
     def __init__(

@@ -7,30 +7,30 @@ from dataclasses import replace
 from typing import Any
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.pipeline.model_builder import Workshop
-from inversionlab.pipeline.session import Site, beside
+from inversionlab.pipeline.model_builder import ModelBuilder
+from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.tuning.space import SearchSpace, experiment_at, point_text, refusals
 
 MOST_CHOICES = 64
 """Choices of one setting whose networks are built, the first ones."""
 
 
-def check_fit(space: SearchSpace, site: Site) -> None:
+def check_fit(space: SearchSpace, session: Session) -> None:
     """Refuse a space of which an end, a choice, a START point or a combination of choices does not fit the data.
 
     Args:
         space: the space, which `check_space` has found right.
-        site: the experiment that the trials are variations of, whose own networks fit.
+        session: the experiment that the trials are variations of, whose own networks fit.
 
     Raises:
         ConfigError: one line a fault: module, key, value, and what would be right.
     """
-    built = {task.key for task in site.plan.tasks}
+    built = {spec.key for spec in session.plan.specs}
 
     def refuse(settings: Mapping[str, Any], where: str) -> list[str]:
-        experiment = experiment_at(site.experiment, settings)
+        experiment = experiment_at(session.experiment, settings)
         try:
-            _build(beside(site, experiment), built)
+            _build(with_experiment(session, experiment), built)
         except ConfigError as error:
             said = point_text(settings)
             where = where if where.endswith(said) else f"{where}: {said}"
@@ -42,7 +42,7 @@ def check_fit(space: SearchSpace, site: Site) -> None:
         raise ConfigError("\n".join(faults))
 
 
-def _build(trial: Site, built: set[str]) -> None:
+def _build(trial: Session, built: set[str]) -> None:
     """Build the trial's networks, untrained, but for those that were; adds their keys.
 
     Attackers' networks that learn from the defended model are other ones in each trial, but of the structure
@@ -51,8 +51,8 @@ def _build(trial: Site, built: set[str]) -> None:
     Raises:
         ConfigError: one does not fit.
     """
-    new = [t for t in trial.plan.tasks if t.key not in built and t.taught_by is None]
-    plan = replace(trial.plan, tasks=tuple(new), cells=())
-    shop = trial.workshop
-    Workshop(trial.experiment, shop.splits, plan, trial.artifacts.weights, shop.device).check()
-    built |= {task.key for task in new}
+    new = [t for t in trial.plan.specs if t.key not in built and t.learns_from is None]
+    plan = replace(trial.plan, specs=tuple(new), cells=())
+    shop = trial.builder
+    ModelBuilder(trial.experiment, shop.splits, plan, trial.artifacts.weights, shop.device).check()
+    built |= {spec.key for spec in new}

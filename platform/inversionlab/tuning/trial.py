@@ -12,14 +12,14 @@ import ray
 from ray import tune
 
 
-def trial(config: dict[str, Any], *, desk: Any, steps: int) -> None:
+def trial(config: dict[str, Any], *, runner: Any, steps: int) -> None:
     """Attack one setting, a share of the targets after the other.
 
     Args:
         config: dotted path -> value.
-        desk: the actor that has the work done; if it dies, Ray starts it again and repeats the call, and what
+        runner: the actor that has the work done; if it dies, Ray starts it again and repeats the call, and what
             was finished is in the store.
         steps: shares of the targets.
     """
     for step in range(steps):
-        tune.report(ray.get(desk.step.remote(dict(config), step)))
+        tune.report(ray.get(runner.step.remote(dict(config), step)))

@@ -11,9 +11,9 @@ import torch
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.distributed.cluster import Gpus
 from inversionlab.distributed.run_record import store_real
-from inversionlab.distributed.scheduler import Foreman
-from inversionlab.pipeline.plan import Cell, protected_id
-from inversionlab.pipeline.session import Address, Site, beside, open_site
+from inversionlab.distributed.scheduler import Scheduler
+from inversionlab.pipeline.plan import Cell, model_id
+from inversionlab.pipeline.session import Session, SessionSpec, open_session, with_experiment
 from inversionlab.tuning.estimate import (
     Leak,
     accuracy,
@@ -29,24 +29,24 @@ class AttacksFailedError(RuntimeError):
     """Some orders of a trial were given up; the text says why."""
 
 
-class Desk:
+class TrialRunner:
     """Takes trials' steps, many at once; all that it knows is in the store, so it may be started anew."""
 
     def __init__(
-        self, address: Address, bounds: Mapping[str, float], step_targets: int, gpus: Gpus
+        self, spec: SessionSpec, bounds: Mapping[str, float], step_targets: int, gpus: Gpus
     ) -> None:
         """Open the experiment that the trials are variations of.
 
         Args:
-            address: that experiment.
+            spec: that experiment.
             bounds: the constraints, for the score.
             step_targets: targets in a step.
             gpus: which work takes GPUs.
         """
         torch.set_num_threads(1)
-        self._base = open_site(address, torch.device("cpu"))
+        self._base = open_session(spec, torch.device("cpu"))
         self._bounds, self._size = dict(bounds), step_targets
-        self._foreman = Foreman(self._base.experiment.runtime, gpus)
+        self._foreman = Scheduler(self._base.experiment.runtime, gpus)
         self._foreman.timeline.start()
 
     def baseline(self) -> None:
@@ -57,10 +57,10 @@ class Desk:
             CrewError: there are no attack workers to be had.
             TrainingError: a training cannot go on.
         """
-        site = undefended(self._base)
-        store_real(site)
-        self._foreman.train(site)
-        self._attack(site, site.plan.cells, site.plan.targets)
+        session = undefended(self._base)
+        store_real(session)
+        self._foreman.train(session)
+        self._attack(session, session.plan.cells, session.plan.targets)
 
     def step(self, settings: dict[str, Any], step: int) -> dict[str, float]:
         """Attack the next targets of a trial; returns its metrics over all targets so far.
@@ -75,16 +75,16 @@ class Desk:
             TrainingError: the defense's training cannot go on.
         """
         began = time.monotonic()
-        site = beside(self._base, experiment_at(self._base.experiment, settings))
-        self._foreman.train(site)
-        cells = defended_cells(site)
-        so_far = site.plan.targets[: (step + 1) * self._size]
-        self._attack(site, cells, so_far)
-        found = metrics(site, leak(site, cells, so_far), so_far, self._bounds)
+        session = with_experiment(self._base, experiment_at(self._base.experiment, settings))
+        self._foreman.train(session)
+        cells = defended_cells(session)
+        so_far = session.plan.targets[: (step + 1) * self._size]
+        self._attack(session, cells, so_far)
+        found = metrics(session, leak(session, cells, so_far), so_far, self._bounds)
         return found | {"seconds": time.monotonic() - began}
 
-    def _attack(self, site: Site, cells: Sequence[Cell], targets: Sequence[int]) -> None:
-        failures = self._foreman.attack(self._foreman.lacking(site, cells, targets)).wait()
+    def _attack(self, session: Session, cells: Sequence[Cell], targets: Sequence[int]) -> None:
+        failures = self._foreman.attack(self._foreman.missing_work(session, cells, targets)).wait()
         if failures:
             raise AttacksFailedError(
                 f"{len(failures)} orders failed; the first: {failures[0].reason}"
@@ -96,32 +96,32 @@ class Desk:
         return {"timeline": self._foreman.timeline.samples}
 
 
-def undefended(site: Site) -> Site:
+def undefended(session: Session) -> Session:
     """The experiment without its defense."""
-    plain = site.experiment.model_copy(
+    plain = session.experiment.model_copy(
         update={"defense": NoneSettings(), "defenses": (), "sweep": None}
     )
-    return beside(site, plain)
+    return with_experiment(session, plain)
 
 
 def metrics(
-    site: Site, found: Leak, targets: Sequence[int], bounds: Mapping[str, float]
+    session: Session, found: Leak, targets: Sequence[int], bounds: Mapping[str, float]
 ) -> dict[str, float]:
     """What a trial reports of its stored reconstructions; see `space.METRICS`.
 
     Args:
-        site: the trial's experiment.
+        session: the trial's experiment.
         found: what its attacks found.
         targets: the targets attacked so far.
         bounds: the constraints.
     """
-    victim = protected_id(site.plan, NoneSettings())
-    released = defended_cells(site)[0].protected
-    with_defense = accuracy(site, released).value
+    victim = model_id(session.plan, NoneSettings())
+    released = defended_cells(session)[0].protected
+    with_defense = accuracy(session, released).value
     numbers = {
         "accuracy": with_defense,
-        "accuracy_loss": 100 * (accuracy(site, victim).value - with_defense),
-        "log_distortion": log_distortion(site, released),
+        "accuracy_loss": 100 * (accuracy(session, victim).value - with_defense),
+        "log_distortion": log_distortion(session, released),
         "attack_success": found.worst.value,
         "attack_success_low": found.worst.low,
         "attack_success_high": found.worst.high,

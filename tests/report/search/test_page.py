@@ -19,7 +19,7 @@ from inversionlab.report.search.job import write_search_page
 from inversionlab.report.search.page import render_search
 from inversionlab.report.search.parallel import BOTTOM, MARGIN, STEP, TOP, parallel_chart
 from inversionlab.report.search.sentence import search_caveats, search_verdict
-from inversionlab.results.holdout_audit import read_rejudged
+from inversionlab.results.holdout_audit import read_holdout_audit
 from inversionlab.results.search import read_search
 from inversionlab.results.wording import words
 from inversionlab.store.storage import Storage
@@ -356,7 +356,7 @@ def test_the_bound_on_the_change_of_scores_is_in_nats():
 def test_the_second_judgement_is_by_the_attack_and_judge_that_find_most():
     run = fake_run(alphas=(0.6,), targets=6, repeats=2)
     run.manifest["jobs"] = {"targets": list(range(6)), "repeats": 2}
-    again = read_rejudged(run)
+    again = read_holdout_audit(run)
     shares = {
         (words(cell["attack"]), judge): sum(
             v["rank"] <= 5

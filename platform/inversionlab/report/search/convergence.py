@@ -10,7 +10,7 @@ FOLLOWED = 4
 """Curves in one chart; more intervals on each other cannot be told apart."""
 
 
-def narrowing_chart(search: Search) -> Chart | None:
+def convergence_chart(search: Search) -> Chart | None:
     """Success over the targets attacked, for the recommended trial and others of the front."""
     shown = _followed(search)
     series = tuple(

@@ -8,7 +8,7 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.report.search.page import render_search
 from inversionlab.report.search.pictures import search_grid
 from inversionlab.report.search.sentence import search_verdict
-from inversionlab.results.holdout_audit import Rejudged, read_rejudged
+from inversionlab.results.holdout_audit import HoldoutAudit, read_holdout_audit
 from inversionlab.results.load import load_run, others
 from inversionlab.results.search import Search, read_search
 from inversionlab.store.storage import Storage
@@ -28,7 +28,7 @@ def write_search_page(root: str, name: str, *, pictures: bool) -> str:
     """
     storage = Storage(root)
     search = load_search(storage, name)
-    rejudged = _rejudged(storage, search)
+    rejudged = _holdout_audit(storage, search)
     page = render_search(
         search,
         place=storage.root,
@@ -62,9 +62,9 @@ def load_search(storage: Storage, name: str) -> Search:
     return read_search(storage.read_json(record))
 
 
-def _rejudged(storage: Storage, search: Search) -> Rejudged | None:
+def _holdout_audit(storage: Storage, search: Search) -> HoldoutAudit | None:
     """None until the run that the record names has been made."""
     run = (search.record["rejudged"] or {}).get("run")
     if not run or not storage.exists(f"runs/{run}/run.json"):
         return None
-    return read_rejudged(load_run(storage, run))
+    return read_holdout_audit(load_run(storage, run))

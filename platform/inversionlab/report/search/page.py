@@ -9,12 +9,12 @@ from typing import Any
 from inversionlab.report.charts.timeline import timeline_chart
 from inversionlab.report.frame import as_yaml, fill
 from inversionlab.report.pictures import Grid
-from inversionlab.report.search.convergence import narrowing_chart
+from inversionlab.report.search.convergence import convergence_chart
 from inversionlab.report.search.front_chart import front_charts
 from inversionlab.report.search.parallel import parallel_chart
 from inversionlab.report.search.sentence import constraint_text, search_caveats, search_verdict
 from inversionlab.report.search.wording import settings_text, short_names, value_text
-from inversionlab.results.holdout_audit import Rejudged
+from inversionlab.results.holdout_audit import HoldoutAudit
 from inversionlab.results.search import Search
 
 LONGEST_FAULT = 400
@@ -26,7 +26,7 @@ def render_search(
     *,
     place: str,
     grid: Grid | None = None,
-    rejudged: Rejudged | None = None,
+    rejudged: HoldoutAudit | None = None,
     pictures: bool,
 ) -> str:
     """The page as one HTML document.
@@ -45,7 +45,7 @@ def render_search(
         "caveats": search_caveats(search, rejudged),
         "fronts": front_charts(search),
         "parallel": parallel_chart(search),
-        "narrowing": narrowing_chart(search),
+        "narrowing": convergence_chart(search),
         "timeline": timeline_chart(search.record["timeline"]),
         "importance": _importance(search),
         "names": short_names(search.axes),

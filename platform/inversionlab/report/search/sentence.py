@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from inversionlab.report.search.wording import settings_text
 from inversionlab.report.stripping import found_then, told
-from inversionlab.results.holdout_audit import Rejudged
+from inversionlab.results.holdout_audit import HoldoutAudit
 from inversionlab.results.search import SHARES, Search, Trial
 from inversionlab.results.wording import MISSING, estimate_text, interval, percent, points, words
 
@@ -14,7 +14,7 @@ STRIPPED = ", stripped"
 """What a record puts behind an attack whose attacker took the defense off first."""
 
 
-def search_verdict(search: Search, rejudged: Rejudged | None = None) -> str:
+def search_verdict(search: Search, rejudged: HoldoutAudit | None = None) -> str:
     """Which setting is recommended, what it leaves and costs, and what the search spent."""
     best, done = search.recommended, sum(t.complete for t in search.trials)
     if not search.trials:
@@ -22,13 +22,13 @@ def search_verdict(search: Search, rejudged: Rejudged | None = None) -> str:
     if not done:
         return f"None of the {_count(len(search.trials), 'trial')} has finished, so nothing can be said."
     if best is None or best.success is None:
-        return f"{_nothing_fits(search, done)} {_trainings(search)}"
+        return f"{_nothing_fits(search, done)} {_training_queue(search)}"
     return (
         f"Of {_count(done, 'finished trial')}, number {best.number} "
         f"({settings_text(search, best)}) is recommended: its strongest attack "
         f"({_by(best)}) puts the right person among the top 5 in {percent(best.success.value)} of the "
         f"tries (95% interval {interval(best.success)}{_against(search)}){_standing(search)}, "
-        f"{_price(search, best)}. {_trainings(search)} {_honesty(search, done, rejudged)}"
+        f"{_price(search, best)}. {_training_queue(search)} {_honesty(search, done, rejudged)}"
     )
 
 
@@ -103,7 +103,7 @@ def _price(search: Search, trial: Trial) -> str:
     return f"at a cost of {loss} points of recognition accuracy{change}"
 
 
-def _trainings(search: Search) -> str:
+def _training_queue(search: Search) -> str:
     spent = search.record["trainings"] or {}
     trials, networks = spent.get("trials", len(search.trials)), spent.get("networks")
     if networks is None:
@@ -111,7 +111,7 @@ def _trainings(search: Search) -> str:
     return f"The search trained {_count(networks, 'network')} for {_count(trials, 'trial')}."
 
 
-def _honesty(search: Search, done: int, rejudged: Rejudged | None) -> str:
+def _honesty(search: Search, done: int, rejudged: HoldoutAudit | None) -> str:
     if rejudged is not None:
         lost = points(rejudged.loss)
         cost = f", {lost} points of accuracy lost" if lost != MISSING else ""
@@ -125,7 +125,7 @@ def _honesty(search: Search, done: int, rejudged: Rejudged | None) -> str:
     )
 
 
-def search_caveats(search: Search, rejudged: Rejudged | None) -> list[str]:
+def search_caveats(search: Search, rejudged: HoldoutAudit | None) -> list[str]:
     """Reasons not to take the verdict at its word; empty where there is none."""
     return [
         *_comparison_caveats(search),
@@ -181,7 +181,7 @@ def _stripping_caveat(search: Search) -> list[str]:
     return [told([name], best.protects, best.left, found, where="search")]
 
 
-def _rejudged_caveats(search: Search, rejudged: Rejudged | None) -> list[str]:
+def _rejudged_caveats(search: Search, rejudged: HoldoutAudit | None) -> list[str]:
     best = search.recommended
     if rejudged is None or best is None or best.success is None:
         return []
