@@ -16,37 +16,36 @@ from typing import Any
 
 import yaml
 
-from inversionlab import seeds
+from inversionlab.core import seeds
+from inversionlab.distributed.attack_worker import AttackWorker, Shard, WorkContext
+from inversionlab.distributed.missing_work import missing_jobs, missing_measures
+from inversionlab.distributed.run_record import run_name
+from inversionlab.distributed.train_worker import train_network
 from inversionlab.experiment import Experiment, load
-from inversionlab.report.job import write_report
-from inversionlab.report.search_job import write_search_page
-from inversionlab.runtime.record import run_name
-from inversionlab.runtime.search import SearchOptions, search_name
-from inversionlab.runtime.searcher import make_searcher
-from inversionlab.runtime.site import Site, open_experiment
-from inversionlab.runtime.space import SearchSpace, check_space, experiment_at, load_space
-from inversionlab.runtime.todo import missing_jobs, missing_measures
-from inversionlab.runtime.training_worker import learn_task
-from inversionlab.runtime.worker import AttackWorker, Brief, Shard
-from inversionlab.stages.data import choose_pool, choose_targets, data_id, picture_ids
-from inversionlab.stages.plan import Plan, make_plan
-from inversionlab.stages.training import alone
-from inversionlab.storage import Storage
-from inversionlab.store import SCHEMAS, Store
+from inversionlab.pipeline.data import choose_pool, choose_targets, data_id, picture_ids
+from inversionlab.pipeline.plan import Plan, make_plan
+from inversionlab.pipeline.session import Session, open_experiment
+from inversionlab.pipeline.train import alone
+from inversionlab.report.audit.job import write_report
+from inversionlab.report.search.job import write_search_page
+from inversionlab.store.storage import Storage
+from inversionlab.store.tables import SCHEMAS, Store
+from inversionlab.tuning.search import SearchOptions, search_name
+from inversionlab.tuning.searcher import make_searcher
+from inversionlab.tuning.space import SearchSpace, check_space, experiment_at, load_space
 
 __all__ = [
     "AttackWorker",
-    "Brief",
     "Experiment",
     "SearchOptions",
+    "Session",
     "Shard",
-    "Site",
     "Storage",
     "Store",
+    "WorkContext",
     "alone",
     "check_space",
     "experiment_at",
-    "learn_task",
     "load",
     "load_space",
     "make_searcher",
@@ -56,6 +55,7 @@ __all__ = [
     "run_name",
     "search_name",
     "seeds",
+    "train_network",
     "write_report",
     "write_search_page",
 ]
@@ -93,7 +93,7 @@ def plan_of(experiment: Experiment) -> tuple[Plan, tuple[str, ...]]:
 def named(plan: Plan) -> dict[str, list[str]]:
     """The names of a plan's networks and cells, a line each."""
     return {
-        "networks": [f"{t.role} | {t.id} | {t.key}" for t in plan.tasks],
+        "networks": [f"{t.role} | {t.id} | {t.key}" for t in plan.specs],
         "cells": [
             f"{c.id} | protected {c.protected or '-'} | model {c.model or '-'} | {c.label}"
             for c in plan.cells
@@ -198,7 +198,7 @@ def golden(name: str, find: Callable[[], Any]) -> Any:
     return json.loads(file.read_text())
 
 
-def opened(root: Path, *assignments: str) -> Site:
+def opened(root: Path, *assignments: str) -> Session:
     """The golden recipe's experiment on a store."""
     return open_experiment(load(RECIPE, assignments), Storage(str(root)))
 

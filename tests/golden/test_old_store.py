@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.golden import collect
-from tests.golden.collect import Site
+from tests.golden.collect import Session
 
 KEPT = ("artifacts", "reconstructions", "pictures", *collect.schemas())
 """Folders that a command which finds everything done leaves alone."""
@@ -35,23 +35,23 @@ def searched(store: Path) -> dict[str, Any]:
     return record
 
 
-def trials(store: Path) -> list[Site]:
+def trials(store: Path) -> list[Session]:
     """The experiment of every trial of the golden search."""
     base = collect.experiment_at(collect.load(collect.RECIPE), {})
     made = [collect.experiment_at(base, t["settings"]) for t in searched(store)["trials"]]
     return [collect.open_experiment(e, collect.Storage(str(store))) for e in made]
 
 
-def assert_nothing_to_do(site: Site) -> None:
-    assert [t.key for t in site.plan.tasks if not site.artifacts.finished(t)] == []
+def assert_nothing_to_do(session: Session) -> None:
+    assert [t.key for t in session.plan.specs if not session.artifacts.finished(t)] == []
     left = {
         c.label: n
-        for c in site.plan.cells
-        if (n := collect.missing_jobs(site, c, site.plan.targets)[1])
+        for c in session.plan.cells
+        if (n := collect.missing_jobs(session, c, session.plan.targets)[1])
     }
     assert left == {}
-    brief = collect.Brief(site.address, site.plan.data_id, None, {})
-    assert list(collect.missing_measures(site, site.plan.cells, brief, set())) == []
+    brief = collect.WorkContext(session.spec, session.plan.data_id, None, {})
+    assert list(collect.missing_measures(session, session.plan.cells, brief, set())) == []
 
 
 def test_records_have_the_keys_that_they_had(store: Path) -> None:
@@ -62,13 +62,13 @@ def test_records_have_the_keys_that_they_had(store: Path) -> None:
 
 def test_an_audit_has_nothing_to_do(store: Path) -> None:
     before = digests(store)
-    site = collect.opened(store)
-    assert_nothing_to_do(site)
-    name = collect.run_name(site.experiment)
+    session = collect.opened(store)
+    assert_nothing_to_do(session)
+    name = collect.run_name(session.experiment)
     record = json.loads((store / "runs" / name / "run.json").read_text())
-    assert [c["cell"] for c in record["cells"]] == [c.id for c in site.plan.cells]
-    assert [c["label"] for c in record["cells"]] == [c.label for c in site.plan.cells]
-    assert any(c.stripped for c in site.plan.cells)
+    assert [c["cell"] for c in record["cells"]] == [c.id for c in session.plan.cells]
+    assert [c["label"] for c in record["cells"]] == [c.label for c in session.plan.cells]
+    assert any(c.stripped for c in session.plan.cells)
     assert digests(store) == before, "the pictures were found, too"
 
 
@@ -78,9 +78,9 @@ def test_a_search_has_nothing_to_do(store: Path) -> None:
     record = searched(store)
     assert record["search"] == name
     assert (store / "searches" / name / "begun.json").exists()
-    for site, trial in zip(trials(store), record["trials"], strict=True):
-        assert_nothing_to_do(site)
-        assert site.plan.cells[-1].id in trial["cells"].values()
+    for session, trial in zip(trials(store), record["trials"], strict=True):
+        assert_nothing_to_do(session)
+        assert session.plan.cells[-1].id in trial["cells"].values()
 
 
 def test_what_was_judged_is_done(store: Path) -> None:
@@ -132,36 +132,36 @@ def test_what_is_made_anew_is_the_same(store: Path) -> None:
     torch.set_num_threads(1)
     try:
         with collect.listening() as heard:
-            site = collect.opened(store)
-            for task in site.plan.tasks:
-                collect.learn_task(site, task, collect.alone(torch.device("cpu")))
-            _attack(site)
+            session = collect.opened(store)
+            for spec in session.plan.specs:
+                collect.train_network(session, spec, collect.alone(torch.device("cpu")))
+            _attack(session)
     finally:
         torch.set_num_threads(threads)
     assert heard == collect.golden("streams.json", lambda: dict(sorted(heard.items())))
-    for task in site.plan.tasks:
-        new, old = (store / f"{kind}artifacts" / task.key for kind in ("", "old-"))
+    for spec in session.plan.specs:
+        new, old = (store / f"{kind}artifacts" / spec.key for kind in ("", "old-"))
         mine, theirs = (load_file(d / "weights.safetensors") for d in (new, old))
         assert list(mine) == list(theirs)
         for name, weights in mine.items():
-            torch.testing.assert_close(weights, theirs[name], rtol=1e-2, atol=1e-2, msg=task.key)
+            torch.testing.assert_close(weights, theirs[name], rtol=1e-2, atol=1e-2, msg=spec.key)
         cards = [collect.keys(json.loads((d / "card.json").read_text())) for d in (new, old)]
         assert cards[0] == cards[1]
     (store / "new").mkdir()
     (store / "old").mkdir()
     (store / "reconstructions").rename(store / "new" / "reconstructions")
     (store / "old-reconstructions").rename(store / "old" / "reconstructions")
-    for cell in site.plan.work():
+    for cell in session.plan.work():
         made, stored = (_rows(store / which, cell.id) for which in ("new", "old"))
         # The judged run has null attacks of other targets in the same cells.
         assert made == {job: stored[job] for job in made}, cell.label
 
 
-def _attack(site: Site) -> None:
+def _attack(session: Session) -> None:
     worker = collect.AttackWorker(gpu=False)
-    brief = collect.Brief(site.address, site.plan.data_id, None, {})
-    for cell in site.plan.work():
-        jobs, _ = collect.missing_jobs(site, cell, site.plan.targets)
+    brief = collect.WorkContext(session.spec, session.plan.data_id, None, {})
+    for cell in session.plan.work():
+        jobs, _ = collect.missing_jobs(session, cell, session.plan.targets)
         worker.run(collect.Shard(brief, cell.id, tuple(jobs)))
 
 
@@ -194,7 +194,7 @@ def digests(store: Path) -> dict[str, str]:
 def test_the_commands_find_everything_done(store: Path, tmp_path: Path) -> None:
     before = digests(store)
     audit = _command("jobs/audit.py", str(collect.RECIPE), "--storage", str(store))
-    networks = len(collect.opened(store).plan.tasks)
+    networks = len(collect.opened(store).plan.specs)
     assert f"[2/4] train: 0 of {networks} networks to train" in audit
     assert "[3/4] attack: 0 reconstructions over" in audit
     search = _command(
