@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.arena import Arena, seconds
 from inversionlab.attacks import AttackerContext
-from inversionlab.attacks.base import GenerativePrior
+from inversionlab.core.contracts import GenerativePrior
 from inversionlab.defenses import ProtectedModel
 from inversionlab.generators.base import Generator
 from inversionlab.pipeline.attack import make_attack, run_attack

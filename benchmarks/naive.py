@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from inversionlab.attacks import AttackerContext, AttackJobs
 from inversionlab.attacks.latent import first_latents
 from inversionlab.attacks.latent_black_box import perturbation_count
+from inversionlab.core.contracts import ScoringModel
 from inversionlab.core.seeds import torch_stream
-from inversionlab.core.views import ScoringModel
 from inversionlab.generators.base import Generator
 
 

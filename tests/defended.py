@@ -9,15 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.contracts import ModelShape, TrainingJob
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses import (
-    DEFENSES,
-    Blank,
-    Defense,
-    DefenseContext,
-    ProtectedModel,
-    TrainingJob,
-)
+from inversionlab.defenses import DEFENSES, Defense, DefenseContext, ProtectedModel, VictimBlueprint
 from inversionlab.defenses.none import Undefended
 from inversionlab.generators.inversion_model import InversionModelSettings
 from inversionlab.pipeline.train import Progress, alone, train
@@ -127,11 +121,11 @@ def recognizer(classes: int = CLASSES, seed: int = 1) -> nn.Module:
     return _learned(TrainingJob(learner, images, class_N, VICTIM.training))
 
 
-def blank() -> Blank:
+def blueprint() -> VictimBlueprint:
     def new_network() -> nn.Module:
         return Recognizer(VICTIM, classes=CLASSES, channels=3, image_size=SIZE, seed=9)
 
-    return Blank(CLASSES, 3, SIZE, new_network)
+    return VictimBlueprint(ModelShape(CLASSES, 3, SIZE), new_network)
 
 
 def context(model: ProtectedModel | None = None) -> DefenseContext:
@@ -140,7 +134,7 @@ def context(model: ProtectedModel | None = None) -> DefenseContext:
     public, stranger_N = people(STRANGERS, 4, 2)
     return DefenseContext(
         name="toy",
-        blank=blank(),
+        blueprint=blueprint(),
         private_NCHW=images,
         private_class_N=class_N,
         public_NCHW=public,
@@ -189,7 +183,7 @@ def protected(chosen: Any) -> ProtectedModel:
         job = defense.training_job(
             context(below if isinstance(below, ProtectedModel) else Undefended(below))
         )
-        own = defense.build(blank())
+        own = defense.build(blueprint())
         own.load_state_dict(_learned(job).state_dict())
         own.eval().requires_grad_(False)
     model = defense.protect(below, own)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.attacks import ATTACKS, Attack, AttackerContext, AttackJobs, ModelShape
+from inversionlab.attacks import ATTACKS, Attack, AttackerContext, AttackJobs
+from inversionlab.core.contracts import ModelShape, TrainingJob
 from inversionlab.core.views import Scores
-from inversionlab.defenses.base import ProtectedModel, TrainingJob
+from inversionlab.defenses.base import ProtectedModel
 from inversionlab.pipeline.train import alone, train
 
 LATENT, CLASSES, SIZE = 6, 5, 8

@@ -69,7 +69,7 @@ def test_saved_and_loaded_gives_the_same_bits(name: str) -> None:
     defense, below = make(settings(name)), defended.recognizer()
     first = defense.protect(below, defended.trained(settings(name)))
     stored = safetensors.torch.save(defended.trained(settings(name)).state_dict())
-    network = defense.build(defended.blank())
+    network = defense.build(defended.blueprint())
     network.load_state_dict(safetensors.torch.load(stored))
     second = defense.protect(below, network.eval().requires_grad_(False))
     assert torch.equal(first.log_scores(pictures()), second.log_scores(pictures()))
@@ -158,3 +158,11 @@ def test_it_says_in_which_views_it_protects(name: str) -> None:
 def test_its_facts_are_numbers(name: str) -> None:
     facts = protected(settings(name)).facts()
     assert all(isinstance(k, str) and isinstance(v, float) for k, v in facts.items())
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_the_victims_share_is_a_setting_that_means_undefended_at_one(name: str) -> None:
+    kind, share = DEFENSES[name], DEFENSES[name].victim_share
+    if share is None:
+        return
+    assert kind(settings(name).model_copy(update={share: 1.0})).idle()

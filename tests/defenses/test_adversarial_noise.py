@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.contracts import ModelShape
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses.adversarial_noise import (
     AdversariallyNoisy,
@@ -18,7 +19,7 @@ from inversionlab.defenses.adversarial_noise import (
     bounded_noise,
     found_noise,
 )
-from inversionlab.defenses.base import Blank, DefenseContext
+from inversionlab.defenses.base import DefenseContext, VictimBlueprint
 from inversionlab.defenses.label_modifier import released, with_winner
 from inversionlab.defenses.none import Undefended
 from inversionlab.generators.inversion_model import (
@@ -230,10 +231,10 @@ def test_costs_passes_through_the_inversion_model() -> None:
 
 
 def context() -> DefenseContext:
-    blank = Blank(classes=5, channels=1, image_size=8, new_network=nn.Identity)
+    blueprint = VictimBlueprint(ModelShape(5, 1, 8), nn.Identity)
     images = toys.context().public_NCHW
     return DefenseContext(
-        blank=blank,
+        blueprint=blueprint,
         private_NCHW=images[:0],
         private_class_N=torch.zeros(0, dtype=torch.int64),
         public_NCHW=images,
@@ -264,7 +265,7 @@ def trained(adversarial: NoiseSettings | None) -> InversionModel:
         checkpoints=toys.NoCheckpoints(),
         report=lambda progress: None,
     )
-    product = defense.build(dataclasses.replace(context().blank))
+    product = defense.build(dataclasses.replace(context().blueprint))
     product.load_state_dict(training_job.learner.product().state_dict())
     return product.eval().requires_grad_(False)
 
@@ -288,7 +289,7 @@ def test_adversarial_training_learns_from_its_own_noise_of_the_moment(
         settings = AdversarialNoiseSettings(
             network=NETWORK, adversarial_training=learns_from_target
         )
-        learner = DefenderLearner(settings, context().blank, seed=1)
+        learner = DefenderLearner(settings, context().blueprint, seed=1)
         learner.model.train()
         learner.step(x_NCHW, y_NK, torch.Generator(), lambda parameters: None)
     n_NK = found_noise(learner.model.eval(), x_NCHW, y_NK.log(), noise)

@@ -15,8 +15,9 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inversionlab.core.contracts import ModelShape
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses.base import Blank, DefenseContext
+from inversionlab.defenses.base import DefenseContext, VictimBlueprint
 from inversionlab.defenses.dp_sgd import DpSgd, DpSgdSettings
 from inversionlab.defenses.private_gradients import clip_factors, clipped_sum, noised_mean
 from inversionlab.defenses.private_learner import Budget, PrivateLearner, PrivateRecognizer
@@ -49,7 +50,7 @@ def context(name: str = "a") -> DefenseContext:
     rng = torch.Generator().manual_seed(3)
     return DefenseContext(
         name=name,
-        blank=Blank(toys.CLASSES, 3, 16, recognizer),
+        blueprint=VictimBlueprint(ModelShape(toys.CLASSES, 3, 16), recognizer),
         private_NCHW=torch.randint(256, (COUNT, 3, 16, 16), generator=rng).byte(),
         private_class_N=torch.arange(COUNT) % toys.CLASSES,
         public_NCHW=torch.zeros(0, 3, 16, 16).byte(),
@@ -295,7 +296,7 @@ def test_trained_by_the_loop_it_reports_what_it_spent() -> None:
     assert set(facts) == {"epsilon", "delta", "noise_multiplier"}
     assert 3.9 < facts["epsilon"] <= 4.0
     assert facts["delta"] == 1e-5
-    stored = defense.build(context().blank)
+    stored = defense.build(context().blueprint)
     stored.load_state_dict(made.state_dict())
     released = defense.protect(nn.Identity(), stored)
     assert released.facts() == facts
@@ -402,25 +403,25 @@ class Unfit(nn.Module):
 
 
 def test_what_does_not_fit_the_data_is_refused_before_anything_is_trained() -> None:
-    blank = context().blank
+    blueprint = context().blueprint
     tight = DpSgd(DpSgdSettings(training=WHOLE, delta=0.009))
     with pytest.raises(ValueError, match=r"one of 120 pictures is none; give less than 0\.0083"):
-        tight.fits(blank, 120)
-    tight.fits(blank, 100)
+        tight.fits(blueprint, 120)
+    tight.fits(blueprint, 100)
     with pytest.raises(ValueError, match="no noise keeps epsilon"):
-        DpSgd(DpSgdSettings(training=WHOLE, epsilon=0.5, delta=1e-300)).fits(blank, COUNT)
+        DpSgd(DpSgdSettings(training=WHOLE, epsilon=0.5, delta=1e-300)).fits(blueprint, COUNT)
 
 
 @pytest.mark.parametrize("options", [{}, {"train": "all"}, {"train": "all", "start": "scratch"}])
 def test_our_networks_give_gradients_of_single_pictures(options: dict[str, Any]) -> None:
-    DpSgd(DpSgdSettings(training=WHOLE, **options)).fits(context().blank, COUNT)
+    DpSgd(DpSgdSettings(training=WHOLE, **options)).fits(context().blueprint, COUNT)
 
 
 def test_a_network_without_gradients_of_single_pictures_is_refused_early() -> None:
-    blank = Blank(toys.CLASSES, 3, 16, Unfit)
+    blueprint = VictimBlueprint(ModelShape(toys.CLASSES, 3, 16), Unfit)
     with pytest.raises(ValueError, match="set train = head"):
-        DpSgd(DpSgdSettings(training=WHOLE, train="all")).fits(blank, COUNT)
-    DpSgd(DpSgdSettings(training=WHOLE)).fits(blank, COUNT)
+        DpSgd(DpSgdSettings(training=WHOLE, train="all")).fits(blueprint, COUNT)
+    DpSgd(DpSgdSettings(training=WHOLE)).fits(blueprint, COUNT)
 
 
 def test_what_would_void_the_promise_is_refused() -> None:

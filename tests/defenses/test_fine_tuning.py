@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inversionlab.core.contracts import ModelShape, TrainingJob
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses.base import Blank, DefenseContext, TrainingJob
+from inversionlab.defenses.base import DefenseContext, VictimBlueprint
 from inversionlab.defenses.fake_samples import protected_labels, public_labels
 from inversionlab.defenses.fine_tuning import (
     PRIVATE,
@@ -47,7 +48,7 @@ def pictures(count: int, seed: int = 0) -> Tensor:
 
 def context(**changes: Any) -> DefenseContext:
     base = DefenseContext(
-        blank=Blank(5, 3, 16, recognizer),
+        blueprint=VictimBlueprint(ModelShape(5, 3, 16), recognizer),
         private_NCHW=pictures(20),
         private_class_N=torch.arange(20) % 5,
         public_NCHW=pictures(12, seed=1),
@@ -173,7 +174,7 @@ def test_the_fisher_diagonal_is_the_mean_of_squared_single_gradients() -> None:
 def test_private_fakes_are_driven_away_and_public_ones_drawn_near() -> None:
     # Of two classes, so that p is not near 0, where there is nothing to drive away.
     victim = recognizer(classes=2).eval().requires_grad_(False)
-    table = context(victim=victim, blank=Blank(2, 3, 16, recognizer))
+    table = context(victim=victim, blueprint=VictimBlueprint(ModelShape(2, 3, 16), recognizer))
     work = learns_from_target(settings(protected=(1,), omega=0.0), table)
     for kind, sign in ((PRIVATE, -1), (PUBLIC, 1)):
         moved = p_target(work.learner.product(), work, kind) - p_target(victim, work, kind)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inversionlab.defenses.base import Blank, DefenseContext
+from inversionlab.core.contracts import ModelShape
+from inversionlab.defenses.base import DefenseContext, VictimBlueprint
 from inversionlab.defenses.fake_samples import public_labels
 from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC
 from inversionlab.defenses.gan_fake_samples import GanFakeSamples, GanFakeSamplesSettings
@@ -105,7 +106,7 @@ class Linear(nn.Module):
 def context() -> DefenseContext:
     rng = torch.Generator().manual_seed(2)
     return DefenseContext(
-        blank=Blank(4, 1, toys.SIZE, lambda: Linear(4, 9)),
+        blueprint=VictimBlueprint(ModelShape(4, 1, toys.SIZE), lambda: Linear(4, 9)),
         private_NCHW=torch.randint(0, 256, (8, 1, 8, 8), dtype=torch.uint8, generator=rng),
         private_class_N=torch.arange(8) % 4,
         public_NCHW=torch.zeros(2, 1, 8, 8, dtype=torch.uint8),

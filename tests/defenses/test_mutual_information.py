@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from inversionlab.core.contracts import ModelShape
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses.base import Blank, DefenseContext
+from inversionlab.defenses.base import DefenseContext, VictimBlueprint
 from inversionlab.defenses.mutual_information import (
     AVERAGED,
     BottleneckLearner,
@@ -25,11 +26,11 @@ NETWORK = RecognizerSettings(
 )
 
 
-def blank() -> Blank:
+def blueprint() -> VictimBlueprint:
     def new() -> Recognizer:
         return Recognizer(NETWORK, classes=CLASSES, channels=1, image_size=SIZE, seed=3)
 
-    return Blank(classes=CLASSES, channels=1, image_size=SIZE, new_network=new)
+    return VictimBlueprint(ModelShape(CLASSES, 1, SIZE), new)
 
 
 class Mirror:
@@ -46,7 +47,7 @@ class Mirror:
 def context(augment: Mirror | None = None) -> DefenseContext:
     rng = torch.Generator().manual_seed(1)
     return DefenseContext(
-        blank=blank(),
+        blueprint=blueprint(),
         private_NCHW=torch.randint(0, 256, (12, 1, SIZE, SIZE), generator=rng, dtype=torch.uint8),
         private_class_N=torch.arange(12) % CLASSES,
         public_NCHW=torch.zeros(4, 1, SIZE, SIZE, dtype=torch.uint8),
@@ -169,7 +170,7 @@ def test_reports_the_mean_bound_of_the_last_batches() -> None:
     learner = BottleneckLearner(settings(), context())
     for nats in (1.0, 2.0, 6.0):
         learner._note(torch.tensor(nats))
-    model = MutualInformation(settings()).protect(blank().new_network(), learner.product())
+    model = MutualInformation(settings()).protect(blueprint().new_network(), learner.product())
     assert model.facts()["bound_nats"] == pytest.approx(3.0)
     for _ in range(20 * AVERAGED):
         learner._note(torch.tensor(7.0))
@@ -178,7 +179,7 @@ def test_reports_the_mean_bound_of_the_last_batches() -> None:
 
 def test_the_bound_is_saved_with_the_weights() -> None:
     trained = learns_from_target(2).product()
-    again = MutualInformation(settings()).build(blank())
+    again = MutualInformation(settings()).build(blueprint())
     again.load_state_dict(trained.state_dict())
     assert float(again.bound_nats) == float(trained.bound_nats) > 0
 
@@ -187,5 +188,5 @@ def test_a_shorter_code() -> None:
     learner = learns_from_target(1, code_size=3)
     mean_ND, spread_ND = learner.product().code(torch.rand(2, 1, SIZE, SIZE))
     assert mean_ND.shape == spread_ND.shape == (2, 3)
-    again = MutualInformation(settings(code_size=3)).build(blank())
+    again = MutualInformation(settings(code_size=3)).build(blueprint())
     again.load_state_dict(learner.product().state_dict())

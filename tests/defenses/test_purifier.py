@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from inversionlab.core.contracts import ModelShape
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.defenses.base import Blank, DefenseContext, ProtectedModel
+from inversionlab.defenses.base import DefenseContext, ProtectedModel, VictimBlueprint
 from inversionlab.defenses.purifier import (
     Purified,
     Purifier,
@@ -44,9 +45,11 @@ class Model(ProtectedModel):
 def context() -> DefenseContext:
     rng = torch.Generator().manual_seed(1)
     pictures = torch.randint(0, 256, (20, 1, SIZE, SIZE), generator=rng, dtype=torch.uint8)
-    blank = Blank(CLASSES, 1, SIZE, new_network=lambda: pytest.fail("it trains no recognizer"))
+    blueprint = VictimBlueprint(
+        ModelShape(CLASSES, 1, SIZE), new_network=lambda: pytest.fail("it trains no recognizer")
+    )
     return DefenseContext(
-        blank=blank,
+        blueprint=blueprint,
         private_NCHW=torch.zeros(0, 1, SIZE, SIZE, dtype=torch.uint8),
         private_class_N=torch.zeros(0, dtype=torch.int64),
         public_NCHW=pictures,
@@ -153,7 +156,7 @@ def test_learns_from_answers_to_public_pictures() -> None:
 def test_loads_into_what_build_makes() -> None:
     defense = PurifierDefense(settings())
     trained = defense.training_job(context()).learner.product()
-    defense.build(context().blank).load_state_dict(trained.state_dict())
+    defense.build(context().blueprint).load_state_dict(trained.state_dict())
 
 
 def test_scores_far_below_float_stay_finite() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.defenses.base import Blank, DefenseContext
+from inversionlab.core.contracts import ModelShape
+from inversionlab.defenses.base import DefenseContext, VictimBlueprint
 from inversionlab.defenses.fake_samples import public_labels
 from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC
 from inversionlab.defenses.random_fake_samples import RandomFakeSamples, RandomFakeSamplesSettings
@@ -34,7 +35,7 @@ def context(public_class_N: Tensor | None = None) -> DefenseContext:
     if public_class_N is None:
         public_class_N = torch.arange(24) // 3
     return DefenseContext(
-        blank=Blank(5, 1, 16, recognizer),
+        blueprint=VictimBlueprint(ModelShape(5, 1, 16), recognizer),
         private_NCHW=numbered(private_class_N),
         private_class_N=private_class_N,
         public_NCHW=numbered(public_class_N.clamp_min(0)),

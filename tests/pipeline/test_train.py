@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.learner import GradientSync, Learner, TrainingSettings
-from inversionlab.defenses import TrainingJob
 from inversionlab.pipeline.train import Progress, TrainingError, alone, train
 from tests.toys import CPU
 

@@ -1,97 +1,57 @@
-"""The recommended setting and the verdict, worked out by hand."""
+"""The one rule of what is strongest, on hand-made shares."""
 
 from __future__ import annotations
 
-from inversionlab.report import best_setting, headline_sentence, render
-from inversionlab.report.audit.sentence import caveats
-from inversionlab.results.rows import headline_rows
-from tests.report.hand_run import hand_run
+import pytest
 
-HIT, MISS = 1, 30
+from inversionlab.metrics import Estimate, wilson
+from inversionlab.results.ranking import Headline, strongest
 
-
-def hits(count: int, of: int = 20) -> list[int]:
-    return [HIT] * count + [MISS] * (of - count)
+Shares = tuple[Estimate, ...]
 
 
-def ranks(**by_model: tuple[int, int]) -> dict[tuple[str, str], list[int]]:
-    """Two attacks a model: the counts of hits of 20; "none" and "a25" for alpha 0.25."""
-    names = {m: "none" if m == "none" else f"0.{m[1:]}" for m in by_model}
-    found = {("first", names[m]): hits(a) for m, (a, _) in by_model.items()}
-    found |= {("second", names[m]): hits(b) for m, (_, b) in by_model.items()}
-    return found | {("random_public", "none"): hits(1)}
+def shares(*counts: tuple[int, int]) -> Shares:
+    """Each evaluator's share, of (successes, tries)."""
+    return tuple(wilson(k, n) for k, n in counts)
 
 
-def test_lowest_top5_of_the_strongest_attack_within_one_point():
-    run = hand_run(
-        # 0.25: first 2/20, second 9/20 -> 9; 0.5: 5 and 6 -> 6; 0.1: 1 and 1 but 1.1 points lost
-        ranks(none=(18, 12), a25=(2, 9), a5=(5, 6), a1=(1, 1)),
-        {"none": 950, "0.25": 949, "0.5": 940, "0.1": 939},
+ATTACKS: dict[str, Shares] = {
+    "plain": shares((5, 10), (9, 10)),
+    "better": shares((6, 10), (2, 10)),
+    "outputs": shares((10, 10), (10, 10)),
+}
+
+
+@pytest.mark.parametrize(
+    ("headline", "attack", "evaluator", "value"),
+    [("first", "better", 0, 0.6), ("worst", "plain", 1, 0.9)],
+)
+def test_the_headline_evaluator_decides(
+    headline: Headline, attack: str, evaluator: int, value: float
+) -> None:
+    found = strongest(
+        ATTACKS, ATTACKS.__getitem__, headline=headline, inverts_outputs="outputs".__eq__
     )
-    best = best_setting(run)
-    assert best is not None
-    assert best.point == 0.5
-    assert best.row.attack == "second"
-    assert best.top5.value == 6 / 20
-    assert abs(best.row.loss_points - 1.0) < 1e-9
+    assert found is not None
+    assert (found.attack, found.evaluator, found.success.value) == (attack, evaluator, value)
 
 
-def test_equal_leakage_goes_to_the_more_accurate_model():
-    run = hand_run(
-        ranks(none=(18, 12), a25=(4, 2), a5=(4, 3)), {"none": 950, "0.25": 945, "0.5": 948}
-    )
-    assert best_setting(run).point == 0.5
+def test_an_attack_on_outputs_counts_only_where_there_is_no_other() -> None:
+    found = strongest(["outputs"], ATTACKS.__getitem__, inverts_outputs="outputs".__eq__)
+    assert found is not None
+    assert found.attack == "outputs"
 
 
-def test_a_model_that_an_attack_has_not_finished_is_not_recommended():
-    found = ranks(none=(18, 12), a25=(1, 1), a5=(5, 6))
-    found["second", "0.25"] = hits(0, of=3)
-    run = hand_run(found, {"none": 950, "0.25": 950, "0.5": 950})
-    assert best_setting(run).point == 0.5
-    assert any("not finished" in line for line in caveats(run, headline_rows(run)))
+def test_of_equals_the_one_with_the_larger_lower_end_is_stronger() -> None:
+    tied = {"few": shares((1, 2)), "many": shares((50, 100)), "many again": shares((50, 100))}
+    found = strongest(tied, tied.__getitem__)
+    assert found is not None
+    assert found.attack == "many"
 
 
-def test_no_recommendation_where_everything_costs_too_much():
-    run = hand_run(ranks(none=(18, 12), a5=(1, 1)), {"none": 950, "0.5": 900})
-    assert best_setting(run) is None
-    assert "No defended model" in headline_sentence(run)
-
-
-def test_the_sentence_says_the_numbers():
-    run = hand_run(ranks(none=(18, 12), a5=(5, 6)), {"none": 950, "0.5": 943})
-    text = headline_sentence(run)
-    # 18/20 and 6/20 with Wilson intervals; the null has 1/20; (950 - 943)/1000 = 0.7 points
-    for part in ("90.0%", "69.9–97.2", "5.0%", "30.0%", "14.5–51.9", "0.7 points", "95.0% → 94.3%"):
-        assert part in text
-    assert "not clearly less" not in text
-    assert "not clearly above a guess" in text  # 14.5 lies below the null's 23.6
-
-
-def test_a_defense_that_does_nothing_is_called_so():
-    run = hand_run(ranks(none=(18, 12), a5=(16, 12)), {"none": 950, "0.5": 950})
-    assert "not clearly less than undefended" in headline_sentence(run)
-    assert "no measurable cost" in headline_sentence(run)
-    assert "recommended setting" not in headline_sentence(run)
-    assert ">recommended<" not in render(run, pictures=False)
-
-
-def test_no_warning_where_there_is_no_reason():
-    run = hand_run(ranks(none=(18, 12), a5=(5, 6)), {"none": 950, "0.5": 943})
-    assert caveats(run, headline_rows(run)) == [
-        "There is one judge only; a second one, trained on other data, is missing."
-    ]
-
-
-def test_warnings_for_a_weak_attack_victim_and_judge():
-    run = hand_run(ranks(none=(2, 1), a5=(1, 1)), {"none": 700, "0.5": 700}, judge_correct=500)
-    text = " ".join(caveats(run, headline_rows(run)))
-    for part in ("not clearly above a guess", "recognizer is weak", "judge “judge” is weak"):
-        assert part in text
-
-
-def test_a_missing_null_and_a_missing_baseline_are_told():
-    run = hand_run({("first", "none"): hits(18)}, {"none": 950})
-    assert any("null attack" in line for line in caveats(run, headline_rows(run)))
-    run = hand_run({("first", "0.5"): hits(18)}, {"0.5": 950})
-    assert any("nothing to compare" in line for line in caveats(run, headline_rows(run)))
-    assert "nothing can be said" in headline_sentence(run)
+def test_what_was_not_evaluated_does_not_count() -> None:
+    none: dict[str, Shares] = {"begun": (), "empty": shares((0, 0))}
+    assert strongest(none, none.__getitem__) is None
+    found = strongest([*none, "plain"], {**none, **ATTACKS}.__getitem__)
+    assert found is not None
+    assert found.attack == "plain"

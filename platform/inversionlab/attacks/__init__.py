@@ -16,7 +16,6 @@ from inversionlab.attacks.base import (
     AttackJobs,
     AttackResult,
     AttackSettings,
-    ModelShape,
 )
 from inversionlab.attacks.gmi import Gmi
 from inversionlab.attacks.ked_mi import KedMi
@@ -64,5 +63,4 @@ __all__ = [
     "AttackResult",
     "AttackSettings",
     "AttackerContext",
-    "ModelShape",
 ]

@@ -25,4 +25,5 @@ class AmiAdaptiveSettings(InversionAttackSettings):
 class AmiAdaptive(InversionAttack):
     """An inversion model of the model under attack."""
 
+    knows_defense: ClassVar[bool] = True
     Settings: ClassVar[type[AttackSettings]] = AmiAdaptiveSettings

@@ -5,50 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab.core import seeds
+from inversionlab.core.contracts import GenerativePrior, ModelShape, ScoringModel
 from inversionlab.core.learner import Learner
 from inversionlab.core.settings import Settings
-from inversionlab.core.views import ScoringModel, View
+from inversionlab.core.views import View
 
 
 class AttackError(RuntimeError):
     """An attack cannot go on; the text names the attack and the target."""
-
-
-class GenerativePrior(Protocol):
-    """A generator as an attacker uses it: latents to pictures, frozen."""
-
-    latent_size: int
-
-    def __call__(self, z_ND: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
-        ...
-
-    def encode(self, x_NCHW: Tensor) -> Tensor | None:
-        """Latents of pictures, or None where there is no encoder."""
-        ...
-
-    def draw(self, count: int, rng: torch.Generator) -> Tensor:
-        """Latents from the prior, drawn on the CPU."""
-        ...
-
-    def critic(self, x_NCHW: Tensor) -> Tensor:
-        """How real pictures look, (N,), the more the larger; where the generator offers `critic`."""
-        ...
-
-    def style(self, z_ND: Tensor) -> Tensor:
-        """Style vectors (N, W) of latents; where the generator offers `style`."""
-        ...
-
-    def synthesize(self, w_NW: Tensor) -> Tensor:
-        """Pictures of style vectors (N, W); where the generator offers `style`."""
-        ...
 
 
 class AttackSettings(Settings):
@@ -134,22 +105,14 @@ class AttackerContext:
         return self.public_NCHW[index_N].to(self.device).float() / 255
 
 
-@dataclass(frozen=True)
-class ModelShape:
-    """What an attack's own network is made for."""
-
-    classes: int
-    """K, the length of the model's score vector."""
-    channels: int
-    image_size: int
-
-
 class Attack(ABC):
     """One model inversion attack. Its networks are frozen before it gets them."""
 
     Settings: ClassVar[type[AttackSettings]]
     view: ClassVar[type[View] | None]
     """What it needs to see of the model; None: nothing (a null attack)."""
+    knows_defense: ClassVar[bool] = False
+    """Whether it is made against a defense: its attacker knows which one is in use."""
     needs_generator: ClassVar[bool]
     wants: ClassVar[frozenset[str]] = frozenset()
     """What its generator must offer: `encoder`, `critic`, `style`, `classes`."""

@@ -27,13 +27,13 @@ from inversionlab.attacks.base import (
     AttackJobs,
     AttackResult,
     AttackSettings,
-    ModelShape,
     of_targets,
     refuse_nan,
 )
+from inversionlab.core.contracts import ModelShape, ScoringModel
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.settings import ConfigError
-from inversionlab.core.views import Scores, ScoringModel, View
+from inversionlab.core.views import Scores, View
 from inversionlab.generators.inversion_model import (
     InversionLearner,
     InversionModel,

@@ -35,10 +35,10 @@ from inversionlab.attacks.base import (
     AttackJobs,
     AttackResult,
     AttackSettings,
-    GenerativePrior,
     refuse_nan,
 )
 from inversionlab.attacks.latent import encoded, first_latents
+from inversionlab.core.contracts import GenerativePrior
 from inversionlab.core.views import Labels, View
 
 NAME = "label_only"

@@ -25,18 +25,12 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from inversionlab.attacks.base import (
-    Attack,
-    AttackJobs,
-    AttackResult,
-    AttackSettings,
-    GenerativePrior,
-    refuse_nan,
-)
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings, refuse_nan
 from inversionlab.attacks.descent import descend
 from inversionlab.attacks.latent import first_latents, limited_step
 from inversionlab.attacks.perturbation import Estimate, Perturbations
-from inversionlab.core.views import Scores, ScoringModel, View
+from inversionlab.core.contracts import GenerativePrior, ScoringModel
+from inversionlab.core.views import Scores, View
 
 NAME = "latent_black_box"
 TINY = torch.finfo(torch.float32).tiny

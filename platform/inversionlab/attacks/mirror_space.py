@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import AttackerContext, AttackJobs, GenerativePrior, of_targets
+from inversionlab.attacks.base import AttackerContext, AttackJobs, of_targets
+from inversionlab.core.contracts import GenerativePrior
 from inversionlab.core.views import Scores, View, WhiteBox
 
 SLOPE = 0.2

@@ -71,6 +71,7 @@ class MultiModeSettings(AttackSettings):
 class MultiMode(Attack):
     """Finds all modes, keeps the widest and most natural one."""
 
+    knows_defense: ClassVar[bool] = True
     Settings: ClassVar[type[AttackSettings]] = MultiModeSettings
     view: ClassVar[type[View] | None] = WhiteBox
     needs_generator: ClassVar[bool] = True

@@ -12,20 +12,10 @@ A wrapped defense is inside the view: what is differentiated, or returned, is th
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
-
-class ScoringModel(Protocol):
-    """Anything with log-probabilities over classes; the victim as it is released."""
-
-    classes: int
-
-    def log_scores(self, x_NCHW: Tensor) -> Tensor:
-        """Log-probabilities (N, K) of pictures (N, C, H, W) in [0, 1]."""
-        ...
+from inversionlab.core.contracts import ScoringModel
 
 
 class View:

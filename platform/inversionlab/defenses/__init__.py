@@ -8,13 +8,12 @@ from pydantic import Field
 
 from inversionlab.defenses.adversarial_noise import AdversarialNoise
 from inversionlab.defenses.base import (
-    Blank,
     Defense,
     DefenseContext,
     DefenseSettings,
     Layer,
     ProtectedModel,
-    TrainingJob,
+    VictimBlueprint,
 )
 from inversionlab.defenses.dp_sgd import DpSgd
 from inversionlab.defenses.dummy_recognizer import DummyRecognizer
@@ -56,11 +55,10 @@ for _kind in _kinds:
 __all__ = [
     "DEFENSES",
     "AnyDefense",
-    "Blank",
     "Defense",
     "DefenseContext",
     "DefenseSettings",
     "Layer",
     "ProtectedModel",
-    "TrainingJob",
+    "VictimBlueprint",
 ]

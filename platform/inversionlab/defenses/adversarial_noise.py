@@ -42,18 +42,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab.core import seeds
+from inversionlab.core.contracts import TrainingJob, as_scoring_model
 from inversionlab.core.learner import GradientSync, TrainingSettings
 from inversionlab.core.settings import Settings
 from inversionlab.core.views import Scores, View
 from inversionlab.defenses.base import (
-    Blank,
     Defense,
     DefenseContext,
     DefenseSettings,
     Layer,
     ProtectedModel,
-    TrainingJob,
-    scorer,
+    VictimBlueprint,
 )
 from inversionlab.defenses.label_modifier import MARGIN, released
 from inversionlab.generators.inversion_model import (
@@ -101,12 +100,14 @@ class AdversarialNoiseSettings(DefenseSettings):
 class DefenderLearner(InversionLearner):
     """The defender's inversion model in training."""
 
-    def __init__(self, settings: AdversarialNoiseSettings, blank: Blank, seed: int) -> None:
+    def __init__(
+        self, settings: AdversarialNoiseSettings, blueprint: VictimBlueprint, seed: int
+    ) -> None:
         """Build the network and its optimizer; `seed` sets the initial weights."""
         super().__init__(
             settings.network,
             settings.training,
-            **blank.shape,
+            **blueprint.shape.sizes,
             seed=seed,
         )
         self.noise = settings.adversarial_training
@@ -129,11 +130,11 @@ class AdversariallyNoisy(ProtectedModel):
     def __init__(self, victim: nn.Module, inversion: nn.Module, noise: NoiseSettings) -> None:
         super().__init__()
         self.victim, self.inversion, self.noise = victim, inversion, noise
-        self.classes = scorer(victim).classes
+        self.classes = as_scoring_model(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """The model's with the noise on it."""
-        c0_NK = scorer(self.victim).log_scores(x_NCHW)
+        c0_NK = as_scoring_model(self.victim).log_scores(x_NCHW)
         if self.noise.none:
             return c0_NK
         n_NK = found_noise(self.inversion, x_NCHW, c0_NK, self.noise)
@@ -170,15 +171,15 @@ class AdversarialNoise(Defense):
         """Without a budget, a step or an iteration."""
         return self.settings.noise.none
 
-    def build(self, blank: Blank) -> InversionModel:
+    def build(self, blueprint: VictimBlueprint) -> InversionModel:
         """The defender's inversion model, untrained."""
-        return InversionModel(self.settings.network, **blank.shape)
+        return InversionModel(self.settings.network, **blueprint.shape.sizes)
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
         """Train it on public pictures and the model's answers to them."""
         seed = seeds.derive(context.seed, "weights", "adversarial_noise")
         return TrainingJob(
-            learner=DefenderLearner(self.settings, context.blank, seed),
+            learner=DefenderLearner(self.settings, context.blueprint, seed),
             images_NCHW=context.public_NCHW,
             class_N=context.answers(context.public_NCHW).exp(),
             training=self.settings.training,

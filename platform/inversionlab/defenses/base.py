@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from inversionlab.core.contracts import GenerativePrior, ModelShape, TrainingJob
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import Learner, TrainingSettings
 from inversionlab.core.settings import Settings
@@ -62,34 +63,6 @@ class Layer(IntEnum):
     """The winning class is put right after that."""
 
 
-class ScoringModel(Protocol):
-    """A recognizer as a defense uses it."""
-
-    classes: int
-
-    def log_scores(self, x_NCHW: Tensor) -> Tensor:
-        """Log-probabilities (N, K) of pictures (N, C, H, W) in [0, 1]."""
-        ...
-
-
-class GenerativePrior(Protocol):
-    """A generator as a defender uses it, frozen."""
-
-    latent_size: int
-
-    def __call__(self, z_ND: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
-        ...
-
-    def draw(self, count: int, rng: torch.Generator) -> Tensor:
-        """Latents from the prior, drawn on the CPU."""
-        ...
-
-    def critic(self, x_NCHW: Tensor) -> Tensor:
-        """How real pictures look, (N,), the more the larger: logits of D; only where it has a critic."""
-        ...
-
-
 class ProtectedModel(nn.Module, ABC):
     """The model that is released: what users query and attackers attack."""
 
@@ -113,24 +86,13 @@ class ProtectedModel(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class Blank:
-    """What an untrained network of a defense is built for."""
+class VictimBlueprint:
+    """What a defense's own network is built from: the victim's shape, and untrained networks of its structure."""
 
-    classes: int
-    channels: int
-    image_size: int
+    shape: ModelShape
     new_network: Callable[[], nn.Module]
-    """An untrained recognizer of the victim's structure and loss: `backbone`, `head`, `features`, `logits`,
-    `log_scores`, as in `recognizers/recognizer.py`. Its weights depend on the experiment's seed alone."""
-
-    @property
-    def shape(self) -> dict[str, int]:
-        """What an inversion model is built for."""
-        return {
-            "classes": self.classes,
-            "channels": self.channels,
-            "image_size": self.image_size,
-        }
+    """Returns an untrained recognizer of the victim's structure and loss, with `backbone`, `head`, `features`,
+    `logits` and `log_scores` as in `recognizers/recognizer.py`. Its weights depend on the experiment's seed alone."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +100,7 @@ class DefenseContext:
     """What the defender has in hand when a network of the defense is trained. Networks are frozen, in
     inference mode and on the device; pictures are uint8 (N, C, H, W) on the CPU."""
 
-    blank: Blank
+    blueprint: VictimBlueprint
     private_NCHW: Tensor
     private_class_N: Tensor
     """The victim's training set."""
@@ -168,7 +130,7 @@ class DefenseContext:
     @property
     def classes(self) -> int:
         """Private people."""
-        return self.blank.classes
+        return self.blueprint.shape.classes
 
     @torch.no_grad()
     def answers(self, images_NCHW: Tensor, chunk: int = 256) -> Tensor:
@@ -176,20 +138,6 @@ class DefenseContext:
         assert self.model is not None, "the defense must say that it needs the model"
         parts = images_NCHW.split(chunk)
         return torch.cat([self.model.log_scores(to_float(p, self.device)).cpu() for p in parts])
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """A training: who learns, from what, for how long."""
-
-    learner: Learner
-    images_NCHW: Tensor
-    """uint8 (N, C, H, W)."""
-    class_N: Tensor
-    """Class numbers (N,), or the scores (N, K) that a model gave to the pictures."""
-    training: TrainingSettings
-    queries: int = 0
-    """Pictures sent to that model for them."""
 
 
 class Defense(ABC):
@@ -208,6 +156,9 @@ class Defense(ABC):
     differential privacy."""
     differential_privacy: ClassVar[bool] = False
     """Whether the released model keeps a promise of differential privacy."""
+    victim_share: ClassVar[str | None] = None
+    """The setting that says which share of a mixed output is the victim's, so that 1 means undefended; None: it
+    mixes nothing."""
     keeps_labels: ClassVar[bool] = False
     """Whether it promises that the winning class is never moved: it is that of what it is put on, or of the
     recognizer that the settings name."""
@@ -227,17 +178,17 @@ class Defense(ABC):
             ValueError: which, and what would be right.
         """
 
-    def fits(self, blank: Blank, pictures: int) -> None:
+    def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
         """Refuse settings that do not fit the data, before anything is trained.
 
         Args:
-            blank: what the defense's network is built for.
+            blueprint: what the defense's network is built for.
             pictures: how many private ones there are to learn from.
 
         Raises:
             ValueError: which, and what would be right.
         """
-        del blank, pictures
+        del blueprint, pictures
 
     def idle(self) -> bool:
         """Whether, at these settings, the released model is the one it is put on, unchanged."""
@@ -260,13 +211,13 @@ class Defense(ABC):
         inner: DefenseSettings | None = self.settings.inner
         return inner
 
-    def build(self, blank: Blank) -> nn.Module:
+    def build(self, blueprint: VictimBlueprint) -> nn.Module:
         """The defense's own network, untrained: the structure of `training_job(...).learner.product()`.
 
         Raises:
             ConfigError: it does not fit.
         """
-        return blank.new_network()
+        return blueprint.new_network()
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
         """The training of the defense's own network.
@@ -299,16 +250,3 @@ class Defense(ABC):
     def decoys(self, context: DefenseContext) -> Tensor | None:
         """Pictures (K, C, H, W) in [0, 1] that attacks are led to, one a class; None if there are none."""
         return None
-
-
-def scorer(module: nn.Module | None) -> ScoringModel:
-    """`module` as a scorer.
-
-    Raises:
-        TypeError: it has no `classes` or no `log_scores`.
-    """
-    if not (hasattr(module, "classes") and hasattr(module, "log_scores")):
-        raise TypeError(
-            f"{type(module).__name__} is no recognizer: it needs classes and log_scores"
-        )
-    return module  # type: ignore[return-value]

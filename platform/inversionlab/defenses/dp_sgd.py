@@ -38,17 +38,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_bytes
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
-    Blank,
     Defense,
     DefenseContext,
     DefenseSettings,
     Layer,
     ProtectedModel,
-    TrainingJob,
+    VictimBlueprint,
 )
 from inversionlab.defenses.batch_norms import without_batch_norm
 from inversionlab.defenses.private_learner import (
@@ -119,21 +119,23 @@ class DpSgd(Defense):
                 "set train = all"
             )
 
-    def build(self, blank: Blank) -> nn.Module:
+    def build(self, blueprint: VictimBlueprint) -> nn.Module:
         """The recognizer that is trained, without batch normalisation where it begins from scratch."""
-        network = blank.new_network()
+        network = blueprint.new_network()
         if self.settings.start == "scratch":
             without_batch_norm(network)
-        return PrivateRecognizer(network, blank.classes)
+        return PrivateRecognizer(network, blueprint.shape.classes)
 
-    def fits(self, blank: Blank, pictures: int) -> None:
+    def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
         """Find the noise that keeps the promise, and take the gradient of one picture.
 
         Raises:
             ValueError: no noise keeps it, or the victim's structure gives no gradients of single pictures.
         """
-        model, budget = self.build(blank), self._budget(pictures)
-        gray_NCHW = torch.zeros(1, blank.channels, blank.image_size, blank.image_size)
+        model, budget = self.build(blueprint), self._budget(pictures)
+        gray_NCHW = torch.zeros(
+            1, blueprint.shape.channels, blueprint.shape.image_size, blueprint.shape.image_size
+        )
         trial = (to_bytes(gray_NCHW), torch.zeros(1, dtype=torch.long))
         try:
             self._learner(model, budget, trial).probe()
@@ -148,7 +150,7 @@ class DpSgd(Defense):
         """Train within the budget on the private pictures."""
         if not context.name:
             raise ValueError("dp_sgd: a network without a name has no noise of its own")
-        model = self.build(context.blank)
+        model = self.build(context.blueprint)
         if self.settings.start == "public":
             _backbone(model).load_state_dict(_backbone(context.classifier).state_dict())
         pictures = context.private_NCHW, context.private_class_N

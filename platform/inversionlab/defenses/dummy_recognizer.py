@@ -27,6 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab.core import seeds
+from inversionlab.core.contracts import GenerativePrior, TrainingJob, as_scoring_model
 from inversionlab.core.images import to_bytes
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
@@ -34,11 +35,8 @@ from inversionlab.defenses.base import (
     Defense,
     DefenseContext,
     DefenseSettings,
-    GenerativePrior,
     Layer,
     ProtectedModel,
-    TrainingJob,
-    scorer,
 )
 
 
@@ -70,23 +68,23 @@ class Mixture(ProtectedModel):
         super().__init__()
         self.victim, self.dummy = victim, dummy
         self.alpha, self.temperature = alpha, temperature
-        self.classes = scorer(victim).classes
+        self.classes = as_scoring_model(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """Log of the mixed scores; at either end of a only one network is asked."""
         if self.alpha == 1:
-            return scorer(self.victim).log_scores(x_NCHW)
+            return as_scoring_model(self.victim).log_scores(x_NCHW)
         if self.alpha == 0:
             return self._dummy(x_NCHW)
         # In float64: the last elements of a float32 logaddexp are computed another way than the others, so
         # a row's last bit would depend on its place in the batch.
         return torch.logaddexp(
-            scorer(self.victim).log_scores(x_NCHW).double() + math.log(self.alpha),
+            as_scoring_model(self.victim).log_scores(x_NCHW).double() + math.log(self.alpha),
             self._dummy(x_NCHW).double() + math.log1p(-self.alpha),
         ).float()
 
     def _dummy(self, x_NCHW: Tensor) -> Tensor:
-        return (scorer(self.dummy).log_scores(x_NCHW) / self.temperature).log_softmax(1)
+        return (as_scoring_model(self.dummy).log_scores(x_NCHW) / self.temperature).log_softmax(1)
 
 
 class DummyRecognizer(Defense):
@@ -98,6 +96,7 @@ class DummyRecognizer(Defense):
     trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"private_generator"})
     learns_private: ClassVar[bool] = True
+    victim_share: ClassVar[str | None] = "alpha"
     protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
 
     def idle(self) -> bool:

@@ -14,12 +14,12 @@ from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
-    Blank,
     Defense,
     DefenseContext,
     DefenseSettings,
     Layer,
     ProtectedModel,
+    VictimBlueprint,
 )
 from inversionlab.defenses.none import Undefended
 
@@ -84,15 +84,15 @@ class FakeSampleDefense(Defense):
                 "defense `none`"
             )
 
-    def build(self, blank: Blank) -> nn.Module:
+    def build(self, blueprint: VictimBlueprint) -> nn.Module:
         """A recognizer of the victim's structure.
 
         Raises:
             ConfigError: a protected label is no class of the victim.
         """
         if not isinstance(self.settings.protected, str):
-            _refuse_unknown(self.settings.title, self.settings.protected, blank.classes)
-        return blank.new_network()
+            _refuse_unknown(self.settings.title, self.settings.protected, blueprint.shape.classes)
+        return blueprint.new_network()
 
     def aims(self) -> bool:
         """Whether the labels under attack are the protected ones."""

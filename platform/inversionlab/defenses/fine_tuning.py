@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core import seeds
+from inversionlab.core.contracts import TrainingJob, as_scoring_model
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import (
     GradientSync,
@@ -42,7 +43,7 @@ from inversionlab.core.learner import (
     make_optimizer,
     set_rate,
 )
-from inversionlab.defenses.base import DefenseContext, TrainingJob, scorer
+from inversionlab.defenses.base import DefenseContext
 from inversionlab.defenses.fake_samples import FakeSampleSettings
 
 PRIVATE, PUBLIC = 0, 1
@@ -66,7 +67,7 @@ def fisher_diagonal(
     parameters = list(model.parameters())
     total = [torch.zeros_like(p) for p in parameters]
     for image_CHW, label in zip(images_NCHW, class_N.tolist(), strict=True):
-        log_p_K = scorer(model).log_scores(to_float(image_CHW[None], device))[0]
+        log_p_K = as_scoring_model(model).log_scores(to_float(image_CHW[None], device))[0]
         gradients = torch.autograd.grad(log_p_K[label], parameters, allow_unused=True)
         for sum_, gradient in zip(total, gradients, strict=True):
             if gradient is not None:
@@ -137,7 +138,7 @@ class FineTuner(Learner):
         settings = self.settings
         self.recognizer.eval()
         label_N, kind_N = y_N.unbind(1)
-        log_p_NK = scorer(self.recognizer).log_scores(x_NCHW)
+        log_p_NK = as_scoring_model(self.recognizer).log_scores(x_NCHW)
         log_p_N = log_p_NK.gather(1, label_N[:, None])[:, 0]
         losses = {
             "private": _mean(private_loss(log_p_N, settings.gamma), kind_N == PRIVATE),

@@ -28,7 +28,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.defenses.base import DefenseContext, DefenseSettings, TrainingJob, scorer
+from inversionlab.core.contracts import TrainingJob, as_scoring_model
+from inversionlab.defenses.base import DefenseContext, DefenseSettings
 from inversionlab.defenses.fake_samples import (
     FakeSampleDefense,
     FakeSampleSettings,
@@ -65,7 +66,7 @@ class GanFakeSamples(FakeSampleDefense):
         """Invert both classifiers, then fine-tune a copy of the victim on what was found."""
         labels = protected_labels(self.settings, context)
         private_NCHW = self._inverter(context).samples(
-            scorer(context.victim), labels, self.settings.samples, "inverted private"
+            as_scoring_model(context.victim), labels, self.settings.samples, "inverted private"
         )
         public_NCHW = self._public(context, labels, self.settings.samples)
         return fake_lesson(self.settings, context, labels, private_NCHW, public_NCHW)
@@ -79,7 +80,7 @@ class GanFakeSamples(FakeSampleDefense):
 
     def _public(self, context: DefenseContext, labels: tuple[int, ...], count: int) -> Tensor:
         """Inverted public samples, `count` for each protected label."""
-        classifier = scorer(context.classifier)
+        classifier = as_scoring_model(context.classifier)
         strangers = public_labels(labels, classifier.classes, context.seed)
         return self._inverter(context).samples(classifier, strangers, count, "inverted public")
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.core import seeds
+from inversionlab.core.contracts import GenerativePrior, ScoringModel
 from inversionlab.core.images import to_bytes
-from inversionlab.defenses.base import GenerativePrior, ScoringModel
 
 CHUNK = 64
 """Samples searched at once, so that memory stays small."""

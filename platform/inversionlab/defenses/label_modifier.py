@@ -27,8 +27,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.views import Scores, View
-from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel, scorer
+from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel
 
 MARGIN = 2.0**-18
 """By how much the label's log-score wins at least, in nats."""
@@ -49,13 +50,13 @@ class Relabelled(ProtectedModel):
     def __init__(self, victim: nn.Module, reference: nn.Module) -> None:
         super().__init__()
         self.victim, self.reference = victim, reference
-        self.classes = scorer(victim).classes
+        self.classes = as_scoring_model(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """The model's, the reference's label raised to the top where it is not there."""
         with torch.no_grad():
-            label_N = scorer(self.reference).log_scores(x_NCHW.detach()).argmax(1)
-        return released(scorer(self.victim).log_scores(x_NCHW).double(), label_N)
+            label_N = as_scoring_model(self.reference).log_scores(x_NCHW.detach()).argmax(1)
+        return released(as_scoring_model(self.victim).log_scores(x_NCHW).double(), label_N)
 
     def facts(self) -> dict[str, float]:
         """Those of the model, and `recognizer_passes`: passes a query beside the model's own."""

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inversionlab.core import seeds
+from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.learner import (
     GradientSync,
     Learner,
@@ -45,13 +46,12 @@ from inversionlab.core.learner import (
 )
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
-    Blank,
     Defense,
     DefenseContext,
     DefenseSettings,
     Layer,
     ProtectedModel,
-    TrainingJob,
+    VictimBlueprint,
 )
 from inversionlab.defenses.none import Undefended
 
@@ -78,12 +78,12 @@ class BottleneckRecognizer(nn.Module):
 
     bound_nats: Tensor
 
-    def __init__(self, blank: Blank, code_size: int | None, seed: int = 0) -> None:
-        """Build for `blank`; the layers beside its network get weights that depend on `seed` alone."""
+    def __init__(self, blueprint: VictimBlueprint, code_size: int | None, seed: int = 0) -> None:
+        """Build for `blueprint`; the layers beside its network get weights that depend on `seed` alone."""
         super().__init__()
-        self.classes = blank.classes
+        self.classes = blueprint.shape.classes
         # Any: this room does not import what a recognizer is.
-        new_network: Callable[[], Any] = blank.new_network
+        new_network: Callable[[], Any] = blueprint.new_network
         self.network = new_network()
         size: int = self.network.backbone.feature_size
         with torch.random.fork_rng(devices=[]):
@@ -122,7 +122,7 @@ class BottleneckLearner(Learner):
         """Build the network and its optimizer."""
         self.settings, self.augment = settings, context.augment
         seed = seeds.derive(context.seed, "weights", "mutual_information")
-        self.recognizer = BottleneckRecognizer(context.blank, settings.code_size, seed)
+        self.recognizer = BottleneckRecognizer(context.blueprint, settings.code_size, seed)
         self.modules = {"recognizer": self.recognizer}
         self.optimizers = {
             "recognizer": make_optimizer(self.recognizer.parameters(), settings.training)
@@ -177,9 +177,9 @@ class MutualInformation(Defense):
     learns_private: ClassVar[bool] = True
     protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
 
-    def build(self, blank: Blank) -> nn.Module:
+    def build(self, blueprint: VictimBlueprint) -> nn.Module:
         """The bottleneck recognizer, untrained."""
-        return BottleneckRecognizer(blank, self.settings.code_size)
+        return BottleneckRecognizer(blueprint, self.settings.code_size)
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
         """Train a victim anew on the victim's own pictures."""

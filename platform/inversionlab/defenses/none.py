@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.views import View
-from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel, scorer
+from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel
 
 
 class NoneSettings(DefenseSettings):
@@ -22,11 +23,11 @@ class Undefended(ProtectedModel):
     def __init__(self, victim: nn.Module) -> None:
         super().__init__()
         self.victim = victim
-        self.classes = scorer(victim).classes
+        self.classes = as_scoring_model(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """Its own."""
-        return scorer(self.victim).log_scores(x_NCHW)
+        return as_scoring_model(self.victim).log_scores(x_NCHW)
 
 
 class NoDefense(Defense):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core import seeds
+from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import (
     GradientSync,
@@ -18,7 +19,7 @@ from inversionlab.core.learner import (
     make_optimizer,
     set_rate,
 )
-from inversionlab.defenses.base import ProtectedModel, scorer
+from inversionlab.defenses.base import ProtectedModel
 from inversionlab.defenses.batch_norms import batch_norms
 from inversionlab.defenses.private_gradients import clipped_sum, noised_mean
 
@@ -102,7 +103,7 @@ class PrivateRecognizer(ProtectedModel):
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """The recognizer's."""
-        return scorer(self.victim).log_scores(x_NCHW)
+        return as_scoring_model(self.victim).log_scores(x_NCHW)
 
     def facts(self) -> dict[str, float]:
         """The (epsilon, delta) that the training spent, and sigma."""

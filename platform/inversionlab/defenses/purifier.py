@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inversionlab.core import seeds
+from inversionlab.core.contracts import TrainingJob, as_scoring_model
 from inversionlab.core.learner import (
     GradientSync,
     Learner,
@@ -45,14 +46,12 @@ from inversionlab.core.learner import (
 )
 from inversionlab.core.views import Labels, Scores, View
 from inversionlab.defenses.base import (
-    Blank,
     Defense,
     DefenseContext,
     DefenseSettings,
     Layer,
     ProtectedModel,
-    TrainingJob,
-    scorer,
+    VictimBlueprint,
 )
 from inversionlab.generators.inversion_model import InversionModel, InversionModelSettings
 
@@ -111,12 +110,12 @@ class PurifierLearner(Learner):
 
     def __init__(self, settings: PurifierSettings, context: DefenseContext) -> None:
         """Build both networks and their optimizers."""
-        self.settings, blank = settings, context.blank
+        self.settings, blueprint = settings, context.blueprint
         seed = seeds.derive(context.seed, "weights", "purifier")
-        self.purifier = Purifier(blank.classes, settings, seed)
+        self.purifier = Purifier(blueprint.shape.classes, settings, seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.derive(context.seed, "weights", "purifier", "inversion"))
-            self.inversion = InversionModel(settings.inversion, **blank.shape)
+            self.inversion = InversionModel(settings.inversion, **blueprint.shape.sizes)
         self.modules = {"purifier": self.purifier, "inversion": self.inversion}
         self.optimizers = {
             name: make_optimizer(module.parameters(), settings.training)
@@ -168,11 +167,11 @@ class Purified(ProtectedModel):
     def __init__(self, victim: nn.Module, purifier: nn.Module) -> None:
         super().__init__()
         self.victim, self.purifier = victim, purifier
-        self.classes = scorer(victim).classes
+        self.classes = as_scoring_model(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """Purified log-probabilities, differentiable in the pictures."""
-        log_y_NK: Tensor = self.purifier(scorer(self.victim).log_scores(x_NCHW))
+        log_y_NK: Tensor = self.purifier(as_scoring_model(self.victim).log_scores(x_NCHW))
         return log_y_NK
 
 
@@ -186,14 +185,14 @@ class PurifierDefense(Defense):
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores, Labels})
 
-    def build(self, blank: Blank) -> nn.Module:
+    def build(self, blueprint: VictimBlueprint) -> nn.Module:
         """G, untrained.
 
         Raises:
             ConfigError: H, which only its training needs, does not fit the pictures.
         """
-        InversionModel(self.settings.inversion, **blank.shape)
-        return Purifier(blank.classes, self.settings)
+        InversionModel(self.settings.inversion, **blueprint.shape.sizes)
+        return Purifier(blueprint.shape.classes, self.settings)
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
         """Train G against H on what the model says of public pictures."""

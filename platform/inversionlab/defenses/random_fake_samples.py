@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from inversionlab.core import seeds
-from inversionlab.defenses.base import DefenseContext, DefenseSettings, TrainingJob
+from inversionlab.core.contracts import TrainingJob
+from inversionlab.defenses.base import DefenseContext, DefenseSettings
 from inversionlab.defenses.fake_samples import (
     FakeSampleDefense,
     FakeSampleSettings,

@@ -27,8 +27,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.views import Labels, Scores, View
-from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel, scorer
+from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel
 
 _BITS = 24
 """Random bits an entry, as many as a float32's fraction holds."""
@@ -49,11 +50,11 @@ class UniformlyNoisy(ProtectedModel):
     def __init__(self, victim: nn.Module, amplitude: float) -> None:
         super().__init__()
         self.victim, self.amplitude = victim, amplitude
-        self.classes = scorer(victim).classes
+        self.classes = as_scoring_model(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """Log of the noisy scores."""
-        log_y_NK = scorer(self.victim).log_scores(x_NCHW)
+        log_y_NK = as_scoring_model(self.victim).log_scores(x_NCHW)
         if self.amplitude == 0:
             return log_y_NK
         noise_NK = self.amplitude * uniform_of(log_y_NK.detach())

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab import generators
-from inversionlab.attacks import ATTACKS, AttackerContext, ModelShape
+from inversionlab.attacks import ATTACKS, AttackerContext
 from inversionlab.core import seeds
+from inversionlab.core.contracts import ModelShape, TrainingJob
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import Learner, TrainingSettings
 from inversionlab.core.settings import ConfigError
@@ -22,11 +23,10 @@ from inversionlab.core.views import Scores
 from inversionlab.data.splits import Labelled, Splits
 from inversionlab.defenses import (
     DEFENSES,
-    Blank,
     DefenseContext,
     DefenseSettings,
     ProtectedModel,
-    TrainingJob,
+    VictimBlueprint,
 )
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import EvaluatorSettings, Experiment
@@ -115,7 +115,7 @@ class ModelBuilder:
         module = self._untrained(spec)
         if spec.defense is not None:
             defense = DEFENSES[spec.defense.name](spec.defense)
-            defense.fits(self.blank, len(self.splits.train.images_NCHW))
+            defense.fits(self.blueprint, len(self.splits.train.images_NCHW))
         return module
 
     def _for_whom(self, spec: NetworkSpec) -> str:
@@ -211,7 +211,7 @@ class ModelBuilder:
         splits, augmenting = self.splits, self.experiment.victim.augment
         return DefenseContext(
             name=spec.id,
-            blank=self.blank,
+            blueprint=self.blueprint,
             private_NCHW=splits.train.images_NCHW,
             private_class_N=splits.train.class_N,
             public_NCHW=splits.public_NCHW,
@@ -228,15 +228,12 @@ class ModelBuilder:
         )
 
     @property
-    def blank(self) -> Blank:
+    def blueprint(self) -> VictimBlueprint:
         """What a defense's network is built for."""
         seed = seeds.derive(self.experiment.seed, "weights", "defense")
         classes = len(self.splits.people)
-        return Blank(
-            classes=classes,
-            channels=self.channels,
-            image_size=self.image_size,
-            new_network=lambda: self._recognizer(self.experiment.victim, classes, seed),
+        return VictimBlueprint(
+            self.shape, lambda: self._recognizer(self.experiment.victim, classes, seed)
         )
 
     def _dummy_learner(self, training: TrainingSettings) -> Learner:
@@ -284,10 +281,12 @@ class ModelBuilder:
         assert spec.learns_from is not None
         kind = ATTACKS[settings.name]
         answers_NK, queries = self._answers(spec.learns_from, kind.training_top(settings))
-        learner = kind.learner(settings, self._sizes(), self._seed(spec))
+        learner = kind.learner(settings, self.shape, self._seed(spec))
         return TrainingJob(learner, self.splits.public_NCHW, answers_NK, settings.training, queries)
 
-    def _sizes(self) -> ModelShape:
+    @property
+    def shape(self) -> ModelShape:
+        """The shape of the victim's input and output."""
         return ModelShape(len(self.splits.people), self.channels, self.image_size)
 
     def _answers(self, teacher: DefenseSettings, top: int | None) -> tuple[Tensor, int]:
@@ -347,12 +346,12 @@ class ModelBuilder:
                 image_size=self.image_size,
             )
         if spec.attack is not None:
-            return ATTACKS[spec.attack.name].build(spec.attack, self._sizes())
+            return ATTACKS[spec.attack.name].build(spec.attack, self.shape)
         if spec.defense is not None:
             defense = DEFENSES[spec.defense.name](spec.defense)
             if "strangers" in defense.needed():
                 self._strangers(spec)
-            return defense.build(self.blank)
+            return defense.build(self.blueprint)
         if spec.role == "defense_classifier":
             return self._recognizer(self.experiment.victim, self._strangers(spec))
         if spec.role.startswith("evaluator:"):

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core import seeds
+from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import Learner
-from inversionlab.defenses.base import TrainingJob
 
 
 class TrainingError(RuntimeError):

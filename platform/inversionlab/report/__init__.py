@@ -5,7 +5,7 @@ from __future__ import annotations
 from inversionlab.report.audit.page import render
 from inversionlab.report.audit.sentence import headline_sentence
 from inversionlab.report.audit.terminal import terminal_table
-from inversionlab.results.ranking import BestSetting, best_setting
+from inversionlab.results.recommendation import BestSetting, best_setting
 from inversionlab.results.run_data import RunData
 
 __all__ = [

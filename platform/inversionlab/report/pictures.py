@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inversionlab.results.ranking import undefended
+from inversionlab.results.recommendation import undefended
 from inversionlab.results.rows import Row
 from inversionlab.results.run_data import RunData
 from inversionlab.results.wording import words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inversionlab.report.audit.compare import Column, columns
-from inversionlab.results.ranking import strongest
+from inversionlab.results.recommendation import strongest
 from inversionlab.results.rows import Row
 from inversionlab.results.run_data import RunData
 from inversionlab.results.wording import listed, percent, words

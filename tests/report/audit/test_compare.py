@@ -16,7 +16,7 @@ from inversionlab.report.audit.curves import end_point, sweep_charts
 from inversionlab.report.audit.sentence import caveats
 from inversionlab.report.stripping import partial_protection
 from inversionlab.results.models import models_of
-from inversionlab.results.ranking import best_setting, strongest
+from inversionlab.results.recommendation import best_setting, strongest
 from inversionlab.results.rows import headline_rows
 from inversionlab.results.wording import IF_STRIPPED
 from tests.report.fake_defenses import ATTACKS, defended_run

@@ -12,7 +12,7 @@ import pytest
 
 from inversionlab.report import render
 from inversionlab.report.pictures import grids
-from inversionlab.results.ranking import undefended
+from inversionlab.results.recommendation import undefended
 from inversionlab.results.rows import headline_rows
 from inversionlab.results.wording import words
 from tests.report.fake_run import fake_run

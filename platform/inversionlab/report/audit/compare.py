@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from inversionlab.results.models import Model, models_of
-from inversionlab.results.ranking import strongest
+from inversionlab.results.recommendation import strongest
 from inversionlab.results.rows import Row
 from inversionlab.results.run_data import RunData
 

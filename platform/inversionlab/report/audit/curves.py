@@ -9,7 +9,7 @@ from dataclasses import replace
 from inversionlab.metrics import Estimate
 from inversionlab.report.audit.trade import trade_plans
 from inversionlab.report.charts.line_chart import STYLES, Chart, Level, Plan, Point, Series, draw
-from inversionlab.results.ranking import choose, null_level
+from inversionlab.results.recommendation import choose, null_level
 from inversionlab.results.rows import Row, short_setting
 from inversionlab.results.run_data import RunData
 from inversionlab.results.wording import estimate_text, percent, words

@@ -14,7 +14,13 @@ from inversionlab.report.charts.timeline import timeline_chart
 from inversionlab.report.frame import as_yaml, fill
 from inversionlab.report.pictures import grids
 from inversionlab.results.judgements import CMC_RANKS
-from inversionlab.results.ranking import MAX_LOSS_POINTS, choose, helps, null_level, undefended
+from inversionlab.results.recommendation import (
+    MAX_LOSS_POINTS,
+    choose,
+    helps,
+    null_level,
+    undefended,
+)
 from inversionlab.results.rows import Row, headline_rows
 from inversionlab.results.run_data import RunData
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.report.stripping import partial_protection
 from inversionlab.results.models import undefended_accuracy
-from inversionlab.results.ranking import (
+from inversionlab.results.recommendation import (
     MAX_LOSS_POINTS,
     BestSetting,
     choose,

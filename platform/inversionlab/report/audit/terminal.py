@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
-from inversionlab.results.ranking import choose, helps
+from inversionlab.results.recommendation import choose, helps
 from inversionlab.results.rows import Row, headline_rows
 from inversionlab.results.run_data import RunData
 from inversionlab.results.wording import MISSING, estimate_text, number, percent, points, words

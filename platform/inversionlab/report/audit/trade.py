@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from inversionlab.report.charts.line_chart import STYLES, Plan, Point, Series
 from inversionlab.results.models import models_of
-from inversionlab.results.ranking import MAX_LOSS_POINTS, strongest
+from inversionlab.results.recommendation import MAX_LOSS_POINTS, strongest
 from inversionlab.results.rows import Row
 from inversionlab.results.run_data import RunData
 from inversionlab.results.wording import IF_STRIPPED, estimate_text, words
