@@ -1,4 +1,4 @@
-"""Attack accuracy: the share of reconstructions that a judge takes for the person attacked.
+"""Attack accuracy: the share of reconstructions that an evaluator takes for the attacked person.
 
 Paper: Y. Zhang et al., "The Secret Revealer" (CVPR 2020), where an evaluator that the attacker
 never saw names the person; top-k as in S. Chen et al., "Knowledge-Enriched Distributional Model
@@ -6,10 +6,10 @@ Inversion Attacks" (ICCV 2021):
 
     accuracy(k) = |{i : rank_i <= k}| / N
 
-with rank_i the place of the target in the judge's ordering of all people, 1 = best.
+with rank_i the place of the target in the evaluator's ordering of all people, 1 = best.
 
 Inputs: ranks (N,), whole numbers >= 1. Output: share in [0, 1] with a Wilson interval.
-Deviates: papers quote a standard deviation over folds; here the interval comes from the counts.
+Deviates: papers quote a standard deviation over folds; this interval comes from the counts.
 """
 
 from __future__ import annotations

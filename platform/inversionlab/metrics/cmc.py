@@ -1,4 +1,4 @@
-"""Cumulative match characteristic: attack accuracy as a function of how many guesses the judge has.
+"""Cumulative match characteristic: attack accuracy as a function of the number of guesses.
 
 Paper: P. J. Phillips et al., "The FERET evaluation methodology for face-recognition algorithms"
 (IEEE TPAMI 2000): CMC(k) = |{i : rank_i <= k}| / N for k = 1 .. K.
