@@ -1,4 +1,4 @@
-"""What every data set is: pictures of people, in memory, and where they came from."""
+"""The base of every data set: a source of pictures of people."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from inversionlab.core.settings import Settings
 
 
 class DataSettings(Settings):
-    """Base of a data set's settings; each data set's own class adds a literal `name`."""
+    """Base of the settings of a data set; each data set's class narrows `name` to a literal."""
 
     name: str
     image_size: int = Field(default=64, ge=16, le=512)
-    """Height and width that every picture is brought to, in pixels."""
+    """Height and width that every picture is resized to, in pixels."""
     channels: Literal[1, 3] = 3
     """1: gray; 3: RGB."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures and whose they are."""
+    """Pictures, and the person on each."""
 
     images_NCHW: torch.Tensor
     """uint8 (N, C, H, W)."""
     person_N: torch.Tensor
     """int64 (N,): index into `people`."""
     people: tuple[str, ...]
-    """The people's identifiers, sorted; a person is what the recognizer calls a class."""
+    """The people's identifiers, sorted. A person is a class of the recognizer."""
     skipped: tuple[str, ...] = ()
-    """One line for each picture that was left out: which one, and why."""
+    """One line for each picture that was left out: which one and why."""
 
 
 class DataSet(ABC):
@@ -43,7 +43,7 @@ class DataSet(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A name for the content: equal content, equal name. Cheap beside `load`.
+        """A name for the content: equal content has equal names. Much cheaper than `load`.
 
         Raises:
             ConfigError: the source is missing or empty.
@@ -51,8 +51,8 @@ class DataSet(ABC):
 
     @abstractmethod
     def load(self) -> Pictures:
-        """Read or render every picture.
+        """Read or draw every picture.
 
         Raises:
-            ConfigError: nothing usable is there; says where it looked and what it expected.
+            ConfigError: there is nothing usable; says where it looked and what it expected.
         """

@@ -1,4 +1,4 @@
-"""Paths in a data set's settings, and what to say when one leads nowhere."""
+"""Paths in a data set's settings, and the error for one that leads nowhere."""
 
 from __future__ import annotations
 
@@ -19,22 +19,20 @@ def _absolute(path: Path) -> Path:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-"""A path with `~` written out; a relative one is taken, at load, from the current folder."""
+"""A path with `~` expanded; a relative one starts at the folder that is current at load."""
 
 
 def require_folder(path: Path, what: str) -> None:
-    """See that `path` is a folder.
+    """Check that `path` is a folder.
 
     Raises:
-        ConfigError: it is missing (names the nearest that is there) or it is not a folder.
+        ConfigError: it is missing or not a folder; names what was expected and the nearest folder there is.
     """
     if path.is_dir():
         return
     if path.exists():
         raise ConfigError(f"{path}: is a file; expected {what}")
-    parent = path.parent
-    while not parent.is_dir() and parent != parent.parent:
-        parent = parent.parent
+    parent = next(p for p in path.parents if p.is_dir())
     missing = path.relative_to(parent).parts[0]
     try:
         siblings = sorted(p.name for p in parent.iterdir() if p.is_dir())

@@ -1,8 +1,8 @@
-"""Who the people of the procedural data set are, and how one picture differs from the next.
+"""The traits of procedural people, and what differs from picture to picture.
 
-Every trait of a person is drawn from that person's own stream, in a fixed order. Lengths are in
-face units: the head is about 1 wide and 1.3 high, its middle is the origin, x points right and y
-down. Angles are in radians.
+Each person's traits are drawn from a stream of the person's own, in a fixed order. Lengths are in face units:
+the head is about 1 wide and 1.3 high, its middle is the origin, x points right and y down. Angles are in
+radians.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inversionlab.core import seeds
 
 Traits = dict[str, NDArray[np.float32]]
-"""By name, one row a picture: a number (1,) or an RGB colour (3,)."""
+"""By name: a number (1,) or an RGB colour (3,)."""
 
 _SHAPE = {
     "head_width": (0.42, 0.55),
@@ -72,10 +72,9 @@ _HAIRS = (
 _IRISES = ((0.24, 0.13, 0.07), (0.42, 0.27, 0.10), (0.28, 0.45, 0.26), (0.28, 0.50, 0.74))
 _FRAMES = ((0.06, 0.06, 0.07), (0.45, 0.10, 0.10), (0.72, 0.58, 0.25), (0.12, 0.22, 0.50))
 
-# What a hair style is made of: top, side: how far it stands off the skull; fall: y down to which
-# it hangs behind the head (-1: not); low: y down to which it covers the temples; line, curve: y
-# of the hairline in the middle, and how it falls to the sides; curl: depth of the curls; bun:
-# radius of a knot on top; cover: opacity.
+# The parts of a hair style. top, side: distance from the skull; fall: y down to which it hangs behind the head
+# (-1: it does not); low: y down to which it covers the temples; line, curve: y of the hairline in the middle, and
+# how it falls to the sides; curl: depth of the curls; bun: radius of a knot on top; cover: opacity.
 _STYLES = {
     "bald": (0.0, 0.0, -1.0, -0.10, -0.75, 0.2, 0.0, 0.0, 0.0),
     "wreath": (0.0, 0.03, -1.0, 0.08, -0.85, 0.1, 0.0, 0.0, 1.0),
@@ -94,30 +93,22 @@ _STYLES = {
 _STYLE_PARTS = ("top", "side", "fall", "low", "line", "curve", "curl", "bun", "cover")
 _STYLES_A = ("bald", "wreath", "buzz", "short", "short", "crop", "quiff", "curly", "afro", "long")
 _STYLES_B = (
-    "long",
-    "long",
-    "long_fringe",
-    "long_curls",
-    "bob",
-    "bob",
-    "bun",
-    "afro",
-    "crop",
-    "curly",
+    *("long", "long", "long_fringe", "long_curls", "bob", "bob"),
+    *("bun", "afro", "crop", "curly"),
 )
 _BEARDS = ("none", "none", "stubble", "moustache", "goatee", "full", "full")
 _FRECKLES = 18
 
 
 def identity(seed: int, number: int) -> Traits:
-    """Everything that stays the same over all pictures of person `number`."""
+    """The traits that all pictures of person `number` share."""
     rng = seeds.numpy_stream(seed, "identity", number)
     at = rng.random(len(_SHAPE))
     traits = {
         name: low + (high - low) * at[index]
         for index, (name, (low, high)) in enumerate(_SHAPE.items())
     }
-    bearded = rng.random() < 0.5  # whether beards and the first list of hair styles are open
+    bearded = rng.random() < 0.5  # Whether beards and the first list of styles are possible.
     style = str(rng.choice(_STYLES_A if bearded else _STYLES_B))
     traits |= {
         f"hair_{part}": value for part, value in zip(_STYLE_PARTS, _STYLES[style], strict=True)
@@ -136,7 +127,7 @@ def identity(seed: int, number: int) -> Traits:
 
 
 def _colours(rng: np.random.Generator, age: float) -> dict[str, NDArray[np.float64]]:
-    """Skin, hair, iris and frame; dark skin goes with dark hair and eyes."""
+    """Colours of skin, hair, iris and frame; dark skin goes with dark hair and eyes."""
     tone = rng.random() * (len(_SKINS) - 1)
     skin = np.array(
         [np.interp(tone, range(len(_SKINS)), column) for column in zip(*_SKINS, strict=True)]
@@ -157,7 +148,7 @@ def _colours(rng: np.random.Generator, age: float) -> dict[str, NDArray[np.float
     }
 
 
-# Standard deviation of what changes from picture to picture, at variation 1.
+# Standard deviations of what changes from picture to picture, at variation 1.
 _CHANGES = {
     "yaw": 0.20,
     "pitch": 0.12,
@@ -182,7 +173,7 @@ _CLOTHES, _CLOTHES_SPREAD = np.array((0.36, 0.38, 0.45)), 0.17
 
 
 def picture(rng: np.random.Generator, strength: float) -> Traits:
-    """What is special to one picture: pose, light, expression, framing, background, clothes."""
+    """The traits of one picture: pose, light, expression, framing, background, clothes."""
     spread = strength * np.array(list(_CHANGES.values()))
     values = spread * rng.standard_normal(len(_CHANGES)).clip(-2, 2)
     traits: dict[str, object] = dict(zip(_CHANGES, values, strict=True))

@@ -22,7 +22,7 @@ from inversionlab.store.storage import Storage
 Job = tuple[int, int]
 """(target, repeat): the unit of attack work."""
 
-VERDICT = pa.struct(
+_VERDICT = pa.struct(
     [
         ("evaluator", pa.string()),
         ("rank", pa.int32()),
@@ -51,7 +51,7 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         ("seconds", pa.float32()),
         ("training_queries", pa.int64()),
         ("error", pa.float32()),
-        ("verdicts", pa.list_(VERDICT)),
+        ("verdicts", pa.list_(_VERDICT)),
         ("seed", pa.int64()),
         ("victim", pa.string()),
         ("generator", pa.string()),
