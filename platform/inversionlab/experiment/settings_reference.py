@@ -1,4 +1,4 @@
-"""Every setting with its type, default and meaning, read from the settings classes themselves."""
+"""Lists every setting with its type, default and meaning, read from the settings classes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MANY = {
     str(tuple): ("N.", "list of sections"),
     str(dict): ("LABEL.", "sections by label"),
 }
-"""How a setting that holds several sections is written, by the type that holds them."""
+"""By the type of a setting that holds several sections: the step in their paths, and its name."""
 
 
 def settings_reference(model: type[BaseModel]) -> Iterator[str]:
-    """Lines that explain the settings of `model`, in order; entries of a room stand under their name, once."""
+    """Lines that explain the settings of `model`, in order. Each room's entries are listed once, by name."""
     yield from _listed(model, "", None, {})
 
 
@@ -27,13 +27,13 @@ def _listed(
     given: BaseModel | None,
     rooms: dict[frozenset[type[BaseModel]], str],
 ) -> Iterator[str]:
-    """The lines of `model`, to which the path `prefix` leads.
+    """The lines of one settings class.
 
     Args:
-        model: the settings' class.
-        prefix: the path that leads to them.
-        given: what stands there by default; None: the class's own defaults.
-        rooms: where the entries of each room were listed first; new ones are added.
+        model: the settings class.
+        prefix: the path that leads to it.
+        given: its settings at this place by default; None: the class's own defaults.
+        rooms: the path at which each room's entries were listed first; new ones are added.
     """
     for name, field in model.model_fields.items():
         if _is_tag(name, field):
@@ -57,7 +57,7 @@ def _listed(
 
 
 def _is_tag(name: str, field: FieldInfo) -> bool:
-    """Whether it is the literal `name` that says which entry of a room the section is."""
+    """Whether it is the literal `name` that tells the entries of a room apart."""
     return name == "name" and get_origin(field.annotation) is Literal
 
 
