@@ -19,7 +19,6 @@ class ScoringModel(Protocol):
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """Log-probabilities (N, K) of pictures (N, C, H, W) in [0, 1]."""
-        ...
 
 
 def as_scoring_model(module: nn.Module | None) -> ScoringModel:
@@ -43,27 +42,21 @@ class GenerativePrior(Protocol):
 
     def __call__(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
-        ...
 
     def encode(self, x_NCHW: Tensor) -> Tensor | None:
         """Latents (N, m) of pictures (N, C, H, W), or None if there is no encoder."""
-        ...
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
         """Latents (count, m) from the prior, drawn on the CPU."""
-        ...
 
     def critic(self, x_NCHW: Tensor) -> Tensor:
         """How real each picture looks, (N,); larger is more real. Only if the generator offers `critic`."""
-        ...
 
     def style(self, z_ND: Tensor) -> Tensor:
         """Style vectors (N, W) of latents (N, m). Only if the generator offers `style`."""
-        ...
 
     def synthesize(self, w_NW: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of style vectors (N, W). Only if the generator offers `style`."""
-        ...
 
 
 @dataclass(frozen=True)

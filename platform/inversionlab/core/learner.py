@@ -43,17 +43,10 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter], settings: TrainingSettings
 ) -> torch.optim.Optimizer:
     """The optimizer in the settings."""
+    rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=settings.learning_rate,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=settings.weight_decay,
-        )
-    return torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
 
 
 def rate_factor(schedule: str, progress: float) -> float:
@@ -69,10 +62,7 @@ def rate_factor(schedule: str, progress: float) -> float:
 
 
 def set_rate(
-    optimizer: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    progress: float,
-    factor: float = 1.0,
+    optimizer: torch.optim.Optimizer, settings: TrainingSettings, progress: float, factor: float = 1
 ) -> None:
     """Set the optimizer's step size: the schedule's at `progress` in [0, 1], times `factor`."""
     rate = settings.learning_rate * rate_factor(settings.schedule, progress)

@@ -1,15 +1,17 @@
-"""The base of every data set: a source of pictures of people."""
+"""The base of every data set: a source of pictures of people; and paths in its settings."""
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from inversionlab.core.settings import Settings
+from inversionlab.core.settings import ConfigError, Settings
 
 
 class DataSettings(Settings):
@@ -41,6 +43,10 @@ class DataSet(ABC):
 
     Settings: ClassVar[type[DataSettings]]
 
+    def __init__(self, settings: Any) -> None:
+        """Keep the settings; nothing is read or drawn yet."""
+        self.settings = settings
+
     @abstractmethod
     def fingerprint(self) -> str:
         """A name for the content: equal content has equal names. Much cheaper than `load`.
@@ -56,3 +62,35 @@ class DataSet(ABC):
         Raises:
             ConfigError: there is nothing usable; says where it looked and what it expected.
         """
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"the home folder is not known: {error}") from error
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+"""A path with `~` expanded; a relative one starts at the folder that is current at load."""
+
+
+def require_folder(path: Path, what: str) -> None:
+    """Check that `path` is a folder.
+
+    Raises:
+        ConfigError: it is missing or not a folder; names what was expected and the nearest folder there is.
+    """
+    if path.is_dir():
+        return
+    if path.exists():
+        raise ConfigError(f"{path}: is a file; expected {what}")
+    parent = next(p for p in path.parents if p.is_dir())
+    missing = path.relative_to(parent).parts[0]
+    try:
+        siblings = sorted(p.name for p in parent.iterdir() if p.is_dir())
+    except PermissionError:
+        siblings = []
+    near = difflib.get_close_matches(missing, siblings, n=1)
+    hint = f"; did you mean `{parent / near[0]}`?" if near else f"; `{parent}` has no `{missing}`"
+    raise ConfigError(f"{path}: there is no such folder (expected {what}){hint}")

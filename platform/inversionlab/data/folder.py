@@ -20,9 +20,14 @@ import torch
 from pydantic import Field
 
 from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.data.base import DataSet, DataSettings, Pictures
+from inversionlab.data.base import (
+    AbsolutePath,
+    DataSet,
+    DataSettings,
+    Pictures,
+    require_folder,
+)
 from inversionlab.data.decode import EXTENSIONS, read_picture
-from inversionlab.data.paths import AbsolutePath, require_folder
 
 _EXPECTED = "a folder that holds one folder of pictures for each person"
 _File = tuple[str, Path]
@@ -44,10 +49,7 @@ class Folder(DataSet):
     """A folder with one folder of pictures for each person."""
 
     Settings = FolderSettings
-
-    def __init__(self, settings: FolderSettings) -> None:
-        """Keep the settings; nothing is read yet."""
-        self.settings = settings
+    settings: FolderSettings
 
     def fingerprint(self) -> str:
         """See `DataSet.fingerprint`. It depends on the files' names and contents and on the settings."""

@@ -21,8 +21,13 @@ from pydantic import Field
 from torch.nn import functional
 
 from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.data.base import DataSet, DataSettings, Pictures
-from inversionlab.data.paths import AbsolutePath, require_folder
+from inversionlab.data.base import (
+    AbsolutePath,
+    DataSet,
+    DataSettings,
+    Pictures,
+    require_folder,
+)
 
 _STEMS = {"train": ("train",), "test": ("t10k",), "both": ("train", "t10k")}
 _MAGIC_IMAGES, _MAGIC_LABELS = 0x803, 0x801
@@ -55,10 +60,7 @@ class Mnist(DataSet):
     """The ten digits as ten "people"."""
 
     Settings = MnistSettings
-
-    def __init__(self, settings: MnistSettings) -> None:
-        """Keep the settings; nothing is read yet."""
-        self.settings = settings
+    settings: MnistSettings
 
     def fingerprint(self) -> str:
         """See `DataSet.fingerprint`. It depends on the unpacked content, so `.gz` makes no difference."""

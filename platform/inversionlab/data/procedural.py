@@ -50,10 +50,7 @@ class Procedural(DataSet):
     """People that do not exist."""
 
     Settings = ProceduralSettings
-
-    def __init__(self, settings: ProceduralSettings) -> None:
-        """Keep the settings; nothing is drawn yet."""
-        self.settings = settings
+    settings: ProceduralSettings
 
     def fingerprint(self) -> str:
         """See `DataSet.fingerprint`."""

@@ -1,10 +1,8 @@
-"""What is measured: pure functions on NumPy arrays, one metric a file."""
+"""What is measured: pure functions on NumPy arrays, one metric or family of metrics a file."""
 
-from inversionlab.metrics.attack_accuracy import attack_accuracy
-from inversionlab.metrics.cmc import cmc
 from inversionlab.metrics.frechet import frechet_distance
 from inversionlab.metrics.nearest_picture import nearest_distance, within_person_distance
-from inversionlab.metrics.rank_score import mean_score, median_rank
+from inversionlab.metrics.ranks import attack_accuracy, cmc, mean_score, median_rank
 from inversionlab.metrics.wilson import Estimate, wilson
 
 __all__ = [
