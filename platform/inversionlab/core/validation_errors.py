@@ -82,13 +82,14 @@ def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
         if tagged := [m for m in named if m.model_fields["name"].default == part]:
             current = tagged
         elif fields := [m.model_fields[str(part)] for m in current if part in m.model_fields]:
-            current = [m for f in fields for m in _models_in((f.annotation, *f.metadata))]
+            current = [m for f in fields for m in models_in((f.annotation, *f.metadata))]
         # Else it is a position in a list, or a label of the user's own.
     return sorted({name for m in current for name in m.model_fields})
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The pydantic models in a type annotation, or in a tuple of annotations and metadata."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     parts = annotation if isinstance(annotation, tuple) else get_args(annotation)
-    return [m for part in parts for m in _models_in(part)]
+    return [m for part in parts for m in models_in(part)]

@@ -3,7 +3,10 @@
 A person is any folder below the root, at any depth, that directly holds pictures; the identifier is the
 folder's path relative to the root, with `/`. Hidden files and files with other extensions are ignored. Links
 that lead out of the root or to a folder are refused. A picture that cannot be used is left out and named in
-`Pictures.skipped`. `decode.py` says how pictures are cropped and resized.
+`Pictures.skipped`.
+
+A picture is turned upright by its EXIF tag, cropped to its central square (side: the shorter side; a 92x112
+picture loses 10 rows above and 10 below) and resized by PIL's antialiased bilinear filter, as RGB or luma.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
 from inversionlab.core.settings import ConfigError, fingerprint
@@ -27,8 +32,11 @@ from inversionlab.data.base import (
     Pictures,
     require_folder,
 )
-from inversionlab.data.decode import EXTENSIONS, read_picture
 
+_EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
+_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
+_SMALLEST = 8  # pixels; a smaller picture shows no face
+_LARGEST = 89_000_000  # pixels in all; PIL warns of a decompression bomb above that
 _EXPECTED = "a folder that holds one folder of pictures for each person"
 _File = tuple[str, Path]
 """A person's identifier, and one of the person's picture files."""
@@ -76,7 +84,7 @@ class Folder(DataSet):
         def read(index: int) -> str | None:
             path = files[index][1]
             try:
-                images_NCHW[index] = read_picture(path, size, channels)
+                images_NCHW[index] = _read_picture(path, size, channels)
             except Exception as error:  # A decoder may raise anything on a broken file.
                 return f"{path.relative_to(self.settings.root).as_posix()}: {error}"
             return None
@@ -115,7 +123,7 @@ class Folder(DataSet):
                 f"at least two are needed: {_EXPECTED}{left_out}"
             )
         raise ConfigError(
-            f"{self.settings.root}: no usable picture ({', '.join(sorted(EXTENSIONS))}) in any folder "
+            f"{self.settings.root}: no usable picture ({', '.join(sorted(_EXTENSIONS))}) in any folder "
             f"below it; expected {_EXPECTED}{left_out}"
         )
 
@@ -143,7 +151,7 @@ def _walk(root: Path, most: int | None) -> tuple[list[_File], list[str]]:
         kept = []
         for name in sorted(names):
             path = folder / name
-            if name.startswith(".") or path.suffix.lower() not in EXTENSIONS:
+            if name.startswith(".") or path.suffix.lower() not in _EXTENSIONS:
                 continue
             if person == ".":
                 skipped.append(f"{name}: lies directly in the root, in no person's folder")
@@ -155,6 +163,37 @@ def _walk(root: Path, most: int | None) -> tuple[list[_File], list[str]]:
                 kept.append((person, path))
         files += kept[:most]
     return sorted(files, key=lambda file: (file[0], file[1].name)), skipped
+
+
+def _read_picture(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
+    """Read one picture as uint8 (channels, size, size): upright, central square, resized.
+
+    Raises:
+        Exception: of any type, with a text that says why the file cannot be used.
+    """
+    if path.stat().st_size == 0:
+        raise ValueError("is empty (0 bytes)")
+    try:
+        opened = Image.open(path, formats=_FORMATS)
+    except UnidentifiedImageError as error:  # whose own text is only the full path
+        raise ValueError(f"is none of {', '.join(_FORMATS)}, or its head is broken") from error
+    with opened:
+        width, height = opened.size
+        if min(width, height) < _SMALLEST:
+            raise ValueError(f"is {width}x{height} pixels; at least {_SMALLEST}x{_SMALLEST} needed")
+        if width * height > _LARGEST:
+            raise ValueError(f"is {width}x{height} pixels; more than {_LARGEST} in all are refused")
+        upright = ImageOps.exif_transpose(opened)
+    if upright.mode.startswith("I"):  # PIL itself would cut 16-bit gray off at 255
+        gray = np.asarray(upright).clip(0, 65535) // 257
+        upright = Image.fromarray(gray.astype(np.uint8))
+    picture = upright.convert("L" if channels == 1 else "RGB")
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    # Not by `resize(box=...)`: its filter reaches over the edge of the box.
+    square = picture.crop((left, top, left + side, top + side))
+    values = np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+    return values[None] if channels == 1 else values.transpose(2, 0, 1)
 
 
 def _in_threads(work: Callable[..., _T], items: Sequence[object]) -> list[_T]:

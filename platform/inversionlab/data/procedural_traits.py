@@ -7,6 +7,8 @@ radians.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -104,7 +106,7 @@ def identity(seed: int, number: int) -> Traits:
     """The traits that all pictures of person `number` share."""
     rng = seeds.numpy_stream(seed, "identity", number)
     at = rng.random(len(_SHAPE))
-    traits = {
+    traits: dict[str, Any] = {
         name: low + (high - low) * at[index]
         for index, (name, (low, high)) in enumerate(_SHAPE.items())
     }
@@ -119,33 +121,25 @@ def identity(seed: int, number: int) -> Traits:
     traits["has_glasses"] = rng.random() < 0.28
     traits["has_mole"] = rng.random() < 0.25
     traits["age"] = max(0.0, rng.random() * 1.6 - 0.6)
-    traits |= _colours(rng, float(traits["age"]))
-    shown = rng.random() < 0.3 and float(np.mean(traits["skin"])) > 0.6
-    spots = rng.uniform((-0.34, 0.02), (0.34, 0.26), (_FRECKLES, 2))
-    traits["freckles"] = spots.ravel() if shown else np.full(2 * _FRECKLES, 9.0)
-    return {name: np.atleast_1d(np.asarray(v, dtype=np.float32)) for name, v in traits.items()}
-
-
-def _colours(rng: np.random.Generator, age: float) -> dict[str, NDArray[np.float64]]:
-    """Colours of skin, hair, iris and frame; dark skin goes with dark hair and eyes."""
+    # Dark skin goes with dark hair and eyes; age makes hair gray.
     tone = rng.random() * (len(_SKINS) - 1)
     skin = np.array(
         [np.interp(tone, range(len(_SKINS)), column) for column in zip(*_SKINS, strict=True)]
     )
-    skin += rng.normal(0, 0.012, 3)
+    traits["skin"] = (skin + rng.normal(0, 0.012, 3)).clip(0.1, 1)
     dark = tone > 3.2
     hair = np.array(_HAIRS[int(rng.integers(2 if dark else 6))])
-    grayness = np.clip((age - 0.55) * 2.5, 0, 1) * (rng.random() < 0.8)
+    grayness = np.clip((traits["age"] - 0.55) * 2.5, 0, 1) * (rng.random() < 0.8)
     hair = hair + grayness * (np.array(_HAIRS[-1]) - hair)
     hair = hair * (1 + rng.normal(0, 0.08) + rng.normal(0, 0.02, 3))
+    traits["hair"] = hair.clip(0.03, 1)
     iris = np.array(_IRISES[int(rng.integers(2 if dark else 4))]) + rng.normal(0, 0.03, 3)
-    frame = np.array(_FRAMES[int(rng.integers(len(_FRAMES)))])
-    return {
-        "skin": skin.clip(0.1, 1),
-        "hair": hair.clip(0.03, 1),
-        "iris_colour": iris.clip(0, 1),
-        "frame": frame,
-    }
+    traits["iris_colour"] = iris.clip(0, 1)
+    traits["frame"] = np.array(_FRAMES[int(rng.integers(len(_FRAMES)))])
+    shown = rng.random() < 0.3 and float(np.mean(traits["skin"])) > 0.6
+    spots = rng.uniform((-0.34, 0.02), (0.34, 0.26), (_FRECKLES, 2))
+    traits["freckles"] = spots.ravel() if shown else np.full(2 * _FRECKLES, 9.0)
+    return {name: np.atleast_1d(np.asarray(v, dtype=np.float32)) for name, v in traits.items()}
 
 
 # Standard deviations of what changes from picture to picture, at variation 1.
@@ -176,7 +170,7 @@ def picture(rng: np.random.Generator, strength: float) -> Traits:
     """The traits of one picture: pose, light, expression, framing, background, clothes."""
     spread = strength * np.array(list(_CHANGES.values()))
     values = spread * rng.standard_normal(len(_CHANGES)).clip(-2, 2)
-    traits: dict[str, object] = dict(zip(_CHANGES, values, strict=True))
+    traits: dict[str, Any] = dict(zip(_CHANGES, values, strict=True))
     draws = rng.standard_normal((3, 4)).clip(-2, 2)
     colours = strength * (draws[:, :1] + 0.55 * draws[:, 1:])
     traits["ground_a"] = (_GROUND + _GROUND_SPREAD * colours[0]).clip(0.05, 0.95)

@@ -19,7 +19,7 @@ _RESERVED = {"none", "undefended"}
 
 
 def all_faults(experiment: ExperimentSections) -> list[str]:
-    """All faults of an experiment. Its sweep is checked only if nothing else is wrong."""
+    """All faults of an experiment; those of a sweep's values only if there are no others."""
     wrong = [
         *_name_faults(experiment),
         *_evaluator_faults(experiment),
@@ -27,7 +27,13 @@ def all_faults(experiment: ExperimentSections) -> list[str]:
         *_generator_faults(experiment),
         *_batch_faults(experiment),
     ]
-    return wrong or [*_sweep_faults(experiment)]
+    sweep = experiment.sweep
+    if not wrong and sweep is not None:
+        for value in sweep.values:
+            inside = [*faults(defense_at(experiment, value), "defense")]
+            if inside:
+                wrong.append(f"sweep of {sweep.setting} at {value}: {'; '.join(inside)}")
+    return wrong
 
 
 def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
@@ -122,11 +128,3 @@ def _trainings(settings: Any, key: str) -> Iterable[tuple[str, TrainingSettings]
         inner = enumerate(settings)
     for name, value in inner:
         yield from _trainings(value, f"{key}.{name}" if key else str(name))
-
-
-def _sweep_faults(experiment: ExperimentSections) -> Iterable[str]:
-    sweep = experiment.sweep
-    for value in sweep.values if sweep else ():
-        wrong = [*faults(defense_at(experiment, value), "defense")]
-        if sweep and wrong:
-            yield f"sweep of {sweep.setting} at {value}: {'; '.join(wrong)}"
