@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
 from PIL import Image
 
+from inversionlab.core.yaml_io import dump_yaml
 from tests import tiny
 from tests.clusters import Cluster
 from tests.processes import family
@@ -37,7 +37,7 @@ class Audit:
         self.storage = folder / "runs"
         shutil.copytree(trained, self.storage)
         recipe = folder / "tiny.yaml"
-        recipe.write_text(yaml.safe_dump(tiny.recipe(**changed)))
+        recipe.write_text(dump_yaml(tiny.recipe(**changed)))
         self.command = (
             *(sys.executable, "jobs/audit.py", str(recipe)),
             *("--storage", str(self.storage), "--no-pictures"),

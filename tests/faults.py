@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
+from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.results.load import load_run
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
@@ -63,7 +63,7 @@ def write_recipe(folder: Path, **changed: Any) -> Path:
     """The recipe with LONG and `changed` settings, as a file of its name in `folder`."""
     recipe = tiny.recipe(**{**LONG, **changed})
     file = folder / f"{recipe['name']}.yaml"
-    file.write_text(yaml.safe_dump(recipe))
+    file.write_text(dump_yaml(recipe))
     return file
 
 

@@ -6,7 +6,8 @@ import ast
 from pathlib import Path
 
 import pytest
-import yaml
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError
 
 from inversionlab.core import yaml_io
 
@@ -96,15 +97,21 @@ def test_nothing_is_unpickled(path: Path) -> None:
     for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):
         if ast.unparse(call.func) == "torch.load":
             assert "weights_only=True" in ast.unparse(call)
-        if ast.unparse(call.func) == "yaml.load":
-            assert ast.unparse(call.keywords[0].value) == "_Loader"
-        assert ast.unparse(call.func) not in {"yaml.unsafe_load", "yaml.full_load", "yaml.load_all"}
+        if ast.unparse(call.func).split(".")[-1] == "YAML":
+            assert "typ='safe'" in ast.unparse(call)
+    # PyYAML would be a second loader, with unsafe ones of its own.
+    assert "yaml" not in {module.split(".")[0] for module in imports(path)}
 
 
-def test_the_loader_of_recipes_is_a_safe_one() -> None:
-    assert issubclass(yaml_io._Loader, yaml.SafeLoader)
-    with pytest.raises(yaml.YAMLError):
-        yaml_io.parse_yaml("!!python/object/apply:os.getcwd []")
+@pytest.mark.parametrize(
+    "text", ["!!python/object/apply:os.getcwd []", "!!python/name:os.getcwd", "!own {a: 1}"]
+)
+def test_the_loader_of_recipes_is_a_safe_one(text: str) -> None:
+    yaml = yaml_io._yaml()
+    assert yaml.typ == ["safe"]
+    assert yaml.Constructor is SafeConstructor
+    with pytest.raises(YAMLError):
+        yaml_io.parse_yaml(text)
 
 
 def test_the_source_root_does_not_shadow_pythons_platform() -> None:

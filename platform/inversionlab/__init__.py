@@ -1,3 +1,3 @@
-"""InversionLab: how much of its training data a recognizer gives away, and what stops it."""
+"""InversionLab: how much of its training data a recognizer leaks to model inversion, and which defenses help."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Options that several commands of jobs/ have in common; nothing heavy is imported, --help answers at once."""
+"""Options that the commands in jobs/ share. It imports nothing heavy, so --help answers at once."""
 
 from __future__ import annotations
 

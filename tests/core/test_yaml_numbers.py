@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-import yaml
+from ruamel.yaml.error import YAMLError
 
 from inversionlab.core.settings import ConfigError, override
 from inversionlab.core.yaml_io import dump_yaml, parse_yaml
@@ -42,6 +42,20 @@ def test_what_only_yaml_1_1_takes_for_something_else_is_a_text(text: str) -> Non
     assert parse_yaml(text) == text
 
 
+@pytest.mark.parametrize(
+    ("word", "value"), [("yes", True), ("No", False), ("ON", True), ("off", False)]
+)
+def test_the_words_for_truth_values_are_read_as_them_and_written_in_quotes(
+    word: str, value: bool
+) -> None:
+    assert parse_yaml(word) is value
+    assert parse_yaml(dump_yaml(word)) == word
+
+
+def test_the_version_that_a_text_names_changes_no_number() -> None:
+    assert parse_yaml("%YAML 1.1\n--- [1:30, 1_0, 0o17, y]") == ["1:30", "1_0", 15, "y"]
+
+
 def test_not_a_number_is_read() -> None:
     assert all(math.isnan(n) for n in parse_yaml("[.nan, .NaN, .NAN]"))
 
@@ -50,7 +64,7 @@ def test_not_a_number_is_read() -> None:
     ("text", "plain"), [("010", "10"), ("08", "8"), ("-007", "-7"), ("00", "0"), ("[1, 0008]", "8")]
 )
 def test_a_number_that_begins_with_a_zero_is_refused(text: str, plain: str) -> None:
-    with pytest.raises(yaml.YAMLError, match=f"begins with a zero; write {plain} for the decimal"):
+    with pytest.raises(YAMLError, match=f"begins with a zero; write {plain} for the decimal"):
         parse_yaml(text)
 
 
@@ -82,11 +96,14 @@ def test_in_quotes_it_is_a_text() -> None:
         ("{? &a [*a] : 1}", "an anchor holds itself"),
         ("[" * 3000 + "]" * 3000, "nested more than 50 deep"),
         ("{a: 1, <<: {b: 2}}", "merge keys"),
+        ("[&a 1, &a 2]", "the anchor `a` is given twice"),
+        ("1\n--- 2", "expected a single document"),
+        ("!!python/name:os.getcwd", "could not determine a constructor"),
     ],
     ids=lambda text: text[:20],
 )
 def test_what_has_no_value_is_refused_as_bad_yaml(text: str, told: str) -> None:
-    with pytest.raises(yaml.YAMLError, match=told):
+    with pytest.raises(YAMLError, match=told):
         parse_yaml(text)
     with pytest.raises(ConfigError, match=told):
         override({}, [f"a={text}"])
@@ -94,7 +111,7 @@ def test_what_has_no_value_is_refused_as_bad_yaml(text: str, told: str) -> None:
 
 def test_aliases_do_not_hide_how_deep_a_value_is() -> None:
     links = "".join(f", &a{i + 1} [[[*a{i}]]]" for i in range(40))
-    with pytest.raises(yaml.YAMLError, match="nested more than 50 deep"):
+    with pytest.raises(YAMLError, match="nested more than 50 deep"):
         parse_yaml(f"[&a0 1{links}]")
 
 

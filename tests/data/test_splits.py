@@ -68,11 +68,11 @@ def test_public_data_of_its_own() -> None:
 
 def test_a_public_picture_that_equals_a_private_one_is_left_out_and_named() -> None:
     cut = split(MANY, SETTINGS, 0, crowd(70, 20, offset=50))
-    assert any("equal a private or a judge's one" in note for note in cut.notes)
+    assert any("equal a private or an evaluator's one" in note for note in cut.notes)
     sets = (cut.train, cut.test, cut.evaluator_train, cut.evaluator_test)
     known = {x.numpy().tobytes() for s in sets for x in s.images_NCHW}
     assert not known & {x.numpy().tobytes() for x in cut.public_NCHW}
-    # 90 pictures, numbered from 50: ten are of private people, 24 of the judge's.
+    # 90 pictures, numbered from 50: ten are of private people, 24 of the evaluator's.
     assert len(cut.public_NCHW) == 56
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.results.load import load_run
 from inversionlab.store.storage import Storage
 from tests import tiny
@@ -59,7 +59,7 @@ def audit(recipe: Path, folder: Path, name: str) -> list[str]:
 
 def write(folder: Path, **changed: Any) -> Path:
     file = folder / "tiny.yaml"
-    file.write_text(yaml.safe_dump(tiny.recipe(**changed)))
+    file.write_text(dump_yaml(tiny.recipe(**changed)))
     return file
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from inversionlab.core.yaml_io import dump_yaml, parse_yaml
 from inversionlab.results.load import load_run
 from inversionlab.store.storage import Storage
 from tests import tiny
@@ -46,7 +46,7 @@ def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
         "runtime.shard_size": 1,
         "targets.repeats": 6,
     }
-    recipe.write_text(yaml.safe_dump(tiny.recipe(**changed)))
+    recipe.write_text(dump_yaml(tiny.recipe(**changed)))
     command = [sys.executable, "jobs/audit.py", str(recipe), "--storage", str(folder / "runs")]
     return subprocess.Popen(
         command,
@@ -80,7 +80,7 @@ def test_sigkill_in_training_and_in_attacks(tmp_path: Path, environment: dict[st
     kill_when(start(tmp_path, environment), lambda: bool(checkpoints()))
     kill_when(start(tmp_path, environment), lambda: len(shards()) >= 5)
     card = next(iter(runs.glob("artifacts/victim/*/card.json")))
-    assert yaml.safe_load(card.read_text())["metrics"]["resumed_at"] >= 1
+    assert parse_yaml(card.read_text())["metrics"]["resumed_at"] >= 1
     stored = {path: path.stat().st_mtime_ns for path in shards()}
     weights = {p: p.stat().st_mtime_ns for p in runs.glob("artifacts/*/*/weights.safetensors")}
     last = start(tmp_path, environment)

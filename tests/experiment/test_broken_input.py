@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from PIL import Image
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.experiment import load
 from inversionlab.pipeline.session import open_experiment
 from inversionlab.store.storage import Storage
@@ -26,7 +26,7 @@ Spoil = Callable[[Path], tuple[Path, list[str]]]
 def changed(**settings: Any) -> Spoil:
     def make(folder: Path) -> tuple[Path, list[str]]:
         recipe = folder / "recipe.yaml"
-        recipe.write_text(yaml.safe_dump(tiny.recipe(**settings)))
+        recipe.write_text(dump_yaml(tiny.recipe(**settings)))
         return recipe, []
 
     return make

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from inversionlab.core import seeds
+from inversionlab.core.yaml_io import parse_yaml
 from inversionlab.distributed.attack_worker import AttackWorker, Shard, WorkContext
 from inversionlab.distributed.missing_work import missing_jobs, missing_measures
 from inversionlab.distributed.run_record import run_name
@@ -103,7 +102,7 @@ def named(plan: Plan) -> dict[str, list[str]]:
 
 def load_anywhere(recipe: Path, *assignments: str) -> Experiment:
     """A recipe with its data in a folder that is the same on every machine: names of runs hold it."""
-    plain = yaml.safe_load(recipe.read_text())
+    plain = parse_yaml(recipe.read_text())
     sections = [s for s in ("data", "public_data") if "root" in (plain.get(s) or {})]
     return load(recipe, [*(f"{s}.root=/nowhere/{s}" for s in sections), *assignments])
 

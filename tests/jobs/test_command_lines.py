@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from inversionlab.core.yaml_io import dump_yaml
 from tests import tiny
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ def command(*words: str, cwd: Path = CHECKOUT) -> subprocess.CompletedProcess[st
 
 def recipe(folder: Path, **changed: Any) -> str:
     path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(tiny.recipe(**changed)))
+    path.write_text(dump_yaml(tiny.recipe(**changed)))
     return str(path)
 
 

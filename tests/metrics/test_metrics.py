@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 
 from inversionlab.metrics import (
-    METRICS,
     attack_accuracy,
     cmc,
     frechet_distance,
-    leave_one_out_distance,
     mean_score,
     median_rank,
     nearest_distance,
-    recognition_accuracy,
     wilson,
     within_person_distance,
 )
+from inversionlab.metrics.nearest_picture import leave_one_out_distance
 
 
 @pytest.mark.parametrize(
@@ -129,14 +127,3 @@ def test_leave_one_out_and_within_person():
     people = np.array([0, 0, 0, 1, 1, 2])  # person 2 has one picture and does not count
     assert within_person_distance(features, people) == pytest.approx((1 + 1 + 2 + 10 + 10) / 5)
     assert math.isnan(within_person_distance(features[:1], people[:1]))
-
-
-def test_recognition_accuracy_on_all_and_on_targets():
-    predicted, true = np.array([0, 1, 2, 2, 0]), np.array([0, 1, 2, 3, 3])
-    assert recognition_accuracy(predicted, true) == wilson(3, 5)
-    assert recognition_accuracy(predicted, true, only=np.array([2, 3])) == wilson(1, 3)
-    assert recognition_accuracy(predicted, true, only=np.array([9])).count == 0
-
-
-def test_every_metric_is_named_after_its_function():
-    assert all(name == function.__name__ for name, function in METRICS.items())

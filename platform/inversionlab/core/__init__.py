@@ -1,1 +1,1 @@
-"""What every room builds on: settings, YAML, views of a model, contracts, learners, seeds, images."""
+"""The base of every room: settings, YAML, views of a model, contracts, learners, seeds, images."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol, cast
 
 import torch
@@ -12,14 +12,13 @@ from inversionlab.core.learner import Learner, TrainingSettings
 
 
 class ScoringModel(Protocol):
-    """Anything with log-probabilities over classes: a recognizer, or the model that a defense releases."""
+    """A model that gives log-probabilities over classes: a recognizer, or what a defense releases."""
 
     classes: int
     """K, the number of classes."""
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """Log-probabilities (N, K) of pictures (N, C, H, W) in [0, 1]."""
-        ...
 
 
 def as_scoring_model(module: nn.Module | None) -> ScoringModel:
@@ -43,27 +42,21 @@ class GenerativePrior(Protocol):
 
     def __call__(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
-        ...
 
     def encode(self, x_NCHW: Tensor) -> Tensor | None:
-        """Latents (N, m) of pictures, or None where there is no encoder."""
-        ...
+        """Latents (N, m) of pictures (N, C, H, W), or None if there is no encoder."""
 
     def draw(self, count: int, rng: torch.Generator) -> Tensor:
-        """`count` latents from the prior, drawn on the CPU."""
-        ...
+        """Latents (count, m) from the prior, drawn on the CPU."""
 
     def critic(self, x_NCHW: Tensor) -> Tensor:
-        """How real pictures look, (N,); larger is more real. Only where the generator offers `critic`."""
-        ...
+        """How real each picture looks, (N,); larger is more real. Only if the generator offers `critic`."""
 
     def style(self, z_ND: Tensor) -> Tensor:
-        """Style vectors (N, W) of latents. Only where the generator offers `style`."""
-        ...
+        """Style vectors (N, W) of latents (N, m). Only if the generator offers `style`."""
 
     def synthesize(self, w_NW: Tensor) -> Tensor:
-        """Pictures of style vectors (N, W). Only where the generator offers `style`."""
-        ...
+        """Pictures (N, C, H, W) of style vectors (N, W). Only if the generator offers `style`."""
 
 
 @dataclass(frozen=True)
@@ -79,22 +72,18 @@ class ModelShape:
     @property
     def sizes(self) -> dict[str, int]:
         """The three numbers by name, as network constructors take them."""
-        return {
-            "classes": self.classes,
-            "channels": self.channels,
-            "image_size": self.image_size,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training: the learner, the data that it learns from, and how long it learns."""
+    """One training: the learner, the data that it learns from, and the training settings."""
 
     learner: Learner
     images_NCHW: Tensor
     """uint8 (N, C, H, W)."""
     class_N: Tensor
-    """Class numbers (N,), or the scores (N, K) that a model gave to the pictures."""
+    """Class numbers (N,), or a model's scores (N, K) for the pictures."""
     training: TrainingSettings
     queries: int = 0
-    """Pictures that were sent to that model to get the scores."""
+    """Pictures that were sent to that model for the scores."""

@@ -1,4 +1,4 @@
-"""Pictures as bytes: 8-bit rounding, PNG, and grids."""
+"""Pictures as bytes: 8-bit rounding, PNG files, grids."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 
 
 def to_bytes(x_NCHW: Tensor) -> Tensor:
-    """uint8 pictures on the CPU of float pictures in [0, 1]."""
+    """Float pictures in [0, 1] as uint8 pictures on the CPU."""
     return (255 * x_NCHW.detach()).round().clamp(0, 255).byte().cpu()
 
 
 def to_float(x_NCHW: Tensor, device: torch.device) -> Tensor:
-    """Float pictures in [0, 1] on the device of uint8 pictures."""
+    """uint8 pictures as float pictures in [0, 1] on the device."""
     return x_NCHW.to(device).float() / 255
 
 
 def png(x_CHW: Tensor) -> bytes:
-    """The PNG file of one uint8 picture (1 or 3 channels)."""
+    """One uint8 picture (C, H, W), C = 1 or 3, as a PNG file."""
     array = x_CHW.permute(1, 2, 0).contiguous().numpy()
     image = Image.fromarray(array.squeeze(2) if array.shape[2] == 1 else array)
     sink = io.BytesIO()
@@ -30,7 +30,7 @@ def png(x_CHW: Tensor) -> bytes:
 
 
 def grid(x_NCHW: Tensor) -> Tensor:
-    """One uint8 picture (C, H', W') that shows all of `x_NCHW` (uint8) in a near-square grid."""
+    """uint8 pictures (N, C, H, W) in a near-square grid: one uint8 picture (C, H', W')."""
     n, c, h, w = x_NCHW.shape
     columns = math.ceil(math.sqrt(n))
     lines = math.ceil(n / columns)

@@ -1,8 +1,8 @@
-"""What a network in training is: the contract between the rooms' learners and the training loop.
+"""The contract between a network in training and the training loop.
 
-A `Learner` owns its networks, losses and optimizers and takes one step on a batch it is handed. The loop
-(`pipeline/train.py`) owns batches, epochs, checkpoints, devices and progress; `runtime/` puts the loop
-on Ray Train. So every network of the platform, alone or on many workers, trains on one path.
+A `Learner` owns its networks, losses and optimizers, and takes one step on each batch. The loop
+(`pipeline/train.py`) owns batches, epochs, checkpoints, devices and progress; `distributed/` runs the loop on
+Ray Train. Every network therefore trains on one path, on one worker or on many.
 """
 
 from __future__ import annotations
@@ -19,45 +19,38 @@ from torch import Tensor, nn
 from inversionlab.core.settings import Settings
 
 GradientSync = Callable[[Iterable[nn.Parameter]], None]
-"""Averages the gradients of these parameters over all training workers, in place (one worker: nothing)."""
+"""Averages the gradients of these parameters over all training workers, in place; does nothing for one worker."""
 
 
 class TrainingSettings(Settings):
-    """How long and how fast a network is trained."""
+    """How long and how fast a network trains."""
 
     epochs: int = Field(default=20, ge=0, le=100_000)
     """Passes over the training pictures."""
     batch_size: int = Field(default=64, ge=2, le=65_536)
-    """Pictures a step, over all workers together."""
+    """Pictures in a step, summed over all workers."""
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     """Peak step size."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
-    """How the step size goes: flat; down to 0 along a cosine; up over the first fifth and then down."""
+    """The course of the step size: constant; down to 0 along a cosine; up over the first fifth, then down."""
     weight_decay: float = Field(default=5e-4, ge=0, le=1)
-    """Decoupled weight decay (AdamW), or L2 decay under SGD."""
+    """Decoupled weight decay for AdamW, L2 decay for SGD."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """SGD runs with Nesterov momentum 0.9."""
+    """SGD has Nesterov momentum 0.9."""
 
 
 def make_optimizer(
     parameters: Iterable[nn.Parameter], settings: TrainingSettings
 ) -> torch.optim.Optimizer:
-    """The optimizer that the settings name."""
+    """The optimizer in the settings."""
+    rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=settings.learning_rate,
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=settings.weight_decay,
-        )
-    return torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+        return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
 
 
 def rate_factor(schedule: str, progress: float) -> float:
-    """The share of the peak step size at `progress` in [0, 1] through the training."""
+    """The step size as a share of its peak, at `progress` in [0, 1] through the training."""
     if schedule == "constant":
         return 1.0
     if schedule == "cosine":
@@ -69,28 +62,25 @@ def rate_factor(schedule: str, progress: float) -> float:
 
 
 def set_rate(
-    optimizer: torch.optim.Optimizer,
-    settings: TrainingSettings,
-    progress: float,
-    factor: float = 1.0,
+    optimizer: torch.optim.Optimizer, settings: TrainingSettings, progress: float, factor: float = 1
 ) -> None:
-    """Give the optimizer the step size of the settings' schedule at `progress` in [0, 1], times `factor`."""
+    """Set the optimizer's step size: the schedule's at `progress` in [0, 1], times `factor`."""
     rate = settings.learning_rate * rate_factor(settings.schedule, progress)
     for group in optimizer.param_groups:
         group["lr"] = rate * factor
 
 
 class Learner(ABC):
-    """Networks in training. Holds everything that a checkpoint must hold."""
+    """Networks in training. It holds everything that a checkpoint needs."""
 
     modules: Mapping[str, nn.Module]
-    """Every network by name; moved to the device and checkpointed by the loop."""
+    """Every network by name; the loop moves them to the device and checkpoints them."""
     optimizers: Mapping[str, torch.optim.Optimizer]
-    """Every optimizer by name; checkpointed by the loop."""
+    """Every optimizer by name; the loop checkpoints them."""
     workers: int = 1
-    """Training workers that share each batch; set by the loop."""
+    """Training workers that share each batch; the loop sets it."""
     counters: dict[str, float]
-    """Other numbers that a checkpoint must carry (say, the strength of the augmentation)."""
+    """Other numbers for the checkpoint, for example the strength of the augmentation."""
 
     @abstractmethod
     def step(
@@ -101,21 +91,21 @@ class Learner(ABC):
         Args:
             x_NCHW: float pictures in [0, 1] on the device.
             y_N: class numbers; a learner without classes ignores them.
-            rng: a generator on the CPU; draw every random number from it.
-            sync: call it on the parameters between `backward()` and the optimizer's step.
+            rng: a generator on the CPU, for every random number.
+            sync: to be called on the parameters between `backward()` and the optimizer's step.
 
         Returns:
-            detached scalar losses by name, left on the device (the loop reads them once an epoch).
+            Detached scalar losses by name, on the device; the loop reads them once an epoch.
         """
 
-    def schedule(self, progress: float) -> None:  # noqa: B027 (a learner may keep its rate)
-        """Set the step sizes for `progress` in [0, 1]; called before every step."""
+    def schedule(self, progress: float) -> None:  # noqa: B027 (a learner may keep its step size)
+        """Set the step sizes for `progress` in [0, 1]; the loop calls it before every step."""
 
     @abstractmethod
     def product(self) -> nn.Module:
-        """The network that the training was for; its state dict becomes the artifact."""
+        """The trained network; its state dict becomes the artifact."""
 
     @torch.no_grad()
     def samples(self, count: int) -> Tensor | None:
-        """`count` pictures (count, C, H, W) in [0, 1] that show how the training goes, or None."""
+        """Pictures (count, C, H, W) in [0, 1] that show the state of the training, or None."""
         return None

@@ -1,7 +1,7 @@
-"""Every random stream derives from what it is for, never from the order in which work is done.
+"""Random streams that derive from their purpose, never from the order of the work.
 
-`derive(7, "attack", "latent_white_box", target, repeat)` is the same number on every machine, in every
-process, at any worker count; that is what makes results independent of how the work was cut.
+`derive(7, "attack", "latent_white_box", target, repeat)` is the same number on every machine, in every process
+and at any worker count, so results do not depend on how the work was cut.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ Label = str | int
 
 
 def derive(seed: int, *labels: Label) -> int:
-    """A seed in [0, 2**63) that depends on `seed` and every label, and on nothing else."""
+    """A seed in [0, 2**63) that depends on `seed`, the labels and their types alone."""
     text = "\x1f".join([str(seed), *(f"{type(label).__name__}:{label}" for label in labels)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def torch_stream(seed: int, *labels: Label) -> torch.Generator:
-    """A CPU generator for the stream that the labels name (CPU, so that a GPU draws the same numbers)."""
+    """A generator for the stream that the labels name; on the CPU, so that a GPU gets the same numbers."""
     return torch.Generator().manual_seed(derive(seed, *labels))
 
 

@@ -1,13 +1,13 @@
-"""What an attacker may see of the model under attack, as a type.
+"""What an attacker may see of the model under attack, as types.
 
-An attack is handed a view, never the model. Each view counts, row by row of the attack's batch, every
-picture that goes through the model, where it goes through:
+An attack gets a view, never the model. A view counts every picture that passes through the model, for each row
+of the attack's batch:
 
-- `WhiteBox`: scores with gradients (the model's structure and weights are known);
-- `Scores`: the score vector, whole or its `top` largest entries, and no gradient;
+- `WhiteBox`: scores with gradients; the attacker knows the model's structure and weights;
+- `Scores`: the score vector, whole or its `top` largest entries, without gradients;
 - `Labels`: the number of the winning class.
 
-A wrapped defense is inside the view: what is differentiated, or returned, is the *protected* model's.
+A wrapped defense is inside the view: scores and gradients are those of the *protected* model.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from inversionlab.core.contracts import ScoringModel
 
 
 class View:
-    """Base of the views: holds the ledger of queries, one entry a row of the attack's batch."""
+    """Base of the views; counts the queries of each row of the attack's batch."""
 
     def __init__(self, model: ScoringModel, rows: int) -> None:
-        """Open a view on `model` for an attack on `rows` reconstructions at once."""
+        """Open a view on `model` for an attack that makes `rows` reconstructions at once."""
         self.classes = model.classes
         self.queries = torch.zeros(rows, dtype=torch.int64)
-        # A closure, not an attribute: a view must not lead back to the model.
+        # Only the bound method: no attribute of a view is the model.
         self._ask = model.log_scores
 
     def _count(self, x_NCHW: Tensor, account_N: Tensor) -> None:
@@ -39,31 +39,31 @@ class View:
 
 
 class WhiteBox(View):
-    """Scores that gradients flow through; one query is a forward and its backward pass."""
+    """Scores with gradients; one query is a forward pass and its backward pass."""
 
     def log_scores(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
-        """Differentiable log-probabilities (N, K); `account_N` says which row each picture is for."""
+        """Differentiable log-probabilities (N, K); `account_N` is the row that each picture is for."""
         self._count(x_NCHW, account_N)
         return self._ask(x_NCHW)
 
 
 class Scores(View):
-    """The score vector without gradients, cut to its largest entries where `top` is given."""
+    """The score vector without gradients, cut to its `top` largest entries."""
 
     def __init__(self, model: ScoringModel, rows: int, top: int | None = None) -> None:
-        """Open a view that shows the `top` largest scores (all of them where None)."""
+        """Open a view that shows the `top` largest scores; None: all of them."""
         super().__init__(model, rows)
         self.top = top
         self.observed_NK: Tensor | None = None
-        """What the model answered to its users' private pictures, one a row; None: nothing was overheard."""
+        """Scores (N, K) of users' private pictures, one a row; None: the attacker sees no such scores."""
 
     def observe_outputs(self, x_NCHW: Tensor) -> None:
-        """Let the attacker see the answers to private pictures (N, C, H, W), one a row, not the pictures."""
+        """Show the attacker the scores of private pictures (N, C, H, W), one a row, but not the pictures."""
         self.observed_NK = self.scores(x_NCHW, torch.arange(len(x_NCHW)))
 
     @torch.no_grad()
     def scores(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
-        """Probabilities (N, K), detached; entries that are not among the `top` largest are 0."""
+        """Detached probabilities (N, K); entries that are not among the `top` largest are 0."""
         self._count(x_NCHW, account_N)
         p_NK = self._ask(x_NCHW.detach()).exp()
         if self.top is None:
@@ -77,7 +77,7 @@ class Labels(View):
 
     @torch.no_grad()
     def labels(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
-        """Class numbers (N,); -1 where the model's scores are not numbers."""
+        """Class numbers (N,); -1 if a score is NaN."""
         self._count(x_NCHW, account_N)
         log_y_NK = self._ask(x_NCHW.detach())
         return torch.where(log_y_NK.isnan().any(1), -1, log_y_NK.argmax(1))

@@ -1,4 +1,4 @@
-"""The data sets: pictures of people. A new one is one file and one line in `DATASETS`."""
+"""Data sets: pictures of people. A new one is a file here and a line in `DATASETS`."""
 
 from __future__ import annotations
 

@@ -1,39 +1,41 @@
-"""What every data set is: pictures of people, in memory, and where they came from."""
+"""The base of every data set: a source of pictures of people; and paths in its settings."""
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from inversionlab.core.settings import Settings
+from inversionlab.core.settings import ConfigError, Settings
 
 
 class DataSettings(Settings):
-    """Base of a data set's settings; each data set's own class adds a literal `name`."""
+    """Base of the settings of a data set; each data set's class narrows `name` to a literal."""
 
     name: str
     image_size: int = Field(default=64, ge=16, le=512)
-    """Height and width that every picture is brought to, in pixels."""
+    """Height and width that every picture is resized to, in pixels."""
     channels: Literal[1, 3] = 3
     """1: gray; 3: RGB."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures and whose they are."""
+    """Pictures, and the person on each."""
 
     images_NCHW: torch.Tensor
     """uint8 (N, C, H, W)."""
     person_N: torch.Tensor
     """int64 (N,): index into `people`."""
     people: tuple[str, ...]
-    """The people's identifiers, sorted; a person is what the recognizer calls a class."""
+    """The people's identifiers, sorted. A person is a class of the recognizer."""
     skipped: tuple[str, ...] = ()
-    """One line for each picture that was left out: which one, and why."""
+    """One line for each picture that was left out: which one and why."""
 
 
 class DataSet(ABC):
@@ -41,9 +43,13 @@ class DataSet(ABC):
 
     Settings: ClassVar[type[DataSettings]]
 
+    def __init__(self, settings: Any) -> None:
+        """Keep the settings; nothing is read or drawn yet."""
+        self.settings = settings
+
     @abstractmethod
     def fingerprint(self) -> str:
-        """A name for the content: equal content, equal name. Cheap beside `load`.
+        """A name for the content: equal content has equal names. Much cheaper than `load`.
 
         Raises:
             ConfigError: the source is missing or empty.
@@ -51,8 +57,40 @@ class DataSet(ABC):
 
     @abstractmethod
     def load(self) -> Pictures:
-        """Read or render every picture.
+        """Read or draw every picture.
 
         Raises:
-            ConfigError: nothing usable is there; says where it looked and what it expected.
+            ConfigError: there is nothing usable; says where it looked and what it expected.
         """
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"the home folder is not known: {error}") from error
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+"""A path with `~` expanded; a relative one starts at the folder that is current at load."""
+
+
+def require_folder(path: Path, what: str) -> None:
+    """Check that `path` is a folder.
+
+    Raises:
+        ConfigError: it is missing or not a folder; names what was expected and the nearest folder there is.
+    """
+    if path.is_dir():
+        return
+    if path.exists():
+        raise ConfigError(f"{path}: is a file; expected {what}")
+    parent = next(p for p in path.parents if p.is_dir())
+    missing = path.relative_to(parent).parts[0]
+    try:
+        siblings = sorted(p.name for p in parent.iterdir() if p.is_dir())
+    except PermissionError:
+        siblings = []
+    near = difflib.get_close_matches(missing, siblings, n=1)
+    hint = f"; did you mean `{parent / near[0]}`?" if near else f"; `{parent}` has no `{missing}`"
+    raise ConfigError(f"{path}: there is no such folder (expected {what}){hint}")

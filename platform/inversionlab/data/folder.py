@@ -1,10 +1,12 @@
 """Pictures of people in folders on this machine.
 
-A person is any folder below the root, at any depth, that directly holds pictures; its identifier
-is its path relative to the root, with `/`. Files with other extensions and names that begin with
-a dot are not looked at, and links that lead out of the root or to a folder are refused. A picture
-that cannot be used is left out and named in `Pictures.skipped`. How a picture is cut and brought
-to size: `decode.py`.
+A person is any folder below the root, at any depth, that directly holds pictures; the identifier is the
+folder's path relative to the root, with `/`. Hidden files and files with other extensions are ignored. Links
+that lead out of the root or to a folder are refused. A picture that cannot be used is left out and named in
+`Pictures.skipped`.
+
+A picture is turned upright by its EXIF tag, cropped to its central square (side: the shorter side; a 92x112
+picture loses 10 rows above and 10 below) and resized by PIL's antialiased bilinear filter, as RGB or luma.
 """
 
 from __future__ import annotations
@@ -13,115 +15,125 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
 from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.data.base import DataSet, DataSettings, Pictures
-from inversionlab.data.decode import EXTENSIONS, read_picture
-from inversionlab.data.paths import AbsolutePath, require_folder
+from inversionlab.data.base import (
+    AbsolutePath,
+    DataSet,
+    DataSettings,
+    Pictures,
+    require_folder,
+)
 
+_EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
+_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
+_SMALLEST = 8  # pixels; a smaller picture shows no face
+_LARGEST = 89_000_000  # pixels in all; PIL warns of a decompression bomb above that
 _EXPECTED = "a folder that holds one folder of pictures for each person"
+_File = tuple[str, Path]
+"""A person's identifier, and one of the person's picture files."""
 _T = TypeVar("_T")
 
 
 class FolderSettings(DataSettings):
-    """Where the pictures are and what they are brought to."""
+    """Where the pictures are, and how many are taken."""
 
     name: Literal["folder"] = "folder"
     root: AbsolutePath
-    """The folder that holds one folder a person; `~` and relative paths are allowed."""
+    """The folder that holds one folder for each person; `~` and relative paths are allowed."""
     max_pictures_per_person: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Take only the first so many files of each person, in the order of their names; null: all."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """The picture files below a root, sorted: (the person's identifier, file); what was refused."""
-
-    files: tuple[tuple[str, Path], ...]
-    skipped: tuple[str, ...]
+    """Take at most this many files of each person, the first by name; null: all."""
 
 
 class Folder(DataSet):
-    """A folder of folders of pictures; one folder a person."""
+    """A folder with one folder of pictures for each person."""
 
     Settings = FolderSettings
-
-    def __init__(self, settings: FolderSettings) -> None:
-        """Take the settings; nothing is read yet."""
-        self.settings = settings
+    settings: FolderSettings
 
     def fingerprint(self) -> str:
-        """See `DataSet.fingerprint`: names and contents of the files, and the settings."""
-        found = self._find()
-        digests = _in_threads(_file_digest, [path for _, path in found.files])
-        content = [
-            [path.relative_to(self.settings.root).as_posix(), digest]
-            for (_, path), digest in zip(found.files, digests, strict=True)
-        ]
+        """See `DataSet.fingerprint`. It depends on the files' names and contents and on the settings."""
+        files, _ = self._find()
+
+        def digest(file: _File) -> str:
+            try:
+                return hashlib.sha256(file[1].read_bytes()).hexdigest()
+            except OSError as error:
+                return f"unreadable: {error.strerror}"  # `load` leaves the file out and names it.
+
+        names = [path.relative_to(self.settings.root).as_posix() for _, path in files]
+        digests = _in_threads(digest, files)
+        content = [list(pair) for pair in zip(names, digests, strict=True)]
         settings = self.settings.model_dump(mode="json", exclude={"root"})
         return fingerprint({"settings": settings, "content": content})
 
     def load(self) -> Pictures:
         """See `DataSet.load`."""
-        found = self._find()
+        files, skipped = self._find()
         size, channels = self.settings.image_size, self.settings.channels
-        images_NCHW = np.empty((len(found.files), channels, size, size), dtype=np.uint8)
+        images_NCHW = np.empty((len(files), channels, size, size), dtype=np.uint8)
 
         def read(index: int) -> str | None:
+            path = files[index][1]
             try:
-                images_NCHW[index] = read_picture(found.files[index][1], size, channels)
-            except Exception as error:  # a decoder fed with a broken file raises anything
-                return (
-                    f"{found.files[index][1].relative_to(self.settings.root).as_posix()}: {error}"
-                )
+                images_NCHW[index] = _read_picture(path, size, channels)
+            except Exception as error:  # A decoder may raise anything on a broken file.
+                return f"{path.relative_to(self.settings.root).as_posix()}: {error}"
             return None
 
-        faults = _in_threads(read, range(len(found.files)))
+        faults = _in_threads(read, range(len(files)))
+        skipped += [fault for fault in faults if fault is not None]
         kept = [index for index, fault in enumerate(faults) if fault is None]
-        skipped = (*found.skipped, *(fault for fault in faults if fault is not None))
-        owners = [found.files[index][0] for index in kept]
+        if len(kept) < len(files):
+            images_NCHW = images_NCHW[kept]
+        owners = [files[index][0] for index in kept]
         people = self._check_people(owners, skipped)
         number = {person: index for index, person in enumerate(people)}
         person_N = torch.tensor([number[owner] for owner in owners], dtype=torch.int64)
-        if len(kept) < len(images_NCHW):
-            images_NCHW = images_NCHW[kept]
-        return Pictures(torch.from_numpy(images_NCHW), person_N, people, skipped)
+        return Pictures(torch.from_numpy(images_NCHW), person_N, people, tuple(skipped))
 
-    def _find(self) -> _Found:
-        root = self.settings.root
-        require_folder(root, _EXPECTED)
-        found = _walk(root, self.settings.max_pictures_per_person)
-        self._check_people([owner for owner, _ in found.files], found.skipped)
-        return found
+    def _find(self) -> tuple[list[_File], list[str]]:
+        """The picture files, sorted by person and name, and what was left out."""
+        require_folder(self.settings.root, _EXPECTED)
+        files, skipped = _walk(self.settings.root, self.settings.max_pictures_per_person)
+        self._check_people([owner for owner, _ in files], skipped)
+        return files, skipped
 
     def _check_people(self, owners: Sequence[str], skipped: Sequence[str]) -> tuple[str, ...]:
-        """The sorted identifiers, or what is wrong with there being fewer than two."""
+        """The sorted identifiers.
+
+        Raises:
+            ConfigError: there are fewer than two people.
+        """
         people = tuple(sorted(set(owners)))
         if len(people) >= 2:
             return people
         left_out = f"; {len(skipped)} left out, the first: {skipped[0]}" if skipped else ""
-        kinds = ", ".join(sorted(EXTENSIONS))
         if people:
             raise ConfigError(
                 f"{self.settings.root}: only one person (`{people[0]}`) has usable pictures; "
                 f"at least two are needed: {_EXPECTED}{left_out}"
             )
         raise ConfigError(
-            f"{self.settings.root}: no usable picture ({kinds}) in any folder below it; "
-            f"expected {_EXPECTED}{left_out}"
+            f"{self.settings.root}: no usable picture ({', '.join(sorted(_EXTENSIONS))}) in any folder "
+            f"below it; expected {_EXPECTED}{left_out}"
         )
 
 
-def _walk(root: Path, most: int | None) -> _Found:
-    """Find the pictures below `root`; nothing outside it is followed."""
-    files: list[tuple[str, Path]] = []
+def _walk(root: Path, most: int | None) -> tuple[list[_File], list[str]]:
+    """The pictures below `root`, at most `most` for each person, and what was left out.
+
+    Nothing outside the root is followed.
+    """
+    files: list[_File] = []
     skipped: list[str] = []
     real_root = root.resolve()
 
@@ -130,49 +142,61 @@ def _walk(root: Path, most: int | None) -> _Found:
 
     for here, folders, names in os.walk(root, onerror=complain):
         folder = Path(here)
-        inside = folder.relative_to(root).as_posix()
+        person = folder.relative_to(root).as_posix()
+        prefix = "" if person == "." else f"{person}/"
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
-            if (folder / name).is_symlink():  # os.walk does not go into it
-                skipped.append(f"{_join(inside, name)}: is a link to a folder, not followed")
+            if (folder / name).is_symlink():  # os.walk does not go into it.
+                skipped.append(f"{prefix}{name}: is a link to a folder, not followed")
         kept = []
         for name in sorted(names):
-            if name.startswith(".") or Path(name).suffix.lower() not in EXTENSIONS:
+            path = folder / name
+            if name.startswith(".") or path.suffix.lower() not in _EXTENSIONS:
                 continue
-            fault = _refuse(folder, name, real_root, in_root=inside == ".")
-            if fault is None:
-                kept.append((inside, folder / name))
+            if person == ".":
+                skipped.append(f"{name}: lies directly in the root, in no person's folder")
+            elif path.is_symlink() and not path.resolve().is_relative_to(real_root):
+                skipped.append(f"{prefix}{name}: is a link that leaves the root")
+            elif not path.is_file():
+                skipped.append(f"{prefix}{name}: is not a file (a broken link?)")
             else:
-                skipped.append(f"{_join(inside, name)}: {fault}")
-        files.extend(kept[:most])
-    files.sort(key=lambda item: (item[0], item[1].name))
-    return _Found(tuple(files), tuple(skipped))
+                kept.append((person, path))
+        files += kept[:most]
+    return sorted(files, key=lambda file: (file[0], file[1].name)), skipped
 
 
-def _join(inside: str, name: str) -> str:
-    return name if inside == "." else f"{inside}/{name}"
+def _read_picture(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
+    """Read one picture as uint8 (channels, size, size): upright, central square, resized.
 
-
-def _refuse(folder: Path, name: str, real_root: Path, *, in_root: bool) -> str | None:
-    """Why this file is no picture of a person, or None."""
-    if in_root:
-        return "lies directly in the root, in no person's folder"
-    path = folder / name
-    if path.is_symlink() and not path.resolve().is_relative_to(real_root):
-        return "is a link that leaves the root"
-    if not path.is_file():
-        return "is not a file (a broken link?)"
-    return None
-
-
-def _file_digest(path: Path) -> str:
+    Raises:
+        Exception: of any type, with a text that says why the file cannot be used.
+    """
+    if path.stat().st_size == 0:
+        raise ValueError("is empty (0 bytes)")
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        return f"unreadable: {error.strerror}"  # `load` leaves it out by name
+        opened = Image.open(path, formats=_FORMATS)
+    except UnidentifiedImageError as error:  # whose own text is only the full path
+        raise ValueError(f"is none of {', '.join(_FORMATS)}, or its head is broken") from error
+    with opened:
+        width, height = opened.size
+        if min(width, height) < _SMALLEST:
+            raise ValueError(f"is {width}x{height} pixels; at least {_SMALLEST}x{_SMALLEST} needed")
+        if width * height > _LARGEST:
+            raise ValueError(f"is {width}x{height} pixels; more than {_LARGEST} in all are refused")
+        upright = ImageOps.exif_transpose(opened)
+    if upright.mode.startswith("I"):  # PIL itself would cut 16-bit gray off at 255
+        gray = np.asarray(upright).clip(0, 65535) // 257
+        upright = Image.fromarray(gray.astype(np.uint8))
+    picture = upright.convert("L" if channels == 1 else "RGB")
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    # Not by `resize(box=...)`: its filter reaches over the edge of the box.
+    square = picture.crop((left, top, left + side, top + side))
+    values = np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
+    return values[None] if channels == 1 else values.transpose(2, 0, 1)
 
 
 def _in_threads(work: Callable[..., _T], items: Sequence[object]) -> list[_T]:
-    """`work` on every item, in order; decoders and digests let go of the interpreter lock."""
+    """`work` on every item, in order; decoders and digests release the interpreter lock."""
     with ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as pool:
         return list(pool.map(work, items))

@@ -1,4 +1,4 @@
-"""Paints procedural faces from back to front, one function a layer."""
+"""Paints procedural faces from back to front, one function for each larger layer."""
 
 from __future__ import annotations
 
@@ -13,41 +13,33 @@ from inversionlab.data.procedural_scene import Scene, bump, oval, set_scene, smo
 
 def paint(traits: Mapping[str, Tensor], size: int) -> Tensor:
     """RGB pictures (N, 3, size, size) in [0, 1]; `traits` as in `Scene.traits`."""
-    scene = set_scene(traits, size)
-    _background(scene)
-    paint_back_hair(scene)
-    _body(scene)
-    _ears(scene)
-    _skin(scene)
-    _eyes(scene)
-    _brows(scene)
-    _nose(scene)
-    paint_beard(scene)
-    _mouth(scene)
-    paint_front_hair(scene)
-    _glasses(scene)
-    _expose(scene)
-    return scene.canvas.clamp_(0, 1)
-
-
-def _background(s: Scene) -> None:
+    s = set_scene(traits, size)
     turn = s["ground_turn"]
     across = 0.5 + 0.35 * (s.sx * torch.cos(turn) + s.sy * torch.sin(turn))
     s.canvas.copy_(s["ground_a"] + (s["ground_b"] - s["ground_a"]) * across)
     s.canvas.mul_(1.08 - 0.14 * (s.sx**2 + s.sy**2))
+    paint_back_hair(s)
+    _body(s)
+    _skin(s)
+    _eyes(s)
+    _nose(s)
+    paint_beard(s)
+    _mouth(s)
+    paint_front_hair(s)
+    _glasses(s)
+    warm = torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1)
+    s.canvas.mul_((1 + s["exposure"]).clamp(0.6, 1.4) * (1 + warm * s["warmth"]))
+    return s.canvas.clamp_(0, 1)
 
 
 def _body(s: Scene) -> None:
-    """Neck and shoulders."""
+    """Neck, shoulders and ears."""
     neck = s.inside(s.sx.abs() - s["neck"] * (1 + 0.5 * (s.sy - 0.75).clamp(min=0)))
     neck = neck * s.inside(0.2 - s.sy)
     s.paint(neck, s["skin"] * (0.80 - 0.30 * bump(s.sx, s.sy - s["chin_y"], 0.35, 0.14)))
     shoulders = s.inside(oval(s.sx, s.sy - 1.48, 1.05, 0.72, 2.6))
     shoulders = shoulders * s.inside(-oval(s.sx, s.sy - 0.74, s["neck"] * 1.05, 0.14))
     s.paint(shoulders, s["clothes"] * (0.95 - 0.25 * s.sx.abs()))
-
-
-def _ears(s: Scene) -> None:
     x = s.sx + 0.16 * torch.sin(s["yaw"])
     y = s.sy - s["eye_y"] - 0.10
     near = x.abs() - s["head_width"] + 0.01
@@ -56,7 +48,7 @@ def _ears(s: Scene) -> None:
 
 
 def _skin(s: Scene) -> None:
-    """The head's skin with its relief: light on the ball, sockets, cheeks, folds, spots."""
+    """The head's skin: light on the ball, eye sockets, cheeks, lines of age, spots."""
     nx, ny, nz = s.normal
     light = 0.64 + 0.42 * nz + 0.34 * (s["light_x"] * nx + (s["light_y"] - 0.35) * ny)
     eye_dx, eye_dy = s.fx.abs() - s["eye_x"], s.fy - s["eye_y"]
@@ -64,35 +56,29 @@ def _skin(s: Scene) -> None:
     under = bump(eye_dx, eye_dy - 0.085, 0.10, 0.03) * (0.25 + 0.75 * s["age"])
     cheeks = bump(s.fx.abs() - 0.25, s.fy - 0.22, 0.12, 0.10)
     lower = bump(s.fx, s.fy - s["nose_y"] - s["mouth_gap"] - 0.115, 0.12, 0.035)
+    lines = s.band(s.fy + 0.37 - 0.1 * s.fx**2, 0.005) + s.band(s.fy + 0.30 - 0.1 * s.fx**2, 0.005)
+    forehead = lines * smooth(1.6 - s.fx.abs() / 0.18)
+    # From the nose to the corners of the mouth.
+    down = (s.fy - s["nose_y"] + 0.02) / (s["mouth_gap"] + 0.06)
+    fold_x = s["nose_width"] + 0.02 + (s["mouth_width"] - s["nose_width"] + 0.02) * down.clamp(0, 1)
+    fold = s.band(s.fx.abs() - fold_x, 0.010) * smooth(down * 4) * smooth((1 - down) * 4)
+    folds = s["age"] * forehead + (0.15 + 0.85 * s["age"]) * fold
     relief = light - 0.13 * sockets - 0.13 * under + 0.06 * cheeks - 0.08 * lower
-    relief = relief + 0.05 * bump(s.fx, s.fy + 0.36, 0.25, 0.12) - 0.16 * _folds(s)
+    relief = relief + 0.05 * bump(s.fx, s.fy + 0.36, 0.25, 0.12) - 0.16 * folds
     tone = s["skin"] * relief.clamp(0.25, 1.25)
     blush = torch.tensor([0.06, -0.10, -0.08]).view(1, 3, 1, 1)
     tone = tone + blush * (s["cheek_blush"] * cheeks)
     s.paint(s.head, tone)
-    s.feature(0.9 * s["has_mole"] * _mole(s), s["skin"] * 0.30)
+    mole = s.inside(oval(s.fx - s["mole_x"], s.fy - s["mole_y"], 0.018, 0.018))
+    s.feature(0.9 * s["has_mole"] * mole, s["skin"] * 0.30)
     for spot in s["freckles"].view(len(s.canvas), -1, 2, 1, 1, 1).unbind(1):
         if bool((spot < 5).any()):
-            s.feature(
-                0.38 * bump(s.fx - spot[:, 0], s.fy - spot[:, 1], 0.014, 0.014), s["skin"] * 0.55
-            )
-
-
-def _mole(s: Scene) -> Tensor:
-    return s.inside(oval(s.fx - s["mole_x"], s.fy - s["mole_y"], 0.018, 0.018))
-
-
-def _folds(s: Scene) -> Tensor:
-    """Lines of age: across the forehead, and from the nose to the corners of the mouth."""
-    lines = s.band(s.fy + 0.37 - 0.1 * s.fx**2, 0.005) + s.band(s.fy + 0.30 - 0.1 * s.fx**2, 0.005)
-    forehead = lines * smooth(1.6 - s.fx.abs() / 0.18)
-    down = (s.fy - s["nose_y"] + 0.02) / (s["mouth_gap"] + 0.06)
-    fold_x = s["nose_width"] + 0.02 + (s["mouth_width"] - s["nose_width"] + 0.02) * down.clamp(0, 1)
-    cheek = s.band(s.fx.abs() - fold_x, 0.010) * smooth(down * 4) * smooth((1 - down) * 4)
-    return s["age"] * forehead + (0.15 + 0.85 * s["age"]) * cheek
+            freckle = bump(s.fx - spot[:, 0], s.fy - spot[:, 1], 0.014, 0.014)
+            s.feature(0.38 * freckle, s["skin"] * 0.55)
 
 
 def _eyes(s: Scene) -> None:
+    """Eyes and brows."""
     side = torch.sign(s.fx)
     x, y = s.fx.abs() - s["eye_x"], s.fy - s["eye_y"]
     y = y + s["eye_slant"] * x
@@ -100,9 +86,8 @@ def _eyes(s: Scene) -> None:
     arch = (1 - (x / s["eye_width"]) ** 2).clamp(min=-1)
     upper, lower = y + opening * arch, y - 0.62 * opening * arch
     eye = s.inside(torch.maximum(-upper, lower))
-    s.feature(
-        eye, torch.tensor([0.96, 0.95, 0.94]).view(1, 3, 1, 1) - 0.18 * s.inside(upper - 0.03, 0.04)
-    )
+    white = torch.tensor([0.96, 0.95, 0.94]).view(1, 3, 1, 1)
+    s.feature(eye, white - 0.18 * s.inside(upper - 0.03, 0.04))
     ix = x - side * 0.045 * s["gaze_x"]
     iy = y + 0.006 - 0.04 * s["gaze_y"]
     iris = oval(ix, iy, s["iris"], s["iris"])
@@ -116,9 +101,6 @@ def _eyes(s: Scene) -> None:
     s.feature(0.9 * lid, s["skin"] * 0.12)
     s.feature(0.35 * s.band(lower, 0.005) * along, s["skin"] * 0.35)
     s.feature(0.40 * s.band(upper + 0.035, 0.006) * along, s["skin"] * 0.45)
-
-
-def _brows(s: Scene) -> None:
     x = (s.fx.abs() - s["eye_x"] - 0.005) / s["brow_length"]
     y = s.fy - s["eye_y"] + s["brow_gap"] + 0.022 * s["brow_raise"]
     y = y + s["brow_arch"] * (1 - x * x) - s["brow_tilt"] * 0.12 * x
@@ -128,18 +110,14 @@ def _brows(s: Scene) -> None:
 
 
 def _nose(s: Scene) -> None:
-    """Bridge, ball and nostrils, mostly by light and shade."""
+    """Bridge, tip and nostrils, mostly by light and shade."""
     tip, width = s["nose_y"], s["nose_width"]
     down = ((s.fy - s["eye_y"] + 0.05) / (tip - s["eye_y"] + 0.05)).clamp(0, 1)
     half = s["nose_bridge"] + (0.62 * width - s["nose_bridge"]) * down**2
     along = smooth(down * 5) * s.inside(s.fy - tip, 0.06)
     lit = 1 + 0.5 * torch.sign(s.fx) * s["light_x"].clamp(-1, 1)
-    flank = (
-        bump(s.fx.abs() - half - 0.012, torch.zeros(1), 0.028, 1.0)
-        * along
-        * (1.6 - lit).clamp(0.2, 1.6)
-    )
-    s.shade(-0.20 * flank)
+    flank = bump(s.fx.abs() - half - 0.012, torch.zeros(1), 0.028, 1.0)
+    s.shade(-0.20 * (flank * along * (1.6 - lit).clamp(0.2, 1.6)))
     s.shade(0.10 * bump(s.fx, torch.zeros(1), 0.020, 1.0) * along)
     s.shade(0.13 * bump(s.fx, s.fy - tip + 0.035, 0.03, 0.03))
     wing = s.band(oval(s.fx.abs() - 0.72 * width, s.fy - tip + 0.012, 0.30 * width, 0.040), 0.007)
@@ -170,15 +148,14 @@ def _mouth(s: Scene) -> None:
     s.feature(inner, torch.tensor([0.30, 0.09, 0.09]).view(1, 3, 1, 1))
     teeth = inner * s.inside(y + gap * 0.1)
     s.feature(teeth, torch.tensor([0.95, 0.94, 0.90]).view(1, 3, 1, 1))
-    s.feature(
-        0.75 * s.band(y, 0.005) * smooth(1 - gap / 0.01) * smooth(arch * 6 + 0.5), s["skin"] * 0.25
-    )
+    closed = 0.75 * s.band(y, 0.005) * smooth(1 - gap / 0.01) * smooth(arch * 6 + 0.5)
+    s.feature(closed, s["skin"] * 0.25)
     corner = bump(s.fx.abs() - width, y + 0.02 * smile, 0.022, 0.016)
     s.shade(-0.30 * corner)
 
 
 def _glasses(s: Scene) -> None:
-    """Two rims, a bridge and temples; the lenses lighten a little what is behind them."""
+    """Two rims, a bridge and temples; the lenses lighten what is behind them a little."""
     half = s["glasses_size"]
     x, y = s.fx.abs() - s["eye_x"] - 0.015, s.fy - s["eye_y"] - 0.015
     rim = oval(x, y, half, half * 0.78, s["glasses_round"])
@@ -189,8 +166,3 @@ def _glasses(s: Scene) -> None:
     temple = temple * s.inside(s.outline - 0.02)
     frame = torch.maximum(s.band(rim, 0.013), torch.maximum(bridge, temple))
     s.paint(s["has_glasses"] * frame, s["frame"])
-
-
-def _expose(s: Scene) -> None:
-    warm = torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1)
-    s.canvas.mul_((1 + s["exposure"]).clamp(0.6, 1.4) * (1 + warm * s["warmth"]))

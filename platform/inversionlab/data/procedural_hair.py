@@ -1,4 +1,4 @@
-"""Hair and beards of procedural faces."""
+"""Paints the hair and beards of procedural faces."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from inversionlab.data.procedural_scene import Scene, bump, oval, smooth
 
 
 def _curls(s: Scene, x: Tensor) -> Tensor:
-    """How far curls push the outline of the hair outwards."""
+    """How far curls move the outline of the hair outwards, in face units."""
     angle = torch.atan2(x, -s.sy - 0.02)
     return s["hair_curl"] * (0.5 * torch.sin(13 * angle).abs() - 0.25)
 
 
 def _hair_colour(s: Scene, x: Tensor) -> Tensor:
-    """Strands and a band of sheen; strands finer than a pixel fade out."""
+    """The colour with strands and a band of sheen; strands finer than a pixel fade out."""
     nx, ny, _ = s.normal
     angle = torch.atan2(x, -s.sy + 1.1)
     fine = smooth(1.4 - 14 * s.pixel)
@@ -25,14 +25,12 @@ def _hair_colour(s: Scene, x: Tensor) -> Tensor:
     curled = across * torch.sin(27 * s.sy + 3 * torch.sin(13 * x))
     sheen = bump(torch.zeros(1), s.sy + 0.50 + 0.25 * x**2, 1.0, 0.10)
     light = 0.92 + 0.30 * s["light_x"] * nx - 0.12 * ny + 0.22 * sheen
-    return (
-        s["hair"] * (light + fine * (0.05 * straight * (1 - curly) + 0.16 * curled * curly))
-        + 0.03 * sheen
-    )
+    strands = fine * (0.05 * straight * (1 - curly) + 0.16 * curled * curly)
+    return s["hair"] * (light + strands) + 0.03 * sheen
 
 
 def paint_back_hair(s: Scene) -> None:
-    """What hangs behind the head and neck, and a knot on top."""
+    """The hair behind the head and neck, and a knot on top."""
     x = s.sx + 0.10 * torch.sin(s["yaw"])
     width = s["head_width"] + s["hair_side"] + _curls(s, x)
     low = s["hair_fall"]
@@ -53,18 +51,13 @@ def paint_front_hair(s: Scene) -> None:
     taper = smooth(1 + (s.sy - s["hair_low"]) / 0.28) * s.inside(s["hair_fall"].expand_as(s.sy))
     sides = x.abs() - width + (s["hair_side"] + 0.02) * taper
     volume = torch.where(s.sy < 0, dome, sides)
-    line = (
-        s["hair_line"]
-        + s["hair_lift"]
-        + s["hair_curve"] * (s.fx - s["hair_part"] * smooth(s["hair_curve"])) ** 2
-    )
-    line = line + 0.4 * curls
+    bend = s["hair_curve"] * (s.fx - s["hair_part"] * smooth(s["hair_curve"])) ** 2
+    line = s["hair_line"] + s["hair_lift"] + bend + 0.4 * curls
     above = s.fy - line
     temple = (s["head_width"] * (0.93 - 0.05 * smooth(s.fy * 4)) - s.fx.abs()).clamp(min=-1)
-    with_experiment = (
-        3 * (s.sy - 0.1).clamp(min=0) - 0.02 - s.outline
-    )  # the head's far side when it is turned
-    covered = torch.minimum(torch.minimum(above, temple), with_experiment)
+    # The far side of a turned head.
+    far_side = 3 * (s.sy - 0.1).clamp(min=0) - 0.02 - s.outline
+    covered = torch.minimum(torch.minimum(above, temple), far_side)
     hair = s.inside(torch.maximum(torch.maximum(volume, covered), s.sy - s["hair_low"]), 0.02)
     s.paint(hair * s["hair_cover"], _hair_colour(s, x))
     shadow = s.inside(above - 0.03, 0.07) * s.inside(volume + 0.03, 0.05) * (1 - hair)
@@ -77,13 +70,10 @@ def paint_beard(s: Scene) -> None:
     x, y = s.fx, s.fy - mouth_y
     jaw = s.inside(0.02 + s["beard_low"] - y - 2.2 * (x.abs() - 0.12).clamp(min=0), 0.13)
     jaw = jaw * s.inside(s["eye_y"] + 0.04 - s.fy, 0.10)
-    longer = s.inside(
-        oval(s.sx, s.sy - 0.1, s["head_width"] * 0.97, s["chin_y"] - 0.06, s["jaw_square"])
-    )
-    under = torch.maximum(s.head, longer * s.inside(0.3 - s.sy, 0.1))
-    lip = s.band(y + 0.5 * s["mouth_gap"] - 0.9 * x**2, 0.036) * s.inside(
-        x.abs() - s["mouth_width"] * 1.05, 0.05
-    )
+    longer = oval(s.sx, s.sy - 0.1, s["head_width"] * 0.97, s["chin_y"] - 0.06, s["jaw_square"])
+    under = torch.maximum(s.head, s.inside(longer) * s.inside(0.3 - s.sy, 0.1))
+    lip = s.band(y + 0.5 * s["mouth_gap"] - 0.9 * x**2, 0.036)
+    lip = lip * s.inside(x.abs() - s["mouth_width"] * 1.05, 0.05)
     chin = s.inside(oval(x, y - 0.14, s["mouth_width"] * 0.72, 0.13, 2.6), 0.04)
     colour = s["hair"] * 0.80
     strands = torch.sin(83 * x + 4 * torch.sin(17 * y)) * torch.sin(23 * y + 5 * torch.sin(19 * x))

@@ -1,8 +1,8 @@
-"""The pixel grid, the head's pose and the shapes that procedural faces are painted with.
+"""The pixel grid, the head's pose, and the shapes that procedural faces are painted with.
 
-All tensors are (N, C, H, W) or broadcast to it. A shape is a coverage in [0, 1]: the signed
-distance to its outline passed through a smoothstep as wide as a pixel, so that edges are free of
-steps and a picture is (nearly) the same picture at every size.
+All tensors are (N, C, H, W) or broadcast to it. A shape is a coverage in [0, 1]: a smoothstep, one pixel wide,
+of the signed distance to its outline. Edges therefore have no steps, and a picture is nearly the same at every
+size.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class Scene:
     canvas: Tensor
     """(N, 3, H, W), painted in place."""
     sx: Tensor
-    """(N, 1, H, W): coordinates on the flat picture, in face units, after roll, shift and zoom."""
+    """(N, 1, H, W): coordinates on the flat picture in face units, after roll, shift and zoom."""
     sy: Tensor
     fx: Tensor
-    """(N, 1, H, W): coordinates on the unturned face; they follow the head's yaw and pitch."""
+    """(N, 1, H, W): coordinates on the face, which follow the head's yaw and pitch."""
     fy: Tensor
     pixel: Tensor
-    """(N, 1, 1, 1): a pixel's side in face units."""
+    """(N, 1, 1, 1): the side of a pixel in face units."""
     normal: tuple[Tensor, Tensor, Tensor]
-    """The head's surface normal as seen by the camera, each (N, 1, H, W)."""
+    """The normal of the head's surface seen from the camera, each part (N, 1, H, W)."""
     outline: Tensor
     """(N, 1, H, W): signed distance to the head's outline."""
     head: Tensor
@@ -41,23 +41,23 @@ class Scene:
         return self.traits[trait]
 
     def paint(self, cover: Tensor, colour: Tensor) -> None:
-        """Lay `colour` over the canvas where `cover` is 1."""
+        """Blend `colour` over the canvas by `cover`."""
         self.canvas.lerp_(colour.expand_as(self.canvas), cover.expand_as(self.canvas))
 
     def feature(self, cover: Tensor, colour: Tensor) -> None:
-        """Like `paint`, but only on the head: a turned face's far side is out of sight."""
+        """Like `paint`, but only on the head: the far side of a turned face is out of sight."""
         self.paint(cover * self.head, colour)
 
     def shade(self, change: Tensor) -> None:
-        """Make the head lighter (`change` > 0) or darker (< 0), relative to what it is."""
+        """Make the head lighter (`change` > 0) or darker (< 0), relative to its colour."""
         self.canvas.mul_(1 + change * self.head)
 
     def inside(self, distance: Tensor, blur: float = 0.0) -> Tensor:
-        """Coverage of where `distance` is negative; the edge is a pixel or `blur` wide."""
+        """Coverage of the area where `distance` is negative; the edge is a pixel or `blur` wide."""
         return _inside(distance, self.pixel, blur)
 
     def band(self, distance: Tensor, half: Tensor | float) -> Tensor:
-        """Coverage of a line of half-width `half` along distance 0; below a pixel it is fainter."""
+        """Coverage of a line of half-width `half` along distance 0; a line below a pixel is fainter."""
         width = 1.4 * self.pixel
         return smooth(0.5 + (half - distance) / width) - smooth(0.5 - (half + distance) / width)
 
@@ -73,15 +73,15 @@ def smooth(t: Tensor) -> Tensor:
 
 
 def bump(x: Tensor, y: Tensor, width: Tensor | float, height: Tensor | float) -> Tensor:
-    """A soft spot: 1 in the middle, Gaussian fall-off."""
+    """A soft spot: 1 in the middle, with a Gaussian fall-off."""
     square = (x / width) ** 2 + (y / height) ** 2
-    return torch.exp(-square.clamp(max=40))  # numbers below the normal range are very slow
+    return torch.exp(-square.clamp(max=40))  # Subnormal numbers are very slow.
 
 
 def oval(
     x: Tensor, y: Tensor, width: Tensor | float, height: Tensor | float, power: Tensor | float = 2.0
 ) -> Tensor:
-    """About the signed distance to |x/width|^power + |y/height|^power = 1; 2 is an ellipse."""
+    """Approximate signed distance to |x/width|^power + |y/height|^power = 1 (2: an ellipse)."""
     u, v = (x / width).abs() + 1e-4, (y / height).abs() + 1e-4
     if isinstance(power, float) and power == 2.0:
         value = u * u + v * v
@@ -94,16 +94,8 @@ def oval(
     return (radius - 1) * (up + vp) / radius / slope
 
 
-def _head_outline(sx: Tensor, sy: Tensor, traits: Mapping[str, Tensor]) -> Tensor:
-    """Signed distance to a round skull above and the jaw below."""
-    x, width = sx + 0.06 * torch.sin(traits["yaw"]), traits["head_width"]
-    skull = oval(x, sy, width, 0.66, 2.2)
-    jaw = oval(x, sy, width, traits["chin_y"], traits["jaw_square"])
-    return torch.where(sy < 0, skull, jaw)
-
-
 def set_scene(traits: Mapping[str, Tensor], size: int) -> Scene:
-    """An empty scene: the grid turned, shifted, scaled, and wrapped around the turned head."""
+    """An empty scene: the grid rolled, shifted and scaled, and wrapped around the turned head."""
     count = len(traits["yaw"])
     step = 2 / size
     line = torch.arange(size, dtype=torch.float32) * step + step / 2 - 1
@@ -121,6 +113,11 @@ def set_scene(traits: Mapping[str, Tensor], size: int) -> Scene:
     length = (x * x + y * y + depth * depth).sqrt()
     normal = (x / length, y / length, depth / length)
     canvas = torch.empty(count, 3, size, size)
-    pixel, outline = step / scale, _head_outline(sx, sy, traits)
+    # The outline: a round skull above, the jaw below.
+    head_x, width = sx + 0.06 * torch.sin(traits["yaw"]), traits["head_width"]
+    skull = oval(head_x, sy, width, 0.66, 2.2)
+    jaw = oval(head_x, sy, width, traits["chin_y"], traits["jaw_square"])
+    outline = torch.where(sy < 0, skull, jaw)
+    pixel = step / scale
     head = _inside(outline, pixel)
     return Scene(canvas, sx, sy, fx, fy, pixel, normal, outline, head, traits)

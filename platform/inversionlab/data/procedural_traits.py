@@ -1,11 +1,13 @@
-"""Who the people of the procedural data set are, and how one picture differs from the next.
+"""The traits of procedural people, and what differs from picture to picture.
 
-Every trait of a person is drawn from that person's own stream, in a fixed order. Lengths are in
-face units: the head is about 1 wide and 1.3 high, its middle is the origin, x points right and y
-down. Angles are in radians.
+Each person's traits are drawn from a stream of the person's own, in a fixed order. Lengths are in face units:
+the head is about 1 wide and 1.3 high, its middle is the origin, x points right and y down. Angles are in
+radians.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from inversionlab.core import seeds
 
 Traits = dict[str, NDArray[np.float32]]
-"""By name, one row a picture: a number (1,) or an RGB colour (3,)."""
+"""By name: a number (1,) or an RGB colour (3,)."""
 
 _SHAPE = {
     "head_width": (0.42, 0.55),
@@ -72,10 +74,9 @@ _HAIRS = (
 _IRISES = ((0.24, 0.13, 0.07), (0.42, 0.27, 0.10), (0.28, 0.45, 0.26), (0.28, 0.50, 0.74))
 _FRAMES = ((0.06, 0.06, 0.07), (0.45, 0.10, 0.10), (0.72, 0.58, 0.25), (0.12, 0.22, 0.50))
 
-# What a hair style is made of: top, side: how far it stands off the skull; fall: y down to which
-# it hangs behind the head (-1: not); low: y down to which it covers the temples; line, curve: y
-# of the hairline in the middle, and how it falls to the sides; curl: depth of the curls; bun:
-# radius of a knot on top; cover: opacity.
+# The parts of a hair style. top, side: distance from the skull; fall: y down to which it hangs behind the head
+# (-1: it does not); low: y down to which it covers the temples; line, curve: y of the hairline in the middle, and
+# how it falls to the sides; curl: depth of the curls; bun: radius of a knot on top; cover: opacity.
 _STYLES = {
     "bald": (0.0, 0.0, -1.0, -0.10, -0.75, 0.2, 0.0, 0.0, 0.0),
     "wreath": (0.0, 0.03, -1.0, 0.08, -0.85, 0.1, 0.0, 0.0, 1.0),
@@ -94,30 +95,22 @@ _STYLES = {
 _STYLE_PARTS = ("top", "side", "fall", "low", "line", "curve", "curl", "bun", "cover")
 _STYLES_A = ("bald", "wreath", "buzz", "short", "short", "crop", "quiff", "curly", "afro", "long")
 _STYLES_B = (
-    "long",
-    "long",
-    "long_fringe",
-    "long_curls",
-    "bob",
-    "bob",
-    "bun",
-    "afro",
-    "crop",
-    "curly",
+    *("long", "long", "long_fringe", "long_curls", "bob", "bob"),
+    *("bun", "afro", "crop", "curly"),
 )
 _BEARDS = ("none", "none", "stubble", "moustache", "goatee", "full", "full")
 _FRECKLES = 18
 
 
 def identity(seed: int, number: int) -> Traits:
-    """Everything that stays the same over all pictures of person `number`."""
+    """The traits that all pictures of person `number` share."""
     rng = seeds.numpy_stream(seed, "identity", number)
     at = rng.random(len(_SHAPE))
-    traits = {
+    traits: dict[str, Any] = {
         name: low + (high - low) * at[index]
         for index, (name, (low, high)) in enumerate(_SHAPE.items())
     }
-    bearded = rng.random() < 0.5  # whether beards and the first list of hair styles are open
+    bearded = rng.random() < 0.5  # Whether beards and the first list of styles are possible.
     style = str(rng.choice(_STYLES_A if bearded else _STYLES_B))
     traits |= {
         f"hair_{part}": value for part, value in zip(_STYLE_PARTS, _STYLES[style], strict=True)
@@ -128,36 +121,28 @@ def identity(seed: int, number: int) -> Traits:
     traits["has_glasses"] = rng.random() < 0.28
     traits["has_mole"] = rng.random() < 0.25
     traits["age"] = max(0.0, rng.random() * 1.6 - 0.6)
-    traits |= _colours(rng, float(traits["age"]))
+    # Dark skin goes with dark hair and eyes; age makes hair gray.
+    tone = rng.random() * (len(_SKINS) - 1)
+    skin = np.array(
+        [np.interp(tone, range(len(_SKINS)), column) for column in zip(*_SKINS, strict=True)]
+    )
+    traits["skin"] = (skin + rng.normal(0, 0.012, 3)).clip(0.1, 1)
+    dark = tone > 3.2
+    hair = np.array(_HAIRS[int(rng.integers(2 if dark else 6))])
+    grayness = np.clip((traits["age"] - 0.55) * 2.5, 0, 1) * (rng.random() < 0.8)
+    hair = hair + grayness * (np.array(_HAIRS[-1]) - hair)
+    hair = hair * (1 + rng.normal(0, 0.08) + rng.normal(0, 0.02, 3))
+    traits["hair"] = hair.clip(0.03, 1)
+    iris = np.array(_IRISES[int(rng.integers(2 if dark else 4))]) + rng.normal(0, 0.03, 3)
+    traits["iris_colour"] = iris.clip(0, 1)
+    traits["frame"] = np.array(_FRAMES[int(rng.integers(len(_FRAMES)))])
     shown = rng.random() < 0.3 and float(np.mean(traits["skin"])) > 0.6
     spots = rng.uniform((-0.34, 0.02), (0.34, 0.26), (_FRECKLES, 2))
     traits["freckles"] = spots.ravel() if shown else np.full(2 * _FRECKLES, 9.0)
     return {name: np.atleast_1d(np.asarray(v, dtype=np.float32)) for name, v in traits.items()}
 
 
-def _colours(rng: np.random.Generator, age: float) -> dict[str, NDArray[np.float64]]:
-    """Skin, hair, iris and frame; dark skin goes with dark hair and eyes."""
-    tone = rng.random() * (len(_SKINS) - 1)
-    skin = np.array(
-        [np.interp(tone, range(len(_SKINS)), column) for column in zip(*_SKINS, strict=True)]
-    )
-    skin += rng.normal(0, 0.012, 3)
-    dark = tone > 3.2
-    hair = np.array(_HAIRS[int(rng.integers(2 if dark else 6))])
-    grayness = np.clip((age - 0.55) * 2.5, 0, 1) * (rng.random() < 0.8)
-    hair = hair + grayness * (np.array(_HAIRS[-1]) - hair)
-    hair = hair * (1 + rng.normal(0, 0.08) + rng.normal(0, 0.02, 3))
-    iris = np.array(_IRISES[int(rng.integers(2 if dark else 4))]) + rng.normal(0, 0.03, 3)
-    frame = np.array(_FRAMES[int(rng.integers(len(_FRAMES)))])
-    return {
-        "skin": skin.clip(0.1, 1),
-        "hair": hair.clip(0.03, 1),
-        "iris_colour": iris.clip(0, 1),
-        "frame": frame,
-    }
-
-
-# Standard deviation of what changes from picture to picture, at variation 1.
+# Standard deviations of what changes from picture to picture, at variation 1.
 _CHANGES = {
     "yaw": 0.20,
     "pitch": 0.12,
@@ -182,10 +167,10 @@ _CLOTHES, _CLOTHES_SPREAD = np.array((0.36, 0.38, 0.45)), 0.17
 
 
 def picture(rng: np.random.Generator, strength: float) -> Traits:
-    """What is special to one picture: pose, light, expression, framing, background, clothes."""
+    """The traits of one picture: pose, light, expression, framing, background, clothes."""
     spread = strength * np.array(list(_CHANGES.values()))
     values = spread * rng.standard_normal(len(_CHANGES)).clip(-2, 2)
-    traits: dict[str, object] = dict(zip(_CHANGES, values, strict=True))
+    traits: dict[str, Any] = dict(zip(_CHANGES, values, strict=True))
     draws = rng.standard_normal((3, 4)).clip(-2, 2)
     colours = strength * (draws[:, :1] + 0.55 * draws[:, 1:])
     traits["ground_a"] = (_GROUND + _GROUND_SPREAD * colours[0]).clip(0.05, 0.95)

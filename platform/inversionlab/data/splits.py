@@ -1,16 +1,16 @@
-"""Who is private, who is public, who only the evaluator knows: person-disjoint by construction.
+"""Splits the people of a data set into three sets that share nobody.
 
-- private: the victim's training set, split into train and test pictures person by person;
-- evaluator-only: people that only a person-disjoint evaluator is trained on, beside the targets
+- private: the victim's people; each person's pictures are split into training and test pictures;
+- evaluator-only: people that only a person-disjoint evaluator is trained on, in addition to the targets
   (Kotsuji §5.1, Khosravy §4.2, Yoshimura §V-A);
-- public: everybody else; the attacker's auxiliary set.
+- public: everybody else, the attacker's auxiliary set.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Mapping
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -25,24 +25,24 @@ EVERYBODY = ("*",)
 
 
 class SplitSettings(Settings):
-    """Which people go into which set. Patterns match a person's identifier as a shell would (`private/*`)."""
+    """Which people go into which set. Patterns match identifiers like a shell does (`private/*`)."""
 
     private: tuple[str, ...] = EVERYBODY
     """Patterns of the people who may be private."""
     private_min_pictures: int = Field(default=10, ge=2)
-    """A private person has at least as many pictures."""
+    """Private people have at least this many pictures."""
     private_people: int | None = Field(default=None, ge=2)
-    """At most as many private people, drawn by the seed; null takes all who qualify."""
+    """At most this many private people, drawn by the seed; null: all who qualify."""
     evaluator_only: tuple[str, ...] = EVERYBODY
-    """Patterns of the people who may be evaluator-only; they are taken after the private people."""
+    """Patterns of the people who may be evaluator-only; they are chosen after the private people."""
     evaluator_min_pictures: int = Field(default=5, ge=2)
-    """An evaluator-only person has at least as many pictures."""
+    """Evaluator-only people have at least this many pictures."""
     evaluator_people: int | None = Field(default=None, ge=0)
-    """At most as many evaluator-only people; null takes all who qualify."""
+    """At most this many evaluator-only people; null: all who qualify."""
     public: tuple[str, ...] = EVERYBODY
-    """Patterns of the people who may be public; they are what the others leave."""
+    """Patterns of the people who may be public; they are chosen last."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
-    """Share of each private (and evaluator-only) person's pictures that no training sees; at least one."""
+    """Share of each private and evaluator-only person's pictures that no training sees; at least one picture."""
 
 
 @dataclass(frozen=True)
@@ -58,22 +58,22 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Splits:
-    """Everything that the stages ask of the data."""
+    """The sets, as the pipeline uses them."""
 
     people: tuple[str, ...]
-    """Identifiers of the private people; a person's place is the class number."""
+    """Identifiers of the private people; a person's position is the class number."""
     train: Labelled
     test: Labelled
     evaluator_people: tuple[str, ...]
     evaluator_train: Labelled
     evaluator_test: Labelled
     public_NCHW: Tensor
-    """uint8 (N, C, H, W); the attacker's pictures carry no names."""
+    """uint8 (N, C, H, W): the attacker's pictures, without names."""
     public_person_N: Tensor
-    """Who is on them, int64 numbers: for a judge that is trained on outsiders, never for an attacker."""
+    """int64 (N,): who is on them; for an evaluator that is trained on outsiders, never for an attacker."""
     public_people: int
     notes: tuple[str, ...]
-    """What was left out, one line each."""
+    """One line for everything that was left out."""
 
 
 def split(
@@ -83,132 +83,120 @@ def split(
 
     Args:
         pictures: all pictures of the data set.
-        settings: who goes where.
+        settings: who goes into which set.
         seed: draws the people (where there are more than asked for) and the test pictures.
-        public: another data set as the attacker's; then nobody in `pictures` is public.
+        public: another data set for the attacker; then nobody in `pictures` is public.
 
     Raises:
         ConfigError: a set would be empty, or two sets would share a person.
     """
-    rooms = _assign_people(pictures, settings, seed, wants_public=public is None)
-    source = public if public is not None else pictures
-    crowd = range(len(source.people)) if public is not None else rooms["public"]
-    public_rows = _rows_of(source, crowd)
-    public_images = source.images_NCHW[public_rows]
-    train, test = _train_test(pictures, rooms["private"], settings, seed)
-    evaluator_train, evaluator_test = _train_test(pictures, rooms["evaluator_only"], settings, seed)
+    members = _assign_people(pictures, settings, seed, wants_public=public is None)
+    train, test = _train_test(pictures, members["private"], settings, seed)
+    evaluator_train, evaluator_test = _train_test(
+        pictures, members["evaluator_only"], settings, seed
+    )
     parts = (train, test, evaluator_train, evaluator_test)
     known = {_digest(x) for part in parts for x in part.images_NCHW}
-    fresh = torch.tensor([_digest(x) not in known for x in public_images], dtype=torch.bool)
     notes = list(pictures.skipped) + list(public.skipped if public is not None else ())
+    if public is not None:
+        public_people, public_NCHW, person_N = (
+            len(public.people),
+            public.images_NCHW,
+            public.person_N,
+        )
+    else:
+        public_people = len(members["public"])
+        rows = torch.isin(pictures.person_N, torch.tensor(members["public"], dtype=torch.int64))
+        public_NCHW, person_N = pictures.images_NCHW[rows], pictures.person_N[rows]
+    fresh = torch.tensor([_digest(x) not in known for x in public_NCHW], dtype=torch.bool)
     if not bool(fresh.all()):
         count = int((~fresh).sum())
-        notes.append(f"{count} public pictures equal a private or a judge's one and were left out")
+        notes.append(
+            f"{count} public pictures equal a private or an evaluator's one and were left out"
+        )
     if not bool(fresh.any()):
         raise ConfigError(
             "split.public: every public picture equals a private one; nothing is left"
         )
     return Splits(
-        people=tuple(pictures.people[p] for p in rooms["private"]),
+        people=tuple(pictures.people[p] for p in members["private"]),
         train=train,
         test=test,
-        evaluator_people=tuple(pictures.people[p] for p in rooms["evaluator_only"]),
+        evaluator_people=tuple(pictures.people[p] for p in members["evaluator_only"]),
         evaluator_train=evaluator_train,
         evaluator_test=evaluator_test,
-        public_NCHW=public_images[fresh],
-        public_person_N=source.person_N[public_rows][fresh],
-        public_people=len(list(crowd)),
+        public_NCHW=public_NCHW[fresh],
+        public_person_N=person_N[fresh],
+        public_people=public_people,
         notes=tuple(notes),
     )
 
 
 def _assign_people(
     pictures: Pictures, settings: SplitSettings, seed: int, *, wants_public: bool
-) -> Mapping[str, list[int]]:
+) -> dict[str, list[int]]:
+    """The members of each set, as sorted positions in `pictures.people`."""
     counts = torch.bincount(pictures.person_N, minlength=len(pictures.people)).tolist()
-    patterns = {
-        "private": settings.private,
-        "evaluator_only": settings.evaluator_only,
-        "public": settings.public,
+    # In this order: each set takes from what the earlier ones leave.
+    wanted = {
+        "private": (settings.private_min_pictures, settings.private_people),
+        "evaluator_only": (settings.evaluator_min_pictures, settings.evaluator_people),
+        "public": (1, None),
     }
-    claims = _claims(pictures.people, patterns)
-    minimum = {
-        "private": settings.private_min_pictures,
-        "evaluator_only": settings.evaluator_min_pictures,
-        "public": 1,
-    }
-    most = {"private": settings.private_people, "evaluator_only": settings.evaluator_people}
+    claims = _claims(pictures.people, settings)
     taken: set[int] = set()
-    rooms: dict[str, list[int]] = {}
-    for room in patterns:
-        others = {p for other, people in claims.items() if other != room for p in people}
-        pool = claims.get(room, set(range(len(pictures.people))) - others) - taken
-        able = sorted(p for p in pool if counts[p] >= minimum[room])
-        chosen = _draw(able, most.get(room), seed, room)
-        rooms[room] = chosen
-        taken |= set(chosen)
-    _refuse_empty(rooms, counts, settings, wants_public=wants_public)
-    return rooms
-
-
-def _claims(
-    people: tuple[str, ...], patterns: Mapping[str, tuple[str, ...]]
-) -> dict[str, set[int]]:
-    """Who is asked for by an explicit pattern; refuses a person whom two sets ask for."""
-    claims = {
-        room: {i for i, p in enumerate(people) if any(fnmatch.fnmatchcase(p, w) for w in wanted)}
-        for room, wanted in patterns.items()
-        if wanted != EVERYBODY
-    }
-    rooms = sorted(claims)
-    for index, first in enumerate(rooms):
-        for second in rooms[index + 1 :]:
-            both = sorted(claims[first] & claims[second])
-            if both:
-                names = ", ".join(people[p] for p in both[:3])
-                raise ConfigError(
-                    f"split.{first} and split.{second} overlap: {len(both)} people match both "
-                    f"({names}{', ...' if len(both) > 3 else ''}); the sets must be person-disjoint"
-                )
-    return claims
-
-
-def _draw(able: list[int], most: int | None, seed: int, room: str) -> list[int]:
-    if most is None or len(able) <= most:
-        return able
-    order = torch.randperm(len(able), generator=seeds.torch_stream(seed, "split", room))
-    return sorted(able[i] for i in order[:most].tolist())
-
-
-def _refuse_empty(
-    rooms: Mapping[str, list[int]],
-    counts: list[int],
-    settings: SplitSettings,
-    *,
-    wants_public: bool,
-) -> None:
-    if len(rooms["private"]) < 2:
+    members: dict[str, list[int]] = {}
+    for name, (minimum, most) in wanted.items():
+        others = {p for other, people in claims.items() if other != name for p in people}
+        pool = claims.get(name, set(range(len(pictures.people))) - others) - taken
+        able = sorted(p for p in pool if counts[p] >= minimum)
+        if most is not None and len(able) > most:
+            order = torch.randperm(len(able), generator=seeds.torch_stream(seed, "split", name))
+            able = sorted(able[i] for i in order[:most].tolist())
+        members[name] = able
+        taken |= set(able)
+    if len(members["private"]) < 2:
         raise ConfigError(
-            f"split.private: {len(rooms['private'])} people match {list(settings.private)} with at "
+            f"split.private: {len(members['private'])} people match {list(settings.private)} with at "
             f"least split.private_min_pictures = {settings.private_min_pictures} pictures; a "
             f"recognizer needs 2 or more (the fullest person has {max(counts, default=0)} pictures)"
         )
-    if wants_public and not rooms["public"]:
+    if wants_public and not members["public"]:
         raise ConfigError(
             "split.public: nobody is left for the attacker's public set; lower "
             "split.private_people or split.evaluator_people, or name a `public_data` of its own"
         )
+    return members
 
 
-def _rows_of(pictures: Pictures, people: range | list[int]) -> Tensor:
-    wanted = torch.zeros(len(pictures.people), dtype=torch.bool)
-    wanted[list(people)] = True
-    return wanted[pictures.person_N].nonzero().squeeze(1)
+def _claims(people: tuple[str, ...], settings: SplitSettings) -> dict[str, set[int]]:
+    """The people whom the patterns of each set name, for sets whose patterns are not `EVERYBODY`.
+
+    Raises:
+        ConfigError: the patterns of two sets name the same person.
+    """
+    claims: dict[str, set[int]] = {}
+    for name in ("evaluator_only", "private", "public"):
+        patterns: tuple[str, ...] = getattr(settings, name)
+        if patterns != EVERYBODY:
+            claims[name] = {
+                i for i, p in enumerate(people) if any(fnmatch.fnmatchcase(p, w) for w in patterns)
+            }
+    for first, second in itertools.combinations(claims, 2):
+        both = sorted(claims[first] & claims[second])
+        if both:
+            names = ", ".join(people[p] for p in both[:3])
+            raise ConfigError(
+                f"split.{first} and split.{second} overlap: {len(both)} people match both "
+                f"({names}{', ...' if len(both) > 3 else ''}); the sets must be person-disjoint"
+            )
+    return claims
 
 
 def _train_test(
     pictures: Pictures, people: list[int], settings: SplitSettings, seed: int
 ) -> tuple[Labelled, Labelled]:
+    """The training and the test pictures of these people, whose class numbers are their positions."""
     train: list[Tensor] = []
     test: list[Tensor] = []
     for person in people:
@@ -222,6 +210,7 @@ def _train_test(
 
 
 def _labelled(pictures: Pictures, parts: list[Tensor]) -> Labelled:
+    """The pictures in these rows; part i gets the class number i."""
     if not parts:
         return Labelled(pictures.images_NCHW[:0], torch.zeros(0, dtype=torch.int64))
     classes = torch.cat([torch.full((len(p),), i, dtype=torch.int64) for i, p in enumerate(parts)])

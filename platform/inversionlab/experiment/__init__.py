@@ -1,4 +1,4 @@
-"""The experiment's settings: sections, what they say of each other, what does not go together."""
+"""The settings of an experiment: its sections, the references between them, and the checks that they fit."""
 
 from inversionlab.experiment.experiment import Experiment, load
 from inversionlab.experiment.sections import (

@@ -1,4 +1,4 @@
-"""What does not go together in an experiment, a line a fault: which key, and what would be right."""
+"""Checks that an experiment's sections fit together. Each fault is one line: the key, and what would be right."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from inversionlab.experiment.references import attacker_generator, defender_gene
 from inversionlab.experiment.sections import ExperimentSections
 from inversionlab.generators import GENERATORS
 
-RESERVED = {"none", "undefended"}
-"""What the tables call the undefended victim."""
+_RESERVED = {"none", "undefended"}
+"""Names of the undefended victim in the tables."""
 
 
 def all_faults(experiment: ExperimentSections) -> list[str]:
-    """All of them; what a sweep makes of the settings only where they are right by themselves."""
+    """All faults of an experiment; those of a sweep's values only if there are no others."""
     wrong = [
         *_name_faults(experiment),
         *_evaluator_faults(experiment),
@@ -27,32 +27,13 @@ def all_faults(experiment: ExperimentSections) -> list[str]:
         *_generator_faults(experiment),
         *_batch_faults(experiment),
     ]
-    return wrong or [*_sweep_faults(experiment)]
-
-
-def _batch_faults(experiment: ExperimentSections) -> Iterable[str]:
-    workers = experiment.runtime.train_workers
-    for key, training in _training_queue(experiment, ""):
-        if training.batch_size // workers < 2:
-            yield (
-                f"{key}.batch_size = {training.batch_size}: leaves each of runtime.train_workers = {workers} "
-                f"fewer than 2 pictures; give {2 * workers} or more, or fewer workers"
-            )
-
-
-def _training_queue(settings: Any, key: str) -> Iterable[tuple[str, TrainingSettings]]:
-    """Every training in the settings, with its dotted key."""
-    if isinstance(settings, TrainingSettings):
-        yield key, settings
-        return
-    if isinstance(settings, BaseModel):
-        inside: Iterable[tuple[Any, Any]] = settings
-    elif isinstance(settings, Mapping):
-        inside = settings.items()
-    else:
-        inside = enumerate(settings) if isinstance(settings, tuple) else ()
-    for name, value in inside:
-        yield from _training_queue(value, f"{key}.{name}" if key else str(name))
+    sweep = experiment.sweep
+    if not wrong and sweep is not None:
+        for value in sweep.values:
+            inside = [*faults(defense_at(experiment, value), "defense")]
+            if inside:
+                wrong.append(f"sweep of {sweep.setting} at {value}: {'; '.join(inside)}")
+    return wrong
 
 
 def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
@@ -61,7 +42,7 @@ def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
         ("evaluators", [e.name for e in experiment.evaluators]),
         ("defenses", [d.title for _, d in experiment.every_defense()]),
     ):
-        # Files and readers' eyes do not all tell capitals apart.
+        # Some file systems, and some readers, do not tell capitals apart.
         folded = [n.casefold() for n in names]
         twice = sorted({n for n in names if folded.count(n.casefold()) > 1})
         if twice:
@@ -69,9 +50,9 @@ def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
             yield f"{what}: `{twice[0]}` is there twice; every name once{hint}"
     for key, defense in experiment.every_defense():
         for part in chain(defense):
-            taken = (part.label or "").casefold()
-            if taken != part.name and taken in RESERVED | DEFENSES.keys():
-                yield f"{key}: label = {part.label}: is what the tables call another model; give another one"
+            label = (part.label or "").casefold()
+            if label != part.name and label in _RESERVED | DEFENSES.keys():
+                yield f"{key}: label = {part.label}: is another model's name in the tables; give another one"
 
 
 def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
@@ -80,8 +61,8 @@ def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
         if evaluator.protocol == "same_people" and same:
             yield (
                 f"evaluators.{index} ({evaluator.name}): has the victim's own structure "
-                f"(`{evaluator.recognizer.network.name}` with equal settings); a judge of the same people "
-                "needs another one, or it would share the victim's blind spots"
+                f"(`{evaluator.recognizer.network.name}` with equal settings); an evaluator of the same "
+                "people needs another one, or it would share the victim's blind spots"
             )
 
 
@@ -109,11 +90,11 @@ def _defense_faults(experiment: ExperimentSections) -> Iterable[str]:
 
 
 def _generator_faults(experiment: ExperimentSections) -> Iterable[str]:
-    for where in ("generator", "defense_generator"):
-        settings = getattr(experiment, where)
+    for key in ("generator", "defense_generator"):
+        settings = getattr(experiment, key)
         if settings is not None and GENERATORS[settings.name].learns_from_target:
             yield (
-                f"{where}: `{settings.name}` learns from the model under attack; give it under "
+                f"{key}: `{settings.name}` learns from the model under attack; give it under "
                 "`generators`, for attacks that use it"
             )
     for attack in experiment.attacks:
@@ -123,9 +104,27 @@ def _generator_faults(experiment: ExperimentSections) -> Iterable[str]:
             yield str(error)
 
 
-def _sweep_faults(experiment: ExperimentSections) -> Iterable[str]:
-    sweep = experiment.sweep
-    for value in sweep.values if sweep else ():
-        wrong = [*faults(defense_at(experiment, value), "defense")]
-        if sweep and wrong:
-            yield f"sweep of {sweep.setting} at {value}: {'; '.join(wrong)}"
+def _batch_faults(experiment: ExperimentSections) -> Iterable[str]:
+    workers = experiment.runtime.train_workers
+    for key, training in _trainings(experiment, ""):
+        if training.batch_size // workers < 2:
+            yield (
+                f"{key}.batch_size = {training.batch_size}: leaves each of runtime.train_workers = {workers} "
+                f"fewer than 2 pictures; give {2 * workers} or more, or fewer workers"
+            )
+
+
+def _trainings(settings: Any, key: str) -> Iterable[tuple[str, TrainingSettings]]:
+    """All training settings in a setting, with their dotted keys."""
+    if isinstance(settings, TrainingSettings):
+        yield key, settings
+        return
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(settings, BaseModel):
+        inner = settings
+    elif isinstance(settings, Mapping):
+        inner = settings.items()
+    elif isinstance(settings, tuple):
+        inner = enumerate(settings)
+    for name, value in inner:
+        yield from _trainings(value, f"{key}.{name}" if key else str(name))

@@ -1,4 +1,4 @@
-"""One experiment, whole, and refused where its sections do not go together."""
+"""The whole experiment, and how a recipe is loaded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from inversionlab.experiment.sections import ExperimentSections
 
 
 class Experiment(ExperimentSections):
-    """The whole experiment."""
+    """An experiment whose sections fit together."""
 
     @model_validator(mode="after")
-    def _goes_together(self) -> Experiment:
+    def _fits_together(self) -> Experiment:
         wrong = all_faults(self)
         if wrong:
             raise ValueError("; ".join(wrong))
@@ -24,12 +24,12 @@ class Experiment(ExperimentSections):
 
 
 def load(path: Path, assignments: Iterable[str] = ()) -> Experiment:
-    """Read a recipe, apply `--set` assignments, and refuse whatever is wrong.
+    """Read a recipe, apply `--set` assignments, and check the result.
 
     Raises:
-        ConfigError: one line a fault: file, key, value, and what would be right.
+        ConfigError: something is wrong; one line for each fault: file, key, value, what would be right.
     """
     assignments = list(assignments)
     data = override(read_recipe(path), assignments)
-    origin = f"{path}" + (" with --set " + " ".join(assignments) if assignments else "")
+    origin = f"{path} with --set {' '.join(assignments)}" if assignments else str(path)
     return validate(Experiment, data, origin=origin)

@@ -1,4 +1,4 @@
-"""What sections of an experiment say of each other: the generator that an attack means, a sweep's defense."""
+"""Resolves what sections of an experiment refer to: the generator of an attack or defense, a sweep's defense."""
 
 from __future__ import annotations
 
@@ -19,29 +19,32 @@ def attacker_generator(experiment: ExperimentSections, attack: AttackSettings) -
     """The generator that an attack searches.
 
     Raises:
-        ValueError: it names none of `generators`, or there is none that has what the attack needs.
+        ValueError: the attack's label is not in `generators`, or no generator offers what the attack needs.
     """
-    own: GeneratorSettings = experiment.generator
+    kind, where = ATTACKS[attack.name], f"attacks ({attack.title})"
+    # A generator that learns from the target learns from whole score vectors.
+    whole = getattr(attack, "truncate", None) is None
+    sees_scores = whole and kind.view_at(attack) in (Scores, WhiteBox)
+    able = " or ".join(name for name, g in GENERATORS.items() if kind.wants <= g.offers)
+    lack = (
+        f"`{attack.name}` needs a generator with {' and '.join(sorted(kind.wants))}; give one under "
+        f"`generators` (for example mine: {{name: {able}}})"
+    )
     if attack.generator is not None:
-        named = _labelled(experiment, attack.generator, f"attacks ({attack.title})")
-        if GENERATORS[named.name].learns_from_target and not _may_learn_from_target(attack):
+        named = _labelled(experiment, attack.generator, where)
+        if GENERATORS[named.name].learns_from_target and not sees_scores:
             raise ValueError(
-                f"attacks ({attack.title}): generator = {attack.generator}: `{named.name}` learns "
+                f"{where}: generator = {attack.generator}: `{named.name}` learns "
                 "from whole score vectors, which this attacker does not see; give another one"
             )
-        if not _suits(named, attack):
-            raise ValueError(
-                f"attacks ({attack.title}): generator = {attack.generator}: {_lack(attack)}"
-            )
+        if not kind.wants <= GENERATORS[named.name].offers:
+            raise ValueError(f"{where}: generator = {attack.generator}: {lack}")
         return named
-    # One that learns from the model only for who needs what only such a one has.
-    choice = sorted(
-        (own, *experiment.generators.values()), key=lambda g: GENERATORS[g.name].learns_from_target
-    )
-    for settings in choice:
-        if _suits(settings, attack):
+    for settings in _in_order(experiment):
+        generator = GENERATORS[settings.name]
+        if kind.wants <= generator.offers and (sees_scores or not generator.learns_from_target):
             return settings
-    raise ValueError(f"attacks ({attack.title}): {_lack(attack)}")
+    raise ValueError(f"{where}: {lack}")
 
 
 def defender_generator(
@@ -50,22 +53,20 @@ def defender_generator(
     """The structure of the generator that a defense trains on public pictures.
 
     Raises:
-        ValueError: it names none of `generators`, or there is none with a critic.
+        ValueError: the defense's label is not in `generators`, or no generator has a critic.
     """
     label = getattr(defense, "generator", None)
-    every: list[GeneratorSettings] = [experiment.generator, *experiment.generators.values()]
-    every.sort(key=lambda g: GENERATORS[g.name].learns_from_target)
+    able = [name for name, kind in GENERATORS.items() if "critic" in kind.offers]
     if label is not None:
         named = _labelled(experiment, label, f"({defense.title})")
-        if "critic" not in GENERATORS[named.name].offers:
-            able = " or ".join(n for n, kind in GENERATORS.items() if "critic" in kind.offers)
+        if named.name not in able:
             raise ValueError(
                 f"({defense.title}): generator = {label}: `{named.name}` has no critic, which "
-                f"`{defense.name}` needs; name one that has: {able}"
+                f"`{defense.name}` needs; name one that has: {' or '.join(able)}"
             )
         return named
-    for settings in every:
-        if "critic" in GENERATORS[settings.name].offers:
+    for settings in _in_order(experiment):
+        if settings.name in able:
             return settings
     raise ValueError(
         f"({defense.title}): `{defense.name}` needs a generator with a critic; give one under `generators` "
@@ -73,20 +74,27 @@ def defender_generator(
     )
 
 
-def _labelled(experiment: ExperimentSections, label: str, who: str) -> GeneratorSettings:
-    """The generator that somebody names by its label."""
+def _labelled(experiment: ExperimentSections, label: str, where: str) -> GeneratorSettings:
     if label not in experiment.generators:
         known = ", ".join(experiment.generators) or "none"
-        raise ValueError(f"{who}: generator = {label}: is not one of `generators` (there: {known})")
-    found: GeneratorSettings = experiment.generators[label]
-    return found
+        raise ValueError(
+            f"{where}: generator = {label}: is not one of `generators` (there: {known})"
+        )
+    settings: GeneratorSettings = experiment.generators[label]
+    return settings
+
+
+def _in_order(experiment: ExperimentSections) -> list[GeneratorSettings]:
+    """All generators of an experiment; those that learn from the target come last."""
+    every: list[GeneratorSettings] = [experiment.generator, *experiment.generators.values()]
+    return sorted(every, key=lambda settings: GENERATORS[settings.name].learns_from_target)
 
 
 def defense_at(experiment: ExperimentSections, value: int | float | None) -> Any:
-    """The defense's settings with the swept setting at `value` (None: as the recipe has them).
+    """The defense's settings with the swept setting at `value`; None: as they are in the recipe.
 
     Raises:
-        ValueError: the sweep names no setting of the defense, or a value that it refuses.
+        ValueError: the sweep names no setting of the defense, or the defense refuses the value.
     """
     if value is None or experiment.sweep is None:
         return experiment.defense
@@ -98,40 +106,17 @@ def defense_at(experiment: ExperimentSections, value: int | float | None) -> Any
         assign(data, rest, value)
         return type(experiment.defense).model_validate_json(json.dumps(data))
     except (ValidationError, ConfigError) as error:
-        reason = _reason(error) if isinstance(error, ValidationError) else str(error)
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = first["msg"].replace("Input should ", "the value should ", 1)
+            if first["type"] == "extra_forbidden":
+                reason = "there is no such setting"
         known = ", ".join(f"defense.{k}" for k in type(experiment.defense).model_fields)
         raise ValueError(
             f"sweep of {experiment.sweep.setting} at {value}: {reason} (the settings of "
             f"`{experiment.defense.name}` are: {known})"
         ) from error
-
-
-def _reason(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    if fault["type"] == "extra_forbidden":
-        return "there is no such setting"
-    return fault["msg"].replace("Input should ", "the value should ", 1)
-
-
-def _suits(settings: GeneratorSettings, attack: AttackSettings) -> bool:
-    kind = GENERATORS[settings.name]
-    wants: frozenset[str] = ATTACKS[attack.name].wants
-    return wants <= kind.offers and (not kind.learns_from_target or _may_learn_from_target(attack))
-
-
-def _may_learn_from_target(attack: AttackSettings) -> bool:
-    """Whether the attacker sees whole score vectors, from which a taught generator learns."""
-    view = ATTACKS[attack.name].view_at(attack)
-    return view in (Scores, WhiteBox) and getattr(attack, "truncate", None) is None
-
-
-def _lack(attack: AttackSettings) -> str:
-    wants = ATTACKS[attack.name].wants
-    able = " or ".join(name for name, kind in GENERATORS.items() if wants <= kind.offers)
-    return (
-        f"`{attack.name}` needs a generator with {' and '.join(sorted(wants))}; give one under "
-        f"`generators` (for example mine: {{name: {able}}})"
-    )
 
 
 def null_attacks() -> tuple[str, ...]:

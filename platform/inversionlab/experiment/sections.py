@@ -1,6 +1,6 @@
 """The sections of an experiment: data, victim, evaluators, attacker, defenses, sweep, and how it is run.
 
-The settings of each method stand beside the method; here they are put together.
+Each method's settings are in the method's file; this file puts them together.
 """
 
 from __future__ import annotations
@@ -22,79 +22,79 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
 class EvaluatorSettings(Settings):
-    """A judge: a recognizer that the attacker never sees."""
+    """An evaluator: a recognizer that the attacker never sees."""
 
     name: str = Field(pattern=NAME, max_length=64)
-    """What the tables call it."""
+    """Its name in the tables."""
     protocol: Literal["same_people", "person_disjoint", "nearest_identity"]
-    """same_people: trained on the victim's own training set, with another structure (Gong).
-    person_disjoint: it shares only the targets with the victim, its other classes are evaluator-only
-    people (Kotsuji, Khosravy, Yoshimura).
+    """same_people: trained on the victim's training set, with another structure (Gong).
+    person_disjoint: shares only the targets with the victim; its other classes are evaluator-only people
+    (Kotsuji, Khosravy, Yoshimura).
     nearest_identity: an embedding trained on public people alone; a reconstruction shows the private person
-    whose mean embedding is nearest. What only fools a classifier does not pass here."""
+    whose mean embedding is nearest. A picture that only fools a classifier does not pass here."""
     recognizer: RecognizerSettings = RecognizerSettings()
     """Its structure and training."""
 
 
 class TargetSettings(Settings):
-    """Who is attacked, and how often."""
+    """Which people are attacked, and how often."""
 
     count: int = Field(default=20, ge=1, le=1_000_000)
-    """Private people under attack, drawn by the seed."""
+    """Private people under attack; the seed draws them."""
     repeats: int = Field(default=3, ge=1, le=100_000)
-    """Reconstructions of each, from different starts."""
+    """Reconstructions of each person, from different starts."""
     skip: int = Field(default=0, ge=0, le=1_000_000)
-    """People of that draw who are left out before `count` are taken: whom another run attacked."""
+    """People of that draw to leave out before `count` are taken, because another run attacks them."""
     first_repeat: int = Field(default=0, ge=0, le=1_000_000)
-    """Number of the first repeat; another one gives other random starts."""
+    """Number of the first repeat; another number gives other random starts."""
     pool: int | None = Field(default=None, ge=1, le=1_000_000)
-    """People of that draw whom the person-disjoint judges know; null: the targets. Runs with other targets
-    and the same pool share their judges."""
+    """People of that draw whom the person-disjoint evaluators know; null: the targets. Runs with other targets
+    and the same pool share their evaluators."""
 
 
 class SweepSettings(Settings):
-    """One setting of the defense taken through several values."""
+    """Several values of one setting of the defense."""
 
     setting: str = "defense.alpha"
     """Dotted path of the setting."""
     values: tuple[int | float, ...] = Field(min_length=1, max_length=1001)
     """The values, in the order of the report."""
     marked: float | None = None
-    """A value that the plots mark: the paper's own."""
+    """A value that the plots mark, for example the paper's."""
 
 
 class RuntimeSettings(Settings):
-    """How the work is laid out. What an attack finds does not depend on it; a network that several
-    workers train differs from one worker's as two seeds differ."""
+    """How the work is distributed. No attack's result depends on it. A network trained by several workers
+    differs from one trained by one worker as two seeds differ."""
 
     train_workers: int = Field(default=1, ge=1, le=4096)
     """Ray Train workers that share each training."""
     train_cpus: int = Field(default=2, ge=1, le=1024)
-    """CPUs (and torch threads) of a training worker; cut to what the largest node has."""
+    """CPUs and torch threads of a training worker; at most those of the largest node."""
     train_groups: int = Field(default=1, ge=1, le=1024)
-    """Trainings that a search may run at once, each with `train_workers`."""
+    """Trainings that a search may run at once, each with `train_workers` workers."""
     train_resources: dict[str, float] = Field(default_factory=dict)
-    """Further Ray resources of a training worker, such as {"train": 1}: they lead it to its kind of node."""
+    """More Ray resources of a training worker, such as {"train": 1}, that place it on its kind of node."""
     attack_workers: int | None = Field(default=None, ge=1, le=65_536)
-    """Attack workers at most; null: what the cluster has room for now. On a cluster that grows with the work,
-    say how many it may grow to."""
+    """At most this many attack workers; null: as many as the cluster has room for now. On a cluster that grows
+    with the work, say how many it may grow to."""
     attack_cpus: float = Field(default=1.0, gt=0, le=1024)
-    """CPUs of an attack worker; its torch has one thread."""
+    """CPUs of an attack worker; it uses one torch thread."""
     attack_resources: dict[str, float] = Field(default_factory=dict)
-    """Further Ray resources of an attack worker."""
+    """More Ray resources of an attack worker."""
     shard_seconds: float = Field(default=30.0, gt=0, le=86_400)
-    """Work that a worker takes at once, by the measured pace; what dies with it is at most that."""
+    """Work in a shard, by the measured pace; a worker that dies loses at most this much."""
     shard_size: int = Field(default=64, ge=1, le=100_000)
-    """Reconstructions that a worker makes at once, at most: it bounds its memory."""
+    """At most this many reconstructions in a shard; it bounds a worker's memory."""
     train_gpu: Literal["auto", "never", "always"] = "auto"
-    """Whether a training worker takes a GPU: if the cluster has one; never; or refuse to start without."""
+    """Whether training workers use GPUs. auto: if the cluster has one; always: refuse to start without one."""
     attack_gpu: Literal["auto", "never", "always"] = "auto"
-    """Whether attack workers share GPUs."""
+    """Whether attack workers share GPUs; values as for `train_gpu`."""
     grows: bool = False
-    """Whether the cluster starts nodes when work waits for them; then `always` asks for GPUs that are not
-    there yet, and a training for all the CPUs that it is to have."""
+    """Whether the cluster starts nodes when work waits for them. Then `always` asks for GPUs that are not there
+    yet, and a training asks for all of its CPUs."""
     attack_gpu_share: float = Field(default=0.25, gt=0, le=1)
-    """Share of a GPU that an attack worker takes, where GPUs are used."""
+    """Share of a GPU for each attack worker, if GPUs are used."""
     checkpoint_seconds: float = Field(default=20.0, ge=0, le=86_400)
     """Training time between checkpoints, at epoch ends."""
 
@@ -109,45 +109,45 @@ class RuntimeSettings(Settings):
 
 
 class ExperimentSections(Settings):
-    """Every section of an experiment; `Experiment` adds the check that they go together."""
+    """Every section of an experiment; `Experiment` adds the check that they fit together."""
 
     name: str = Field(pattern=NAME, max_length=64)
-    """What the run's folder and the report are called."""
+    """Name of the run's folder and of the report."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Root of every random stream."""
     data: AnyData
-    """The pictures of people; private, evaluator-only and, unless `public_data` is given, public."""
+    """The pictures of private and evaluator-only people; also of public people, unless `public_data` is given."""
     public_data: AnyData | None = None
-    """Another data set as the attacker's public pictures."""
+    """Another data set for the attacker's public pictures."""
     split: SplitSettings = SplitSettings()
-    """Who goes into which set."""
+    """Which people go into which set."""
     victim: RecognizerSettings = RecognizerSettings()
-    """R_T, the model whose leak is measured."""
+    """R_T, the model whose leakage is measured."""
     evaluators: tuple[EvaluatorSettings, ...] = Field(min_length=1, max_length=8)
-    """The judges; the first one decides the headline."""
+    """The evaluators; the first one decides the headline."""
     generator: AnyGenerator
     """The attacker's generator, trained on the public set."""
     generators: dict[Annotated[str, Field(pattern=NAME)], AnyGenerator] = Field(
         default_factory=dict
     )
-    """Further generators of the attacker's, by a label of your own, for attacks that need another kind."""
+    """More generators of the attacker, by labels of your own, for attacks that need another kind."""
     defense_generator: AnyGenerator | None = None
     """The defender's generator, trained on the private set, for defenses that need one."""
     defense: AnyDefense
-    """The defense under test; the undefended victim is always a row beside it."""
+    """The defense under test; the tables always have a row for the undefended victim too."""
     defenses: tuple[AnyDefense, ...] = ()
-    """Further defenses, to compare with it side by side."""
+    """More defenses to compare with it."""
     attacks: tuple[AnyAttack, ...] = Field(min_length=1)
-    """The attacks; the null attacks are always rows beside them."""
+    """The attacks; the tables always have rows for the null attacks too."""
     targets: TargetSettings = TargetSettings()
-    """Who is attacked, how often."""
+    """Which people are attacked, and how often."""
     sweep: SweepSettings | None = None
-    """A setting of the defense to take through several values."""
+    """A setting of the defense to try at several values."""
     runtime: RuntimeSettings = RuntimeSettings()
-    """How the work is laid out; changes nothing that an attack finds."""
+    """How the work is distributed; no attack's result depends on it."""
 
     def every_defense(self) -> Iterable[tuple[str, DefenseSettings]]:
-        """The defenses under test with their keys in the recipe."""
+        """The defenses under test, with their keys in the recipe."""
         own: DefenseSettings = self.defense
         others: tuple[DefenseSettings, ...] = self.defenses
         return [("defense", own), *((f"defenses.{i}", d) for i, d in enumerate(others))]

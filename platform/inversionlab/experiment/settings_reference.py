@@ -1,4 +1,4 @@
-"""Every setting with its type, default and meaning, read from the settings classes themselves."""
+"""Lists every setting with its type, default and meaning, read from the settings classes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-_MANY = {
-    str(tuple): ("N.", "list of sections"),
-    str(dict): ("LABEL.", "sections by label"),
+from inversionlab.core.validation_errors import models_in
+
+_MANY: dict[Any, tuple[str, str]] = {
+    tuple: ("N.", "list of sections"),
+    dict: ("LABEL.", "sections by label"),
 }
-"""How a setting that holds several sections is written, by the type that holds them."""
+"""By the type that holds several sections: the step in their paths, and what the setting is called."""
 
 
 def settings_reference(model: type[BaseModel]) -> Iterator[str]:
-    """Lines that explain the settings of `model`, in order; entries of a room stand under their name, once."""
+    """Lines that explain the settings of `model`, in order. Each room's entries are listed once, by name."""
     yield from _listed(model, "", None, {})
 
 
@@ -27,62 +29,55 @@ def _listed(
     given: BaseModel | None,
     rooms: dict[frozenset[type[BaseModel]], str],
 ) -> Iterator[str]:
-    """The lines of `model`, to which the path `prefix` leads.
+    """The lines of one settings class.
 
     Args:
-        model: the settings' class.
-        prefix: the path that leads to them.
-        given: what stands there by default; None: the class's own defaults.
-        rooms: where the entries of each room were listed first; new ones are added.
+        model: the settings class.
+        prefix: the path that leads to it.
+        given: its settings at this place by default; None: the class's own defaults.
+        rooms: the path at which each room's entries were listed first; new ones are added.
     """
     for name, field in model.model_fields.items():
         if _is_tag(name, field):
             continue
         path = f"{prefix}{name}"
-        inner = _models(field.annotation)
+        sections = models_in(field.annotation)
+        step, kind = _MANY.get(get_origin(field.annotation), ("", "section"))
+        if not sections:
+            kind = _type(field)
         default = field.default if given is None else getattr(given, name)
-        yield f"{path}  ({_kind(field)}{_default(field, default)})"
+        if field.is_required():
+            kind += ", required"
+        elif not isinstance(default, BaseModel) and field.default_factory is None:
+            kind += f", default {json.dumps(default, default=str)}"
+        yield f"{path}  ({kind})"
         yield f"    {' '.join((field.description or '').split())}"
-        room = frozenset(inner)
+        room = frozenset(sections)
         if len(room) > 1 and rooms.setdefault(room, path) != path:
             yield f"    Its entries are those of `{rooms[room]}`."
             continue
-        many = _MANY.get(str(get_origin(field.annotation)), ("", ""))[0] if inner else ""
-        for entry in inner:
-            tag = entry.model_fields.get("name")
+        for section in sections:
+            tag = section.model_fields.get("name")
             if tag is not None and _is_tag("name", tag):
-                yield f"  {path}.{many}name: {tag.default}"
-            inside = default if isinstance(default, entry) else None
-            yield from _listed(entry, f"{path}.{many}", inside, rooms)
+                yield f"  {path}.{step}name: {tag.default}"
+            inside = default if isinstance(default, section) else None
+            yield from _listed(section, f"{path}.{step}", inside, rooms)
 
 
 def _is_tag(name: str, field: FieldInfo) -> bool:
-    """Whether it is the literal `name` that says which entry of a room the section is."""
+    """Whether it is the literal `name` that tells the entries of a room apart."""
     return name == "name" and get_origin(field.annotation) is Literal
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models(part)]
-
-
-def _kind(field: FieldInfo) -> str:
-    if _models(field.annotation):
-        return _MANY.get(str(get_origin(field.annotation)), ("", "section"))[1]
-    text = str(field.annotation) if get_args(field.annotation) else str(field.annotation.__name__)  # type: ignore[union-attr]
+def _type(field: FieldInfo) -> str:
+    """The type and the bounds of a setting without sections."""
+    plain: Any = field.annotation
+    text = str(plain) if get_args(plain) else str(plain.__name__)
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     bounds = [
         f"{sign} {getattr(rule, key)}"
         for rule in field.metadata
-        for key, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
+        for key, sign in signs.items()
         if hasattr(rule, key)
     ]
     return ", ".join([text.replace("typing.", ""), *bounds])
-
-
-def _default(field: FieldInfo, default: object) -> str:
-    if field.is_required():
-        return ", required"
-    if isinstance(default, BaseModel) or field.default_factory is not None:
-        return ""
-    return f", default {json.dumps(default, default=str)}"

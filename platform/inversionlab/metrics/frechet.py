@@ -6,13 +6,13 @@ means m and covariances C of Gaussians fitted to the two sets:
     d² = |m1 - m2|² + tr(C1) + tr(C2) - 2·tr((C1^½ C2 C1^½)^½)
 
 Inputs: features (N, D) and (M, D), N, M >= 2, any float type; float64 inside. Output: d² >= 0.
-Deviates: the features are the evaluator's, not Inception's, so numbers compare only within one
-evaluator. The last trace is the sum of the singular values of R1·R2ᵀ, where Cᵢ = RᵢᵀRᵢ comes from a
-QR factorization of the centred features: the same number, but no square root of a rounded-off
-eigenvalue, and exact too where N < D leaves the covariances without full rank.
+Deviates: the features are the evaluator's, not Inception's, so only numbers of one evaluator compare.
+The last trace is computed as the sum of the singular values of R1·R2ᵀ, where Cᵢ = RᵢᵀRᵢ comes from a
+QR factorization of the centred features. It is the same number without the square root of a rounded
+eigenvalue, and it stays exact where N < D leaves the covariances without full rank.
 
-Bias: with few pictures the distance is too large, the more so the fewer (Chong and Forsyth, CVPR
-2020). Always compare at equal counts; do not read the number itself as a quality.
+Bias: the distance is too large for few pictures (Chong and Forsyth, CVPR 2020). Compare at equal counts
+only, and do not read the number itself as a quality.
 """
 
 from __future__ import annotations

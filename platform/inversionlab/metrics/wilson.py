@@ -6,9 +6,9 @@ JASA 22 (1927). For k successes in n tries, p = k/n and the normal quantile z:
     centre = (p + z²/2n) / (1 + z²/n),   half = z·sqrt(p(1-p)/n + z²/4n²) / (1 + z²/n)
 
 Inputs: counts 0 <= k <= n. Output: shares in [0, 1].
-Deviates: nothing. Unlike the textbook p ± z·sqrt(p(1-p)/n) it is never empty at 0/n or n/n.
-The tries count as independent; repeated attacks on one person are alike, so the true uncertainty
-about *people* is somewhat larger than the interval says.
+Deviates: nothing. Unlike the textbook p ± z·sqrt(p(1-p)/n) its interval never shrinks to a point at 0/n or n/n.
+The tries count as independent. Repeated attacks on one person are alike, so the uncertainty about
+*people* is somewhat larger than the interval says.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share in [0, 1] with its two-sided 95 % interval and the number of tries it rests on."""
+    """A share in [0, 1] with its two-sided 95 % interval and the number of tries."""
 
     value: float
-    """k/n; NaN where nothing was tried."""
+    """k/n; NaN if nothing was tried."""
     low: float
     """Lower end of the interval."""
     high: float
@@ -48,7 +48,7 @@ def wilson(successes: int, count: int) -> Estimate:
     scale = 1 + z2 / count
     centre = (p + z2 / (2 * count)) / scale
     half = Z_95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / scale
-    # At 0/n and n/n an end is exactly 0 or 1; rounding must not push it past that.
+    # At 0/n and n/n one end is exactly 0 or 1; rounding must not move it.
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == count else min(1.0, centre + half)
     return Estimate(p, low, high, count)

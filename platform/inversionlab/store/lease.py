@@ -1,13 +1,12 @@
-"""Single flight: who needs what another run is making already waits for it instead of making it twice.
+"""Leases: a run waits for a network that another run is already training, instead of training it twice.
 
     artifacts/ROLE/ID/lease.json    {"owner": ..., "beat": a counter that the owner raises}
 
-The holder is the process that starts a training, not its training workers: one that waits then holds no CPU
-or GPU that it does not use, and a training worker that dies and is started again finds the lease its own.
-No clocks are compared: who waits watches the counter, and takes the lease over when it has stood still for
-`stale` seconds by his own clock. A holder that was only asleep goes on; two equal networks are then made,
-and the first that is finished stays. On a bucket, where nothing can be created atomically, two may now and
-then both believe that they hold a lease, with the same result.
+The process that starts a training holds the lease, not its training workers. A waiting run therefore holds no
+CPU or GPU, and a restarted training worker finds the lease still its own. No clocks are compared: a waiting run
+watches the counter and takes the lease over once it has stood still for `stale` seconds of its own clock. A
+holder that only slept goes on; both then train equal networks, and the one that finishes first stays. A bucket
+cannot create a file atomically, so two runs may rarely both believe that they hold a lease, with the same result.
 """
 
 from __future__ import annotations
@@ -23,21 +22,64 @@ from itertools import takewhile
 
 from inversionlab.store.storage import Storage, StorageError
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Times:
-    """How often the holders and those who wait look, in seconds."""
+    """How often holders and waiting runs act, in seconds."""
 
     beat: float = 5.0
     """Between two beats of a holder."""
     stale: float = 30.0
     """Without a beat, until a lease is taken over."""
     look: float = 1.0
-    """Between two looks of who waits."""
+    """Between two looks of a waiting run."""
     settle: float = 0.5
     """From writing a lease to reading back whose it is."""
+
+
+@contextmanager
+def single_flight(
+    storage: Storage,
+    keys: Sequence[str],
+    finished: Callable[[str], bool],
+    say: Callable[[str], None],
+    times: Times | None = None,
+) -> Iterator[list[str]]:
+    """Wait until some keys are ours to make, or all are made; the leases are held inside the block.
+
+    A run never waits while it holds a lease, so two runs that need the same keys cannot block each other.
+
+    Args:
+        storage: where the leases are.
+        keys: what is needed, each after the keys that it is made of.
+        finished: whether a key is made. It is called about every second, so it must be cheap.
+        say: receives one line for each key that is waited for.
+        times: how often holders and waiting runs act.
+
+    Yields:
+        the first keys that are not made yet and that nobody else is making; empty once all are made.
+    """
+    times = times or Times()
+    leases = {key: Lease(storage, key) for key in keys}
+    told: set[str] = set()
+    missing = list(keys)
+    while missing := [key for key in missing if not finished(key)]:
+        mine = _take_first([leases[key] for key in missing], times)
+        if mine:
+            with _held(mine, times):
+                # Another run may have finished a key after the look and before the lease was taken.
+                if ours := [lease.key for lease in mine if not finished(lease.key)]:
+                    yield ours
+                    return
+            continue
+        if missing[0] not in told:
+            told.add(missing[0])
+            say(
+                f"      another run is training {missing[0].partition('/')[0]}; waiting for it (if it died, "
+                f"this one takes over after {times.stale:g} s)"
+            )
+        time.sleep(times.look)
+    yield []
 
 
 @dataclass(eq=False)
@@ -56,7 +98,7 @@ class Lease:
         return f"artifacts/{self.key}/lease.json"
 
     def free(self, stale: float) -> bool:
-        """Whether nobody holds it, or its holder has not moved for `stale` seconds of being looked at."""
+        """Whether nobody holds it, or its counter has stood still for `stale` seconds since we first saw it."""
         content, now = self._read(), time.monotonic()
         if content is None:
             self._seen = None
@@ -66,7 +108,7 @@ class Lease:
         return now - self._since >= stale
 
     def take(self) -> None:
-        """Write our name on a free one; `mine` says a moment later who got it.
+        """Write our name on a free lease. Others may do the same; ask `mine` a moment later.
 
         Raises:
             StorageError: the storage cannot be written to.
@@ -81,15 +123,16 @@ class Lease:
         return self._owner() == self.owner
 
     def beat(self) -> None:
-        """Show that we live, unless another has taken it over."""
+        """Raise the counter, unless another process has taken the lease over."""
         if self._owner() in (self.owner, None):
             self._count += 1
             self.storage.write(self._name, self._content())
 
     def release(self) -> None:
-        """Give it back, if it is still ours."""
-        if self.mine():
-            self.storage.delete(self._name)
+        """Delete it if it is still ours; a lease that cannot be deleted goes stale."""
+        with suppress(OSError):
+            if self.mine():
+                self.storage.delete(self._name)
 
     def _content(self) -> bytes:
         return json.dumps({"owner": self.owner, "beat": self._count}).encode()
@@ -101,7 +144,7 @@ class Lease:
             return None
 
     def _owner(self) -> str | None:
-        """Whose name is on it; "" if it cannot be read, None if there is no lease."""
+        """Whose name is on it: "" if the file cannot be understood, None if there is no lease."""
         content = self._read()
         if content is None:
             return None
@@ -111,49 +154,9 @@ class Lease:
             return ""
 
 
-@contextmanager
-def single_flight(
-    storage: Storage,
-    keys: Sequence[str],
-    finished: Callable[[str], bool],
-    say: Say,
-    times: Times | None = None,
-) -> Iterator[list[str]]:
-    """Wait until some of the keys are ours to make, or all are made; leases are held inside the block.
-
-    Two who need the same keys cannot wait for each other for ever: nobody waits while he holds a lease.
-
-    Args:
-        storage: where the leases are.
-        keys: what is needed, in an order in which each is made of those before it.
-        finished: whether a key is made; asked about every second, so cheap for what is not.
-        say: told in a line what is waited for.
-        times: how often is looked.
-
-    Yields:
-        the first keys that are not made yet and that nobody else is making; empty once all are made.
-    """
-    times = times or Times()
-    leases = {key: Lease(storage, key) for key in keys}
-    told: set[str] = set()
-    left = list(keys)
-    while left := [key for key in left if not finished(key)]:
-        mine = _take_first([leases[key] for key in left], times)
-        if not mine:
-            _tell(left[0], told, say, times)
-            time.sleep(times.look)
-            continue
-        with _held(mine, times):
-            # Between the look and the taking another may have finished it.
-            if ours := [lease.key for lease in mine if not finished(lease.key)]:
-                yield ours
-                return
-    yield []
-
-
 def _take_first(leases: list[Lease], times: Times) -> list[Lease]:
-    """Take the leases up to the first that another holds."""
-    # All are looked at, so that those of a dead holder go stale together.
+    """Take the leases before the first that another run holds; returns those that are ours."""
+    # Look at all of them, so that the leases of a dead holder go stale together.
     free = [lease.free(times.stale) for lease in leases]
     taken = [lease for lease, _ in takewhile(lambda pair: pair[1], zip(leases, free, strict=True))]
     if not taken:
@@ -162,30 +165,25 @@ def _take_first(leases: list[Lease], times: Times) -> list[Lease]:
         for lease in taken:
             lease.take()
     except StorageError:
-        _release(taken)
+        for lease in taken:
+            lease.release()
         raise
     time.sleep(times.settle)
     mine = list(takewhile(Lease.mine, taken))
-    _release(taken[len(mine) :])
+    for lease in taken[len(mine) :]:
+        lease.release()
     return mine
-
-
-def _release(leases: list[Lease]) -> None:
-    for lease in leases:
-        # A lease that cannot be deleted goes stale.
-        with suppress(OSError):
-            lease.release()
 
 
 @contextmanager
 def _held(leases: list[Lease], times: Times) -> Iterator[None]:
-    """Keep the leases alive by a thread of their own, and release them at the end."""
+    """Keep the leases alive from a thread, and release them at the end."""
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(times.beat):
             for lease in leases:
-                # A full disk or a bucket out of reach may be better at the next beat.
+                # A full disk or an unreachable bucket may have recovered by the next beat.
                 with suppress(OSError, StorageError):
                     lease.beat()
 
@@ -196,13 +194,5 @@ def _held(leases: list[Lease], times: Times) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        _release(leases)
-
-
-def _tell(key: str, told: set[str], say: Say, times: Times) -> None:
-    if key not in told:
-        told.add(key)
-        say(
-            f"      another run is training {key.partition('/')[0]}; waiting for it (if it died, "
-            f"this one takes over after {times.stale:g} s)"
-        )
+        for lease in leases:
+            lease.release()

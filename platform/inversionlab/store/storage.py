@@ -1,12 +1,13 @@
-"""One place for files, local folder or bucket, through `pyarrow.fs`. Files appear whole or not at all."""
+"""Files in a local folder or bucket, through `pyarrow.fs`. A file appears whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -16,11 +17,11 @@ from inversionlab.core.settings import ConfigError
 
 
 class StorageError(RuntimeError):
-    """A file could not be written; the text says which, where, why and how much room there is."""
+    """A file could not be written; the text says which, where, why, and how much room is left."""
 
 
 def default_root() -> str:
-    """Where results go if nobody says: a submitted job's own folder is thrown away by Ray, so not there."""
+    """Where results go by default; for a submitted job the home folder, as Ray deletes the job's own."""
     if given := os.environ.get("INVERSIONLAB_STORAGE"):
         return given
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
@@ -57,12 +58,12 @@ class Storage:
         return f"{self._prefix}/{name}"
 
     def uri(self, name: str) -> str:
-        """The full address of `name` for others than this class; a URI's options stay at its end."""
+        """The full address of `name`, for use outside this class; a URI's options stay at its end."""
         root, mark, options = self.root.partition("?")
         return f"{root}/{name}{mark}{options}"
 
     def exists(self, name: str) -> bool:
-        """Whether a file of this name is there."""
+        """Whether there is a file of this name."""
         return bool(self._fs.get_file_info(self.path(name)).type == fs.FileType.File)
 
     def read(self, name: str) -> bytes:
@@ -75,77 +76,92 @@ class Storage:
             return cast(bytes, stream.read())
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole: a reader sees the old one, or the new one, never a part.
+        """Write a whole file: a reader sees the old one or the new one, never a part.
 
-        A bucket's put is atomic; a local file is written beside its place, synced, and moved into it.
+        A bucket's put is atomic; a local file is written to a draft, synced, and moved into place.
 
         Raises:
             StorageError: it cannot be written, for instance because the disk is full; the old file stays.
         """
-        target = self.path(name)
-        try:
-            self._fs.create_dir(target.rpartition("/")[0], recursive=True)
-            if self._local:
-                _write_beside(target, content)
-            else:
+        with self._writing(name, len(content)) as target:
+            if not self._local:
                 self._put(target, content)
-        except OSError as error:
-            raise self._explained(name, len(content), error) from error
+                return
+            folder, _, last = target.rpartition("/")
+            draft = f"{folder}/.{last}.{uuid.uuid4().hex}.part"
+            try:
+                with open(draft, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(draft, target)
+            finally:
+                Path(draft).unlink(missing_ok=True)
 
     def create_new(self, name: str, content: bytes) -> bool:
         """Write a file unless there is one; returns whether it was written.
 
-        In a local folder one caller of many wins. On a bucket two at once may both be told True; the
-        last one's content stays, so wait a moment and read it back.
+        In a local folder exactly one of many callers wins. In a bucket two callers at once may both get True,
+        and the last one's content stays, so wait a moment and read it back.
 
         Raises:
             StorageError: it cannot be written.
         """
-        target = self.path(name)
-        try:
-            self._fs.create_dir(target.rpartition("/")[0], recursive=True)
-            if self._local:
-                _create_locally(target, content)
-            elif self.exists(name):
-                return False
-            else:
+        with self._writing(name, len(content)) as target:
+            if not self._local:
+                if self.exists(name):
+                    return False
                 self._put(target, content)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise self._explained(name, len(content), error) from error
-        return True
+                return True
+            try:
+                file = open(target, "xb")  # noqa: SIM115 (closed below)
+            except FileExistsError:
+                return False
+            try:
+                with file:
+                    file.write(content)
+            except OSError:
+                Path(target).unlink(missing_ok=True)
+                raise
+            return True
 
     def _put(self, target: str, content: bytes) -> None:
         with self._fs.open_output_stream(target) as stream:
             stream.write(content)
 
-    def _explained(self, name: str, size: int, error: OSError) -> StorageError:
-        room = ""
-        if self._local:
-            room = f"; {shutil.disk_usage(self._prefix).free / 1e6:,.1f} MB are free there"
-        return StorageError(
-            f"{self.uri(name)}: {size / 1e6:,.1f} MB could not be written: {error.strerror or error}{room}. "
-            "What is stored stays; once there is room, the same command goes on"
-        )
+    @contextmanager
+    def _writing(self, name: str, size: int) -> Iterator[str]:
+        """Make the folder of `name`, yield its full path, and explain a failure to write `size` bytes."""
+        target = self.path(name)
+        try:
+            self._fs.create_dir(target.rpartition("/")[0], recursive=True)
+            yield target
+        except OSError as error:
+            room = ""
+            if self._local:
+                room = f"; {shutil.disk_usage(self._prefix).free / 1e6:,.1f} MB are free there"
+            raise StorageError(
+                f"{self.uri(name)}: {size / 1e6:,.1f} MB could not be written: {error.strerror or error}"
+                f"{room}. What is stored stays; once there is room, the same command goes on"
+            ) from error
 
     def delete(self, name: str) -> None:
-        """Delete a file if it is there."""
+        """Delete a file if there is one."""
         # Another process may delete it at the same time.
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             if self.exists(name):
                 self._fs.delete_file(self.path(name))
 
     def set_aside(self, name: str) -> None:
-        """Move a file to `NAME.damaged` beside it, replacing one that is there.
+        """Rename a file to `NAME.damaged`, replacing an older one.
 
         Raises:
-            OSError: it is gone, or may not be moved.
+            OSError: it is gone, or may not be renamed.
         """
         self._fs.move(self.path(name), self.path(f"{name}.damaged"))
 
     def files(self, folder: str, suffix: str = "") -> list[str]:
-        """Names of the files directly in `folder` that end in `suffix`, sorted; drafts are not files."""
+        """Names of the files directly in `folder` that end in `suffix`, sorted; drafts are left out."""
         selector = fs.FileSelector(self.path(folder), allow_not_found=True)
         return sorted(
             f"{folder}/{info.base_name}"
@@ -158,38 +174,13 @@ class Storage:
     def folders(self, folder: str) -> list[str]:
         """Names of the folders directly in `folder`, sorted."""
         selector = fs.FileSelector(self.path(folder), allow_not_found=True)
-        found = self._fs.get_file_info(selector)
-        return sorted(i.base_name for i in found if i.type == fs.FileType.Directory)
+        infos = self._fs.get_file_info(selector)
+        return sorted(i.base_name for i in infos if i.type == fs.FileType.Directory)
 
     def read_json(self, name: str) -> Any:
         """A JSON file's value."""
         return json.loads(self.read(name))
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a value as JSON, whole."""
+        """Write a value as a whole JSON file."""
         self.write(name, json.dumps(value, indent=2, sort_keys=True).encode())
-
-
-def _write_beside(target: str, content: bytes) -> None:
-    """Replace a local file in one step; whatever happens, no draft stays."""
-    folder, _, last = target.rpartition("/")
-    draft = f"{folder}/.{last}.{uuid.uuid4().hex}.part"
-    try:
-        with open(draft, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    finally:
-        Path(draft).unlink(missing_ok=True)
-
-
-def _create_locally(target: str, content: bytes) -> None:
-    """Make a local file that must not be there; one that could not be filled does not stay."""
-    with open(target, "xb") as file:
-        try:
-            file.write(content)
-            file.flush()
-        except OSError:
-            Path(target).unlink(missing_ok=True)
-            raise

@@ -1,8 +1,8 @@
-"""The result store: Parquet tables, one row a reconstruction, written whole, never doubled.
+"""The result store: Parquet tables. The main one has one row for each reconstruction, and no row twice.
 
 A *cell* is one attack on one protected model; its id is the hash of everything that its rows depend on.
-Each shard writes one file below its cell, named after the jobs in it; which jobs are done is read from
-the rows, so it does not matter how an earlier run cut them.
+Each shard writes one file into its cell's folder, named by the hash of its jobs. The rows say which jobs are
+done, so it does not matter how an earlier run cut them into shards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from inversionlab.store.storage import Storage
 Job = tuple[int, int]
 """(target, repeat): the unit of attack work."""
 
-VERDICT = pa.struct(
+_VERDICT = pa.struct(
     [
         ("evaluator", pa.string()),
         ("rank", pa.int32()),
@@ -32,134 +32,131 @@ VERDICT = pa.struct(
     ]
 )
 
-SCHEMAS: dict[str, pa.Schema] = {
-    "reconstructions": pa.schema(
-        [
-            ("cell", pa.string()),
-            ("attack", pa.string()),
-            ("defense", pa.string()),
-            ("protected", pa.string()),
-            ("attack_settings", pa.string()),
-            ("defense_settings", pa.string()),
-            ("target", pa.int32()),
-            ("person", pa.string()),
-            ("repeat", pa.int32()),
-            ("picture", pa.binary()),
-            ("confidence", pa.float32()),
-            ("converged", pa.bool_()),
-            ("steps", pa.int32()),
-            ("queries", pa.int64()),
-            ("seconds", pa.float32()),
-            ("training_queries", pa.int64()),
-            ("error", pa.float32()),
-            ("verdicts", pa.list_(VERDICT)),
-            ("seed", pa.int64()),
-            ("victim", pa.string()),
-            ("generator", pa.string()),
-            ("version", pa.string()),
-            ("created", pa.string()),
-        ]
-    ),
-    "models": pa.schema(
-        [
-            ("protected", pa.string()),
-            ("defense", pa.string()),
-            ("defense_settings", pa.string()),
-            ("correct_all", pa.int64()),
-            ("total_all", pa.int64()),
-            ("correct_targets", pa.int64()),
-            ("total_targets", pa.int64()),
-            ("milliseconds", pa.float32()),
-            ("networks", pa.int32()),
-            ("parameters", pa.int64()),
-            ("memory", pa.int64()),
-            ("distortion", pa.float32()),
-            ("log_distortion", pa.float32()),
-            ("protects", pa.string()),
-            ("left", pa.string()),
-            ("facts", pa.string()),
-        ]
-    ),
-    "evaluators": pa.schema(
-        [
-            ("evaluator", pa.string()),
-            ("protocol", pa.string()),
-            ("network", pa.string()),
-            ("correct", pa.int64()),
-            ("total", pa.int64()),
-            ("within_person", pa.float32()),
-        ]
-    ),
-    "references": pa.schema(
-        [
-            ("kind", pa.string()),
-            ("protected", pa.string()),
-            ("target", pa.int32()),
-            ("person", pa.string()),
-            ("picture", pa.binary()),
-        ]
-    ),
-    "galleries": pa.schema(
-        [
-            ("evaluator", pa.string()),
-            ("person", pa.int32()),
-            ("feature", pa.list_(pa.float32())),
-        ]
-    ),
-    "features": pa.schema(
-        [
-            ("evaluator", pa.string()),
-            ("target", pa.int32()),
-            ("feature", pa.list_(pa.float32())),
-        ]
-    ),
+_COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
+    "reconstructions": [
+        ("cell", pa.string()),
+        ("attack", pa.string()),
+        ("defense", pa.string()),
+        ("protected", pa.string()),
+        ("attack_settings", pa.string()),
+        ("defense_settings", pa.string()),
+        ("target", pa.int32()),
+        ("person", pa.string()),
+        ("repeat", pa.int32()),
+        ("picture", pa.binary()),
+        ("confidence", pa.float32()),
+        ("converged", pa.bool_()),
+        ("steps", pa.int32()),
+        ("queries", pa.int64()),
+        ("seconds", pa.float32()),
+        ("training_queries", pa.int64()),
+        ("error", pa.float32()),
+        ("verdicts", pa.list_(_VERDICT)),
+        ("seed", pa.int64()),
+        ("victim", pa.string()),
+        ("generator", pa.string()),
+        ("version", pa.string()),
+        ("created", pa.string()),
+    ],
+    "models": [
+        ("protected", pa.string()),
+        ("defense", pa.string()),
+        ("defense_settings", pa.string()),
+        ("correct_all", pa.int64()),
+        ("total_all", pa.int64()),
+        ("correct_targets", pa.int64()),
+        ("total_targets", pa.int64()),
+        ("milliseconds", pa.float32()),
+        ("networks", pa.int32()),
+        ("parameters", pa.int64()),
+        ("memory", pa.int64()),
+        ("distortion", pa.float32()),
+        ("log_distortion", pa.float32()),
+        ("protects", pa.string()),
+        ("left", pa.string()),
+        ("facts", pa.string()),
+    ],
+    "evaluators": [
+        ("evaluator", pa.string()),
+        ("protocol", pa.string()),
+        ("network", pa.string()),
+        ("correct", pa.int64()),
+        ("total", pa.int64()),
+        ("within_person", pa.float32()),
+    ],
+    "references": [
+        ("kind", pa.string()),
+        ("protected", pa.string()),
+        ("target", pa.int32()),
+        ("person", pa.string()),
+        ("picture", pa.binary()),
+    ],
+    "galleries": [
+        ("evaluator", pa.string()),
+        ("person", pa.int32()),
+        ("feature", pa.list_(pa.float32())),
+    ],
+    "features": [
+        ("evaluator", pa.string()),
+        ("target", pa.int32()),
+        ("feature", pa.list_(pa.float32())),
+    ],
 }
-"""Every table's columns; a table is a folder of Parquet files of this schema."""
+SCHEMAS = {table: pa.schema(columns) for table, columns in _COLUMNS.items()}
+"""Every table's columns; a table is a folder of Parquet files with this schema."""
 
-NEWEST = {"models": "facts"}
-"""Tables that have grown, and a column by which a file of today is told from one of before."""
+_NEWEST = {"models": "facts"}
+"""For each table that has gained columns, the newest one; a file without it is from an older version."""
+_VERDICTS = "verdicts.list.element"
 
 
 @dataclass(frozen=True)
 class Store:
     """The tables of one storage root.
 
-    A damaged file is as good as none: it is moved aside, the user is told, and its rows are made again.
+    A damaged file counts as missing: it is renamed, the user is told, and its rows are computed again.
     """
 
     storage: Storage
     say: Callable[[str], None] = print
 
     def write(self, table: str, key: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write `rows` as the file `table/key.parquet`, replacing one of the same key.
+        """Write `rows` as the file `table/key.parquet`, replacing an older one.
 
         Raises:
             StorageError: it cannot be written.
         """
         content = pa.Table.from_pylist([dict(r) for r in rows], schema=SCHEMAS[table])
-        self.storage.write(f"{table}/{key}.parquet", _packed(content))
+        sink = io.BytesIO()
+        with pq.ParquetWriter(sink, content.schema, compression="zstd") as writer:
+            writer.write_table(content)
+            data = sink.getvalue()
+            # The footer holds the SHA-256 of everything before it; `_unpacked` checks it.
+            digest = hashlib.sha256(data).hexdigest()
+            writer.add_key_value_metadata({"bytes": str(len(data)), "sha256": digest})
+        self.storage.write(f"{table}/{key}.parquet", sink.getvalue())
 
     def write_shard(self, cell: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the rows of one shard of `cell`, under a name that only its jobs decide."""
+        """Write the rows of one shard of `cell`; the file's name depends on its jobs alone."""
         jobs = sorted((int(r["target"]), int(r["repeat"])) for r in rows)
         self.write("reconstructions", f"{cell}/{fingerprint(jobs)}", rows)
 
     def has(self, table: str, key: str) -> bool:
-        """Whether the file `table/key.parquet` is there and whole, with every column of today."""
-        wanted = [NEWEST[table]] if table in NEWEST else []
-        found = self._read(table, f"{table}/{key}.parquet", wanted)
-        return found is not None and found.num_columns == len(wanted)
+        """Whether the file `table/key.parquet` is there, undamaged, and has every current column."""
+        wanted = [_NEWEST[table]] if table in _NEWEST else []
+        content = self._read(table, f"{table}/{key}.parquet", wanted)
+        return content is not None and content.num_columns == len(wanted)
 
     def read(self, table: str, key: str) -> pa.Table:
-        """The file `table/key.parquet`; what an older one lacks is null.
+        """The file `table/key.parquet`; columns that an older file lacks are null.
 
         Raises:
             FileNotFoundError: there is none, or it is damaged.
         """
-        found = self._read(table, f"{table}/{key}.parquet", None)
-        if found is None:
+        content = self._read(table, f"{table}/{key}.parquet", None)
+        if content is None:
             raise FileNotFoundError(f"{table}/{key}.parquet: is missing; run the command again")
-        return found
+        return content
 
     def done(self, cell: str) -> set[Job]:
         """The jobs of `cell` whose rows are stored."""
@@ -167,9 +164,9 @@ class Store:
         return {job for part in parts for job in _jobs(part)}
 
     def ranks(self, cell: str) -> dict[Job, dict[str, int]]:
-        """At which rank each evaluator puts the target, for each stored job of `cell`.
+        """The target's rank by each evaluator, for each stored job of `cell`.
 
-        Pictures and features stay packed, so that this costs little more than `done`.
+        Pictures and features are not read, so this costs little more than `done`.
         """
         wanted = ["target", "repeat", f"{_VERDICTS}.evaluator", f"{_VERDICTS}.rank"]
         ranks: dict[Job, dict[str, int]] = {}
@@ -179,17 +176,16 @@ class Store:
         return ranks
 
     def seconds(self, cell: str) -> dict[Job, float]:
-        """The work that each stored job of `cell` took, in seconds."""
-        found: dict[Job, float] = {}
+        """The seconds of work that each stored job of `cell` took."""
+        seconds: dict[Job, float] = {}
         for part in self._shards(cell, ["target", "repeat", "seconds"]):
-            found |= dict(zip(_jobs(part), part["seconds"].to_pylist(), strict=True))
-        return found
+            seconds |= dict(zip(_jobs(part), part["seconds"].to_pylist(), strict=True))
+        return seconds
 
     def reconstructions(self, cells: Iterable[str]) -> pa.Table:
         """All rows of these cells, sorted by cell, target and repeat, each job once.
 
-        Two runs that raced on the same cell may both have written a job; their rows are equal by
-        construction, and the first is taken.
+        Two runs that raced on a cell may both have written a job; their rows are equal, and the first is taken.
         """
         parts = [part for cell in cells for part in self._shards(cell, None)]
         if not parts:
@@ -207,7 +203,7 @@ class Store:
                 yield part
 
     def _read(self, table: str, name: str, columns: list[str] | None) -> pa.Table | None:
-        """Some or all columns of a file; None if there is none or it is damaged."""
+        """These columns of a file (None: all); None if there is no file or it is damaged."""
         try:
             raw = self.storage.read(name)
         except FileNotFoundError:
@@ -219,7 +215,7 @@ class Store:
             return None
 
     def _set_aside(self, name: str, raw: bytes, error: Exception) -> None:
-        """Move a damaged file out of the way, unless somebody has replaced it meanwhile."""
+        """Rename a damaged file, unless another run has replaced it in the meantime."""
         try:
             if self.storage.read(name) != raw:
                 return
@@ -233,32 +229,21 @@ class Store:
         )
 
 
-_VERDICTS = "verdicts.list.element"
-
-
 def _jobs(rows: pa.Table) -> list[Job]:
     return list(zip(rows["target"].to_pylist(), rows["repeat"].to_pylist(), strict=True))
 
 
-def _packed(content: pa.Table) -> bytes:
-    """A Parquet file whose footer holds the SHA-256 of all before it."""
-    sink = io.BytesIO()
-    with pq.ParquetWriter(sink, content.schema, compression="zstd") as writer:
-        writer.write_table(content)
-        data = sink.getvalue()
-        writer.add_key_value_metadata(
-            {"bytes": str(len(data)), "sha256": hashlib.sha256(data).hexdigest()}
-        )
-    return sink.getvalue()
-
-
 def _unpacked(raw: bytes, schema: pa.Schema, columns: list[str] | None) -> pa.Table:
-    """Some columns, or all in the order of `schema`; ValueError or ArrowException if the file is damaged."""
+    """These columns of a file, or all in the order of `schema`.
+
+    Raises:
+        ValueError, ArrowException: the file is damaged.
+    """
     file = pq.ParquetFile(pa.BufferReader(raw))
     notes = file.metadata.metadata or {}
-    data = raw[: int(notes.get(b"bytes", 0))]
-    # The first files had no digest.
-    if notes.get(b"sha256", _digest(data)) != _digest(data):
+    digest = hashlib.sha256(raw[: int(notes.get(b"bytes", 0))]).hexdigest().encode()
+    # The first versions wrote no digest.
+    if notes.get(b"sha256", digest) != digest:
         raise ValueError("its SHA-256 is another than when it was written")
     known = {field.name: field for field in schema}
     if not all(f.name in known and f.equals(known[f.name]) for f in file.schema_arrow):
@@ -266,7 +251,3 @@ def _unpacked(raw: bytes, schema: pa.Schema, columns: list[str] | None) -> pa.Ta
     if columns is None:
         return pq.read_table(pa.BufferReader(raw), schema=schema)
     return file.read(columns=columns)
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).hexdigest().encode()

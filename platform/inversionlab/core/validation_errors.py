@@ -1,0 +1,95 @@
+"""Explains pydantic's validation errors to the author of a recipe: the key, what is wrong, what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from inversionlab.core.yaml_io import cut
+
+Location = Sequence[int | str]
+"""Where an error is, as pydantic gives it: keys, positions in lists, and the names of chosen union members."""
+
+
+def explain(model: type[BaseModel], data: Any, error: ValidationError) -> Iterator[str]:
+    """One line for each error that tells something new: `key = value: what is wrong (what would be right)`."""
+    errors = error.errors()
+    places = [e["loc"] for e in errors]
+    # Pydantic calls a list too short when one of its items is wrong.
+    parents = {place[:end] for place in places for end in range(len(place))}
+    # Where an int or a float may stand, the error about the float says what is right.
+    wide = {place[:-1] for place in places if place and place[-1] == "float"}
+    for e in errors:
+        implied = e["type"] == "too_short" and e["loc"] in parents
+        narrower = e["type"].startswith("int_") and e["loc"][:-1] in wide
+        if not implied and not narrower:
+            yield _explain(model, data, e)
+
+
+def _explain(model: type[BaseModel], data: Any, error: Any) -> str:
+    path = _path(data, error["loc"])
+    dotted = ".".join(str(part) for part in path) or "(whole recipe)"
+    shown = f"{dotted} = {cut(json.dumps(error['input'], default=str))}"
+    match error["type"]:
+        case "extra_forbidden":
+            known = _known_keys(model, error["loc"])
+            hint = f"; {_suggestion(path[-1], known)}" if known else ""
+            return f"{shown}: unknown key{hint}"
+        case "missing":
+            return f"{dotted}: is missing and has no default"
+        case "union_tag_invalid":
+            tag = error["ctx"]["tag"]
+            names = [n.strip().strip("'") for n in error["ctx"]["expected_tags"].split(",")]
+            return f"{dotted}.name = {tag}: unknown name; {_suggestion(tag, names)}"
+        case "union_tag_not_found":
+            return f"{dotted}: needs a `name` that says which one it is"
+    message = error["msg"].removeprefix("Value error, ").replace(" after validation", "")
+    for subject in ("Input", "String", "Tuple", "Dictionary"):
+        message = message.replace(f"{subject} should ", "should ", 1)
+    return f"{shown}: {message}" if path else message
+
+
+def _suggestion(word: Any, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(str(word), known, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"known are: {', '.join(known)}"
+
+
+def _path(data: Any, location: Location) -> list[int | str]:
+    """The steps of a location that exist in `data`, without the names of union members."""
+    path: list[int | str] = []
+    node = data
+    for index, part in enumerate(location):
+        is_step = (isinstance(node, dict) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
+        )
+        if is_step:
+            path.append(part)
+            node = node[part]
+        elif index == len(location) - 1 and isinstance(node, dict) and node.get("name") != part:
+            path.append(part)
+    return path
+
+
+def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
+    """The keys that are allowed where a location points."""
+    current = [model]
+    for part in location[:-1]:
+        named = [m for m in current if "name" in m.model_fields]
+        if tagged := [m for m in named if m.model_fields["name"].default == part]:
+            current = tagged
+        elif fields := [m.model_fields[str(part)] for m in current if part in m.model_fields]:
+            current = [m for f in fields for m in models_in((f.annotation, *f.metadata))]
+        # Else it is a position in a list, or a label of the user's own.
+    return sorted({name for m in current for name in m.model_fields})
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The pydantic models in a type annotation, or in a tuple of annotations and metadata."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    parts = annotation if isinstance(annotation, tuple) else get_args(annotation)
+    return [m for part in parts for m in models_in(part)]
