@@ -100,7 +100,7 @@ def adaptive_step(
     loss = functional.softplus(-fake_N).mean()
     losses["generator"] = loss.detach()
     if further is not None:
-        losses["beside"] = further.detach()
+        losses["beside"] = further.detach()  # a stored name: it stands in the cards of artifacts
         loss = loss + further
     gan.descend("generator", loss, sync)
     gan.discriminator.requires_grad_(True)

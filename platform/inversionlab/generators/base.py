@@ -45,12 +45,10 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def learner(self, settings: Any, seed: int) -> Learner:
-        """The learner of this untrained network.
+        """The learner of this untrained network; `settings` are those that it was built with.
 
-        Args:
-            settings: those that it was built with.
-            seed: of the latents that `Learner.samples` shows. Weights of further networks are drawn
-                from PyTorch's global stream, which the caller has seeded.
+        `seed` is that of the latents of `Learner.samples`. A learner draws the weights of further networks from
+        PyTorch's global stream, which the caller has seeded.
         """
 
     def encode(self, x_NCHW: Tensor) -> Tensor | None:

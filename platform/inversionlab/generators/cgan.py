@@ -72,14 +72,9 @@ class Cgan(Generator):
 
     def learner(self, settings: Settings, seed: int) -> GanLearner:
         """Trains both networks; the labels of a batch are scores (N, K)."""
+        step = partial(_step, settings)
         return GanLearner(
-            self,
-            settings,
-            average=self.maker,
-            discriminator=self.discriminator,
-            step=partial(_step, settings),
-            seed=seed,
-            counters=(PROBABILITY,),
+            self, self.maker, self.discriminator, settings, seed, step=step, counters=(PROBABILITY,)
         )
 
 

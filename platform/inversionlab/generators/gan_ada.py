@@ -57,12 +57,7 @@ class GanAda(Generator):
         discriminator = Discriminator(
             settings.discriminator_width, *self.shape, kernels=settings.minibatch_kernels
         )
+        step = partial(adaptive_step, settings)
         return GanLearner(
-            self,
-            settings,
-            average=self,
-            discriminator=discriminator,
-            step=partial(adaptive_step, settings),
-            seed=seed,
-            counters=(PROBABILITY,),
+            self, self, discriminator, settings, seed, step=step, counters=(PROBABILITY,)
         )

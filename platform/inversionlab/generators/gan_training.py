@@ -51,12 +51,12 @@ class GanLearner(Learner):
     def __init__(
         self,
         product: Generator,
-        settings: GanSettings,
-        *,
         average: nn.Module,
         discriminator: nn.Module,
-        step: GanStep,
+        settings: GanSettings,
         seed: int,
+        *,
+        step: GanStep,
         betas: tuple[float, float] = (0.5, 0.99),
         counters: tuple[str, ...] = (),
     ) -> None:
@@ -64,12 +64,12 @@ class GanLearner(Learner):
 
         Args:
             product: what the training is for.
-            settings: step sizes, and the half-life of the running average.
             average: the part of `product`, or all of it, that maps latents to pictures. A copy of it
                 learns, and it follows as the running average.
             discriminator: a network of its own, or another part of `product`.
-            step: the losses; see `GanStep`.
+            settings: step sizes, and the half-life of the running average.
             seed: of the latents of `samples`.
+            step: the losses; see `GanStep`.
             betas: of AdamW, for both networks.
             counters: names of further numbers that `step` keeps in `counters`; they start at 0.
         """

@@ -68,14 +68,9 @@ class InfoGan(Generator):
 
     def learner(self, settings: Settings, seed: int) -> GanLearner:
         """Trains both networks; a step also returns `beside`, -lambda L_I."""
+        step = partial(_step, self, settings)
         return GanLearner(
-            self,
-            settings,
-            average=self.maker,
-            discriminator=self.discriminator,
-            step=partial(_step, self, settings),
-            seed=seed,
-            counters=(PROBABILITY,),
+            self, self.maker, self.discriminator, settings, seed, step=step, counters=(PROBABILITY,)
         )
 
 

@@ -83,14 +83,8 @@ class KedGan(Generator):
 
     def learner(self, settings: Settings, seed: int) -> GanLearner:
         """Trains both networks; the labels of a batch are scores (N, K)."""
-        return GanLearner(
-            self,
-            settings,
-            average=self.layers,
-            discriminator=self.discriminator,
-            step=partial(_step, self.discriminator, settings),
-            seed=seed,
-        )
+        step = partial(_step, self.discriminator, settings)
+        return GanLearner(self, self.layers, self.discriminator, settings, seed, step=step)
 
 
 class ClassDiscriminator(nn.Module):

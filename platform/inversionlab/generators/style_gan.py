@@ -94,13 +94,14 @@ class StyleGan(Generator):
 
     def learner(self, settings: Settings, seed: int) -> GanLearner:
         """Trains mapping and synthesis against the discriminator."""
+        step = partial(adaptive_step, settings)
         return GanLearner(
             self,
+            self.maker,
+            self.discriminator,
             settings,
-            average=self.maker,
-            discriminator=self.discriminator,
-            step=partial(adaptive_step, settings),
-            seed=seed,
+            seed,
+            step=step,
             betas=(0.0, 0.99),
             counters=(PROBABILITY,),
         )

@@ -68,14 +68,9 @@ class WganGp(Generator):
 
     def learner(self, settings: Settings, seed: int) -> GanLearner:
         """Trains generator and critic."""
+        step = partial(_step, settings)
         return GanLearner(
-            self,
-            settings,
-            average=self.layers,
-            discriminator=self.discriminator,
-            step=partial(_step, settings),
-            seed=seed,
-            betas=(0.5, 0.9),
+            self, self.layers, self.discriminator, settings, seed, step=step, betas=(0.5, 0.9)
         )
 
 
