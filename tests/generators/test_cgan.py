@@ -9,49 +9,49 @@ import torch
 from torch import Tensor
 
 from inversionlab import generators
-from inversionlab.generators import Cgan, CganLearner
-from inversionlab.generators.cgan import SPREAD, ConditionalMaker
+from inversionlab.generators.cgan import SPREAD, Cgan, ConditionalGenerator
+from inversionlab.generators.gan_training import GanLearner
 
 
-def _learner(classes: int = 3, **more) -> CganLearner:
+def _learner(classes: int = 3, **more) -> GanLearner:
     settings = Cgan.Settings(latent_size=4, width=4, discriminator_width=4, **more)
     learner = generators.learner(settings, channels=1, image_size=16, seed=0, classes=classes)
-    assert isinstance(learner, CganLearner)
+    assert isinstance(learner, GanLearner)
     return learner
 
 
-def _maker(share: list[float], sharpness: float) -> ConditionalMaker:
-    maker = _learner(classes=len(share)).generator
-    maker.share_K.copy_(torch.tensor(share))
-    maker.sharpness.fill_(sharpness)
-    return maker
+def _generator(share: list[float], sharpness: float) -> ConditionalGenerator:
+    generator = _learner(classes=len(share)).generator
+    assert isinstance(generator, ConditionalGenerator)
+    generator.share_K.copy_(torch.tensor(share))
+    generator.sharpness.fill_(sharpness)
+    return generator
 
 
 def test_the_condition_of_a_latent_by_hand():
-    maker = _maker([0.5, 0.25, 0.25], 2.0)
+    generator = _generator([0.5, 0.25, 0.25], 2.0)
     z_ND = torch.zeros(2, 7)
     z_ND[1, 5:] = math.log(2) / 2  # doubles the weights 0.25
     expected = torch.tensor([[0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3]])
-    torch.testing.assert_close(maker.condition(z_ND), expected)
+    torch.testing.assert_close(generator.condition(z_ND), expected)
 
 
 def test_every_condition_has_its_latent():
-    maker = _maker([0.7, 0.2, 0.1], 1.7)
+    generator = _generator([0.7, 0.2, 0.1], 1.7)
     z_ND = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))
     y_NK = torch.tensor([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3], [0.0, 0.5, 0.5]])
-    found_ND = maker.conditioned(z_ND, y_NK)
-    torch.testing.assert_close(maker.condition(found_ND), y_NK, atol=1e-5, rtol=0)
+    found_ND = generator.conditioned(z_ND, y_NK)
+    torch.testing.assert_close(generator.condition(found_ND), y_NK, atol=1e-5, rtol=0)
     assert torch.equal(found_ND[:, :4], z_ND[:, :4])
 
 
-def _fit(learner: CganLearner, y_NK: Tensor, steps: int = 150, sync=lambda p: None) -> Tensor:
+def _fit(learner: GanLearner, y_NK: Tensor, steps: int = 150, sync=lambda p: None) -> Tensor:
     """Conditions drawn from the prior after it was fitted to these scores."""
     rng = torch.Generator().manual_seed(0)
-    for _ in range(steps):
-        learner._fit_prior(y_NK, rng, sync)
-        learner.counters["steps"] += 1
-    z_ND = learner.product().draw(2000, rng)
-    return learner.generator.condition(z_ND)
+    for step in range(steps):
+        z_ND = learner.product().draw(len(y_NK), rng)
+        learner.generator.fit_prior(y_NK, z_ND, step, sync)
+    return learner.generator.condition(learner.product().draw(2000, rng))
 
 
 @pytest.mark.parametrize("sure", [0.9, 0.5, 0.2])

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab import generators
-from inversionlab.generators.diffusion import Denoiser, Diffusion
-from inversionlab.generators.diffusion_learner import DiffusionLearner
+from inversionlab.generators.diffusion import Denoiser, Diffusion, DiffusionLearner
 
 
 def _settings(**more) -> Diffusion.Settings:
@@ -108,7 +107,7 @@ def test_running_mean_and_variance():
     learner = _learner()
     code_ND = 5 + 3 * torch.randn(400, 6, generator=_rng())
     for _ in range(3):
-        learner._measure(code_ND, lambda parameters: None)
+        learner._update_statistics(code_ND, lambda parameters: None)
         torch.testing.assert_close(learner.net.code_mean_D, code_ND.mean(dim=0))
         variance_D = code_ND.var(dim=0, unbiased=False)
         torch.testing.assert_close(learner.net.code_variance_D, variance_D)

@@ -33,7 +33,7 @@ def test_minibatch_statistic_tells_a_collapsed_batch():
 
 
 def test_no_kernels_turn_it_off():
-    net = Discriminator(width=4, kernels=0, channels=3, image_size=16)
+    net = Discriminator(4, channels=3, image_size=16, kernels=0)
     x_NCHW = torch.rand(4, 3, 16, 16)
     torch.testing.assert_close(net(x_NCHW)[1:2], net(x_NCHW[1:2]))
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from inversionlab import generators
-from inversionlab.generators import InfoGan, InfoGanLearner
+from inversionlab.generators.gan_training import GanLearner
+from inversionlab.generators.infogan import InfoGan
 
 
 def _settings(**more) -> InfoGan.Settings:
@@ -58,7 +59,7 @@ def test_surprise_by_hand(mean, log_sigma, logits, expected):
     assert surprise.item() == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-def _train(learner: InfoGanLearner, steps: int) -> list[float]:
+def _train(learner: GanLearner, steps: int) -> list[float]:
     rng = torch.Generator().manual_seed(0)
     nobody = torch.zeros(16, dtype=torch.int64)
     return [
@@ -72,17 +73,17 @@ def _train(learner: InfoGanLearner, steps: int) -> list[float]:
 def test_codes_become_readable():
     settings = _settings(information_weight=1.0, ada_limit=0.0)
     learner = generators.learner(settings, channels=3, image_size=16, seed=0)
-    assert isinstance(learner, InfoGanLearner)
-    with_experiment = _train(learner, 60)
-    assert abs(with_experiment[0]) < 1  # nats: next to nothing is known of the codes at first
-    assert sum(with_experiment[-5:]) / 5 < -0.5
+    assert isinstance(learner, GanLearner)
+    further = _train(learner, 60)
+    assert abs(further[0]) < 1  # nats: next to nothing is known of the codes at first
+    assert sum(further[-5:]) / 5 < -0.5
 
 
 def test_without_weight_the_generator_ignores_the_head():
     learner = generators.learner(
         _settings(information_weight=0.0), channels=3, image_size=16, seed=0
     )
-    assert isinstance(learner, InfoGanLearner)
+    assert isinstance(learner, GanLearner)
     before = [p.detach().clone() for p in learner.discriminator.reader.parameters()]
     assert _train(learner, 2) == [0.0, 0.0]
     after = learner.discriminator.reader.parameters()

@@ -10,24 +10,20 @@ from torch import Tensor
 
 from inversionlab import generators
 from inversionlab.core.settings import ConfigError
-from inversionlab.generators.ked_gan import (
-    KedGan,
-    KedGanLearner,
-    entropy,
-    reality_loss,
-    soft_cross_entropy,
-)
+from inversionlab.generators.gan_training import GanLearner
+from inversionlab.generators.ked_gan import KedGan, entropy, reality_loss, soft_cross_entropy
 
 SETTINGS = KedGan.Settings(latent_size=6, width=4, discriminator_width=4)
 
 
-def _learner(classes: int = 5) -> KedGanLearner:
-    made = generators.learner(SETTINGS, channels=3, image_size=16, seed=0, classes=classes)
-    assert isinstance(made, KedGanLearner)
+def _learner(classes: int = 5, **change: float) -> GanLearner:
+    settings = SETTINGS.model_copy(update=change)
+    made = generators.learner(settings, channels=3, image_size=16, seed=0, classes=classes)
+    assert isinstance(made, GanLearner)
     return made
 
 
-def _step(learner: KedGanLearner, x_NCHW: Tensor, score_NK: Tensor, seed: int = 0):
+def _step(learner: GanLearner, x_NCHW: Tensor, score_NK: Tensor, seed: int = 0):
     rng = torch.Generator().manual_seed(seed)
     return learner.step(x_NCHW, score_NK, rng, lambda p: None)
 
@@ -62,11 +58,11 @@ def test_soft_cross_entropy_by_hand():
 
 
 def test_reality_loss_by_hand():
-    # The sum of the exponentials is 3 on the real picture: D = 3/4. On the made one 1/2: D = 1/3.
+    # The sum of the exponentials is 3 on the real picture: D = 3/4. On the fake one 1/2: D = 1/3.
     real_NK = torch.tensor([[0.0, math.log(2)]])
-    made_NK = torch.tensor([[math.log(0.25), math.log(0.25)]])
+    fake_NK = torch.tensor([[math.log(0.25), math.log(0.25)]])
     expected = 0.5 * (-math.log(3 / 4) - math.log(2 / 3))
-    assert reality_loss(real_NK, made_NK).item() == pytest.approx(expected, rel=1e-5)
+    assert reality_loss(real_NK, fake_NK).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_entropy_by_hand():
@@ -94,9 +90,7 @@ def test_the_critic_learns_to_prefer_real_pictures():
 
 
 def test_the_discriminator_learns_the_classes_from_the_scores():
-    learner = _learner(classes=2)
-    learner.settings = SETTINGS.model_copy(update={"discriminator_rate": 20.0})
-    learner.schedule(0.0)
+    learner = _learner(classes=2, discriminator_rate=20.0)
     top_N = torch.arange(16) % 2 == 0  # bright at the top, or else at the bottom
     x_NCHW = 0.2 + 0.1 * torch.rand(16, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     x_NCHW[top_N, :, :8] += 0.6
@@ -118,13 +112,10 @@ def test_scores_that_say_nothing_teach_no_class():
 
 
 def test_the_entropy_term_moves_the_generator():
-    """With a still discriminator and a heavy weight, made pictures come to look like one class."""
+    """With a still discriminator and a heavy weight, generated pictures come to look like one class."""
     last = {}
     for weight in (0.0, 1000.0):
-        learner = _learner()
-        learner.settings = SETTINGS.model_copy(
-            update={"entropy_weight": weight, "adversarial_weight": 0.0}
-        )
+        learner = _learner(entropy_weight=weight, adversarial_weight=0.0)
         learner.discriminator.classes.weight.data *= 3
         learner.optimizers["discriminator"].param_groups[0]["lr"] = 0.0
         learner.optimizers["generator"].param_groups[0]["lr"] = 5e-3

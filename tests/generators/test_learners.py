@@ -1,4 +1,4 @@
-"""What every learner of a generator must keep to."""
+"""What the learner of every generator must do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from torch import Tensor
 
 from inversionlab import generators
 from inversionlab.core.learner import Learner
-from inversionlab.generators import GENERATORS, GanAda, GanAdaLearner, Vae
+from inversionlab.generators import GENERATORS
+from inversionlab.generators.gan_ada import GanAda
+from inversionlab.generators.gan_training import GanLearner
+from inversionlab.generators.vae import Vae
 
 
 def _learner(name: str, seed: int = 0, **more) -> Learner:
@@ -18,9 +21,9 @@ def _learner(name: str, seed: int = 0, **more) -> Learner:
     return generators.learner(settings, channels=3, image_size=16, seed=seed, classes=3)
 
 
-def _gan(**more) -> GanAdaLearner:
+def _gan(**more) -> GanLearner:
     learner = _learner("gan_ada", discriminator_width=4, **more)
-    assert isinstance(learner, GanAdaLearner)
+    assert isinstance(learner, GanLearner)
     return learner
 
 
@@ -29,7 +32,7 @@ def _pictures(count: int) -> Tensor:
 
 
 def _labels(learner: Learner, count: int) -> Tensor:
-    """Scores (N, 3) of a model under attack for what it teaches, class numbers for others."""
+    """Scores (N, 3) of a target model where the generator learns from them, else class numbers."""
     if not getattr(learner.product(), "learns_from_target", False):
         return torch.zeros(count, dtype=torch.int64)
     return torch.rand(count, 3, generator=torch.Generator().manual_seed(2)).softmax(dim=1)
@@ -147,7 +150,7 @@ def test_vae_learns_to_reconstruct():
 
 def test_vae_losses_by_hand():
     learner = _learner("vae")
-    # An encoder that says mu = 1, log sigma^2 = 0: the divergence is 1/2 for each of 6 entries.
+    # An encoder whose output is mu = 1, log sigma^2 = 0: the divergence is 1/2 for each of 6 entries.
     last = learner.modules["vae"].encoder[-1]
     last.weight.data.zero_()
     last.bias.data = torch.cat([torch.ones(6), torch.zeros(6)])
@@ -155,7 +158,7 @@ def test_vae_losses_by_hand():
     assert losses["divergence"].item() == pytest.approx(3.0, rel=1e-5)
 
 
-def test_discriminator_learns_to_tell_made_pictures():
+def test_discriminator_learns_to_tell_generated_pictures():
     learner = _gan(ada_limit=0.0)
     learner.optimizers["generator"].param_groups[0]["lr"] = 0.0  # an opponent that stands still
     learner.optimizers["discriminator"].param_groups[0]["lr"] = 1e-2

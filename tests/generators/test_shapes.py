@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 
 from inversionlab import generators
 from inversionlab.core.settings import ConfigError
-from inversionlab.generators import GENERATORS, LEARNERS, AnyGenerator
-from inversionlab.generators.blocks import plan
+from inversionlab.generators import GENERATORS, AnyGenerator
+from inversionlab.generators.blocks import pyramid
 
 
 def _settings(name, **more):
@@ -17,20 +17,16 @@ def _settings(name, **more):
 
 
 def _build(name, channels=3, image_size=16):
-    # Three classes of a model under attack, for those that such a model teaches.
+    # Three classes of a target model, for generators that learn from its scores.
     return generators.build(_settings(name), channels=channels, image_size=image_size, classes=3)
-
-
-def test_every_generator_has_a_learner():
-    assert set(GENERATORS) == set(LEARNERS)
 
 
 @pytest.mark.parametrize(
     ("size", "side", "steps"),
     [(16, 4, 2), (48, 3, 4), (64, 4, 4), (88, 11, 3), (112, 7, 4), (256, 4, 6)],
 )
-def test_plan(size, side, steps):
-    assert plan(size) == (side, steps)
+def test_pyramid(size, side, steps):
+    assert pyramid(size) == (side, steps)
     assert side * 2**steps == size
 
 
@@ -48,7 +44,7 @@ def test_pictures_have_the_shape_and_range(name, size, channels):
     generator = _build(name, channels, size).eval()
     z_ND = 5 * generator.draw(3, torch.Generator().manual_seed(0))
     assert z_ND.shape == (3, generator.latent_size)
-    # Codes and conditions come beside the noise, whose length the settings name.
+    # The settings name the length of the noise; codes and conditions come on top.
     assert generator.latent_size >= 6
     x_NCHW = generator(z_ND)
     assert x_NCHW.shape == (3, channels, size, size)
@@ -87,7 +83,7 @@ def test_each_generator_is_chosen_by_its_name(name):
 
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))
-def test_what_is_offered_works_and_judges_pictures_apart(name):
+def test_what_is_offered_works_and_scores_each_picture_alone(name):
     x_NCHW = torch.rand(3, 3, 16, 16)
     generator = _build(name).eval()
     encoded = generator.encode(x_NCHW)
@@ -104,6 +100,6 @@ def test_what_is_offered_works_and_judges_pictures_apart(name):
 
 
 @pytest.mark.parametrize("name", sorted(n for n in GENERATORS if GENERATORS[n].learns_from_target))
-def test_a_taught_generator_needs_a_model_with_classes(name):
+def test_a_generator_that_learns_from_the_target_needs_classes(name):
     with pytest.raises(ConfigError, match="classes = 0"):
         generators.build(_settings(name), channels=3, image_size=16)

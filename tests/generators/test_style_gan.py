@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab import generators
-from inversionlab.generators import adaptive_learner
-from inversionlab.generators.adaptive import mean_sign, steepness, steered
-from inversionlab.generators.style_gan import StyleGan
-from inversionlab.generators.style_gan_learner import StyleGanLearner
-from inversionlab.generators.style_maker import Modulated
+from inversionlab.generators import adaptive_training
+from inversionlab.generators.adaptive_training import steepness, steered
+from inversionlab.generators.blocks import averaged
+from inversionlab.generators.gan_training import GanLearner
+from inversionlab.generators.style_gan import Modulated, StyleGan
 
 
 def _settings(**more) -> StyleGan.Settings:
@@ -27,9 +27,9 @@ def _net(seed: int = 0, image_size: int = 16) -> StyleGan:
     return StyleGan(_settings(), channels=3, image_size=image_size).eval()
 
 
-def _learner(**more) -> StyleGanLearner:
+def _learner(**more) -> GanLearner:
     made = generators.learner(_settings(**more), channels=3, image_size=16, seed=0)
-    assert isinstance(made, StyleGanLearner)
+    assert isinstance(made, GanLearner)
     return made
 
 
@@ -37,7 +37,7 @@ def _rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _step(learner: StyleGanLearner, x_NCHW: Tensor, seed: int = 0, sync=lambda p: None):
+def _step(learner: GanLearner, x_NCHW: Tensor, seed: int = 0, sync=lambda p: None):
     nobody = torch.zeros(len(x_NCHW), dtype=torch.int64)
     return learner.step(x_NCHW, nobody, _rng(seed), sync)
 
@@ -110,7 +110,7 @@ def test_modulation_by_hand():
     torch.testing.assert_close(out_NCHW, functional.silu(signs * x_NCHW * 0.3557**-0.5))
 
 
-def test_the_critic_judges_pictures_one_by_one():
+def test_the_critic_scores_pictures_one_by_one():
     net = _net()
     x_NCHW = torch.rand(4, 3, 16, 16)
     torch.testing.assert_close(net.critic(x_NCHW)[2:3], net.critic(x_NCHW[2:3]))
@@ -145,19 +145,21 @@ def test_steered(p, sign, expected):
     assert out == pytest.approx(expected)
 
 
-def test_the_sign_is_averaged_over_the_workers():
+def test_a_value_is_averaged_over_the_workers():
     def sync(parameters):
         for p in parameters:
             p.grad.add_(-1.0)
 
-    assert mean_sign(torch.tensor([2.0, 3.0, -1.0, 5.0]), sync).item() == pytest.approx(-0.5)
+    assert averaged(
+        torch.tensor([2.0, 3.0, -1.0, 5.0]).sign().mean(), sync
+    ).item() == pytest.approx(-0.5)
 
 
 @pytest.mark.parametrize(("steps", "penalised"), [(0.0, True), (1.0, False), (16.0, True)])
 def test_the_penalty_comes_every_sixteenth_step(steps, penalised, monkeypatch):
     seen = []
     penalty = lambda score, x_NCHW: seen.append(1) or steepness(score, x_NCHW)  # noqa: E731
-    monkeypatch.setattr(adaptive_learner, "steepness", penalty)
+    monkeypatch.setattr(adaptive_training, "steepness", penalty)
     learner = _learner()
     learner.counters["steps"] = steps
     _step(learner, torch.rand(4, 3, 16, 16))

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab import generators
-from inversionlab.generators import WganGp, WganGpLearner
+from inversionlab.generators.gan_training import GanLearner
+from inversionlab.generators.wgan_gp import WganGp, gradient_penalty
 
 PIXELS = 3 * 16 * 16
 
@@ -23,43 +24,45 @@ class _Sum(nn.Module):
         return self.weight * x_NCHW.sum(dim=(1, 2, 3))
 
 
-def _learner(**more) -> WganGpLearner:
+def _learner(**more) -> GanLearner:
     settings = WganGp.Settings(latent_size=6, width=4, discriminator_width=4, **more)
     learner = generators.learner(settings, channels=3, image_size=16, seed=0)
-    assert isinstance(learner, WganGpLearner)
+    assert isinstance(learner, GanLearner)
     return learner
 
 
-def _step(learner: WganGpLearner, x_NCHW: Tensor, seed: int = 0) -> dict[str, float]:
+def _step(learner: GanLearner, x_NCHW: Tensor, seed: int = 0) -> dict[str, float]:
     rng = torch.Generator().manual_seed(seed)
     nobody = torch.zeros(len(x_NCHW), dtype=torch.int64)
     losses = learner.step(x_NCHW, nobody, rng, lambda p: None)
     return {name: loss.item() for name, loss in losses.items()}
 
 
-def _put(learner: WganGpLearner, critic: nn.Module) -> None:
+def _put(learner: GanLearner, critic: nn.Module) -> None:
     learner.discriminator = critic
     learner.modules = {**learner.modules, "discriminator": critic}
 
 
 @pytest.mark.parametrize(("length", "expected"), [(3.0, 4.0), (1.0, 0.0), (0.0, 1.0)])
 def test_the_penalty_is_the_squared_distance_of_the_slope_from_one(length, expected):
-    learner = _learner()
-    _put(learner, _Sum(length / PIXELS**0.5))
-    real_NCHW, made_NCHW = torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16)
-    penalty = learner._penalty(real_NCHW, made_NCHW, torch.rand(4))
+    critic = _Sum(length / PIXELS**0.5)
+    real_NCHW, fake_NCHW = torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16)
+    penalty = gradient_penalty(critic, real_NCHW, fake_NCHW, torch.rand(4))
     assert penalty.item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_penalty_is_taken_between_the_pictures():
     """D(u) = sum u^2 / 2 has the slope u: from zeros to c everywhere, e c sqrt(pixels) long."""
-    learner = _learner()
-    learner.discriminator = lambda x: x.square().sum(dim=(1, 2, 3)) / 2  # type: ignore[assignment]
+
+    def critic(x_NCHW):
+        return x_NCHW.square().sum(dim=(1, 2, 3)) / 2
+
     real_NCHW = torch.full((2, 3, 16, 16), 2 / PIXELS**0.5)
-    penalty = learner._penalty(real_NCHW, torch.zeros_like(real_NCHW), torch.tensor([0.0, 1.0]))
+    zeros_NCHW = torch.zeros_like(real_NCHW)
+    penalty = gradient_penalty(critic, real_NCHW, zeros_NCHW, torch.tensor([0.0, 1.0]))
     # e = 0: the slope is 0, (0 - 1)^2 = 1. e = 1: it is 2, (2 - 1)^2 = 1.
     assert penalty.item() == pytest.approx(1.0, abs=1e-3)
-    half = learner._penalty(real_NCHW, torch.zeros_like(real_NCHW), torch.tensor([0.5, 0.5]))
+    half = gradient_penalty(critic, real_NCHW, zeros_NCHW, torch.tensor([0.5, 0.5]))
     assert half.item() == pytest.approx(0.0, abs=1e-6)
 
 
@@ -67,7 +70,7 @@ def test_the_distance_by_hand():
     learner = _learner()
     last = learner.generator[-2]
     last.weight.data.zero_()
-    last.bias.data.zero_()  # every made picture is sigmoid(0) = 0.5
+    last.bias.data.zero_()  # every generated picture is sigmoid(0) = 0.5
     _put(learner, _Sum(1 / PIXELS))  # the mean of the pixels
     assert _step(learner, torch.full((4, 3, 16, 16), 0.9))["distance"] == pytest.approx(0.4)
 
@@ -78,11 +81,11 @@ def test_the_generator_waits_for_its_turn():
     moved = []
     for seed in range(6):
         before = [p.detach().clone() for p in learner.generator.parameters()]
-        evaluator = next(learner.discriminator.parameters()).detach().clone()
+        critic = next(learner.discriminator.parameters()).detach().clone()
         _step(learner, x_NCHW, seed)
         now = list(learner.generator.parameters())
         moved.append(any(not torch.equal(a, b) for a, b in zip(before, now, strict=True)))
-        assert not torch.equal(evaluator, next(learner.discriminator.parameters()))
+        assert not torch.equal(critic, next(learner.discriminator.parameters()))
     assert moved == [True, False, False, True, False, False]
 
 

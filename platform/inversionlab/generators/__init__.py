@@ -1,26 +1,25 @@
-"""Generators: where an attacker searches, and where a defender takes synthetic faces from."""
+"""Generators: attackers search in their latent space, and defenders take synthetic faces from them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
+import torch
 from pydantic import Field
 
 from inversionlab.core.learner import Learner
+from inversionlab.core.settings import ConfigError
 from inversionlab.generators.base import Generator, GeneratorSettings
-from inversionlab.generators.cgan import Cgan, CganLearner
+from inversionlab.generators.cgan import Cgan
 from inversionlab.generators.diffusion import Diffusion
-from inversionlab.generators.diffusion_learner import DiffusionLearner
 from inversionlab.generators.gan_ada import GanAda
-from inversionlab.generators.gan_ada_learner import GanAdaLearner
-from inversionlab.generators.infogan import InfoGan, InfoGanLearner
-from inversionlab.generators.ked_gan import KedGan, KedGanLearner
+from inversionlab.generators.infogan import InfoGan
+from inversionlab.generators.ked_gan import KedGan
 from inversionlab.generators.style_gan import StyleGan
-from inversionlab.generators.style_gan_learner import StyleGanLearner
-from inversionlab.generators.vae import Vae, VaeLearner
-from inversionlab.generators.wgan_gp import WganGp, WganGpLearner
+from inversionlab.generators.vae import Vae
+from inversionlab.generators.wgan_gp import WganGp
 
-# The value types are Any because each class takes its own settings.
+# The value type is Any because each class takes its own settings.
 GENERATORS: dict[str, Any] = {
     "diffusion": Diffusion,
     "cgan": Cgan,
@@ -30,16 +29,6 @@ GENERATORS: dict[str, Any] = {
     "style_gan": StyleGan,
     "vae": Vae,
     "wgan_gp": WganGp,
-}
-LEARNERS: dict[str, Any] = {
-    "diffusion": DiffusionLearner,
-    "cgan": CganLearner,
-    "gan_ada": GanAdaLearner,
-    "infogan": InfoGanLearner,
-    "ked_gan": KedGanLearner,
-    "style_gan": StyleGanLearner,
-    "vae": VaeLearner,
-    "wgan_gp": WganGpLearner,
 }
 
 if TYPE_CHECKING:
@@ -54,12 +43,22 @@ else:
 def build(
     settings: GeneratorSettings, *, channels: int, image_size: int, classes: int = 0
 ) -> Generator:
-    """The network that the settings name, with untrained weights; `classes` is for taught ones.
+    """The network that the settings name, with untrained weights.
+
+    Args:
+        settings: which generator, and its sizes.
+        channels: of a picture.
+        image_size: height and width of a picture, in pixels.
+        classes: K of the target model, for a generator that learns from its scores.
 
     Raises:
-        ConfigError: it cannot make pictures of this size.
+        ConfigError: the size does not suit the generator, or it needs classes and gets none.
     """
     kind = GENERATORS[settings.name]
+    if kind.learns_from_target and classes < 1:
+        raise ConfigError(
+            f"{settings.name} learns from the scores of a model: classes = {classes}, needs 1 or more"
+        )
     extra = {"classes": classes} if kind.learns_from_target else {}
     generator: Generator = kind(settings, channels=channels, image_size=image_size, **extra)
     return generator
@@ -68,26 +67,14 @@ def build(
 def learner(
     settings: GeneratorSettings, *, channels: int, image_size: int, seed: int, classes: int = 0
 ) -> Learner:
-    """The learner of the network that the settings name; `seed` sets the initial weights.
+    """The network that the settings name, ready to be trained; `seed` sets its initial weights.
 
-    A taught one takes scores (N, K) as its labels, with K = `classes`.
-
-    Raises:
-        ConfigError: it cannot make pictures of this size.
+    The other arguments, and the errors, are those of `build`.
     """
-    extra = {"classes": classes} if GENERATORS[settings.name].learns_from_target else {}
-    made: Learner = LEARNERS[settings.name](
-        settings, channels=channels, image_size=image_size, seed=seed, **extra
-    )
-    return made
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build(settings, channels=channels, image_size=image_size, classes=classes)
+        return net.learner(settings, seed)
 
 
-__all__ = [
-    "GENERATORS",
-    "LEARNERS",
-    "AnyGenerator",
-    "Generator",
-    "GeneratorSettings",
-    "build",
-    "learner",
-]
+__all__ = ["GENERATORS", "AnyGenerator", "Generator", "GeneratorSettings", "build", "learner"]

@@ -1,11 +1,10 @@
 """Differentiable augmentation for a discriminator, each kind applied with probability p.
 
-Paper: Karras et al., "Training Generative Adversarial Networks with Limited Data", 2020 (section
-2.2, appendix B). Every kind leaves a picture alone with probability 1 - p, so that for p < 1 the
-augmented distributions of real and made pictures agree only where the plain ones do (the changes do
-not leak).
-Inputs and outputs: (N, C, H, W); [0, 1] in, not clamped out (a clamp would cut the gradient).
-Random numbers are drawn on the CPU, each picture its own.
+Paper: Karras et al., "Training Generative Adversarial Networks with Limited Data", 2020 (section 2.2, appendix B).
+Every kind leaves a picture unchanged with probability 1 - p, so for p < 1 the augmented distributions of real and
+generated pictures agree only where the plain ones do (the changes do not leak).
+Inputs: pictures (N, C, H, W) in [0, 1]. Outputs may leave [0, 1]: a clamp would cut the gradient.
+Random numbers are drawn on the CPU, separately for each picture.
 Deviations: one resampling for all geometry; rotations within 45 degrees; no filtering and no noise.
 """
 
@@ -56,12 +55,15 @@ def _colour(x_NCHW: Tensor, on_3N: Tensor, u_N: Tensor, normal_2N: Tensor) -> Te
     brightness_N = u_N * 0.2 * on_3N[0]
     contrast_N = torch.exp2(normal_2N[0] * 0.5 * on_3N[1])
     saturation_N = torch.exp2(normal_2N[1] * on_3N[2])
+    brightness_N111, contrast_N111, saturation_N111 = (
+        v_N[:, None, None, None] for v_N in (brightness_N, contrast_N, saturation_N)
+    )
     mean_N111 = x_NCHW.mean(dim=(1, 2, 3), keepdim=True)
-    x_NCHW = (x_NCHW - mean_N111) * _spread(contrast_N) + mean_N111 + _spread(brightness_N)
+    x_NCHW = (x_NCHW - mean_N111) * contrast_N111 + mean_N111 + brightness_N111
     if x_NCHW.shape[1] == 1:
         return x_NCHW
     gray_N1HW = x_NCHW.mean(dim=1, keepdim=True)
-    return (x_NCHW - gray_N1HW) * _spread(saturation_N) + gray_N1HW
+    return (x_NCHW - gray_N1HW) * saturation_N111 + gray_N1HW
 
 
 def _cut(x_NCHW: Tensor, on_N: Tensor, centre_2N: Tensor) -> Tensor:
@@ -71,7 +73,3 @@ def _cut(x_NCHW: Tensor, on_N: Tensor, centre_2N: Tensor) -> Tensor:
     inside_2NS = (place - centre_2N[:, :, None]).abs() < 0.25
     hole_NHW = inside_2NS[0, :, :, None] & inside_2NS[1, :, None, :] & on_N[:, None, None]
     return torch.where(hole_NHW[:, None], torch.full_like(x_NCHW, 0.5), x_NCHW)
-
-
-def _spread(value_N: Tensor) -> Tensor:
-    return value_N[:, None, None, None]

@@ -1,19 +1,20 @@
-"""What every generator network is, whatever its structure."""
+"""What every generator has, whatever its structure."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.learner import Learner, TrainingSettings
+from inversionlab.core.seeds import torch_stream
 from inversionlab.core.settings import Settings
 
 
 class GeneratorSettings(Settings):
-    """Base of the settings of a generator; each one's own class adds a literal `name`."""
+    """Base of a generator's settings; each generator's own class adds a literal `name`."""
 
     name: str
     latent_size: int = 32
@@ -23,19 +24,32 @@ class GeneratorSettings(Settings):
 
 
 class Generator(nn.Module, ABC):
-    """Latent vectors to pictures, differentiable in the latent."""
+    """Maps latent vectors to pictures, differentiable in the latent.
+
+    A constructor takes `(settings, *, channels, image_size)`, and `classes` where `learns_from_target`. It raises
+    `ConfigError` where the size is not a multiple of 8 from 16 to 256. The names of attributes that hold weights
+    are stored with every artifact, so they must not change.
+    """
 
     latent_size: int
     """m, the length of the latent vector."""
     offers: ClassVar[frozenset[str]] = frozenset()
-    """What it has beside pictures: `encoder`, `critic`, `style`, `classes` (a critic that knows the classes)."""
+    """What it has besides pictures: `encoder`, `critic`, `style`, `classes` (a critic that knows the classes)."""
     learns_from_target: ClassVar[bool] = False
-    """Whether it learns from the scores that the model under attack gives to the training pictures. Its
-    learner is then handed these scores (N, K) in place of class numbers, and its constructor `classes`."""
+    """Whether it is trained on the scores that the target model gives to the training pictures. Its learner then
+    takes these scores (N, K) in place of class numbers."""
 
     @abstractmethod
     def forward(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1] of latents (N, m) ~ N(0, I)."""
+
+    @abstractmethod
+    def learner(self, settings: Any, seed: int) -> Learner:
+        """The learner of this untrained network; `settings` are those that it was built with.
+
+        `seed` is that of the latents of `Learner.samples`. A learner draws the weights of further networks from
+        PyTorch's global stream, which the caller has seeded.
+        """
 
     def encode(self, x_NCHW: Tensor) -> Tensor | None:
         """Latents (N, m) of pictures in [0, 1], or None where the generator has no encoder."""
@@ -45,8 +59,18 @@ class Generator(nn.Module, ABC):
         """`count` latents (count, m) from the prior N(0, I), drawn on the CPU from `rng`."""
         return torch.randn(count, self.latent_size, generator=rng)
 
+    @torch.no_grad()
+    def samples(self, count: int, seed: int) -> Tensor:
+        """Pictures (count, C, H, W) in [0, 1] of latents from the prior that depend on `seed` alone."""
+        was_training = self.training
+        self.eval()
+        device = next(self.parameters()).device
+        x_NCHW: Tensor = self(self.draw(count, torch_stream(seed, "samples")).to(device))
+        self.train(was_training)
+        return x_NCHW
+
     def critic(self, x_NCHW: Tensor) -> Tensor:
-        """How real pictures look, (N,), the more the larger, differentiable; where `critic` is offered."""
+        """How real pictures look, (N,), larger is more real, differentiable; where `critic` is offered."""
         raise NotImplementedError(f"{type(self).__name__} keeps no discriminator")
 
     def style(self, z_ND: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Layers that the convolutional generators share.
+"""What several generators share: layers, the sizes of their maps, and helpers of their training.
 
-A picture of side S = s * 2^n: s, the side of the smallest map, is 3 or 4 where S allows it
-(a larger odd number otherwise), and n steps double or halve it. Level i counts from the picture
-(level 0) down to the smallest map (level n).
+A picture has the side S = s * 2^n: s, the side of the smallest map, is 3 or 4 where S allows it (a larger odd
+number otherwise), and n steps double or halve it. Level i counts from the picture (level 0) down to the smallest
+map (level n).
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.learner import GradientSync
 from inversionlab.core.settings import ConfigError
 
 
-def plan(image_size: int) -> tuple[int, int]:
-    """The side of the smallest map and the number of doublings up to `image_size`.
+def pyramid(image_size: int, smallest: int = 16) -> tuple[int, int]:
+    """The side s of the smallest map and the number n of doublings up to `image_size`.
 
     Raises:
-        ConfigError: the size is not a multiple of 8 from 16 to 256.
+        ConfigError: the size is not a multiple of 8 from `smallest` to 256.
     """
-    if image_size % 8 or not 16 <= image_size <= 256:
+    if image_size % 8 or not smallest <= image_size <= 256:
         raise ConfigError(
-            f"image_size = {image_size}: this generator needs a multiple of 8 from 16 to 256"
+            f"image_size = {image_size}: this network needs a multiple of 8 from {smallest} to 256"
         )
     side, steps = image_size, 0
     while side % 2 == 0 and side > 4:
@@ -31,8 +32,7 @@ def plan(image_size: int) -> tuple[int, int]:
 
 def channels_at(level: int, width: int) -> int:
     """Channels of the maps at `level`: doubled at each level, at most 8 x `width`."""
-    factor: int = min(2**level, 8)
-    return width * factor
+    return width << min(level, 3)
 
 
 def up(size_in: int, size_out: int) -> nn.Sequential:
@@ -52,10 +52,9 @@ def down(size_in: int, size_out: int) -> nn.Sequential:
 
 
 class ToMap(nn.Module):
-    """A dense layer from latents (N, m) to the smallest map (N, C, S, S)."""
+    """A dense layer from latents (N, m) to the smallest map (N, `channels`, `side`, `side`)."""
 
     def __init__(self, latent_size: int, channels: int, side: int) -> None:
-        """Build for maps of `channels` x `side` x `side`."""
         super().__init__()
         self.dense = nn.Linear(latent_size, channels * side**2)
         self.channels, self.side = channels, side
@@ -67,10 +66,9 @@ class ToMap(nn.Module):
 
 
 class Residual(nn.Module):
-    """A 3x3 convolution beside a shortcut; the map keeps its size."""
+    """A 3x3 convolution with a shortcut; the map keeps its `size` channels and its side."""
 
     def __init__(self, size: int) -> None:
-        """Build for maps of `size` channels."""
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(size, size, 3, padding=1, bias=False), nn.BatchNorm2d(size), nn.SiLU()
@@ -82,13 +80,13 @@ class Residual(nn.Module):
         return summed
 
 
-def dcgan(latent_size: int, *, width: int, channels: int, image_size: int) -> nn.Sequential:
+def dcgan(latent_size: int, width: int, channels: int, image_size: int) -> nn.Sequential:
     """Latents (N, m) to pictures (N, C, H, W) in [0, 1]: doublings, then one 3x3 convolution.
 
     Raises:
         ConfigError: the size is not a multiple of 8 from 16 to 256.
     """
-    side, steps = plan(image_size)
+    side, steps = pyramid(image_size)
     shape = [channels_at(level, width) for level in range(steps + 1)]
     return nn.Sequential(
         ToMap(latent_size, shape[steps], side),
@@ -104,3 +102,16 @@ def mirror(x_NCHW: Tensor, rng: torch.Generator) -> Tensor:
     """The pictures, about half of them mirrored: faces are as likely one way as the other."""
     mirrored_N = torch.rand(len(x_NCHW), generator=rng) < 0.5
     return torch.where(mirrored_N[:, None, None, None].to(x_NCHW.device), x_NCHW.flip(3), x_NCHW)
+
+
+def half_precision(x_NCHW: Tensor) -> torch.autocast:
+    """bfloat16 where the tensor lies on a GPU."""
+    return torch.autocast(x_NCHW.device.type, torch.bfloat16, enabled=x_NCHW.is_cuda)
+
+
+def averaged(value: Tensor, sync: GradientSync) -> Tensor:
+    """The mean of a detached tensor over the training workers; `sync` averages it as a gradient."""
+    carrier = nn.Parameter(torch.zeros_like(value))
+    carrier.grad = value.clone()
+    sync([carrier])
+    return carrier.grad

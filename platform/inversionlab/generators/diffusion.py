@@ -3,9 +3,9 @@
 Papers: Ho et al. (2020), denoising diffusion; Song et al. (2021), DDIM, whose sampler is a function of
 its first noise; Rombach et al. (2022), diffusion on the codes of an autoencoder; Salimans and Ho
 (2022), the v parameterisation. Named as future work by Kotsuji et al. (2025), section 6; a drop-in for
-`gan_ada`. The training stands in `diffusion_learner.py`.
-Equations: a code c ~ N(mu, sigma^2) of a picture by the encoder, standardised to c' = (c - a) / b entry
-by entry, is mixed with noise e ~ N(0, I) at the time t in [0, 1]:
+`gan_ada`.
+Equations: the encoder's code c ~ N(mu, sigma^2) of a picture is standardised to c' = (c - a) / b entry by entry,
+and mixed with noise e ~ N(0, I) at the time t in [0, 1]:
 
     u_t = alpha c' + beta e,   alpha = cos(pi t / 2), beta = sin(pi t / 2);   v = alpha e - beta c'
     c'^ = alpha u - beta V(u, t),   e^ = beta u + alpha V(u, t),   V the denoiser's estimate of v
@@ -13,10 +13,17 @@ by entry, is mixed with noise e ~ N(0, I) at the time t in [0, 1]:
 
 A latent z ~ N(0, I) is u_1; after S steps over 1, 1 - 1/S, ..., 0 the code is a + b u_0. (Were the codes
 N(0, I) themselves, V = 0 would be exact, and S steps would shrink z by cos(pi / 2S)^S: 0.86 at S = 8.)
-Inputs: latents (N, m) ~ N(0, I); pictures have H = W a multiple of 8 from 16 to 256.
-Deviations: time is continuous; the code is a vector, not a map, and the denoiser is dense, so that
-the latent has the length m that the settings name; V estimates v, because an estimate of e says nothing
-of the code at t = 1.
+Training: on each batch the autoencoder takes a step of `vae.py`. Then the denoiser takes one on the codes,
+through which no gradient flows back: for each code `noisings` draws of t ~ U(0, 1) and e ~ N(0, I), and the loss
+
+    mean over draws and entries of (V(u_t, t) - v)^2
+
+The mean a and the variance b^2 of the codes are running averages.
+Inputs: latents (N, m) ~ N(0, I); pictures (N, C, H, W) in [0, 1], H = W a multiple of 8 from 16 to 256.
+Deviations: time is continuous; the code is a vector, not a map, and the denoiser is dense, so that the latent has
+the length m that the settings name; V estimates v, because an estimate of e says nothing of the code at t = 1;
+both parts learn at once, where Rombach et al. train the autoencoder first. The step size falls to 0 for both, so
+the codes stand still while the denoiser comes to rest.
 """
 
 from __future__ import annotations
@@ -28,13 +35,23 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.learner import (
+    GradientSync,
+    Learner,
+    TrainingSettings,
+    make_optimizer,
+    set_rate,
+)
 from inversionlab.generators.base import Generator, GeneratorSettings
-from inversionlab.generators.vae import Vae
+from inversionlab.generators.blocks import averaged, half_precision, mirror
+from inversionlab.generators.vae import Vae, VaeLearner
+
+# The share of the newest batch in the codes' running mean and variance.
+MOMENTUM = 0.02
 
 
 class Diffusion(Generator):
-    """Denoiser of codes, and the autoencoder that the codes are of."""
+    """An autoencoder and the denoiser of its codes."""
 
     class Settings(GeneratorSettings):
         """Sizes, losses, sampling and training."""
@@ -59,14 +76,9 @@ class Diffusion(Generator):
         training: TrainingSettings = TrainingSettings(
             epochs=20, batch_size=32, learning_rate=2e-3, schedule="one_cycle", weight_decay=1e-4
         )
-        """How both parts are trained, side by side."""
+        """How both parts are trained, at the same time."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
-        """Build for pictures of `channels` x `image_size` x `image_size`.
-
-        Raises:
-            ConfigError: the size is not a multiple of 8 from 16 to 256.
-        """
         super().__init__()
         self.latent_size, self.sample_steps = settings.latent_size, settings.sample_steps
         self.codec = Vae(codec_settings(settings), channels=channels, image_size=image_size)
@@ -84,7 +96,7 @@ class Diffusion(Generator):
         return x_NCHW
 
     def code(self, z_ND: Tensor) -> Tensor:
-        """The autoencoder's codes (N, m) that latents (N, m) are denoised to."""
+        """Codes (N, m) of the autoencoder, denoised from latents (N, m)."""
         u_ND, steps = z_ND, self.sample_steps
         for step in range(steps, 0, -1):
             t_N = torch.full((len(u_ND),), step / steps, device=u_ND.device)
@@ -96,27 +108,30 @@ class Diffusion(Generator):
         return self.code_mean_D + u_ND * self._spread_D()
 
     def standardise(self, code_ND: Tensor) -> Tensor:
-        """Codes (N, m) of the autoencoder, to mean 0 and variance 1 over the training pictures."""
+        """The autoencoder's codes (N, m), scaled to mean 0 and variance 1 over the training pictures."""
         return (code_ND - self.code_mean_D) / self._spread_D()
 
     def _spread_D(self) -> Tensor:
-        # An entry that the autoencoder does not use may vary by next to nothing.
+        # An entry that the autoencoder does not use hardly varies.
         return (self.code_variance_D + 1e-6).sqrt()
+
+    def learner(self, settings: Settings, seed: int) -> DiffusionLearner:
+        """Trains autoencoder and denoiser."""
+        return DiffusionLearner(self, settings, seed=seed)
 
 
 class Denoiser(nn.Module):
-    """Estimates v from a noisy code and its time."""
+    """Estimates v from a noisy code of length `size` and its time."""
 
     FREQUENCIES = 16
 
     def __init__(self, size: int, *, width: int, blocks: int) -> None:
-        """Build for codes of length `size`."""
         super().__init__()
         self.enter = nn.Linear(size, width)
         self.time = nn.Linear(2 * self.FREQUENCIES, width)
         self.blocks = nn.ModuleList(Block(width) for _ in range(blocks))
         self.leave = nn.Linear(width, size)
-        # v = 0 is right for codes that are themselves N(0, I): a good place to start.
+        # v = 0 is exact for codes that are themselves N(0, I): a good start.
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
@@ -134,10 +149,9 @@ class Denoiser(nn.Module):
 
 
 class Block(nn.Module):
-    """Two dense layers beside a shortcut, told the time between them."""
+    """Two dense layers of `width` units with a shortcut; the embedded time is added between them."""
 
     def __init__(self, width: int) -> None:
-        """Build for `width` units."""
         super().__init__()
         self.first = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.second = nn.Sequential(nn.SiLU(), nn.Linear(width, width))
@@ -148,8 +162,81 @@ class Block(nn.Module):
         return next_NW
 
 
+class DiffusionLearner(Learner):
+    """Autoencoder and denoiser in training."""
+
+    def __init__(self, net: Diffusion, settings: Diffusion.Settings, *, seed: int) -> None:
+        """Take over an untrained network; `seed` is that of the latents of `samples`."""
+        self.net, self.settings, self.seed = net, settings, seed
+        self.codec = VaeLearner(net.codec, codec_settings(settings), seed=seed)
+        self.modules = {"diffusion": net}
+        self.optimizers = {
+            "codec": self.codec.optimizers["vae"],
+            "denoiser": make_optimizer(net.denoiser.parameters(), settings.training),
+        }
+        self.counters: dict[str, float] = {"steps": 0.0}
+
+    def step(
+        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
+    ) -> dict[str, Tensor]:
+        """Learn from one batch; returns `reconstruction`, `divergence` (a picture) and `denoising`."""
+        losses = self.codec.step(x_NCHW, y_N, rng, sync)
+        code_ND = self._codes(x_NCHW, rng)
+        self._update_statistics(code_ND, sync)
+        loss = self._denoising(self.net.standardise(code_ND), rng)
+        optimizer = self.optimizers["denoiser"]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        sync(self.net.denoiser.parameters())
+        optimizer.step()
+        return {**losses, "denoising": loss.detach()}
+
+    @torch.no_grad()
+    def _codes(self, x_NCHW: Tensor, rng: torch.Generator) -> Tensor:
+        """Codes (N * noisings, m), each drawn from the encoder's distribution for a picture."""
+        with half_precision(x_NCHW):
+            mu_ND, log_var_ND = self.net.codec.posterior(mirror(x_NCHW, rng))
+        many = self.settings.noisings
+        mu_ND, spread_ND = mu_ND.repeat(many, 1), (0.5 * log_var_ND).exp().repeat(many, 1)
+        return mu_ND + spread_ND * torch.randn(mu_ND.shape, generator=rng).to(mu_ND.device)
+
+    @torch.no_grad()
+    def _update_statistics(self, code_ND: Tensor, sync: GradientSync) -> None:
+        """Move the running mean and variance; faster early on, to forget the start."""
+        self.counters["steps"] += 1
+        share = max(MOMENTUM, 1 / self.counters["steps"])
+        mean_D = self.net.code_mean_D.lerp(averaged(code_ND.mean(dim=0), sync), share)
+        square_D = averaged((code_ND - mean_D).square().mean(dim=0), sync)
+        self.net.code_mean_D.copy_(mean_D)
+        self.net.code_variance_D.lerp_(square_D, share)
+
+    def _denoising(self, code_ND: Tensor, rng: torch.Generator) -> Tensor:
+        """The denoiser's loss on standardised codes (N, m), each with a time and noise of its own."""
+        t_N = torch.rand(len(code_ND), generator=rng).to(code_ND.device)
+        noise_ND = torch.randn(code_ND.shape, generator=rng).to(code_ND.device)
+        alpha_N1 = (t_N * math.pi / 2).cos()[:, None]
+        beta_N1 = (t_N * math.pi / 2).sin()[:, None]
+        v_ND = alpha_N1 * noise_ND - beta_N1 * code_ND
+        estimate_ND = self.net.denoiser(alpha_N1 * code_ND + beta_N1 * noise_ND, t_N)
+        loss: Tensor = (estimate_ND - v_ND).square().mean()
+        return loss
+
+    def schedule(self, progress: float) -> None:
+        """Follow the schedule of the settings."""
+        for optimizer in self.optimizers.values():
+            set_rate(optimizer, self.settings.training, progress)
+
+    def product(self) -> Diffusion:
+        """Autoencoder and denoiser."""
+        return self.net
+
+    def samples(self, count: int) -> Tensor:
+        """Pictures of draws from the prior, the same latents at every call."""
+        return self.net.samples(count, self.seed)
+
+
 def codec_settings(settings: Diffusion.Settings) -> Vae.Settings:
-    """The settings of the autoencoder in it."""
+    """The settings of the autoencoder inside."""
     return Vae.Settings(
         latent_size=settings.latent_size,
         width=settings.width,

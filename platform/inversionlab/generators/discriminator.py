@@ -4,8 +4,8 @@ Papers: Radford et al. (2016), DCGAN; Salimans et al., "Improved Techniques for 
 2016, section 3.2: with M_i = T f(x_i) in rows b, the statistic is
 o_ib = sum_j exp(-|M_ib - M_jb|_1).
 Inputs: pictures (N, C, H, W) around [0, 1], H = W a multiple of 8 from 16 to 256.
-Deviations: o is a mean over the other pictures, not a sum, so that a last smaller batch looks the
-same to the discriminator; no batch normalisation, which goes badly with the gradient penalty.
+Deviations: o is a mean over the other pictures, not a sum, so that a smaller last batch looks the
+same to the discriminator; no batch normalisation, which does not go with the gradient penalty.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from inversionlab.generators.blocks import channels_at, plan
+from inversionlab.generators.blocks import channels_at, pyramid
 
 
 class Discriminator(nn.Module):
     """Pictures to one real number each: positive where they look real."""
 
-    def __init__(self, *, width: int, kernels: int, channels: int, image_size: int) -> None:
+    def __init__(self, width: int, channels: int, image_size: int, *, kernels: int = 0) -> None:
         """Build for pictures of `channels` x `image_size` x `image_size`.
 
-        `width` is the number of channels at half resolution, `kernels` that of the minibatch
-        statistics (0: none).
+        `width` is the number of channels at half resolution, `kernels` that of the minibatch statistics. Without
+        these, the score of a picture does not depend on the others of its batch.
         """
         super().__init__()
-        side, steps = plan(image_size)
+        side, steps = pyramid(image_size)
         layers: list[nn.Module] = []
         size_in = channels
         for level in range(steps):
@@ -48,17 +48,16 @@ class Discriminator(nn.Module):
         return score_N1[:, 0].float()
 
     def features(self, x_NCHW: Tensor) -> Tensor:
-        """What the score is a linear function of, (N, `feature_size`), of such pictures."""
+        """Features (N, `feature_size`) of such pictures; the score is a linear function of them."""
         x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
         feature_ND: Tensor = self.minibatch(self.layers(x_NCHW * 2 - 1))
         return feature_ND
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Tells each picture how close the others of its batch are."""
+    """Adds to each picture's features how close the others of its batch are: `kernels` statistics (0: none)."""
 
     def __init__(self, feature_size: int, kernels: int, kernel_size: int = 8) -> None:
-        """Build for `kernels` statistics (0: none) on features of `feature_size`."""
         super().__init__()
         self.kernels, self.kernel_size = kernels, kernel_size
         if kernels > 0:
@@ -71,6 +70,6 @@ class MinibatchDiscrimination(nn.Module):
         count = len(feature_ND)
         m_NBC = self.project(feature_ND).float().view(count, self.kernels, self.kernel_size)
         distance_NNB = (m_NBC[:, None] - m_NBC[None]).abs().sum(dim=3)
-        # Each picture is at distance 0 of itself: take that 1 off, then average over the others.
+        # Each picture is at distance 0 from itself: subtract that 1, then average over the others.
         near_NB = ((-distance_NNB).exp().sum(dim=1) - 1) / max(count - 1, 1)
         return torch.cat([feature_ND, near_NB.to(feature_ND.dtype)], dim=1)

@@ -1,32 +1,35 @@
 """InfoGAN: a part of the latent vector, the code, must be readable from the picture.
 
 Paper: Chen et al., "InfoGAN: Interpretable Representation Learning by Information Maximizing Generative
-Adversarial Nets", 2016, equations 5 and 6: to the losses of both networks lambda times
--L_I = -E[log Q(c | G(z, c))] - H(c) is added; Q is a head beside the discriminator's score, on the same
-features. Gaussian codes: Q gives mean and log sigma; a categorical code: Q gives logits.
-Used by: Gong et al. (2023), section VI, as the defender's substitute of an unknown attacker's generator.
+Adversarial Nets", 2016, equations 5 and 6: both networks' losses gain lambda times
+-L_I = -E[log Q(c | G(z, c))] - H(c). Q is a second head on the discriminator's features. Gaussian codes: Q gives
+mean and log sigma; a categorical code: Q gives logits.
+Used by: Gong et al. (2023), section VI, as the defender's substitute for an unknown attacker's generator.
 Inputs: latents (N, m + g + c) ~ N(0, I): m entries of noise, g Gaussian codes, and c entries u whose
 softmax(2 u) is the categorical code; pictures (N, C, H, W) in [0, 1], H = W a multiple of 8 from 16 to 256.
 Offers: `critic`, the logit of "real".
-Deviations: continuous codes are Gaussian, not uniform, and the categorical code is a soft one, so that
-every latent ~ N(0, I) is a draw and has a gradient; training as in `adaptive_learner.py` (adaptive
-augmentation and R1 in place of batch normalisation in the discriminator); Q reads augmented pictures.
+Deviations: continuous codes are Gaussian, not uniform, and the categorical code is a soft one, so that every
+latent ~ N(0, I) is a draw and has a gradient; the step is that of `adaptive_training.py` (adaptive augmentation
+and R1 in place of batch normalisation in the discriminator); Q reads augmented pictures; the product is the
+generator's running average, with the discriminator.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.core.learner import TrainingSettings
-from inversionlab.generators.adaptive_learner import AdaptiveLearner, AdaptiveSettings
-from inversionlab.generators.base import Generator
+from inversionlab.core.learner import GradientSync
+from inversionlab.generators.adaptive_training import PROBABILITY, AdaptiveSettings, adaptive_step
+from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import dcgan
 from inversionlab.generators.discriminator import Discriminator
+from inversionlab.generators.gan_training import GanLearner, GanSettings
 
 
 class InfoGan(Generator):
@@ -34,7 +37,7 @@ class InfoGan(Generator):
 
     offers: ClassVar[frozenset[str]] = frozenset({"critic"})
 
-    class Settings(AdaptiveSettings):
+    class Settings(AdaptiveSettings, GanSettings, GeneratorSettings):
         """Sizes, losses, augmentation and training."""
 
         name: Literal["infogan"] = "infogan"
@@ -46,23 +49,10 @@ class InfoGan(Generator):
         """c, the number of values of the categorical code."""
         information_weight: float = Field(default=0.1, ge=0, le=1000)
         """lambda, the weight of the mutual information, in nats (Chen: 1 for a categorical code)."""
-        width: int = Field(default=16, ge=4, le=512)
-        """The generator's channels at full resolution; each halving doubles them, up to 8 x."""
-        discriminator_width: int = Field(default=16, ge=4, le=512)
-        """The discriminator's channels at half resolution; each halving doubles them, up to 8 x."""
-        training: TrainingSettings = TrainingSettings(
-            epochs=24, batch_size=32, learning_rate=5e-4, schedule="constant", weight_decay=0.0
-        )
-        """How it is trained. AdamW runs with betas (0.5, 0.99)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
-        """Build for pictures of `channels` x `image_size` x `image_size`.
-
-        Raises:
-            ConfigError: the size is not a multiple of 8 from 16 to 256.
-        """
         super().__init__()
-        self.maker = CodedMaker(settings, channels=channels, image_size=image_size)
+        self.maker = CodeGenerator(settings, channels=channels, image_size=image_size)
         self.latent_size = self.maker.latent_size
         self.discriminator = CodeReader(settings, channels=channels, image_size=image_size)
 
@@ -76,18 +66,22 @@ class InfoGan(Generator):
         out_NP: Tensor = self.discriminator(x_NCHW)
         return out_NP[:, 0]
 
+    def learner(self, settings: Settings, seed: int) -> GanLearner:
+        """Trains both networks; a step also returns `beside`, -lambda L_I."""
+        step = partial(_step, self, settings)
+        return GanLearner(
+            self, self.maker, self.discriminator, settings, seed, step=step, counters=(PROBABILITY,)
+        )
 
-class CodedMaker(nn.Module):
+
+class CodeGenerator(nn.Module):
     """Latents to pictures."""
 
     def __init__(self, settings: InfoGan.Settings, *, channels: int, image_size: int) -> None:
-        """Build for pictures of `channels` x `image_size` x `image_size`."""
         super().__init__()
         self.parts = [settings.latent_size, settings.gaussian_codes, settings.categories]
         self.latent_size = sum(self.parts)
-        self.layers = dcgan(
-            self.latent_size, width=settings.width, channels=channels, image_size=image_size
-        )
+        self.layers = dcgan(self.latent_size, settings.width, channels, image_size)
 
     def forward(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1] of latents (N, m + g + c)."""
@@ -102,20 +96,14 @@ class CodedMaker(nn.Module):
 
 
 class CodeReader(nn.Module):
-    """Pictures to the score of the discriminator and to what Q says of the code."""
+    """The discriminator with the head Q: pictures to the score of "real" and an estimate of the code."""
 
     def __init__(self, settings: InfoGan.Settings, *, channels: int, image_size: int) -> None:
-        """Build for pictures of `channels` x `image_size` x `image_size`."""
         super().__init__()
         self.parts = [1, settings.gaussian_codes, settings.gaussian_codes, settings.categories]
-        self.trunk = Discriminator(
-            width=settings.discriminator_width,
-            kernels=0,  # A minibatch statistic would make a score depend on the other pictures.
-            channels=channels,
-            image_size=image_size,
-        )
+        self.trunk = Discriminator(settings.discriminator_width, channels, image_size)
         last = nn.Linear(128, sum(self.parts) - 1)
-        # Q begins with what the prior says: wild guesses would drown the loss beside them.
+        # Q starts with the prior's own values: wild guesses would drown the other losses.
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.reader = nn.Sequential(
@@ -131,7 +119,7 @@ class CodeReader(nn.Module):
         return torch.cat([self.trunk.score(feature_NF), self.reader(feature_NF)], dim=1).float()
 
     def surprise(self, out_NP: Tensor, gaussian_NG: Tensor, choice_NC: Tensor) -> Tensor:
-        """-L_I in nats, a scalar, of what `forward` gave for pictures of these codes.
+        """-L_I in nats, a scalar, from the output of `forward` for pictures of these codes.
 
         0 where Q knows no more than the prior; at least -log c for the categorical code.
         """
@@ -146,29 +134,22 @@ class CodeReader(nn.Module):
         return surprise
 
 
-class InfoGanLearner(AdaptiveLearner):
-    """Generator and discriminator in training; `step` also returns `with_experiment`, -lambda L_I."""
+def _step(
+    net: InfoGan,
+    settings: InfoGan.Settings,
+    gan: GanLearner,
+    x_NCHW: Tensor,
+    y_N: Tensor,
+    rng: torch.Generator,
+    sync: GradientSync,
+) -> dict[str, Tensor]:
+    """An `adaptive_step` whose further loss is -lambda L_I."""
 
-    settings: InfoGan.Settings
-    discriminator: CodeReader
+    def score_fake(fake_NCHW: Tensor, z_ND: Tensor) -> tuple[Tensor, Tensor]:
+        out_NP: Tensor = net.discriminator(fake_NCHW)
+        surprise = net.discriminator.surprise(out_NP, *net.maker.codes(z_ND))
+        return out_NP[:, 0], settings.information_weight * surprise
 
-    def __init__(
-        self, settings: InfoGan.Settings, *, channels: int, image_size: int, seed: int
-    ) -> None:
-        """Build networks and optimizers; `seed` sets the initial weights."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = InfoGan(settings, channels=channels, image_size=image_size)
-        super().__init__(
-            settings, seed=seed, product=net, average=net.maker, discriminator=net.discriminator
-        )
-        self._codes = net.maker.codes
-
-    def _score_real(self, x_NCHW: Tensor, y_N: Tensor) -> Tensor:
-        out_NP: Tensor = self.discriminator(x_NCHW)
-        return out_NP[:, 0]
-
-    def _score_made(self, x_NCHW: Tensor, z_ND: Tensor) -> tuple[Tensor, Tensor]:
-        out_NP: Tensor = self.discriminator(x_NCHW)
-        surprise = self.discriminator.surprise(out_NP, *self._codes(z_ND))
-        return out_NP[:, 0], self.settings.information_weight * surprise
+    return adaptive_step(
+        settings, gan, x_NCHW, y_N, rng, sync, score_real=net.critic, score_fake=score_fake
+    )

@@ -1,26 +1,26 @@
-"""The inversion model A (N3): a decoder from score vectors to pictures, and how it is trained.
+"""The inversion model A (N3): a decoder from score vectors to pictures, and its training.
 
 Papers: Yang et al. 2019, "Adversarial Neural Network Inversion via Auxiliary Knowledge Alignment" (public code
 github.com/yziqi/adversarial-model-inversion); Wen et al. 2021 (§V-A.3: the same network attacks, and a copy with
 two hidden layers fewer defends); Zhang et al. 2023, "Analysis and Utilization of Hidden Information in Model
 Inversion Attacks" (public code github.com/zhangzp9970/Amplified-MIA).
-Vector:    v = t(y), elementwise, because most of what a score vector says is in its small entries:
-           log    t(y) = max(log y + c, 0), c = 50    (Yang; what is cut away, y = 0, stays 0)
+Vector:    v = t(y), elementwise, because a score vector carries most of its information in its small entries:
+           log    t(y) = max(log y + c, 0), c = 50    (Yang; a truncated entry, y = 0, stays 0)
            power  t(y) = y^a, a = 1/11                (Zhang's non-linear amplification)
            plain  t(y) = y
 Structure: K -> a 4x4 map, then transposed convolutions (kernel 4) that double the side up to the picture; batch
-           normalisation and tanh (Zhang: ReLU) after each but the last, a sigmoid after that. 64x64: 1024, 512,
+           normalisation and tanh (Zhang: ReLU) after each except the last, which has a sigmoid. 64x64: 1024, 512,
            256, 128 channels; 32x32: 512, 256, 128.
 Loss:      mean over pixels and pictures of (A(F(x)) - x)^2.
 Inputs:    probabilities (N, K); pictures (N, C, H, W) in [0, 1], H = W a multiple of 8 from 8 to 256.
 Seen:      MNIST, 30,000 digits for the classifier (99.0 %) and 30,000 others for A (width 32, 4 epochs): error
            0.029 with `log` as with `power`, 0.050 for the mean picture. The mean of the 20 digits of nearest
-           scores errs by 0.029 too: it is about what these scores tell. Wen's 0.0096 is of an A that learned
-           from QMNIST, which holds the classifier's own digits.
+           scores errs by 0.029 too, so these scores hold about that much. Wen's 0.0096 is for an A trained on
+           QMNIST, which contains the classifier's own digits.
 Deviates:  Yang adds the shortfall to the whole vector where log y < -c; here such an entry becomes 0, as if it
-           had been cut away, so that a vector does not move as a whole with its smallest entry. The first layer
-           has a bias a unit. Channels stop growing at 8 x `width`. AdamW with the platform's schedules in
-           place of Adam with amsgrad at a constant 2e-4.
+           had been truncated, so a vector does not shift as a whole with its smallest entry. The first layer has
+           one bias per unit. Channels stop growing at 8 x `width`. AdamW with the platform's schedules replaces
+           Adam with amsgrad at a constant 2e-4.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ from inversionlab.core.learner import (
     set_rate,
 )
 from inversionlab.core.settings import ConfigError, Settings
-
-_ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+from inversionlab.generators.blocks import channels_at, pyramid
 
 
 class InversionModelSettings(Settings):
@@ -51,11 +50,11 @@ class InversionModelSettings(Settings):
     width: int = Field(default=128, ge=1, le=1024)
     """Channels of the last hidden map; each map before it has twice as many, up to 8 x."""
     layers_fewer: int = Field(default=0, ge=0, le=5)
-    """Hidden layers that are left out: the others enlarge the map by more than 2 (Wen's defender: 2)."""
+    """Hidden layers left out; the others then enlarge the map by more than 2 (Wen's defender: 2)."""
     activation: Literal["tanh", "relu"] = "tanh"
-    """What follows every hidden layer."""
+    """Activation after every hidden layer."""
     vector: Literal["log", "power", "plain"] = "log"
-    """How the scores are stretched before they go in."""
+    """t, how the scores are stretched at the input."""
     log_shift: float = Field(default=50.0, gt=0, le=80)
     """c: scores below e^-c count as none."""
     exponent: float = Field(default=1 / 11, gt=0, le=1)
@@ -71,20 +70,27 @@ class InversionModel(nn.Module):
         """Build for vectors of `classes` scores and pictures of `channels` x `image_size` x `image_size`.
 
         Raises:
-            ConfigError: the size is not a multiple of 8 from 8 to 256, or too many layers are left out.
+            ConfigError: the size is not a multiple of 8 from 8 to 256, or no layer would remain.
         """
         super().__init__()
         self.settings = settings
-        self.side, steps = _plan(image_size)
-        stretches = _stretches(steps, settings.layers_fewer)
-        activation = _ACTIVATIONS[settings.activation]
+        self.side, steps = pyramid(image_size, smallest=8)
+        layers_left = steps - settings.layers_fewer
+        if layers_left < 1:
+            raise ConfigError(
+                f"layers_fewer = {settings.layers_fewer}: pictures of this size leave {steps} layers after the "
+                f"first map, and one must remain; at most {steps - 1}"
+            )
+        # As even as can be; the first layers make the fewer doublings.
+        each, more = divmod(steps, layers_left)
+        activation = {"tanh": nn.Tanh, "relu": nn.ReLU}[settings.activation]
         level = steps
-        size_in = _channels_at(level, settings.width, channels)
+        size_in = channels_at(steps - 1, settings.width)
         self.dense = nn.Linear(classes, size_in * self.side**2)
         layers: list[nn.Module] = [nn.BatchNorm2d(size_in), activation()]
-        for doublings in stretches:
+        for doublings in [each] * (layers_left - more) + [each + 1] * more:
             level -= doublings
-            size_out = _channels_at(level, settings.width, channels)
+            size_out = channels_at(level - 1, settings.width) if level > 0 else channels
             factor = 2**doublings
             layers.append(nn.ConvTranspose2d(size_in, size_out, 2 * factor, factor, factor // 2))
             if level > 0:
@@ -95,7 +101,7 @@ class InversionModel(nn.Module):
     def forward(self, y_NK: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1] of probabilities (N, K), differentiable where y > 0."""
         x_NCHW: Tensor = self.dense(self.stretched(y_NK)).unflatten(1, (-1, self.side, self.side))
-        # Twice as fast on CPUs.
+        # Channels-last is twice as fast on CPUs.
         x_NCHW = self.layers(x_NCHW.contiguous(memory_format=torch.channels_last))
         return x_NCHW
 
@@ -138,7 +144,7 @@ class InversionLearner(Learner):
     ) -> dict[str, Tensor]:
         """Learn from one batch and its scores `y_N` (N, K); returns `error`, squared, a pixel.
 
-        Pictures are not mirrored: the scores belong to the picture as it was asked for.
+        Pictures are not mirrored: the scores belong to the picture that the model was asked about.
         """
         optimizer = self.optimizers["inversion"]
         optimizer.zero_grad(set_to_none=True)
@@ -155,32 +161,3 @@ class InversionLearner(Learner):
     def product(self) -> InversionModel:
         """The inversion model."""
         return self.model
-
-
-def _plan(image_size: int) -> tuple[int, int]:
-    """The side of the first map and the number of doublings up to `image_size`."""
-    if image_size % 8 or not 8 <= image_size <= 256:
-        raise ConfigError(
-            f"image_size = {image_size}: an inversion model needs a multiple of 8 from 8 to 256"
-        )
-    side, steps = image_size, 0
-    while side % 2 == 0 and side > 4:
-        side, steps = side // 2, steps + 1
-    return side, steps
-
-
-def _stretches(steps: int, layers_fewer: int) -> list[int]:
-    """How many doublings each layer makes, as even as can be, the first ones the fewer."""
-    layers = steps - layers_fewer
-    if layers < 1:
-        raise ConfigError(
-            f"layers_fewer = {layers_fewer}: pictures of this size leave {steps} layers after the "
-            f"first map, and one must remain; at most {steps - 1}"
-        )
-    each, more = divmod(steps, layers)
-    return [each] * (layers - more) + [each + 1] * more
-
-
-def _channels_at(level: int, width: int, channels: int) -> int:
-    """Channels `level` doublings below the picture."""
-    return channels if level == 0 else width * min(2 ** (level - 1), 8)

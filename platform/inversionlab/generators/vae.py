@@ -1,14 +1,14 @@
 """A residual variational autoencoder; its decoder is the attacker's generator.
 
-Paper: Yoshimura et al. (2021), figure 5 and section IV-A; Kingma and Welling (2014).
-Loss, mean over the batch, with x' the decoded picture and (mu, sigma) what the encoder says of x:
+Papers: Yoshimura et al. (2021), figure 5 and section IV-A; Kingma and Welling (2014).
+Loss, mean over the batch, with x' the decoded picture and (mu, sigma) the encoder's output for x:
 
     L = sum over pixels of |x - x'|^a + beta * KL(N(mu, sigma^2) || N(0, I)),   a = 1 or 2
 
 Inputs: pictures (N, C, H, W) in [0, 1], H = W a multiple of 8 from 16 to 256; latents (N, m).
-Deviations: SiLU in place of leaky ReLU, because attacks differentiate the decoder (or estimate its
-gradient) and a smooth one is followed better; residual blocks of one convolution; colour is
-allowed.
+Offers: `encoder`, the mean mu.
+Deviations: SiLU in place of leaky ReLU, because attacks that differentiate the decoder, or estimate its gradient,
+follow a smooth one better; residual blocks of one convolution; colour is allowed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,17 @@ from inversionlab.core.learner import (
     make_optimizer,
     set_rate,
 )
-from inversionlab.core.seeds import torch_stream
 from inversionlab.generators.base import Generator, GeneratorSettings
-from inversionlab.generators.blocks import Residual, ToMap, channels_at, down, mirror, plan, up
+from inversionlab.generators.blocks import (
+    Residual,
+    ToMap,
+    channels_at,
+    down,
+    half_precision,
+    mirror,
+    pyramid,
+    up,
+)
 
 
 class Vae(Generator):
@@ -56,14 +64,9 @@ class Vae(Generator):
         """How it is trained."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
-        """Build for pictures of `channels` x `image_size` x `image_size`.
-
-        Raises:
-            ConfigError: the size is not a multiple of 8 from 16 to 256.
-        """
         super().__init__()
         self.latent_size = settings.latent_size
-        side, steps = plan(image_size)
+        side, steps = pyramid(image_size)
         shape = [channels_at(level, settings.width) for level in range(steps + 1)]
         encoder: list[nn.Module] = []
         size_in = channels
@@ -101,19 +104,17 @@ class Vae(Generator):
         # Beyond these bounds the exponential of the loss overflows, and no gradient is of use.
         return mu_ND, log_var_ND.clamp(-12, 6)
 
+    def learner(self, settings: Settings, seed: int) -> VaeLearner:
+        """Trains encoder and decoder."""
+        return VaeLearner(self, settings, seed=seed)
+
 
 class VaeLearner(Learner):
     """A VAE in training."""
 
-    def __init__(
-        self, settings: Vae.Settings, *, channels: int, image_size: int, seed: int
-    ) -> None:
-        """Build the network and its optimizer; `seed` sets the initial weights."""
-        self.settings = settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.vae = Vae(settings, channels=channels, image_size=image_size)
-        self.seed = seed
+    def __init__(self, vae: Vae, settings: Vae.Settings, *, seed: int) -> None:
+        """Take over an untrained VAE; `seed` is that of the latents of `samples`."""
+        self.vae, self.settings, self.seed = vae, settings, seed
         self.modules = {"vae": self.vae}
         self.optimizers = {"vae": make_optimizer(self.vae.parameters(), settings.training)}
         self.counters: dict[str, float] = {}
@@ -126,10 +127,10 @@ class VaeLearner(Learner):
         x_NCHW = mirror(x_NCHW, rng)
         optimizer = self.optimizers["vae"]
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(x_NCHW.device.type, torch.bfloat16, enabled=x_NCHW.is_cuda):
+        with half_precision(x_NCHW):
             mu_ND, log_var_ND = self.vae.posterior(x_NCHW)
-            made_NCHW = self.vae(mu_ND + noise_ND * (0.5 * log_var_ND).exp()).float()
-        distance_NCHW = (made_NCHW - x_NCHW).abs()
+            decoded_NCHW = self.vae(mu_ND + noise_ND * (0.5 * log_var_ND).exp()).float()
+        distance_NCHW = (decoded_NCHW - x_NCHW).abs()
         if self.settings.reconstruction == "l2":
             distance_NCHW = distance_NCHW.square()
         reconstruction = distance_NCHW.sum() / len(x_NCHW)
@@ -148,13 +149,6 @@ class VaeLearner(Learner):
         """The whole VAE, encoder included."""
         return self.vae
 
-    @torch.no_grad()
     def samples(self, count: int) -> Tensor:
         """Decoded draws from the prior, the same latents at every call."""
-        was_training = self.vae.training
-        self.vae.eval()
-        device = next(self.vae.parameters()).device
-        z_ND = self.vae.draw(count, torch_stream(self.seed, "samples")).to(device)
-        x_NCHW: Tensor = self.vae(z_ND)
-        self.vae.train(was_training)
-        return x_NCHW
+        return self.vae.samples(count, self.seed)

@@ -1,9 +1,9 @@
-"""Recognizers: what is attacked, and what judges the attack."""
+"""Recognizers: the networks that are attacked, and those that evaluate the attack."""
 
 from inversionlab.recognizers.augment import AugmentSettings, augment
 from inversionlab.recognizers.losses import LOSSES
-from inversionlab.recognizers.networks import RECOGNIZERS
 from inversionlab.recognizers.recognizer import (
+    RECOGNIZERS,
     Recognizer,
     RecognizerLearner,
     RecognizerSettings,

@@ -1,8 +1,7 @@
-"""Random changes of the training pictures of a recognizer, on a whole batch at once.
+"""Random changes of a recognizer's training pictures, on a whole batch at once.
 
-One affine resampling does flip, shift, zoom and rotation together; then brightness, contrast and an
-erased rectangle. Inputs and outputs: (N, C, H, W) in [0, 1]. Every picture draws its own numbers,
-on the CPU.
+One affine resampling does flip, shift, zoom and rotation together; brightness, contrast and an erased rectangle
+follow. Inputs and outputs: (N, C, H, W) in [0, 1]. Every picture has random numbers of its own, drawn on the CPU.
 """
 
 from __future__ import annotations
@@ -40,8 +39,7 @@ class AugmentSettings(Settings):
 
 def augment(x_NCHW: Tensor, settings: AugmentSettings, rng: torch.Generator) -> Tensor:
     """Changed copies of pictures (N, C, H, W) in [0, 1]; `rng` is a generator on the CPU."""
-    # All numbers are drawn at once, whatever the settings: turning one change off does not alter
-    # what the others draw.
+    # All numbers are drawn at once, so turning one change off leaves the others' numbers as they are.
     u_AN = torch.rand(12, len(x_NCHW), generator=rng).to(x_NCHW.device)
     s_AN = 2 * u_AN - 1
     x_NCHW = _resample(x_NCHW, u_AN[0], s_AN[1:5], settings)
@@ -85,8 +83,8 @@ def _erase(x_NCHW: Tensor, u_5N: Tensor, settings: AugmentSettings) -> Tensor:
 
 
 def _span(length_N: Tensor, centre_N: Tensor, size: int, longest: float) -> Tensor:
-    """Which of `size` places (N, size) lie in a span of up to `longest` of the side."""
+    """Which of `size` places lie in a span of up to `longest` of the side: bool (N, size)."""
     place = (torch.arange(size, device=length_N.device) + 0.5) / size
-    # A span is at least a quarter of the longest; shorter ones hide nothing of a face.
+    # A span is at least a quarter of the longest: shorter ones would hide nothing of a face.
     half_N1 = (longest * (0.25 + 0.75 * length_N) / 2)[:, None]
     return (place - centre_N[:, None]).abs() < half_N1

@@ -1,8 +1,6 @@
-"""What every recognizer network is, whatever its structure."""
+"""What every recognizer network has, whatever its structure."""
 
 from __future__ import annotations
-
-from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
@@ -15,12 +13,25 @@ class NetworkSettings(Settings):
     name: str
 
 
-class Backbone(nn.Module, ABC):
-    """Pictures to feature vectors. Inputs are (N, C, H, W) in [0, 1]; a backbone rescales inside."""
+class Backbone(nn.Module):
+    """Maps pictures (N, C, H, W) in [0, 1] to feature vectors (N, D).
+
+    A constructor takes `(settings, *, channels, image_size)`. It raises `ConfigError` where settings contradict each
+    other or do not suit pictures of this size. The names of attributes that hold weights are stored with every
+    artifact, so they must not change.
+    """
 
     feature_size: int
     """D, the length of the feature vector."""
+    layers: nn.Module
+    """Pictures in [-1, 1] to features; a network that needs something else overrides `forward`."""
 
-    @abstractmethod
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Features (N, D) of pictures (N, C, H, W) in [0, 1]."""
+        feature_ND: Tensor = self.layers(x_NCHW * 2 - 1)
+        return feature_ND
+
+
+def conv(size_in: int, size_out: int, kernel: int, stride: int) -> nn.Conv2d:
+    """A convolution without a bias, padded so that the map keeps its side at stride 1."""
+    return nn.Conv2d(size_in, size_out, kernel, stride, kernel // 2, bias=False)

@@ -1,8 +1,7 @@
 """A network of the user's own, named by its import path.
 
-Contract: `path` = "package.module:Class", where Class is a `torch.nn.Module` that is made with
-`arguments` as keywords and maps pictures (N, C, H, W) in [0, 1] to features (N, D). D is found by
-one dry forward pass.
+Contract: `path` = "package.module:Class". The class is a `torch.nn.Module` that takes `arguments` as keywords and
+maps pictures (N, C, H, W) in [0, 1] to features (N, D). One dry forward pass finds D.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from inversionlab.recognizers.base import Backbone, NetworkSettings
 
 
 class Imported(Backbone):
-    """Wraps the user's module and checks what comes out of it."""
+    """Wraps the user's module and checks its output."""
 
     class Settings(NetworkSettings):
-        """Where the class is, and what it is made with."""
+        """Where the class is, and its arguments."""
 
         name: Literal["imported"] = "imported"
         path: str = Field(pattern=r"^[\w.]+:[\w.]+$")
@@ -34,14 +33,19 @@ class Imported(Backbone):
         """Keyword arguments of the class."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
-        """Import, make and try the module on two blank pictures.
+        """Import and build the module, and try it on two blank pictures.
 
         Raises:
-            ConfigError: it cannot be imported or made, is no `nn.Module`, or its output is not (N,
-            D).
+            ConfigError: it cannot be imported or built, is no `nn.Module`, or returns no finite floats (N, D).
         """
         super().__init__()
-        self.module = _make(settings)
+        kind = _imported_class(settings)
+        try:
+            self.module = kind(**settings.arguments)
+        except Exception as error:  # the user's code may raise anything; the text names the setting
+            raise ConfigError(
+                f"path = {settings.path}: cannot be built with arguments {settings.arguments}: {error}"
+            ) from error
         self.feature_size = _feature_size(self.module, settings.path, channels, image_size)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -56,12 +60,11 @@ def source_digest(settings: Imported.Settings) -> str:
     Raises:
         ConfigError: the module cannot be imported.
     """
-    file = inspect.getsourcefile(_find(settings))
+    file = inspect.getsourcefile(_imported_class(settings))
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
-def _find(settings: Imported.Settings) -> type[nn.Module]:
-    """The class that `path` names."""
+def _imported_class(settings: Imported.Settings) -> type[nn.Module]:
     module_name, _, class_name = settings.path.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
@@ -72,16 +75,6 @@ def _find(settings: Imported.Settings) -> type[nn.Module]:
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ConfigError(f"path = {settings.path}: must name a subclass of torch.nn.Module")
     return found
-
-
-def _make(settings: Imported.Settings) -> nn.Module:
-    found = _find(settings)
-    try:
-        return found(**settings.arguments)
-    except Exception as error:  # the user's code may raise anything; the text names the setting
-        raise ConfigError(
-            f"path = {settings.path}: cannot be made with arguments {settings.arguments}: {error}"
-        ) from error
 
 
 def _feature_size(module: nn.Module, path: str, channels: int, image_size: int) -> int:

@@ -1,15 +1,15 @@
 """IR-50, the improved residual network of face.evoLVe; the evaluator of Chen 2021 and Gong 2023.
 
-Papers: Deng et al., "ArcFace", 2019 (improved residual units); Gong et al. 2023, section V-A
-("a 50-layer convolutional backbone model"); code github.com/ZhaoJ9014/face.evoLVe.
-Structure: conv 3x3x64, batch normalisation (BN), PReLU -> stages of 3, 4, 14, 3 units with 64, 128,
-256, 512 channels, the first unit of each stage with stride 2 -> BN, dropout 0.5, flatten, dense
-512, BN = feature. Unit: BN, conv 3x3, PReLU, conv 3x3 (with the stride), BN; added to its input,
-which is subsampled where the stride is 2, and goes through conv 1x1 and BN where the channels grow.
-1 + 2 * 24 convolutions and the dense layer are the 50 layers.
+Papers: Deng et al., "ArcFace", 2019 (improved residual units); Gong et al. 2023, section V-A ("a 50-layer
+convolutional backbone model"); code github.com/ZhaoJ9014/face.evoLVe.
+Structure: conv 3x3x64, batch normalisation (BN), PReLU -> stages of 3, 4, 14, 3 units with 64, 128, 256, 512
+channels, the first unit of each stage with stride 2 -> BN, dropout 0.5, flatten, dense 512, BN = feature.
+Unit: BN, conv 3x3, PReLU, conv 3x3 (with the stride), BN; added to its input, which is subsampled where the
+stride is 2, and goes through conv 1x1 and BN where the channels grow. 1 + 2 * 24 convolutions and the dense layer
+are the 50 layers.
 Inputs: (N, C, H, W) in [0, 1], rescaled to [-1, 1] inside; H = W, a multiple of 16 from 32 to 224.
-Deviates: face.evoLVe allows 112 and 224 only. Its units have no BN between the first convolution
-and the PReLU, ArcFace's have one: `inner_norm`. The classes' layer is the head of `losses.py`.
+Deviates: face.evoLVe allows 112 and 224 only. Its units have no BN between the first convolution and the PReLU,
+ArcFace's have one: `inner_norm`. The layer of the classes is the head of `losses.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.recognizers.base import Backbone, NetworkSettings
+from inversionlab.recognizers.base import Backbone, NetworkSettings, conv
 
 
 class Ir50(Backbone):
@@ -42,11 +42,6 @@ class Ir50(Backbone):
         """Share of the last map's values dropped before the dense layer."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
-        """Build for pictures of `channels` x `image_size` x `image_size`.
-
-        Raises:
-            ConfigError: a stage without a unit, or a picture size that is not allowed.
-        """
         super().__init__()
         if image_size % 16 or not 32 <= image_size <= 224:
             raise ConfigError(
@@ -55,15 +50,11 @@ class Ir50(Backbone):
         if min(settings.blocks) < 1:
             raise ConfigError(f"ir50: blocks = {settings.blocks}: must be at least 1 everywhere")
         size_in = settings.width
-        layers: list[nn.Module] = [
-            _conv(channels, size_in, 3, 1),
-            nn.BatchNorm2d(size_in),
-            nn.PReLU(size_in),
-        ]
+        layers: list[nn.Module] = [conv(channels, size_in, 3, 1)]
+        layers += [nn.BatchNorm2d(size_in), nn.PReLU(size_in)]
         for stage, count in enumerate(settings.blocks):
             size_out = settings.width * 2**stage
-            for unit in range(count):
-                stride = 2 if unit == 0 else 1
+            for stride in [2] + [1] * (count - 1):
                 layers.append(_Unit(size_in, size_out, stride, settings.inner_norm))
                 size_in = size_out
         self.feature_size = settings.feature_size
@@ -76,11 +67,6 @@ class Ir50(Backbone):
             nn.BatchNorm1d(self.feature_size),
         )
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Features (N, D) of pictures (N, C, H, W) in [0, 1]."""
-        feature_ND: Tensor = self.layers(x_NCHW * 2 - 1)
-        return feature_ND
-
 
 class _Unit(nn.Module):
     """The improved residual unit: normalised before the first convolution, no activation after the sum."""
@@ -89,24 +75,20 @@ class _Unit(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.BatchNorm2d(size_in),
-            _conv(size_in, size_out, 3, 1),
+            conv(size_in, size_out, 3, 1),
             *([nn.BatchNorm2d(size_out)] if inner_norm else []),
             nn.PReLU(size_out),
-            _conv(size_out, size_out, 3, stride),
+            conv(size_out, size_out, 3, stride),
             nn.BatchNorm2d(size_out),
         )
         self.shortcut: nn.Module = nn.Identity()
         if size_in != size_out:
             self.shortcut = nn.Sequential(
-                _conv(size_in, size_out, 1, stride), nn.BatchNorm2d(size_out)
+                conv(size_in, size_out, 1, stride), nn.BatchNorm2d(size_out)
             )
         elif stride != 1:
-            self.shortcut = nn.MaxPool2d(1, stride)  # a pooling of one pixel: every second one
+            self.shortcut = nn.MaxPool2d(1, stride)  # a pooling of one pixel keeps every second one
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         summed: Tensor = self.body(x_NCHW) + self.shortcut(x_NCHW)
         return summed
-
-
-def _conv(size_in: int, size_out: int, kernel: int, stride: int) -> nn.Conv2d:
-    return nn.Conv2d(size_in, size_out, kernel, stride, kernel // 2, bias=False)

@@ -1,14 +1,13 @@
 """The recognizer of Khosravy et al. (2021), section 4.1: four convolutions and two dense layers.
 
-Paper: Khosravy et al. 2021 (the gray-box attack), figure 4; Kotsuji et al. (2025) build victim,
-evaluator and dummy recognizer on the networks of Khosravy et al. (2022).
-Structure: conv 5x5x8, 5x5x16, 3x3x32, 3x3x64 ("same" padding, stride 1), each with ReLU and 2x2
-max-pooling; dense 1024, 1024, each with ReLU. The paper's third dense layer (one unit a class) is
-the head of `losses.py`.
-Inputs: (N, C, H, W) in [0, 1], rescaled to [-1, 1] inside; H = W, at least 2 to the number of
-convolutions (the paper: 128).
-Deviations: the paper does not name the activation (ReLU here) and says nothing of normalisation or
-dropout: both are settings, off by default.
+Paper: Khosravy et al. 2021 (the gray-box attack), figure 4; Kotsuji et al. (2025) build victim, evaluator and
+dummy recognizer on the networks of Khosravy et al. (2022).
+Structure: conv 5x5x8, 5x5x16, 3x3x32, 3x3x64 ("same" padding, stride 1), each with ReLU and 2x2 max-pooling;
+dense 1024, 1024, each with ReLU. The paper's third dense layer (one unit per class) is the head of `losses.py`.
+Inputs: (N, C, H, W) in [0, 1], rescaled to [-1, 1] inside; H = W, at least 2 to the number of convolutions (the
+paper: 128).
+Deviations: the paper does not name the activation (ReLU here) and does not mention normalisation or dropout:
+both are settings, off by default.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.base import Backbone, NetworkSettings
@@ -41,13 +40,24 @@ class KhosravyCnn(Backbone):
         """Share of the units dropped before each dense layer (not in the paper)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
-        """Build for pictures of `channels` x `image_size` x `image_size`.
-
-        Raises:
-            ConfigError: the lists differ in length, a kernel is even, or the picture is too small.
-        """
         super().__init__()
-        _check(settings, image_size)
+        count = len(settings.channels)
+        if len(settings.kernels) != count:
+            raise ConfigError(
+                f"khosravy_cnn: `channels` names {count} convolutions but `kernels` names "
+                f"{len(settings.kernels)}; give one kernel size for each"
+            )
+        if any(kernel < 1 or kernel % 2 == 0 for kernel in settings.kernels):
+            raise ConfigError(
+                f"khosravy_cnn: kernels = {settings.kernels}: must be odd and at least 1"
+            )
+        if any(size < 1 for size in (*settings.channels, *settings.dense)):
+            raise ConfigError("khosravy_cnn: `channels` and `dense` must be at least 1 everywhere")
+        if image_size < 2**count:
+            raise ConfigError(
+                f"khosravy_cnn: {count} poolings need pictures of at least {2**count} pixels, "
+                f"not {image_size}"
+            )
         layers: list[nn.Module] = []
         size_in = channels
         for size_out, kernel in zip(settings.channels, settings.kernels, strict=True):
@@ -57,7 +67,7 @@ class KhosravyCnn(Backbone):
             layers += [nn.ReLU(), nn.MaxPool2d(2)]
             size_in = size_out
         layers.append(nn.Flatten())
-        size_in *= (image_size // 2 ** len(settings.channels)) ** 2
+        size_in *= (image_size // 2**count) ** 2
         for size_out in settings.dense:
             if settings.dropout > 0:
                 layers.append(nn.Dropout(settings.dropout))
@@ -68,26 +78,3 @@ class KhosravyCnn(Backbone):
             size_in = size_out
         self.layers = nn.Sequential(*layers)
         self.feature_size = size_in
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Features (N, D) of pictures (N, C, H, W) in [0, 1]."""
-        feature_ND: Tensor = self.layers(x_NCHW * 2 - 1)
-        return feature_ND
-
-
-def _check(settings: KhosravyCnn.Settings, image_size: int) -> None:
-    count = len(settings.channels)
-    if len(settings.kernels) != count:
-        raise ConfigError(
-            f"khosravy_cnn: `channels` names {count} convolutions but `kernels` names "
-            f"{len(settings.kernels)}; give one kernel size for each"
-        )
-    if any(kernel < 1 or kernel % 2 == 0 for kernel in settings.kernels):
-        raise ConfigError(f"khosravy_cnn: kernels = {settings.kernels}: must be odd and at least 1")
-    if any(size < 1 for size in (*settings.channels, *settings.dense)):
-        raise ConfigError("khosravy_cnn: `channels` and `dense` must be at least 1 everywhere")
-    if image_size < 2**count:
-        raise ConfigError(
-            f"khosravy_cnn: {count} poolings need pictures of at least {2**count} pixels, "
-            f"not {image_size}"
-        )

@@ -1,8 +1,8 @@
 """Classification heads: the last layer of a recognizer together with the loss that trains it.
 
-`cross_entropy`: a dense layer under the softmax cross-entropy.
-`cosface` (Wang et al., "CosFace: Large Margin Cosine Loss", 2018, eq. 4): with the feature f and
-the class weights W_k scaled to length 1, cos_k = W_k . f;
+`cross_entropy`: a dense layer with the softmax cross-entropy.
+`cosface` (Wang et al., "CosFace: Large Margin Cosine Loss", 2018, eq. 4): with the feature f and the class weights
+W_k scaled to length 1, cos_k = W_k . f;
 
     L = -log( e^(s (cos_y - m)) / ( e^(s (cos_y - m)) + sum_{k != y} e^(s cos_k) ) )
 
@@ -30,11 +30,11 @@ class LossSettings(Settings):
 
 
 class Head(nn.Module, ABC):
-    """Features to logits, and the loss on them."""
+    """Maps features (N, `feature_size`) to logits (N, `classes`), and holds the loss on them."""
 
     @abstractmethod
     def forward(self, feature_ND: Tensor) -> Tensor:
-        """Logits (N, K) of features (N, D), as they are at inference."""
+        """Logits (N, K) of features (N, D), as at inference."""
 
     @abstractmethod
     def loss(self, feature_ND: Tensor, y_N: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -42,7 +42,7 @@ class Head(nn.Module, ABC):
 
 
 class CrossEntropy(Head):
-    """A dense layer under the softmax cross-entropy."""
+    """A dense layer with the softmax cross-entropy."""
 
     class Settings(LossSettings):
         """Nothing to set."""
@@ -50,7 +50,6 @@ class CrossEntropy(Head):
         name: Literal["cross_entropy"] = "cross_entropy"
 
     def __init__(self, settings: Settings, *, feature_size: int, classes: int) -> None:
-        """Build for features of `feature_size` and `classes` classes."""
         super().__init__()
         self.dense = nn.Linear(feature_size, classes)
 
@@ -77,7 +76,6 @@ class Cosface(Head):
         """m, taken off the cosine of the right class in training."""
 
     def __init__(self, settings: Settings, *, feature_size: int, classes: int) -> None:
-        """Build for features of `feature_size` and `classes` classes."""
         super().__init__()
         self.scale, self.margin = settings.scale, settings.margin
         self.weight_KD = nn.Parameter(torch.randn(classes, feature_size) / feature_size**0.5)

@@ -1,13 +1,12 @@
-"""A recognizer: backbone and head, and how it is trained.
+"""A recognizer: backbone and head, and its training.
 
-Inputs: pictures (N, C, H, W) in [0, 1]. Training runs under bfloat16 autocast on CUDA; scores are
-computed in float32 everywhere, because an attack that estimates gradients from score differences
-would otherwise read rounding errors.
+Inputs: pictures (N, C, H, W) in [0, 1]. Training runs under bfloat16 autocast on CUDA. Scores are computed in
+float32 everywhere: an attack that estimates gradients from score differences would otherwise read rounding errors.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import torch
 from pydantic import Field
@@ -23,11 +22,34 @@ from inversionlab.core.learner import (
 )
 from inversionlab.core.settings import Settings
 from inversionlab.recognizers.augment import AugmentSettings, augment
-from inversionlab.recognizers.base import Backbone
+from inversionlab.recognizers.base import Backbone, NetworkSettings
 from inversionlab.recognizers.imported import Imported, source_digest
+from inversionlab.recognizers.ir50 import Ir50
+from inversionlab.recognizers.khosravy_cnn import KhosravyCnn
 from inversionlab.recognizers.losses import LOSSES, AnyLoss, Cosface, Head
-from inversionlab.recognizers.networks import RECOGNIZERS, AnyNetwork
 from inversionlab.recognizers.small_resnet import SmallResnet
+from inversionlab.recognizers.torchvision_model import TorchvisionModel
+from inversionlab.recognizers.vgg16 import Vgg16
+from inversionlab.recognizers.yang_cnn import YangCnn
+
+# The value type is Any because each class takes its own settings.
+RECOGNIZERS: dict[str, Any] = {
+    "imported": Imported,
+    "ir50": Ir50,
+    "khosravy_cnn": KhosravyCnn,
+    "small_resnet": SmallResnet,
+    "torchvision": TorchvisionModel,
+    "vgg16": Vgg16,
+    "yang_cnn": YangCnn,
+}
+
+if TYPE_CHECKING:
+    AnyNetwork = NetworkSettings
+else:
+    AnyNetwork = Annotated[
+        Union[tuple(entry.Settings for entry in RECOGNIZERS.values())],  # noqa: UP007 (from the dict)
+        Field(discriminator="name"),
+    ]
 
 
 class RecognizerSettings(Settings):
@@ -48,10 +70,10 @@ class RecognizerSettings(Settings):
 
 
 def recognizer_inputs(settings: RecognizerSettings) -> dict[str, Any]:
-    """All that a recognizer depends on, as JSON values: the settings, and a user's own code.
+    """All that a trained recognizer depends on, as JSON values: the settings, and the user's own code.
 
     Raises:
-        ConfigError: an own network cannot be imported.
+        ConfigError: the user's network cannot be imported.
     """
     inputs = settings.model_dump(mode="json")
     if isinstance(settings.network, Imported.Settings):

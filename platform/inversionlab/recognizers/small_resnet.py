@@ -1,10 +1,9 @@
 """A small residual network, cheap enough to train on one CPU core in minutes.
 
-Paper: He et al., "Deep Residual Learning for Image Recognition", 2016 (basic blocks); the feature
-layer (dense layer and batch normalisation on the flattened map, as in face recognition) follows
-Deng et al., "ArcFace", 2019.
-Structure: conv 5x5, stride 2 -> stages of basic blocks, each stage halves the map and doubles the
-channels -> flatten -> dropout -> dense -> batch normalisation = feature.
+Paper: He et al., "Deep Residual Learning for Image Recognition", 2016 (basic blocks); the feature layer (dense
+layer and batch normalisation on the flattened map, as in face recognition) follows Deng et al., "ArcFace", 2019.
+Structure: conv 5x5, stride 2 -> stages of basic blocks, each stage halves the map and doubles the channels ->
+flatten -> dropout -> dense -> batch normalisation = feature.
 Inputs: (N, C, H, W) in [0, 1], rescaled to [-1, 1] inside; any H = W from 16.
 Deviations: average-pooled 1x1 shortcuts (as in ResNet-D); flattening in place of global pooling.
 """
@@ -17,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.recognizers.base import Backbone, NetworkSettings
+from inversionlab.recognizers.base import Backbone, NetworkSettings, conv
 
 
 class SmallResnet(Backbone):
@@ -37,11 +36,10 @@ class SmallResnet(Backbone):
         """Share of the units dropped before the dense layer."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
-        """Build for pictures of `channels` x `image_size` x `image_size`."""
         super().__init__()
         size_in = settings.width
         layers: list[nn.Module] = [
-            _conv(channels, size_in, 5, 2),
+            conv(channels, size_in, 5, 2),
             nn.BatchNorm2d(size_in),
             nn.ReLU(),
         ]
@@ -60,22 +58,17 @@ class SmallResnet(Backbone):
             nn.BatchNorm1d(self.feature_size),
         )
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Features (N, D) of pictures (N, C, H, W) in [0, 1]."""
-        feature_ND: Tensor = self.layers(x_NCHW * 2 - 1)
-        return feature_ND
-
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
+    """Two 3x3 convolutions with a shortcut."""
 
     def __init__(self, size_in: int, size_out: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _conv(size_in, size_out, 3, stride),
+            conv(size_in, size_out, 3, stride),
             nn.BatchNorm2d(size_out),
             nn.ReLU(),
-            _conv(size_out, size_out, 3, 1),
+            conv(size_out, size_out, 3, 1),
             nn.BatchNorm2d(size_out),
         )
         self.shortcut: nn.Module = nn.Identity()
@@ -87,7 +80,3 @@ class _Block(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor:
         summed: Tensor = self.body(x_NCHW) + self.shortcut(x_NCHW)
         return functional.relu(summed)
-
-
-def _conv(size_in: int, size_out: int, kernel: int, stride: int) -> nn.Conv2d:
-    return nn.Conv2d(size_in, size_out, kernel, stride, kernel // 2, bias=False)

@@ -1,16 +1,16 @@
 """VGG-16: thirteen convolutions and three dense layers, the victim of Gong et al. (2023).
 
-Papers: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
-Recognition", 2015, configuration D; Gong et al. 2023, section V-A ("16 layers, 13 of which are
-convolutional layers, and 3 are fully connected"; pictures of 64, 112 and 224 pixels).
-Structure: conv 3x3 with ReLU, 2-2-3-3-3 of them with 64, 128, 256, 512, 512 channels, 2x2
-max-pooling after each group; dense 4096, 4096, each with ReLU and dropout. The third dense layer
-(one unit a class) is the head of `losses.py`.
+Papers: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
+configuration D; Gong et al. 2023, section V-A ("16 layers, 13 of which are convolutional layers, and 3 are fully
+connected"; pictures of 64, 112 and 224 pixels).
+Structure: conv 3x3 with ReLU, 2-2-3-3-3 of them with 64, 128, 256, 512, 512 channels, 2x2 max-pooling after each
+group; dense 4096, 4096, each with ReLU and dropout. The third dense layer (one unit per class) is the head of
+`losses.py`.
 Inputs: (N, C, H, W) in [0, 1], rescaled to [-1, 1] inside; H = W, at least 32.
-Deviates: the first dense layer takes the map as it is (2x2 from 64 pixels, 3x3 from 112, 7x7 from
-224, as in the paper of 2015); torchvision resizes every map to 7x7, which adds weights and no
-information. Batch normalisation is an option; Gong et al. use none. Initial weights after He et
-al. (2015), because fifteen layers without batch normalisation do not start with smaller ones.
+Deviates: the first dense layer takes the map as it is (2x2 from 64 pixels, 3x3 from 112, 7x7 from 224, as in the
+paper of 2015); torchvision resizes every map to 7x7, which adds weights and no information. Batch normalisation
+is an option; Gong et al. use none. Initial weights follow He et al. (2015), because fifteen layers without batch
+normalisation do not start to learn with smaller ones.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.base import Backbone, NetworkSettings
 
 _GROUPS = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
-"""Of each group: channels as multiples of `width`, and number of convolutions."""
+"""For each group: channels as a multiple of `width`, and the number of convolutions."""
 
 
 class Vgg16(Backbone):
@@ -44,11 +44,6 @@ class Vgg16(Backbone):
         """Share of the units dropped after each dense layer."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
-        """Build for pictures of `channels` x `image_size` x `image_size`.
-
-        Raises:
-            ConfigError: the picture is smaller than the five poolings need.
-        """
         super().__init__()
         least = 2 ** len(_GROUPS)
         if image_size < least:
@@ -71,17 +66,9 @@ class Vgg16(Backbone):
             size_in = settings.dense
         self.layers = nn.Sequential(*layers)
         self.feature_size = settings.dense
-        self.apply(_start)
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Features (N, D) of pictures (N, C, H, W) in [0, 1]."""
-        feature_ND: Tensor = self.layers(x_NCHW * 2 - 1)
-        return feature_ND
-
-
-def _start(layer: nn.Module) -> None:
-    """Initial weights that keep the size of the signal from layer to layer."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        assert layer.bias is not None
-        nn.init.zeros_(layer.bias)
+        # Weights that keep the size of the signal from layer to layer.
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)

@@ -1,16 +1,15 @@
 """The classifier of Yang et al. (2019), which Wen et al. (2021) attack and defend.
 
-Papers: Yang et al., "Adversarial Neural Network Inversion via Auxiliary Knowledge Alignment", 2019
-(architecture; public code github.com/yziqi/adversarial-model-inversion); Wen et al. 2021, section
-V-A: "the same CNN architecture" for MNIST (32x32 gray) and FaceScrub (64x64).
-Structure: blocks of conv 3x3 ("same" padding), batch normalisation, 2x2 max-pooling, ReLU; channels
-128, 256, 512 for MNIST and 128, 256, 512, 1024 for faces, so that 4x4 maps remain; dense layer with
-five units a class (MNIST 50, FaceScrub 2650), without an activation; dropout 0.5. The second dense
-layer (one unit a class) is the head of `losses.py`; the paper's is `cross_entropy`.
-Inputs: (N, C, H, W) in [0, 1], used as they are, as in the public code; H = W, at least 2 to the
-number of blocks.
-Deviates: a backbone does not know the number of classes, so `dense` is a number of its own, by
-default that of the paper's data set of the same picture size.
+Papers: Yang et al., "Adversarial Neural Network Inversion via Auxiliary Knowledge Alignment", 2019 (architecture;
+public code github.com/yziqi/adversarial-model-inversion); Wen et al. 2021, section V-A: "the same CNN
+architecture" for MNIST (32x32 gray) and FaceScrub (64x64).
+Structure: blocks of conv 3x3 ("same" padding), batch normalisation, 2x2 max-pooling, ReLU; channels 128, 256, 512
+for MNIST and 128, 256, 512, 1024 for faces, which leave 4x4 maps; a dense layer with five units per class (MNIST
+50, FaceScrub 2650), without an activation; dropout 0.5. The second dense layer (one unit per class) is the head of
+`losses.py`; the paper's is `cross_entropy`.
+Inputs: (N, C, H, W) in [0, 1], used as they are, as in the public code; H = W, at least 2 to the number of blocks.
+Deviates: a backbone does not know the number of classes, so `dense` is a setting of its own; its default is the
+paper's value for the data set of the same picture size.
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ from torch import Tensor, nn
 from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.base import Backbone, NetworkSettings
 
-_FACE_SIZE = 64  # pixels from which the paper's network for faces is the default
+_FACE_SIZE = 64
+"""Pixels from which the paper's network for faces is the default."""
 
 
 class YangCnn(Backbone):
@@ -43,11 +43,6 @@ class YangCnn(Backbone):
         """Share of the dense layer's units that training drops."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
-        """Build for pictures of `channels` x `image_size` x `image_size`.
-
-        Raises:
-            ConfigError: the picture is too small for the number of blocks.
-        """
         super().__init__()
         faces = image_size >= _FACE_SIZE
         count = settings.blocks or (4 if faces else 3)
