@@ -23,6 +23,7 @@ from inversionlab.distributed.attack_worker import (
     WorkContext,
 )
 from inversionlab.distributed.missing_work import missing_measures
+from inversionlab.pipeline.generator_specs import AttackNetworkSpec
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
 from inversionlab.pipeline.session import Session
@@ -105,10 +106,10 @@ def test_networks_are_shared_where_they_are_the_same_and_taught_by_each_model_ot
     assert max(count.values()) == 1
     learns_from_target = sorted(plain_title(t) for t in made.specs if t.learns_from is not None)
     assert learns_from_target == [
-        "attack ami, taught by none",
-        "attack ami_adaptive, taught by dummy_recognizer",
-        "generator ked_gan, taught by dummy_recognizer",
-        "generator ked_gan, taught by none",
+        "attack ami, learns from none",
+        "attack ami_adaptive, learns from dummy_recognizer",
+        "generator ked_gan, learns from dummy_recognizer",
+        "generator ked_gan, learns from none",
     ]
 
     def network(attack: str, model: str) -> str:
@@ -125,7 +126,7 @@ def test_networks_are_shared_where_they_are_the_same_and_taught_by_each_model_ot
 def test_who_is_taught_by_a_model_comes_after_the_models_networks() -> None:
     order = [spec.key for spec in plan().specs]
     for spec in plan().specs:
-        if spec.learns_from is not None and spec.learns_from.name != "none":
+        if spec.learns_from is not None and spec.learns_from.defense.name != "none":
             defense = next(t for t in plan().specs if t.role == "defense")
             assert order.index(spec.key) > order.index(defense.key)
 
@@ -134,8 +135,8 @@ def test_only_what_a_taught_network_is_taught_by_retrains_it() -> None:
     before = {t.key for t in plan().specs}
     after = {plain_title(t) for t in plan(**{"defense.alpha": 0.9}).specs if t.key not in before}
     assert after == {
-        "attack ami_adaptive, taught by dummy_recognizer",
-        "generator ked_gan, taught by dummy_recognizer",
+        "attack ami_adaptive, learns from dummy_recognizer",
+        "generator ked_gan, learns from dummy_recognizer",
     }
 
 
@@ -202,7 +203,7 @@ def test_another_repeat_overhears_another_picture(session: Session) -> None:
 
 def test_the_judge_of_strangers_was_trained_on_no_private_person(session: Session) -> None:
     splits = session.builder.splits
-    training_job = session.builder.training_job(session.plan.spec("evaluator:strangers"))
+    training_job = session.plan.spec("evaluator:strangers").training_job(session.builder)
     public = {x.numpy().tobytes() for x in splits.public_NCHW}
     assert all(x.numpy().tobytes() in public for x in training_job.images_NCHW)
     (row,) = [
@@ -239,11 +240,11 @@ def test_an_attacker_is_not_taught_by_scores_that_are_no_numbers(
             return torch.full((len(x_NCHW), 6), torch.nan)
 
     monkeypatch.setattr(session.builder, "protected", lambda settings: Broken())
-    (spec,) = [t for t in session.plan.specs if t.attack is not None]
+    (spec,) = [s for s in session.plan.specs if isinstance(s, AttackNetworkSpec)]
     with pytest.raises(
         TrainingError, match=r"\(none\) answers public pictures with scores that are not"
     ):
-        session.builder.training_job(spec)
+        spec.training_job(session.builder)
 
 
 def test_a_lost_gallery_is_measured_again(session: Session) -> None:

@@ -15,8 +15,7 @@ from inversionlab.pipeline.evaluate import (
     utility,
     verdicts,
 )
-from inversionlab.pipeline.evaluator_data import evaluator_data
-from tests import tiny
+from inversionlab.pipeline.evaluator_data import PROTOCOLS
 from tests.toys import CPU
 
 
@@ -105,14 +104,13 @@ def test_a_person_disjoint_judge_shares_only_the_targets() -> None:
         public_people=1,
         notes=(),
     )
-    same, disjoint = tiny.experiment().evaluators
-    who = evaluator_data(disjoint, splits, (0, 2))
+    who = PROTOCOLS["person_disjoint"].data("disjoint", splits, (0, 2))
     assert who.classes == 4
     assert dict(who.class_of) == {0: 0, 2: 1}
     # Pictures 0, 1 (person a), 3, 4 (c), then the evaluator-only 0, 1, 2; nobody of person b.
     assert who.train.images_NCHW[:, 0, 0, 0].tolist() == [0, 1, 3, 4, 0, 1, 2]
     assert who.train.class_N.tolist() == [0, 0, 1, 1, 2, 3, 3]
     assert who.test.class_N.tolist() == [0, 1, 2, 3]
-    own = evaluator_data(same, splits, (0, 2))
+    own = PROTOCOLS["same_people"].data("same", splits, (0, 2))
     assert own.train is splits.train
     assert dict(own.class_of) == {0: 0, 2: 2}

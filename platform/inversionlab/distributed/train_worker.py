@@ -7,17 +7,16 @@ import time
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import distributed
 
+from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.images import grid, png, to_bytes
 from inversionlab.distributed.progress import clock
 from inversionlab.pipeline.artifacts import NetworkCheckpoints
 from inversionlab.pipeline.evaluate import recognition
-from inversionlab.pipeline.evaluator_data import evaluator_data
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session, open_session
 from inversionlab.pipeline.train import Progress, TrainingError, World, alone, train
-from inversionlab.recognizers import Recognizer
 from inversionlab.store.storage import StorageError
 
 SAMPLES = 64
@@ -80,7 +79,7 @@ def _average(tensor: torch.Tensor) -> torch.Tensor:
 def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str = "") -> None:
     """Train one task's network and store it; rank 0 writes. `run` is kept in its card."""
     began = time.monotonic()
-    training_job = session.builder.training_job(spec)
+    training_job = spec.training_job(session.builder)
     losses = train(
         training_job,
         role=spec.role,
@@ -95,7 +94,12 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     if world.rank != 0 or session.artifacts.finished(spec):
         return
     product = training_job.learner.product().eval()
-    metrics = {**losses, **_test(session, spec, product)}
+    metrics = dict(losses)
+    if (test := spec.test_pictures(session.builder)) is not None:
+        correct_N = recognition(as_scoring_model(product).log_scores, test, world.device)
+        metrics["test_accuracy"] = float(correct_N.float().mean())
+        metrics["test_correct"] = float(correct_N.sum())
+        metrics["test_total"] = float(len(correct_N))
     if training_job.queries:
         metrics["queries"] = float(training_job.queries)
     seconds = time.monotonic() - began
@@ -114,26 +118,6 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     accuracy = metrics.get("test_accuracy")
     told = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
     print(f"[train] {spec.title}: done in {seconds:.0f} s{told}", flush=True)
-
-
-def _test(session: Session, spec: NetworkSpec, product: nn.Module) -> dict[str, float]:
-    """Test accuracy of a victim or an evaluator."""
-    splits = session.builder.splits
-    if not isinstance(product, Recognizer) or spec.role in ("defense", "defense_classifier"):
-        return {}
-    test = splits.test
-    if spec.role.startswith("evaluator:"):
-        evaluator = session.builder.evaluator(spec.role.partition(":")[2])
-        if evaluator.protocol == "nearest_identity":
-            return {}  # Its head names outsiders; how well its embedding does is measured later.
-        test = evaluator_data(evaluator, splits, session.plan.pool).test
-    frozen_scores = product.requires_grad_(False).log_scores
-    correct = recognition(frozen_scores, test, session.builder.device)
-    return {
-        "test_accuracy": float(correct.float().mean()),
-        "test_correct": float(correct.sum()),
-        "test_total": float(len(correct)),
-    }
 
 
 class _Printer:
