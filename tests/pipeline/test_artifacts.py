@@ -1,4 +1,4 @@
-"""What is damaged on disk is made again; nothing crashes on it, and nothing wrong is used."""
+"""Damaged files are made again; nothing crashes on them, and nothing wrong is used."""
 
 from __future__ import annotations
 

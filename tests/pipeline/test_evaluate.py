@@ -37,7 +37,7 @@ def pixels(*values: int) -> Tensor:
 
 
 def test_rank_score_and_distance_by_hand() -> None:
-    # Target 7 is the judge's class 2. The picture's pixels are 1, 0.8, 0.4, 0.
+    # Target 7 is the evaluator's class 2. The picture's pixels are 1, 0.8, 0.4, 0.
     picture = pixels(255, 204, 102, 0)
     private = {7: torch.tensor([[1.0, 0.8, 0.4, 1.0], [1.0, 0.8, 0.4, 0.5]])}
     evaluator = Evaluator("j", Reader(), {7: 2}, private)  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def labelled(*classes: int) -> Labelled:
     return Labelled(marks, torch.tensor(classes))
 
 
-def test_a_person_disjoint_judge_shares_only_the_targets() -> None:
+def test_a_person_disjoint_evaluator_shares_only_the_targets() -> None:
     splits = Splits(
         people=("a", "b", "c"),
         train=labelled(0, 0, 1, 2, 2),

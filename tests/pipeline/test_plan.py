@@ -24,7 +24,7 @@ def defense_networks(made: Plan) -> list[DefenseNetworkSpec]:
     return [spec for spec in made.specs if isinstance(spec, DefenseNetworkSpec)]
 
 
-def test_roles_come_in_an_order_in_which_each_finds_what_it_needs() -> None:
+def test_each_network_comes_after_those_that_it_needs() -> None:
     assert [t.role for t in plan().specs] == [
         "victim",
         "evaluator:same",
@@ -104,7 +104,7 @@ def test_cells_depend_on_attack_and_defense_but_not_on_the_layout() -> None:
     assert len(changed - ids) == 3
 
 
-def test_equal_judges_of_two_names_are_two_networks() -> None:
+def test_equal_evaluators_of_two_names_are_two_networks() -> None:
     twin = {**tiny.RECIPE["evaluators"][0], "name": "twin"}
     made = plan(evaluators=[*tiny.RECIPE["evaluators"], twin])
     assert len({t.id for t in made.specs}) == len(made.specs) == 7
@@ -165,7 +165,7 @@ def test_a_defenders_public_generator_is_not_the_attackers_network() -> None:
     assert own.id != attackers[0].id
 
 
-def test_what_learns_from_the_model_under_it_is_trained_anew_for_another_one() -> None:
+def test_a_network_that_learns_from_the_model_under_it_is_trained_again_for_another_one() -> None:
     def noise(inner: dict[str, Any] | None) -> str:
         made = plan(**CRITIC, defense={"name": "adversarial_noise", "inner": inner})
         return defense_networks(made)[-1].id
@@ -176,7 +176,7 @@ def test_what_learns_from_the_model_under_it_is_trained_anew_for_another_one() -
     assert noise(idle) == noise(None), "the mixture of one is the victim"
 
 
-def test_targets_matter_only_to_whom_they_are_protected_by() -> None:
+def test_targets_matter_only_to_a_defense_that_protects_them() -> None:
     def network(defense: dict[str, Any], targets: tuple[int, ...]) -> str:
         made = make_plan(tiny.experiment(**CRITIC, defense=defense), "data", targets, (0, 1, 2))
         return defense_networks(made)[-1].id

@@ -128,22 +128,22 @@ def measure_evaluator(session: Session, name: str) -> None:
     """Store how well an evaluator recognizes, and its features of the targets' private pictures."""
     builder, spec = session.builder, session.plan.evaluator(name)
     recognizer = builder.recognizer(spec.role)
-    who, train = spec.data(builder.splits), builder.splits.train
+    data, train = spec.data(builder.splits), builder.splits.train
     aimed_N = torch.isin(train.class_N, torch.tensor(session.plan.targets))
     key = evaluator_key(session, name)
     if spec.protocol.gallery:
         all_ND = features(recognizer, train.images_NCHW, builder.device)
         people_KD = gallery(all_ND, train.class_N)
-        asked_ND = features(recognizer, who.test.images_NCHW, builder.device)
-        own = Evaluator(name, recognizer, who.class_of, {}, people_KD)
-        correct_N = own.logits(asked_ND, builder.device).argmax(1) == who.test.class_N
+        asked_ND = features(recognizer, data.test.images_NCHW, builder.device)
+        own = Evaluator(name, recognizer, data.class_of, {}, people_KD)
+        correct_N = own.logits(asked_ND, builder.device).argmax(1) == data.test.class_N
         people = enumerate(people_KD.tolist())
         rows = [{"evaluator": name, "person": k, "feature": feature} for k, feature in people]
         session.store.write("galleries", key, rows)
         feature_ND = all_ND[aimed_N]
     else:
         feature_ND = features(recognizer, train.images_NCHW[aimed_N], builder.device)
-        correct_N = recognition(recognizer.log_scores, who.test, builder.device)
+        correct_N = recognition(recognizer.log_scores, data.test, builder.device)
     target_N = train.class_N[aimed_N]
     session.store.write(
         "features",
@@ -158,7 +158,7 @@ def measure_evaluator(session: Session, name: str) -> None:
         "protocol": spec.settings.protocol,
         "network": spec.settings.recognizer.network.name,
         "correct": int(correct_N.sum()),
-        "total": len(who.test),
+        "total": len(data.test),
         "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
     }
     session.store.write("evaluators", key, [row])
