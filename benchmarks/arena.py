@@ -27,7 +27,6 @@ from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel, BatchInvariantPrior
 from inversionlab.pipeline.evaluate import features
-from inversionlab.pipeline.evaluator_data import evaluator_data
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session, SessionSpec, open_experiment, open_session
 from inversionlab.pipeline.train import alone
@@ -139,7 +138,7 @@ class Arena:
     def recognised(self, images_NCHW: Tensor, jobs: Sequence[Job]) -> int:
         """In how many pictures the recipe's first evaluator sees the target before everybody else."""
         settings = self.session.experiment.evaluators[0]
-        who = evaluator_data(settings, self.session.builder.splits, self.session.plan.pool)
+        who = self.session.plan.evaluator(settings.name).data(self.session.builder.splits)
         evaluator = self.session.builder.recognizer(f"evaluator:{settings.name}")
         feature_ND = features(evaluator, to_bytes(images_NCHW), self.device)
         winner_N = evaluator.head(feature_ND.to(self.device)).argmax(1).cpu()
@@ -192,7 +191,7 @@ def untrained(
     session = _opened(override(RECIPE, LFW_SIZE), storage, attacks)
 
     def initial(spec: NetworkSpec) -> dict[str, Tensor]:
-        return dict(session.builder.training_job(spec).learner.product().state_dict())
+        return dict(spec.training_job(session.builder).learner.product().state_dict())
 
     return Arena(open_session(session.spec, device, load=initial), steps)
 

@@ -24,7 +24,7 @@ Rows = dict[Key, dict[str, Any]]
 
 
 class Audit:
-    """A recipe, a storage root with every network trained already, and the command that audits on it.
+    """A recipe, a storage root that holds every trained network, and the command that audits on it.
 
     Attributes:
         storage: the storage root.
@@ -32,7 +32,7 @@ class Audit:
     """
 
     def __init__(self, folder: Path, trained: Path, changed: dict[str, Any]) -> None:
-        """Lay the recipe and copies of the networks at `trained` into `folder`."""
+        """Write the recipe and copies of the networks at `trained` into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.storage = folder / "runs"
         shutil.copytree(trained, self.storage)
@@ -44,7 +44,7 @@ class Audit:
         )
 
     def shards(self) -> int:
-        """Files of rows that are there now."""
+        """Files of rows that exist now."""
         return len(list(self.storage.glob("reconstructions/*/*.parquet")))
 
     def rows(self) -> Rows:
@@ -80,7 +80,7 @@ def train(root: Path, changed: dict[str, Any]) -> Path:
 
 
 def at_work(cluster: Cluster) -> list[int]:
-    """Numbers of the worker nodes on which an order is being carried out now."""
+    """Numbers of the worker nodes that are running a work item now."""
     among = cluster.processes()
     found = []
     for number, raylet in cluster.nodes().items():
@@ -112,7 +112,7 @@ def assert_same(mine: Rows, theirs: Rows) -> None:
 
 
 def ranks(row: dict[str, Any]) -> dict[str, int]:
-    """The rank of the target by each judge."""
+    """The rank of the target for each evaluator."""
     return {said["evaluator"]: said["rank"] for said in row["verdicts"]}
 
 

@@ -89,8 +89,8 @@ def session(root: Path, **changed: Any) -> Session:
     return open_experiment(made, Storage(str(root)))
 
 
-def train_all(opened: Session, on_task: Callable[[str], None] = lambda role: None) -> None:
+def train_all(opened: Session, on_spec: Callable[[str], None] = lambda role: None) -> None:
     """Train every network of the plan in this process."""
     for spec in opened.plan.specs:
-        on_task(spec.role)
+        on_spec(spec.role)
         train_network(opened, spec, alone(CPU))

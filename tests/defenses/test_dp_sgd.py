@@ -373,7 +373,7 @@ def test_the_name_tells_apart_whatever_goes_into_the_network(changed: dict[str, 
     def name(**changed: Any) -> str:
         whole = tiny.experiment(defense={"name": "dp_sgd"}, sweep=None, **changed)
         data_id = str(whole.data.model_dump())
-        (found,) = [t.id for t in make_plan(whole, data_id, (0, 1)).specs if t.defense]
+        (found,) = [s.id for s in make_plan(whole, data_id, (0, 1)).specs if s.role == "defense"]
         return found
 
     assert name(**changed) != name()

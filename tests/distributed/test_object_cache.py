@@ -101,7 +101,7 @@ def test_a_long_search_keeps_the_latest_networks_only(
     puts.clear()
     again = driver.networks(filled)
     # Of 6 + 3 networks two had to go: the first two dummies. What all trials share stayed.
-    shared = [t.key for t in session.plan.specs if t.defense is None]
+    shared = [t.key for t in session.plan.specs if not t.of_one_model]
     assert [again[key] for key in shared] == [first[key] for key in shared]
     assert len(puts) == 1
 

@@ -1,4 +1,4 @@
-"""What is damaged on disk is made again; nothing crashes on it, and nothing wrong is used."""
+"""Damaged files are made again; nothing crashes on them, and nothing wrong is used."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from safetensors.torch import save
 from inversionlab.distributed.train_worker import train_network
 from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts, NetworkCheckpoints
-from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.recognizer_specs import VictimSpec
 from inversionlab.pipeline.train import alone
+from inversionlab.recognizers import RecognizerSettings
 from inversionlab.store.storage import Storage, StorageError
 from tests import tiny
 
-TASK = NetworkSpec("victim", "abc", {"lr": 0.1})
+SPEC = VictimSpec("data", 0, RecognizerSettings())
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([7])}
-HOME = f"artifacts/{TASK.key}"
+HOME = f"artifacts/{SPEC.key}"
 
 
 def flipped(path: Path) -> None:
@@ -64,13 +65,13 @@ DAMAGES = [flipped, truncated, emptied, garbled]
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Artifacts:
     made = Artifacts(Storage(str(tmp_path)))
-    made.save(TASK, WEIGHTS, {"seconds": 1.0}, None)
+    made.save(SPEC, WEIGHTS, {"seconds": 1.0}, None)
     return made
 
 
 def test_saved_is_loaded(artifacts: Artifacts) -> None:
-    assert artifacts.finished(TASK)
-    loaded = artifacts.weights(TASK)
+    assert artifacts.finished(SPEC)
+    loaded = artifacts.weights(SPEC)
     assert loaded.keys() == WEIGHTS.keys()
     assert all(torch.equal(loaded[k], WEIGHTS[k]) for k in WEIGHTS)
 
@@ -78,9 +79,9 @@ def test_saved_is_loaded(artifacts: Artifacts) -> None:
 @pytest.mark.parametrize("damage", [*DAMAGES, removed, circular])
 def test_damaged_weights_are_not_used(artifacts: Artifacts, tmp_path: Path, damage: Damage) -> None:
     damage(tmp_path / HOME / "weights.safetensors")
-    assert not artifacts.finished(TASK)
-    with pytest.raises(RuntimeError, match="victim/abc: is missing or damaged; run the command"):
-        artifacts.weights(TASK)
+    assert not artifacts.finished(SPEC)
+    with pytest.raises(RuntimeError, match=f"{SPEC.key}: is missing or damaged; run the command"):
+        artifacts.weights(SPEC)
 
 
 CARDS = [None, b"", b"{", b"[1]", b"{}", b'{"sha256": 3}', b"\xff\xfe", b"[" * 100_000]
@@ -92,11 +93,11 @@ def test_an_artifact_without_a_readable_card_is_not_made(
 ) -> None:
     card = tmp_path / HOME / "card.json"
     removed(card) if content is None else card.write_bytes(content)
-    assert not artifacts.finished(TASK)
+    assert not artifacts.finished(SPEC)
     with pytest.raises(RuntimeError, match="missing or damaged"):
-        artifacts.weights(TASK)
-    artifacts.save(TASK, WEIGHTS, {}, None)
-    assert artifacts.finished(TASK)
+        artifacts.weights(SPEC)
+    artifacts.save(SPEC, WEIGHTS, {}, None)
+    assert artifacts.finished(SPEC)
 
 
 @pytest.mark.parametrize("name", ["card.json", "weights.safetensors"])
@@ -104,9 +105,9 @@ def test_a_circular_link_is_not_an_artifact_and_is_replaced(
     artifacts: Artifacts, tmp_path: Path, name: str
 ) -> None:
     circular(tmp_path / HOME / name)
-    assert not artifacts.finished(TASK)
-    artifacts.save(TASK, WEIGHTS, {}, None)
-    assert artifacts.finished(TASK)
+    assert not artifacts.finished(SPEC)
+    artifacts.save(SPEC, WEIGHTS, {}, None)
+    assert artifacts.finished(SPEC)
 
 
 @pytest.mark.parametrize("name", ["card.json", "weights.safetensors", "checkpoint.pt"])
@@ -118,7 +119,7 @@ def test_a_folder_in_a_files_place_is_told_before_anything_is_trained(
         removed(tmp_path / HOME / "card.json")
     folder(tmp_path / HOME / name)
     with pytest.raises(StorageError, match=rf"/{HOME}/{name}: is a folder, .*; remove it and run"):
-        checkpoints(tmp_path).load() if name == "checkpoint.pt" else artifacts.finished(TASK)
+        checkpoints(tmp_path).load() if name == "checkpoint.pt" else artifacts.finished(SPEC)
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "no"), OSError("AWS Error NETWORK")])
@@ -133,7 +134,7 @@ def test_what_cannot_be_reached_does_not_count_as_not_made(
     monkeypatch.setattr(Storage, "read", fail)
     for look in (artifacts.finished, artifacts.card, artifacts.weights):
         with pytest.raises(OSError, match=str(error.args[-1])):
-            look(TASK)
+            look(SPEC)
     with pytest.raises(OSError, match=str(error.args[-1])):
         checkpoints(tmp_path).load()
 
@@ -144,12 +145,12 @@ def test_weights_are_read_from_the_storage_once(
     names: list[str] = []
     read = Storage.read
     monkeypatch.setattr(Storage, "read", lambda self, n: (names.append(n), read(self, n))[1])
-    artifacts.weights(TASK)
+    artifacts.weights(SPEC)
     assert names == [f"{HOME}/card.json", f"{HOME}/weights.safetensors"]
 
 
 def checkpoints(root: Path) -> NetworkCheckpoints:
-    return NetworkCheckpoints(Storage(str(root)), TASK)
+    return NetworkCheckpoints(Storage(str(root)), SPEC)
 
 
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What attackers train: generators of another kind, taught ones, networks of their own; from plan to row."""
+"""What attackers train, from plan to row: generators of several kinds and networks of their own."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from inversionlab.distributed.attack_worker import (
     WorkContext,
 )
 from inversionlab.distributed.missing_work import missing_measures
+from inversionlab.pipeline.generator_specs import AttackNetworkSpec
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
 from inversionlab.pipeline.session import Session
@@ -99,16 +100,16 @@ def test_each_attack_gets_a_generator_that_has_what_it_needs() -> None:
     }
 
 
-def test_networks_are_shared_where_they_are_the_same_and_taught_by_each_model_otherwise() -> None:
+def test_equal_networks_are_shared_and_those_that_learn_from_a_model_are_not() -> None:
     made = plan()
     count = Counter(spec.title for spec in made.specs)
     assert max(count.values()) == 1
-    learns_from_target = sorted(plain_title(t) for t in made.specs if t.learns_from is not None)
-    assert learns_from_target == [
-        "attack ami, taught by none",
-        "attack ami_adaptive, taught by dummy_recognizer",
-        "generator ked_gan, taught by dummy_recognizer",
-        "generator ked_gan, taught by none",
+    learning = sorted(plain_title(t) for t in made.specs if t.learns_from is not None)
+    assert learning == [
+        "attack ami, learns from none",
+        "attack ami_adaptive, learns from dummy_recognizer",
+        "generator ked_gan, learns from dummy_recognizer",
+        "generator ked_gan, learns from none",
     ]
 
     def network(attack: str, model: str) -> str:
@@ -122,20 +123,20 @@ def test_networks_are_shared_where_they_are_the_same_and_taught_by_each_model_ot
     assert network("ami_adaptive", "dummy_recognizer") != own
 
 
-def test_who_is_taught_by_a_model_comes_after_the_models_networks() -> None:
+def test_a_network_that_learns_from_a_model_comes_after_the_models_networks() -> None:
     order = [spec.key for spec in plan().specs]
     for spec in plan().specs:
-        if spec.learns_from is not None and spec.learns_from.name != "none":
+        if spec.learns_from is not None and spec.learns_from.defense.name != "none":
             defense = next(t for t in plan().specs if t.role == "defense")
             assert order.index(spec.key) > order.index(defense.key)
 
 
-def test_only_what_a_taught_network_is_taught_by_retrains_it() -> None:
+def test_only_another_model_to_learn_from_retrains_a_network() -> None:
     before = {t.key for t in plan().specs}
     after = {plain_title(t) for t in plan(**{"defense.alpha": 0.9}).specs if t.key not in before}
     assert after == {
-        "attack ami_adaptive, taught by dummy_recognizer",
-        "generator ked_gan, taught by dummy_recognizer",
+        "attack ami_adaptive, learns from dummy_recognizer",
+        "generator ked_gan, learns from dummy_recognizer",
     }
 
 
@@ -146,14 +147,14 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     opened = tiny.session(tmp_path_factory.mktemp("attackers"), **changed)
     tiny.train_all(opened)
     worker = AttackWorker(gpu=False)
-    brief = WorkContext(opened.spec, opened.plan.data_id, None, {})
+    work = WorkContext(opened.spec, opened.plan.data_id, None, {})
     for evaluator in opened.experiment.evaluators:
-        worker.run(MeasureEvaluator(brief, evaluator.name))
+        worker.run(MeasureEvaluator(work, evaluator.name))
     jobs = tuple((t, r) for t in opened.plan.targets for r in range(2))
     for cell in opened.plan.cells:
         if cell.defense is not None:
-            worker.run(MeasureModel(brief, cell.id))
-        worker.run(Shard(brief, cell.id, jobs))
+            worker.run(MeasureModel(work, cell.id))
+        worker.run(Shard(work, cell.id, jobs))
     return opened
 
 
@@ -163,7 +164,7 @@ def rows(session: Session, title: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_attack_leaves_a_row_a_job_that_both_judges_have_seen(session: Session) -> None:
+def test_every_attack_leaves_a_row_a_job_with_both_evaluators_verdicts(session: Session) -> None:
     for attack in session.experiment.attacks:
         found = rows(session, attack.title)
         assert len(found) == 4
@@ -183,7 +184,7 @@ def test_queries_for_training_are_one_a_public_picture(session: Session) -> None
     assert asked["latent_white_box"] == asked["gmi"] == asked["label_only"] == {0}
 
 
-def test_the_error_is_that_of_the_picture_whose_answer_was_overheard(session: Session) -> None:
+def test_the_error_is_that_of_the_picture_whose_output_was_inverted(session: Session) -> None:
     jobs = [(r["target"], r["repeat"]) for r in rows(session, "ami_output")]
     private = to_float(session.builder.private_pictures(jobs), tiny.CPU).numpy()
     for row, own in zip(rows(session, "ami_output"), private, strict=True):
@@ -194,15 +195,15 @@ def test_the_error_is_that_of_the_picture_whose_answer_was_overheard(session: Se
     assert all(np.isnan(r["error"]) for r in rows(session, "ami"))
 
 
-def test_another_repeat_overhears_another_picture(session: Session) -> None:
+def test_another_repeat_inverts_another_pictures_output(session: Session) -> None:
     target = session.plan.targets[0]
     first, second = session.builder.private_pictures([(target, 0), (target, 1)])
     assert not torch.equal(first, second)
 
 
-def test_the_judge_of_strangers_was_trained_on_no_private_person(session: Session) -> None:
+def test_the_evaluator_of_strangers_was_trained_on_no_private_person(session: Session) -> None:
     splits = session.builder.splits
-    training_job = session.builder.training_job(session.plan.spec("evaluator:strangers"))
+    training_job = session.plan.spec("evaluator:strangers").training_job(session.builder)
     public = {x.numpy().tobytes() for x in splits.public_NCHW}
     assert all(x.numpy().tobytes() in public for x in training_job.images_NCHW)
     (row,) = [
@@ -214,22 +215,22 @@ def test_the_judge_of_strangers_was_trained_on_no_private_person(session: Sessio
     assert row["total"] == len(splits.test)
 
 
-def test_a_worker_lets_go_of_networks_of_single_models(
+def test_a_worker_drops_networks_of_single_models(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inversionlab.distributed.attack_worker.NETWORKS", 1)
     worker = AttackWorker(gpu=False)
-    brief = WorkContext(session.spec, session.plan.data_id, None, {})
-    learns_from_target = [c for c in session.plan.cells if c.network or c.generator.learns_from]
-    assert len({t.key for c in learns_from_target for t in (c.network, c.generator) if t}) > 2
-    for cell in learns_from_target:
-        worker.run(Shard(brief, cell.id, ((session.plan.targets[0], 0),)))
+    work = WorkContext(session.spec, session.plan.data_id, None, {})
+    learning = [c for c in session.plan.cells if c.network or c.generator.learns_from]
+    assert len({t.key for c in learning for t in (c.network, c.generator) if t}) > 2
+    for cell in learning:
+        worker.run(Shard(work, cell.id, ((session.plan.targets[0], 0),)))
         passing = {t.key for t in session.plan.specs if t.learns_from is not None}
         assert len(passing & set(worker._networks)) == 1
     assert session.plan.spec("victim").key in worker._networks
 
 
-def test_an_attacker_is_not_taught_by_scores_that_are_no_numbers(
+def test_an_attacker_does_not_learn_from_scores_that_are_not_numbers(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(ProtectedModel):
@@ -239,23 +240,23 @@ def test_an_attacker_is_not_taught_by_scores_that_are_no_numbers(
             return torch.full((len(x_NCHW), 6), torch.nan)
 
     monkeypatch.setattr(session.builder, "protected", lambda settings: Broken())
-    (spec,) = [t for t in session.plan.specs if t.attack is not None]
+    (spec,) = [s for s in session.plan.specs if isinstance(s, AttackNetworkSpec)]
     with pytest.raises(
         TrainingError, match=r"\(none\) answers public pictures with scores that are not"
     ):
-        session.builder.training_job(spec)
+        spec.training_job(session.builder)
 
 
 def test_a_lost_gallery_is_measured_again(session: Session) -> None:
-    brief = WorkContext(session.spec, session.plan.data_id, None, {})
+    work = WorkContext(session.spec, session.plan.data_id, None, {})
 
     def evaluators() -> list[str]:
-        orders = missing_measures(session, [], brief, set())
-        return [o.name for o in orders if isinstance(o, MeasureEvaluator)]
+        items = missing_measures(session, [], work, set())
+        return [i.name for i in items if isinstance(i, MeasureEvaluator)]
 
     assert evaluators() == []
     (gallery,) = session.store.storage.files("galleries", ".parquet")
     session.store.storage.set_aside(gallery)
     assert evaluators() == ["strangers"]
-    AttackWorker(gpu=False).run(MeasureEvaluator(brief, "strangers"))
+    AttackWorker(gpu=False).run(MeasureEvaluator(work, "strangers"))
     assert evaluators() == []

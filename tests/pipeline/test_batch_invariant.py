@@ -28,7 +28,7 @@ SIZE = 32
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """As in an attack worker: several threads share a batch out by its size, and then the bits depend on it."""
+    """As in an attack worker: several threads divide a batch by its size, and then the bits depend on it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -46,7 +46,7 @@ def networks() -> tuple[BatchInvariantPrior, BatchInvariantModel]:
 
 
 def prior(name: str, classes: int = 30) -> BatchInvariantPrior:
-    """A generator of this kind with random weights, batch statistics that are not the initial ones."""
+    """A generator of this kind with random weights and batch statistics other than the initial ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         settings = generators.GENERATORS[name].Settings(latent_size=8, width=4)
@@ -91,7 +91,7 @@ def test_scores_and_gradients_are_the_same_bits_at_every_batch_size(size: int) -
         assert torch.equal(torch.cat([p[i] for p in parts]), whole[i])
 
 
-def test_steady_passes_are_the_plain_ones_to_rounding() -> None:
+def test_batch_invariant_passes_are_the_plain_ones_to_rounding() -> None:
     _, model = networks()
     x = torch.rand(3, 3, SIZE, SIZE)
     torch.testing.assert_close(model.log_scores(x), model.model.log_scores(x))
@@ -118,9 +118,9 @@ def test_a_long_attack_that_never_converges_gives_the_same_pictures_in_any_shard
     public = torch.randint(
         0, 256, (20, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
     )
-    know = AttackerContext(generator=generator, public_NCHW=public, seed=1, device=CPU)
+    context = AttackerContext(generator=generator, public_NCHW=public, seed=1, device=CPU)
     attack = make_attack(
-        ATTACKS["latent_white_box"].Settings(name="latent_white_box", steps=150), know
+        ATTACKS["latent_white_box"].Settings(name="latent_white_box", steps=150), context
     )
     work = [(t, r) for t in range(3) for r in range(2)]
     whole = run_attack(attack, model, work).found
@@ -149,13 +149,13 @@ def test_every_attack_on_real_networks_gives_the_same_bits_in_any_shards(name: s
     generator, model = networks()
     wants = ATTACKS[name].wants
     if wants:
-        untaught = sorted(GENERATORS, key=lambda g: (GENERATORS[g].learns_from_target, g))
-        generator = prior(next(g for g in untaught if wants <= GENERATORS[g].offers))
+        kinds = sorted(GENERATORS, key=lambda g: (GENERATORS[g].learns_from_target, g))
+        generator = prior(next(g for g in kinds if wants <= GENERATORS[g].offers))
     public = torch.randint(
         0, 256, (20, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
     )
-    know = AttackerContext(generator=generator, public_NCHW=public, seed=1, device=CPU)
-    attack = make_attack(ATTACKS[name].Settings(name=name, **SHORT[name]), know)
+    context = AttackerContext(generator=generator, public_NCHW=public, seed=1, device=CPU)
+    attack = make_attack(ATTACKS[name].Settings(name=name, **SHORT[name]), context)
     work = [(t, 0) for t in range(4)]
     whole = run_attack(attack, model, work)
     parts = [run_attack(attack, model, work[:1]), run_attack(attack, model, work[1:])]

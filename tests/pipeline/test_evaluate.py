@@ -15,8 +15,7 @@ from inversionlab.pipeline.evaluate import (
     utility,
     verdicts,
 )
-from inversionlab.pipeline.evaluator_data import evaluator_data
-from tests import tiny
+from inversionlab.pipeline.evaluator_data import PROTOCOLS
 from tests.toys import CPU
 
 
@@ -38,7 +37,7 @@ def pixels(*values: int) -> Tensor:
 
 
 def test_rank_score_and_distance_by_hand() -> None:
-    # Target 7 is the judge's class 2. The picture's pixels are 1, 0.8, 0.4, 0.
+    # Target 7 is the evaluator's class 2. The picture's pixels are 1, 0.8, 0.4, 0.
     picture = pixels(255, 204, 102, 0)
     private = {7: torch.tensor([[1.0, 0.8, 0.4, 1.0], [1.0, 0.8, 0.4, 0.5]])}
     evaluator = Evaluator("j", Reader(), {7: 2}, private)  # type: ignore[arg-type]
@@ -92,7 +91,7 @@ def labelled(*classes: int) -> Labelled:
     return Labelled(marks, torch.tensor(classes))
 
 
-def test_a_person_disjoint_judge_shares_only_the_targets() -> None:
+def test_a_person_disjoint_evaluator_shares_only_the_targets() -> None:
     splits = Splits(
         people=("a", "b", "c"),
         train=labelled(0, 0, 1, 2, 2),
@@ -105,14 +104,13 @@ def test_a_person_disjoint_judge_shares_only_the_targets() -> None:
         public_people=1,
         notes=(),
     )
-    same, disjoint = tiny.experiment().evaluators
-    who = evaluator_data(disjoint, splits, (0, 2))
+    who = PROTOCOLS["person_disjoint"].data("disjoint", splits, (0, 2))
     assert who.classes == 4
     assert dict(who.class_of) == {0: 0, 2: 1}
     # Pictures 0, 1 (person a), 3, 4 (c), then the evaluator-only 0, 1, 2; nobody of person b.
     assert who.train.images_NCHW[:, 0, 0, 0].tolist() == [0, 1, 3, 4, 0, 1, 2]
     assert who.train.class_N.tolist() == [0, 0, 1, 1, 2, 3, 3]
     assert who.test.class_N.tolist() == [0, 1, 2, 3]
-    own = evaluator_data(same, splits, (0, 2))
+    own = PROTOCOLS["same_people"].data("same", splits, (0, 2))
     assert own.train is splits.train
     assert dict(own.class_of) == {0: 0, 2: 2}

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from inversionlab.pipeline.defense_specs import DefenseNetworkSpec
+from inversionlab.pipeline.generator_specs import GeneratorSpec
 from inversionlab.pipeline.plan import Plan, make_plan
 from tests import tiny
 
@@ -18,7 +20,11 @@ def networks(made: Plan) -> set[str]:
     return {spec.key for spec in made.specs}
 
 
-def test_roles_come_in_an_order_in_which_each_finds_what_it_needs() -> None:
+def defense_networks(made: Plan) -> list[DefenseNetworkSpec]:
+    return [spec for spec in made.specs if isinstance(spec, DefenseNetworkSpec)]
+
+
+def test_each_network_comes_after_those_that_it_needs() -> None:
     assert [t.role for t in plan().specs] == [
         "victim",
         "evaluator:same",
@@ -98,7 +104,7 @@ def test_cells_depend_on_attack_and_defense_but_not_on_the_layout() -> None:
     assert len(changed - ids) == 3
 
 
-def test_equal_judges_of_two_names_are_two_networks() -> None:
+def test_equal_evaluators_of_two_names_are_two_networks() -> None:
     twin = {**tiny.RECIPE["evaluators"][0], "name": "twin"}
     made = plan(evaluators=[*tiny.RECIPE["evaluators"], twin])
     assert len({t.id for t in made.specs}) == len(made.specs) == 7
@@ -139,9 +145,7 @@ def test_other_defenses_are_compared_side_by_side() -> None:
     )
     titles = {c.defense.title for c in made.cells if c.defense is not None}
     assert titles == {"none", "dummy_recognizer", "GAN-ID", "uniform_noise"}
-    tuned = [
-        t for t in made.specs if t.defense is not None and t.defense.name != "dummy_recognizer"
-    ]
+    tuned = [spec for spec in defense_networks(made) if spec.kind != "dummy_recognizer"]
     assert len(tuned) == 1, "one fine-tuned victim, alone and under the noise"
     roles = [t.role for t in made.specs]
     assert roles.index("defense_classifier") < roles.index("defense", roles.index("defense") + 1)
@@ -153,17 +157,18 @@ def test_a_defenders_public_generator_is_not_the_attackers_network() -> None:
         defense={"name": "gan_fake_samples"},
         attacks=[{"name": "gmi", "generator": "wgan"}],
     )
-    attackers = [t for t in made.specs if t.role == "generator" and t.generator.name == "wgan_gp"]
-    (own,) = [t for t in made.specs if t.role == "defense_generator"]
+    every = [spec for spec in made.specs if isinstance(spec, GeneratorSpec)]
+    attackers = [s for s in every if s.role == "generator" and s.settings.name == "wgan_gp"]
+    (own,) = [spec for spec in every if spec.role == "defense_generator"]
     assert own.inputs["on"] == "public"
-    assert own.generator == attackers[0].generator
+    assert own.settings == attackers[0].settings
     assert own.id != attackers[0].id
 
 
-def test_what_learns_from_the_model_under_it_is_trained_anew_for_another_one() -> None:
+def test_a_network_that_learns_from_the_model_under_it_is_trained_again_for_another_one() -> None:
     def noise(inner: dict[str, Any] | None) -> str:
         made = plan(**CRITIC, defense={"name": "adversarial_noise", "inner": inner})
-        return [t.id for t in made.specs if t.defense is not None][-1]
+        return defense_networks(made)[-1].id
 
     mixed = {"name": "dummy_recognizer", "alpha": 0.5}
     assert len({noise(None), noise(mixed), noise({**mixed, "alpha": 0.6})}) == 3
@@ -171,10 +176,10 @@ def test_what_learns_from_the_model_under_it_is_trained_anew_for_another_one() -
     assert noise(idle) == noise(None), "the mixture of one is the victim"
 
 
-def test_targets_matter_only_to_whom_they_are_protected_by() -> None:
+def test_targets_matter_only_to_a_defense_that_protects_them() -> None:
     def network(defense: dict[str, Any], targets: tuple[int, ...]) -> str:
         made = make_plan(tiny.experiment(**CRITIC, defense=defense), "data", targets, (0, 1, 2))
-        return [t.id for t in made.specs if t.defense is not None][-1]
+        return defense_networks(made)[-1].id
 
     aimed = {"name": "gan_fake_samples"}
     assert network(aimed, (0, 1)) != network(aimed, (0, 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from ray import tune
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.pipeline.model_builder import ModelBuilder
+from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.tuning.search import SearchOptions, search
 from inversionlab.tuning.space import SearchSpace, check_space, refusals
 from inversionlab.tuning.space_fit import check_fit
@@ -58,12 +58,12 @@ def test_a_space_that_fits_builds_each_network_once(
 ) -> None:
     session = tiny.session(tmp_path, **NOISE)
     built = []
-    untrained = ModelBuilder._untrained
-    monkeypatch.setattr(
-        ModelBuilder,
-        "_untrained",
-        lambda shop, spec: built.append(spec.key) or untrained(shop, spec),
-    )
+
+    def counted(build: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda spec, context: built.append(spec.key) or build(spec, context)
+
+    for kind in NetworkSpec.__subclasses__():
+        monkeypatch.setattr(kind, "build", counted(kind.build))
     domains = {LAYERS: tune.randint(0, 2), "defense.noise.step": tune.uniform(0.1, 1)}
     check_fit(space("adversarial_noise", domains, {LAYERS: 0, "defense.noise.step": 0.2}), session)
     # Those with layers_fewer = 1 are the base experiment's own, and the noise's step trains nothing.

@@ -142,7 +142,7 @@ class AttackWorker:
 
     def _let_go(self, session: Session) -> None:
         """Drop the networks of single models that were not asked for of late."""
-        self._passing |= {t.key for t in session.plan.specs if t.defense or t.learns_from}
+        self._passing |= {spec.key for spec in session.plan.specs if spec.of_one_model}
         for key in [k for k in self._networks if k in self._passing][:-NETWORKS]:
             del self._networks[key]
 

@@ -1,4 +1,4 @@
-"""What a training worker does: it learns networks one after another, with the others of its group."""
+"""A training worker: it trains networks one after another, together with the other workers of its group."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import time
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import distributed
 
+from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.images import grid, png, to_bytes
 from inversionlab.distributed.progress import clock
 from inversionlab.pipeline.artifacts import NetworkCheckpoints
 from inversionlab.pipeline.evaluate import recognition
-from inversionlab.pipeline.evaluator_data import evaluator_data
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session, open_session
 from inversionlab.pipeline.train import Progress, TrainingError, World, alone, train
-from inversionlab.recognizers import Recognizer
 from inversionlab.store.storage import StorageError
 
 SAMPLES = 64
@@ -25,12 +24,20 @@ SAMPLES = 64
 
 
 def begun_file(key: str) -> str:
-    """The file that is there while a group trains this network and those that come after it."""
+    """The file that exists while a group trains this network and those that come after it."""
     return f"artifacts/{key}/begun.json"
 
 
 def learn(config: dict[str, Any]) -> str | None:
-    """What each Ray Train worker does; returns why a training cannot go on (to try again would not help)."""
+    """The training loop of each Ray Train worker.
+
+    Args:
+        config: `address`, the session's spec; `keys` of the networks to train; `threads` for torch; `run`, the
+            name that goes into the cards.
+
+    Returns:
+        Why a training cannot go on, where to try again would not help; None: all networks are stored.
+    """
     from ray import train as ray_train
     from ray.train.torch import get_device
 
@@ -42,33 +49,29 @@ def learn(config: dict[str, Any]) -> str | None:
     world = alone(device)
     if size > 1:
         world = World(context.get_world_rank(), size, device, _average)
+    artifacts, keys, run = session.artifacts, config["keys"], str(config["run"])
     try:
         if world.rank == 0:
-            session.artifacts.storage.write_json(
-                begun_file(config["keys"][0]), {"run": config["run"]}
-            )
+            artifacts.storage.write_json(begun_file(keys[0]), {"run": run})
         for spec in session.plan.specs:
-            if spec.key in config["keys"] and not _all_agree(
-                session.artifacts.finished(spec), world
-            ):
-                train_network(session, spec, world, run=str(config["run"]))
-                if size > 1:
-                    # Nobody goes on before the network is stored: the next task may need it.
-                    distributed.barrier()
+            if spec.key not in keys:
+                continue
+            # Each worker looks at the storage for itself; only what all of them find finished is skipped.
+            finished = torch.tensor(float(artifacts.finished(spec)), device=device)
+            if bool(world.average(finished) == 1):
+                continue
+            train_network(session, spec, world, run=run)
+            if size > 1:
+                # Nobody goes on before the network is stored: the next one may need it.
+                distributed.barrier()
     except TrainingError as error:
         return str(error)
     except (StorageError, ValueError) as error:
-        # Where others train along, only an exception ends their waiting for this one.
+        # Only an exception ends the wait of the other workers for this one.
         if size > 1:
             raise
         return str(error)
     return None
-
-
-def _all_agree(mine: bool, world: World) -> bool:
-    """Whether every worker says yes; each looks at the storage for itself, and they must not part ways."""
-    vote = torch.tensor(float(mine), device=world.device)
-    return bool((world.average(vote) if world.average is not None else vote) == 1)
 
 
 def _average(tensor: torch.Tensor) -> torch.Tensor:
@@ -78,10 +81,21 @@ def _average(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str = "") -> None:
-    """Train one task's network and store it; rank 0 writes. `run` is kept in its card."""
+    """Train a spec's network and store it.
+
+    Args:
+        session: the experiment.
+        spec: the network.
+        world: the training workers; rank 0 writes.
+        run: kept in the network's card.
+
+    Raises:
+        TrainingError: the training cannot go on.
+        StorageError: the storage cannot be written to.
+    """
     began = time.monotonic()
-    training_job = session.builder.training_job(spec)
-    losses = train(
+    training_job = spec.training_job(session.builder)
+    metrics = train(
         training_job,
         role=spec.role,
         title=spec.title,
@@ -94,8 +108,15 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     # Another run on the same storage may have finished it meanwhile; what is attacked already must stay.
     if world.rank != 0 or session.artifacts.finished(spec):
         return
-    product = training_job.learner.product().eval()
-    metrics = {**losses, **_test(session, spec, product)}
+    product = training_job.learner.product().eval().requires_grad_(False)
+    accuracy = ""
+    if (test := spec.test_pictures(session.builder)) is not None:
+        log_scores = as_scoring_model(product).log_scores
+        correct_N = recognition(log_scores, test, session.builder.device)
+        metrics["test_accuracy"] = float(correct_N.float().mean())
+        metrics["test_correct"] = float(correct_N.sum())
+        metrics["test_total"] = float(len(correct_N))
+        accuracy = f", test accuracy {metrics['test_accuracy']:.1%}"
     if training_job.queries:
         metrics["queries"] = float(training_job.queries)
     seconds = time.monotonic() - began
@@ -111,29 +132,7 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     shown = training_job.learner.samples(SAMPLES)
     samples = png(grid(to_bytes(shown))) if shown is not None else None
     session.artifacts.save(spec, product.state_dict(), card, samples)
-    accuracy = metrics.get("test_accuracy")
-    told = f", test accuracy {accuracy:.1%}" if accuracy is not None else ""
-    print(f"[train] {spec.title}: done in {seconds:.0f} s{told}", flush=True)
-
-
-def _test(session: Session, spec: NetworkSpec, product: nn.Module) -> dict[str, float]:
-    """Test accuracy of a victim or an evaluator."""
-    splits = session.builder.splits
-    if not isinstance(product, Recognizer) or spec.role in ("defense", "defense_classifier"):
-        return {}
-    test = splits.test
-    if spec.role.startswith("evaluator:"):
-        evaluator = session.builder.evaluator(spec.role.partition(":")[2])
-        if evaluator.protocol == "nearest_identity":
-            return {}  # Its head names outsiders; how well its embedding does is measured later.
-        test = evaluator_data(evaluator, splits, session.plan.pool).test
-    frozen_scores = product.requires_grad_(False).log_scores
-    correct = recognition(frozen_scores, test, session.builder.device)
-    return {
-        "test_accuracy": float(correct.float().mean()),
-        "test_correct": float(correct.sum()),
-        "test_total": float(len(correct)),
-    }
+    print(f"[train] {spec.title}: done in {seconds:.0f} s{accuracy}", flush=True)
 
 
 class _Printer:

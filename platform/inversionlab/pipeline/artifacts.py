@@ -7,9 +7,9 @@
     artifacts/ROLE/ID/lease.json            who is training it now
     pictures/ID/SHA256.safetensors          a data set, decoded
 
-Checkpoints are kept here, under the task's own hash, and not by Ray Train: so a training goes on whatever
-run, worker count or batch of trainings it was in when it was stopped, and Ray's snapshot, which may lag
-behind a checkpoint after a kill, does not matter.
+Checkpoints are kept here, under the network's own hash, and not by Ray Train. So a training goes on in whichever
+run, with whichever worker count and group of networks, and Ray's snapshot, which may lag behind a checkpoint
+after a kill, does not matter.
 """
 
 from __future__ import annotations
@@ -36,53 +36,18 @@ from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.store.storage import Storage, StorageError
 
 
-def _read(storage: Storage, name: str) -> bytes | None:
-    """A file's content, None if there is none, nothing (`b""`) if it is a link that leads in a circle.
-
-    An outage or a missing permission is neither, and comes out as it is: the file may well be there and whole.
-
-    Raises:
-        StorageError: a folder lies there.
-    """
-    try:
-        return storage.read(name)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        _refuse_folder(storage, name)
-        # Only the link itself is replaced when the file is written again; a folder on the way is not.
-        if error.errno == errno.ELOOP and Path(storage.path(name)).is_symlink():
-            return b""
-        raise
-
-
-def _refuse_folder(storage: Storage, name: str) -> None:
-    """Stop where a folder has a file's name: what would be made could not be stored there.
-
-    Raises:
-        StorageError: it is a folder.
-    """
-    place = Path(storage.path(name))
-    # In a bucket, whose paths are not absolute, a "folder" is in nobody's way.
-    if place.is_absolute() and place.is_dir():
-        raise StorageError(
-            f"{storage.uri(name)}: is a folder, and a file belongs there; remove it and run the same "
-            "command again"
-        )
-
-
 @dataclass(frozen=True)
 class Artifacts:
-    """The artifacts of one storage root."""
+    """The artifacts of one storage root.
+
+    Every method that reads raises StorageError if a folder lies in a file's place, and OSError if the storage
+    cannot be reached.
+    """
 
     storage: Storage
 
     def card(self, spec: NetworkSpec) -> dict[str, Any] | None:
-        """The card of a finished task, or None; a damaged one is none.
-
-        Raises:
-            StorageError: a folder lies in its place.
-        """
+        """The card of a finished network; None if there is none, or it is damaged."""
         written = _read(self.storage, f"artifacts/{spec.key}/card.json")
         try:
             card = None if written is None else json.loads(written)
@@ -91,14 +56,31 @@ class Artifacts:
         return card if isinstance(card, dict) else None
 
     def finished(self, spec: NetworkSpec) -> bool:
-        """Whether the task's weights are there and whole; a damaged artifact counts as not made."""
+        """Whether the network's weights are there and whole."""
         return self._whole(spec) is not None
 
+    def weights(self, spec: NetworkSpec) -> dict[str, Tensor]:
+        """The weights of a finished network.
+
+        Raises:
+            RuntimeError: there are none, or they are damaged; the next run trains them again.
+        """
+        return load(self.packed(spec))
+
+    def packed(self, spec: NetworkSpec) -> bytes:
+        """The weights of a finished network as a safetensors file; raises as `weights` does."""
+        packed = self._whole(spec)
+        if packed is None:
+            raise RuntimeError(
+                f"artifacts/{spec.key}: is missing or damaged; run the command again"
+            )
+        return packed
+
     def _whole(self, spec: NetworkSpec) -> bytes | None:
-        """The weights' file, if it is there and the one that its card was written for."""
+        """The weights' file, if it is there and is the one that its card was written for."""
         name, card = f"artifacts/{spec.key}/weights.safetensors", self.card(spec)
         if card is None:
-            # Found out now, and not when a training of hours is to be stored.
+            # A folder is refused now, and not when the result of hours of training is to be stored.
             _refuse_folder(self.storage, name)
             return None
         packed = _read(self.storage, name)
@@ -113,7 +95,7 @@ class Artifacts:
         card: Mapping[str, Any],
         samples: bytes | None,
     ) -> None:
-        """Keep a finished network; the card is written last, so that a half-written artifact is none."""
+        """Store a finished network; the card is written last, so a half-written artifact counts as none."""
         packed = save({k: v.detach().cpu().contiguous().clone() for k, v in weights.items()})
         self.storage.write(f"artifacts/{spec.key}/weights.safetensors", packed)
         if samples is not None:
@@ -123,32 +105,11 @@ class Artifacts:
         self.storage.write_json(f"artifacts/{spec.key}/card.json", whole)
         self.storage.delete(f"artifacts/{spec.key}/checkpoint.pt")
 
-    def weights(self, spec: NetworkSpec) -> dict[str, Tensor]:
-        """The weights of a finished task.
-
-        Raises:
-            RuntimeError: there are none, or they are damaged; the next run trains them again.
-        """
-        return load(self.packed(spec))
-
-    def packed(self, spec: NetworkSpec) -> bytes:
-        """The weights of a finished task as a safetensors file.
-
-        Raises:
-            RuntimeError: there are none, or they are damaged; the next run trains them again.
-        """
-        packed = self._whole(spec)
-        if packed is None:
-            raise RuntimeError(
-                f"artifacts/{spec.key}: is missing or damaged; run the command again"
-            )
-        return packed
-
     def pictures(self, settings: DataSettings, name: str) -> Pictures:
-        """A data set, decoded now or by an earlier run; decoded again if that one's file is damaged.
+        """A data set, read from the file of an earlier run or, if that is missing or damaged, decoded.
 
-        The file's name holds its own SHA-256, so that runs which decode at the same time cannot mix up
-        each other's files and digests.
+        The file's name holds its own SHA-256, so runs that decode at the same time cannot mix up each other's
+        files and digests.
         """
         for file in self.storage.files(f"pictures/{name}", ".safetensors"):
             if (found := self._whole_pictures(file)) is not None:
@@ -162,7 +123,7 @@ class Artifacts:
         return pictures
 
     def _whole_pictures(self, file: str) -> Pictures | None:
-        """The pictures in a file, None if its content is not what its name says, or not pictures."""
+        """The pictures in a file; None if its content does not match its name, or is something else."""
         digest = Path(file).stem
         local = Path(self.storage.path(file))
         if local.is_file():
@@ -179,7 +140,7 @@ class Artifacts:
 
 
 def _unpacked(path: str) -> Pictures | None:
-    """The pictures in a file, None if it holds something else: the digest says only that it is as written."""
+    """The pictures in a file; None if it holds something else, which a correct digest does not rule out."""
     try:
         pictures = unpack(path)
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
@@ -197,7 +158,7 @@ def _unpacked(path: str) -> Pictures | None:
 
 @dataclass(frozen=True)
 class NetworkCheckpoints:
-    """The checkpoint of one task."""
+    """The checkpoint of one network."""
 
     storage: Storage
     spec: NetworkSpec
@@ -207,10 +168,9 @@ class NetworkCheckpoints:
         return f"artifacts/{self.spec.key}/checkpoint.pt"
 
     def load(self) -> dict[str, Any] | None:
-        """The last state, or None; a damaged one is none, and the training starts anew.
+        """The last state; None if there is none, or it is damaged. Its `file` says where it was read.
 
-        Read with the loader that builds tensors and plain values only. Its `file` says where it lies, for who
-        finds that it is another network's.
+        The loader builds tensors and plain values only.
 
         Raises:
             StorageError: a folder lies in its place.
@@ -227,8 +187,8 @@ class NetworkCheckpoints:
             state = torch.load(raw, map_location="cpu", weights_only=True)
             return {**state, "file": where}
         except Exception as error:
-            # A damaged file fails in a dozen ways, none of them worth a stop. Only the kind is told: PyTorch's
-            # own words advise to load the file with the loader that runs what is in it.
+            # A damaged file fails in a dozen ways, and none should stop a run. Only the error's type is shown:
+            # PyTorch's message advises the loader that would execute what is in the file.
             kind = type(error).__name__
             print(f"{where}: is damaged ({kind}); {self.spec.role} starts anew", flush=True)
             return None
@@ -238,3 +198,34 @@ class NetworkCheckpoints:
         sink = io.BytesIO()
         torch.save(state, sink)
         self.storage.write(self._name, sink.getvalue())
+
+
+def _read(storage: Storage, name: str) -> bytes | None:
+    """A file's content; None if there is none, and `b""` if it is a link that leads in a circle.
+
+    An outage or a missing permission is raised as it is: the file may well be there and whole.
+
+    Raises:
+        StorageError: a folder lies there.
+    """
+    try:
+        return storage.read(name)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _refuse_folder(storage, name)
+        # Writing the file again replaces the link itself, but not a folder on the way to it.
+        if error.errno == errno.ELOOP and Path(storage.path(name)).is_symlink():
+            return b""
+        raise
+
+
+def _refuse_folder(storage: Storage, name: str) -> None:
+    """Raise StorageError if a folder lies in a file's place, where the result could not be stored."""
+    place = Path(storage.path(name))
+    # A bucket's paths are not absolute, and a "folder" in a bucket is in nobody's way.
+    if place.is_absolute() and place.is_dir():
+        raise StorageError(
+            f"{storage.uri(name)}: is a folder, and a file belongs there; remove it and run the same "
+            "command again"
+        )

@@ -1,4 +1,4 @@
-"""Stage 3: one attack on one protected model, for some jobs. No Ray in here."""
+"""Stage 3: one attack on one protected model, for some jobs."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def run_attack(
     """Attack for every (target, repeat) of `work` at once.
 
     Args:
-        attack: armed.
+        attack: ready to run.
         model: what is attacked; None for a null attack.
         work: the jobs.
-        private_NCHW: for an attack that overhears answers: the users' pictures, one a job, in [0, 1]. The
-            attacker sees the model's answers to them only.
+        private_NCHW: for an attack that inverts outputs: the pictures of the model's users, one a job, in [0, 1].
+            The attacker sees only the model's answers to them.
     """
     device = attack.context.device
     jobs = AttackJobs(
@@ -65,8 +65,8 @@ def run_attack(
         assert model is not None, "only a null attack needs no model"
         view = attack.open(model, len(work))
     if attack.inverts_outputs:
-        assert isinstance(view, Scores), "only scores can be overheard"
-        assert private_NCHW is not None, "somebody must have asked the model"
+        assert isinstance(view, Scores), "only score vectors can be inverted"
+        assert private_NCHW is not None, "the outputs to invert are answers to private pictures"
         view.observe_outputs(private_NCHW)
     began = time.monotonic()
     found = attack.run(view, jobs)

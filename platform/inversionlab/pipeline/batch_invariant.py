@@ -1,12 +1,11 @@
-"""Passes whose result for a picture does not depend, to the last bit, on the pictures beside it.
+"""Forward passes whose result for a picture does not depend, to the last bit, on the rest of the batch.
 
-A matrix product of another height may be summed in another order: a difference in the seventh digit, but
-an attack of hundreds of steps that has not converged amplifies it until another picture comes out, and
-then a row would depend on how the work was cut. Tried layer by layer on a CPU (`torch` 2.15, float32,
-one thread, as in an attack worker): a
-convolution gives a row the same bits at every batch size but 1, a linear layer does not. So linear layers
-are computed in lanes of one height, the last one filled up, and a batch of one is doubled. What fills up
-is no query: nobody sees its result. The cost is not measurable beside the convolutions.
+A matrix product of another height may be summed in another order: a difference in the seventh digit, but an
+attack of hundreds of steps that has not converged amplifies it until another picture comes out, and then a row
+would depend on how the work was cut. Tried layer by layer on a CPU (`torch` 2.15, float32, one thread, as in
+an attack worker): a convolution gives a row the same bits at every batch size but 1, a linear layer does not.
+So linear layers are computed in lanes of one height, the last one padded, and a batch of one is doubled.
+Padding is no query: nobody sees its result. Its cost is not measurable next to the convolutions.
 
 Networks that mix rows by other products (attention over the batch, say), and GPUs, keep float tolerance.
 """
@@ -14,7 +13,7 @@ Networks that mix rows by other products (attention over the batch, say), and GP
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,7 +28,7 @@ LANE = 8
 
 
 class BatchInvariantModel(ProtectedModel):
-    """A protected model with steady scores."""
+    """A protected model with batch-invariant scores."""
 
     def __init__(self, model: ProtectedModel) -> None:
         super().__init__()
@@ -42,7 +41,7 @@ class BatchInvariantModel(ProtectedModel):
 
 
 class BatchInvariantPrior:
-    """An attacker's generator with steady pictures and encodings."""
+    """An attacker's generator with batch-invariant pictures and encodings."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
@@ -50,39 +49,37 @@ class BatchInvariantPrior:
         self.draw = generator.draw
 
     def __call__(self, z_ND: Tensor) -> Tensor:
-        """Pictures of latents."""
+        """Pictures (N, C, H, W) of latents (N, m)."""
         return batch_invariant(self.generator, z_ND)
 
     def encode(self, x_NCHW: Tensor) -> Tensor | None:
-        """Latents of pictures, or None where the generator has no encoder."""
+        """Latents (N, m) of pictures, or None where the generator has no encoder."""
         if self.generator.encode(x_NCHW[:1]) is None:
             return None
-        return batch_invariant(self._encode, x_NCHW)
+        return batch_invariant(cast(Pass, self.generator.encode), x_NCHW)
 
     def critic(self, x_NCHW: Tensor) -> Tensor:
-        """How real pictures look."""
+        """How real pictures look, (N,)."""
         return batch_invariant(self.generator.critic, x_NCHW)
 
     def style(self, z_ND: Tensor) -> Tensor:
-        """Style vectors of latents."""
+        """Style vectors (N, W) of latents (N, m)."""
         return batch_invariant(self.generator.style, z_ND)
 
     def synthesize(self, w_NW: Tensor) -> Tensor:
-        """Pictures of style vectors."""
+        """Pictures (N, C, H, W) of style vectors (N, W)."""
         return batch_invariant(self.generator.synthesize, w_NW)
 
-    def _encode(self, x_NCHW: Tensor) -> Tensor:
-        z_ND = self.generator.encode(x_NCHW)
-        assert z_ND is not None, "it has just encoded a picture"
-        return z_ND
+
+Pass = Callable[[Tensor], Tensor]
 
 
-def batch_invariant(work: Callable[[Tensor], Tensor], x_N: Tensor) -> Tensor:
-    """`work(x_N)` for a network that treats its rows apart; differentiable."""
+def batch_invariant(forward: Pass, x_N: Tensor) -> Tensor:
+    """`forward(x_N)` for a network that treats its rows apart; differentiable."""
     count = len(x_N)
     padded_N = torch.cat([x_N, x_N.detach()]) if count == 1 else x_N
     with _LinearInLanes():
-        return work(padded_N)[:count]
+        return forward(padded_N)[:count]
 
 
 class _LinearInLanes(TorchFunctionMode):
@@ -96,15 +93,10 @@ class _LinearInLanes(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         given = kwargs or {}
-        if func is functional.linear and args[0].ndim == 2:
-            x_ND, *rest = args
-            return _in_lanes(lambda lane: func(lane, *rest, **given), x_ND)
-        return func(*args, **given)
-
-
-def _in_lanes(linear: Callable[[Tensor], Tensor], x_ND: Tensor) -> Tensor:
-    count = len(x_ND)
-    missing = -count % LANE
-    if missing:
-        x_ND = torch.cat([x_ND, x_ND.new_zeros(missing, x_ND.shape[1])])
-    return torch.cat([linear(lane) for lane in x_ND.split(LANE)])[:count]
+        if func is not functional.linear or args[0].ndim != 2:
+            return func(*args, **given)
+        x_ND, *rest = args
+        count = len(x_ND)
+        if missing := -count % LANE:
+            x_ND = torch.cat([x_ND, x_ND.new_zeros(missing, x_ND.shape[1])])
+        return torch.cat([func(lane, *rest, **given) for lane in x_ND.split(LANE)])[:count]

@@ -1,4 +1,4 @@
-"""Stage 1: pictures and person-disjoint splits, and the names under which they are stored."""
+"""Stage 1: pictures, person-disjoint splits and targets, and the names under which they are stored."""
 
 from __future__ import annotations
 
@@ -20,22 +20,21 @@ FORMAT = 1
 
 
 def picture_ids(experiment: Experiment) -> tuple[str, ...]:
-    """The names of the experiment's data sets: the private one's and, where there is one, the public one's.
+    """The names of the experiment's data sets: the private one and, if there is one, the public one.
 
     Raises:
         ConfigError: a source is missing or empty.
     """
     wanted = [experiment.data, experiment.public_data]
-    return tuple(_id(settings) for settings in wanted if settings is not None)
-
-
-def _id(settings: DataSettings) -> str:
-    content = data.build(settings).fingerprint()
-    return fingerprint([FORMAT, settings.name, content])
+    return tuple(
+        fingerprint([FORMAT, settings.name, data.build(settings).fingerprint()])
+        for settings in wanted
+        if settings is not None
+    )
 
 
 def data_id(experiment: Experiment, pictures: tuple[str, ...]) -> str:
-    """The name of the splits: of the pictures and of how they are cut."""
+    """The name of the splits: it depends on the pictures and on how they are split."""
     cut = experiment.split.model_dump(mode="json")
     return fingerprint({"pictures": pictures, "split": cut, "seed": experiment.seed})
 
@@ -53,7 +52,7 @@ def pack(pictures: Pictures) -> bytes:
 
 
 def unpack(path: str) -> Pictures:
-    """Pictures from the file that `pack` made, memory-mapped."""
+    """Pictures from a file that holds what `pack` returned, memory-mapped."""
     with safe_open(path, framework="pt") as file:
         note = file.metadata()
         return Pictures(
@@ -64,12 +63,11 @@ def unpack(path: str) -> Pictures:
         )
 
 
-def cut(experiment: Experiment, private: Pictures, public: Pictures | None) -> Splits:
+def cut(experiment: Experiment, private: Pictures, public: Pictures | None = None) -> Splits:
     """The experiment's splits.
 
     Raises:
-        ConfigError: a set would be empty or overlap, an evaluator would have nobody to be trained on, or
-            there are fewer private people than targets.
+        ConfigError: a set would be empty, two sets overlap, or there are fewer private people than targets.
     """
     if public is not None and public.images_NCHW.shape[1:] != private.images_NCHW.shape[1:]:
         raise ConfigError(
@@ -78,39 +76,30 @@ def cut(experiment: Experiment, private: Pictures, public: Pictures | None) -> S
         )
     _refuse_same_people(experiment)
     splits = split(private, experiment.split, experiment.seed, public)
-    _refuse_too_many(experiment, len(splits.people))
-    disjoint = [e for e in experiment.evaluators if e.protocol == "person_disjoint"]
-    if disjoint and not splits.evaluator_people:
-        raise ConfigError(
-            f"evaluators: `{disjoint[0].name}` is person_disjoint, but split.evaluator_min_pictures = "
-            f"{experiment.split.evaluator_min_pictures} and the private people leave nobody for it"
-        )
-    return splits
-
-
-def _refuse_too_many(experiment: Experiment, people: int) -> None:
-    wanted = experiment.targets
-    if wanted.skip + wanted.count > people:
+    wanted, people = experiment.targets, len(splits.people)
+    end = wanted.skip + wanted.count
+    if end > people:
         skipped = f" after targets.skip = {wanted.skip}" if wanted.skip else ""
         raise ConfigError(
             f"targets.count = {wanted.count}{skipped}: there are only {people} private "
             "people; lower it or loosen split.private_min_pictures"
         )
-    if wanted.pool is not None and not wanted.skip + wanted.count <= wanted.pool <= people:
+    if wanted.pool is not None and not end <= wanted.pool <= people:
         raise ConfigError(
             f"targets.pool = {wanted.pool}: must hold the targets (targets.skip + targets.count = "
-            f"{wanted.skip + wanted.count}) and be at most {people}, the private people"
+            f"{end}) and be at most {people}, the private people"
         )
+    return splits
 
 
 def _refuse_same_people(experiment: Experiment) -> None:
-    """Refuse a `public_data` that shows the people of `data` over again."""
+    """Refuse a `public_data` that shows the people of `data` again."""
     mine, theirs = experiment.data, experiment.public_data
     if theirs is None or theirs.name != mine.name:
         return
     parts = {getattr(mine, "part", None), getattr(theirs, "part", None)}
     if parts == {"train", "test"}:
-        return  # Two halves of one data set, without a common picture.
+        return  # The halves of one data set share no picture.
     for key, what in (("root", "folder"), ("seed", "seed, so the same people")):
         value = getattr(mine, key, None)
         if value is not None and value == getattr(theirs, key, None):
@@ -127,7 +116,7 @@ def choose_targets(experiment: Experiment, people: int) -> tuple[int, ...]:
 
 
 def choose_pool(experiment: Experiment, people: int) -> tuple[int, ...]:
-    """The classes that the person-disjoint judges know: at least those under attack, sorted."""
+    """The classes that the person-disjoint evaluators know, the targets among them, sorted."""
     if experiment.targets.pool is None:
         return choose_targets(experiment, people)
     return tuple(sorted(_draw(experiment, people)[: experiment.targets.pool]))

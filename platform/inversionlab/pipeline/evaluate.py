@@ -1,4 +1,4 @@
-"""Stage 4: what the judges say of the final pictures, and how well the models recognize. No Ray in here."""
+"""Stage 4: what the evaluators find in the final pictures, and how well a released model recognizes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from inversionlab.metrics import nearest_distance
 from inversionlab.recognizers import Recognizer
 
 CHUNK = 256
-"""Pictures a forward pass, so that memory stays small."""
+"""Pictures in a forward pass; it bounds the memory."""
 SCALE = 24.0
-"""What cosines are multiplied by before they become scores, where the nearest identity decides."""
-
+"""Factor that turns the cosines of a gallery into logits."""
 LOG_FLOOR = -50.0
-"""Log-probabilities below this are taken for it: a zero has no logarithm, and its distance would be all."""
+"""Lower log-probabilities count as this: a zero has no logarithm, and would outweigh all other distances."""
+
+LogScores = Callable[[Tensor], Tensor]
+"""Log-probabilities (N, K) of pictures (N, C, H, W) in [0, 1] on the device."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +35,27 @@ class Utility:
     correct_N: Tensor
     """bool: whether the class of each test picture has the highest score."""
     distortion: float
-    """L1 distance between the released and the undefended probability vectors, the mean over pictures: 0 to 2."""
+    """L1 distance between the released and the undefended probability vectors, mean over pictures: 0 to 2."""
     log_distortion: float
-    """The same between log-probabilities, a score: the mean over pictures and classes (Wen's, on logits)."""
+    """The same between log-probabilities, a score: mean over pictures and classes (Wen's, on logits)."""
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """An evaluator and what it knows of the targets."""
+    """A trained evaluator, and what it knows of the targets."""
 
     name: str
     recognizer: Recognizer
     class_of: Mapping[int, int]
-    """Its class number of each target."""
+    """Its class of each target."""
     private: Mapping[int, Tensor]
     """Features (n, D) of each target's private training pictures, on the CPU."""
     gallery_KD: Tensor | None = None
-    """The mean direction of every private person's features, where the nearest identity decides."""
+    """The mean direction of every private person's features, where the nearest person decides."""
 
     @torch.no_grad()
     def logits(self, feature_ND: Tensor, device: torch.device) -> Tensor:
-        """How much each person (N, K) is meant by features (N, D) on the CPU."""
+        """Logits (N, K) over its classes, on the CPU, of features (N, D) on the CPU."""
         if self.gallery_KD is not None:
             return SCALE * functional.normalize(feature_ND) @ self.gallery_KD.T
         logit_NK: Tensor = self.recognizer.head(feature_ND.to(device))
@@ -61,7 +63,7 @@ class Evaluator:
 
 
 def gallery(feature_ND: Tensor, class_N: Tensor) -> Tensor:
-    """The mean direction (K, D) of each class's features (N, D); every class has some."""
+    """The mean direction (K, D) of the features (N, D) of each class; no class is empty."""
     classes = int(class_N.max()) + 1
     sum_KD = torch.zeros(classes, feature_ND.shape[1])
     sum_KD.index_add_(0, class_N, functional.normalize(feature_ND))
@@ -70,11 +72,9 @@ def gallery(feature_ND: Tensor, class_N: Tensor) -> Tensor:
 
 @torch.no_grad()
 def features(recognizer: Recognizer, images_NCHW: Tensor, device: torch.device) -> Tensor:
-    """Feature vectors (N, D), float32 on the CPU, of uint8 pictures."""
-    parts = [
-        recognizer.features(to_float(x, device)).float().cpu() for x in images_NCHW.split(CHUNK)
-    ]
-    return torch.cat(parts)
+    """Features (N, D), float32 on the CPU, of uint8 pictures."""
+    chunks = images_NCHW.split(CHUNK)
+    return torch.cat([recognizer.features(to_float(x, device)).float().cpu() for x in chunks])
 
 
 @torch.no_grad()
@@ -84,21 +84,21 @@ def verdicts(
     targets: Sequence[int],
     device: torch.device,
 ) -> list[list[dict[str, Any]]]:
-    """What every judge says of every picture: one list of verdicts a picture.
+    """Every evaluator's verdict on every picture: one list of verdicts a picture.
 
     Args:
         evaluators: the evaluators.
         images_NCHW: uint8 reconstructions, as they are stored.
         targets: the target of each.
-        device: where the judges live.
+        device: where the evaluators live.
     """
     result: list[list[dict[str, Any]]] = [[] for _ in targets]
     for evaluator in evaluators:
-        classes = torch.tensor([evaluator.class_of[t] for t in targets])
+        class_N = torch.tensor([evaluator.class_of[t] for t in targets])
         feature_ND = features(evaluator.recognizer, images_NCHW, device)
         logit_NK = evaluator.logits(feature_ND, device)
         score_NK = logit_NK.softmax(1)
-        own_N1 = logit_NK.gather(1, classes[:, None])
+        own_N1 = logit_NK.gather(1, class_N[:, None])
         rank_N = (logit_NK > own_N1).sum(1) + 1
         for row, target in enumerate(targets):
             own_MD = evaluator.private[target].numpy()
@@ -107,7 +107,7 @@ def verdicts(
                 {
                     "evaluator": evaluator.name,
                     "rank": int(rank_N[row]),
-                    "score": float(score_NK[row, classes[row]]),
+                    "score": float(score_NK[row, class_N[row]]),
                     "nearest": float(nearest),
                     "feature": feature_ND[row].tolist(),
                 }
@@ -116,28 +116,22 @@ def verdicts(
 
 
 @torch.no_grad()
-def recognition(
-    log_scores: Callable[[Tensor], Tensor], test: Labelled, device: torch.device
-) -> Tensor:
-    """Ask a model for every test picture: bool (N,), whether its class has the highest score."""
-    winners = [
-        log_scores(to_float(x, device)).argmax(1).cpu() for x in test.images_NCHW.split(CHUNK)
-    ]
+def recognition(log_scores: LogScores, test: Labelled, device: torch.device) -> Tensor:
+    """Whether the class of each test picture has the highest score: bool (N,)."""
+    chunks = test.images_NCHW.split(CHUNK)
+    winners = [log_scores(to_float(x, device)).argmax(1).cpu() for x in chunks]
     return torch.cat(winners) == test.class_N
 
 
 @torch.no_grad()
 def utility(
-    log_scores: Callable[[Tensor], Tensor],
-    undefended: Callable[[Tensor], Tensor],
-    test: Labelled,
-    device: torch.device,
+    log_scores: LogScores, undefended: LogScores, test: Labelled, device: torch.device
 ) -> Utility:
-    """Ask a model and the undefended one for every test picture.
+    """Compare a released model with the undefended victim on every test picture.
 
     Args:
-        log_scores: log-probabilities (N, K) of the released model.
-        undefended: the same of the victim.
+        log_scores: the released model.
+        undefended: the victim.
         test: the pictures.
         device: where both live.
     """
@@ -154,9 +148,9 @@ def utility(
 
 @torch.no_grad()
 def milliseconds(
-    log_scores: Callable[[Tensor], Tensor], test: Labelled, device: torch.device, rounds: int = 5
+    log_scores: LogScores, test: Labelled, device: torch.device, rounds: int = 5
 ) -> float:
-    """Inference time a picture, in batches of up to 64: the median of some rounds after a first one."""
+    """Inference time a picture, in batches of up to 64: the median of `rounds` calls after a first one."""
     x_NCHW = to_float(test.images_NCHW[:64], device)
     spent = []
     for _ in range(rounds + 1):

@@ -1,9 +1,9 @@
-"""What a released model needs to answer: networks, numbers in them, memory. No Ray in here."""
+"""What a released model needs to answer: networks, numbers in them, memory."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,48 +36,42 @@ def parameters(model: ProtectedModel) -> int:
 
 
 def facts(model: ProtectedModel) -> dict[str, float]:
-    """What all parts of the model tell of themselves; the outer part's word counts where two differ."""
+    """The facts that the parts of the model tell; where two parts differ, the outer one's count."""
     found: dict[str, float] = {}
-    for part in reversed(list(_parts(model))):
+    for part in reversed(_parts(model)):
         found |= part.facts()
     return found
+
+
+def _parts(model: ProtectedModel) -> list[ProtectedModel]:
+    return [m for m in model.modules() if isinstance(m, ProtectedModel)]
 
 
 @torch.no_grad()
 def memory(log_scores: Callable[[Tensor], Tensor], test: Labelled, device: torch.device) -> int:
     """Bytes a picture at the peak of a batch, beyond the weights and the pictures themselves, rounded up.
 
-    On CUDA what the allocator held for tensors (`max_memory_allocated`, its rounding and the kernels'
-    workspaces included); elsewhere the tensors that were alive at once, which leaves workspaces out.
+    On CUDA it is what the allocator holds for tensors (`max_memory_allocated`, its rounding and the kernels'
+    workspaces included). Elsewhere it is the tensors that are alive at once, without workspaces.
     """
     x_NCHW = to_float(test.images_NCHW[:BATCH], device)
-    log_scores(x_NCHW)  # so that what is made once only is there
-    peak = _peak_cuda(log_scores, x_NCHW) if device.type == "cuda" else _peak(log_scores, x_NCHW)
+    log_scores(x_NCHW)  # The first call makes what later calls find.
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        log_scores(x_NCHW)
+        torch.cuda.synchronize(device)
+        peak = int(torch.cuda.max_memory_allocated(device) - before)
+    else:
+        with _Ledger() as ledger:
+            log_scores(x_NCHW)
+        peak = ledger.peak
     return -(-peak // len(x_NCHW))
 
 
-def _parts(model: ProtectedModel) -> Iterator[ProtectedModel]:
-    return (m for m in model.modules() if isinstance(m, ProtectedModel))
-
-
-def _peak_cuda(log_scores: Callable[[Tensor], Tensor], x_NCHW: Tensor) -> int:
-    torch.cuda.synchronize(x_NCHW.device)
-    torch.cuda.reset_peak_memory_stats(x_NCHW.device)
-    before = torch.cuda.memory_allocated(x_NCHW.device)
-    log_scores(x_NCHW)
-    torch.cuda.synchronize(x_NCHW.device)
-    return int(torch.cuda.max_memory_allocated(x_NCHW.device) - before)
-
-
-def _peak(log_scores: Callable[[Tensor], Tensor], x_NCHW: Tensor) -> int:
-    ledger = _Ledger()
-    with ledger:
-        log_scores(x_NCHW)
-    return ledger.peak
-
-
 class _Ledger(TorchDispatchMode):
-    """Adds up the storages that operations make, as long as they live."""
+    """Adds up the storages that operations allocate, as long as they live."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -87,7 +81,7 @@ class _Ledger(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # What it would skip is compiled code, of which there is none here; to skip it torch imports its whole
+        # There is no compiled code here that could be skipped; to skip it, torch would import its whole
         # compiler, which takes seconds.
         return False
 
@@ -95,7 +89,7 @@ class _Ledger(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
-        # What is first seen going in was there before: weights and the pictures.
+        # Storages that are first seen as inputs were there before: the weights and the pictures.
         self._see((args, given), count=False)
         result = func(*args, **given)
         self._see(result, count=True)

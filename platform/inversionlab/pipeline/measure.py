@@ -1,4 +1,4 @@
-"""What is measured beside the attacks: how well models and judges recognize, and what judges know of targets."""
+"""What is measured in addition to the attacks: models and evaluators, and what evaluators know of targets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -26,7 +27,6 @@ from inversionlab.pipeline.evaluate import (
     recognition,
     utility,
 )
-from inversionlab.pipeline.evaluator_data import evaluator_data
 from inversionlab.pipeline.plan import Cell, model_id
 from inversionlab.pipeline.session import Session
 
@@ -35,56 +35,58 @@ VIEWS: dict[type[View], str] = {WhiteBox: "white box", Scores: "scores", Labels:
 
 
 def evaluator_key(session: Session, name: str) -> str:
-    """Under which name an evaluator's measurements are stored."""
-    spec = session.plan.spec(f"evaluator:{name}")
+    """The name under which an evaluator's measurements are stored."""
+    spec = session.plan.evaluator(name)
     return fingerprint([spec.id, name, list(session.plan.targets)])
 
 
 def model_key(session: Session, protected: str) -> str:
-    """Under which name a protected model's measurements are stored."""
+    """The name under which a protected model's measurements are stored."""
     return fingerprint([protected, list(session.plan.targets)])
 
 
 def evaluator(session: Session, name: str) -> Evaluator:
     """An evaluator with the features that were stored when it was measured."""
-    who = evaluator_data(session.builder.evaluator(name), session.builder.splits, session.plan.pool)
-    table = session.store.read("features", evaluator_key(session, name))
-    target_N = table["target"].to_numpy()
-    features_ND = table["feature"].combine_chunks().flatten().to_numpy().reshape(len(target_N), -1)
-    # The rows were stored target by target only if the pictures stand so: sort, then cut once.
+    spec, key = session.plan.evaluator(name), evaluator_key(session, name)
+    table = session.store.read("features", key)
+    feature_ND, target_N = _features(table), table["target"].to_numpy()
+    # The rows follow the order of the pictures, not of the targets: sort them, then cut once.
     order = np.argsort(target_N, kind="stable")
-    bounds = np.searchsorted(target_N[order], [*session.plan.targets, session.plan.targets[-1] + 1])
+    targets = session.plan.targets
+    bounds = np.searchsorted(target_N[order], [*targets, targets[-1] + 1])
     private = {
-        target: torch.from_numpy(features_ND[order[first:last]])
-        for target, first, last in zip(session.plan.targets, bounds[:-1], bounds[1:], strict=True)
+        target: feature_ND[order[first:last]]
+        for target, first, last in zip(targets, bounds[:-1], bounds[1:], strict=True)
     }
-    people = None
-    if session.builder.evaluator(name).protocol == "nearest_identity":
-        stored = session.store.read("galleries", evaluator_key(session, name))[
-            "feature"
-        ].combine_chunks()
-        people = torch.tensor(stored.flatten().to_numpy()).view(len(stored), -1)
-    recognizer = session.builder.recognizer(f"evaluator:{name}")
-    return Evaluator(name, recognizer, who.class_of, private, people)
+    people_KD = _features(session.store.read("galleries", key)) if spec.protocol.gallery else None
+    class_of = spec.data(session.builder.splits).class_of
+    return Evaluator(name, session.builder.recognizer(spec.role), class_of, private, people_KD)
+
+
+def _features(table: pa.Table) -> Tensor:
+    """The stored features (N, D)."""
+    stored = table["feature"].combine_chunks()
+    return torch.tensor(stored.flatten().to_numpy()).view(len(stored), -1)
 
 
 def measure_model(session: Session, cell: Cell) -> None:
-    """Store how well the model of a cell recognizes, and what it leads attacks to."""
-    assert cell.defense is not None
+    """Store how well the protected model of a cell recognizes, what it needs, and the decoys of its defense."""
+    assert cell.defense is not None, "a null attack has no model"
     builder, store = session.builder, session.store
     test = builder.splits.test
     model = builder.protected(cell.defense)
     victim = BatchInvariantModel(Undefended(builder.recognizer("victim")))
     used = utility(model.log_scores, victim.log_scores, test, builder.device)
-    aimed = torch.isin(test.class_N, torch.tensor(session.plan.targets))
+    aimed_N = torch.isin(test.class_N, torch.tensor(session.plan.targets))
+    stopped, left = protected_views(cell.defense), stripped(cell.defense)
     row = {
         "protected": cell.protected,
         "defense": cell.defense.name,
         "defense_settings": cell.defense.model_dump_json(),
         "correct_all": int(used.correct_N.sum()),
         "total_all": len(test),
-        "correct_targets": int(used.correct_N[aimed].sum()),
-        "total_targets": int(aimed.sum()),
+        "correct_targets": int(used.correct_N[aimed_N].sum()),
+        "total_targets": int(aimed_N.sum()),
         "milliseconds": milliseconds(model.log_scores, test, builder.device),
         "networks": footprint.networks(model),
         "parameters": footprint.parameters(model),
@@ -92,90 +94,71 @@ def measure_model(session: Session, cell: Cell) -> None:
         "distortion": used.distortion,
         "log_distortion": used.log_distortion,
         "facts": json.dumps(footprint.facts(model), sort_keys=True),
-        **_protection(cell.defense),
+        "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
+        "left": "" if left == cell.defense else left.title,
     }
     key = model_key(session, cell.protected)
-    store.write("references", key, _decoys(session, cell))
+    store.write("references", key, _decoys(session, cell.defense))
     store.write("models", key, [row])
 
 
-def _protection(defense: DefenseSettings) -> dict[str, str]:
-    """Whom the defense stops by its own word, and what is left for an attacker who takes it off."""
-    left = stripped(defense)
-    stopped = protected_views(defense)
-    return {
-        "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
-        "left": "" if left == defense else left.title,
-    }
-
-
-def _decoys(session: Session, cell: Cell) -> list[dict[str, Any]]:
-    """The synthetic faces that a defense, or what it is put on, leads attacks to."""
-    assert cell.defense is not None
-    builder = session.builder
-    for part in chain(cell.defense):
+def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
+    """The pictures that a defense, or the one that it is put on, leads attacks to, a row a target."""
+    for part in chain(defense):
         spec = session.plan.defense_spec(part)
-        decoys = DEFENSES[part.name](part).decoys(builder.defense_context(spec)) if spec else None
+        if spec is None:
+            continue
+        decoys = DEFENSES[part.name](part).decoys(spec.defense_context(session.builder))
         if decoys is not None:
-            break
-    else:
-        return []
-    images = to_bytes(decoys)
-    return [
-        {
-            "kind": "synthetic",
-            "protected": model_id(session.plan, cell.defense),
-            "target": target,
-            "person": builder.splits.people[target],
-            "picture": png(images[target]),
-        }
-        for target in session.plan.targets
-    ]
-
-
-def _store_gallery(session: Session, name: str, people_KD: Tensor) -> None:
-    rows = [
-        {"evaluator": name, "person": k, "feature": f.tolist()} for k, f in enumerate(people_KD)
-    ]
-    session.store.write("galleries", evaluator_key(session, name), rows)
+            images = to_bytes(decoys)
+            return [
+                {
+                    "kind": "synthetic",
+                    "protected": model_id(session.plan, defense),
+                    "target": target,
+                    "person": session.builder.splits.people[target],
+                    "picture": png(images[target]),
+                }
+                for target in session.plan.targets
+            ]
+    return []
 
 
 def measure_evaluator(session: Session, name: str) -> None:
     """Store how well an evaluator recognizes, and its features of the targets' private pictures."""
-    builder = session.builder
-    settings = builder.evaluator(name)
-    recognizer = builder.recognizer(f"evaluator:{name}")
-    who = evaluator_data(settings, builder.splits, session.plan.pool)
-    train = builder.splits.train
-    nearest = settings.protocol == "nearest_identity"
-    aimed = torch.isin(train.class_N, torch.tensor(session.plan.targets)) | nearest
-    feature_ND = features(recognizer, train.images_NCHW[aimed], builder.device)
-    target_N = train.class_N[aimed]
+    builder, spec = session.builder, session.plan.evaluator(name)
+    recognizer = builder.recognizer(spec.role)
+    data, train = spec.data(builder.splits), builder.splits.train
+    aimed_N = torch.isin(train.class_N, torch.tensor(session.plan.targets))
     key = evaluator_key(session, name)
-    if nearest:
-        people_KD = gallery(feature_ND, target_N)
-        asked_ND = features(recognizer, who.test.images_NCHW, builder.device)
-        own = Evaluator(name, recognizer, who.class_of, {}, people_KD)
-        correct_N = own.logits(asked_ND, builder.device).argmax(1) == who.test.class_N
-        _store_gallery(session, name, people_KD)
-        kept = torch.isin(target_N, torch.tensor(session.plan.targets))
-        feature_ND, target_N = feature_ND[kept], target_N[kept]
+    if spec.protocol.gallery:
+        all_ND = features(recognizer, train.images_NCHW, builder.device)
+        people_KD = gallery(all_ND, train.class_N)
+        asked_ND = features(recognizer, data.test.images_NCHW, builder.device)
+        own = Evaluator(name, recognizer, data.class_of, {}, people_KD)
+        correct_N = own.logits(asked_ND, builder.device).argmax(1) == data.test.class_N
+        people = enumerate(people_KD.tolist())
+        rows = [{"evaluator": name, "person": k, "feature": feature} for k, feature in people]
+        session.store.write("galleries", key, rows)
+        feature_ND = all_ND[aimed_N]
     else:
-        correct_N = recognition(recognizer.log_scores, who.test, builder.device)
+        feature_ND = features(recognizer, train.images_NCHW[aimed_N], builder.device)
+        correct_N = recognition(recognizer.log_scores, data.test, builder.device)
+    target_N = train.class_N[aimed_N]
     session.store.write(
         "features",
         key,
         [
-            {"evaluator": name, "target": int(t), "feature": f.tolist()}
-            for t, f in zip(target_N, feature_ND, strict=True)
+            {"evaluator": name, "target": int(target), "feature": feature.tolist()}
+            for target, feature in zip(target_N, feature_ND, strict=True)
         ],
     )
     row = {
         "evaluator": name,
-        "protocol": settings.protocol,
-        "network": settings.recognizer.network.name,
+        "protocol": spec.settings.protocol,
+        "network": spec.settings.recognizer.network.name,
         "correct": int(correct_N.sum()),
-        "total": len(who.test),
+        "total": len(data.test),
         "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
     }
     session.store.write("evaluators", key, [row])

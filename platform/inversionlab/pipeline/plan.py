@@ -1,28 +1,23 @@
-"""What an experiment needs done: networks to train, cells to attack; each named by all that goes into it."""
+"""What an experiment needs done: networks to train and cells to attack, each named by all that goes into it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from inversionlab.attacks import ATTACKS, AttackSettings
 from inversionlab.core.settings import ConfigError, fingerprint
 from inversionlab.core.views import WhiteBox
 from inversionlab.defenses import DefenseSettings
-from inversionlab.defenses.composition import awake, stripped
+from inversionlab.defenses.composition import stripped
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import attacker_generator, defense_at, null_attacks
 from inversionlab.generators import GENERATORS
-from inversionlab.pipeline.network_spec import (
-    NETWORK_FORMAT,
-    DefenseSpecs,
-    NetworkSpec,
-    new_spec,
-    public_generator,
-)
-from inversionlab.recognizers import recognizer_inputs
+from inversionlab.pipeline.defense_specs import DefenseNetworkSpec, DefenseSpecs
+from inversionlab.pipeline.generator_specs import AttackNetworkSpec, GeneratorSpec
+from inversionlab.pipeline.network_spec import NETWORK_FORMAT, NetworkSpec
+from inversionlab.pipeline.recognizer_specs import EvaluatorSpec, VictimSpec
 
 ROW_FORMAT = 4
 """Raise it when a row would differ for equal settings."""
@@ -36,9 +31,9 @@ class Cell:
     """Hash of everything that its rows depend on. To attack a stripped model is to attack what is left."""
     attack: AttackSettings
     defense: DefenseSettings | None
-    """The defense under test."""
+    """The defense under test; None for a null attack."""
     protected: str
-    """Id of the model that it releases; empty for a null attack."""
+    """Id of the model that the defense releases; empty for a null attack."""
     attacked: DefenseSettings | None
     """What is attacked: the defense, or what a white-box attacker has left of it."""
     model: str
@@ -46,9 +41,9 @@ class Cell:
     point: float | None
     """The swept setting's value."""
     label: str
-    generator: NetworkSpec
+    generator: GeneratorSpec
     """The generator that the attacker searches."""
-    network: NetworkSpec | None
+    network: AttackNetworkSpec | None
     """The attack's own network, if it trains one."""
 
     @property
@@ -58,7 +53,7 @@ class Cell:
 
     @property
     def stripped(self) -> bool:
-        """Whether the attacker has taken something off that the defense put on."""
+        """Whether the attacker has taken off a part of the defense."""
         return self.attacked != self.defense
 
     @property
@@ -69,24 +64,31 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything to be done; `specs` in an order in which each finds what it needs."""
+    """Everything to be done."""
 
     data_id: str
     targets: tuple[int, ...]
     """Classes under attack."""
     pool: tuple[int, ...]
-    """Classes that the person-disjoint judges know."""
+    """Classes that the person-disjoint evaluators know."""
     specs: tuple[NetworkSpec, ...]
+    """Every network once, each after those that its training needs."""
     cells: tuple[Cell, ...]
     defense_specs: DefenseSpecs
 
     def spec(self, role: str) -> NetworkSpec:
-        """The only task of this role: there are several of `generator`, `attack` and those of defenses."""
-        (found,) = [t for t in self.specs if t.role == role]
+        """The only network of this role; `generator`, `attack` and the defenses' roles may have several."""
+        (found,) = [spec for spec in self.specs if spec.role == role]
         return found
 
-    def defense_spec(self, defense: DefenseSettings) -> NetworkSpec | None:
-        """The task whose network `defense` uses, if it trains one."""
+    def evaluator(self, name: str) -> EvaluatorSpec:
+        """The evaluator of this name."""
+        evaluators = [spec for spec in self.specs if isinstance(spec, EvaluatorSpec)]
+        (found,) = [spec for spec in evaluators if spec.settings.name == name]
+        return found
+
+    def defense_spec(self, defense: DefenseSettings) -> DefenseNetworkSpec | None:
+        """The network that `defense` trains, if it does."""
         return self.defense_specs.own(defense)
 
     def work(self) -> list[Cell]:
@@ -97,200 +99,155 @@ class Plan:
         return list(found.values())
 
 
+def model_id(plan: Plan, defense: DefenseSettings) -> str:
+    """The id of the model that `defense` releases."""
+    return plan.defense_specs.model(defense).id
+
+
 def make_plan(
     experiment: Experiment,
     data_id: str,
     targets: tuple[int, ...],
     pool: tuple[int, ...] | None = None,
 ) -> Plan:
-    """The plan of an experiment on this data; without a `pool` the judges know the targets.
+    """The plan of an experiment on this data; without a `pool` the evaluators know the targets.
 
     Raises:
         ConfigError: two of the defenses side by side release the same model.
     """
-    pool = targets if pool is None else pool
-    base = {"format": NETWORK_FORMAT, "data": data_id, "seed": experiment.seed}
-    victim = new_spec("victim", {**base, "recognizer": recognizer_inputs(experiment.victim)})
-    defense_specs = DefenseSpecs(experiment, base, victim, targets)
-    points = _points(experiment)
-    _refuse_twins(experiment, defense_specs)
+    pool, seed = targets if pool is None else pool, experiment.seed
+    victim = VictimSpec(data_id, seed, experiment.victim)
+    evaluators = [EvaluatorSpec(data_id, seed, e, pool) for e in experiment.evaluators]
+    defense_specs = DefenseSpecs(experiment, victim, targets)
+    points = _points(experiment, defense_specs)
+    cells = tuple(_Cells(experiment, defense_specs, evaluators).on(points))
     needed = [
         victim,
-        *_evaluators(experiment, base, pool),
-        public_generator(base, experiment.generator),
+        *evaluators,
+        GeneratorSpec(data_id, seed, experiment.generator),
         *(spec for _, defense in points for spec in defense_specs.needed(defense)),
+        # A network that learns from a model comes after the model's own networks.
+        *(spec for cell in cells for spec in (cell.generator, cell.network) if spec is not None),
     ]
-    plan = Plan(data_id, targets, pool, tuple(needed), (), defense_specs)
-    cells = tuple(_cells(experiment, plan, base, points))
-    # In this order: what is taught by a model comes after the model's own networks.
-    needed += [spec for c in cells for spec in (c.generator, c.network) if spec is not None]
     specs: dict[str, NetworkSpec] = {}
     for spec in needed:
         specs.setdefault(spec.key, spec)
-    return replace(plan, specs=tuple(specs.values()), cells=cells)
+    return Plan(data_id, targets, pool, tuple(specs.values()), cells, defense_specs)
 
 
-def _evaluators(
-    experiment: Experiment, base: dict[str, Any], pool: tuple[int, ...]
-) -> Iterator[NetworkSpec]:
-    for evaluator in experiment.evaluators:
-        inputs = {
-            **base,
-            "protocol": evaluator.protocol,
-            "recognizer": recognizer_inputs(evaluator.recognizer),
-        }
-        if evaluator.protocol == "person_disjoint":
-            inputs["targets"] = list(pool)
-        yield new_spec(f"evaluator:{evaluator.name}", inputs)
+Point = tuple[float | None, DefenseSettings]
+"""A value of the swept setting (None: it is not swept), and the defense there."""
 
 
-def _refuse_twins(experiment: Experiment, defense_specs: DefenseSpecs) -> None:
-    """Whoever is to be compared has a model of his own, or he would have no row."""
-    seen = {defense_specs.released(NoneSettings()): "the undefended victim, which is a row anyway"}
-    seen.setdefault(defense_specs.released(experiment.defense), "defense")
-    for value in experiment.sweep.values if experiment.sweep else ():
-        seen.setdefault(
-            defense_specs.released(_at(experiment, value)), f"the sweep's point {value}"
-        )
+def _points(experiment: Experiment, defense_specs: DefenseSpecs) -> list[Point]:
+    """The defenses under test: the recipe's own, the sweep's, and those to compare with.
+
+    Raises:
+        ConfigError: one to compare with releases the same model as another, so it would have no row of its own.
+    """
+    values = experiment.sweep.values if experiment.sweep else ()
+    swept: list[Point] = [(value, defense_at(experiment, value)) for value in values]
+    own: list[Point] = [(None, experiment.defense)]
+    seen: dict[str, str] = {}
+    for name, defense in (
+        ("the undefended victim, which is a row anyway", NoneSettings()),
+        ("defense", experiment.defense),
+        *((f"the sweep's point {value}", defense) for value, defense in swept),
+    ):
+        seen.setdefault(defense_specs.model(defense).id, name)
     wrong = []
     for index, other in enumerate(experiment.defenses):
         key = f"defenses.{index}"
-        twin = seen.setdefault(defense_specs.released(other), key)
+        twin = seen.setdefault(defense_specs.model(other).id, key)
         if twin != key:
             wrong.append(
                 f"{key} ({other.title}): is the same model as {twin}; leave one of them out"
             )
     if wrong:
         raise ConfigError("; ".join(wrong))
-
-
-def _points(experiment: Experiment) -> list[tuple[float | None, DefenseSettings]]:
-    """The models to be attacked: the recipe's own, every value of the sweep, and those to compare with."""
-    values = experiment.sweep.values if experiment.sweep else ()
-    own: tuple[float | None, DefenseSettings] = (None, experiment.defense)
-    swept = [(v, _at(experiment, v)) for v in values]
-    first = [*swept] if any(d == own[1] for _, d in swept) else [own, *swept]
-    return [*first, *((None, other) for other in experiment.defenses)]
-
-
-def _at(experiment: Experiment, value: float) -> DefenseSettings:
-    settings: DefenseSettings = defense_at(experiment, value)
-    return settings
-
-
-def _cells(
-    experiment: Experiment,
-    plan: Plan,
-    base: dict[str, Any],
-    points: list[tuple[float | None, DefenseSettings]],
-) -> list[Cell]:
-    shared = {
-        **base,
-        "rows": ROW_FORMAT,
-        "evaluators": [
-            [e.name, plan.spec(f"evaluator:{e.name}").id] for e in experiment.evaluators
-        ],
-    }
-    cast = _Cast(experiment, plan, base)
-    cells = [_cell(shared, cast, _default(name), None, None, None) for name in null_attacks()]
-    for attack in experiment.attacks:
-        if ATTACKS[attack.name].view is None:
-            continue
-        undefended: list[tuple[float | None, DefenseSettings]] = [(None, NoneSettings())]
-        seen = set()
-        for point, defense in undefended + points:
-            for attacked in _faces(attack, defense):
-                cell = _cell(shared, cast, attack, defense, attacked, point)
-                if (cell.protected, cell.id) not in seen:
-                    seen.add((cell.protected, cell.id))
-                    cells.append(cell)
-    return cells
-
-
-def _faces(attack: AttackSettings, defense: DefenseSettings) -> list[DefenseSettings]:
-    """What the attack meets: the model as released, and what is left for who can take some of it off."""
-    if ATTACKS[attack.name].view_at(attack) is not WhiteBox:
-        return [defense]
-    bare = stripped(defense)
-    return [defense] if bare == defense else [defense, bare]
-
-
-def _default(name: str) -> AttackSettings:
-    return ATTACKS[name].Settings(name=name)
+    if any(defense == experiment.defense for _, defense in swept):
+        own = []
+    return [*own, *swept, *((None, other) for other in experiment.defenses)]
 
 
 @dataclass(frozen=True)
-class _Cast:
-    """Which networks play along in an attack on a model."""
+class _Cells:
+    """Makes an experiment's cells."""
 
     experiment: Experiment
-    plan: Plan
-    base: dict[str, Any]
+    defense_specs: DefenseSpecs
+    evaluators: list[EvaluatorSpec]
 
-    def generator(self, attack: AttackSettings, model: DefenseSettings) -> NetworkSpec:
-        """The generator that the attacker searches."""
+    def on(self, points: list[Point]) -> Iterator[Cell]:
+        """The null attacks, then every attack on the undefended victim and on the defenses under test."""
+        for name in null_attacks():
+            yield self._cell(ATTACKS[name].Settings(name=name), None, None, None)
+        undefended: Point = (None, NoneSettings())
+        for attack in self.experiment.attacks:
+            kind, seen = ATTACKS[attack.name], set()
+            if kind.view is None:
+                continue
+            for point, defense in (undefended, *points):
+                faces = [defense]
+                if kind.view_at(attack) is WhiteBox and (left := stripped(defense)) != defense:
+                    # It meets the model as it is released, and what is left if it takes a part off.
+                    faces.append(left)
+                for attacked in faces:
+                    cell = self._cell(attack, defense, attacked, point)
+                    if (cell.protected, cell.id) not in seen:
+                        seen.add((cell.protected, cell.id))
+                        yield cell
+
+    def _cell(
+        self,
+        attack: AttackSettings,
+        defense: DefenseSettings | None,
+        attacked: DefenseSettings | None,
+        point: float | None,
+    ) -> Cell:
+        victim, model_of = self.defense_specs.victim, self.defense_specs.model
+        model = model_of(attacked).id if attacked is not None else ""
+        generator = self._generator(attack, attacked or NoneSettings())
+        network = self._network(attack, attacked) if attacked is not None else None
+        inputs = {
+            "format": NETWORK_FORMAT,
+            "data": victim.data_id,
+            "seed": victim.seed,
+            "rows": ROW_FORMAT,
+            "evaluators": [[e.settings.name, e.id] for e in self.evaluators],
+            # Which generator the label means is in its id.
+            "attack": attack.model_dump(mode="json", exclude={"generator"}),
+            "protected": model,
+            "generator": generator.id if ATTACKS[attack.name].needs_generator else None,
+            "network": network.id if network is not None else None,
+        }
+        label = attack.title if defense is None else f"{attack.title} on {defense.title}"
+        label += "" if point is None else f" at {point:g}"
+        return Cell(
+            id=fingerprint(inputs),
+            attack=attack,
+            defense=defense,
+            protected=model_of(defense).id if defense is not None else "",
+            attacked=attacked,
+            model=model,
+            point=point,
+            label=label if attacked == defense else f"{label}, stripped",
+            generator=generator,
+            network=network,
+        )
+
+    def _generator(self, attack: AttackSettings, model: DefenseSettings) -> GeneratorSpec:
+        """The generator that the attacker searches in an attack on a model."""
         settings = attacker_generator(self.experiment, attack)
-        if not GENERATORS[settings.name].learns_from_target:
-            return public_generator(self.base, settings)
-        inputs = {"on": "public", "generator": settings.model_dump(mode="json")}
-        return self._learning("generator", inputs, model, generator=settings)
+        victim, learns = self.defense_specs.victim, GENERATORS[settings.name].learns_from_target
+        source = self.defense_specs.model(model) if learns else None
+        return GeneratorSpec(victim.data_id, victim.seed, settings, learns_from=source)
 
-    def network(self, attack: AttackSettings, model: DefenseSettings) -> NetworkSpec | None:
-        """The attack's own network, if it trains one."""
-        kind = ATTACKS[attack.name]
+    def _network(self, attack: AttackSettings, model: DefenseSettings) -> AttackNetworkSpec | None:
+        """The network that the attack trains for a model, if it does."""
+        kind, victim = ATTACKS[attack.name], self.defense_specs.victim
         if not kind.trains:
             return None
         teacher = model if kind.teacher(attack) == "protected" else NoneSettings()
-        settings = {k: v for k, v in attack.trained_part().items() if k != "name"}
-        inputs = {"network": kind.network_kind, "attack": settings}
-        return self._learning("attack", inputs, teacher, attack=attack)
-
-    def _learning(
-        self, role: str, inputs: dict[str, Any], teacher: DefenseSettings, **kind: Any
-    ) -> NetworkSpec:
-        whole = {**self.base, **inputs, "taught_by": self.plan.defense_specs.released(teacher)}
-        return new_spec(role, whole, learns_from=awake(teacher), **kind)
-
-
-def _cell(
-    shared: dict[str, Any],
-    cast: _Cast,
-    attack: AttackSettings,
-    defense: DefenseSettings | None,
-    attacked: DefenseSettings | None,
-    point: float | None,
-) -> Cell:
-    released = cast.plan.defense_specs.released
-    model = released(attacked) if attacked is not None else ""
-    generator = cast.generator(attack, attacked or NoneSettings())
-    network = cast.network(attack, attacked) if attacked is not None else None
-    searches = ATTACKS[attack.name].needs_generator
-    own = {
-        # Which generator the label means is in its id.
-        "attack": attack.model_dump(mode="json", exclude={"generator"}),
-        "protected": model,
-        "generator": generator.id if searches else None,
-        "network": network.id if network is not None else None,
-    }
-    return Cell(
-        id=fingerprint({**shared, **own}),
-        attack=attack,
-        defense=defense,
-        protected=released(defense) if defense is not None and attacked != defense else model,
-        attacked=attacked,
-        model=model,
-        point=point,
-        label=_label(attack, defense, point) + (", stripped" if attacked != defense else ""),
-        generator=generator,
-        network=network,
-    )
-
-
-def _label(attack: AttackSettings, defense: DefenseSettings | None, point: float | None) -> str:
-    label = attack.title if defense is None else f"{attack.title} on {defense.title}"
-    return label if point is None else f"{label} at {point:g}"
-
-
-def model_id(plan: Plan, defense: DefenseSettings) -> str:
-    """The name of the model that `defense` releases."""
-    return plan.defense_specs.released(defense)
+        source = self.defense_specs.model(teacher)
+        return AttackNetworkSpec(victim.data_id, victim.seed, attack, learns_from=source)

@@ -21,7 +21,7 @@ from inversionlab.store.tables import Store
 
 @dataclass(frozen=True)
 class SessionSpec:
-    """All that a process needs to open a site; plain text, so that it travels to any node."""
+    """Everything that a process needs to open a session; plain text, so it travels to any node."""
 
     experiment: str
     """The experiment as JSON."""
@@ -48,9 +48,9 @@ class Session:
 
 
 def open_experiment(experiment: Experiment, storage: Storage) -> Session:
-    """Open an experiment where its data is, on the CPU; other processes then open its address.
+    """Open an experiment on the CPU of a machine that has its data; other processes then open its spec.
 
-    The data sets are decoded, if no earlier run has, and kept in the storage, from which all others read.
+    The data sets are decoded, unless an earlier run has done so, and kept in the storage for all processes.
 
     Raises:
         ConfigError: a data set is missing or unusable, or cannot be split as the experiment asks.
@@ -73,9 +73,9 @@ def open_session(
     Args:
         spec: what to open.
         device: where the networks live.
-        splits: its data, if it is at hand; else it is read from the storage and cut.
-        load: another way to a network's weights than the storage.
-        networks: modules at hand by their tasks' keys; those that are built are added.
+        splits: its data; None reads the pictures from the storage and splits them.
+        load: returns a network's weights; None reads them from the storage.
+        networks: frozen networks at hand by their specs' keys; those that are built are added.
 
     Raises:
         ConfigError: the data cannot be split as the experiment asks.
@@ -83,7 +83,10 @@ def open_session(
     experiment = Experiment.model_validate_json(spec.experiment)
     artifacts = Artifacts(Storage(spec.storage))
     if splits is None:
-        splits = _cut(experiment, artifacts, spec.pictures)
+        sources = (experiment.data, experiment.public_data)
+        wanted = [settings for settings in sources if settings is not None]
+        pictures = map(artifacts.pictures, wanted, spec.pictures)
+        splits = data_stage.cut(experiment, *pictures)
     targets = data_stage.choose_targets(experiment, len(splits.people))
     pool = data_stage.choose_pool(experiment, len(splits.people))
     plan = make_plan(experiment, data_stage.data_id(experiment, spec.pictures), targets, pool)
@@ -92,17 +95,9 @@ def open_session(
 
 
 def with_experiment(session: Session, experiment: Experiment) -> Session:
-    """Another experiment on the same data, which shares the splits and the networks with `session`."""
+    """Another experiment on the same data; it shares the splits and the networks at hand with `session`."""
     spec = replace(session.spec, experiment=experiment.model_dump_json())
     builder = session.builder
     return open_session(
         spec, builder.device, splits=builder.splits, networks=builder.networks_at_hand
     )
-
-
-def _cut(experiment: Experiment, artifacts: Artifacts, pictures: tuple[str, ...]) -> Splits:
-    private = artifacts.pictures(experiment.data, pictures[0])
-    public = None
-    if experiment.public_data is not None:
-        public = artifacts.pictures(experiment.public_data, pictures[1])
-    return data_stage.cut(experiment, private, public)

@@ -1,8 +1,8 @@
-"""The training loop of every network: batches, epochs, checkpoints, progress. No Ray in here.
+"""The training loop of every network: batches, epochs, checkpoints, progress.
 
-Gradients are averaged over workers by hand (`World.sync`) rather than by wrapping networks in DDP: a GAN
-steps two networks in turns over several forward passes, which DDP's hooks do not allow, and a checkpoint
-loads the same way on one worker and on many.
+Gradients are averaged over workers by hand (`World.sync`) rather than by wrapping networks in DDP: a GAN steps
+two networks in turns over several forward passes, which DDP's hooks do not allow, and a checkpoint loads the
+same way on one worker and on many.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class World:
-    """The training workers and this one's place among them."""
+    """The training workers, and this one's place among them."""
 
     rank: int
     size: int
     device: torch.device
-    average: Callable[[Tensor], Tensor] | None
-    """The mean of a tensor over all workers; None where there is but one."""
+    average: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    """The mean of a tensor over all workers; every worker must call it."""
 
     def sync(self, parameters: Iterable[nn.Parameter]) -> None:
         """Average gradients over the workers, in one message."""
         gradients = [p.grad for p in parameters if p.grad is not None]
-        if self.average is None or not gradients:
+        if self.size == 1 or not gradients:
             return
         flat = self.average(torch.cat([g.flatten() for g in gradients]))
         parts = flat.split([g.numel() for g in gradients])
@@ -49,14 +49,14 @@ class World:
 
 def alone(device: torch.device) -> World:
     """A world of one worker."""
-    return World(0, 1, device, None)
+    return World(0, 1, device)
 
 
 class Checkpoints(Protocol):
     """Where the state of an unfinished training is kept."""
 
     def load(self) -> dict[str, Any] | None:
-        """The last state, or None."""
+        """The last state, or None. Its `file`, if there is one, says where it was read."""
         ...
 
     def save(self, state: dict[str, Any]) -> None:
@@ -71,8 +71,10 @@ class Progress:
     title: str
     """Which network it is, for the user."""
     epoch: int
+    """Epochs done."""
     epochs: int
     losses: Mapping[str, float]
+    """Means over the last epoch."""
     seconds_left: float
 
 
@@ -87,15 +89,26 @@ def train(
     report: Callable[[Progress], None],
     checkpoint_seconds: float = 20.0,
 ) -> dict[str, float]:
-    """Train the lesson's learner to its end, from its last checkpoint if there is one.
+    """Train the job's learner to the end, from its last checkpoint if there is one.
+
+    Args:
+        training_job: the learner and its data.
+        role: labels the random streams.
+        title: names the network to users; empty: the role.
+        seed: the experiment's.
+        world: the training workers; all of them call this function.
+        checkpoints: where unfinished states are kept.
+        report: called after every epoch.
+        checkpoint_seconds: training time between checkpoints, which are written at epoch ends.
 
     Returns:
-        the losses of the last epoch, `epochs` and `resumed_at`.
+        The losses of the last epoch, `epochs` and `resumed_at`.
 
     Raises:
         TrainingError: a loss became NaN or infinite, or there are fewer pictures than a batch needs.
     """
-    learner, epochs = training_job.learner, training_job.training.epochs
+    learner, training = training_job.learner, training_job.training
+    title, epochs = title or role, training.epochs
     for module in learner.modules.values():
         module.to(world.device)
     learner.workers = world.size
@@ -103,11 +116,16 @@ def train(
     losses: dict[str, float] = {}
     began = saved = time.monotonic()
     for epoch in range(first, epochs):
-        losses = _epoch(training_job, role, title or role, seed, epoch, world)
-        _refuse_infinite(title or role, epoch, losses, training_job.training.learning_rate)
+        losses = _epoch(training_job, role, title, seed, epoch, world)
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{title}: its {name} became {value} in epoch {epoch + 1}; training.learning_rate = "
+                    f"{training.learning_rate:g} is probably too high"
+                )
         now = time.monotonic()
         left = (now - began) / (epoch + 1 - first) * (epochs - epoch - 1)
-        report(Progress(title or role, epoch + 1, epochs, losses, left))
+        report(Progress(title, epoch + 1, epochs, losses, left))
         if world.rank == 0 and now - saved >= checkpoint_seconds and epoch + 1 < epochs:
             checkpoints.save(_state(learner, epoch + 1))
             saved = now
@@ -117,47 +135,38 @@ def train(
 def _epoch(
     training_job: TrainingJob, role: str, title: str, seed: int, epoch: int, world: World
 ) -> dict[str, float]:
-    order = torch.randperm(
-        len(training_job.images_NCHW), generator=seeds.torch_stream(seed, role, "order", epoch)
-    )
-    size = min(training_job.training.batch_size, len(order))
+    """Train one epoch; returns the mean losses over its steps and over the workers."""
+    learner, training = training_job.learner, training_job.training
+    count = len(training_job.images_NCHW)
+    order_N = torch.randperm(count, generator=seeds.torch_stream(seed, role, "order", epoch))
+    size = min(training.batch_size, count)
     share = size // world.size
     if share < 2:
         raise TrainingError(
-            f"{title}: {len(order)} pictures in batches of {size} leave a worker fewer than 2; "
+            f"{title}: {count} pictures in batches of {size} leave a worker fewer than 2; "
             "raise training.batch_size or lower runtime.train_workers"
         )
-    for module in training_job.learner.modules.values():
+    for module in learner.modules.values():
         module.train()
-    steps = len(order) // size
+    steps = count // size
     total: dict[str, Tensor] = {}
     for step in range(steps):
-        mine = order[step * size + world.rank * share :][:share]
+        mine = order_N[step * size + world.rank * share :][:share]
         x_NCHW = to_float(training_job.images_NCHW[mine], world.device)
         y_N = training_job.class_N[mine].to(world.device)
         rng = seeds.torch_stream(seed, role, "step", epoch, step, world.rank)
         # Layers such as dropout draw from torch's own stream: it too must not depend on what ran before.
         torch.manual_seed(seeds.derive(seed, role, "layers", epoch, step, world.rank))
-        training_job.learner.schedule((epoch + step / steps) / training_job.training.epochs)
-        for name, loss in training_job.learner.step(x_NCHW, y_N, rng, world.sync).items():
+        learner.schedule((epoch + step / steps) / training.epochs)
+        for name, loss in learner.step(x_NCHW, y_N, rng, world.sync).items():
             total[name] = total.get(name, torch.zeros((), device=world.device)) + loss
-    means = torch.stack(list(total.values())) / steps
-    if world.average is not None:
-        # So that all workers stop together when one of them meets a loss that is not a number.
-        means = world.average(means)
+    # Averaged, so that all workers stop together when one of them meets a loss that is not a number.
+    means = world.average(torch.stack(list(total.values())) / steps)
     return dict(zip(total, means.tolist(), strict=True))
 
 
-def _refuse_infinite(role: str, epoch: int, losses: Mapping[str, float], rate: float) -> None:
-    for name, value in losses.items():
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"{role}: its {name} became {value} in epoch {epoch + 1}; training.learning_rate = "
-                f"{rate:g} is probably too high"
-            )
-
-
 def _state(learner: Learner, epoch: int) -> dict[str, Any]:
+    """Everything that a checkpoint holds."""
     return {
         "epoch": epoch,
         "modules": {k: m.state_dict() for k, m in learner.modules.items()},
@@ -167,10 +176,10 @@ def _state(learner: Learner, epoch: int) -> dict[str, Any]:
 
 
 def _resume(learner: Learner, state: dict[str, Any] | None, device: torch.device) -> int:
-    """Put a checkpoint into the learner, if it is one of this learner; returns the epoch to go on with."""
+    """Load a checkpoint into the learner if it fits; returns the epoch to go on with."""
     if state is None:
         return 0
-    # Told before anything is loaded: a load that stopped half-way would leave some of its weights behind.
+    # Checked before anything is loaded: a load that stops half-way would leave some of its weights behind.
     if not _fits(learner, state):
         where = state.get("file", "the checkpoint")
         print(f"{where}: is damaged (not a state of this network); it starts anew", flush=True)
@@ -185,7 +194,7 @@ def _resume(learner: Learner, state: dict[str, Any] | None, device: torch.device
 
 
 def _fits(learner: Learner, state: Mapping[str, Any]) -> bool:
-    """Whether a state has the form of this learner's; what its numbers are worth cannot be told."""
+    """Whether a state has the same form as this learner's; its numbers cannot be checked."""
     own, kept = _state(learner, 0), state.get("optimizers")
     return (
         type(state.get("epoch")) is int
@@ -197,7 +206,7 @@ def _fits(learner: Learner, state: Mapping[str, Any]) -> bool:
 
 
 def _suits(optimizer: torch.optim.Optimizer, kept: object) -> bool:
-    """Whether this is a state of the optimizer; PyTorch itself finds out in the middle of a step."""
+    """Whether this is a state of the optimizer; PyTorch would find out in the middle of a step only."""
     if not isinstance(kept, Mapping) or not isinstance(kept.get("state"), Mapping):
         return False
     shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
@@ -211,25 +220,21 @@ def _suits(optimizer: torch.optim.Optimizer, kept: object) -> bool:
 
 
 def _alike(given: object, own: object) -> bool:
-    """Whether two values have the same form: the same names, shapes and kinds."""
+    """Whether two values have the same form: the same keys, shapes and types."""
     if isinstance(own, Tensor):
         return isinstance(given, Tensor) and given.shape == own.shape
+    if isinstance(own, list | tuple) and isinstance(given, list | tuple):
+        own, given = dict(enumerate(own)), dict(enumerate(given))
     if isinstance(own, Mapping):
         return (
             isinstance(given, Mapping)
             and given.keys() == own.keys()
             and all(_alike(given[k], v) for k, v in own.items())
         )
-    if isinstance(own, list | tuple):
-        return (
-            isinstance(given, list | tuple)
-            and len(given) == len(own)
-            and all(map(_alike, given, own))
-        )
-    # A whole number and a fraction are one kind: a counter may begin as the one and become the other.
+    # Whole numbers and fractions are one type: a counter may begin as the one and become the other.
     return isinstance(given, int | float if isinstance(own, int | float) else type(own))
 
 
 def frozen(module: nn.Module, device: torch.device) -> nn.Module:
-    """The module on the device, in inference mode, its weights keeping no gradients."""
+    """The module on the device, in inference mode, its weights without gradients."""
     return module.to(device).eval().requires_grad_(False)

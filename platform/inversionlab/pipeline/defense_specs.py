@@ -1,0 +1,204 @@
+"""The networks that defenses train, and the names of the models that they release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import nn
+
+from inversionlab.core.contracts import TrainingJob
+from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.settings import fingerprint
+from inversionlab.defenses import (
+    DEFENSES,
+    Defense,
+    DefenseContext,
+    DefenseSettings,
+    Layer,
+    VictimBlueprint,
+)
+from inversionlab.defenses.composition import awake
+from inversionlab.defenses.none import NoneSettings
+from inversionlab.experiment import Experiment
+from inversionlab.experiment.references import defender_generator
+from inversionlab.generators import GENERATORS
+from inversionlab.pipeline.evaluator_data import outsider_classes, outsiders
+from inversionlab.pipeline.generator_specs import GeneratorSpec
+from inversionlab.pipeline.network_spec import BuildContext, ModelRef, NetworkSpec
+from inversionlab.pipeline.recognizer_specs import ClassifierSpec, VictimSpec
+from inversionlab.recognizers import AugmentSettings, Recognizer, RecognizerLearner, augment
+
+NO_AUGMENTATION = AugmentSettings(
+    flip=0, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, erase=0
+)
+"""A defense's own recognizer must learn a narrow range of pictures (Kotsuji §4.2)."""
+
+
+@dataclass(frozen=True)
+class DefenseNetworkSpec(NetworkSpec):
+    """The network that a defense trains."""
+
+    settings: DefenseSettings
+    victim: VictimSpec
+    inner: ModelRef
+    """The model that the defense is put on."""
+    targets: tuple[int, ...]
+    """Classes under attack."""
+    generator: GeneratorSpec | None = None
+    classifier: ClassifierSpec | None = None
+    role = "defense"
+
+    @property
+    def kind(self) -> str:
+        """What the tables call the defense."""
+        return self.settings.title
+
+    @property
+    def uses(self) -> tuple[NetworkSpec, ...]:
+        """The defender's generator and classifier, where the training needs them."""
+        return tuple(spec for spec in (self.generator, self.classifier) if spec is not None)
+
+    @property
+    def of_one_model(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def defense(self) -> Defense:
+        """The defense at these settings."""
+        return DEFENSES[self.settings.name](self.settings)
+
+    def own_inputs(self) -> dict[str, Any]:
+        """The settings that the training depends on, and the names of everything that it needs."""
+        defense, needs = self.defense, self.defense.needed()
+        recognizer = self.victim.inputs["recognizer"]
+        if defense.layer != Layer.VICTIM:
+            # It has the victim's structure alone; its pictures and its training are its own.
+            own = ("training", "augment")
+            recognizer = {k: v for k, v in recognizer.items() if k not in own}
+        needed = {
+            "generator": self.generator and self.generator.id,
+            "classifier": self.classifier and self.classifier.id,
+            "victim": self.victim.id if "victim" in needs else None,
+            "model": self.inner.id if "model" in needs else None,
+            "targets": list(self.targets) if defense.aims() else None,
+        }
+        return {
+            "defense": self.settings.trained_part(),
+            "recognizer": recognizer,
+            **{name: value for name, value in needed.items() if value is not None},
+        }
+
+    def build(self, context: BuildContext) -> nn.Module:
+        """The defense's network."""
+        return self.defense.build(self._blueprint(context))
+
+    def check(self, context: BuildContext) -> None:
+        """Refuse settings of the defense that do not fit the data.
+
+        Raises:
+            ValueError: which setting, or which people are missing.
+        """
+        if "strangers" in self.defense.needed():
+            outsiders(context.splits, f"`{self.settings.name}`")
+        self.defense.fits(self._blueprint(context), len(context.splits.train))
+
+    def training_job(self, context: BuildContext) -> TrainingJob:
+        """The defense's own training."""
+        return self.defense.training_job(self.defense_context(context))
+
+    def defense_context(self, context: BuildContext) -> DefenseContext:
+        """What the defender holds when the network is trained."""
+        splits, needs, victim = context.splits, self.defense.needed(), self.victim.settings
+
+        def new_learner(training: TrainingSettings) -> RecognizerLearner:
+            changed = {"training": training, "augment": NO_AUGMENTATION}
+            settings = victim.model_copy(update=changed)
+            return RecognizerLearner(settings, **context.shape.sizes, seed=self.weights_seed)
+
+        return DefenseContext(
+            name=self.id,
+            blueprint=self._blueprint(context),
+            private_NCHW=splits.train.images_NCHW,
+            private_class_N=splits.train.class_N,
+            public_NCHW=splits.public_NCHW,
+            public_class_N=outsider_classes(splits),
+            targets=self.targets,
+            seed=self.seed,
+            device=context.device,
+            augment=lambda x_NCHW, rng: augment(x_NCHW, victim.augment, rng),
+            new_recognizer=new_learner,
+            victim=context.network(self.victim) if "victim" in needs else None,
+            model=context.protected(self.inner.defense) if "model" in needs else None,
+            generator=cast(Any, context.network(self.generator)) if self.generator else None,
+            classifier=context.network(self.classifier) if self.classifier else None,
+        )
+
+    def _blueprint(self, context: BuildContext) -> VictimBlueprint:
+        sizes, seed = context.shape.sizes, self.weights_seed
+        return VictimBlueprint(
+            context.shape, lambda: Recognizer(self.victim.settings, **sizes, seed=seed)
+        )
+
+
+@dataclass(frozen=True)
+class DefenseSpecs:
+    """The networks of an experiment's defenses, and the names of the models that they release."""
+
+    experiment: Experiment
+    victim: VictimSpec
+    targets: tuple[int, ...]
+
+    def needed(self, settings: DefenseSettings) -> list[NetworkSpec]:
+        """All networks of a defense and of what it is put on, each after those that it needs."""
+        below = self.needed(settings.inner) if settings.inner is not None else []
+        own = self.own(settings)
+        return [*below, *own.uses, own] if own is not None else below
+
+    def own(self, settings: DefenseSettings) -> DefenseNetworkSpec | None:
+        """The network that a defense trains, if it does."""
+        kind = DEFENSES[settings.name]
+        if not kind.trains:
+            return None
+        data_id, seed = self.victim.data_id, self.victim.seed
+        needs, generator = kind(settings).needed(), None
+        private = self.experiment.defense_generator
+        if "private_generator" in needs and private is not None:
+            generator = GeneratorSpec(data_id, seed, private, defender=True, private=True)
+        if "public_generator" in needs:
+            generator = self._public_generator(settings)
+        classifier = ClassifierSpec(data_id, seed, self.victim.settings)
+        return DefenseNetworkSpec(
+            data_id,
+            seed,
+            settings,
+            self.victim,
+            self.model(settings.inner or NoneSettings()),
+            self.targets,
+            generator,
+            classifier if "classifier" in needs else None,
+        )
+
+    def model(self, settings: DefenseSettings) -> ModelRef:
+        """The model that a defense releases; at idle settings it has the name of what the defense is put on."""
+        active = awake(settings)
+        inputs: dict[str, Any] = {"victim": self.victim.id}
+        if active.name != "none":
+            own = self.own(active)
+            inputs["defense"] = {k: v for k, v in active.released_part().items() if k != "inner"}
+            inputs["network"] = own.id if own is not None else None
+            if active.inner is not None and awake(active.inner).name != "none":
+                inputs["on"] = self.model(active.inner).id
+        return ModelRef(active, fingerprint(inputs))
+
+    def _public_generator(self, settings: DefenseSettings) -> GeneratorSpec:
+        chosen = defender_generator(self.experiment, settings)
+        learns = GENERATORS[chosen.name].learns_from_target
+        return GeneratorSpec(
+            self.victim.data_id,
+            self.victim.seed,
+            chosen,
+            defender=True,
+            learns_from=self.model(NoneSettings()) if learns else None,
+        )

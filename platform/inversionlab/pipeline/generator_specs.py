@@ -1,0 +1,121 @@
+"""The generators, and the networks that attacks train; both may learn from a model's scores of public pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inversionlab import generators
+from inversionlab.attacks import ATTACKS, AttackSettings
+from inversionlab.core.contracts import TrainingJob
+from inversionlab.core.images import to_float
+from inversionlab.core.views import Scores
+from inversionlab.generators import GeneratorSettings
+from inversionlab.pipeline.network_spec import BuildContext, ModelRef, NetworkSpec
+from inversionlab.pipeline.train import TrainingError
+
+CHUNK = 256
+"""Pictures in a forward pass; it bounds the memory."""
+
+
+@dataclass(frozen=True)
+class GeneratorSpec(NetworkSpec):
+    """A generator of the attacker's, or of the defender's."""
+
+    settings: GeneratorSettings
+    defender: bool = False
+    """Whether it is the defender's. It may have an attacker's structure, but never his weights."""
+    private: bool = False
+    """Whether it learns from the private training pictures, and not from the public ones."""
+
+    @property
+    def role(self) -> str:
+        """The attacker's and the defender's generators are two roles."""
+        return "defense_generator" if self.defender else "generator"
+
+    @property
+    def kind(self) -> str:
+        """The name of its structure."""
+        return self.settings.name
+
+    def own_inputs(self) -> dict[str, Any]:
+        """The generator's settings, and which pictures it learns from."""
+        settings = self.settings.model_dump(mode="json")
+        return {"on": "private" if self.private else "public", "generator": settings}
+
+    def build(self, context: BuildContext) -> nn.Module:
+        """The generator that the settings name."""
+        return generators.build(self.settings, **context.shape.sizes)
+
+    def training_job(self, context: BuildContext) -> TrainingJob:
+        """Learns pictures, and the scores of them if it learns from a model."""
+        splits = context.splits
+        images_NCHW = splits.train.images_NCHW if self.private else splits.public_NCHW
+        labels, queries = torch.zeros(len(images_NCHW), dtype=torch.int64), 0
+        if self.learns_from is not None:
+            labels, queries = _public_scores(self.learns_from, context)
+        learner = generators.learner(self.settings, **context.shape.sizes, seed=self.weights_seed)
+        return TrainingJob(learner, images_NCHW, labels, self.settings.training, queries)
+
+
+@dataclass(frozen=True)
+class AttackNetworkSpec(NetworkSpec):
+    """The network that an attack trains on the public pictures and a model's scores of them."""
+
+    settings: AttackSettings
+    learns_from: ModelRef = field(kw_only=True)
+    role = "attack"
+
+    @property
+    def kind(self) -> str:
+        """What the tables call the attack."""
+        return self.settings.title
+
+    def own_inputs(self) -> dict[str, Any]:
+        """The settings that the training depends on. Attacks that train the same network share it."""
+        settings = {k: v for k, v in self.settings.trained_part().items() if k != "name"}
+        return {"network": ATTACKS[self.settings.name].network_kind, "attack": settings}
+
+    def build(self, context: BuildContext) -> nn.Module:
+        """The attack's network."""
+        return ATTACKS[self.settings.name].build(self.settings, context.shape)
+
+    def training_job(self, context: BuildContext) -> TrainingJob:
+        """Learns the public pictures and their scores."""
+        attack, settings = ATTACKS[self.settings.name], self.settings
+        score_NK, queries = _public_scores(self.learns_from, context, attack.training_top(settings))
+        learner = attack.learner(settings, context.shape, self.weights_seed)
+        training = settings.training  # type: ignore[attr-defined]
+        return TrainingJob(learner, context.splits.public_NCHW, score_NK, training, queries)
+
+
+def _public_scores(
+    model: ModelRef, context: BuildContext, top: int | None = None
+) -> tuple[Tensor, int]:
+    """The scores (N, K) of every public picture, on the CPU, and the queries that they took.
+
+    With several training workers each of them asks; the queries that one attacker needs are counted.
+
+    Args:
+        model: the model that is asked.
+        context: where it is found.
+        top: keep this many of the largest scores; None keeps all.
+
+    Raises:
+        TrainingError: the model gives scores that are not numbers.
+    """
+    public_NCHW = context.splits.public_NCHW
+    view = Scores(context.protected(model.defense), 1, top)
+    score_NK = torch.empty(len(public_NCHW), view.classes)
+    for rows in torch.arange(len(public_NCHW)).split(CHUNK):
+        x_NCHW = to_float(public_NCHW[rows], context.device)
+        score_NK[rows] = view.scores(x_NCHW, torch.zeros_like(rows)).cpu()
+    if bool(score_NK.isnan().any()):
+        raise TrainingError(
+            f"the model under attack ({model.defense.name}) answers public pictures with scores that are not "
+            "numbers, and no attacker's network can learn from them"
+        )
+    return score_NK, int(view.queries.sum())
