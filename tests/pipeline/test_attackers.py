@@ -15,14 +15,14 @@ from torch import Tensor
 
 from inversionlab.core.images import to_float
 from inversionlab.defenses import ProtectedModel
-from inversionlab.distributed.attack_worker import (
-    AttackWorker,
+from inversionlab.distributed.attack_worker import AttackWorker
+from inversionlab.distributed.missing_work import missing_measurements
+from inversionlab.distributed.work_items import (
     MeasureEvaluator,
     MeasureModel,
     Shard,
     WorkContext,
 )
-from inversionlab.distributed.missing_work import missing_measures
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
 from inversionlab.pipeline.session import Session
@@ -250,7 +250,7 @@ def test_a_lost_gallery_is_measured_again(session: Session) -> None:
     brief = WorkContext(session.spec, session.plan.data_id, None, {})
 
     def evaluators() -> list[str]:
-        orders = missing_measures(session, [], brief, set())
+        orders = missing_measurements(session, [], brief, set())
         return [o.name for o in orders if isinstance(o, MeasureEvaluator)]
 
     assert evaluators() == []
