@@ -28,7 +28,7 @@ from inversionlab.report.charts.timeline import timeline_chart
 NODES = 8
 REPEATS = 24
 CHANGED: dict[str, Any] = {
-    # Never reached: every shard takes its time.
+    # Never reached, so every shard takes its full time.
     "attacks.0.stop": 0.99999,
     "attacks.1.stop": 0.99999,
     "attacks.0.steps": 100,

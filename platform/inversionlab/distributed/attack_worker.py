@@ -129,7 +129,7 @@ class AttackWorker:
                 evaluator(session, settings.name) for settings in session.experiment.evaluators
             ]
         targets = [target for target, _ in jobs]
-        judged = verdicts(experiment.evaluators, images, targets, self._device)
+        row_verdicts = verdicts(experiment.evaluators, images, targets, self._device)
         weight_N = attacked.queries_N.double() + 1
         seconds_N = attacked.seconds * weight_N / weight_N.sum()
         model = cell.attacked
@@ -160,7 +160,7 @@ class AttackWorker:
                 "seconds": float(seconds_N[i]),
                 "training_queries": ready.training_queries,
                 "error": float(attacked.error_N[i]),
-                "verdicts": judged[i],
+                "verdicts": row_verdicts[i],
             }
             for i, (target, repeat) in enumerate(jobs)
         ]
