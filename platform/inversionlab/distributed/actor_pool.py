@@ -48,23 +48,19 @@ class Failure(Generic[Item]):
 
 
 class Source(Protocol[Given]):
-    """What hands out items and hears of their ends; only the pool's thread calls it."""
+    """What hands out items and is told how they end; only the pool's thread calls it."""
 
     def take(self) -> Given | None:
         """The next item; None if there is none now."""
-        ...
 
     def open(self) -> bool:
         """Whether items may still come."""
-        ...
 
     def done(self, item: Any, result: Any) -> None:
         """An item's result is there."""
-        ...
 
     def failed(self, item: Any, reason: str) -> None:
         """An item was given up."""
-        ...
 
 
 @dataclass(eq=False)
@@ -159,7 +155,7 @@ class ActorPool(Generic[Item]):
         """Hand out items and collect results for some time.
 
         Args:
-            source: hands out the items, and hears of their results and failures.
+            source: hands out the items, and is told their results and failures.
             seconds: how long; less if nothing is left to do.
 
         Returns:
@@ -222,61 +218,51 @@ class ActorPool(Generic[Item]):
     def _collect(self, ref: Any, source: Source[Item]) -> None:
         """Take in what a worker returned, raised or died of."""
         worker = self._flight.pop(ref)
-        attempt, worker.attempt = worker.attempt, None
-        worker.idle_since = time.monotonic()
+        attempt, result, reason = worker.attempt, None, ""
         try:
             result = ray.get(ref)
         except RayTaskError as error:
             # A worker whose very `ready` raises is of no use.
             if attempt is None:
-                self._lose(worker, None, error, source)
-            elif self._settle(attempt):
-                cause = getattr(error, "cause", None)
-                reason = f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
-                source.failed(attempt.item, reason)
-            return
+                self._lose(worker, error, source)
+                return
+            cause = getattr(error, "cause", None)
+            reason = f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
         except RayError as error:
             # Not the item but the worker is the trouble: dead, out of memory, its node lost.
-            self._lose(worker, attempt, error, source)
+            self._lose(worker, error, source)
             return
-        worker.ready = True
-        if attempt is not None:
+        worker.ready, worker.attempt, worker.idle_since = True, None, time.monotonic()
+        if attempt is None:
+            return
+        first, attempt.settled = not attempt.settled, True
+        # The other worker that has the item may hang, so it is ended and not waited for.
+        for slow in [w for w in self._workers if w.attempt is attempt]:
+            self._end(slow)
+        if not reason:
             self._deaths = 0
             self._done += 1
             self._spent += time.monotonic() - attempt.since
-            if self._settle(attempt):
-                source.done(attempt.item, result)
+        if first and reason:
+            source.failed(attempt.item, reason)
+        elif first:
+            source.done(attempt.item, result)
 
-    def _settle(self, attempt: _Attempt[Item]) -> bool:
-        """Note that a worker has finished an item, and end the other that has it; whether it is the first."""
-        first, attempt.settled = not attempt.settled, True
-        for slow in [w for w in self._workers if w.attempt is attempt]:
-            self._end(slow)
-        return first
-
-    def _lose(
-        self,
-        worker: _Worker,
-        attempt: _Attempt[Item] | None,
-        error: Exception,
-        source: Source[Item],
-    ) -> None:
+    def _lose(self, worker: _Worker, error: Exception, source: Source[Item]) -> None:
         """Forget a dead worker; put back what it held, or give it up."""
         self._forget(worker)
         # An actor whose constructor fails will hardly do better the next time.
-        self._new_deaths = max(
-            self._new_deaths, 4 if getattr(error, "actor_init_failed", False) else 1
-        )
-        self._cause = str(error)
+        died = 4 if getattr(error, "actor_init_failed", False) else 1
+        self._new_deaths, self._cause = max(self._new_deaths, died), str(error)
         # Workers that die at once must not be started in a hot loop.
         deaths = self._deaths + self._new_deaths
-        pause = min(5.0, 0.25 * deaths**2) if deaths > 2 else 0.0
-        self._start_at = time.monotonic() + pause
+        self._start_at = time.monotonic() + (min(5.0, 0.25 * deaths**2) if deaths > 2 else 0.0)
         # Idle workers may have gone with the same node: ask whether they are still there.
         for idle in self._workers:
             if idle.ready and idle.attempt is None:
                 idle.ready = False
                 self._flight[idle.actor.ready.remote()] = idle
+        attempt = worker.attempt
         if attempt is None or attempt.settled:
             return
         attempt.holders -= 1

@@ -35,14 +35,7 @@ class MissingWork:
 def missing_measurements(
     session: Session, cells: Iterable[Cell], context: WorkContext, stored: set[str]
 ) -> list[WorkItem]:
-    """Measurements of evaluators and of the cells' models that the store lacks.
-
-    Args:
-        session: the experiment.
-        cells: which of its cells.
-        context: what the items are about.
-        stored: keys of measurements that an earlier call found whole; those found now are added.
-    """
+    """Measurements of evaluators and of the cells' models that the store lacks; `stored` as in the pipeline."""
     evaluators = [MeasureEvaluator(context, name) for name in missing_evaluators(session, stored)]
     models = [MeasureModel(context, c.id) for c in missing_models(session, cells, stored)]
     return [*evaluators, *models]

@@ -142,8 +142,3 @@ def _worker_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
     if biggest and not runtime.grows:
         cpus = max(1, min(cpus, biggest // runtime.train_workers or 1))
     return {"CPU": float(cpus), **({"GPU": 1.0} if gpu else {}), **runtime.train_resources}
-
-
-def training_begun(session: Session, keys: Sequence[str]) -> bool:
-    """Whether a worker group that is to train `keys` has its resources and has begun."""
-    return any(session.artifacts.storage.exists(begun_file(key)) for key in keys)

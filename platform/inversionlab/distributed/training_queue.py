@@ -1,8 +1,7 @@
 """The trainings of an audit or a search: each network once, and each training gets its resources.
 
-Where trainings compete with the attack workers for the same machines, the pool leaves them room as long as they
-last: all of its own until a training has begun, and from then on what the training needs. A pool with enough to do
-would otherwise keep a training waiting for ever. This file knows which trainings wait; the scheduler makes room.
+Attack workers with enough to do would keep a training on the same machines waiting for ever. So the scheduler ends
+all of them until a training that waits has begun, and then leaves it what it needs. This file knows which wait.
 """
 
 from __future__ import annotations
@@ -12,17 +11,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import ray
 from ray.exceptions import RayError
 
 from inversionlab.distributed.cluster import Gpus
-from inversionlab.distributed.trainer import (
-    TrainingLostError,
-    train_group,
-    training_begun,
-    training_needs,
-)
+from inversionlab.distributed.train_worker import begun_file
+from inversionlab.distributed.trainer import TrainingLostError, train_group, training_needs
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session
@@ -31,7 +27,7 @@ from inversionlab.store.lease import single_flight
 from inversionlab.store.storage import StorageError
 
 PATIENCE = 20.0
-"""Seconds that a training for which there is room has to begin, before the pool makes more."""
+"""Seconds that a training has to begin if there is room for it; then the pool makes more room."""
 
 Resources = Mapping[str, float]
 """Amounts by the kind of resource: CPU, GPU and those of the settings."""
@@ -102,11 +98,7 @@ class TrainingQueue:
         return [spec for spec in session.plan.specs if spec.key not in self._stored]
 
     def need_room(self, held: Resources) -> bool:
-        """Whether a training waits for resources that the attack workers hold.
-
-        Args:
-            held: what the attack workers hold now.
-        """
+        """Whether a training waits for resources that the attack workers hold; `held` is what they hold now."""
         for training in list(self._trainings):
             if training.begun or training.needs_room or time.monotonic() < training.deadline:
                 continue
@@ -116,22 +108,21 @@ class TrainingQueue:
         return any(t.needs_room and not t.begun for t in list(self._trainings))
 
     def _train(self, session: Session, keys: Sequence[str]) -> list[str]:
-        """Train `keys`, which no other caller trains; returns the keys of those that were trained here.
-
-        What another run on the same storage is training is waited for, and not trained again.
-        """
+        """Train `keys`, or wait for another run on this storage that does; returns the keys trained here."""
         artifacts, specs = session.artifacts, {spec.key: spec for spec in session.plan.specs}
         trained: list[str] = []
-        left = list(keys)
+        left, say = list(keys), partial(print, flush=True)
+
+        def finished(key: str) -> bool:
+            return artifacts.finished(specs[key])
+
         try:
             while left:
-                with single_flight(
-                    artifacts.storage, left, lambda key: artifacts.finished(specs[key]), _say
-                ) as mine:
+                with single_flight(artifacts.storage, left, finished, say) as mine:
                     if mine:
                         with self._waiting(session, mine):
                             run = train_group(session, mine, gpu=self._gpus.train)
-                        # If a worker lost touch with its lease, another run may have been faster.
+                        # If our lease was taken over, another run may have finished a network first.
                         cards = {key: artifacts.card(specs[key]) or {} for key in mine}
                         trained += [key for key in mine if cards[key].get("run") == run]
                 left = [key for key in left if key not in mine] if mine else []
@@ -156,12 +147,12 @@ class TrainingQueue:
         needs = training_needs(self._runtime, gpu=self._gpus.train)
         patience = PATIENCE if _fits(needs, ray.available_resources()) else 0.0
         training = _Training(needs, time.monotonic() + patience)
-        over = threading.Event()
+        over, exists = threading.Event(), session.artifacts.storage.exists
 
         def watch() -> None:
             while not over.wait(0.5):
                 with suppress(StorageError, OSError):
-                    training.begun = training_begun(session, keys)
+                    training.begun = any(exists(begun_file(key)) for key in keys)
 
         watcher = threading.Thread(target=watch, daemon=True, name="begin of a training")
         watcher.start()
@@ -180,7 +171,3 @@ def _fits(needs: Resources, *rooms: Resources) -> bool:
         sum(room.get(kind, 0.0) for room in rooms) >= amount - 1e-9
         for kind, amount in needs.items()
     )
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

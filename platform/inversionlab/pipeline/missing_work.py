@@ -1,4 +1,7 @@
-"""What the store lacks of an experiment: measurements and reconstructions."""
+"""What the store lacks of an experiment: measurements and reconstructions.
+
+`stored` holds the keys of measurements that an earlier call found whole; those found now are added.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,7 @@ from inversionlab.store.tables import Job
 
 
 def missing_evaluators(session: Session, stored: set[str]) -> Iterator[str]:
-    """Names of the evaluators that are not measured yet.
-
-    Args:
-        session: the experiment.
-        stored: keys of measurements that an earlier call found whole; those found now are added.
-    """
+    """Names of the evaluators that are not measured yet."""
     for evaluator in session.experiment.evaluators:
         tables = ["evaluators", "features"]
         if evaluator.protocol == "nearest_identity":
@@ -28,13 +26,7 @@ def missing_evaluators(session: Session, stored: set[str]) -> Iterator[str]:
 
 
 def missing_models(session: Session, cells: Iterable[Cell], stored: set[str]) -> Iterator[Cell]:
-    """For each of the cells' models that is not measured yet, a cell that has it.
-
-    Args:
-        session: the experiment.
-        cells: which of its cells.
-        stored: as in `missing_evaluators`.
-    """
+    """For each of the cells' models that is not measured yet, a cell that has it."""
     seen = set()
     for cell in cells:
         if cell.defense is None or cell.stripped or cell.protected in seen:
