@@ -2,9 +2,9 @@
 
     python -m benchmarks.elasticity [--page elasticity.html]
 
-An audit of made-up faces, its networks trained before, on a head without CPUs whose autoscaler starts nodes
-of one CPU each, all of them processes of this machine. When all nodes are there and at work, one is killed.
-The page shows the record's timeline, and after the audit's end what is seen from outside. It takes some
+The benchmark audits made-up faces, with networks trained before, on a head without CPUs. The head's autoscaler
+starts nodes of one CPU each, all of them processes of this machine. When all nodes are there and at work, one is
+killed. The page shows the record's timeline, and after the audit's end what is seen from outside. It takes some
 minutes and about 6 GB of memory. `tests/distributed/test_elasticity.py` asserts on it.
 """
 
@@ -28,7 +28,7 @@ from inversionlab.report.charts.timeline import timeline_chart
 NODES = 8
 REPEATS = 24
 CHANGED: dict[str, Any] = {
-    # Never reached: every shard takes its time.
+    # Never reached, so every shard takes its full time.
     "attacks.0.stop": 0.99999,
     "attacks.1.stop": 0.99999,
     "attacks.0.steps": 100,
@@ -42,7 +42,7 @@ CHANGED: dict[str, Any] = {
 ROWS = (2 + 2 * 3) * 4 * REPEATS
 """2 null attacks, 2 attacks on 3 models; 4 targets."""
 PATIENCE = 1500.0
-"""Seconds that the audit, or its nodes' leaving, may take."""
+"""Seconds that the audit may take, and that its nodes may take to leave."""
 EVERY = 0.5
 """Seconds between looks at the nodes."""
 
@@ -52,10 +52,10 @@ Look = tuple[float, frozenset[int]]
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of one audit; times are seconds since its crew was founded, as in its record."""
+    """What was seen of one audit; times are seconds since its scheduler began, as in its record."""
 
     looks: tuple[Look, ...]
-    """From outside, from before the audit until the last node had left."""
+    """Looks from outside, from before the audit until the last node had left."""
     killed: float
     victim: int
     ended: float
@@ -79,7 +79,7 @@ class Seen:
 
     @property
     def empty(self) -> float:
-        """Seconds from the crew's end until no worker node was left; the report is written meanwhile."""
+        """Seconds from the actor pool's end until no worker node was left; the report is written meanwhile."""
         idle = float(self.record["timeline"][-1]["seconds"])
         return next(t for t, nodes in self.looks if t > idle and not nodes) - idle
 
@@ -97,7 +97,7 @@ class Seen:
 
 
 class Watch:
-    """Looks at a cluster's nodes from outside, and keeps what it saw."""
+    """Looks at a cluster's nodes from outside, and keeps what it sees."""
 
     def __init__(self, cluster: Cluster, say: Callable[[str], None]) -> None:
         self._cluster, self._say = cluster, say
@@ -126,7 +126,7 @@ def measure(folder: Path, say: Callable[[str], None] = print) -> Seen:
 
     Args:
         folder: for recipe, networks and results.
-        say: hears what happens.
+        say: called with a line when something happens.
 
     Raises:
         AssertionError: the audit failed, or nodes did not come or go.
@@ -161,7 +161,7 @@ def measure(folder: Path, say: Callable[[str], None] = print) -> Seen:
 
 
 def undisturbed(folder: Path) -> Rows:
-    """The same audit by two workers on a node that stays, in large shards; the networks of `measure`."""
+    """The same audit by two workers on a node that stays, in large shards, with the networks of `measure`."""
     quiet = {**CHANGED, "runtime.attack_workers": 2, "runtime.grows": False} | {
         "runtime.shard_size": 40,
         "runtime.shard_seconds": 60.0,
@@ -183,7 +183,7 @@ def figures(seen: Seen) -> str:
 
 
 def page(seen: Seen) -> str:
-    """The timeline as an HTML document that needs nothing beside it."""
+    """The timeline as an HTML document that needs no other file."""
     environment = Environment(
         loader=PackageLoader("inversionlab.report", "templates"),
         autoescape=True,

@@ -1,10 +1,10 @@
-"""What does a shard cost beside its work, in time and in the driver's memory?
+"""What does a shard cost in addition to its work, in time and in the driver's memory?
 
     python -m benchmarks.fanout
 
-1. 10,000 empty shards through the real queue and crew: milliseconds each, and the driver's memory on the way.
-2. 300,000 shards cut one by one, as the foreman cuts them: memory at its height, against a list of them all.
-3. Shards of one short attack each, on the real worker: time beside the seconds that the worker counts.
+1. 10,000 empty shards through the real queue and pool: milliseconds each, and the driver's memory meanwhile.
+2. 300,000 shards cut one by one, as for the pool: peak memory, against a list of them all.
+3. Shards of one short attack each, on the real worker: time in addition to the seconds that the worker counts.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import ray
 import torch
 from tests import tiny
 
-from benchmarks.local_ray import local_ray, trained
+from benchmarks.local_ray import local_ray, trained, work_off
 from inversionlab.distributed.actor_pool import ActorPool
 from inversionlab.distributed.cluster import Gpus
-from inversionlab.distributed.missing_work import missing_jobs
 from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.distributed.shard_queue import PendingJobs, ShardQueue
+from inversionlab.pipeline.missing_work import missing_jobs
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
 from inversionlab.store.tables import Job
@@ -55,14 +55,10 @@ class Idler:
         return 0.0
 
 
-def new_queue(workers: int) -> ShardQueue[AttackJobs]:
-    return ShardQueue(shard_seconds=30, shard_size=1, workers=lambda: workers)
-
-
 def empty_shards(count: int) -> None:
     """Time and memory of shards without work."""
     # Ray's `remote` decorator hides the method from the type checker.
-    pool: ActorPool[AttackJobs] = ActorPool(Idler.remote, lambda: WORKERS)  # type: ignore[attr-defined]
+    pool: ActorPool[AttackJobs] = ActorPool(Idler.remote)  # type: ignore[attr-defined]
     _through(pool, 200, lambda jobs, seconds: None)
     gc.collect()
     process = psutil.Process()
@@ -85,19 +81,19 @@ def empty_shards(count: int) -> None:
 
 
 def _through(pool: ActorPool[AttackJobs], count: int, note: Callable[[int, float], None]) -> None:
-    queue = new_queue(WORKERS)
+    queue: ShardQueue[AttackJobs] = ShardQueue(shard_seconds=30, shard_size=1, workers=WORKERS)
     jobs = ((number, 0) for number in range(count))
     queue.put([], [PendingJobs(jobs, count, "empty", lambda cut: cut)], note)
     queue.close()
-    pool.run(queue)
+    work_off(pool, queue, WORKERS)
 
 
 def cut_only() -> None:
-    """Memory while the shards of many targets are cut, each when the one before is done."""
+    """Memory while the shards of many targets are cut, each when the previous one is done."""
     with tempfile.TemporaryDirectory() as folder:
         session = tiny.session(Path(folder), **{"targets.repeats": REPEATS})
         tracemalloc.start()
-        queue = new_queue(1)
+        queue: ShardQueue[AttackJobs] = ShardQueue(shard_seconds=30, shard_size=1)
         jobs, left = missing_jobs(session, session.plan.cells[0], range(PEOPLE))
         queue.put([], [PendingJobs(jobs, left, "cut", lambda cut: cut)])
         begun, _ = tracemalloc.get_traced_memory()
@@ -115,12 +111,12 @@ def cut_only() -> None:
     assert count == len(everything) == PEOPLE * REPEATS
     print(
         f"{count} shards cut one by one: {begun / MEGA:.1f} MB for the targets at first, "
-        f"{(peak - begun) / MEGA:.2f} MB more at the height; a list of them all takes {listed / MEGA:.1f} MB"
+        f"{(peak - begun) / MEGA:.2f} MB more at the peak; a list of them all takes {listed / MEGA:.1f} MB"
     )
 
 
 def overhead(shards: int, root: Path) -> None:
-    """Wall time beside the work of attack shards, with one worker; a round for each target but the first."""
+    """Wall time of attack shards on top of their work, with one worker; a round for each target but the first."""
     changed = {"runtime.shard_size": 1, "targets.count": TARGETS, "targets.repeats": shards}
     session = trained(tiny.experiment(**changed), root)
     (cell,) = (c for c in session.plan.cells if c.label == "latent_white_box on dummy_recognizer")
@@ -132,7 +128,7 @@ def overhead(shards: int, root: Path) -> None:
     spare = statistics.median(statistics.mean(gap for gap, _ in r) for r in rounds)
     work = statistics.median(statistics.mean(seconds for _, seconds in r) for r in rounds)
     print(
-        f"{len(rounds)} x {shards} attack shards, one worker: {1000 * spare:.1f} ms a shard beside its own "
+        f"{len(rounds)} x {shards} attack shards, one worker: {1000 * spare:.1f} ms a shard on top of its own "
         f"{1000 * work:.1f} ms (at most 20 ms is wanted); median of all shards "
         f"{1000 * statistics.median(gap for r in rounds for gap, _ in r):.1f} ms, driver's CPU time "
         f"{1000 * driver:.1f} ms"
@@ -142,7 +138,7 @@ def overhead(shards: int, root: Path) -> None:
 def _round(
     scheduler: Scheduler, session: Session, cell: Cell, target: int
 ) -> list[tuple[float, float]]:
-    """For each shard but the first: the time since the one before, less its work; and its work. Seconds."""
+    """For each shard but the first: seconds since the end of the previous one, less its work; and its work."""
     ends: list[tuple[float, float]] = []
 
     def note(jobs: int, seconds: float) -> None:
@@ -155,7 +151,7 @@ def _round(
 
 
 def main() -> None:
-    """All three."""
+    """Run all three measurements."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--empty", type=int, default=10_000, help="empty shards")
     parser.add_argument("--shards", type=int, default=50, help="attack shards in a round")

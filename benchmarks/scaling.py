@@ -2,10 +2,10 @@
 
     python -m benchmarks.scaling
 
-The real queue, crew and workers; a white-box attack on a tiny mixture, its verdicts and its rows. Workers
-are started and warmed up first. One and two workers take turns, since other work on the machine slows both.
-The wall-clock ratio means something on two idle cores only; what the workers get done in a second of their
-own CPU time tells, on a busy machine too, whether they are in each other's way.
+The benchmark runs the real queue, pool and workers: a white-box attack on a tiny mixture, its verdicts and its
+rows. Workers are started and warmed up first. Rounds of one and of two workers alternate, since other work on the
+machine slows both. The wall-clock ratio means something on two idle cores only. What the workers get done in a
+second of their own CPU time shows, even on a busy machine, whether they are in each other's way.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ import ray
 import torch
 from tests import tiny
 
-from benchmarks.local_ray import local_ray, trained
+from benchmarks.local_ray import local_ray, trained, work_off
 from inversionlab.distributed.actor_pool import ActorPool
-from inversionlab.distributed.attack_worker import AttackWorker, Shard, WorkContext, WorkItem
-from inversionlab.distributed.missing_work import missing_measures
+from inversionlab.distributed.attack_worker import AttackWorker
+from inversionlab.distributed.missing_work import missing_measurements
 from inversionlab.distributed.object_cache import ObjectCache
 from inversionlab.distributed.shard_queue import ShardQueue
+from inversionlab.distributed.work_items import Shard, WorkContext, WorkItem
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
 
@@ -38,7 +39,7 @@ part of a round."""
 
 
 class Counting(AttackWorker):
-    """An attack worker that tells how much CPU time its process has had."""
+    """An attack worker that knows how much CPU time its process has used."""
 
     def cpu_seconds(self) -> float:
         """CPU time of all its threads."""
@@ -47,7 +48,7 @@ class Counting(AttackWorker):
 
 @dataclass(frozen=True)
 class Took:
-    """What a round took, in seconds."""
+    """Seconds of a round."""
 
     wall: float
     cpu: float
@@ -55,25 +56,24 @@ class Took:
 
 
 class Team:
-    """A crew of a fixed size, which stays between rounds."""
+    """A pool of a fixed size, whose workers stay between rounds."""
 
     def __init__(self, size: int, session: Session) -> None:
         cache = ObjectCache()
-        self._size, self._site, self._cell = size, session, _cell(session)
-        refs = cache.splits(session), cache.networks(session)
-        self._brief = WorkContext(session.spec, session.plan.data_id, *refs)
+        self._size, self._session, self._cell = size, session, _cell(session)
+        cached = cache.splits(session), cache.networks(session)
+        self._context = WorkContext(session.spec, session.plan.data_id, *cached)
         worker = ray.remote(Counting).options(num_cpus=0, max_restarts=0, max_task_retries=0)
         self._actors: list[Any] = [worker.remote(gpu=False) for _ in range(size)]
-        # All are there before the crew takes them over: it lets go of who comes when the work is done.
+        # The pool gets workers that are up: it would end one that comes up only when the work is done.
         ray.get([actor.ready.remote() for actor in self._actors])
-        self._crew: ActorPool[WorkItem] = ActorPool(iter(self._actors).__next__, lambda: size)
+        self._pool: ActorPool[WorkItem] = ActorPool(iter(self._actors).__next__)
 
     def warm_up(self) -> float:
-        """Measure, and have each do a shard; returns the CPU seconds of a shard."""
-        measures = list(missing_measures(self._site, [self._cell], self._brief, set()))
-        self._work_off(measures)
+        """Measure what attacks need, and let each worker do a shard; returns the CPU seconds of a shard."""
+        self._work_off(missing_measurements(self._session, [self._cell], self._context, set()))
         self.round(2 * self._size)
-        # One may have done it all.
+        # One worker may have done all of them.
         ray.get([actor.run.remote(self._shard(0)) for actor in self._actors])
         return self.round(2 * self._size).cpu / (2 * self._size)
 
@@ -84,24 +84,22 @@ class Team:
         self._work_off(shards)
         return Took(time.perf_counter() - began, self._cpu_seconds() - before)
 
-    def _work_off(self, orders: Sequence[WorkItem]) -> None:
-        queue: ShardQueue[WorkItem] = ShardQueue(
-            shard_seconds=3600, shard_size=TARGETS, workers=lambda: self._size
-        )
-        # Whole orders, not lots: the queue would cut the last shards smaller for two workers than for one.
-        batch = queue.put(orders, [])
+    def _work_off(self, items: Sequence[WorkItem]) -> None:
+        queue: ShardQueue[WorkItem] = ShardQueue(shard_seconds=3600, shard_size=TARGETS)
+        # Whole items, not pending jobs: the queue would cut the last shards smaller for two workers than for one.
+        request = queue.put(items, [])
         queue.close()
-        self._crew.run(queue)
-        failures = batch.wait()
+        work_off(self._pool, queue, self._size)
+        failures = request.wait()
         assert not failures, failures[0].reason
 
     def dismiss(self) -> None:
         """End the workers."""
-        self._crew.dismiss()
+        self._pool.dismiss()
 
     def _shard(self, number: int) -> WorkItem:
         jobs = tuple((target, number) for target in range(TARGETS))
-        return Shard(self._brief, self._cell.id, jobs)
+        return Shard(self._context, self._cell.id, jobs)
 
     def _cpu_seconds(self) -> float:
         each: list[float] = ray.get([actor.cpu_seconds.remote() for actor in self._actors])
@@ -113,7 +111,7 @@ def _cell(session: Session) -> Cell:
     return cell
 
 
-def experiment_site(root: Path) -> Session:
+def open_session(root: Path) -> Session:
     """The tiny experiment with larger pictures and a longer attack."""
     attack = {"name": "latent_white_box", "steps": 100}
     experiment = tiny.experiment(
@@ -123,7 +121,7 @@ def experiment_site(root: Path) -> Session:
 
 
 def report(ones: list[Took], twos: list[Took], count: int) -> None:
-    """Print both ratios."""
+    """Print the seconds of each round and both ratios."""
     wall = [one.wall / two.wall for one, two in zip(ones, twos, strict=True)]
     own = [one.cpu / two.cpu for one, two in zip(ones, twos, strict=True)]
     share = [two.cpu / two.wall for two in twos]
@@ -144,14 +142,14 @@ def report(ones: list[Took], twos: list[Took], count: int) -> None:
 
 
 def main() -> None:
-    """Warm up, then rounds of one and two workers in turn."""
+    """Warm up, then run rounds of one and two workers in turn."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=30, help="CPU time of a round")
     parser.add_argument("--rounds", type=int, default=3, help="turns of one and two workers")
     given = parser.parse_args()
     torch.set_num_threads(1)
     with local_ray(2) as folder:
-        session = experiment_site(folder / "storage")
+        session = open_session(folder / "storage")
         one, two = Team(1, session), Team(2, session)
         pace = one.warm_up()
         two.warm_up()

@@ -1,9 +1,9 @@
-"""What does a sweep cost that trains nothing: a defense's strength over 101 points, after one training?
+"""What does a sweep that trains nothing cost: 101 values of a defense's strength, after one training?
 
     python -m benchmarks.sweep
 
-An ordinary audit of the tiny experiment, with `defense.alpha` at 0, 0.01, ..., 1. The time of a point is set
-against the same attacks on one model alone, measured before and after the sweep, workers warm, and against
+The sweep is an ordinary audit of the tiny experiment, with `defense.alpha` at 0, 0.01, ..., 1. The time of a point
+is compared with the same attacks on one model alone, measured by warm workers before and after the sweep, and with
 the time that its attacks themselves took.
 """
 
@@ -48,12 +48,12 @@ def alone(steps: int, root: Path, networks: Path) -> list[float]:
     session = open_experiment(experiment([0.25, 0.5, 0.75], steps), Storage(str(root)))
     models = list(dict.fromkeys(c.protected for c in session.plan.cells if c.protected))
     with Scheduler(session.experiment.runtime, Gpus(train=False, attack=False)) as scheduler:
-        # The first one, the undefended victim, starts the worker and has the judges measured.
+        # The first model, the undefended victim, starts the worker and has the evaluators measured.
         return [_attack(scheduler, session, model) for model in models][1:]
 
 
 def _attack(scheduler: Scheduler, session: Session, model: str) -> float:
-    """Attack a model; returns the working time of its shards, without what is measured before."""
+    """Attack a model; returns the working time of its shards, without the measurements before them."""
     spent: list[float] = []
 
     def note(jobs: int, seconds: float) -> None:
@@ -67,7 +67,7 @@ def _attack(scheduler: Scheduler, session: Session, model: str) -> float:
 
 
 def swept(whole: Experiment, root: Path) -> tuple[float, float]:
-    """Audit; returns the seconds of its attack stage, and what its attacks took thereof by their rows.
+    """Audit; returns the seconds of its attack stage, and the part that the attacks took by their rows.
 
     Raises:
         AssertionError: something was trained, or a row is missing.
@@ -75,8 +75,8 @@ def swept(whole: Experiment, root: Path) -> tuple[float, float]:
     storage = Storage(str(root))
     run = audit(whole, str(root))
     record = storage.read_json(f"runs/{run}/run.json")
-    training_queue = [a["role"] for a in record["artifacts"] if a["trained"]]
-    assert not training_queue, f"{training_queue} were trained"
+    networks = [a["role"] for a in record["artifacts"] if a["trained"]]
+    assert not networks, f"{networks} were trained"
     store = Store(storage)
     rows = [store.seconds(cell["cell"]) for cell in record["cells"]]
     assert all(len(found) == TARGETS * REPEATS for found in rows), "a row is missing"
@@ -84,7 +84,7 @@ def swept(whole: Experiment, root: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """The sweep, with single runs before and after it."""
+    """Run the sweep, with single runs before and after it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--points", type=int, default=101, help="values of alpha")
     parser.add_argument("--steps", type=int, default=50, help="updates of each attack")

@@ -90,9 +90,9 @@ def _show_settings() -> None:
 
 def _show_plan(experiment: object, root: str) -> None:
 
-    from inversionlab.distributed.missing_work import missing_jobs
     from inversionlab.distributed.run_record import describe
     from inversionlab.experiment import Experiment
+    from inversionlab.pipeline.missing_work import missing_jobs
     from inversionlab.pipeline.session import open_experiment
     from inversionlab.store.storage import Storage
 

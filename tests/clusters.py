@@ -1,13 +1,12 @@
 """Real Ray clusters on this one machine, for tests: a head that scales, nodes that die, a job server.
 
 Each cluster has a private folder under /tmp, its own ports, and token authentication (Ray 2.60 listens on all
-interfaces even when told 127.0.0.1; only the dashboard keeps to loopback). What a cluster started is found
-again by that folder (in command lines and environments), by process session and by descent, and is ended
-with SIGKILL when the `with` block ends, however it ends. Other Rays on the machine are not touched;
-`ray stop` would end them all.
+interfaces even when told 127.0.0.1; only the dashboard keeps to loopback). A cluster finds its processes by that
+folder (in command lines and environments), by process session and by descent, and ends them with SIGKILL when the
+`with` block ends, however it ends. Other Rays on the machine are not touched; `ray stop` would end them all.
 
-Drivers belong in processes of their own (`Cluster.start`, `Cluster.run`): Ray keeps the token and the
-connection per process, and a test session may already hold a local Ray.
+Run drivers in processes of their own (`Cluster.start`, `Cluster.run`): Ray keeps the token and the connection per
+process, and a test session may already hold a local Ray.
 """
 
 from __future__ import annotations
@@ -44,27 +43,27 @@ SETTINGS = {
 
 
 def node_id(number: int) -> str:
-    """Ray's id of a node of these clusters; 0 is the head, workers are counted from 1 as they start."""
+    """Ray's id of a node of these clusters; 0 is the head, workers count from 1 in the order of their start."""
     return "f" * 51 + f"{number:05d}"
 
 
 def nodes_alive() -> list[dict[str, Any]]:
-    """The living nodes as the driver that calls this sees them: `ray.nodes()` without the dead."""
+    """The living nodes, as the calling driver sees them: `ray.nodes()` without the dead."""
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]
 
 
 class Cluster:
-    """A running cluster; made by the functions below.
+    """A running cluster; the functions below make one.
 
     Attributes:
-        temp: its folder, for this user only, which goes when it ends; Ray's logs are in
-            `temp/ray/session_latest/logs`, what `ray start` printed in `temp/*.txt`.
-        env: the environment of its nodes and of `ray job ...`: address and token file. The package is not on
-            its path, as on a real cluster; drivers of `start` have it.
-        address: of its GCS, `HOST:PORT`, as in `RAY_ADDRESS`.
-        dashboard: `http://127.0.0.1:PORT` of dashboard and job server, where the head has them.
+        temp: its folder, readable by this user only and deleted when it ends; Ray's logs are in
+            `temp/ray/session_latest/logs`, the output of `ray start` in `temp/*.txt`.
+        env: the environment of its nodes and of `ray job ...`: address and token file. As on a real cluster, the
+            package is not on its path; drivers of `start` have it.
+        address: `HOST:PORT` of its GCS, as in `RAY_ADDRESS`.
+        dashboard: `http://127.0.0.1:PORT` of dashboard and job server, if the head has them.
     """
 
     def __init__(self, temp: Path) -> None:
@@ -79,7 +78,7 @@ class Cluster:
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(hidden)},
             **SETTINGS,
-            # A job's `python` is then the one that has Ray.
+            # So that a job's `python` is the one that has Ray.
             "PATH": os.pathsep.join((str(Path(RAY).parent), os.environ.get("PATH", ""))),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
@@ -101,7 +100,7 @@ class Cluster:
         return process
 
     def run(self, *command: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
-        """Run a driver to its end; `stdout` has what it printed, errors included."""
+        """Run a driver to its end; `stdout` holds what it printed, errors included."""
         with self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             try:
                 output, _ = process.communicate(timeout=seconds)
@@ -111,7 +110,7 @@ class Cluster:
         return subprocess.CompletedProcess(command, process.returncode, output)
 
     def nodes(self) -> dict[int, int]:
-        """Process ids of the raylets that live, by node number; without the head."""
+        """Process ids of the living raylets by node number, without the head."""
         found = {}
         for process in self.processes():
             if process.command[0].endswith("/raylet/raylet"):
@@ -121,7 +120,7 @@ class Cluster:
         return dict(sorted(found.items()))
 
     def kill_node(self, number: int) -> None:
-        """End a node at one blow: SIGKILL for its raylet and whatever that started, workers included."""
+        """End a node at once: SIGKILL for its raylet and all that it started, workers included."""
         kill(family([self.nodes()[number]], processes()))
 
     def add_nodes(self, count: int = 1, cpus: int = 1) -> list[int]:
@@ -137,14 +136,14 @@ class Cluster:
                 f"--dashboard-agent-listen-port={agent}",
                 f"--metrics-export-port={metrics}",
             )
-            # One after another: two that start at once would choose the same names for their sockets.
+            # One by one: two nodes that start at once would choose the same names for their sockets.
             self._await_raylet(number)
         for number in numbers:
             self._await(number)
         return numbers
 
     def close(self) -> None:
-        """End every process of this cluster and its drivers, then remove its folder."""
+        """End every process of this cluster and of its drivers, then remove its folder."""
         deadline = time.monotonic() + 30
         while left := self.processes():
             if time.monotonic() > deadline:
@@ -156,7 +155,7 @@ class Cluster:
         shutil.rmtree(self.temp, ignore_errors=True)
 
     def start_head(self, *flags: str, cpus: int, dashboard: bool = False, **env: str) -> None:
-        """Start node 0, with further flags of `ray start` and environment variables of its own."""
+        """Start node 0, with further flags of `ray start` and further environment variables."""
         agent, metrics, client = free_ports(3)
         self._ray_start(
             0,
@@ -176,7 +175,7 @@ class Cluster:
         self._await(0)
 
     def _ray_start(self, number: int, *flags: str, **env: str) -> None:
-        with self._said(number).open("w") as output:
+        with self._output(number).open("w") as output:
             self._starting[number] = self.start(
                 *(RAY, "start", "--block", "--disable-usage-stats", *flags),
                 # Several nodes on one machine would give out the same ports from Ray's fixed range.
@@ -194,13 +193,13 @@ class Cluster:
         process = self._starting.pop(number)
 
         def up() -> bool:
-            said = self._said(number).read_text()
-            assert process.poll() is None, f"ray start of node {number} ended: {said}"
-            return "Ray runtime started" in said
+            output = self._output(number).read_text()
+            assert process.poll() is None, f"ray start of node {number} ended: {output}"
+            return "Ray runtime started" in output
 
         wait_until(up, 120, f"node {number} is up")
 
-    def _said(self, number: int) -> Path:
+    def _output(self, number: int) -> Path:
         return self.temp / f"node{number}.txt"
 
     def processes(self) -> list[Process]:
@@ -218,7 +217,7 @@ class Cluster:
 
 
 def own_address() -> str:
-    """This machine's address, which Ray uses in the place of 127.0.0.1."""
+    """This machine's address, which Ray uses instead of 127.0.0.1."""
     from ray.util import get_node_ip_address
 
     return str(get_node_ip_address())
@@ -226,8 +225,8 @@ def own_address() -> str:
 
 @contextlib.contextmanager
 def empty_cluster() -> Iterator[Cluster]:
-    """A cluster of which nothing runs yet; everything is ended and removed when the block ends."""
-    # Ray opens its own folder to everybody; the one above it keeps them out.
+    """A cluster without processes; everything is ended and removed when the block ends."""
+    # Ray lets all users read its own folder; the one above it keeps them out.
     cluster = Cluster(Path(tempfile.mkdtemp(prefix="ilc", dir="/tmp")))
     try:
         yield cluster
@@ -256,12 +255,12 @@ def job_head(cpus: int = 2) -> Iterator[Cluster]:
 def autoscaling_head(
     max_nodes: int, cpus_per_node: int = 1, idle_seconds: float = 6
 ) -> Iterator[Cluster]:
-    """A head without CPUs, which starts and ends worker nodes as the work needs them.
+    """A head without CPUs that starts and ends worker nodes as the work needs them.
 
     Args:
         max_nodes: worker nodes at most.
         cpus_per_node: CPUs of a worker node.
-        idle_seconds: how long a node is idle before it goes.
+        idle_seconds: how long a node is idle before it ends.
     """
     with empty_cluster() as cluster:
         file = cluster.temp / "autoscaling.json"
@@ -273,7 +272,7 @@ def autoscaling_head(
             cpus=0,
             RAY_FAKE_CLUSTER="1",
             AUTOSCALER_UPDATE_INTERVAL_S="1",
-            # A node that died is replaced after these seconds instead of 30.
+            # A dead node is replaced after these seconds instead of 30.
             AUTOSCALER_HEARTBEAT_TIMEOUT_S="10",
         )
         yield cluster
@@ -295,7 +294,7 @@ def _autoscaling(address: str, nodes: int, cpus: int, idle: float) -> dict[str, 
             "head_node_id": node_id(0),
             "launch_multiple": True,
             "disable_node_updaters": True,
-            # In the background, more nodes than allowed are asked for while the first still start.
+            # Launched in the background, more nodes than allowed are asked for while the first still start.
             "foreground_node_launch": True,
             "use_node_id_as_ip": True,
         },

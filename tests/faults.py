@@ -28,7 +28,7 @@ from tests.processes import Process, family, kill, processes
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 MOMENT = 240.0
-"""Seconds after which the moment to disturb something is given up."""
+"""Seconds to wait for the moment to disturb something."""
 
 LONG: dict[str, Any] = {
     "victim.training.epochs": 60,
@@ -40,11 +40,11 @@ LONG: dict[str, Any] = {
     "runtime.shard_size": 2,
     "targets.repeats": 3,
 }
-"""Settings with which there is time to disturb a training or an attack."""
+"""Settings that leave time to disturb a training or an attack."""
 ROWS = 8 * 4 * 3
 """Reconstructions of an audit: 2 null cells, 2 attacks x 3 models; 4 targets x 3 repeats."""
 NEIGHBOURS = (6, 8)
-"""The choices of the search; each needs a network of its own."""
+"""The search's choices for a setting; each needs a network of its own."""
 
 SPACE = f"""
 from ray import tune
@@ -55,12 +55,12 @@ OBJECTIVES = {{"accuracy": "max", "attack_success": "min"}}
 CONSTRAINTS = {{"accuracy_loss": 50.0}}
 """
 Rows = dict[tuple[str, int, int], tuple[str, tuple[tuple[str, int], ...]]]
-"""(cell, target, repeat) -> (SHA-256 of the picture, each judge's name and rank)."""
+"""(cell, target, repeat) -> (SHA-256 of the picture, each evaluator's name and rank)."""
 TRIALS, AT_ONCE = 6, 2
 
 
 def write_recipe(folder: Path, **changed: Any) -> Path:
-    """The recipe with LONG and `changed` settings, as a file of its name in `folder`."""
+    """Write the recipe with LONG and `changed` settings into `folder`; the file is named after it."""
     recipe = tiny.recipe(**{**LONG, **changed})
     file = folder / f"{recipe['name']}.yaml"
     file.write_text(dump_yaml(recipe))
@@ -84,9 +84,9 @@ def search_words(folder: Path, trials: int = TRIALS, **changed: Any) -> list[str
 
 
 def train_base(root: Path) -> None:
-    """Train, in this process, what audit and search need."""
+    """Train the networks of audit and search in this process."""
     threads = torch.get_num_threads()
-    # As many as a training worker has, so that its networks are equal to the last bit.
+    # As many threads as a training worker has, so that its networks are equal to the last bit.
     torch.set_num_threads(1)
     try:
         for neighbours in NEIGHBOURS:
@@ -102,7 +102,7 @@ def copy_networks(base: Path, folder: Path) -> None:
 
 @contextmanager
 def private_ray() -> Iterator[dict[str, str]]:
-    """The environment of drivers that start a Ray of their own; what is left of it at the end is killed."""
+    """The environment of drivers that start a Ray of their own; at the end, its remaining processes are killed."""
     with tempfile.TemporaryDirectory(prefix="il", dir="/tmp", ignore_cleanup_errors=True) as folder:
         more = {"RAY_ADDRESS": "local", "RAY_TMPDIR": folder, "INVERSIONLAB_PROGRESS_SECONDS": "0"}
         yield {**os.environ, **more}
@@ -110,12 +110,12 @@ def private_ray() -> Iterator[dict[str, str]]:
 
 
 def ray_processes(folder: str) -> list[Process]:
-    """Living processes of the Ray whose temporary folder this is."""
+    """Living processes of the Ray that has this temporary folder."""
     return [p for p in processes() if f"RAY_TMPDIR={folder}" in p.environment]
 
 
 def start(words: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    """The command that a user would type, in the background."""
+    """Start the command that a user would type, in the background."""
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=CHECKOUT,
@@ -130,7 +130,7 @@ def signal_when(
     process: subprocess.Popen[str], reached: Callable[[], object], what: int = signal.SIGKILL
 ) -> str:
     """Send a signal to a driver once `reached`, and wait for its end; returns what it printed."""
-    # Read on the way: a driver whose output nobody takes stands still.
+    # Read all the time: a driver blocks when nobody reads its output.
     printed: list[str] = []
     assert process.stdout is not None
     reader = threading.Thread(target=lambda: printed.extend(process.stdout or ()), daemon=True)
@@ -142,7 +142,7 @@ def signal_when(
         time.sleep(0.02)
     os.kill(process.pid, what)
     process.wait(timeout=60)
-    # Workers that outlive their driver for a moment hold its output open.
+    # Workers that outlive their driver briefly hold its output open.
     reader.join(timeout=5)
     return "".join(printed)
 
@@ -157,7 +157,7 @@ def finish(*drivers: subprocess.Popen[str]) -> list[str]:
 
 
 class Killer(threading.Thread):
-    """Kills one child of this very process, of a Ray actor's class, as soon as a moment has come."""
+    """Kills one Ray actor of some class among this process's children, as soon as a condition holds."""
 
     def __init__(self, actor: str, reached: Callable[[], object]) -> None:
         super().__init__(daemon=True)
@@ -174,7 +174,7 @@ class Killer(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Watch and kill."""
+        """Wait for the condition, then kill."""
         while not self._over.wait(0.02):
             if not self._reached():
                 continue
@@ -190,7 +190,7 @@ class Killer(threading.Thread):
 
 
 def shards(folder: Path) -> list[Path]:
-    """The stored shards of all cells."""
+    """The stored shard files of all cells."""
     return list((folder / "runs").glob("reconstructions/*/*.parquet"))
 
 
@@ -238,7 +238,7 @@ VOLATILE = ("created", "seconds", "cost", "timings", "timeline", "provenance")
 
 
 def study(folder: Path) -> dict[str, Any]:
-    """The record of the storage's only search, without what a clock says."""
+    """The record of the storage's only search, without what differs between equal searches."""
     found = {k: v for k, v in record(folder).items() if k not in VOLATILE}
     for model in (found["undefended"], *found["trials"]):
         del model["seconds"]

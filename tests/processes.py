@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 def wait_until(condition: Callable[[], Value], seconds: float, what: str) -> Value:
-    """The first true value of `condition`, asked five times a second.
+    """The first true value of `condition`, which is checked five times a second.
 
     Raises:
         AssertionError: it was not true within `seconds`; the message names `what`.
@@ -31,7 +31,7 @@ def wait_until(condition: Callable[[], Value], seconds: float, what: str) -> Val
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below the range that the kernel hands out by itself."""
+    """Ports that no process listens on, below the range that the kernel assigns by itself."""
     found: set[int] = set()
     while len(found) < count:
         port = random.randint(20000, 32000)
@@ -43,7 +43,7 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Process:
-    """A living process. `session` is the process id of the session's leader, which survives a parent's death."""
+    """A living process. `session`, the process id of the session's leader, stays the same when the parent dies."""
 
     pid: int
     parent: int
@@ -53,13 +53,13 @@ class Process:
 
 
 def processes() -> list[Process]:
-    """All living processes that this user may look into; zombies are not living."""
+    """All living processes that this user may inspect; zombies do not count as living."""
     found = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            # The name, in brackets, may hold blanks: what counts comes after it.
+            # The name, in brackets, may hold blanks; the fields that matter come after it.
             state, parent, _, session, *_ = (
                 (folder / "stat").read_text().rpartition(")")[2].split(maxsplit=4)
             )
@@ -74,7 +74,7 @@ def processes() -> list[Process]:
 
 
 def family(roots: Iterable[int], among: list[Process]) -> set[int]:
-    """The processes `roots` and all that descend from them."""
+    """The processes `roots` and all their descendants."""
     members, size = set(roots), -1
     while size != len(members):
         size = len(members)
@@ -83,7 +83,7 @@ def family(roots: Iterable[int], among: list[Process]) -> set[int]:
 
 
 def kill(pids: Iterable[int]) -> None:
-    """SIGKILL; those that are gone already are passed over."""
+    """Send SIGKILL; processes that are gone already are ignored."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from inversionlab.distributed.attack_worker import (
-    AttackWorker,
+from inversionlab.distributed.attack_worker import AttackWorker
+from inversionlab.distributed.work_items import (
     MeasureEvaluator,
     MeasureModel,
     Shard,

@@ -10,14 +10,13 @@ import pytest
 import ray
 
 from inversionlab.distributed import actor_pool
-from inversionlab.distributed.actor_pool import TRIES, ActorPool, ActorPoolError
-from inversionlab.distributed.orders import Failure, Item
+from inversionlab.distributed.actor_pool import TRIES, ActorPool, ActorPoolError, Failure, Item
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 class Listed(Generic[Item]):
-    """A source that hands out what an iterable gives, one by one."""
+    """A source that hands out the items of an iterable, one by one."""
 
     def __init__(
         self,
@@ -25,15 +24,15 @@ class Listed(Generic[Item]):
         on_done: Callable[[Item, Any], None],
         expected: int = 1_000_000,
     ) -> None:
-        """Hand out `items`; `expected` is how many there are, so that not too many workers are hired."""
-        self._orders = iter(items)
+        """Hand out `items`; `expected` is how many there are, so that not too many workers are started."""
+        self._items = iter(items)
         self._left, self._exhausted = expected, False
         self._on_done = on_done
         self.failures: list[Failure[Item]] = []
 
     def take(self) -> Item | None:
-        """The next order of the iterable."""
-        item = next(self._orders, None)
+        """The next item of the iterable."""
+        item = next(self._items, None)
         self._exhausted = item is None
         self._left -= 1
         return item
@@ -57,7 +56,7 @@ class Listed(Generic[Item]):
 
 @ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0)
 class Clerk:
-    """Doubles numbers; dies or raises on command, and notes each beginning in a folder."""
+    """Doubles numbers; dies or raises on command, and leaves a file in a folder for each call."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -77,21 +76,29 @@ class Clerk:
         return 2 * number
 
 
+def run(pool: ActorPool[Item], source: Listed[Item], limit: Callable[[], int]) -> None:
+    """Work off a source with as many workers as there may be at the time."""
+    more = True
+    while more:
+        pool.resize(limit(), source.waiting())
+        more = pool.work(source)
+
+
 def work(
     folder: Path, items: Iterable[dict[str, Any]], count: int = 2
 ) -> tuple[dict[int, int], list[Failure[dict[str, Any]]]]:
     done: dict[int, int] = {}
-    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(folder)), lambda: count)  # type: ignore[attr-defined]
+    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(folder)))  # type: ignore[attr-defined]
     source = Listed(items, lambda item, result: done.update({item["number"]: result}))
     try:
-        pool.run(source)
+        run(pool, source, lambda: count)
     finally:
         pool.dismiss()
     return done, source.failures
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_every_order_is_done_once(tmp_path: Path, count: int) -> None:
+def test_every_item_is_done_once(tmp_path: Path, count: int) -> None:
     done, failures = work(tmp_path, [{"number": n} for n in range(20)], count)
     assert done == {n: 2 * n for n in range(20)}
     assert not failures
@@ -106,16 +113,16 @@ def test_what_a_dead_worker_held_is_done_again(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("3-*"))) == 2
 
 
-def test_a_poisonous_order_is_given_up_and_the_rest_is_done(tmp_path: Path) -> None:
+def test_a_poisonous_item_is_given_up_and_the_rest_is_done(tmp_path: Path) -> None:
     items = [{"number": n, "die": 99 if n == 0 else 0} for n in range(6)]
     done, failures = work(tmp_path, items, 1)
-    # Whoever waits behind the poison at the same worker loses no try with it.
+    # No item waits on a worker, so none loses a try with the poisonous one.
     assert [f.item["number"] for f in failures] == [0]
     assert f"died {TRIES} times" in failures[0].reason
     assert set(done) == {1, 2, 3, 4, 5}
 
 
-def test_workers_that_die_at_once_are_said_with_their_cause() -> None:
+def test_workers_that_die_at_once_are_reported_with_their_cause() -> None:
     @ray.remote(num_cpus=0)
     class Stillborn:
         def __init__(self) -> None:
@@ -124,14 +131,14 @@ def test_workers_that_die_at_once_are_said_with_their_cause() -> None:
         def ready(self) -> bool:
             return True
 
-    pool: ActorPool[int] = ActorPool(lambda: Stillborn.remote(), lambda: 1)
+    pool: ActorPool[int] = ActorPool(lambda: Stillborn.remote())
     with pytest.raises(ActorPoolError, match=r"died one after another(.|\n)*no such experiment"):
-        pool.run(Listed([1], lambda item, result: None))
+        run(pool, Listed([1], lambda item, result: None), lambda: 1)
     pool.dismiss()
 
 
-def test_orders_are_cut_only_when_somebody_is_there_to_do_them(tmp_path: Path) -> None:
-    """What keeps the driver's memory flat: no more are drawn than are done, and one for each worker."""
+def test_items_are_drawn_only_when_a_worker_is_free_for_them(tmp_path: Path) -> None:
+    """This keeps the driver's memory flat: at most one item per worker is drawn before it is done."""
     drawn = 0
 
     def items() -> Iterator[dict[str, Any]]:
@@ -149,17 +156,17 @@ def test_orders_are_cut_only_when_somebody_is_there_to_do_them(tmp_path: Path) -
         if done == 50:
             pool.stop()
 
-    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(tmp_path)), lambda: 2)  # type: ignore[attr-defined]
-    pool.run(Listed(items(), note))
+    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(tmp_path)))  # type: ignore[attr-defined]
+    run(pool, Listed(items(), note), lambda: 2)
     pool.dismiss()
     assert done == 50
 
 
-def test_an_order_that_hangs_is_done_by_another_worker_as_well(
+def test_an_item_that_hangs_is_done_by_another_worker_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actor_pool, "SLOW_SECONDS", 1.0)
-    # A node that hangs: the first try at order 3 takes minutes.
+    # A node that hangs: the first try at item 3 takes minutes.
     done, failures = work(
         tmp_path, [{"number": n, "sleep": 300 if n == 3 else 0} for n in range(6)]
     )
@@ -168,14 +175,14 @@ def test_an_order_that_hangs_is_done_by_another_worker_as_well(
     assert len(list(tmp_path.glob("3-*"))) == 2
 
 
-def test_the_crew_grows_with_the_work_and_shrinks_without(
+def test_the_pool_grows_with_the_work_and_shrinks_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actor_pool, "IDLE_SECONDS", 0.5)
     shape: list[int] = []
 
     class Patient(Listed[dict[str, Any]]):
-        """Hands out orders once two workers are there, and stays open until they have been let go."""
+        """Hands out items once two workers are there, and stays open until both have been ended."""
 
         def take(self) -> dict[str, Any] | None:
             return super().take() if max(shape) == 2 else None
@@ -184,13 +191,14 @@ def test_the_crew_grows_with_the_work_and_shrinks_without(
             shape.append(pool.ready)
             return super().open() or pool.ready > 0
 
-    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(tmp_path)), lambda: 2)  # type: ignore[attr-defined]
-    pool.run(Patient([{"number": n} for n in range(4)], lambda item, result: None, expected=4))
+    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(tmp_path)))  # type: ignore[attr-defined]
+    source = Patient([{"number": n} for n in range(4)], lambda item, result: None, expected=4)
+    run(pool, source, lambda: 2)
     assert len(list(tmp_path.iterdir())) == 4
     assert shape[-1] == 0
 
 
-def test_an_order_that_raises_is_set_aside_with_its_reason(tmp_path: Path) -> None:
+def test_an_item_that_raises_is_set_aside_with_its_reason(tmp_path: Path) -> None:
     items = [{"number": n, "raise": n == 2} for n in range(5)]
     done, failures = work(tmp_path, items)
     assert set(done) == {0, 1, 3, 4}
@@ -199,8 +207,10 @@ def test_an_order_that_raises_is_set_aside_with_its_reason(tmp_path: Path) -> No
     assert len(list(tmp_path.glob("2-*"))) == 1
 
 
-def test_a_crew_that_must_make_room_begins_nothing_more_and_leaves(tmp_path: Path) -> None:
-    """While a training waits for the CPUs: the orders at work are ended, the workers go, then all goes on."""
+def test_a_pool_that_must_make_room_begins_nothing_more_and_ends_its_workers(
+    tmp_path: Path,
+) -> None:
+    """While a training waits for CPUs, items at work are finished and workers end; then the work goes on."""
     limit, ready_while_closed = 2, []
     done: list[int] = []
 
@@ -219,10 +229,10 @@ def test_a_crew_that_must_make_room_begins_nothing_more_and_leaves(tmp_path: Pat
         if len(done) == 3:
             limit = 0
 
-    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(tmp_path)), lambda: limit)  # type: ignore[attr-defined]
-    pool.run(Watched([{"number": n, "sleep": 0.3} for n in range(12)], note))
+    pool: ActorPool[dict[str, Any]] = ActorPool(lambda: Clerk.remote(str(tmp_path)))  # type: ignore[attr-defined]
+    run(pool, Watched([{"number": n, "sleep": 0.3} for n in range(12)], note), lambda: limit)
     pool.dismiss()
     assert sorted(done) == list(range(12))
     assert ready_while_closed[-1][0] == 0
-    # What was at work, and what was begun before the crew looked at its limit again.
+    # What was at work, and what was begun before the pool was resized.
     assert ready_while_closed[-1][1] <= 3 + 2 * 2

@@ -1,4 +1,4 @@
-"""A cluster grows with the work, loses a node on the way, and shrinks; `benchmarks/elasticity.py` draws it."""
+"""A cluster grows with the work, loses a node, and shrinks; `benchmarks/elasticity.py` draws it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_nodes_come_with_the_work_and_leave_without_it(seen: Seen) -> None:
     assert shape[0] == 0
     assert max(shape) == NODES
     assert shape[-1] == 0
-    # Not before there is work: its first shard is queued after the networks are looked up.
+    # No node comes before there is work: the first shard is queued after the networks are looked up.
     assert seen.full > 0
     assert seen.empty > 0
 
@@ -48,7 +48,7 @@ def test_its_work_is_done_by_others_and_every_row_is_there_once(seen: Seen, quie
     assert_same(seen.rows, quiet)
 
 
-def test_the_crew_asks_for_as_many_nodes_as_it_may_have(seen: Seen) -> None:
+def test_the_pool_asks_for_as_many_nodes_as_it_may_have(seen: Seen) -> None:
     ready = [sample["workers"] for sample in seen.record["timeline"]]
     assert ready[0] == 0
     assert max(ready) == NODES

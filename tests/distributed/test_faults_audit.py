@@ -1,4 +1,4 @@
-"""What dies, is damaged or runs full under an audit costs no row: the same command ends as an undisturbed one."""
+"""Deaths, damage or a full disk under an audit cost no row: the same command ends as an undisturbed one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_training_worker_is_killed(undisturbed: Path, tmp_path: Path) -> None:
     assert killer.killed
     assert result.exit_code == 0, result.output[-3000:]
     assert faults.rows(tmp_path) == faults.rows(undisturbed)
-    # Bit by bit what one worker made who was never killed.
+    # Equal bit by bit to what a worker made that was never killed.
     networks = sha(tmp_path)
     assert len(networks) == 6
     assert networks.items() <= sha(undisturbed).items()
@@ -81,7 +81,7 @@ def test_nan_in_training(undisturbed: Path, tmp_path: Path) -> None:
     (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
     assert "error: generator: its reconstruction became nan in epoch 2" in line
     assert "learning_rate = 10 is probably too high" in line
-    # What was finished before it stays; of the rest there is nothing but the last whole checkpoint.
+    # Networks finished before it stay; of the others only the last whole checkpoint is left.
     roles = {Path(name).parts[2] for name in sha(tmp_path)}
     assert roles == {"victim", "evaluator-same", "evaluator-disjoint"}
     assert [f.name for f in tmp_path.glob("runs/artifacts/*generator/*/*")] == ["checkpoint.pt"]
@@ -95,7 +95,7 @@ def test_nan_in_training(undisturbed: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own; skipped where the user may not mount one."""
+    """A small disk; the test is skipped where the user may not mount one."""
     disk = tmp_path / "runs"
     disk.mkdir()
     try:
@@ -112,7 +112,7 @@ def resize(disk: Path, size: str, *words: str) -> None:
 
 
 def room(disk: Path, kilobytes: int) -> None:
-    """Leave so much room."""
+    """Leave this much room on the disk."""
     used = shutil.disk_usage(disk).used // 1024
     resize(disk, f"{used + kilobytes}k")
 

@@ -1,4 +1,4 @@
-"""The driver is killed, interrupted, or not alone on its storage; each is a command in a process of its own."""
+"""The driver is killed, interrupted, or shares its storage with another; each is a command of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stored(folder: Path, pattern: str) -> Callable[[], list[Path]]:
     return lambda: list((folder / "runs").glob(pattern))
 
 
-def training_queue(*outputs: str) -> Counter[str]:
+def trainings(*outputs: str) -> Counter[str]:
     """How often each role was trained."""
     return Counter(re.findall(r"\[train\] (\S+): done in", "".join(outputs)))
 
@@ -81,7 +81,7 @@ def test_two_equal_searches_at_once(searched: Path, tmp_path: Path) -> None:
         drivers = [faults.start(words, here), faults.start(words, there)]
         outputs = faults.finish(*drivers)
     once = dict.fromkeys(("victim", "generator", "evaluator:same", "evaluator:disjoint"), 1)
-    assert training_queue(*outputs) == once | {"defense_generator": 1, "defense": 2}
+    assert trainings(*outputs) == once | {"defense_generator": 1, "defense": 2}
     assert faults.study(tmp_path) == faults.study(searched)
     assert faults.search_rows(tmp_path) == faults.search_rows(searched)
 
@@ -95,5 +95,5 @@ def test_two_audits_at_once_that_need_the_same_networks(tmp_path: Path) -> None:
     with faults.private_ray() as here, faults.private_ray() as there:
         drivers = [faults.start(words[0], here), faults.start(words[1], there)]
         outputs = faults.finish(*drivers)
-    assert sorted(training_queue(*outputs).values()) == [1] * 6
+    assert sorted(trainings(*outputs).values()) == [1] * 6
     assert [len(faults.rows(tmp_path, name)) for name in alphas] == [faults.ROWS] * 2

@@ -30,7 +30,7 @@ def head() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this checkout in which a user has worked: with results and an environment of their own."""
+    """A copy of this checkout that a user has worked in, with results and an environment of its own."""
     copy = tmp_path_factory.mktemp("user") / "checkout"
     leave = shutil.ignore_patterns(*NOT_SENT, "__pycache__", ".*_cache")
     shutil.copytree(CHECKOUT, copy, ignore=leave)
@@ -41,9 +41,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def job(head: Cluster, checkout: Path, *words: str, **more: Any) -> subprocess.Popen[str]:
-    """`ray job ...` as a user types it in the checkout; the address is in the environment."""
-    told = {"env": head.env, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **more}
-    return head.start(RAY, "job", *words, cwd=checkout, **told)
+    """Start `ray job ...` as a user types it in the checkout; the address is in the environment."""
+    options = {"env": head.env, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **more}
+    return head.start(RAY, "job", *words, cwd=checkout, **options)
 
 
 def said(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -95,7 +95,7 @@ def test_a_wrong_recipe_fails_the_job(head: Cluster, checkout: Path, tmp_path: P
     assert code == 1
     assert "error: targets.count = 7: there are only 6 private people" in output
     assert "Job entrypoint command failed with exit code 2" in output
-    # The command that asks answers well about a job that ended badly.
+    # `ray job status` itself succeeds for a job that failed.
     code, output = said(job(head, checkout, "status", "wrong"))
     assert code == 0
     assert "Job 'wrong' failed" in output
@@ -113,17 +113,17 @@ def test_a_running_audit_is_stopped(head: Cluster, checkout: Path, tmp_path: Pat
     code, output = said(job(head, checkout, "stop", "long"))
     assert code == 0
     assert "Job 'long' was stopped" in output
-    # Ray counts a job that was stopped on purpose as no failure.
+    # Ray does not count a job that was stopped on purpose as a failure.
     assert said(submission)[0] == 0
     assert not drivers()
 
 
 @pytest.mark.parametrize(("token", "reason"), [(None, "Missing"), ("0" * 64, "Invalid")])
-def test_without_the_right_token_nothing_is_told_or_begun(
+def test_without_the_right_token_nothing_is_shown_or_begun(
     head: Cluster, checkout: Path, tmp_path: Path, token: str | None, reason: str
 ) -> None:
     stranger = {k: v for k, v in head.env.items() if not k.startswith("RAY_AUTH")}
-    # A home of its own: the default place of a token is in it.
+    # Another home, because a token is looked for there by default.
     stranger["HOME"] = str(tmp_path)
     if token:
         stranger |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}

@@ -1,4 +1,4 @@
-"""SIGKILL of the driver, then the same command again: nothing finished is lost, no row is doubled."""
+"""After SIGKILL of the driver the same command loses nothing that was finished, and doubles no row."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
-    """The command that a user would type, in the background."""
+    """Start the command that a user would type, in the background."""
     recipe = folder / "tiny.yaml"
     changed: dict[str, Any] = {
-        # Long enough that the workers, which outlive their driver for a moment, cannot finish it either.
+        # Long enough that the workers, which outlive their driver briefly, cannot finish it either.
         "victim.training.epochs": 400,
         "runtime.checkpoint_seconds": 0,
         "attacks.1.steps": 40,

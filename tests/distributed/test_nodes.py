@@ -1,4 +1,4 @@
-"""Nodes that die, come late, or are not there at first: the audit ends by itself, with the rows of a quiet run."""
+"""Nodes die, come late, or are not there at first: the audit ends by itself, with an undisturbed run's rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CHANGED: dict[str, Any] = {
     "sweep": None,
-    # Never reached: every shard takes its time.
+    # Never reached, so every shard takes its full time.
     "attacks.0.stop": 0.99999,
     "attacks.1.stop": 0.99999,
     "attacks.0.steps": 40,
@@ -54,7 +54,7 @@ def undisturbed(cluster: Cluster, trained: Path, tmp_path_factory: pytest.TempPa
 
 
 def resize(cluster: Cluster, count: int) -> None:
-    """Have so many living worker nodes."""
+    """Kill or start worker nodes until this many are alive."""
     for number in list(cluster.nodes())[count:]:
         cluster.kill_node(number)
     wait_until(lambda: len(cluster.nodes()) <= count, 30, f"{count} nodes")
@@ -66,7 +66,7 @@ def begin(cluster: Cluster, audit: Audit) -> subprocess.Popen[str]:
 
 
 def finish(driver: subprocess.Popen[str]) -> str:
-    """What it printed; it must end by itself, and well."""
+    """Wait for the driver, which must end by itself and well; returns what it printed."""
     output, _ = driver.communicate(timeout=400)
     assert driver.returncode == 0, output[-3000:]
     return output
@@ -81,7 +81,7 @@ def await_shards(audit: Audit, driver: subprocess.Popen[str], count: int) -> Non
 
 
 def workers(audit: Audit) -> list[int]:
-    """Attack workers that were ready, as the record's timeline has it."""
+    """Numbers of attack workers that were ready, from the record's timeline."""
     return [int(sample["workers"]) for sample in audit.record()["timeline"]]
 
 
@@ -99,7 +99,7 @@ def test_a_node_dies_with_its_shards_and_copies(
     finish(driver)
     assert victim not in cluster.nodes()
     assert left < audit.shards()
-    # Nobody took its place: there was no room.
+    # No worker took its place, because there was no room.
     seen = workers(audit)
     assert max(seen) == 3
     assert 2 in seen[seen.index(3) :]
@@ -139,5 +139,5 @@ def test_without_a_node_the_audit_waits_for_one(
 
 
 def begun(audit: Audit) -> bool:
-    """Whether the attack stage has begun: it first keeps a real picture of every target."""
+    """Whether the attack stage has begun: it first stores a real picture of every target."""
     return any(audit.storage.glob("references/*.parquet"))

@@ -12,7 +12,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from inversionlab.distributed import object_cache
-from inversionlab.distributed.object_cache import ObjectCache, Ref, read_network, read_splits
+from inversionlab.distributed.object_cache import (
+    CachedObject,
+    ObjectCache,
+    read_network,
+    read_splits,
+)
 from inversionlab.pipeline.session import Session, with_experiment
 from tests import tiny
 from tests.processes import wait_until
@@ -26,8 +31,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 @dataclass(frozen=True)
-class Drawer:
-    """Artifacts whose networks need no training; counts how often each is read."""
+class FakeArtifacts:
+    """Artifacts whose networks need no training; notes each time that one is read."""
 
     read: list[str]
 
@@ -46,7 +51,7 @@ class Drawer:
 
 @pytest.fixture
 def puts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What is put into the object store meanwhile."""
+    """The objects that are put into the object store during the test."""
     put, noted = ray.put, list[Any]()
 
     def noting(value: Any) -> Any:
@@ -57,30 +62,32 @@ def puts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return noted
 
 
-def with_drawer(session: Session) -> tuple[Session, Drawer]:
-    drawer = Drawer([])
-    filled: Any = Session(session.spec, session.experiment, drawer, session.store, session.builder)  # type: ignore[arg-type]
-    return filled, drawer
+def with_fakes(session: Session) -> tuple[Session, FakeArtifacts]:
+    artifacts = FakeArtifacts([])
+    filled: Any = Session(
+        session.spec, session.experiment, artifacts, session.store, session.builder
+    )  # type: ignore[arg-type]
+    return filled, artifacts
 
 
-def test_every_network_is_put_once_whoever_asks(session: Session, puts: list[Any]) -> None:
-    filled, drawer = with_drawer(session)
+def test_every_network_is_put_once(session: Session, puts: list[Any]) -> None:
+    filled, artifacts = with_fakes(session)
     cache = ObjectCache()
     first = cache.networks(filled)
-    assert sorted(first) == sorted(drawer.read) == sorted(t.key for t in session.plan.specs)
+    assert sorted(first) == sorted(artifacts.read) == sorted(t.key for t in session.plan.specs)
     assert len(puts) == 6
     assert cache.networks(filled) == first
-    assert len(puts) == len(drawer.read) == 6
+    assert len(puts) == len(artifacts.read) == 6
 
 
 def test_another_trial_puts_only_the_network_that_is_new(session: Session, puts: list[Any]) -> None:
-    filled, drawer = with_drawer(session)
+    filled, artifacts = with_fakes(session)
     cache = ObjectCache()
     first = cache.networks(filled)
-    # Another alpha trains nothing; another sigma another dummy.
+    # Another alpha trains nothing; another sigma trains another dummy.
     for changed, more in (({"defense.alpha": 0.9}, 0), ({"defense.sigma": 2.5}, 1)):
         other = with_experiment(session, tiny.experiment(sweep=None, **changed))
-        plan_of_other = Session(other.spec, other.experiment, drawer, other.store, other.builder)  # type: ignore[arg-type]
+        plan_of_other = Session(other.spec, other.experiment, artifacts, other.store, other.builder)  # type: ignore[arg-type]
         puts.clear()
         refs = cache.networks(plan_of_other)
         assert len(puts) == more
@@ -92,27 +99,29 @@ def test_a_long_search_keeps_the_latest_networks_only(
     session: Session, puts: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(object_cache, "NETWORKS", 7)
-    filled, drawer = with_drawer(session)
+    filled, artifacts = with_fakes(session)
     driver = ObjectCache()
     first = driver.networks(filled)
     for sigma in (2.5, 3.0, 3.5):
         other = with_experiment(session, tiny.experiment(sweep=None, **{"defense.sigma": sigma}))
-        driver.networks(Session(other.spec, other.experiment, drawer, other.store, other.builder))  # type: ignore[arg-type]
+        driver.networks(
+            Session(other.spec, other.experiment, artifacts, other.store, other.builder)
+        )  # type: ignore[arg-type]
     puts.clear()
     again = driver.networks(filled)
-    # Of 6 + 3 networks two had to go: the first two dummies. What all trials share stayed.
+    # Of 6 + 3 networks two were dropped: the first two dummies. What all trials share stayed.
     shared = [t.key for t in session.plan.specs if not t.of_one_model]
     assert [again[key] for key in shared] == [first[key] for key in shared]
     assert len(puts) == 1
 
 
-def test_a_network_comes_back_as_it_was(session: Session) -> None:
-    filled, drawer = with_drawer(session)
+def test_a_network_comes_back_unchanged(session: Session) -> None:
+    filled, artifacts = with_fakes(session)
     refs = ObjectCache().networks(filled)
     for number, spec in enumerate(session.plan.specs):
         found = read_network(refs, spec)
         assert found is not None
-        expected = Drawer(drawer.read[:number]).weights(spec)
+        expected = FakeArtifacts(artifacts.read[:number]).weights(spec)
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             assert found[name].dtype == value.dtype
@@ -147,7 +156,7 @@ def test_readers_share_the_pictures_of_the_object_store(session: Session) -> Non
         (one.train.images_NCHW, two.train.images_NCHW),
     ):
         assert a.data_ptr() == b.data_ptr()
-    # And nobody can write to them by mistake through NumPy.
+    # NumPy refuses to write to them.
     _, arrays = ref.get()
     with pytest.raises(ValueError, match="read-only"):
         arrays["public"][0] = 0
@@ -157,7 +166,7 @@ def test_workers_read_the_drivers_pictures(session: Session) -> None:
     ref = ObjectCache().splits(session)
 
     @ray.remote(num_cpus=1)
-    def total(given: Ref) -> int:
+    def total(given: CachedObject) -> int:
         splits = read_splits(given)
         assert splits is not None
         return int(splits.train.images_NCHW.long().sum())
@@ -168,7 +177,7 @@ def test_workers_read_the_drivers_pictures(session: Session) -> None:
 
 @ray.remote(num_cpus=0)
 class Owner:
-    """Somebody else whose objects are read, as trials read the desk's."""
+    """Another process whose objects are read, as workers read the trial runner's."""
 
     def put(self) -> list[Any]:
         return [ray.put(np.zeros(1_000_000))]
@@ -185,14 +194,14 @@ def test_what_is_lost_is_read_elsewhere(
     if loss == "its owner died":
         (there,) = ray.get(owner.put.remote(), timeout=60)
         ray.kill(owner)
-        # Ray says so once it has noticed; until then it may wait.
-        wait_until(lambda: Ref((there,)).get() is None, 30, "the object is lost")
+        # Ray may wait until it has noticed the loss.
+        wait_until(lambda: CachedObject((there,)).get() is None, 30, "the object is lost")
     else:
         monkeypatch.setattr(object_cache, "WAIT_SECONDS", 0.1)
         there = owner.never.remote()
     spec = session.plan.specs[0]
-    assert read_splits(Ref((there,))) is None
-    assert read_network({spec.key: Ref((there,))}, spec) is None
+    assert read_splits(CachedObject((there,))) is None
+    assert read_network({spec.key: CachedObject((there,))}, spec) is None
     ray.kill(owner)
 
 

@@ -1,4 +1,4 @@
-"""The queue that cuts shards, and what the foreman puts into it; no Ray, and no clock: seconds are told."""
+"""The queue that cuts shards, and the missing work that goes into it; no Ray, no clock: tests give seconds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from inversionlab.distributed.actor_pool import ActorPoolError
-from inversionlab.distributed.missing_work import missing_jobs
 from inversionlab.distributed.shard_queue import FIRST, PendingJobs, ShardQueue
+from inversionlab.pipeline.missing_work import missing_jobs
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
 from inversionlab.store.tables import Job
@@ -21,11 +21,11 @@ Item = tuple[Any, ...]
 
 
 def queue(*, seconds: float = 30.0, size: int = 64, workers: int = 1) -> ShardQueue[Item]:
-    return ShardQueue(shard_seconds=seconds, shard_size=size, workers=lambda: workers)
+    return ShardQueue(shard_seconds=seconds, shard_size=size, workers=workers)
 
 
-def lot(count: int, name: str = "a", pace: str = "pace") -> PendingJobs[Item]:
-    """Orders ("a", ((0, 0), (1, 0), ...))."""
+def pending(count: int, name: str = "a", pace: str = "pace") -> PendingJobs[Item]:
+    """Jobs whose shards are the items ("a", ((0, 0), (1, 0), ...))."""
     return PendingJobs(((n, 0) for n in range(count)), count, pace, lambda jobs: (name, jobs))
 
 
@@ -35,7 +35,7 @@ def targets(item: Item | None) -> list[int]:
 
 
 def shape(source: ShardQueue[Item], pace: float) -> list[int]:
-    """Take and finish all there is, each job in `pace` seconds; returns the shards' sizes."""
+    """Take and finish all items, each job in `pace` seconds; returns the shards' sizes."""
     found = []
     while (item := source.take()) is not None:
         found.append(len(item[1]))
@@ -45,14 +45,14 @@ def shape(source: ShardQueue[Item], pace: float) -> list[int]:
 
 def test_shards_are_as_large_as_the_measured_pace_says() -> None:
     source = queue(seconds=30, size=1000)
-    source.put([], [lot(100)])
-    # 2 s a job: 15 of them take the 30 s that are wanted; before that is known, FIRST.
+    source.put([], [pending(100)])
+    # At 2 s a job, 15 of them take the wanted 30 s; FIRST is the size until that is known.
     assert shape(source, 2.0) == [FIRST, 15, 15, 15, 15, 15, 15, 2]
 
 
 def test_the_pace_follows_what_is_measured_by_half() -> None:
     source = queue(seconds=30, size=1000)
-    source.put([], [lot(1000)])
+    source.put([], [pending(1000)])
     first, second, third = source.take(), None, None
     assert first is not None
     source.done(first, 1.0 * FIRST)
@@ -66,7 +66,7 @@ def test_the_pace_follows_what_is_measured_by_half() -> None:
 
 def test_each_kind_of_work_has_a_pace_of_its_own() -> None:
     source = queue(seconds=30, size=1000)
-    source.put([], [lot(FIRST, "slow", "slow"), lot(100, "quick", "quick")])
+    source.put([], [pending(FIRST, "slow", "slow"), pending(100, "quick", "quick")])
     slow = source.take()
     assert slow is not None
     source.done(slow, 30.0 * FIRST)
@@ -77,29 +77,29 @@ def test_each_kind_of_work_has_a_pace_of_its_own() -> None:
 
 def test_no_shard_is_larger_than_allowed_and_none_is_empty() -> None:
     source = queue(size=10)
-    source.put([], [lot(35)])
+    source.put([], [pending(35)])
     assert shape(source, 1e-12) == [FIRST, 10, 10, 7]
-    source.put([], [lot(3)])
-    # A job that takes longer than a shard should is a shard.
+    source.put([], [pending(3)])
+    # A job that takes longer than a shard should is a shard of its own.
     assert shape(source, 1e6) == [3]
-    source.put([], [lot(3)])
+    source.put([], [pending(3)])
     assert shape(source, 1e6) == [1, 1, 1]
 
 
 def test_the_tail_is_shared_among_the_workers() -> None:
     source = queue(size=1000, workers=4)
-    source.put([], [lot(FIRST), lot(20)])
+    source.put([], [pending(FIRST), pending(20)])
     first = source.take()
-    # 28 are left for four: seven each.
+    # 28 are left for four workers: seven each.
     assert len(targets(first)) == 7
     source.done(first, 0.007)
-    # Nobody is expected to take all that is left: a quarter, then a quarter of what is left then, ...
+    # No worker takes all that is left: a quarter, then a quarter of what is left then, ...
     assert shape(source, 0.001) == [1, 5, 4, 3, 2, 2, 1, 1, 1, 1]
 
 
 def test_every_job_is_handed_out_once_and_in_order() -> None:
     source = queue(size=7, workers=3)
-    source.put([], [lot(50, "a"), lot(9, "b")])
+    source.put([], [pending(50, "a"), pending(9, "b")])
     seen: dict[str, list[int]] = {"a": [], "b": []}
     items = 0
     while (item := source.take()) is not None:
@@ -110,65 +110,65 @@ def test_every_job_is_handed_out_once_and_in_order() -> None:
     assert (source.done_jobs, source.spent_seconds) == (59, 0.5 * items)
 
 
-def test_who_came_first_is_served_first_but_nobody_idles_for_it() -> None:
+def test_the_first_request_is_served_first_but_no_worker_idles_for_it() -> None:
     source = queue(size=4)
-    first = source.put([("measure", 1)], [lot(8, "first")])
-    second = source.put([], [lot(4, "second")])
-    measure = source.take()
-    assert measure == ("measure", 1)
-    # The first batch waits for its measure; the second need not.
+    first = source.put([("measurement", 1)], [pending(8, "first")])
+    second = source.put([], [pending(4, "second")])
+    measurement = source.take()
+    assert measurement == ("measurement", 1)
+    # The first request waits for its measurement; the second need not.
     other = source.take()
     assert other is not None
     assert other[0] == "second"
     assert source.take() is None
-    source.done(measure, 1.0)
+    source.done(measurement, 1.0)
     assert [source.take()[0], source.take()[0]] == ["first", "first"]  # type: ignore[index]
     source.done(other, 1.0)
     assert second.finished.is_set()
     assert not first.finished.is_set()
 
 
-def test_all_measures_are_done_before_the_first_shard() -> None:
+def test_all_measurements_are_done_before_the_first_shard() -> None:
     source = queue()
-    source.put([("measure", 1), ("measure", 2)], [lot(4)])
+    source.put([("measurement", 1), ("measurement", 2)], [pending(4)])
     one, two = source.take(), source.take()
-    assert (one, two) == (("measure", 1), ("measure", 2))
+    assert (one, two) == (("measurement", 1), ("measurement", 2))
     source.done(one, 1.0)
     assert source.take() is None
     source.done(two, 1.0)
     assert targets(source.take()) == [0, 1, 2, 3]
 
 
-def test_a_measure_that_fails_ends_its_batch_but_no_other() -> None:
+def test_a_measurement_that_fails_ends_its_request_but_no_other() -> None:
     source = queue()
-    bad = source.put([("measure", 1), ("measure", 2)], [lot(4)])
-    good = source.put([], [lot(4, "good")])
+    bad = source.put([("measurement", 1), ("measurement", 2)], [pending(4)])
+    good = source.put([], [pending(4, "good")])
     source.failed(source.take(), "no such network")  # type: ignore[arg-type]
     (failure,) = bad.wait()
-    assert (failure.item, failure.reason) == (("measure", 1), "no such network")
+    assert (failure.item, failure.reason) == (("measurement", 1), "no such network")
     assert shape(source, 1.0) == [4]
     assert good.wait() == []
 
 
-def test_a_measure_that_fails_while_another_is_at_work() -> None:
+def test_a_measurement_that_fails_while_another_is_at_work() -> None:
     source = queue()
-    batch = source.put([("measure", 1), ("measure", 2)], [lot(4)])
+    request = source.put([("measurement", 1), ("measurement", 2)], [pending(4)])
     one, two = source.take(), source.take()
     assert one is not None
     assert two is not None
     source.failed(one, "broken")
-    assert not batch.finished.is_set()
+    assert not request.finished.is_set()
     assert source.take() is None
     source.done(two, 1.0)
-    assert [f.item for f in batch.wait()] == [one]
+    assert [f.item for f in request.wait()] == [one]
 
 
-def test_a_shard_that_fails_does_not_end_its_batch() -> None:
+def test_a_shard_that_fails_does_not_end_its_request() -> None:
     source = queue(size=2)
-    batch = source.put([], [lot(6)])
+    request = source.put([], [pending(6)])
     source.failed(source.take(), "poison")  # type: ignore[arg-type]
     assert shape(source, 1.0) == [2, 2]
-    assert [targets(f.item) for f in batch.wait()] == [[0, 1]]
+    assert [targets(f.item) for f in request.wait()] == [[0, 1]]
     assert source.done_jobs == 4
 
 
@@ -193,22 +193,24 @@ def test_jobs_are_drawn_only_when_a_shard_is_taken() -> None:
 def test_what_waits_is_counted_in_shards() -> None:
     source = queue(size=10)
     assert source.waiting() == 0
-    source.put([("measure", 1)], [lot(16), lot(3)])
-    # FIRST = 8 while the pace is unknown: 2 shards and 1, and the measure.
+    source.put([("measurement", 1)], [pending(16), pending(3)])
+    # FIRST = 8 while the pace is unknown: 2 shards and 1, and the measurement.
     assert source.waiting() == 4
 
 
 def test_nothing_to_do_is_done_at_once() -> None:
     source = queue()
     assert source.put([], []).wait() == []
-    assert source.put([], [lot(0)]).wait() == []
+    assert source.put([], [pending(0)]).wait() == []
     assert source.take() is None
 
 
-def test_who_waits_hears_what_is_done() -> None:
+def test_the_caller_hears_what_is_done() -> None:
     source = queue(size=4)
     heard: list[tuple[int, float]] = []
-    source.put([("measure", 1)], [lot(6)], lambda jobs, seconds: heard.append((jobs, seconds)))
+    source.put(
+        [("measurement", 1)], [pending(6)], lambda jobs, seconds: heard.append((jobs, seconds))
+    )
     source.done(source.take(), 0.5)  # type: ignore[arg-type]
     shape(source, 2.0)
     assert heard == [(0, 0.5), (4, 8.0), (2, 4.0)]
@@ -217,7 +219,7 @@ def test_who_waits_hears_what_is_done() -> None:
 def test_a_queue_is_open_until_it_is_closed_and_empty() -> None:
     source = queue()
     assert source.open()
-    source.put([], [lot(2)])
+    source.put([], [pending(2)])
     source.close()
     assert source.open()
     item = source.take()
@@ -227,19 +229,19 @@ def test_a_queue_is_open_until_it_is_closed_and_empty() -> None:
     assert not source.open()
 
 
-def test_giving_up_wakes_all_who_wait() -> None:
+def test_giving_up_wakes_all_callers_that_wait() -> None:
     source = queue()
-    batches = [source.put([], [lot(5)]), source.put([("measure", 1)], [lot(5)])]
+    requests = [source.put([], [pending(5)]), source.put([("measurement", 1)], [pending(5)])]
     source.take()
     ends: list[str] = []
 
-    def wait(batch: Any) -> None:
+    def wait(request: Any) -> None:
         try:
-            batch.wait()
+            request.wait()
         except ActorPoolError as error:
             ends.append(str(error))
 
-    waiting = [threading.Thread(target=wait, args=(batch,)) for batch in batches]
+    waiting = [threading.Thread(target=wait, args=(request,)) for request in requests]
     for thread in waiting:
         thread.start()
     source.give_up(ActorPoolError("they all died"))
@@ -248,16 +250,16 @@ def test_giving_up_wakes_all_who_wait() -> None:
     assert ends == ["they all died"] * 2
     assert source.take() is None
     assert not source.open()
-    # Who comes later does not wait for a crew that is not there.
+    # A later caller does not wait for a pool that has given up.
     with pytest.raises(ActorPoolError, match="they all died"):
-        source.put([], [lot(5)]).wait()
+        source.put([], [pending(5)]).wait()
 
 
 def test_nothing_is_put_into_a_closed_queue() -> None:
     source = queue()
     source.close()
     with pytest.raises(ActorPoolError, match="dismissed"):
-        source.put([], [lot(5)]).wait()
+        source.put([], [pending(5)]).wait()
 
 
 def test_many_threads_put_while_others_work() -> None:
@@ -267,7 +269,7 @@ def test_many_threads_put_while_others_work() -> None:
 
     def work() -> None:
         while True:
-            # Asked before the queue is: what was put before the end is then still taken.
+            # Read before the queue is asked, so what was put before the end is still taken.
             last = over.is_set()
             item = source.take()
             if item is None and last:
@@ -276,12 +278,12 @@ def test_many_threads_put_while_others_work() -> None:
                 taken.extend((item[0], target) for target in targets(item))
                 source.done(item, 0.001)
 
-    def order_work(name: str) -> None:
+    def request_work(name: str) -> None:
         for part in range(20):
-            assert source.put([], [lot(10, f"{name}{part}")]).wait() == []
+            assert source.put([], [pending(10, f"{name}{part}")]).wait() == []
 
     workers = [threading.Thread(target=work) for _ in range(3)]
-    callers = [threading.Thread(target=order_work, args=(name,)) for name in "xyz"]
+    callers = [threading.Thread(target=request_work, args=(name,)) for name in "xyz"]
     for thread in [*workers, *callers]:
         thread.start()
     for thread in callers:
@@ -323,12 +325,12 @@ def test_only_what_the_store_lacks_is_missing(session: Session) -> None:
     cell, other = session.plan.cells[1:3]
     store(session, cell, [(7, 4)])
     store(session, cell, [(2, 5), (2, 3)])
-    # Another run's: other repeats, another target.
+    # Rows of another run: other repeats, another target.
     store(session, cell, [(7, 0), (7, 6), (9, 3)])
     jobs, count = missing_jobs(session, cell, (7, 2))
     assert list(jobs) == [(7, 3), (7, 5), (2, 4)]
     assert count == 3
-    # Rows of one cell are none of another.
+    # Rows of one cell do not count for another.
     assert missing_jobs(session, other, (7, 2))[1] == 6
 
 
@@ -343,6 +345,6 @@ def test_skipped_people_are_not_attacked(root: Path) -> None:
     first = tiny.session(root, **{"targets.count": 4}).plan.targets
     rest = tiny.session(root, **{"targets.count": 2, "targets.skip": 4})
     jobs, count = missing_jobs(rest, rest.plan.cells[0], rest.plan.targets)
-    # Six private people: the two that are left when four are skipped.
+    # Of six private people two are left when four are skipped.
     assert {target for target, _ in jobs} == set(range(6)) - set(first)
     assert count == 2 * 2

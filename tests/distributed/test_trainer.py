@@ -1,4 +1,4 @@
-"""What is said when Ray loses a training, and not the training fails."""
+"""What an error says when Ray loses a training, rather than the training failing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inversionlab.distributed.trainer import TrainingLostError, fitted
 @pytest.mark.parametrize(
     "error", [OutOfMemoryError("the node ran low on memory\nmany more lines"), ActorDiedError()]
 )
-def test_a_killed_controller_is_told_in_a_line_that_says_how_to_go_on(error):
+def test_a_killed_controller_is_reported_in_a_line_that_says_how_to_go_on(error):
     def fit() -> None:
         raise error
 
@@ -24,7 +24,7 @@ def test_a_killed_controller_is_told_in_a_line_that_says_how_to_go_on(error):
     assert str(error).partition("\n")[0] in str(caught.value)
 
 
-def test_workers_that_failed_are_told_as_such():
+def test_workers_that_failed_are_reported_as_such():
     def fit() -> None:
         raise TrainingFailedError("a worker died")
 
@@ -32,5 +32,5 @@ def test_workers_that_failed_are_told_as_such():
         fitted(fit)
 
 
-def test_what_the_loop_returned_comes_through():
+def test_the_loops_return_value_is_passed_on():
     assert fitted(lambda: SimpleNamespace(return_value="no pictures")) == "no pictures"

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from inversionlab.core.images import to_float
 from inversionlab.defenses import ProtectedModel
-from inversionlab.distributed.attack_worker import (
-    AttackWorker,
+from inversionlab.distributed.attack_worker import AttackWorker
+from inversionlab.distributed.missing_work import missing_measurements
+from inversionlab.distributed.work_items import (
     MeasureEvaluator,
     MeasureModel,
     Shard,
     WorkContext,
 )
-from inversionlab.distributed.missing_work import missing_measures
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
@@ -251,7 +251,7 @@ def test_a_lost_gallery_is_measured_again(session: Session) -> None:
     work = WorkContext(session.spec, session.plan.data_id, None, {})
 
     def evaluators() -> list[str]:
-        items = missing_measures(session, [], work, set())
+        items = missing_measurements(session, [], work, set())
         return [i.name for i in items if isinstance(i, MeasureEvaluator)]
 
     assert evaluators() == []

@@ -1,11 +1,12 @@
-"""A crew of long-lived actors that work off what a source hands out; it grows and shrinks with the work.
+"""A pool of long-lived actors that work off what a source hands out; it grows and shrinks with the work.
 
-Nothing waits at a worker: whoever is idle takes the next order, so a slow worker delays nobody, and orders are
-cut only when somebody is there to do them, so memory does not grow with the work. Ray's own retries either
-lose orders or repeat a poisonous one for ever, so neither actors nor calls are retried by Ray: what a dead
-worker held is handed out again, at most `TRIES` times, and an order that raises is set aside. An order that
-takes far longer than others, with nothing else to do, is given to an idle worker as well: its node may hang.
-Orders must be safe to do twice, and twice at once.
+Idle workers pull the next item; no work is queued on a worker. So a slow worker delays nobody, and memory does
+not grow with the work, because an item is made only when a worker is free for it.
+
+Ray's own retries either lose items or repeat a poisonous one for ever, so Ray retries neither actors nor calls.
+The pool puts back what a dead worker held, until an item was tried `TRIES` times, and sets aside an item that
+raises. An item that takes far longer than the others is also given to an idle worker, because its node may hang.
+Items must therefore be safe to run twice, and twice at once.
 """
 
 from __future__ import annotations
@@ -14,36 +15,61 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic
+from typing import Any, Generic, Protocol, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from inversionlab.distributed.orders import Item, Source
-
 TRIES = 3
-"""Times an order is begun before it is given up."""
+"""Workers that may die with an item before it is given up."""
 DEATHS = 10
-"""Looks at the crew in a row that may find a worker dead, and no order done, before it gives up."""
+"""Calls of `resize` in a row that may find workers dead, with no item done, before the pool gives up."""
 POLL = 0.2
-"""Seconds between looks at the source and at the number of workers."""
+"""Seconds that the pool works between two changes of its size."""
 IDLE_SECONDS = 10.0
-"""Time after which a worker with nothing to do is let go, so that its node can leave."""
+"""Time after which a worker with nothing to do is ended, so that its node can leave."""
 SLOW_FACTOR, SLOW_SECONDS = 4.0, 60.0
-"""An order is slow beyond this multiple of the mean order, and at least this time."""
+"""An item is slow beyond this multiple of the mean item's time, and at least this time."""
+
+Item = TypeVar("Item")
+Given = TypeVar("Given", covariant=True)
 
 
 class ActorPoolError(RuntimeError):
     """Workers die as fast as they are started."""
 
 
-@dataclass(eq=False)
-class _Attempt(Generic[Item]):
-    """An order on its way."""
+@dataclass(frozen=True)
+class Failure(Generic[Item]):
+    """An item that was given up."""
 
     item: Item
-    tries: int = 0
-    """Times that a worker died with it."""
+    reason: str
+
+
+class Source(Protocol[Given]):
+    """What hands out items and is told how they end; only the pool's thread calls it."""
+
+    def take(self) -> Given | None:
+        """The next item; None if there is none now."""
+
+    def open(self) -> bool:
+        """Whether items may still come."""
+
+    def done(self, item: Any, result: Any) -> None:
+        """An item's result is there."""
+
+    def failed(self, item: Any, reason: str) -> None:
+        """An item was given up."""
+
+
+@dataclass(eq=False)
+class _Attempt(Generic[Item]):
+    """An item that at least one worker has begun."""
+
+    item: Item
+    deaths: int = 0
+    """Workers that died with it."""
     holders: int = 0
     """Workers that have it now."""
     since: float = 0.0
@@ -61,27 +87,26 @@ class _Worker:
 
 
 class ActorPool(Generic[Item]):
-    """Workers with the methods `ready()` and `run(item)`."""
+    """Actors with the methods `ready()` and `run(item)`. One thread calls `resize` and `work` in turn."""
 
-    def __init__(self, make_worker: Callable[[], Any], limit: Callable[[], int]) -> None:
-        """Found a crew; nobody is hired yet.
+    def __init__(self, start_actor: Callable[[], Any]) -> None:
+        """Make a pool without workers.
 
         Args:
-            make_worker: starts an actor that Ray neither restarts nor retries.
-            limit: how many workers there may be; asked again and again.
+            start_actor: starts an actor that Ray neither restarts nor retries.
         """
-        self._make_worker, self._limit = make_worker, limit
+        self._start_actor = start_actor
+        self._limit = 0
         self._workers: list[_Worker] = []
         self._flight: dict[Any, _Worker] = {}
-        self._again: deque[_Attempt[Item]] = deque()
+        self._put_back: deque[_Attempt[Item]] = deque()
         self._deaths, self._cause = 0, ""
-        """Deaths since an order was done; those between two looks count once, as when a node is lost."""
-        self._died = 0
-        self._hire_at = self._fitted_at = 0.0
-        self.most = 0
-        """Workers that there may be, by the last look."""
-        self._finished, self._spent = 0, 0.0
-        self._stop = False
+        """Deaths since an item was done; those between two resizes count once, as when a node is lost."""
+        self._new_deaths = 0
+        self._start_at = 0.0
+        """No worker is started before this time."""
+        self._done, self._spent = 0, 0.0
+        self._stopped = False
 
     @property
     def ready(self) -> int:
@@ -90,82 +115,89 @@ class ActorPool(Generic[Item]):
 
     @property
     def busy(self) -> int:
-        """Workers that have an order whose result is still wanted."""
+        """Workers that have an item whose result is still wanted."""
         return sum(w.attempt is not None and not w.attempt.settled for w in self._workers)
 
-    def run(self, source: Source[Item]) -> None:
-        """Work off the source until it is closed and everything is settled.
+    def resize(self, limit: int, waiting: int) -> None:
+        """Start workers for the items that wait; end those that have idled long or are over the limit.
+
+        Args:
+            limit: how many workers there may be.
+            waiting: about how many items the source could hand out now.
 
         Raises:
-            CrewError: workers die as fast as they are started; the last cause is named.
+            ActorPoolError: workers die as fast as they are started; the message names the last cause.
         """
-        self._stop = False
-        while not self._stop and (source.open() or self._again or self.busy):
-            self._fit_size(source)
-            self._hand_out(source)
-            if self._flight:
-                done, _ = ray.wait(list(self._flight), num_returns=1, timeout=POLL)
-                for ref in done:
-                    self._collect(ref, source)
-            elif source.open() or self._again:
-                time.sleep(POLL)
-
-    def stop(self) -> None:
-        """Let `run` return after its present round, whatever is left; from another thread."""
-        self._stop = True
-
-    def dismiss(self) -> None:
-        """End the workers, so that their CPUs and GPUs are free."""
-        for worker in list(self._workers):
-            self._let_go(worker)
-
-    def _fit_size(self, source: Source[Item]) -> None:
-        """Hire for what waits, within the limit; let go of who has idled long or is over the limit."""
         now = time.monotonic()
-        if now - self._fitted_at < POLL:
-            return
-        self._fitted_at = now
-        self.most = limit = self._limit()
-        self._deaths, self._died = self._deaths + self._died, 0
-        # One more where somebody hangs: there may be nobody else left to do what it holds.
-        hung = int(self._slowest() is not None)
-        wanted = min(limit, self.busy + hung + len(self._again) + source.waiting())
+        self._limit = limit
+        self._deaths, self._new_deaths = self._deaths + self._new_deaths, 0
         if self._deaths > DEATHS:
             raise ActorPoolError(
                 f"{self._deaths} attack workers died one after another; the last one: {self._cause}"
             )
-        while len(self._workers) < wanted and now >= self._hire_at:
-            self._hire()
-        spare = [w for w in self._workers if w.attempt is None]
+        # One more where a worker hangs: there may be no other left to do what it holds.
+        hung = int(self._slowest() is not None)
+        wanted = min(limit, self.busy + hung + len(self._put_back) + waiting)
+        while len(self._workers) < wanted and now >= self._start_at:
+            worker = _Worker(self._start_actor())
+            self._workers.append(worker)
+            # A worker gets items once it has answered, so that none waits for a worker that never comes.
+            self._flight[worker.actor.ready.remote()] = worker
+        idle = [w for w in self._workers if w.attempt is None]
         # Those that are not there yet go first: nothing is lost with them.
-        for worker in sorted(spare, key=lambda w: (w.ready, -w.idle_since)):
-            over = len(self._workers) - wanted
+        for worker in sorted(idle, key=lambda w: (w.ready, -w.idle_since)):
+            over = len(self._workers) > wanted
             tired = now - worker.idle_since > IDLE_SECONDS
-            if len(self._workers) > limit or (over > 0 and (tired or not worker.ready)):
-                self._let_go(worker)
+            if len(self._workers) > limit or (over and (tired or not worker.ready)):
+                self._end(worker)
 
-    def _hire(self) -> None:
-        worker = _Worker(self._make_worker())
-        self._workers.append(worker)
-        # A worker gets orders once it has answered, so that none waits at one that is not there.
-        self._flight[worker.actor.ready.remote()] = worker
+    def work(self, source: Source[Item], seconds: float = POLL) -> bool:
+        """Hand out items and collect results for some time.
 
-    def _let_go(self, worker: _Worker) -> None:
-        self._forget(worker)
-        ray.kill(worker.actor)
+        Args:
+            source: hands out the items, and is told their results and failures.
+            seconds: how long; less if nothing is left to do.
 
-    def _forget(self, worker: _Worker) -> None:
-        self._workers.remove(worker)
-        self._flight = {ref: other for ref, other in self._flight.items() if other is not worker}
+        Returns:
+            Whether to go on: false once the source is closed and every item settled, or after `stop`.
+        """
+        deadline = time.monotonic() + seconds
+        while not self._stopped and (source.open() or self._put_back or self.busy):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return True
+            self._hand_out(source)
+            if self._flight:
+                done, _ = ray.wait(list(self._flight), num_returns=1, timeout=left)
+                for ref in done:
+                    self._collect(ref, source)
+            else:
+                time.sleep(left)
+        return False
+
+    def stop(self) -> None:
+        """Let `work` return after its present round, whatever is left; any thread may call this."""
+        self._stopped = True
+
+    def dismiss(self) -> None:
+        """End the workers, so that their CPUs and GPUs are free."""
+        for worker in list(self._workers):
+            self._end(worker)
 
     def _hand_out(self, source: Source[Item]) -> None:
-        room = self.most - self.busy
+        """Give each idle worker an item: one that was put back, a new one, or one that is slow elsewhere."""
+        room = self._limit - self.busy
         for worker in self._workers:
             if room <= 0:
                 return
             if not worker.ready or worker.attempt is not None:
                 continue
-            attempt = self._next(source)
+            attempt: _Attempt[Item] | None
+            if self._put_back:
+                attempt = self._put_back.popleft()
+            else:
+                item = source.take()
+                attempt = _Attempt(item) if item is not None else self._slowest()
             if attempt is None:
                 return
             attempt.holders += 1
@@ -174,90 +206,77 @@ class ActorPool(Generic[Item]):
             room -= 1
             self._flight[worker.actor.run.remote(attempt.item)] = worker
 
-    def _next(self, source: Source[Item]) -> _Attempt[Item] | None:
-        if self._again:
-            return self._again.popleft()
-        item = source.take()
-        return _Attempt(item) if item is not None else self._slowest()
-
     def _slowest(self) -> _Attempt[Item] | None:
-        """The order that has been at work for far too long, to be done by a second worker as well."""
-        if not self._finished:
+        """The item that one worker has held for far too long; a second worker should do it as well."""
+        if not self._done:
             return None
-        bound = max(SLOW_SECONDS, SLOW_FACTOR * self._spent / self._finished)
-        held = [
-            w.attempt for w in self._workers if w.attempt is not None and w.attempt.holders == 1
-        ]
-        slow = [t for t in held if time.monotonic() - t.since > bound]
-        return min(slow, key=lambda t: t.since, default=None)
+        since = time.monotonic() - max(SLOW_SECONDS, SLOW_FACTOR * self._spent / self._done)
+        held = [w.attempt for w in self._workers if w.attempt is not None]
+        slow = [attempt for attempt in held if attempt.holders == 1 and attempt.since < since]
+        return min(slow, key=lambda attempt: attempt.since, default=None)
 
     def _collect(self, ref: Any, source: Source[Item]) -> None:
+        """Take in what a worker returned, raised or died of."""
         worker = self._flight.pop(ref)
-        attempt, worker.attempt = worker.attempt, None
-        worker.idle_since = time.monotonic()
+        attempt, result, reason = worker.attempt, None, ""
         try:
             result = ray.get(ref)
         except RayTaskError as error:
             # A worker whose very `ready` raises is of no use.
             if attempt is None:
-                self._bury(worker, None, error, source)
-            elif self._settle(attempt):
-                source.failed(attempt.item, _reason(error))
-            return
+                self._lose(worker, error, source)
+                return
+            cause = getattr(error, "cause", None)
+            reason = f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
         except RayError as error:
-            # The worker, and not the order, is the trouble: dead, out of memory, its node lost.
-            self._bury(worker, attempt, error, source)
+            # Not the item but the worker is the trouble: dead, out of memory, its node lost.
+            self._lose(worker, error, source)
             return
-        worker.ready = True
-        if attempt is not None:
-            self._deaths = 0
-            self._finished += 1
-            self._spent += time.monotonic() - attempt.since
-            if self._settle(attempt):
-                source.done(attempt.item, result)
-
-    def _settle(self, attempt: _Attempt[Item]) -> bool:
-        """Note that a holder has come to an end; whether it is the first one. The other is let go."""
+        worker.ready, worker.attempt, worker.idle_since = True, None, time.monotonic()
+        if attempt is None:
+            return
         first, attempt.settled = not attempt.settled, True
+        # The other worker that has the item may hang, so it is ended and not waited for.
         for slow in [w for w in self._workers if w.attempt is attempt]:
-            self._let_go(slow)
-        return first
+            self._end(slow)
+        if not reason:
+            self._deaths = 0
+            self._done += 1
+            self._spent += time.monotonic() - attempt.since
+        if first and reason:
+            source.failed(attempt.item, reason)
+        elif first:
+            source.done(attempt.item, result)
 
-    def _doubt_idle(self) -> None:
-        """Ask those who idle whether they are still there: they may have gone with the same node."""
-        for worker in self._workers:
-            if worker.ready and worker.attempt is None:
-                worker.ready = False
-                self._flight[worker.actor.ready.remote()] = worker
-
-    def _bury(
-        self,
-        worker: _Worker,
-        attempt: _Attempt[Item] | None,
-        error: Exception,
-        source: Source[Item],
-    ) -> None:
-        """Forget a lost worker; what it held is handed out again, or given up."""
+    def _lose(self, worker: _Worker, error: Exception, source: Source[Item]) -> None:
+        """Forget a dead worker; put back what it held, or give it up."""
         self._forget(worker)
-        # One that cannot even open the experiment will hardly do better the next time.
-        self._died = max(self._died, 4 if getattr(error, "actor_init_failed", False) else 1)
-        self._cause = str(error)
+        # An actor whose constructor fails will hardly do better the next time.
+        died = 4 if getattr(error, "actor_init_failed", False) else 1
+        self._new_deaths, self._cause = max(self._new_deaths, died), str(error)
         # Workers that die at once must not be started in a hot loop.
-        deaths = self._deaths + self._died
-        pause = min(5.0, 0.25 * deaths**2) if deaths > 2 else 0.0
-        self._hire_at = time.monotonic() + pause
-        self._doubt_idle()
+        deaths = self._deaths + self._new_deaths
+        self._start_at = time.monotonic() + (min(5.0, 0.25 * deaths**2) if deaths > 2 else 0.0)
+        # Idle workers may have gone with the same node: ask whether they are still there.
+        for idle in self._workers:
+            if idle.ready and idle.attempt is None:
+                idle.ready = False
+                self._flight[idle.actor.ready.remote()] = idle
+        attempt = worker.attempt
         if attempt is None or attempt.settled:
             return
         attempt.holders -= 1
-        attempt.tries += 1
-        if attempt.tries >= TRIES:
+        attempt.deaths += 1
+        if attempt.deaths >= TRIES:
             attempt.settled = True
             source.failed(attempt.item, f"its worker died {TRIES} times: {error}")
         elif attempt.holders == 0:
-            self._again.appendleft(attempt)
+            self._put_back.appendleft(attempt)
 
+    def _end(self, worker: _Worker) -> None:
+        self._forget(worker)
+        ray.kill(worker.actor)
 
-def _reason(error: RayTaskError) -> str:
-    cause = getattr(error, "cause", None)
-    return f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
+    def _forget(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        self._flight = {ref: other for ref, other in self._flight.items() if other is not worker}

@@ -1,4 +1,4 @@
-"""Connecting to Ray: the cluster that is there, or a local one."""
+"""The connection to Ray: an existing cluster, or a local one; which work takes GPUs; versions and resources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inversionlab.experiment import RuntimeSettings
 PACKAGE = Path(__file__).resolve().parents[1]
 
 HEAD = "node:__internal_head__"
-"""A resource of the head node: a small share of it puts something light there without holding a CPU."""
+"""A resource that only the head node has: a small share of it places an actor there without holding a CPU."""
 TRAIN_ENVIRONMENT = {
     # One report a poll: with Ray's default of 2 s a short training waits more than it learns.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -31,9 +31,9 @@ TRAIN_ENVIRONMENT = {
 def connect(**more: Any) -> None:
     """Connect to the cluster of RAY_ADDRESS or of this machine, else start a local Ray.
 
-    Inside `ray job submit` the job's own cluster is used. Workers get the package by `py_modules`, so
-    nothing need be installed on the nodes beside the dependencies. The connection keeps Ray's token
-    authentication as it is: `ray.init` turns it on for a cluster that it starts.
+    Inside `ray job submit` the job's own cluster is used. Workers get the package by `py_modules`, so the nodes
+    need only the dependencies installed. Ray's token authentication stays as it is: `ray.init` turns it on for a
+    cluster that it starts.
 
     Args:
         more: further arguments of `ray.init`.
@@ -41,8 +41,17 @@ def connect(**more: Any) -> None:
     if ray.is_initialized():
         return
     os.environ.update({k: os.environ.get(k, v) for k, v in TRAIN_ENVIRONMENT.items()})
+    # The driver's folder is on the path for a user's own networks.
+    path = os.pathsep.join(p for p in (os.getcwd(), os.environ.get("PYTHONPATH")) if p)
+    environment = {
+        "PYTHONPATH": path,
+        # Waiting threads that spin slow a shared machine many times over.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **TRAIN_ENVIRONMENT,
+        **{k: v for k, v in os.environ.items() if k.startswith("INVERSIONLAB_")},
+    }
     options: dict[str, Any] = {
-        "runtime_env": {"py_modules": [str(PACKAGE)], "env_vars": _environment()},
+        "runtime_env": {"py_modules": [str(PACKAGE)], "env_vars": environment},
         "logging_level": logging.WARNING,
         **more,
     }
@@ -55,14 +64,6 @@ def connect(**more: Any) -> None:
         ray.init(**{**options, "address": "local"})
 
 
-def _environment() -> dict[str, str]:
-    """What every worker's environment holds; the driver's folder is there for a user's own networks."""
-    path = os.pathsep.join(p for p in (os.getcwd(), os.environ.get("PYTHONPATH")) if p)
-    keep = {k: v for k, v in os.environ.items() if k.startswith("INVERSIONLAB_")}
-    # Waiting threads that spin slow a shared machine many times over.
-    return {"PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE", **TRAIN_ENVIRONMENT, **keep}
-
-
 @dataclass(frozen=True)
 class Gpus:
     """Which work takes GPUs."""
@@ -72,7 +73,7 @@ class Gpus:
 
 
 def use_gpus(runtime: RuntimeSettings) -> Gpus:
-    """Which work is to take GPUs on this cluster.
+    """Which work takes GPUs on this cluster, by the settings and by what it has.
 
     Raises:
         ConfigError: a setting is `always`, and the cluster has none and does not grow.
@@ -94,23 +95,18 @@ def provenance() -> dict[str, Any]:
 
     from inversionlab import __version__
 
-    resources = {k: v for k, v in ray.cluster_resources().items() if not k.startswith("node:")}
+    try:
+        # `+changes` where the tree differs from the commit; empty outside a checkout.
+        ask = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
+        commit = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = ""
+    has = ray.cluster_resources()
     return {
         "version": __version__,
-        "git": _commit(),
+        "git": commit,
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "ray": ray.__version__,
-        "machine": ", ".join(
-            f"{v:g} {k}" for k, v in sorted(resources.items()) if k in ("CPU", "GPU")
-        ),
+        "machine": ", ".join(f"{has[kind]:g} {kind}" for kind in ("CPU", "GPU") if kind in has),
     }
-
-
-def _commit() -> str:
-    """The checkout's commit, with `+changes` where the tree differs; empty outside a checkout."""
-    try:
-        ask = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
-        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

@@ -1,4 +1,4 @@
-"""Progress with an estimate, in lines: they read well in a terminal and in a job's log."""
+"""Progress with an estimate, in lines, which read well in a terminal and in a job's log."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ Say = Callable[[str], None]
 
 @dataclass
 class Log:
-    """Tells a user of a run, and notes how long its stages took."""
+    """Where a run's lines go, and the seconds that its stages took."""
 
     say: Say
     timings: dict[str, float] = field(default_factory=dict)
 
     def timed(self, stage: str, began: float) -> None:
-        """Note a stage's seconds."""
+        """Note a stage's seconds; `began` is a monotonic time."""
         self.timings[stage] = round(time.monotonic() - began, 2)
 
 
 class ShardProgress:
-    """Counts reconstructions and says now and then how many are done and how long the rest will take."""
+    """Counts reconstructions, and says from time to time how many are done and how long the rest will take."""
 
     def __init__(self, total: int, say: Say, every: float = 10.0) -> None:
-        """Count up to `total`; speak at most once in `every` seconds, and at the end."""
+        """Count up to `total`; say a line at most once in `every` seconds, and one at the end."""
         self._total, self._say, self._every = total, say, every
         self._done = 0
-        self._began = self._spoke = time.monotonic()
+        self._began = self._last = time.monotonic()
 
     def advance(self, count: int) -> None:
         """Note `count` more reconstructions."""
         self._done += count
         now = time.monotonic()
-        if now - self._spoke < self._every and self._done < self._total:
+        if now - self._last < self._every and self._done < self._total:
             return
-        self._spoke = now
+        self._last = now
         left = (now - self._began) / self._done * (self._total - self._done)
         self._say(f"      {self._done}/{self._total} reconstructions, {clock(left)} left")
 
 
 def clock(seconds: float) -> str:
-    """Seconds as minutes and seconds."""
+    """Seconds as minutes and seconds: `2:05`."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

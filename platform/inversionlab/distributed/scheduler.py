@@ -1,24 +1,27 @@
-"""The foreman: trains the networks that are missing and has cells attacked, for one audit or for many trials.
+"""The scheduler: trains the missing networks and has cells attacked, for one audit or for many trials.
 
-One crew of attack workers and one queue serve everybody who asks.
+It alone decides how many attack workers there may be now, in `_worker_limit`. It tells the pool its size and the
+queue among how many workers to share the work; neither they nor the training queue ask back.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
 
 import ray
 
 from inversionlab.distributed.actor_pool import ActorPool, ActorPoolError
-from inversionlab.distributed.attack_worker import AttackWorker, WorkContext, WorkItem
+from inversionlab.distributed.attack_worker import AttackWorker
 from inversionlab.distributed.cluster import Gpus
-from inversionlab.distributed.missing_work import MissingWork, lot, missing_measures
+from inversionlab.distributed.cluster_sampler import ClusterSampler
+from inversionlab.distributed.missing_work import MissingWork, missing_measurements, pending_jobs
 from inversionlab.distributed.object_cache import ObjectCache
-from inversionlab.distributed.shard_queue import Batch, ShardQueue
-from inversionlab.distributed.timeline import Timeline
+from inversionlab.distributed.shard_queue import ShardQueue, WorkRequest
+from inversionlab.distributed.trainer import training_needs
 from inversionlab.distributed.training_queue import TrainingQueue
+from inversionlab.distributed.work_items import WorkContext, WorkItem
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
@@ -26,67 +29,83 @@ from inversionlab.pipeline.session import Session
 
 
 class Scheduler:
-    """Has the work of one storage root done; its methods may be called from many threads."""
+    """Does the work of one storage root: owns the actor pool, its queue and the trainings; thread-safe."""
 
     def __init__(self, runtime: RuntimeSettings, gpus: Gpus) -> None:
-        """Take charge; nobody is hired yet. Close it, or use it as a context.
+        """Begin to sample the cluster; workers are started when there is work. Close it, or use it as a context.
 
         Args:
             runtime: how the work is laid out.
             gpus: which work takes GPUs.
         """
         self._runtime, self._gpus = runtime, gpus
-        self._shelf = ObjectCache()
-        self._shelf_lock = threading.Lock()
-        self._start_lock = threading.Lock()
-        self._measured: set[str] = set()
-        self._queue: ShardQueue[WorkItem] = ShardQueue(
-            shard_seconds=runtime.shard_seconds,
-            shard_size=runtime.shard_size,
-            workers=lambda: self._crew.most,
+        self._worker_needs = {"CPU": runtime.attack_cpus, **runtime.attack_resources}
+        if gpus.attack:
+            self._worker_needs["GPU"] = runtime.attack_gpu_share
+        worker = ray.remote(AttackWorker).options(
+            num_cpus=runtime.attack_cpus,
+            num_gpus=runtime.attack_gpu_share if gpus.attack else 0.0,
+            resources=dict(runtime.attack_resources),
+            max_restarts=0,
+            max_task_retries=0,
         )
-        self._crew: ActorPool[WorkItem] = ActorPool(self._hire, self._limit)
-        self._thread: threading.Thread | None = None
-        self._training_queue = TrainingQueue(runtime, gpus, self._held)
-        self.timeline = Timeline(self._now)
+        self._pool: ActorPool[WorkItem] = ActorPool(partial(worker.remote, gpu=gpus.attack))
+        self._queue: ShardQueue[WorkItem] = ShardQueue(
+            shard_seconds=runtime.shard_seconds, shard_size=runtime.shard_size
+        )
+        self._trainings = TrainingQueue(runtime, gpus)
+        self._cache = ObjectCache()
+        self._measured: set[str] = set()
+        """Keys of measurements that were found whole."""
+        self._start_lock = threading.Lock()
+        self._attacking: threading.Thread | None = None
+        self._sampler, self._closed = ClusterSampler(), threading.Event()
+        self._sampling = threading.Thread(target=self._sample, daemon=True, name="cluster sampler")
+        self._sampling.start()
 
     def __enter__(self) -> Scheduler:
-        self.timeline.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Stop, whatever is left, and let the workers go."""
+        """Stop, whatever is left to do, and end the workers."""
         self._queue.close()
-        self._crew.stop()
-        if self._thread is not None:
-            self._thread.join()
-        self._crew.dismiss()
-        self.timeline.stop()
+        self._pool.stop()
+        if self._attacking is not None:
+            self._attacking.join()
+        self._pool.dismiss()
+        self._closed.set()
+        self._sampling.join()
 
     @property
     def attack_seconds(self) -> float:
         """Working time of the attack workers so far, all together."""
         return self._queue.spent_seconds
 
+    @property
+    def timeline(self) -> list[dict[str, float]]:
+        """Samples of the cluster's size and of the work since the beginning."""
+        return self._sampler.samples
+
     def train(self, session: Session) -> list[str]:
         """Train every network of the plan that is missing; returns the keys of those trained for this call.
 
         Raises:
             TrainingError: a training cannot go on; networks that were finished before it are stored.
+            StorageError: the storage cannot be written to.
         """
-        return self._training_queue.run(session)
+        return self._trainings.run(session)
 
     def missing(self, session: Session) -> list[NetworkSpec]:
         """Networks of the plan that are not stored whole."""
-        return self._training_queue.missing(session)
+        return self._trainings.missing(session)
 
     def missing_work(
         self, session: Session, cells: Sequence[Cell], targets: Sequence[int] | None = None
     ) -> MissingWork:
-        """What the store lacks of some cells; their networks must be there.
+        """What the store lacks of some cells, whose networks must be stored.
 
         Args:
             session: the experiment.
@@ -94,88 +113,79 @@ class Scheduler:
             targets: which of its targets; None: all.
         """
         chosen = session.plan.targets if targets is None else targets
-        context = self._brief(session)
-        measures = list(missing_measures(session, cells, context, self._measured))
+        splits, networks = self._cache.splits(session), self._cache.networks(session)
+        context = WorkContext(session.spec, session.plan.data_id, splits, networks)
+        measurements = missing_measurements(session, cells, context, self._measured)
         # An attack on a stripped model and on what is left of it are one piece of work.
         work = {cell.id: cell for cell in cells}
-        return MissingWork(
-            measures, [lot(session, cell, chosen, context) for cell in work.values()]
-        )
+        pending = [pending_jobs(session, cell, chosen, context) for cell in work.values()]
+        return MissingWork(measurements, pending)
 
     def attack(
         self,
         missing_work: MissingWork,
         on_done: Callable[[int, float], None] = lambda jobs, seconds: None,
-    ) -> Batch[WorkItem]:
-        """Have what is lacking measured and attacked.
+    ) -> WorkRequest[WorkItem]:
+        """Queue the missing measurements and attacks; `wait` on the result for their end.
 
         Args:
             missing_work: what `missing_work` returned.
             on_done: called with (reconstructions, seconds) as they come, from another thread.
         """
-        batch = self._queue.put(missing_work.measures, missing_work.lots, on_done)
-        if not batch.finished.is_set():
-            self._start()
-        return batch
+        request = self._queue.put(missing_work.measurements, missing_work.pending, on_done)
+        if not request.finished.is_set():
+            with self._start_lock:
+                if self._attacking is None:
+                    self._attacking = threading.Thread(
+                        target=self._work_off, daemon=True, name="actor pool"
+                    )
+                    self._attacking.start()
+        return request
 
-    def _start(self) -> None:
-        with self._start_lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, daemon=True, name="crew")
-                self._thread.start()
-
-    def _brief(self, session: Session) -> WorkContext:
-        with self._shelf_lock:
-            splits, networks = self._shelf.splits(session), self._shelf.networks(session)
-        return WorkContext(session.spec, session.plan.data_id, splits, networks)
-
-    def _work(self) -> None:
+    def _work_off(self) -> None:
+        """Let the pool work off the queue, and decide on its size again and again."""
         try:
-            self._crew.run(self._queue)
+            more = True
+            while more:
+                limit = self._worker_limit()
+                self._queue.workers = limit
+                self._pool.resize(limit, self._queue.waiting())
+                more = self._pool.work(self._queue)
         except ActorPoolError as error:
             self._queue.give_up(error)
         except Exception as error:
-            self._queue.give_up(ActorPoolError(f"the crew's own fault: {error!r}"))
+            self._queue.give_up(ActorPoolError(f"the actor pool's own fault: {error!r}"))
             raise
 
-    def _hire(self) -> Any:
-        runtime = self._runtime
-        share = runtime.attack_gpu_share if self._gpus.attack else 0.0
-        actor = ray.remote(AttackWorker).options(
-            num_cpus=runtime.attack_cpus,
-            num_gpus=share,
-            resources=dict(runtime.attack_resources),
-            max_restarts=0,
-            max_task_retries=0,
-        )
-        return actor.remote(gpu=self._gpus.attack)
+    def _worker_limit(self) -> int:
+        """How many attack workers there may be now, by the settings, the cluster's size and the trainings."""
+        runtime, count = self._runtime, self._pool.ready
+        if self._trainings.need_room({k: count * n for k, n in self._worker_needs.items()}):
+            return 0
+        kind = "GPU" if self._gpus.attack else "CPU"
+        share = self._worker_needs[kind]
+        most = runtime.attack_workers
+        if most is None:
+            most = max(1, int(ray.cluster_resources().get(kind, 0) / share))
+        apart = runtime.train_resources or runtime.attack_resources
+        if not len(self._trainings) or runtime.grows or apart:
+            return most
+        # Trainings and attack workers share the machines, and no machine will come.
+        needs = training_needs(runtime, gpu=self._gpus.train).get(kind, 0.0)
+        left = ray.cluster_resources().get(kind, 0.0) - len(self._trainings) * needs
+        return max(0, min(most, int(left / share + 1e-9)))
 
-    def _held(self) -> dict[str, float]:
-        """What the attack workers hold."""
-        runtime, count = self._runtime, self._crew.ready
-        held = {"CPU": count * runtime.attack_cpus}
-        if self._gpus.attack:
-            held["GPU"] = count * runtime.attack_gpu_share
-        return held | {kind: count * amount for kind, amount in runtime.attack_resources.items()}
-
-    def _limit(self) -> int:
-        return self._training_queue.pool_limit(self._most_workers())
-
-    def _most_workers(self) -> int:
-        """How many attack workers there may be: as set, or for as many as the cluster has room now."""
-        runtime = self._runtime
-        if runtime.attack_workers is not None:
-            return runtime.attack_workers
-        has = ray.cluster_resources()
-        if self._gpus.attack:
-            return max(1, int(has.get("GPU", 0) / runtime.attack_gpu_share))
-        return max(1, int(has.get("CPU", 0) / runtime.attack_cpus))
-
-    def _now(self) -> dict[str, float]:
-        """What the timeline notes beside the cluster's size."""
-        return {
-            "workers": self._crew.ready,
-            "training": len(self._training_queue),
-            "queued": self._queue.waiting(),
-            "done": self._queue.done_jobs,
-        }
+    def _sample(self) -> None:
+        while True:
+            closed = self._closed.is_set()
+            self._sampler.sample(
+                {
+                    "workers": self._pool.ready,
+                    "training": len(self._trainings),
+                    "queued": self._queue.waiting(),
+                    "done": self._queue.done_jobs,
+                }
+            )
+            if closed:
+                return
+            self._closed.wait(self._sampler.every)

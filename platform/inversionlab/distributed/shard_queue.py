@@ -1,8 +1,8 @@
-"""The queue between those who want attacks done and the crew that does them.
+"""The queue between those who want attacks done and the pool that does them.
 
-Shards are cut when a worker asks for one, as large as the measured pace says that `shard_seconds` take, and
-no larger than an equal share of what is left. So the queue holds no list of shards, however many targets
-there are; and the end of the work does not hang on one worker.
+This file alone decides how work is cut. A shard is cut when a worker is free for it. It is as large as the
+measured pace says that `shard_seconds` take, and no larger than an equal share of what is left. So the queue
+holds no list of shards, however many targets there are, and the end of the work does not hang on one worker.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Generic
+from typing import Generic
 
-from inversionlab.distributed.actor_pool import ActorPoolError
-from inversionlab.distributed.orders import Failure, Item
+from inversionlab.distributed.actor_pool import ActorPoolError, Failure, Item
 from inversionlab.store.tables import Job
 
 FIRST = 8
@@ -26,35 +25,37 @@ KEEP = 0.5
 
 @dataclass
 class PendingJobs(Generic[Item]):
-    """Jobs of one cell, to be cut into orders."""
+    """Jobs of one cell, to be cut into shards."""
 
     jobs: Iterator[Job]
     left: int
     """How many jobs the iterator still gives."""
     pace_key: str
-    """Lots of the same key are expected to run at the same pace."""
-    item: Callable[[tuple[Job, ...]], Item]
+    """Jobs of the same key are expected to run at the same pace, in seconds a job."""
+    make_item: Callable[[tuple[Job, ...]], Item]
+    """Makes the work item of a shard."""
 
 
 @dataclass(eq=False)
-class Batch(Generic[Item]):
-    """Work that somebody waits for: single orders first, then lots."""
+class WorkRequest(Generic[Item]):
+    """Work that a caller waits for: measurements first, then reconstructions."""
 
-    singles: list[Item]
-    lots: list[PendingJobs[Item]]
+    measurements: list[Item]
+    pending: list[PendingJobs[Item]]
     on_done: Callable[[int, float], None]
-    """Called with (reconstructions, seconds) as orders get done, from the crew's thread."""
+    """Called with (reconstructions, seconds) as items get done, from the pool's thread."""
     failures: list[Failure[Item]] = field(default_factory=list)
     error: Exception | None = None
-    """Why the crew gave up."""
+    """Why the pool gave up."""
     at_work: int = 0
+    """Items that were taken and are not done yet."""
     finished: threading.Event = field(default_factory=threading.Event)
 
     def wait(self) -> list[Failure[Item]]:
-        """Wait until all is done; returns the orders that were given up.
+        """Wait until all is done; returns the items that were given up.
 
         Raises:
-            CrewError: the crew gave up.
+            ActorPoolError: the pool gave up.
         """
         # With a timeout, so that Ctrl-C is heard.
         while not self.finished.wait(0.5):
@@ -65,22 +66,23 @@ class Batch(Generic[Item]):
 
 
 class ShardQueue(Generic[Item]):
-    """A crew's source, first come first served; thread-safe."""
+    """The actor pool's source; serves requests in the order in which they come; thread-safe."""
 
-    def __init__(
-        self, *, shard_seconds: float, shard_size: int, workers: Callable[[], int]
-    ) -> None:
-        """An open, empty queue.
+    def __init__(self, *, shard_seconds: float, shard_size: int, workers: int = 1) -> None:
+        """Make an open, empty queue.
 
         Args:
             shard_seconds: work in a shard.
             shard_size: jobs in a shard at most.
-            workers: among how many workers the work is shared out.
+            workers: see the attribute.
         """
-        self._seconds, self._size, self._workers = shard_seconds, shard_size, workers
+        self._seconds, self._size = shard_seconds, shard_size
+        self.workers = workers
+        """Among how many workers the work is shared; whoever resizes the pool sets it."""
         self._lock = threading.Lock()
-        self._batches: list[Batch[Item]] = []
-        self._at_work: dict[Item, tuple[Batch[Item], str, int]] = {}
+        self._requests: list[WorkRequest[Item]] = []
+        self._at_work: dict[Item, tuple[WorkRequest[Item], str, int]] = {}
+        """Item -> its request, its pace key, and its number of jobs, 0 for a measurement."""
         self._pace: dict[str, float] = {}
         self._open = True
         self._error: Exception | None = None
@@ -89,111 +91,114 @@ class ShardQueue(Generic[Item]):
 
     def put(
         self,
-        singles: Sequence[Item],
-        lots: Sequence[PendingJobs[Item]],
+        measurements: Sequence[Item],
+        pending: Sequence[PendingJobs[Item]],
         on_done: Callable[[int, float], None] = lambda jobs, seconds: None,
-    ) -> Batch[Item]:
-        """Queue some work; where the crew has given up, the batch has ended already."""
-        batch = Batch(list(singles), [lot for lot in lots if lot.left], on_done)
+    ) -> WorkRequest[Item]:
+        """Queue some work; the request has ended already if the pool has given up."""
+        request = WorkRequest(list(measurements), [p for p in pending if p.left], on_done)
         with self._lock:
-            if not self._open:
-                batch.error = self._error or ActorPoolError("the crew has been dismissed")
-                batch.finished.set()
-                return batch
-            self._batches.append(batch)
-            self._close_if_done(batch)
-        return batch
+            if self._open:
+                self._requests.append(request)
+                self._close_if_done(request)
+            else:
+                request.error = self._error or ActorPoolError("the actor pool has been dismissed")
+                request.finished.set()
+        return request
 
     def close(self) -> None:
-        """No more will be put."""
+        """Take no more requests."""
         with self._lock:
             self._open = False
 
     def give_up(self, error: Exception) -> None:
-        """End every batch with an error."""
+        """End every request with an error, those that are still to come too."""
         with self._lock:
-            for batch in self._batches:
-                batch.error = error
-                batch.finished.set()
-            self._batches, self._open, self._error = [], False, error
+            for request in self._requests:
+                request.error = error
+                request.finished.set()
+            self._requests, self._open, self._error = [], False, error
 
     def take(self) -> Item | None:
-        """The next order: a single one, or a shard cut now."""
+        """The next item: a measurement, or a shard that is cut now; None if there is none now."""
         with self._lock:
-            for batch in list(self._batches):
-                # What is measured first is read by what comes after it.
-                if batch.singles:
-                    return self._begin(batch, batch.singles.pop(0), "", 0)
-                if any(held[0] is batch and not held[2] for held in self._at_work.values()):
+            for request in list(self._requests):
+                if request.measurements:
+                    return self._begin(request, request.measurements.pop(0), "", 0)
+                # Shards read what is measured, so they wait until every measurement is done.
+                if any(held is request and not jobs for held, _, jobs in self._at_work.values()):
                     continue
-                while batch.lots:
-                    lot = batch.lots[0]
-                    jobs = tuple(islice(lot.jobs, self._cut(lot)))
-                    lot.left -= len(jobs)
-                    if lot.left <= 0 or not jobs:
-                        batch.lots.pop(0)
+                while request.pending:
+                    pending = request.pending[0]
+                    jobs = tuple(islice(pending.jobs, self._shard_size(pending)))
+                    pending.left -= len(jobs)
+                    if pending.left <= 0 or not jobs:
+                        request.pending.pop(0)
                     if jobs:
-                        return self._begin(batch, lot.item(jobs), lot.pace_key, len(jobs))
-                self._close_if_done(batch)
+                        item = pending.make_item(jobs)
+                        return self._begin(request, item, pending.pace_key, len(jobs))
+                self._close_if_done(request)
             return None
 
     def waiting(self) -> int:
-        """About how many orders could be taken now."""
+        """About how many items could be taken now."""
         with self._lock:
-            singles = sum(len(b.singles) for b in self._batches)
-            lots = [lot for b in self._batches for lot in b.lots]
-            return singles + sum(math.ceil(lot.left / self._fitting(lot)) for lot in lots)
+            return sum(
+                len(request.measurements)
+                + sum(math.ceil(p.left / self._jobs_in_time(p)) for p in request.pending)
+                for request in self._requests
+            )
 
     def open(self) -> bool:
-        """Whether more may come."""
+        """Whether items may still come."""
         with self._lock:
-            return self._open or bool(self._batches)
+            return self._open or bool(self._requests)
 
-    def done(self, item: Item, result: Any) -> None:
-        """Note an order's seconds; its rows are stored."""
+    def done(self, item: Item, result: float) -> None:
+        """Note that an item's rows are stored; `result` is its seconds."""
         with self._lock:
-            batch, key, jobs = self._at_work.pop(item)
+            request, key, jobs = self._at_work.pop(item)
             if jobs:
                 pace = result / jobs
-                old = self._pace.get(key, pace)
-                self._pace[key] = KEEP * old + (1 - KEEP) * pace
+                self._pace[key] = KEEP * self._pace.get(key, pace) + (1 - KEEP) * pace
             self.done_jobs += jobs
             self.spent_seconds += result
-            batch.at_work -= 1
-        batch.on_done(jobs, result)
+            request.at_work -= 1
+        request.on_done(jobs, result)
         with self._lock:
-            self._close_if_done(batch)
+            self._close_if_done(request)
 
     def failed(self, item: Item, reason: str) -> None:
-        """Keep the failure for who waits."""
+        """Keep the failure for the caller that waits."""
         with self._lock:
-            batch, _, jobs = self._at_work.pop(item)
-            batch.failures.append(Failure(item, reason))
-            batch.at_work -= 1
+            request, _, jobs = self._at_work.pop(item)
+            request.failures.append(Failure(item, reason))
+            request.at_work -= 1
             if not jobs:
-                # Without what was to be measured, the shards that read it would all fail as well.
-                batch.singles.clear()
-                batch.lots.clear()
-            self._close_if_done(batch)
+                # The shards that read this measurement would all fail as well.
+                request.measurements.clear()
+                request.pending.clear()
+            self._close_if_done(request)
 
-    def _begin(self, batch: Batch[Item], item: Item, key: str, jobs: int) -> Item:
-        self._at_work[item] = (batch, key, jobs)
-        batch.at_work += 1
+    def _begin(self, request: WorkRequest[Item], item: Item, key: str, jobs: int) -> Item:
+        self._at_work[item] = (request, key, jobs)
+        request.at_work += 1
         return item
 
-    def _close_if_done(self, batch: Batch[Item]) -> None:
-        if not batch.at_work and not batch.singles and not batch.lots:
-            if batch in self._batches:
-                self._batches.remove(batch)
-            batch.finished.set()
+    def _close_if_done(self, request: WorkRequest[Item]) -> None:
+        if not request.at_work and not request.measurements and not request.pending:
+            if request in self._requests:
+                self._requests.remove(request)
+            request.finished.set()
 
-    def _fitting(self, lot: PendingJobs[Item]) -> int:
+    def _shard_size(self, pending: PendingJobs[Item]) -> int:
+        """Jobs in the next shard: `shard_seconds` of work, or an equal share of all that is left if less."""
+        left = sum(p.left for request in self._requests for p in request.pending)
+        share = math.ceil(left / max(1, self.workers))
+        return max(1, min(self._jobs_in_time(pending), share))
+
+    def _jobs_in_time(self, pending: PendingJobs[Item]) -> int:
         """Jobs that take `shard_seconds`, as far as is known."""
-        pace = self._pace.get(lot.pace_key)
+        pace = self._pace.get(pending.pace_key)
         jobs = FIRST if pace is None else int(self._seconds / max(pace, 1e-9))
         return max(1, min(jobs, self._size))
-
-    def _cut(self, lot: PendingJobs[Item]) -> int:
-        left = sum(other.left for batch in self._batches for other in batch.lots)
-        share = math.ceil(left / max(1, self._workers()))
-        return max(1, min(self._fitting(lot), share))

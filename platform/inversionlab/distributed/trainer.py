@@ -1,8 +1,8 @@
-"""Trainings on Ray Train: one worker group learns the missing networks one after another.
+"""Trainings on Ray Train: one worker group trains the missing networks one after another.
 
-A worker group costs some twenty seconds to start and stop, so one group takes a whole list of tasks; each
-finished network is stored at once, so a group that dies loses at most the epochs since the last checkpoint
-of the network in hand.
+A worker group takes about twenty seconds to start and stop, so one group trains a whole list of networks. Each
+finished network is stored at once, so a group that dies loses at most the epochs since the last checkpoint of
+the network that it trains.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import ray
@@ -19,68 +18,48 @@ from ray.exceptions import RayError
 
 from inversionlab.distributed.train_worker import begun_file, learn
 from inversionlab.experiment import RuntimeSettings
-from inversionlab.pipeline.session import Session, SessionSpec
+from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
-from inversionlab.store.lease import single_flight
 from inversionlab.store.storage import StorageError
-
-Room = Callable[[list[str]], AbstractContextManager[object]]
 
 
 class TrainingLostError(TrainingError):
-    """The workers failed, and not the training: it may well do another time."""
+    """The workers failed, not the training; another try may do."""
 
 
-def train_missing(session: Session, *, gpu: bool, room: Room = nullcontext) -> list[str]:
-    """Train every network of the plan that is not stored yet; returns the keys of those that were trained here.
-
-    What another run on the same storage is training is waited for, and not trained again.
+def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
+    """Train networks one after another in one worker group; returns the name of the Ray Train run.
 
     Args:
         session: the experiment.
+        keys: which of its networks, in the order of the plan.
         gpu: whether each worker takes a GPU.
-        room: entered with the networks' keys while workers wait for their place and train; by default nothing.
 
     Raises:
         TrainingLostError: the workers failed three times, or Ray lost the process that leads them.
         TrainingError: a training cannot go on; networks that were finished before it are stored.
         StorageError: the storage cannot be written to.
     """
-    artifacts, specs = session.artifacts, {spec.key: spec for spec in session.plan.specs}
-    missing = [key for key, spec in specs.items() if not artifacts.finished(spec)]
-    trained: list[str] = []
-    while missing:
-        with single_flight(
-            artifacts.storage, missing, lambda key: artifacts.finished(specs[key]), _say
-        ) as mine:
-            if mine:
-                with room(mine):
-                    run = _fit(session.spec, mine, session, gpu=gpu)
-                # A worker that was alone with a network for too long may find that another was faster.
-                cards = {key: artifacts.card(specs[key]) or {} for key in mine}
-                trained += [key for key in mine if cards[key].get("run") == run]
-        missing = [key for key in missing if key not in mine] if mine else []
-    return trained
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _fit(spec: SessionSpec, keys: Sequence[str], session: Session, *, gpu: bool) -> str:
-    """Train these networks; returns the name of the Ray Train run."""
     # Imported late: Ray Train costs seconds, and a run that trains nothing does not need it.
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     runtime = session.experiment.runtime
     worker = _worker_needs(runtime, gpu=gpu)
-    _warn_of_waiting(training_needs(runtime, gpu=gpu))
+    # A cluster that grows may yet get what is asked for; on any other, the user should know what is missing.
+    has = ray.cluster_resources()
+    for kind, needed in training_needs(runtime, gpu=gpu).items():
+        if needed > has.get(kind, 0):
+            print(
+                f"      the training workers need {needed:g} {kind}, the cluster has "
+                f"{has.get(kind, 0):g}: waiting until it has them",
+                flush=True,
+            )
     name = f"{session.experiment.name}-{uuid.uuid4().hex[:8]}"
     trainer = TorchTrainer(
         cast(Any, learn),
         train_loop_config={
-            "address": spec,
+            "address": session.spec,
             "keys": list(keys),
             "threads": int(worker["CPU"]),
             "run": name,
@@ -91,11 +70,11 @@ def _fit(spec: SessionSpec, keys: Sequence[str], session: Session, *, gpu: bool)
         run_config=RunConfig(
             name=name,
             storage_path=session.store.storage.uri("ray_train"),
-            # Workers that wait for their place have not failed.
+            # Workers that wait for resources have not failed.
             failure_config=cast(Any, FailureConfig)(max_failures=2, controller_failure_limit=-1),
         ),
     )
-    # A driver that was killed has left it behind.
+    # A driver that was killed may have left the file behind.
     session.artifacts.storage.delete(begun_file(keys[0]))
     try:
         fault = fitted(trainer.fit)
@@ -116,13 +95,14 @@ def fitted(fit: Callable[[], Any]) -> Any:
 
     try:
         # Ray's annotations know neither a loop that returns nor what it returned.
-        return _aside(fit).return_value
+        return _in_thread(fit).return_value
     except TrainingFailedError as error:
-        raise TrainingLostError(
-            f"the training workers failed three times: {_cause(error)}"
-        ) from error
+        # A storage's own line says it all; anything else needs its traceback.
+        faults = getattr(error, "worker_failures", {}).values()
+        cause = next((fault for fault in faults if isinstance(fault, StorageError)), error)
+        raise TrainingLostError(f"the training workers failed three times: {cause}") from error
     except RayError as error:
-        # For instance because the node ran out of memory: Ray then kills what was started last.
+        # For instance, the node ran out of memory: Ray then kills what was started last.
         why = str(error).strip().partition("\n")[0]
         raise TrainingLostError(
             f"Ray lost the process that leads the training: {why}. What is finished is stored, and the "
@@ -130,8 +110,8 @@ def fitted(fit: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _aside(call: Callable[[], Any]) -> Any:
-    """Call something in a thread and wait for it: in the main thread `fit` would keep Ctrl-C for itself."""
+def _in_thread(call: Callable[[], Any]) -> Any:
+    """Run `call` in a thread and wait for it: in the main thread `fit` would keep Ctrl-C for itself."""
     outcome: Future[Any] = Future()
 
     def run() -> None:
@@ -149,14 +129,6 @@ def _aside(call: Callable[[], Any]) -> Any:
                 raise
 
 
-def _cause(error: Exception) -> str:
-    """What to say of a failed fit: a storage's own line says it all, anything else needs its traceback."""
-    for failure in getattr(error, "worker_failures", {}).values():
-        if isinstance(failure, StorageError):
-            return str(failure)
-    return str(error)
-
-
 def training_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
     """The resources of all workers of a training together."""
     worker = _worker_needs(runtime, gpu=gpu)
@@ -170,20 +142,3 @@ def _worker_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
     if biggest and not runtime.grows:
         cpus = max(1, min(cpus, biggest // runtime.train_workers or 1))
     return {"CPU": float(cpus), **({"GPU": 1.0} if gpu else {}), **runtime.train_resources}
-
-
-def training_begun(session: Session, keys: Sequence[str]) -> bool:
-    """Whether a worker group that is to train `keys` has got its place and has begun."""
-    return any(session.artifacts.storage.exists(begun_file(key)) for key in keys)
-
-
-def _warn_of_waiting(needs: dict[str, float]) -> None:
-    """A cluster that grows may yet get what is asked for; on any other, a user should know why nothing goes on."""
-    has = ray.cluster_resources()
-    for kind, needed in needs.items():
-        if needed > has.get(kind, 0):
-            print(
-                f"      the training workers need {needed:g} {kind}, the cluster has "
-                f"{has.get(kind, 0):g}: waiting until it has them",
-                flush=True,
-            )

@@ -1,58 +1,69 @@
-"""The trainings of an audit or a search: each network once, each training with room to begin.
+"""The trainings of an audit or a search: each network once, and each training gets its resources.
 
-Where a training competes with the attack workers for the same machines, the crew leaves it room as long as it
-lasts: all of it until it has begun, what it does not need from then on. Without that a crew with enough to do
-would keep a training waiting for ever.
+Attack workers with enough to do would keep a training on the same machines waiting for ever. So the scheduler ends
+all of them until a training that waits has begun, and then leaves it what it needs. This file knows which wait.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 
 import ray
 from ray.exceptions import RayError
 
 from inversionlab.distributed.cluster import Gpus
-from inversionlab.distributed.trainer import (
-    TrainingLostError,
-    train_missing,
-    training_begun,
-    training_needs,
-)
+from inversionlab.distributed.train_worker import begun_file
+from inversionlab.distributed.trainer import TrainingLostError, train_group, training_needs
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
+from inversionlab.store.lease import single_flight
 from inversionlab.store.storage import StorageError
 
 PATIENCE = 20.0
-"""Seconds that a training for which there is room has to begin, before the crew makes more."""
-Resources = dict[str, float]
+"""Seconds that a training has to begin if there is room for it; then the pool makes more room."""
+
+Resources = Mapping[str, float]
+"""Amounts by the kind of resource: CPU, GPU and those of the settings."""
+
+
+@dataclass(eq=False)
+class _Training:
+    """A worker group that waits for its resources, or has begun."""
+
+    needs: Resources
+    deadline: float
+    """When it should have begun by itself."""
+    begun: bool = False
+    needs_room: bool = False
+    """Set once: from then on it needs room until it has begun."""
 
 
 class TrainingQueue:
-    """Has networks trained for whoever asks, from any thread; two who need the same one share its training."""
+    """Trains networks for callers in any thread; two callers that need the same network share its training."""
 
-    def __init__(self, runtime: RuntimeSettings, gpus: Gpus, held: Callable[[], Resources]) -> None:
-        """Nothing is trained yet.
+    def __init__(self, runtime: RuntimeSettings, gpus: Gpus) -> None:
+        """Make a queue without trainings.
 
         Args:
             runtime: how the work is laid out.
             gpus: which work takes GPUs.
-            held: what the attack workers hold now.
         """
-        self._runtime, self._gpus, self._held = runtime, gpus, held
+        self._runtime, self._gpus = runtime, gpus
         self._turn = threading.Condition()
         self._groups: list[set[str]] = []
+        self._trainings: list[_Training] = []
         self._broken: dict[str, str] = {}
-        self._sound: set[str] = set()
-        self._waiting: set[object] = set()
+        self._stored: set[str] = set()
 
     def __len__(self) -> int:
-        """Trainings at work or waiting for their place."""
+        """Groups of networks that are being trained, or wait for their resources."""
         return len(self._groups)
 
     def run(self, session: Session) -> list[str]:
@@ -79,82 +90,84 @@ class TrainingQueue:
             if mine:
                 return self._train(session, missing)
 
-    def pool_limit(self, most: int) -> int:
-        """How many of `most` attack workers there may be beside the trainings."""
-        runtime = self._runtime
-        if self._waiting:
-            return 0
-        if not self._groups or runtime.grows or runtime.train_resources or runtime.attack_resources:
-            return most
-        has, needs = ray.cluster_resources(), training_needs(runtime, gpu=self._gpus.train)
-        kind, share = (
-            ("GPU", runtime.attack_gpu_share) if self._gpus.attack else ("CPU", runtime.attack_cpus)
-        )
-        left = has.get(kind, 0.0) - len(self._groups) * needs.get(kind, 0.0)
-        return max(0, min(most, int(left / share + 1e-9)))
-
     def missing(self, session: Session) -> list[NetworkSpec]:
         """Networks of the plan that are not stored whole; each is read through once, and remembered."""
         for spec in session.plan.specs:
-            if spec.key not in self._sound and session.artifacts.finished(spec):
-                self._sound.add(spec.key)
-        return [spec for spec in session.plan.specs if spec.key not in self._sound]
+            if spec.key not in self._stored and session.artifacts.finished(spec):
+                self._stored.add(spec.key)
+        return [spec for spec in session.plan.specs if spec.key not in self._stored]
 
-    def _train(self, session: Session, keys: list[str]) -> list[str]:
-        """Train `keys`, of which nobody else trains one."""
+    def need_room(self, held: Resources) -> bool:
+        """Whether a training waits for resources that the attack workers hold; `held` is what they hold now."""
+        for training in list(self._trainings):
+            if training.begun or training.needs_room or time.monotonic() < training.deadline:
+                continue
+            # If what the workers hold would not do, it needs more nodes, or another training's end.
+            with suppress(RayError):
+                training.needs_room = _fits(training.needs, ray.available_resources(), held)
+        return any(t.needs_room and not t.begun for t in list(self._trainings))
+
+    def _train(self, session: Session, keys: Sequence[str]) -> list[str]:
+        """Train `keys`, or wait for another run on this storage that does; returns the keys trained here."""
+        artifacts, specs = session.artifacts, {spec.key: spec for spec in session.plan.specs}
+        trained: list[str] = []
+        left, say = list(keys), partial(print, flush=True)
+
+        def finished(key: str) -> bool:
+            return artifacts.finished(specs[key])
+
         try:
-            return train_missing(
-                session, gpu=self._gpus.train, room=lambda mine: self._room(session, mine)
-            )
+            while left:
+                with single_flight(artifacts.storage, left, finished, say) as mine:
+                    if mine:
+                        with self._waiting(session, mine):
+                            run = train_group(session, mine, gpu=self._gpus.train)
+                        # If our lease was taken over, another run may have finished a network first.
+                        cards = {key: artifacts.card(specs[key]) or {} for key in mine}
+                        trained += [key for key in mine if cards[key].get("run") == run]
+                left = [key for key in left if key not in mine] if mine else []
         except TrainingLostError:
             # The cluster's fault, not the network's: another try may do.
             raise
         except TrainingError as error:
-            # Trainings are deterministic: nobody else need try it in this run.
-            left = self.missing(session)
-            if left:
-                self._broken[left[0].key] = str(error)
+            # Trainings are deterministic: no other caller need try it in this run.
+            missing = self.missing(session)
+            if missing:
+                self._broken[missing[0].key] = str(error)
             raise
         finally:
             with self._turn:
                 self._groups.remove(set(keys))
                 self._turn.notify_all()
+        return trained
 
     @contextmanager
-    def _room(self, session: Session, keys: list[str]) -> Iterator[None]:
-        """While a training waits for its place, keep the crew out of its way if that can help."""
+    def _waiting(self, session: Session, keys: list[str]) -> Iterator[None]:
+        """List a training as waiting, and note when it has begun."""
         needs = training_needs(self._runtime, gpu=self._gpus.train)
-        over = threading.Event()
+        patience = PATIENCE if _fits(needs, ray.available_resources()) else 0.0
+        training = _Training(needs, time.monotonic() + patience)
+        over, exists = threading.Event(), session.artifacts.storage.exists
 
         def watch() -> None:
-            deadline = time.monotonic() + (
-                PATIENCE if _fits(needs, ray.available_resources()) else 0
-            )
             while not over.wait(0.5):
-                try:
-                    begun = training_begun(session, keys)
-                    # More nodes, or another training's end, is what it needs if that would not do.
-                    helps = _fits(needs, _sum(ray.available_resources(), self._held()))
-                except (RayError, StorageError, OSError):
-                    continue
-                if not begun and helps and time.monotonic() > deadline:
-                    self._waiting.add(over)
-                elif begun:
-                    self._waiting.discard(over)
+                with suppress(StorageError, OSError):
+                    training.begun = any(exists(begun_file(key)) for key in keys)
 
-        watcher = threading.Thread(target=watch, daemon=True, name="room for a training")
+        watcher = threading.Thread(target=watch, daemon=True, name="begin of a training")
         watcher.start()
+        self._trainings.append(training)
         try:
             yield
         finally:
+            self._trainings.remove(training)
             over.set()
             watcher.join()
-            self._waiting.discard(over)
 
 
-def _fits(needs: Resources, room: Resources) -> bool:
-    return all(room.get(kind, 0.0) >= amount - 1e-9 for kind, amount in needs.items())
-
-
-def _sum(some: Resources, more: Resources) -> Resources:
-    return {kind: some.get(kind, 0.0) + more.get(kind, 0.0) for kind in {*some, *more}}
+def _fits(needs: Resources, *rooms: Resources) -> bool:
+    """Whether the needs fit into all rooms together."""
+    return all(
+        sum(room.get(kind, 0.0) for room in rooms) >= amount - 1e-9
+        for kind, amount in needs.items()
+    )

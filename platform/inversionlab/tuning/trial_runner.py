@@ -47,7 +47,6 @@ class TrialRunner:
         self._base = open_session(spec, torch.device("cpu"))
         self._bounds, self._size = dict(bounds), step_targets
         self._foreman = Scheduler(self._base.experiment.runtime, gpus)
-        self._foreman.timeline.start()
 
     def baseline(self) -> None:
         """Train victim, judges and generator, and attack the undefended victim.
@@ -87,13 +86,13 @@ class TrialRunner:
         failures = self._foreman.attack(self._foreman.missing_work(session, cells, targets)).wait()
         if failures:
             raise AttacksFailedError(
-                f"{len(failures)} orders failed; the first: {failures[0].reason}"
+                f"{len(failures)} work items failed; the first: {failures[0].reason}"
             )
 
     def summary(self) -> dict[str, Any]:
         """Close, and say how the cluster and the work in it changed."""
         self._foreman.close()
-        return {"timeline": self._foreman.timeline.samples}
+        return {"timeline": self._foreman.timeline}
 
 
 def undefended(session: Session) -> Session:
