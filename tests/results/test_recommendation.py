@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from inversionlab.report import best_setting, headline_sentence, render
-from inversionlab.report.audit.sentence import caveats
-from inversionlab.results.rows import headline_rows
+from inversionlab.report.audit.page import render
+from inversionlab.report.audit.sentence import caveats, headline_sentence
+from inversionlab.results.run_results import RunResults
 from tests.report.hand_run import hand_run
 
 HIT, MISS = 1, 30
@@ -28,38 +28,38 @@ def test_lowest_top5_of_the_strongest_attack_within_one_point():
         ranks(none=(18, 12), a25=(2, 9), a5=(5, 6), a1=(1, 1)),
         {"none": 950, "0.25": 949, "0.5": 940, "0.1": 939},
     )
-    best = best_setting(run)
+    best = RunResults.of(run).best
     assert best is not None
-    assert best.point == 0.5
-    assert best.row.attack == "second"
-    assert best.top5.value == 6 / 20
-    assert abs(best.row.loss_points - 1.0) < 1e-9
+    assert best.attack.point == 0.5
+    assert best.attack.attack == "second"
+    assert best.success.value == 6 / 20
+    assert abs(best.attack.loss_points - 1.0) < 1e-9
 
 
 def test_equal_leakage_goes_to_the_more_accurate_model():
     run = hand_run(
         ranks(none=(18, 12), a25=(4, 2), a5=(4, 3)), {"none": 950, "0.25": 945, "0.5": 948}
     )
-    assert best_setting(run).point == 0.5
+    assert RunResults.of(run).best.attack.point == 0.5
 
 
 def test_a_model_that_an_attack_has_not_finished_is_not_recommended():
     found = ranks(none=(18, 12), a25=(1, 1), a5=(5, 6))
     found["second", "0.25"] = hits(0, of=3)
     run = hand_run(found, {"none": 950, "0.25": 950, "0.5": 950})
-    assert best_setting(run).point == 0.5
-    assert any("not finished" in line for line in caveats(run, headline_rows(run)))
+    assert RunResults.of(run).best.attack.point == 0.5
+    assert any("not finished" in line for line in caveats(RunResults.of(run)))
 
 
 def test_no_recommendation_where_everything_costs_too_much():
     run = hand_run(ranks(none=(18, 12), a5=(1, 1)), {"none": 950, "0.5": 900})
-    assert best_setting(run) is None
-    assert "No defended model" in headline_sentence(run)
+    assert RunResults.of(run).best is None
+    assert "No defended model" in headline_sentence(RunResults.of(run))
 
 
 def test_the_sentence_says_the_numbers():
     run = hand_run(ranks(none=(18, 12), a5=(5, 6)), {"none": 950, "0.5": 943})
-    text = headline_sentence(run)
+    text = headline_sentence(RunResults.of(run))
     # 18/20 and 6/20 with Wilson intervals; the null has 1/20; (950 - 943)/1000 = 0.7 points
     for part in ("90.0%", "69.9–97.2", "5.0%", "30.0%", "14.5–51.9", "0.7 points", "95.0% → 94.3%"):
         assert part in text
@@ -69,29 +69,29 @@ def test_the_sentence_says_the_numbers():
 
 def test_a_defense_that_does_nothing_is_called_so():
     run = hand_run(ranks(none=(18, 12), a5=(16, 12)), {"none": 950, "0.5": 950})
-    assert "not clearly less than undefended" in headline_sentence(run)
-    assert "no measurable cost" in headline_sentence(run)
-    assert "recommended setting" not in headline_sentence(run)
+    assert "not clearly less than undefended" in headline_sentence(RunResults.of(run))
+    assert "no measurable cost" in headline_sentence(RunResults.of(run))
+    assert "recommended setting" not in headline_sentence(RunResults.of(run))
     assert ">recommended<" not in render(run, pictures=False)
 
 
 def test_no_warning_where_there_is_no_reason():
     run = hand_run(ranks(none=(18, 12), a5=(5, 6)), {"none": 950, "0.5": 943})
-    assert caveats(run, headline_rows(run)) == [
-        "There is one judge only; a second one, trained on other data, is missing."
+    assert caveats(RunResults.of(run)) == [
+        "There is one evaluator only; a second one, trained on other data, is missing."
     ]
 
 
-def test_warnings_for_a_weak_attack_victim_and_judge():
-    run = hand_run(ranks(none=(2, 1), a5=(1, 1)), {"none": 700, "0.5": 700}, judge_correct=500)
-    text = " ".join(caveats(run, headline_rows(run)))
-    for part in ("not clearly above a guess", "recognizer is weak", "judge “judge” is weak"):
+def test_warnings_for_a_weak_attack_victim_and_evaluator():
+    run = hand_run(ranks(none=(2, 1), a5=(1, 1)), {"none": 700, "0.5": 700}, evaluator_correct=500)
+    text = " ".join(caveats(RunResults.of(run)))
+    for part in ("not clearly above a guess", "recognizer is weak", "evaluator “judge” is weak"):
         assert part in text
 
 
 def test_a_missing_null_and_a_missing_baseline_are_told():
     run = hand_run({("first", "none"): hits(18)}, {"none": 950})
-    assert any("null attack" in line for line in caveats(run, headline_rows(run)))
+    assert any("null attack" in line for line in caveats(RunResults.of(run)))
     run = hand_run({("first", "0.5"): hits(18)}, {"0.5": 950})
-    assert any("nothing to compare" in line for line in caveats(run, headline_rows(run)))
-    assert "nothing can be said" in headline_sentence(run)
+    assert any("nothing to compare" in line for line in caveats(RunResults.of(run)))
+    assert "nothing can be said" in headline_sentence(RunResults.of(run))
