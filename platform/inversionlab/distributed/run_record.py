@@ -19,7 +19,6 @@ from inversionlab.pipeline.session import Session
 from inversionlab.results.run_record import (
     ArtifactRecord,
     CellRecord,
-    DataRecord,
     JobsRecord,
     RunRecord,
     TablesRecord,
@@ -143,19 +142,19 @@ def run_name(experiment: Experiment) -> str:
     return f"{experiment.name}-{fingerprint(plain)[:8]}"
 
 
-def data_record(session: Session) -> DataRecord:
+def data_record(session: Session) -> dict[str, Any]:
     """The data in numbers."""
     splits = session.builder.splits
-    return DataRecord(
-        description=describe(session),
-        private_people=len(splits.people),
-        private_pictures=len(splits.train),
-        test_pictures=len(splits.test),
-        public_people=splits.public_people,
-        public_pictures=len(splits.public_NCHW),
-        evaluator_people=len(splits.evaluator_people),
-        skipped=tuple(splits.notes),
-    )
+    return {
+        "description": describe(session),
+        "private_people": len(splits.people),
+        "private_pictures": len(splits.train),
+        "test_pictures": len(splits.test),
+        "public_people": splits.public_people,
+        "public_pictures": len(splits.public_NCHW),
+        "evaluator_people": len(splits.evaluator_people),
+        "skipped": list(splits.notes),
+    }
 
 
 def describe(session: Session) -> str:

@@ -98,20 +98,6 @@ class ArtifactRecord(RecordPart):
     metrics: dict[str, Any] = {}
 
 
-class DataRecord(RecordPart):
-    """The data in numbers."""
-
-    description: str = ""
-    private_people: int = 0
-    private_pictures: int = 0
-    test_pictures: int = 0
-    public_people: int = 0
-    public_pictures: int = 0
-    evaluator_people: int = 0
-    skipped: tuple[str, ...] = ()
-    """A line for each picture that was left out."""
-
-
 class JobsRecord(RecordPart):
     """Which reconstructions of its cells are the run's own."""
 
@@ -140,7 +126,8 @@ class RunRecord(RecordPart):
     """The whole experiment, as its recipe would say it."""
     provenance: dict[str, Any] = {}
     """Versions and machine."""
-    data: DataRecord = DataRecord()
+    data: dict[str, Any] = {}
+    """The data in numbers, with a line for each picture that was left out."""
     sweep: SweepRecord | None = None
     cells: tuple[CellRecord, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()

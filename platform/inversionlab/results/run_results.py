@@ -34,6 +34,20 @@ class RunResults:
         names: list[str] = self.run.evaluators["evaluator"].to_pylist()
         return names
 
+    @cached_property
+    def models(self) -> dict[str, list[Row]]:
+        """The attacks on each released model by its id, the undefended one first."""
+        found: dict[str, list[Row]] = {}
+        for row in sorted(self.rows, key=lambda row: row.kind != "undefended"):
+            if row.kind != "null":
+                found.setdefault(row.protected, []).append(row)
+        return found
+
+    @property
+    def defended(self) -> bool:
+        """Whether any model is defended."""
+        return any(row.kind == "defended" for row in self.rows)
+
     def strongest(self, rows: Iterable[Row], evaluator: int | None = None) -> Strongest[Row] | None:
         """The attack that succeeds most often among `rows`; None where none was evaluated.
 
@@ -59,14 +73,14 @@ class RunResults:
         """The strongest attack on the undefended model."""
         return self.strongest(r for r in self.rows if r.kind == "undefended")
 
+    def null_by(self, evaluator: int | None) -> Strongest[Row] | None:
+        """The null attack that succeeds most often by one evaluator."""
+        return self.strongest((r for r in self.rows if r.kind == "null"), evaluator)
+
     @cached_property
     def null(self) -> Strongest[Row] | None:
         """The null attack that succeeds most often."""
         return self.null_by(None)
-
-    def null_by(self, evaluator: int | None) -> Strongest[Row] | None:
-        """The null attack that succeeds most often by one evaluator."""
-        return self.strongest((r for r in self.rows if r.kind == "null"), evaluator)
 
     @cached_property
     def best(self) -> Strongest[Row] | None:
@@ -75,16 +89,13 @@ class RunResults:
         That is the model with the lowest top-5 success of its strongest attack, among those that lose at most
         `MAX_LOSS_POINTS` of accuracy and that every attack is finished on. Ties go to the more accurate model.
         """
-        by_model: dict[str, list[Row]] = {}
-        for row in self.rows:
-            if row.kind == "defended":
-                by_model.setdefault(row.protected, []).append(row)
-        finalists = [
-            self.strongest(group)
-            for group in by_model.values()
+        finalists = []
+        for rows in self.models.values():
+            # An idle defense releases the undefended model: then rows of both kinds are here.
+            group = [row for row in rows if row.kind == "defended"]
             # A loss that is not known (NaN) fails the comparison. 1e-9: 1 point must pass as computed.
-            if all(r.complete and r.loss_points <= MAX_LOSS_POINTS + 1e-9 for r in group)
-        ]
+            if all(r.complete and r.loss_points <= MAX_LOSS_POINTS + 1e-9 for r in group):
+                finalists.append(self.strongest(group))
         known = [found for found in finalists if found is not None]
         return min(known, key=lambda f: (f.success.value, f.attack.loss_points), default=None)
 

@@ -110,7 +110,7 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         },
         "experiment": session.experiment.model_dump(mode="json"),
         "provenance": provenance(),
-        "data": data_record(session).model_dump(),
+        "data": data_record(session),
         "trials": trials,
         "undefended": _model(
             nothing, space.constraints, session.plan.targets, options.step_targets

@@ -63,13 +63,11 @@ class SideBySide:
 
 def columns(results: RunResults) -> tuple[Column, ...]:
     """Every released model, the undefended one first."""
-    found: dict[str, list[Row]] = {}
-    for row in results.rows:
-        if row.kind != "null":
-            found.setdefault(row.protected, []).append(row)
     models = models_of(results.run)
-    made = [Column(results, name, models.get(name), tuple(group)) for name, group in found.items()]
-    return tuple(sorted(made, key=lambda column: column.kind != "undefended"))
+    return tuple(
+        Column(results, name, models.get(name), tuple(rows))
+        for name, rows in results.models.items()
+    )
 
 
 def side_by_side(results: RunResults) -> SideBySide | None:

@@ -6,11 +6,15 @@ import math
 
 from rich.console import Console
 
-from inversionlab.metrics import wilson
 from inversionlab.report.audit.compare import columns, side_by_side
 from inversionlab.report.audit.curves import accuracy_curves, success_curves
 from inversionlab.report.audit.guesses import guess_curves
-from inversionlab.report.audit.sentence import caveats, defense_aware, headline_sentence
+from inversionlab.report.audit.sentence import (
+    caveats,
+    defense_aware,
+    evaluator_qualities,
+    headline_sentence,
+)
 from inversionlab.report.audit.terminal import terminal_table
 from inversionlab.report.audit.trade import trade_offs
 from inversionlab.report.charts.line_chart import draw_all
@@ -54,11 +58,9 @@ def render(run: RunData, *, pictures: bool) -> str:
     `pictures=False` leaves out every picture, every person's name and the names of skipped files.
     """
     results, record = RunResults.of(run), run.record
-    rows, evaluators = results.rows, range(len(results.evaluators))
-    nulls = [results.null_by(evaluator) for evaluator in evaluators]
+    nulls = [results.null_by(i) for i in range(len(results.evaluators))]
     context = {
         "record": record,
-        "data": record.data.model_dump(exclude_unset=True),
         "results": results,
         "verdict": headline_sentence(results),
         "caveats": caveats(results),
@@ -68,14 +70,12 @@ def render(run: RunData, *, pictures: bool) -> str:
         "null_shares": [null.success.value if null else None for null in nulls],
         "best": results.best,
         "recommended": results.recommended,
-        "groups": _groups(rows),
-        "defended": any(row.kind == "defended" for row in rows),
-        "inverting": any(not math.isnan(row.error) for row in rows),
+        "groups": _groups(results),
+        "defended": results.defended,
+        "inverting": any(not math.isnan(row.error) for row in results.rows),
         "metrics": METRICS,
-        "evaluators": [
-            {**e, "quality": wilson(e["correct"], e["total"]) if e["total"] else None}
-            for e in run.evaluators.to_pylist()
-        ],
+        "evaluators": run.evaluators.to_pylist(),
+        "qualities": evaluator_qualities(run),
         "compared": side_by_side(results),
         "models": columns(results),
         "curves": draw_all(spec for make in CURVES for spec in make(results)),
@@ -91,12 +91,11 @@ def render(run: RunData, *, pictures: bool) -> str:
     return fill("template.html.j2", context, scripts=["hover.js.j2"], pictures=pictures)
 
 
-def _groups(rows: tuple[Row, ...]) -> dict[str, list[Row]]:
+def _groups(results: RunResults) -> dict[str, list[Row]]:
     """The rows by heading: each attack, or the undefended model if nothing is defended, then the null attacks."""
-    defended = any(row.kind == "defended" for row in rows)
     found: dict[str, list[Row]] = {}
-    for row in rows:
-        name = row.attack if defended else "the undefended model"
+    for row in results.rows:
+        name = row.attack if results.defended else "the undefended model"
         if row.kind == "null":
             name = "no attack: guesses without the model"
         found.setdefault(name, []).append(row)

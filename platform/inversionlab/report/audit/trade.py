@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from inversionlab.report.charts.line_chart import STYLES, ChartSpec, Point, Series
 from inversionlab.results.models import models_of
@@ -24,8 +24,8 @@ def trade_offs(results: RunResults) -> list[ChartSpec]:
 
     Empty without a sweep and with fewer than two defended models.
     """
-    models = {r.protected for r in results.rows if r.kind == "defended"}
-    if results.run.record.sweep is None and len(models) < 2:
+    defended = [rows for rows in results.models.values() if rows[-1].kind == "defended"]
+    if results.run.record.sweep is None and len(defended) < 2:
         return []
     losses = {r.protected: r.loss_points for r in results.rows if math.isfinite(r.loss_points)}
     moved = {
@@ -54,30 +54,22 @@ def trade_offs(results: RunResults) -> list[ChartSpec]:
 
 def _series(results: RunResults, costs: Mapping[str, float]) -> tuple[Series, ...]:
     """A series for each evaluator, and a second one of the models that can be stripped, as they are released."""
-    bare = {row.protected for row in results.rows if row.stripped}
-    released = [row for row in results.rows if row.protected in bare and not row.stripped]
+    models = [rows for name, rows in results.models.items() if name in costs]
+    bare = [rows for rows in models if any(row.stripped for row in rows)]
+    released = [[row for row in rows if not row.stripped] for rows in bare]
     found: list[Series] = []
-    for rows, note in ((results.rows, ""), (released, LEFT_ON))[: 1 + bool(bare)]:
+    for groups, note in ((models, ""), (released, LEFT_ON))[: 1 + bool(bare)]:
         for evaluator, name in enumerate(results.evaluators):
+            tops = [results.strongest(group, evaluator) for group in groups if group]
             # The names of the models are written once, at the first evaluator's dots.
             points = tuple(
                 _point(top, costs[top.attack.protected], note, named=evaluator == 0)
-                for top in _strongest(results, rows, evaluator, costs)
+                for top in tops
+                if top is not None
             )
             style = f"s{len(found) % STYLES}"
             found.append(Series(words(name) + note, style, points, joined=False))
     return tuple(found)
-
-
-def _strongest(
-    results: RunResults, rows: Iterable[Row], evaluator: int, costs: Mapping[str, float]
-) -> list[Strongest[Row]]:
-    """The strongest attack on each model whose cost is known."""
-    models: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.kind != "null" and row.protected in costs:
-            models.setdefault(row.protected, []).append(row)
-    return [top for group in models.values() if (top := results.strongest(group, evaluator))]
 
 
 def _point(top: Strongest[Row], cost: float, note: str, *, named: bool) -> Point:
