@@ -113,7 +113,7 @@ def _run(experiment: object, root: str, *, pictures: bool) -> None:
     from inversionlab.distributed.audit import AuditError, audit
     from inversionlab.experiment import Experiment
     from inversionlab.pipeline.train import TrainingError
-    from inversionlab.report.audit.job import write_report
+    from inversionlab.report.audit.page import write_report
 
     assert isinstance(experiment, Experiment)
     began = time.monotonic()

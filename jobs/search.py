@@ -178,7 +178,7 @@ def _judge(root: str, name: str, pictures: bool) -> bool:
     from inversionlab.distributed.audit import AuditError, audit
     from inversionlab.experiment import Experiment
     from inversionlab.pipeline.train import TrainingError
-    from inversionlab.report.audit.job import write_report
+    from inversionlab.report.audit.page import write_report
     from inversionlab.store.storage import Storage
 
     origin = f"searches/{name}/recommended.yaml"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from inversionlab.results.run_data import RunData
+from inversionlab.results.load import RunData
 from tests import faults
 from tests.report.fake_run import fake_run
 
@@ -73,5 +73,5 @@ def searched(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def run() -> RunData:
-    """Three attacks, three alphas, two judges, 6 targets x 2 repeats; do not change it."""
+    """Three attacks, three alphas, two evaluators, 6 targets x 2 repeats; do not change it."""
     return fake_run(alphas=(0.1, 0.25, 0.6), targets=6, repeats=2)

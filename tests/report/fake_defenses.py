@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from inversionlab.results.run_data import RunData
+from inversionlab.results.load import RunData
 from tests.report.fake_run import (
     MODELS,
     NULLS,
     RECONSTRUCTIONS,
     _reconstructions,
     fake_run,
+    with_record,
 )
 
 ATTACKS = {
@@ -53,6 +54,8 @@ def defended_cells() -> list[dict[str, Any]]:
                 "baseline": defense == "none",
                 "access": access,
                 "stripped": False,
+                "knows_defense": False,
+                "inverts_outputs": attack == "inversion_model",
             }
             found.append(cell)
             if protected == "noise" and access == "white box":
@@ -75,8 +78,7 @@ def defended_run(*, targets: int = 6, repeats: int = 2, seed: int = 1) -> RunDat
             row["error"] = 0.3 - 0.2 * left if cell["attack"] == "inversion_model" else None
         rows += made
     return dataclasses.replace(
-        base,
-        manifest={**base.manifest, "sweep": None, "cells": cells, "name": "table_of_defenses"},
+        with_record(base, sweep=None, cells=cells, name="table_of_defenses"),
         reconstructions=pa.Table.from_pylist(rows, RECONSTRUCTIONS),
         models=pa.Table.from_pylist([_model(name) for name in DEFENSES], MODELS),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Sequence
@@ -11,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
-from inversionlab.results.run_data import RunData
+from inversionlab.results.load import RunData
+from inversionlab.results.run_record import RunRecord
 from inversionlab.store.tables import SCHEMAS
 
 ALPHAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
 ATTACKS = ("latent_white_box", "plug_and_play", "label_only")
 NULLS = ("random_latent", "random_public")
-JUDGES = ("same_people", "person_disjoint")
+EVALUATOR_NAMES = ("same_people", "person_disjoint")
 
 RECONSTRUCTIONS = SCHEMAS["reconstructions"]
 MODELS = SCHEMAS["models"]
@@ -42,7 +44,7 @@ def face(rng: np.random.Generator, skin: Sequence[int], blur: float, size: int =
 
 
 def cells(alphas: Sequence[float], attacks: Sequence[str]) -> list[dict[str, Any]]:
-    """The manifest's cells: every attack undefended and at every alpha, and the nulls."""
+    """The record's cells: every attack undefended and at every alpha, and the nulls."""
     found = []
     for attack in attacks:
         for alpha in (None, *alphas):
@@ -56,20 +58,23 @@ def cells(alphas: Sequence[float], attacks: Sequence[str]) -> list[dict[str, Any
                     "label": f"{attack} on {protected}",
                     "point": alpha,
                     "baseline": alpha is None,
+                    "knows_defense": False,
+                    "inverts_outputs": False,
+                    "victim_share": None if alpha is None else "alpha",
                 }
             )
     nulls = [
-        {"cell": n, "attack": n, "defense": "none", "protected": "none", "label": n}
-        | {"point": None, "baseline": True}
+        {"cell": n, "attack": n, "defense": "", "protected": "", "label": n}
+        | {"point": None, "baseline": True, "null": True}
         for n in NULLS
     ]
     return found + nulls
 
 
-def _verdict(rng: np.random.Generator, judge: str, success: float, centre: np.ndarray) -> Any:
+def _verdict(rng: np.random.Generator, evaluator: str, success: float, centre: np.ndarray) -> Any:
     hit = rng.random() < success
     return {
-        "evaluator": judge,
+        "evaluator": evaluator,
         "rank": int(rng.choice([1, 1, 1, 2, 3, 5]) if hit else 1 + rng.geometric(0.01)),
         "score": float(rng.uniform(0.4, 0.9) if hit else rng.uniform(0, 0.2)),
         "nearest": float(rng.normal(0.7 if hit else 1.2, 0.05)),
@@ -78,7 +83,11 @@ def _verdict(rng: np.random.Generator, judge: str, success: float, centre: np.nd
 
 
 def _reconstructions(
-    rng: np.random.Generator, cell: dict[str, Any], people: Sequence[str], repeats: int, judges: Any
+    rng: np.random.Generator,
+    cell: dict[str, Any],
+    people: Sequence[str],
+    repeats: int,
+    evaluators: Any,
 ) -> list[dict[str, Any]]:
     null = cell["attack"] in NULLS
     strength = {"latent_white_box": 0.85, "plug_and_play": 0.7, "label_only": 0.45}
@@ -103,15 +112,15 @@ def _reconstructions(
                     "queries": 0 if null else int(rng.integers(8000, 12000)),
                     "seconds": 0.01 if null else float(rng.uniform(1, 2)),
                     "verdicts": [
-                        _verdict(rng, j, success * (1 - 0.1 * i), np.full(16, 0.2 * target))
-                        for i, j in enumerate(judges)
+                        _verdict(rng, e, success * (1 - 0.1 * i), np.full(16, 0.2 * target))
+                        for i, e in enumerate(evaluators)
                     ],
                 }
             )
     return rows
 
 
-def _manifest(
+def _record(
     alphas: Sequence[float], found: list[dict[str, Any]], repeats: int, targets: int
 ) -> dict[str, Any]:
     return {
@@ -165,7 +174,7 @@ def fake_run(
     *,
     alphas: Sequence[float] = ALPHAS,
     attacks: Sequence[str] = ATTACKS,
-    judges: Sequence[str] = JUDGES,
+    evaluators: Sequence[str] = EVALUATOR_NAMES,
     targets: int = 20,
     repeats: int = 3,
     people: Sequence[str] | None = None,
@@ -175,12 +184,12 @@ def fake_run(
     rng = np.random.default_rng(seed)
     people = people or [f"person_{t:03d}" for t in range(targets)]
     found = cells(alphas, attacks)
-    rows = [r for c in found for r in _reconstructions(rng, c, people, repeats, judges)]
+    rows = [r for c in found for r in _reconstructions(rng, c, people, repeats, evaluators)]
     models = [_model("none", 1.0), *(_model(f"mix{a:g}", a) for a in alphas)]
-    evaluators = [
-        {"evaluator": j, "protocol": j, "network": "resnet18", "correct": 570 - 20 * i}
+    measured = [
+        {"evaluator": e, "protocol": e, "network": "resnet18", "correct": 570 - 20 * i}
         | {"total": 600, "within_person": 0.62 + 0.1 * i}
-        for i, j in enumerate(judges)
+        for i, e in enumerate(evaluators)
     ]
     references = [
         {"kind": kind, "protected": protected, "target": t, "person": p}
@@ -189,19 +198,30 @@ def fake_run(
         for t, p in enumerate(people)
     ]
     features = [
-        {"evaluator": j, "target": t, "feature": rng.normal(0.2 * t, 0.5, 16).tolist()}
-        for j in judges
+        {"evaluator": e, "target": t, "feature": rng.normal(0.2 * t, 0.5, 16).tolist()}
+        for e in evaluators
         for t in range(len(people))
         for _ in range(6)
     ]
     return RunData(
-        manifest=_manifest(alphas, found, repeats, len(people)),
+        record=RunRecord.model_validate(_record(alphas, found, repeats, len(people))),
         reconstructions=pa.Table.from_pylist(rows, RECONSTRUCTIONS),
         models=pa.Table.from_pylist(models, MODELS),
-        evaluators=pa.Table.from_pylist(evaluators, EVALUATORS),
+        evaluators=pa.Table.from_pylist(measured, EVALUATORS),
         references=pa.Table.from_pylist(references, REFERENCES),
         features=pa.Table.from_pylist(features, FEATURES),
     )
+
+
+def with_record(run: RunData, **changes: Any) -> RunData:
+    """The run with some keys of its record changed."""
+    record = RunRecord.model_validate({**run.record.model_dump(), **changes})
+    return dataclasses.replace(run, record=record)
+
+
+def cells_of(run: RunData) -> list[dict[str, Any]]:
+    """The cells of the run's record, to be changed and put back by `with_record`."""
+    return [cell.model_dump() for cell in run.record.cells]
 
 
 def _model(protected: str, alpha: float) -> dict[str, Any]:

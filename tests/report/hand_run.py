@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from inversionlab.report import RunData
-from tests.report.fake_run import EVALUATORS, FEATURES, MODELS, RECONSTRUCTIONS, REFERENCES
+from inversionlab.results.load import RunData
+from inversionlab.results.run_record import RunRecord
+from tests.report.fake_run import EVALUATORS, FEATURES, MODELS, NULLS, RECONSTRUCTIONS, REFERENCES
 
 
 def hand_run(
@@ -15,9 +16,9 @@ def hand_run(
     correct: Mapping[str, int],
     *,
     total: int = 1000,
-    judge_correct: int = 950,
+    evaluator_correct: int = 950,
 ) -> RunData:
-    """One judge; `ranks[attack, model]` are its ranks, models are "none" or an alpha as text.
+    """One evaluator, called "judge"; `ranks[attack, model]` are its ranks, models are "none" or an alpha as text.
 
     Row i of a cell attacks target i // 2 and costs 10 queries, 3 steps and 0.5 seconds.
     """
@@ -26,8 +27,10 @@ def hand_run(
             "cell": f"{attack}/{model}",
             "attack": attack,
             "defense": "none" if model == "none" else "dummy_recognizer",
-            "protected": model,
+            "protected": "" if attack in NULLS else model,
             "label": "",
+            "knows_defense": True,
+            "victim_share": None if model == "none" else "alpha",
             "point": None if model == "none" else float(model),
             "baseline": model == "none",
         }
@@ -65,27 +68,29 @@ def hand_run(
         | {"correct_all": c, "total_all": total, "correct_targets": 9, "total_targets": 10}
         for m, c in correct.items()
     ]
-    judge = {
+    evaluator = {
         "evaluator": "judge",
         "protocol": "p",
         "network": "n",
-        "correct": judge_correct,
+        "correct": evaluator_correct,
         "total": 1000,
         "within_person": 0.5,
     }
     values = [float(m) for m in correct if m != "none"]
     return RunData(
-        manifest={
-            "run": "r",
-            "name": "by hand",
-            "created": "today",
-            "seconds": 1.0,
-            "sweep": {"setting": "defense.alpha", "values": values, "marked": None},
-            "cells": cells,
-        },
+        record=RunRecord.model_validate(
+            {
+                "run": "r",
+                "name": "by hand",
+                "created": "today",
+                "seconds": 1.0,
+                "sweep": {"setting": "defense.alpha", "values": values, "marked": None},
+                "cells": cells,
+            }
+        ),
         reconstructions=pa.Table.from_pylist(rows, RECONSTRUCTIONS),
         models=pa.Table.from_pylist(models, MODELS),
-        evaluators=pa.Table.from_pylist([judge], EVALUATORS),
+        evaluators=pa.Table.from_pylist([evaluator], EVALUATORS),
         references=REFERENCES.empty_table(),
         features=FEATURES.empty_table(),
     )

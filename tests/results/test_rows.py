@@ -12,9 +12,10 @@ import pytest
 from rich.console import Console
 
 from inversionlab.metrics import frechet_distance, wilson
-from inversionlab.report import terminal_table
+from inversionlab.report.audit.terminal import terminal_table
+from inversionlab.results.load import RunData
 from inversionlab.results.rows import headline_rows
-from inversionlab.results.run_data import RunData
+from inversionlab.results.run_results import RunResults
 from tests.report.fake_run import FEATURES
 from tests.report.hand_run import hand_run
 
@@ -31,16 +32,15 @@ def small() -> RunData:
 
 def test_numbers_equal_those_by_hand(small):
     row = headline_rows(small)[0]
-    judgement = row.judgements[0]
+    result = row.by_evaluator[0]
     assert (row.kind, row.label, row.loss_points) == ("undefended", "undefended", 0.0)
     assert row.accuracy_all == wilson(950, 1000)
     assert row.accuracy_targets == wilson(9, 10)
-    assert judgement.top1 == wilson(2, 6)
-    assert judgement.top5 == wilson(4, 6)
-    assert judgement.median_rank == 4.5
-    assert judgement.nearest == pytest.approx((1 + 2 + 3 + 4 + 5 + 6) / 6)
-    assert judgement.within_person == 0.5
-    assert judgement.cmc_K[3] == pytest.approx(3 / 6)
+    assert result.metrics["top1"] == wilson(2, 6)
+    assert result.top5 == wilson(4, 6)
+    assert result.metrics["median_rank"] == 4.5
+    assert result.metrics["nearest"] == pytest.approx((1 + 2 + 3 + 4 + 5 + 6) / 6)
+    assert result.cmc_K[3] == pytest.approx(3 / 6)
     # 6 reconstructions of 3 targets: 2 a target
     assert (row.queries, row.steps, row.seconds) == (20, 6, 1)
 
@@ -65,8 +65,8 @@ def test_frechet_is_over_the_private_features(small):
     run = dataclasses.replace(small, features=pa.Table.from_pylist(features, FEATURES))
     made = [[i, r] for i, r in enumerate(RANKS)]
     expected = frechet_distance(np.array(made, float), np.array(private))
-    assert headline_rows(run)[0].judgements[0].frechet == pytest.approx(expected)
-    assert math.isnan(headline_rows(run, frechet=False)[0].judgements[0].frechet)
+    assert headline_rows(run)[0].by_evaluator[0].metrics["frechet"] == pytest.approx(expected)
+    assert math.isnan(headline_rows(run, frechet=False)[0].by_evaluator[0].metrics["frechet"])
 
 
 def test_frechet_is_left_out_at_unequal_counts():
@@ -74,8 +74,8 @@ def test_frechet_is_left_out_at_unequal_counts():
     features = [{"evaluator": "judge", "target": 0, "feature": [i, i * i]} for i in range(4)]
     run = dataclasses.replace(run, features=pa.Table.from_pylist(features, FEATURES))
     full, part = headline_rows(run)
-    assert math.isfinite(full.judgements[0].frechet)
-    assert math.isnan(part.judgements[0].frechet)
+    assert math.isfinite(full.by_evaluator[0].metrics["frechet"])
+    assert math.isnan(part.by_evaluator[0].metrics["frechet"])
     assert (part.done, part.wanted, part.complete) == (4, 6, False)
 
 
@@ -86,7 +86,7 @@ def test_more_null_rows_do_not_make_the_attacks_unfinished():
 
 def test_terminal_table_shows_the_numbers(small):
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(terminal_table(small))
+    console.print(terminal_table(RunResults.of(small)))
     text = console.export_text()
     for part in (
         "undefended",

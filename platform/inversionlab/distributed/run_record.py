@@ -1,4 +1,4 @@
-"""The record of a run: what was run, on what, with which results; the report is made from it and the store."""
+"""Writes the record of a run; the report is made from it and the store."""
 
 from __future__ import annotations
 
@@ -9,15 +9,24 @@ from typing import Any
 from inversionlab.attacks import ATTACKS
 from inversionlab.core.images import png
 from inversionlab.core.settings import fingerprint
+from inversionlab.defenses import DEFENSES
 from inversionlab.distributed.cluster import Gpus, provenance
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.measure import VIEWS, evaluator_key, model_key
+from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
+from inversionlab.results.run_record import (
+    ArtifactRecord,
+    CellRecord,
+    JobsRecord,
+    RunRecord,
+    TablesRecord,
+)
 
 
 def store_real(session: Session) -> None:
-    """Keep one real picture of every target for the report."""
+    """Store one real picture of every target for the report."""
     key = real_key(session)
     if session.store.has("references", key):
         return
@@ -38,7 +47,7 @@ def store_real(session: Session) -> None:
 
 
 def real_key(session: Session) -> str:
-    """Under which name the targets' real pictures are stored."""
+    """The key of the targets' real pictures in the store."""
     return fingerprint([session.plan.data_id, list(session.plan.targets)])
 
 
@@ -47,7 +56,7 @@ def cost(
 ) -> dict[str, dict[str, float]]:
     """CPU- and GPU-seconds that trainings and attacks held.
 
-    A training that went on from a checkpoint counts from there.
+    A training that resumed from a checkpoint counts from there.
 
     Args:
         session: the experiment.
@@ -86,48 +95,51 @@ def write_record(
         timings: seconds of each stage of this run.
         trained: keys of the networks that this run trained.
         costs: see `cost`.
-        timeline: how the cluster and the work in it changed.
+        timeline: samples of the cluster and the work in it.
     """
-    experiment = session.experiment
+    experiment, plan = session.experiment, session.plan
     plain = experiment.model_dump(mode="json")
     run = run_name(experiment)
-    manifest = {
-        "run": run,
-        "name": experiment.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": sum(timings.values()),
-        "experiment": plain,
-        "provenance": provenance(),
-        "data": data_record(session),
-        "sweep": plain["sweep"],
-        "cells": [_cell_record(cell) for cell in session.plan.cells],
-        "artifacts": [_artifact_record(session, trained, t.key) for t in session.plan.specs],
-        "timings": dict(timings),
-        "cost": dict(costs),
-        "timeline": [dict(sample) for sample in timeline],
-        "warnings": _warnings(session),
-        "jobs": {
-            "targets": list(session.plan.targets),
-            "repeats": experiment.targets.repeats,
-            "first_repeat": experiment.targets.first_repeat,
-        },
-        "tables": {
-            "models": sorted(
-                {model_key(session, c.protected) for c in session.plan.cells if c.protected}
+    notes = session.builder.splits.notes
+    left_out = f"{len(notes)} pictures were left out; the run's record lists them"
+    record = RunRecord(
+        run=run,
+        name=experiment.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=sum(timings.values()),
+        experiment=plain,
+        provenance=provenance(),
+        data=data_record(session),
+        sweep=plain["sweep"],
+        cells=tuple(_cell_record(cell) for cell in plan.cells),
+        artifacts=tuple(
+            _artifact_record(session, spec, spec.key in trained) for spec in plan.specs
+        ),
+        timings=dict(timings),
+        cost=dict(costs),
+        timeline=tuple(dict(sample) for sample in timeline),
+        warnings=(left_out,) if notes else (),
+        jobs=JobsRecord(
+            targets=plan.targets,
+            repeats=experiment.targets.repeats,
+            first_repeat=experiment.targets.first_repeat,
+        ),
+        tables=TablesRecord(
+            models=tuple(
+                sorted({model_key(session, c.protected) for c in plan.cells if c.protected})
             ),
-            "evaluators": [evaluator_key(session, e.name) for e in experiment.evaluators],
-            "real": real_key(session),
-        },
-    }
-    session.store.storage.write_json(f"runs/{run}/run.json", manifest)
+            evaluators=tuple(evaluator_key(session, e.name) for e in experiment.evaluators),
+            real=real_key(session),
+        ),
+    )
+    session.store.storage.write_json(f"runs/{run}/run.json", record.model_dump())
     return run
 
 
 def run_name(experiment: Experiment) -> str:
-    """The name of an experiment's run: equal for all that differ in layout only."""
-    plain = experiment.model_dump(mode="json")
-    what = {k: v for k, v in plain.items() if k != "runtime"}
-    return f"{experiment.name}-{fingerprint(what)[:8]}"
+    """The name of an experiment's run: equal for all that differ only in layout or in the headline evaluator."""
+    plain = experiment.model_dump(mode="json", exclude={"runtime", "headline"})
+    return f"{experiment.name}-{fingerprint(plain)[:8]}"
 
 
 def data_record(session: Session) -> dict[str, Any]:
@@ -145,44 +157,6 @@ def data_record(session: Session) -> dict[str, Any]:
     }
 
 
-def _cell_record(cell: Cell) -> dict[str, Any]:
-    return {
-        "cell": cell.id,
-        "attack": cell.attack.title,
-        "defense": cell.defense.name if cell.defense is not None else "",
-        "title": cell.defense.title if cell.defense is not None else "",
-        "protected": cell.protected,
-        "label": cell.label,
-        "stripped": cell.stripped,
-        "point": cell.point,
-        "baseline": cell.baseline,
-        "access": _access(cell),
-    }
-
-
-def _access(cell: Cell) -> str:
-    """What the attacker sees of the model, for reading."""
-    view = ATTACKS[cell.attack.name].view_at(cell.attack)
-    return VIEWS[view] if view is not None else ""
-
-
-def _artifact_record(session: Session, trained: Sequence[str], key: str) -> dict[str, Any]:
-    (spec,) = [t for t in session.plan.specs if t.key == key]
-    card = session.artifacts.card(spec) or {}
-    return {
-        "role": spec.title,
-        "id": spec.id,
-        "seconds": card.get("seconds", 0.0),
-        "trained": key in trained,
-        "metrics": card.get("metrics", {}),
-    }
-
-
-def _warnings(session: Session) -> list[str]:
-    notes = session.builder.splits.notes
-    return [f"{len(notes)} pictures were left out; the run's record lists them"] if notes else []
-
-
 def describe(session: Session) -> str:
     """The data in one line."""
     splits = session.builder.splits
@@ -191,4 +165,37 @@ def describe(session: Session) -> str:
         f"{len(splits.people)} private people ({len(splits.train)} training and {len(splits.test)} "
         f"test pictures), {len(splits.evaluator_people)} evaluator-only, {splits.public_people} public "
         f"({len(splits.public_NCHW)} pictures), {size}; {len(splits.notes)} pictures left out or noted"
+    )
+
+
+def _cell_record(cell: Cell) -> CellRecord:
+    attack, defense = ATTACKS[cell.attack.name], cell.defense
+    view = attack.view_at(cell.attack)
+    return CellRecord(
+        cell=cell.id,
+        attack=cell.attack.title,
+        defense=defense.name if defense is not None else "",
+        title=defense.title if defense is not None else "",
+        protected=cell.protected,
+        label=cell.label,
+        stripped=cell.stripped,
+        point=cell.point,
+        baseline=cell.baseline,
+        access=VIEWS[view] if view is not None else "",
+        null=attack.view is None,
+        knows_defense=attack.knows_defense,
+        inverts_outputs=attack.inverts_outputs_at(cell.attack),
+        # On another defense, a mixture of nothing but its victim is that defense, not the undefended model.
+        victim_share=DEFENSES[defense.name].victim_share if defense and not defense.inner else None,
+    )
+
+
+def _artifact_record(session: Session, spec: NetworkSpec, trained: bool) -> ArtifactRecord:
+    card = session.artifacts.card(spec) or {}
+    return ArtifactRecord(
+        role=spec.title,
+        id=spec.id,
+        seconds=card.get("seconds", 0.0),
+        trained=trained,
+        metrics=card.get("metrics", {}),
     )

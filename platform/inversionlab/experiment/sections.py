@@ -124,7 +124,9 @@ class ExperimentSections(Settings):
     victim: RecognizerSettings = RecognizerSettings()
     """R_T, the model whose leakage is measured."""
     evaluators: tuple[EvaluatorSettings, ...] = Field(min_length=1, max_length=8)
-    """The evaluators; the first one decides the headline."""
+    """The evaluators of every reconstruction."""
+    headline: Literal["first", "worst"] = "first"
+    """Which evaluator decides what is strongest: the first one, or the worst, which finds most."""
     generator: AnyGenerator
     """The attacker's generator, trained on the public set."""
     generators: dict[Annotated[str, Field(pattern=NAME)], AnyGenerator] = Field(

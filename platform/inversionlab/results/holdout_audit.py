@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inversionlab.metrics import Estimate
+from inversionlab.results.load import RunData
 from inversionlab.results.rows import Row, headline_rows
-from inversionlab.results.run_data import RunData
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ def read_holdout_audit(run: RunData) -> HoldoutAudit | None:
     row, judge, success = found
     bare = _worst([r for r in rows if r.kind == "undefended"])
     return HoldoutAudit(
-        run=str(run.manifest["run"]),
+        run=run.record.run,
         success=success,
         attack=row.by,
         judge=judge,
         accuracy=row.accuracy_all,
         loss=row.loss_points,
         undefended=bare[2] if bare else None,
-        targets=len(run.manifest["jobs"]["targets"]),
+        targets=len(run.record.jobs.targets),
     )
 
 
 def _worst(rows: Sequence[Row]) -> tuple[Row, str, Estimate] | None:
     """The attack and judge that find most."""
-    judged = [(r, j.evaluator, j.top5) for r in rows for j in r.judgements if j.top5.count]
+    judged = [(r, j.evaluator, j.top5) for r in rows for j in r.by_evaluator if j.top5.count]
     return max(judged, key=lambda found: found[2].value) if judged else None

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.results.run_data import RunData
+from inversionlab.results.run_record import JobsRecord, RunRecord
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import SCHEMAS, Store
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One run as the store holds it, in memory. Tables of an unfinished run may be empty.
+
+    The columns are those of `store.tables.SCHEMAS`; older files have nulls in the newer ones.
+    """
+
+    record: RunRecord
+    reconstructions: pa.Table
+    """One row for each reconstruction; `verdicts` is a list with one struct for each evaluator."""
+    models: pa.Table
+    """One row for each protected model."""
+    evaluators: pa.Table
+    """One row for each evaluator, in the recipe's order."""
+    references: pa.Table
+    """Pictures to compare with, of kind "real" or "synthetic"; `protected` is empty for real ones."""
+    features: pa.Table
+    """The evaluators' features of the targets' private pictures."""
 
 
 def load_run(storage: Storage, run: str) -> RunData:
@@ -24,41 +44,36 @@ def load_run(storage: Storage, run: str) -> RunData:
     name = f"runs/{run}/run.json"
     if not storage.exists(name):
         raise ConfigError(f"{storage.root}: holds no run `{run}`{others(storage, 'runs')}")
-    manifest = storage.read_json(name)
-    store, tables = Store(storage), manifest["tables"]
+    record = RunRecord.model_validate(storage.read_json(name))
+    store, tables = Store(storage), record.tables
+    cells = dict.fromkeys(c.cell for c in record.cells)
     return RunData(
-        manifest=manifest,
-        reconstructions=of_jobs(
-            store.reconstructions(dict.fromkeys(c["cell"] for c in manifest["cells"])),
-            manifest["jobs"],
-        ),
-        models=_read(store, "models", tables["models"]),
-        evaluators=_read(store, "evaluators", tables["evaluators"]),
-        references=_read(store, "references", [tables["real"], *tables["models"]]),
-        features=_read(store, "features", tables["evaluators"]),
+        record=record,
+        reconstructions=of_jobs(store.reconstructions(cells), record.jobs),
+        models=_read(store, "models", tables.models),
+        evaluators=_read(store, "evaluators", tables.evaluators),
+        references=_read(store, "references", [tables.real, *tables.models]),
+        features=_read(store, "features", tables.evaluators),
     )
 
 
-def of_jobs(rows: pa.Table, jobs: Mapping[str, Any]) -> pa.Table:
-    """The rows of these jobs alone: another run may have attacked more targets, or each more often."""
-    mine = pc.and_(
-        pc.is_in(rows["target"], value_set=pa.array(jobs["targets"], pa.int32())),
-        pc.and_(
-            pc.greater_equal(rows["repeat"], jobs.get("first_repeat", 0)),
-            pc.less(rows["repeat"], jobs.get("first_repeat", 0) + jobs["repeats"]),
-        ),
+def of_jobs(rows: pa.Table, jobs: JobsRecord) -> pa.Table:
+    """The rows of these jobs alone: another run may have attacked more targets, or made more repeats."""
+    return rows.filter(
+        pc.is_in(pc.field("target"), value_set=pa.array(jobs.targets, pa.int32()))
+        & (pc.field("repeat") >= jobs.first_repeat)
+        & (pc.field("repeat") < jobs.first_repeat + jobs.repeats)
     )
-    return rows.filter(mine)
 
 
 def others(storage: Storage, folder: str) -> str:
-    """The end of an error's sentence: what is there instead."""
+    """The end of an error's sentence: the names that are in the folder."""
     names = sorted(storage.folders(folder))
     return f"; there are: {', '.join(names)}" if names else "; there are none"
 
 
 def _read(store: Store, table: str, keys: Iterable[str]) -> pa.Table:
-    """The files of these keys that are there, in this order."""
+    """The rows of those keys that the store has, in this order."""
     parts = []
     for key in keys:
         with contextlib.suppress(FileNotFoundError):

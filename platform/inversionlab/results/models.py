@@ -8,33 +8,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from inversionlab.metrics import Estimate, wilson
-from inversionlab.results.run_data import RunData
+from inversionlab.results.load import RunData
 
 
 @dataclass(frozen=True)
 class Model:
     """One released model; NaN, None or "" where something is not known."""
 
-    defense: str
     accuracy_all: Estimate | None
     accuracy_targets: Estimate | None
     networks: int | None
     """Separate networks that answer."""
     parameters: int | None
     milliseconds: float
-    """A query, in a batch of 64."""
+    """Time of a query, in a batch of 64."""
     memory: float
-    """Bytes a query, in a batch of 64, beyond the weights."""
+    """Bytes a query takes beyond the weights, in a batch of 64."""
     distortion: float
     """L1 distance of its probability vectors from the undefended model's, the mean over test pictures."""
     log_distortion: float
     """Mean distance of its log-probabilities from those, a class."""
     protects: str
-    """The attackers that it stops by its own word, by what they see: "scores, labels"."""
+    """The attackers that its defense claims to stop, by what they see: "scores, labels"."""
     left: str
-    """What a white-box attacker is left with who takes off what comes off: a title; "" where nothing does."""
+    """The title of what a white-box attacker is left with; "" where nothing comes off."""
     facts: dict[str, float]
-    """What it tells of itself, such as the epsilon spent."""
+    """What it says of itself, such as the epsilon spent."""
 
 
 def models_of(run: RunData) -> dict[str, Model]:
@@ -47,31 +46,30 @@ def models_of(run: RunData) -> dict[str, Model]:
 
 def undefended_accuracy(run: RunData) -> Estimate | None:
     """Recognition accuracy of the undefended model on all people, where it is known."""
-    open_models = [m for m in models_of(run).values() if m.defense in ("none", "")]
-    return open_models[0].accuracy_all if open_models else None
+    models = models_of(run)
+    names = (c.protected for c in run.record.cells if c.kind == "undefended")
+    return next((models[name].accuracy_all for name in names if name in models), None)
 
 
 def _model(row: dict[str, Any]) -> Model:
+    def share(people: str) -> Estimate | None:
+        total = row[f"total_{people}"]
+        return wilson(row[f"correct_{people}"], total) if total else None
+
+    def number(column: str) -> float:
+        value = row.get(column)
+        return math.nan if value is None else float(value)
+
     return Model(
-        defense=row["defense"],
-        accuracy_all=_share(row, "all"),
-        accuracy_targets=_share(row, "targets"),
+        accuracy_all=share("all"),
+        accuracy_targets=share("targets"),
         networks=row.get("networks"),
         parameters=row.get("parameters"),
-        milliseconds=_number(row, "milliseconds"),
-        memory=_number(row, "memory"),
-        distortion=_number(row, "distortion"),
-        log_distortion=_number(row, "log_distortion"),
+        milliseconds=number("milliseconds"),
+        memory=number("memory"),
+        distortion=number("distortion"),
+        log_distortion=number("log_distortion"),
         protects=row.get("protects") or "",
         left=row.get("left") or "",
         facts=json.loads(row.get("facts") or "{}"),
     )
-
-
-def _share(row: dict[str, Any], who: str) -> Estimate | None:
-    return wilson(row[f"correct_{who}"], row[f"total_{who}"]) if row[f"total_{who}"] else None
-
-
-def _number(row: dict[str, Any], column: str) -> float:
-    value = row.get(column)
-    return math.nan if value is None else float(value)

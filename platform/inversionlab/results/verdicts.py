@@ -9,44 +9,39 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from inversionlab.results.run_data import RunData
-
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What one evaluator says of the N reconstructions that it has seen."""
+    """One evaluator's verdicts on the N reconstructions that it has ranked."""
 
-    row_N: NDArray[np.int64]
-    """Which row of the table each entry judges."""
-    rank_N: NDArray[np.int64]
-    score_N: NDArray[np.float64]
-    nearest_N: NDArray[np.float64]
-    feature: pa.Array
-    """list<float> features; `feature_matrix` turns them into (N, D)."""
+    structs: pa.StructArray
+    """One struct for each reconstruction, with the fields of `store.tables.VERDICT`."""
+    private_MD: NDArray[np.float64] | None = None
+    """The evaluator's features of the targets' private pictures; None where they are not to be compared with."""
+
+    @property
+    def rank_N(self) -> NDArray[np.int64]:
+        """Ranks of the target, 1 = best."""
+        ranks: NDArray[np.int64] = self.structs.field("rank").to_numpy(zero_copy_only=False)
+        return ranks.astype(np.int64)
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """A number of each verdict (N,), NaN where it is null."""
+        return numbers(self.structs.field(name))
+
+    @property
+    def feature_ND(self) -> NDArray[np.float64]:
+        """The evaluator's features of the reconstructions; (0, 0) where they are missing."""
+        return feature_matrix(self.structs.field("feature"))
 
 
 def verdicts(reconstructions: pa.Table, evaluator: str) -> Verdicts:
-    """The verdicts of one evaluator on a table of reconstructions; rows without a rank are out."""
-    column = _whole(reconstructions["verdicts"])
-    parents, structs = pc.list_parent_indices(column), column.flatten()
+    """The verdicts of one evaluator on a table of reconstructions, without those that have no rank."""
+    structs = whole(reconstructions["verdicts"]).flatten()
     wanted = pc.and_kleene(
         pc.equal(structs.field("evaluator"), evaluator), pc.greater(structs.field("rank"), 0)
     )
-    wanted = pc.fill_null(wanted, False)
-    structs = structs.filter(wanted)
-    return Verdicts(
-        row_N=parents.filter(wanted).to_numpy(zero_copy_only=False).astype(np.int64),
-        rank_N=structs.field("rank").to_numpy(zero_copy_only=False).astype(np.int64),
-        score_N=numbers(structs.field("score")),
-        nearest_N=numbers(structs.field("nearest")),
-        feature=structs.field("feature"),
-    )
-
-
-def private_features(run: RunData, evaluator: str) -> NDArray[np.float64]:
-    """The evaluator's features (M, D) of the targets' private pictures."""
-    kept = run.features.filter(pc.equal(run.features["evaluator"], evaluator))
-    return feature_matrix(_whole(kept["feature"]))
+    return Verdicts(structs.filter(pc.fill_null(wanted, False)))
 
 
 def feature_matrix(column: pa.Array) -> NDArray[np.float64]:
@@ -63,6 +58,7 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
     return cast
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column's chunks as one array."""
     combined = column.combine_chunks()
     return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

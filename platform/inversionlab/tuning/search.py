@@ -156,7 +156,7 @@ def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptio
     """The search's name: equal for all calls that end in the same study; more trials only lengthen it."""
     plain = experiment.model_dump(mode="json")
     decisive = {
-        "experiment": {k: v for k, v in plain.items() if k not in ("runtime", "name")},
+        "experiment": {k: v for k, v in plain.items() if k not in ("runtime", "name", "headline")},
         "space": describe_space(space),
         "objectives": dict(space.objectives),
         "constraints": dict(space.constraints),

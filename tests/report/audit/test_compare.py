@@ -10,17 +10,20 @@ import re
 import pyarrow as pa
 import pytest
 
-from inversionlab.report import RunData, headline_sentence, render
 from inversionlab.report.audit.compare import columns, side_by_side
-from inversionlab.report.audit.curves import end_point, sweep_charts
-from inversionlab.report.audit.sentence import caveats
+from inversionlab.report.audit.curves import end_point, success_curves
+from inversionlab.report.audit.page import render
+from inversionlab.report.audit.sentence import caveats, headline_sentence
+from inversionlab.report.audit.trade import trade_offs
+from inversionlab.report.charts.line_chart import draw
 from inversionlab.report.stripping import partial_protection
+from inversionlab.results.load import RunData
 from inversionlab.results.models import models_of
-from inversionlab.results.recommendation import best_setting, strongest
 from inversionlab.results.rows import headline_rows
+from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import IF_STRIPPED
 from tests.report.fake_defenses import ATTACKS, defended_run
-from tests.report.fake_run import fake_run
+from tests.report.fake_run import cells_of, fake_run, with_record
 from tests.report.hand_run import hand_run
 
 
@@ -42,17 +45,17 @@ def stripped_by_hand(released: int, bare: int, *, total: int = 20) -> RunData:
     hits = {"none": bare, "0.5": released}
     ranks = {("a", m): [1] * n + [30] * (total - n) for m, n in hits.items()}
     run = hand_run(ranks | {("random_latent", "none"): [30] * total}, {"none": 950, "0.5": 950})
-    (cell,) = [c for c in run.manifest["cells"] if c["protected"] == "0.5"]
+    cells = cells_of(run)
+    (cell,) = [c for c in cells if c["protected"] == "0.5"]
     cell |= {"point": None, "defense": "uniform_noise", "title": "noise_at_half"}
-    run.manifest["cells"].append({**cell, "cell": "a/none", "stripped": True})
-    run.manifest["sweep"] = None
-    return run
+    cells.append({**cell, "cell": "a/none", "stripped": True})
+    return with_record(run, cells=cells, sweep=None)
 
 
 def test_a_cell_that_stands_twice_is_two_rows():
     rows = headline_rows(stripped_by_hand(2, 18))
     assert [r.label for r in rows[:3]] == ["undefended", "noise at half", "noise at half, stripped"]
-    assert [r.judgements[0].top5.value for r in rows[:3]] == [0.9, 0.1, 0.9]
+    assert [r.by_evaluator[0].top5.value for r in rows[:3]] == [0.9, 0.1, 0.9]
     assert [r.stripped for r in rows] == [False, False, True, False]
     # Its users have what was released: its accuracy, not the victim's.
     assert rows[2].protected == "0.5"
@@ -61,9 +64,9 @@ def test_a_cell_that_stands_twice_is_two_rows():
 
 def test_the_strongest_attack_on_a_model_takes_off_what_comes_off():
     run = stripped_by_hand(2, 18)
-    best = best_setting(run)
-    assert best.top5.value == 0.9
-    text = headline_sentence(run)
+    results = RunResults.of(run)
+    assert results.best.success.value == 0.9
+    text = headline_sentence(results)
     assert (
         f"(noise at half) leaves 90.0% (69.9–97.2) to its strongest attack (a, {IF_STRIPPED})"
         in text
@@ -75,71 +78,65 @@ def test_the_strongest_attack_on_a_model_takes_off_what_comes_off():
 
 
 def test_what_protects_in_some_views_only_is_said(defended):
-    (line,) = partial_protection(defended, headline_rows(defended))
-    rows = [r for r in headline_rows(defended) if r.model == "Ad-mi"]
-    bare = strongest(r for r in rows if r.stripped)
+    results = RunResults.of(defended)
+    (line,) = partial_protection(results)
+    rows = [r for r in results.rows if r.model == "Ad-mi"]
+    bare = results.strongest(r for r in rows if r.stripped).attack
     (released,) = [r for r in rows if r.attack == bare.attack and not r.stripped]
     assert line.startswith(
         "“Ad-mi” protects only against attackers who see no more than scores or labels"
     )
     assert "left with the undefended model" in line
     for row in (bare, released):
-        assert f"{row.judgements[0].top5.value:.1%}" in line
-    assert line in caveats(defended, headline_rows(defended))
+        assert f"{row.by_evaluator[0].top5.value:.1%}" in line
+    assert line in caveats(results)
 
 
 def test_it_is_said_even_where_nobody_held_the_weights(defended):
-    seen = [c for c in defended.manifest["cells"] if c["access"] != "white box"]
-    run = dataclasses.replace(defended, manifest={**defended.manifest, "cells": seen})
-    (line,) = partial_protection(run, headline_rows(run))
+    seen = [c for c in cells_of(defended) if c["access"] != "white box"]
+    (line,) = partial_protection(RunResults.of(with_record(defended, cells=seen)))
     assert line.endswith("Nobody who holds the weights has attacked it in this run.")
 
 
 def test_those_alike_that_nobody_attacked_so_are_told_of_together(defended):
     twin = [
         {**c, "title": "Ad-two", "label": "two", "protected": "twin"}
-        for c in defended.manifest["cells"]
+        for c in cells_of(defended)
         if c["protected"] == "noise"
     ]
-    cells = [c for c in [*defended.manifest["cells"], *twin] if c["access"] != "white box"]
+    cells = [c for c in [*cells_of(defended), *twin] if c["access"] != "white box"]
     models = defended.models.to_pylist()
     models += [{**m, "protected": "twin"} for m in models if m["protected"] == "noise"]
     run = dataclasses.replace(
-        defended,
-        manifest={**defended.manifest, "cells": cells},
+        with_record(defended, cells=cells),
         models=pa.Table.from_pylist(models, schema=defended.models.schema),
     )
-    (line,) = partial_protection(run, headline_rows(run))
+    (line,) = partial_protection(RunResults.of(run))
     assert line.startswith("“Ad-mi” and “Ad-two” protect only against")
     assert line.endswith("has attacked them in this run.")
 
 
 def test_a_sweep_of_them_is_one_line():
-    line = partial_protection(*both(swept_noise()))
+    line = partial_protection(RunResults.of(swept_noise()))
     assert len(line) == 1
     assert " to " in line[0]
-
-
-def both(run: RunData) -> tuple[RunData, list]:
-    return run, headline_rows(run)
 
 
 def swept_noise(values=(0.001, 0.1, 10.0)) -> RunData:
     """A sweep of a noise whose white-box attacker is left with the victim."""
     run = fake_run(alphas=values, attacks=("latent_white_box", "label_only"), targets=4, repeats=2)
     cells = []
-    for cell in run.manifest["cells"]:
+    for cell in cells_of(run):
         swept = cell["point"] is not None
         cells.append({**cell, "defense": "uniform_noise"} if swept else cell)
         if swept and cell["attack"] == "latent_white_box":
             cells.append({**cells[-1], "cell": "latent_white_box@none", "stripped": True})
     sweep = {"setting": "defense.amplitude", "values": [0.0, *values], "marked": 0.1}
-    return dataclasses.replace(run, manifest={**run.manifest, "cells": cells, "sweep": sweep})
+    return with_record(run, cells=cells, sweep=sweep)
 
 
 def test_a_sweep_has_a_line_for_either():
-    run, rows = both(swept_noise())
-    chart = sweep_charts(run, rows)[0]
+    chart = draw(success_curves(RunResults.of(swept_noise()))[0])
     assert [line.series.name for line in chart.lines] == [
         "latent white box",
         "latent white box, stripped",
@@ -147,18 +144,18 @@ def test_a_sweep_has_a_line_for_either():
     ]
     bare = {p.y for p in chart.lines[1].series.points}
     assert len(bare) == 1  # the victim's rows, at each value
-    assert chart.plan.log
+    assert chart.spec.log
     assert [text for _, text in chart.x_ticks] == ["0.001", "0.01", "0.1", "1", "10", "undefended"]
 
 
 def test_the_undefended_model_is_ringed_in_the_trade_off():
-    run, rows = both(swept_noise())
-    trade = next(c for c in sweep_charts(run, rows) if c.plan.title == "Trade-off")
+    results = RunResults.of(swept_noise())
+    trade = draw(trade_offs(results)[0])
+    assert trade.spec.title == "Trade-off"
     for line in trade.lines[:2]:
         (ring,) = line.rings
-        open_row = strongest([r for r in rows if r.kind == "undefended"])
         assert ring[0] == min(x for x, _ in line.dots)
-        assert open_row.loss_points == 0
+        assert results.undefended.attack.loss_points == 0
     assert [label.text for label in trade.labels] == ["undefended"]
     names = [line.series.name for line in trade.lines]
     assert names[2] == "same people, perturbation left on"
@@ -166,36 +163,35 @@ def test_the_undefended_model_is_ringed_in_the_trade_off():
 
 def test_alpha_ends_at_the_victim_for_mixtures_only():
     run = fake_run(alphas=(0.25, 0.5), targets=2, repeats=1)
-    assert end_point(run) == 1.0
-    for cell in run.manifest["cells"]:
-        cell["defense"] = cell["defense"].replace("dummy_recognizer", "gan_fake_samples")
-    assert end_point(run) is None
+    assert end_point(run.record) == 1.0
+    cells = [{**c, "defense": "gan_fake_samples", "victim_share": None} for c in cells_of(run)]
+    assert end_point(with_record(run, cells=cells).record) is None
 
 
 def test_defenses_stand_side_by_side(defended, page):
-    table = side_by_side(*both(defended))
+    table = side_by_side(RunResults.of(defended))
     assert [c.name for c in table.columns] == ["undefended", "GAN-D", "Ad-mi", "dp sgd"]
     assert table.attacks == tuple(ATTACKS)
     assert table.facts == ("epsilon",)
     assert table.inverting == ("inversion_model",)
-    assert [len(c.by("mirror")) for c in table.columns] == [1, 1, 2, 1]
+    assert [len(c.rows_of("mirror")) for c in table.columns] == [1, 1, 2, 1]
     # 0.3 - 0.2 times what is left: 1, 0.1, 0.2, 0.5
     assert [c.error("inversion_model") for c in table.columns] == pytest.approx(
         [0.1, 0.28, 0.26, 0.2]
     )
     section = re.search(r'<section id="defenses">.*?</section>', page, re.DOTALL)[0]
-    judges = defended.evaluators.num_rows
-    # Two white-box attacks, top-1 and top-5, and the footnote, by each judge.
-    assert section.count("†") == judges * (2 * 2 + 1)
-    assert section.count("MC(all)") == judges
+    evaluators = defended.evaluators.num_rows
+    # Two white-box attacks, top-1 and top-5, and the footnote, by each evaluator.
+    assert section.count("†") == evaluators * (2 * 2 + 1)
+    assert section.count("MC(all)") == evaluators
 
 
 def test_the_strongest_row_of_each_model_is_bold_with_its_mark(defended, page):
     section = re.search(r'<section id="defenses">.*?</table>', page, re.DOTALL)[0]
-    for column in columns(*both(defended)):
+    for column in columns(RunResults.of(defended)):
         worst = column.strongest(0)
-        mark = " †" if worst.stripped else ""
-        assert f"<b>{worst.judgements[0].top5.value:.1%}</b>{mark}<small>" in section
+        mark = " †" if worst.attack.stripped else ""
+        assert f"<b>{worst.success.value:.1%}</b>{mark}<small>" in section
     assert section.count("<b>") == 4
 
 
@@ -204,17 +200,13 @@ def test_the_strongest_row_of_each_model_is_bold_with_its_mark(defended, page):
 )
 def test_when_the_comparison_is_shown(defended, models, attacks, shown):
     kept = {"none", *["gand", "noise"][:models]}, list(ATTACKS)[:attacks]
-    cells = [
-        c
-        for c in defended.manifest["cells"]
-        if c["protected"] in kept[0] and c["attack"] in kept[1]
-    ]
-    run = dataclasses.replace(defended, manifest={**defended.manifest, "cells": cells})
-    assert (side_by_side(*both(run)) is not None) is shown
+    cells = [c for c in cells_of(defended) if c["protected"] in kept[0] and c["attack"] in kept[1]]
+    run = with_record(defended, cells=cells)
+    assert (side_by_side(RunResults.of(run)) is not None) is shown
 
 
 def test_a_sweep_alone_is_no_comparison(run):
-    assert side_by_side(run, headline_rows(run)) is None
+    assert side_by_side(RunResults.of(run)) is None
 
 
 def test_needs_are_told_and_what_is_not_known_is_a_dash(defended, page):

@@ -10,12 +10,12 @@ import re
 
 import pytest
 
-from inversionlab.report import render
+from inversionlab.report.audit.page import render
 from inversionlab.report.pictures import grids
-from inversionlab.results.recommendation import undefended
 from inversionlab.results.rows import headline_rows
+from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import words
-from tests.report.fake_run import fake_run
+from tests.report.fake_run import cells_of, fake_run, with_record
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</table>"
 
@@ -58,7 +58,7 @@ def test_the_most_confident_repeat_is_shown(run, page):
     mine = [
         r
         for r in run.reconstructions.select(["cell", "target", "confidence", "picture"]).to_pylist()
-        if r["cell"] == row.cell and r["target"] == 0
+        if r["cell"] == row.cell.cell and r["target"] == 0
     ]
     chosen, *others = sorted(mine, key=lambda r: -r["confidence"])
     assert base64.b64encode(chosen["picture"]).decode() in page
@@ -66,28 +66,32 @@ def test_the_most_confident_repeat_is_shown(run, page):
 
 
 def test_all_attacks_stand_side_by_side_then_the_strongest_comes_first(run):
-    rows = headline_rows(run)
-    top = undefended(rows)
-    side_by_side, first, *_ = grids(run, rows, None)
-    assert first.attack == words(top.attack)
+    results = RunResults.of(run)
+    side_by_side, first, *_ = grids(results)
+    assert first.attack == words(results.undefended.attack.attack)
     assert [row.label for row in side_by_side.rows[1:]] == [
-        words(row.attack) for row in rows if row.kind == "undefended"
+        words(row.attack) for row in results.rows if row.kind == "undefended"
     ]
 
 
 def test_two_attacks_need_no_comparison(run):
     rows = [r for r in headline_rows(run) if r.attack in ("latent_white_box", "pixel_gray_box")]
-    assert all("every attack" not in grid.attack for grid in grids(run, rows, None))
+    assert all("every attack" not in grid.attack for grid in grids(RunResults(run, tuple(rows))))
 
 
 def test_a_hostile_name_stays_text():
     people = [HOSTILE, "a", "b"]
     hostile = fake_run(alphas=(0.5,), targets=3, repeats=2, people=people)
-    hostile.manifest["name"] = HOSTILE
-    hostile.manifest["warnings"] = [HOSTILE]
-    hostile.manifest["data"]["skipped"] = [HOSTILE]
-    hostile.manifest["experiment"]["name"] = HOSTILE
-    hostile.manifest["cells"][1] |= {"label": HOSTILE, "defense": HOSTILE}
+    record, cells = hostile.record.model_dump(), cells_of(hostile)
+    cells[1] |= {"label": HOSTILE, "defense": HOSTILE}
+    hostile = with_record(
+        hostile,
+        name=HOSTILE,
+        warnings=[HOSTILE],
+        data={**record["data"], "skipped": [HOSTILE]},
+        experiment={**record["experiment"], "name": HOSTILE},
+        cells=cells,
+    )
     page = render(hostile, pictures=True)
     assert "<img src=x" not in page
     assert page.count("&lt;img src=x") >= 5
@@ -96,8 +100,8 @@ def test_a_hostile_name_stays_text():
 
 def test_the_numbers_are_in_the_table(run, page):
     row = headline_rows(run)[0]
-    assert f"{row.judgements[0].top5.value * 100:.1f}%" in page
-    assert f"{row.judgements[0].top5.low * 100:.1f}–" in page
+    assert f"{row.by_evaluator[0].top5.value * 100:.1f}%" in page
+    assert f"{row.by_evaluator[0].top5.low * 100:.1f}–" in page
     assert page.count("<tbody>") >= 4
     assert "recommended" in page
 
@@ -109,8 +113,8 @@ def test_every_table_has_a_caption_and_every_picture_a_text(page):
 
 def test_the_configuration_and_the_versions_are_there(run, page):
     assert "name: dummy_recognizer" in page
-    assert run.manifest["provenance"]["git"] in page
-    assert run.manifest["artifacts"][0]["id"] in page
+    assert run.record.provenance["git"] in page
+    assert run.record.artifacts[0].id in page
 
 
 def test_the_page_does_not_depend_on_the_order_of_rows(run, page):

@@ -10,23 +10,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from inversionlab.report import RunData, best_setting, headline_sentence, render, terminal_table
+from inversionlab.report.audit.page import render
+from inversionlab.report.audit.sentence import headline_sentence
+from inversionlab.report.audit.terminal import terminal_table
+from inversionlab.results.load import RunData
+from inversionlab.results.run_record import RunRecord
+from inversionlab.results.run_results import RunResults
 from tests.report.fake_defenses import defended_run
-from tests.report.fake_run import EVALUATORS, RECONSTRUCTIONS, fake_run
+from tests.report.fake_run import EVALUATORS, RECONSTRUCTIONS, cells_of, fake_run, with_record
 
 
 def everything(run: RunData) -> str:
-    terminal_table(run)
-    best_setting(run)
-    headline_sentence(run)
+    results = RunResults.of(run)
+    terminal_table(results)
+    headline_sentence(results)
     words = set(re.findall(r"\w+", render(run, pictures=False).replace("None recorded", "")))
     assert not words & {"nan", "NaN", "None", "inf", "Undefined"}
     return render(run, pictures=True)
 
 
-def test_one_judge_only():
-    run = fake_run(alphas=(0.25, 0.5), judges=("same_people",), targets=4, repeats=2)
-    assert "one judge only" in everything(run)
+def test_one_evaluator_only():
+    run = fake_run(alphas=(0.25, 0.5), evaluators=("same_people",), targets=4, repeats=2)
+    assert "one evaluator only" in everything(run)
 
 
 def test_no_sweep_and_no_defense():
@@ -37,9 +42,8 @@ def test_no_sweep_and_no_defense():
 
 def test_one_defense_without_a_sweep():
     run = fake_run(alphas=(0.25,), targets=4, repeats=2)
-    manifest = {**run.manifest, "sweep": None}
-    manifest["cells"] = [{**c, "point": None, "title": c["protected"]} for c in manifest["cells"]]
-    page = everything(dataclasses.replace(run, manifest=manifest))
+    cells = [{**c, "point": None, "title": c["protected"]} for c in cells_of(run)]
+    page = everything(with_record(run, sweep=None, cells=cells))
     assert "mix0.25" in page
     assert 'id="curves"' not in page
 
@@ -51,7 +55,7 @@ def test_defenses_side_by_side_with_parts_missing():
     assert "not attacked yet" in everything(dataclasses.replace(run, reconstructions=begun))
     unmeasured = dataclasses.replace(run, models=run.models.slice(0, 1))
     assert "Not measured yet" in everything(unmeasured)
-    assert "No judge has been trained" in everything(
+    assert "No evaluator has been trained" in everything(
         dataclasses.replace(run, evaluators=EVALUATORS.empty_table())
     )
     everything(dataclasses.replace(run, reconstructions=RECONSTRUCTIONS.empty_table()))
@@ -60,8 +64,8 @@ def test_defenses_side_by_side_with_parts_missing():
 @pytest.mark.parametrize("setting", ["defense.budget", "defense.alpha"])
 def test_a_sweep_over_orders_of_magnitude(setting):
     run = fake_run(alphas=(0.01, 1.0, 10.0), targets=4, repeats=2)
-    run.manifest["sweep"] |= {"setting": setting, "marked": None}
-    assert 'id="curves"' in everything(run)
+    sweep = {**run.record.sweep.model_dump(), "setting": setting, "marked": None}
+    assert 'id="curves"' in everything(with_record(run, sweep=sweep))
 
 
 def test_a_cell_without_rows():
@@ -82,14 +86,16 @@ def test_nothing_at_all_yet():
         evaluators=EVALUATORS.empty_table(),
         references=run.references.slice(0, 0),
         features=run.features.slice(0, 0),
-        manifest={"run": "r", "name": "n", "created": "now", "cells": run.manifest["cells"]},
+        record=RunRecord(run="r", name="n", created="now", cells=run.record.cells),
     )
     assert "nothing can be said" in everything(dataclasses.replace(empty))
     bare = {"run": "r", "name": "n", "created": "now", "seconds": None, "cells": []}
-    assert "No experiment cell" in everything(dataclasses.replace(empty, manifest=bare))
+    assert "No experiment cell" in everything(
+        dataclasses.replace(empty, record=RunRecord.model_validate(bare))
+    )
 
 
-def test_rows_that_no_judge_has_seen():
+def test_rows_that_no_evaluator_has_seen():
     run = fake_run(alphas=(0.25,), targets=4, repeats=2)
     rows = [{**r, "verdicts": None} for r in run.reconstructions.to_pylist()]
     table = pa.Table.from_pylist(rows, RECONSTRUCTIONS)
@@ -113,12 +119,12 @@ def test_nan_everywhere():
         for verdict in row["verdicts"]:
             verdict |= {"score": math.nan, "nearest": math.nan, "feature": [math.nan] * 16}
     models = [{**m, "milliseconds": math.nan} for m in run.models.to_pylist()]
-    judges = [{**e, "within_person": math.nan} for e in run.evaluators.to_pylist()]
+    evaluators = [{**e, "within_person": math.nan} for e in run.evaluators.to_pylist()]
     everything(
         dataclasses.replace(
             run,
             reconstructions=pa.Table.from_pylist(rows, RECONSTRUCTIONS),
             models=pa.Table.from_pylist(models, run.models.schema),
-            evaluators=pa.Table.from_pylist(judges, EVALUATORS),
+            evaluators=pa.Table.from_pylist(evaluators, EVALUATORS),
         )
     )

@@ -24,7 +24,7 @@ from inversionlab.results.search import read_search
 from inversionlab.results.wording import words
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
-from tests.report.fake_run import fake_run
+from tests.report.fake_run import cells_of, fake_run, with_record
 from tests.report.fake_search import PAPER, fake_search, fill_store, share, trial
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</table></title></script>"
@@ -320,7 +320,7 @@ def test_a_defense_that_comes_off_is_told_of_in_the_words_of_the_audit():
     (line,) = caveats_of(noise())
     assert line == (
         "“uniform noise” protects only against attackers who see no more than scores or labels: "
-        "who holds the weights takes the perturbation off and is left with the undefended model. "
+        "an attacker who holds the weights takes the perturbation off and is left with the undefended model. "
         "Nobody who holds the weights has attacked it in this search."
     )
     page = html.unescape(page_of(noise()))
@@ -354,8 +354,8 @@ def test_the_bound_on_the_change_of_scores_is_in_nats():
 
 
 def test_the_second_judgement_is_by_the_attack_and_judge_that_find_most():
-    run = fake_run(alphas=(0.6,), targets=6, repeats=2)
-    run.manifest["jobs"] = {"targets": list(range(6)), "repeats": 2}
+    jobs = {"targets": list(range(6)), "repeats": 2}
+    run = with_record(fake_run(alphas=(0.6,), targets=6, repeats=2), jobs=jobs)
     again = read_holdout_audit(run)
     shares = {
         (words(cell["attack"]), judge): sum(
@@ -365,7 +365,7 @@ def test_the_second_judgement_is_by_the_attack_and_judge_that_find_most():
             for v in r["verdicts"]
             if v["evaluator"] == judge
         )
-        for cell in run.manifest["cells"]
+        for cell in cells_of(run)
         if cell["defense"] == "dummy_recognizer"
         for judge in ("same_people", "person_disjoint")
     }

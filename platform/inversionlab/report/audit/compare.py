@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from inversionlab.results.models import Model, models_of
-from inversionlab.results.recommendation import strongest
+from inversionlab.results.ranking import Strongest
 from inversionlab.results.rows import Row
-from inversionlab.results.run_data import RunData
+from inversionlab.results.run_results import RunResults
 
 
 @dataclass(frozen=True)
 class Column:
     """One released model, and all attacks on it."""
 
-    name: str
+    results: RunResults
     protected: str
-    kind: str
     model: Model | None
     """None where it has not been measured yet."""
     rows: tuple[Row, ...]
 
-    def strongest(self, judge: int) -> Row | None:
-        """The attack that succeeds most often by a judge, on the stripped model too."""
-        return strongest(self.rows, judge)
+    @property
+    def name(self) -> str:
+        """The model in words."""
+        return self.rows[0].model
 
-    def by(self, attack: str) -> list[Row]:
+    @property
+    def kind(self) -> str:
+        """Whether it is undefended or defended."""
+        return self.rows[0].kind
+
+    def strongest(self, evaluator: int | None = None) -> Strongest[Row] | None:
+        """The strongest attack by an evaluator or else the headline's, on the stripped model too."""
+        return self.results.strongest(self.rows, evaluator)
+
+    def rows_of(self, attack: str) -> list[Row]:
         """The rows of one attack: on the model as it is released, then on what is left of it."""
         return [row for row in self.rows if row.attack == attack]
 
     def error(self, attack: str) -> float:
         """Error a pixel of an attack on the released model; NaN where it has none."""
-        return next((r.error for r in self.by(attack) if not r.stripped), math.nan)
+        return next((r.error for r in self.rows_of(attack) if not r.stripped), math.nan)
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,9 @@ class SideBySide:
     columns: tuple[Column, ...]
     attacks: tuple[str, ...]
     facts: tuple[str, ...]
-    """What some of the models tell of themselves."""
+    """What some of the models say of themselves."""
     inverting: tuple[str, ...]
-    """Those attacks that invert overheard outputs."""
+    """The attacks that invert outputs."""
 
     @property
     def stripped(self) -> bool:
@@ -53,28 +61,25 @@ class SideBySide:
         return any(row.stripped for column in self.columns for row in column.rows)
 
 
-def columns(run: RunData, rows: Iterable[Row]) -> tuple[Column, ...]:
+def columns(results: RunResults) -> tuple[Column, ...]:
     """Every released model, the undefended one first."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.kind != "null":
-            found.setdefault(row.protected, []).append(row)
-    models = models_of(run)
-    made = [
-        Column(group[0].model, name, group[0].kind, models.get(name), tuple(group))
-        for name, group in found.items()
-    ]
-    return tuple(sorted(made, key=lambda column: column.kind != "undefended"))
+    models = models_of(results.run)
+    return tuple(
+        Column(results, name, models.get(name), tuple(rows))
+        for name, rows in results.models.items()
+    )
 
 
-def side_by_side(
-    run: RunData, rows: Sequence[Row], recommended: str | None = None
-) -> SideBySide | None:
-    """The comparison; None where there is no defended model outside a sweep, or one and a single attack.
+def side_by_side(results: RunResults) -> SideBySide | None:
+    """The comparison; None without a defended model outside a sweep, or with one and a single attack.
 
-    Of a sweep the marked and the recommended value stand beside the others.
+    Of a sweep only the marked and the recommended value are compared.
     """
-    shown = [c for c in columns(run, rows) if _is_shown(c, recommended)]
+    shown = [
+        c
+        for c in columns(results)
+        if c.rows[0].point is None or c.rows[0].marked or c.protected == results.recommended
+    ]
     attacks = tuple(dict.fromkeys(row.attack for column in shown for row in column.rows))
     apart = sum(c.kind == "defended" and c.rows[0].point is None for c in shown)
     if not apart or (apart == 1 and len(attacks) < 2):
@@ -82,8 +87,3 @@ def side_by_side(
     facts = dict.fromkeys(name for c in shown if c.model for name in c.model.facts)
     inverting = [a for a in attacks if any(not math.isnan(c.error(a)) for c in shown)]
     return SideBySide(tuple(shown), attacks, tuple(facts), tuple(inverting))
-
-
-def _is_shown(column: Column, recommended: str | None) -> bool:
-    first = column.rows[0]
-    return first.point is None or first.marked or column.protected == recommended

@@ -1,33 +1,55 @@
-"""The page of a run."""
+"""The page of a run: made from the store, written into it, and its headline printed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
-from inversionlab.metrics import wilson
+from rich.console import Console
+
 from inversionlab.report.audit.compare import columns, side_by_side
-from inversionlab.report.audit.curves import cmc_charts, sweep_charts
-from inversionlab.report.audit.sentence import caveats, verdict
+from inversionlab.report.audit.curves import accuracy_curves, success_curves
+from inversionlab.report.audit.guesses import guess_curves
+from inversionlab.report.audit.sentence import (
+    caveats,
+    defense_aware,
+    evaluator_qualities,
+    headline_sentence,
+)
+from inversionlab.report.audit.terminal import terminal_table
+from inversionlab.report.audit.trade import trade_offs
+from inversionlab.report.charts.line_chart import draw_all
 from inversionlab.report.charts.timeline import timeline_chart
 from inversionlab.report.frame import as_yaml, fill
 from inversionlab.report.pictures import grids
-from inversionlab.results.judgements import CMC_RANKS
-from inversionlab.results.recommendation import (
-    MAX_LOSS_POINTS,
-    choose,
-    helps,
-    null_level,
-    undefended,
-)
-from inversionlab.results.rows import Row, headline_rows
-from inversionlab.results.run_data import RunData
+from inversionlab.results.evaluator_results import CMC_RANKS, METRICS
+from inversionlab.results.load import RunData, load_run
+from inversionlab.results.rows import Row
+from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
+from inversionlab.store.storage import Storage
 
-_BLANK: dict[str, Any] = dict.fromkeys(
-    ("run", "name", "created", "seconds", "data", "provenance", "timings", "artifacts")
-)
-"""What the template reads of a manifest; a run that has just begun may lack some of it."""
+CURVES = (success_curves, accuracy_curves, trade_offs)
+"""The charts of the first section; each gives none where it has nothing to show."""
+
+
+def write_report(root: str, run: str, *, pictures: bool) -> str:
+    """Write `runs/RUN/report.html`, print the headline and the page's place; returns the place.
+
+    Raises:
+        ConfigError: the storage holds no such run.
+    """
+    storage = Storage(root)
+    data = load_run(storage, run)
+    name = f"runs/{run}/report.html"
+    storage.write(name, render(data, pictures=pictures).encode())
+    place = f"{storage.root}/{name}"
+    # A job's log has no width; without one the table would be cut to 80 columns.
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    results = RunResults.of(data, frechet=False)
+    console.print(terminal_table(results))
+    console.print(headline_sentence(results), highlight=False)
+    console.print(f"Report: {place}", highlight=False, soft_wrap=True)
+    return place
 
 
 def render(run: RunData, *, pictures: bool) -> str:
@@ -35,65 +57,46 @@ def render(run: RunData, *, pictures: bool) -> str:
 
     `pictures=False` leaves out every picture, every person's name and the names of skipped files.
     """
-    return fill(
-        "template.html.j2", _context(run, pictures), scripts=["hover.js.j2"], pictures=pictures
-    )
-
-
-def _context(run: RunData, pictures: bool) -> dict[str, Any]:
-    rows = headline_rows(run)
-    best = choose(rows)
-    defended = any(row.kind == "defended" for row in rows)
-    helping = best is not None and helps(best, rows)
-    recommended = best.row.protected if best and helping else None
-    manifest = {**_BLANK, **run.manifest}
-    return {
-        "manifest": manifest,
-        "verdict": verdict(run, rows),
-        "caveats": caveats(run, rows),
-        "open_row": undefended(rows),
-        "null_row": null_level(rows),
-        "null_shares": _null_shares(run, rows),
-        "best": best,
-        "recommended": recommended,
-        "groups": _groups(rows, defended),
-        "defended": defended,
-        "inverting": any(not math.isnan(r.error) for r in rows),
-        "judges": run.evaluators["evaluator"].to_pylist(),
-        "evaluators": _evaluators(run),
-        "compared": side_by_side(run, rows, recommended),
-        "models": columns(run, rows),
-        "curves": sweep_charts(run, rows),
-        "cmc": cmc_charts(run, rows),
+    results, record = RunResults.of(run), run.record
+    nulls = [results.null_by(i) for i in range(len(results.evaluators))]
+    context = {
+        "record": record,
+        "results": results,
+        "verdict": headline_sentence(results),
+        "caveats": caveats(results),
+        "aware": defense_aware(results),
+        "undefended": results.undefended,
+        "null": results.null,
+        "null_shares": [null.success.value if null else None for null in nulls],
+        "best": results.best,
+        "recommended": results.recommended,
+        "groups": _groups(results),
+        "defended": results.defended,
+        "inverting": any(not math.isnan(row.error) for row in results.rows),
+        "metrics": METRICS,
+        "evaluators": run.evaluators.to_pylist(),
+        "qualities": evaluator_qualities(run),
+        "compared": side_by_side(results),
+        "models": columns(results),
+        "curves": draw_all(spec for make in CURVES for spec in make(results)),
+        "cmc": draw_all(guess_curves(results)),
         "cmc_ranks": CMC_RANKS,
-        "timeline": timeline_chart(manifest.get("timeline")),
+        "timeline": timeline_chart(record.timeline),
         "pictures": pictures,
-        "grids": grids(run, rows, recommended) if pictures else [],
-        "config": as_yaml(manifest.get("experiment") or {}),
+        "grids": grids(results) if pictures else [],
+        "config": as_yaml(record.experiment),
         "max_loss": MAX_LOSS_POINTS,
         "reconstructions": run.reconstructions.num_rows,
     }
+    return fill("template.html.j2", context, scripts=["hover.js.j2"], pictures=pictures)
 
 
-def _null_shares(run: RunData, rows: Sequence[Row]) -> list[float | None]:
-    """What the better null reaches, judge by judge."""
-    levels = [(i, null_level(rows, i)) for i in range(run.evaluators.num_rows)]
-    return [null.judgements[i].top5.value if null else None for i, null in levels]
-
-
-def _groups(rows: Sequence[Row], defended: bool) -> list[tuple[str, list[Row]]]:
-    """The rows attack by attack, the nulls as one group at the end; one group a kind if nothing is defended."""
+def _groups(results: RunResults) -> dict[str, list[Row]]:
+    """The rows by heading: each attack, or the undefended model if nothing is defended, then the null attacks."""
     found: dict[str, list[Row]] = {}
-    for row in rows:
-        name = row.attack if defended else "the undefended model"
+    for row in results.rows:
+        name = row.attack if results.defended else "the undefended model"
         if row.kind == "null":
             name = "no attack: guesses without the model"
         found.setdefault(name, []).append(row)
-    return list(found.items())
-
-
-def _evaluators(run: RunData) -> list[dict[str, Any]]:
-    return [
-        {**e, "quality": wilson(e["correct"], e["total"]) if e["total"] else None}
-        for e in run.evaluators.to_pylist()
-    ]
+    return found

@@ -1,4 +1,4 @@
-"""The axes of charts: where a value stands, and at which values a tick does."""
+"""The axes of charts: the places of values and of ticks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 46, 464, 14, 250
 SLOT, SLOT_AT = 84, 430
-"""Room at the right for a value that has no place on the axis, and where it stands."""
+"""Room at the right for a value that is not on the axis, and that value's x."""
 
 Scale = Callable[[float], float]
-"""From a value to its place."""
+"""Takes a value to its place."""
 
 
 def linear(start: float, stop: float, at_start: float, at_stop: float) -> Scale:
-    """A scale that takes `start` to `at_start` and `stop` to `at_stop`, to a tenth."""
+    """A scale that takes `start` to `at_start` and `stop` to `at_stop`, rounded to a tenth."""
     span = (stop - start) or 1.0
     return lambda v: round(at_start + (v - start) / span * (at_stop - at_start), 1)
 
@@ -33,7 +33,7 @@ def nice_ticks(start: float, stop: float) -> list[float]:
 
 
 def x_scale(xs: Sequence[float], slot: bool, log: bool) -> Scale:
-    """Where values `xs`, in order, stand; with a `slot` there is room left at the right."""
+    """The places of sorted values `xs`; a `slot` leaves room at the right."""
     end = RIGHT - SLOT if slot else RIGHT
     if not xs:
         return lambda _: float(LEFT)
@@ -42,11 +42,6 @@ def x_scale(xs: Sequence[float], slot: bool, log: bool) -> Scale:
         return lambda v: place(math.log10(v))
     start, stop = _x_range(xs)
     return linear(start, stop, LEFT, end)
-
-
-def _x_range(xs: Sequence[float]) -> tuple[float, float]:
-    """Shares get the whole of 0 to 1; anything else what it spans."""
-    return (0.0, 1.0) if xs[0] >= 0 and 0.3 < xs[-1] <= 1 else (xs[0], xs[-1])
 
 
 def x_ticks(xs: Sequence[float], place_x: Scale, log: bool) -> list[tuple[float, str]]:
@@ -58,3 +53,8 @@ def x_ticks(xs: Sequence[float], place_x: Scale, log: bool) -> list[tuple[float,
         return [(place_x(10.0**p), f"{10.0**p:g}") for p in powers]
     start, stop = _x_range(xs)
     return [(place_x(t), f"{t:g}") for t in nice_ticks(start, stop) if start <= t <= stop]
+
+
+def _x_range(xs: Sequence[float]) -> tuple[float, float]:
+    """Shares get the whole of 0 to 1; anything else its own range."""
+    return (0.0, 1.0) if xs[0] >= 0 and 0.3 < xs[-1] <= 1 else (xs[0], xs[-1])

@@ -1,4 +1,4 @@
-"""Where names of dots stand: beside their dots, inside the chart, on no other name and on no other dot."""
+"""Places for the names of dots: next to their dots, inside the chart, clear of other names and dots."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ LETTER = 6.4
 LINE = 13.0
 """Height of a line of text."""
 GAP = 10.0
-"""Between a dot and its name; a ring fits in."""
+"""Distance of a name from its dot, enough for a ring."""
 BASELINE = 4.0
-"""How far the baseline is below the middle of the letters."""
+"""Distance of the baseline from the middle of the letters above it."""
 SHIFTS = (0, *(sign * step for step in range(1, 19) for sign in (-1, 1)))
-"""Lines up or down from the dot that are tried, nearest first."""
+"""The shifts that are tried, in lines up or down from the dot, nearest first."""
 
 Dot = tuple[float, float]
 """x and y."""
 Name = tuple[float, float, str]
-"""x and y of a dot, and what stands beside it."""
+"""x and y of a dot, and its name."""
 Frame = tuple[float, float, float, float]
 """left, top, right, bottom."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """Text beside a dot."""
+    """Text next to a dot."""
 
     x: float
     y: float
@@ -35,11 +35,14 @@ class Label:
     text: str
     anchor: Literal["start", "end"]
     dot: Dot | None
-    """Where a thin line leads to, from a name that stands above or below its dot's height."""
+    """The end of a thin line from a name that stands above or below its dot; None: no line."""
 
 
 def place(names: Sequence[Name], dots: Sequence[Dot], frame: Frame) -> tuple[Label, ...]:
-    """A place for every name, in the order given; where all are crowded, over a dot, at last over a name."""
+    """A place for every name, in the order given.
+
+    Where all places are taken, a name covers a dot, and as a last resort another name.
+    """
     labels: list[Label] = []
     marks = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
     for name in names:
@@ -49,21 +52,19 @@ def place(names: Sequence[Name], dots: Sequence[Dot], frame: Frame) -> tuple[Lab
     return tuple(labels)
 
 
-def _free(spots: Sequence[Label], taken: Sequence[Frame]) -> Label | None:
-    return next((s for s in spots if not any(_overlap(_box(s), box) for box in taken)), None)
-
-
 def _spots(name: Name, frame: Frame) -> Iterator[Label]:
     """Places inside the frame, the best first; a name too long for it is put where it sticks out least."""
     inside = False
+    left, top, right, bottom = frame
     for shift in SHIFTS:
         for after in (True, False):
             label = _label(name, shift, after)
-            if _within(_box(label), frame):
+            x1, y1, x2, y2 = _box(label)
+            if left <= x1 and top <= y1 and x2 <= right and y2 <= bottom:
                 inside = True
                 yield label
     if not inside:
-        yield _label(name, 0, after=name[0] < (frame[0] + frame[2]) / 2)
+        yield _label(name, 0, after=name[0] < (left + right) / 2)
 
 
 def _label(name: Name, shift: int, after: bool) -> Label:
@@ -77,16 +78,17 @@ def _label(name: Name, shift: int, after: bool) -> Label:
     )
 
 
+def _free(spots: Sequence[Label], taken: Sequence[Frame]) -> Label | None:
+    """The first label that overlaps nothing."""
+
+    def overlap(a: Frame, b: Frame) -> bool:
+        return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+    return next((s for s in spots if not any(overlap(_box(s), box) for box in taken)), None)
+
+
 def _box(label: Label) -> Frame:
     width = LETTER * len(label.text)
     left = label.x if label.anchor == "start" else label.x - width
     middle = label.y - BASELINE
     return left, middle - LINE / 2, left + width, middle + LINE / 2
-
-
-def _within(box: Frame, frame: Frame) -> bool:
-    return box[0] >= frame[0] and box[1] >= frame[1] and box[2] <= frame[2] and box[3] <= frame[3]
-
-
-def _overlap(a: Frame, b: Frame) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -1,13 +1,13 @@
 """Line charts as geometry; `chart.html.j2` draws them as inline SVG.
 
-Hand-made SVG and not plotly: the page stays near 100 kB, needs no network, prints, and follows the
+The SVG is our own, not plotly's: the page stays near 100 kB, needs no network, prints, and follows the
 reader's light or dark scheme. Coordinates are in a box of WIDTH x HEIGHT; shares are in [0, 1].
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ STYLES = 6
 
 @dataclass(frozen=True)
 class Point:
-    """One value with its interval; x None puts it into the slot at the right."""
+    """One value with its interval; with x None it stands in the slot at the right."""
 
     x: float | None
     y: float
@@ -30,9 +30,9 @@ class Point:
     high: float
     text: str
     name: str = ""
-    """Stands beside the dot."""
+    """Text at the dot."""
     ring: bool = False
-    """Whether a ring is around the dot: the undefended model."""
+    """Whether the dot has a ring: the undefended model."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Level:
+class ReferenceLine:
     """A horizontal line across the chart."""
 
     name: str
@@ -58,17 +58,17 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a chart shows, before it has coordinates; `x_name` is short, `x_label` at the axis."""
+class ChartSpec:
+    """What a chart shows, before it has coordinates; `x_name` is short, `x_label` stands at the axis."""
 
     title: str
     about: str
     x_name: str
     x_label: str
     series: tuple[Series, ...]
-    levels: tuple[Level, ...] = ()
+    references: tuple[ReferenceLine, ...] = ()
     mark: tuple[float, str] | None = None
-    """An x and the text beside the vertical line there."""
+    """An x and the text at the vertical line there."""
     end: str = ""
     """What the slot at the right stands for."""
     log: bool = False
@@ -88,54 +88,56 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A plan with coordinates, and its numbers for the hover text and the table below it."""
+    """A spec with coordinates, and its numbers for the hover text and the table below it."""
 
-    plan: Plan
+    spec: ChartSpec
     lines: tuple[Line, ...]
-    levels: tuple[tuple[Level, float], ...]
+    references: tuple[tuple[ReferenceLine, float], ...]
     labels: tuple[Label, ...]
     mark: tuple[float, str] | None
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     stops: tuple[dict[str, Any], ...]
-    """For each x: {x, title, texts}, with one text a series, then one a level."""
+    """For each x: {x, title, texts}, with one text for each series, then one for each reference line."""
 
 
-def draw(plan: Plan) -> Chart | None:
-    """Give a plan coordinates; None where it has no value to show."""
-    points = [p for s in plan.series for p in s.points if math.isfinite(p.y)]
+def draw_all(specs: Iterable[ChartSpec]) -> list[Chart]:
+    """The charts that have a value to show."""
+    return [chart for spec in specs if (chart := draw(spec))]
+
+
+def draw(spec: ChartSpec) -> Chart | None:
+    """Give a spec coordinates; None where it has no value to show."""
+    points = [p for s in spec.series for p in s.points if math.isfinite(p.y)]
     if not points:
         return None
+    references = [r for r in spec.references if math.isfinite(r.y)]
     xs = sorted({p.x for p in points if p.x is not None})
     slot = any(p.x is None for p in points)
-    place_x = axes.x_scale(xs, slot, plan.log)
-    y_ticks = nice_ticks(_floor(plan, points), 1.0)
+    place_x = axes.x_scale(xs, slot, spec.log)
+    lowest = min([p.low for p in points] + [r.y for r in references])
+    # The y axis starts at 0, or higher where nothing comes near that.
+    y_ticks = nice_ticks(0.0 if lowest < 0.5 else math.floor(lowest * 20) / 20, 1.0)
     place_y = linear(y_ticks[0], 1.0, BOTTOM, TOP)
-    lines = tuple(_line(s, place_x, place_y) for s in plan.series)
+    lines = tuple(_line(s, place_x, place_y) for s in spec.series)
     return Chart(
-        plan=plan,
+        spec=spec,
         lines=lines,
-        levels=tuple((v, place_y(v.y)) for v in plan.levels if math.isfinite(v.y)),
+        references=tuple((r, place_y(r.y)) for r in references),
         labels=place(
             [name for line in lines for name in line.names],
             [dot for line in lines for dot in line.dots],
             # The mark's own text stands above the chart.
-            (axes.LEFT, TOP if plan.mark else 0, axes.WIDTH, BOTTOM),
+            (axes.LEFT, TOP if spec.mark else 0, axes.WIDTH, BOTTOM),
         ),
-        mark=(place_x(plan.mark[0]), plan.mark[1]) if plan.mark and xs else None,
+        mark=(place_x(spec.mark[0]), spec.mark[1]) if spec.mark and xs else None,
         x_ticks=(
-            *axes.x_ticks(xs, place_x, plan.log),
-            *([(float(SLOT_AT), plan.end)] if slot else []),
+            *axes.x_ticks(xs, place_x, spec.log),
+            *([(float(SLOT_AT), spec.end)] if slot else []),
         ),
         y_ticks=tuple((place_y(t), f"{t * 100:g}%") for t in y_ticks),
-        stops=_stops(plan, xs, slot, place_x),
+        stops=tuple(_stop(spec, references, x, place_x) for x in [*xs, *([None] if slot else [])]),
     )
-
-
-def _floor(plan: Plan, points: Sequence[Point]) -> float:
-    """Where the y axis starts: 0, or higher where nothing comes near that."""
-    lowest = min([p.low for p in points] + [v.y for v in plan.levels if math.isfinite(v.y)])
-    return 0.0 if lowest < 0.5 else math.floor(lowest * 20) / 20
 
 
 def _line(series: Series, place_x: Scale, place_y: Scale) -> Line:
@@ -143,40 +145,31 @@ def _line(series: Series, place_x: Scale, place_y: Scale) -> Line:
     placed = [(place_x(p.x), p) for p in known if p.x is not None]
     spots = sorted(placed, key=lambda spot: spot[0])
     dots = [(float(SLOT_AT) if p.x is None else place_x(p.x), place_y(p.y)) for p in known]
+    path, band = "", ""
+    if not series.joined:
+        path = "".join(f"M{x} {place_y(p.low)}V{place_y(p.high)}" for x, p in spots)
+    elif len(spots) > 1:
+        path = "M" + "L".join(f"{x} {place_y(p.y)}" for x, p in spots)
+        if any(p.high != p.low for _, p in spots):
+            rim = [f"{x} {place_y(p.high)}" for x, p in spots]
+            rim += [f"{x} {place_y(p.low)}" for x, p in reversed(spots)]
+            band = "M" + "L".join(rim) + "Z"
     return Line(
         series=series,
-        path=(_joined if series.joined else _bars)(spots, place_y),
-        band=_band(spots, place_y) if series.joined else "",
+        path=path,
+        band=band,
         dots=tuple(dots) if series.dots else (),
         rings=tuple(dot for dot, p in zip(dots, known, strict=True) if p.ring),
         names=tuple((*dot, p.name) for dot, p in zip(dots, known, strict=True) if p.name),
     )
 
 
-def _joined(spots: Sequence[tuple[float, Point]], place_y: Scale) -> str:
-    return "M" + "L".join(f"{x} {place_y(p.y)}" for x, p in spots) if len(spots) > 1 else ""
-
-
-def _bars(spots: Sequence[tuple[float, Point]], place_y: Scale) -> str:
-    return "".join(f"M{x} {place_y(p.low)}V{place_y(p.high)}" for x, p in spots)
-
-
-def _band(spots: Sequence[tuple[float, Point]], place_y: Scale) -> str:
-    if len(spots) < 2 or all(p.high == p.low for _, p in spots):
-        return ""
-    rim = [f"{x} {place_y(p.high)}" for x, p in spots]
-    rim += [f"{x} {place_y(p.low)}" for x, p in reversed(spots)]
-    return "M" + "L".join(rim) + "Z"
-
-
-def _stops(
-    plan: Plan, xs: Sequence[float], slot: bool, place_x: Scale
-) -> tuple[dict[str, Any], ...]:
-    stops = []
-    for x in [*xs, *([None] if slot else [])]:
-        texts = ["; ".join(p.text for p in s.points if p.x == x) or MISSING for s in plan.series]
-        title = plan.end if x is None else f"{plan.x_name} = {x:.4g}"
-        place = float(SLOT_AT) if x is None else place_x(x)
-        texts += [v.text for v in plan.levels if math.isfinite(v.y)]
-        stops.append({"x": place, "title": title, "texts": texts})
-    return tuple(stops)
+def _stop(
+    spec: ChartSpec, references: Sequence[ReferenceLine], x: float | None, place_x: Scale
+) -> dict[str, Any]:
+    texts = ["; ".join(p.text for p in s.points if p.x == x) or MISSING for s in spec.series]
+    return {
+        "x": float(SLOT_AT) if x is None else place_x(x),
+        "title": spec.end if x is None else f"{spec.x_name} = {x:.4g}",
+        "texts": texts + [r.text for r in references],
+    }

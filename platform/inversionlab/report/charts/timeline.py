@@ -1,4 +1,4 @@
-"""What the cluster did over time: nodes, workers, queue and results, one panel each."""
+"""The cluster over time: nodes, workers, queue and results, one panel each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inversionlab.report.charts.axes import Scale, linear, nice_ticks
 
 WIDTH, LEFT, RIGHT, TOP = 860, 64, 844, 22
 PANEL, GAP = 84, 34
-"""Height of a panel, and from its foot to the next one's top."""
+"""Height of a panel, and the gap between its foot and the next one's top."""
 
 PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Nodes, CPUs and GPUs", (("nodes", "nodes"), ("cpus", "CPUs"), ("gpus", "GPUs"))),
@@ -20,10 +20,10 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Shards waiting", (("queued", "shards"),)),
     ("Reconstructions done", (("done", "reconstructions"),)),
 )
-"""Panel by panel: its title, and (key of the sample, name of the line)."""
+"""The title of each panel, and its lines as (key of the sample, name)."""
 
 UNITS = ((7200.0, 3600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
-"""(From so many seconds on, seconds of one unit, its name)."""
+"""(Shortest span in seconds, seconds of one unit, its name)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Timeline:
     height: float
     panels: tuple[Panel, ...]
     training: tuple[tuple[float, float], ...]
-    """(x, width) of the times in which networks were trained."""
+    """(x, width) of each span in which networks were trained."""
     x_ticks: tuple[tuple[float, str], ...]
     unit: str
     about: str
@@ -67,41 +67,31 @@ def timeline_chart(samples: Sequence[Mapping[str, Any]] | None) -> Timeline | No
         samples: each {seconds, nodes, cpus, gpus, workers, training, queued, done}; a key that is
             missing counts as 0, a sample without a finite time is left out.
     """
-    kept = sorted(
-        (s for s in samples or () if _time(s) is not None), key=lambda s: _number(s, "seconds")
-    )
+    timed = [s for s in samples or () if math.isfinite(_number(s, "seconds", math.nan))]
+    kept = sorted(timed, key=lambda s: _number(s, "seconds"))
     if len(kept) < 2 or _number(kept[0], "seconds") == _number(kept[-1], "seconds"):
         return None
     start, end = _number(kept[0], "seconds"), _number(kept[-1], "seconds")
     place_x = linear(start, end, LEFT, RIGHT)
     size, unit = next((s, name) for least, s, name in UNITS if end - start >= least)
     ticks = [t for t in nice_ticks(start / size, end / size) if start <= t * size <= end]
-    thinned = _thin(kept, place_x)
-    panels = [_panel(i, thinned, kept, place_x) for i in range(len(PANELS))]
+    # One sample, the last, for each unit of width: more cannot be seen.
+    thinned = {round(place_x(_number(s, "seconds"))): s for s in kept}
+    panels = [_panel(i, list(thinned.values()), kept, place_x) for i in range(len(PANELS))]
+    peaks = [f"{t.peak:,g} {t.name}" for p in panels for t in p.traces]
     return Timeline(
         height=panels[-1].foot + 44,
         panels=tuple(panels),
         training=tuple(_training(kept, place_x)),
         x_ticks=tuple((place_x(t * size), f"{t:g}") for t in ticks),
         unit=unit,
-        about=_about(panels),
+        about=f"At most {', '.join(peaks)}.",
     )
 
 
-def _time(sample: Mapping[str, Any]) -> float | None:
-    value = sample.get("seconds")
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _number(sample: Mapping[str, Any], key: str) -> float:
+def _number(sample: Mapping[str, Any], key: str, missing: float = 0.0) -> float:
     value = sample.get(key)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
-
-
-def _thin(samples: Sequence[Mapping[str, Any]], place_x: Scale) -> list[Mapping[str, Any]]:
-    """One sample, the last, for each unit of width: more cannot be seen."""
-    kept = {round(place_x(_number(s, "seconds"))): s for s in samples}
-    return list(kept.values())
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else missing
 
 
 def _panel(
@@ -142,7 +132,7 @@ def _stepped(samples: Sequence[Mapping[str, Any]], key: str, place_x: Scale, pla
 
 
 def _training(samples: Sequence[Mapping[str, Any]], place_x: Scale) -> list[tuple[float, float]]:
-    """From each sample that trains to the next one, touching pieces joined."""
+    """The spans from each sample with a training to the next sample; touching spans are joined."""
     found: list[tuple[float, float]] = []
     for now, then in pairwise(samples):
         if not _number(now, "training"):
@@ -152,8 +142,3 @@ def _training(samples: Sequence[Mapping[str, Any]], place_x: Scale) -> list[tupl
             x = found.pop()[0]
         found.append((x, round(end - x, 1)))
     return found
-
-
-def _about(panels: Sequence[Panel]) -> str:
-    peaks = [f"{t.peak:,g} {t.name}" for p in panels for t in p.traces]
-    return f"At most {', '.join(peaks)}."

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from inversionlab.report.charts.line_chart import Chart, Level, Plan, Point, Series, draw
+from inversionlab.report.charts.line_chart import (
+    Chart,
+    ChartSpec,
+    Point,
+    ReferenceLine,
+    Series,
+    draw,
+)
 from inversionlab.results.search import Search, Trial
 from inversionlab.results.wording import estimate_text, words
 
@@ -23,13 +30,13 @@ def convergence_chart(search: Search) -> Chart | None:
         )
         for i, trial in enumerate(shown)
     )
-    levels: tuple[Level, ...] = ()
+    references: tuple[ReferenceLine, ...] = ()
     if search.null is not None:
         attack, _, share = search.null
         name = f"{words(attack)} (no model asked)"
-        levels = (Level(name, "null", share.value, estimate_text(share)),)
+        references = (ReferenceLine(name, "null", share.value, estimate_text(share)),)
     return draw(
-        Plan(
+        ChartSpec(
             title="How the estimates narrowed",
             about="Attack success after so many targets, with 95% intervals, for "
             f"{len(shown)} of the front’s {len(search.front)} trials."
@@ -38,7 +45,7 @@ def convergence_chart(search: Search) -> Chart | None:
             x_name="targets",
             x_label="targets attacked",
             series=series,
-            levels=levels,
+            references=references,
         )
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from inversionlab.report.pictures import Cell, Grid, GridRow, attack_cells, picture_source
+from inversionlab.report.pictures import Grid, GridPicture, GridRow, attack_pictures, picture_source
 from inversionlab.report.search.wording import settings_text
 from inversionlab.results.load import of_jobs
+from inversionlab.results.run_record import JobsRecord
 from inversionlab.results.search import Search, Trial
 from inversionlab.results.wording import words
 from inversionlab.store.tables import Store
@@ -17,11 +18,11 @@ def search_grid(search: Search, store: Store) -> Grid | None:
     """The first people attacked, a column each; None where the store holds no picture of them."""
     models = _models(search)
     drawn = (search.record["experiment"] or {}).get("targets") or {}
-    jobs = {
-        "targets": list(search.record["targets"] or []),
-        "first_repeat": drawn.get("first_repeat") or 0,
-        "repeats": search.record["repeats"] or 1,
-    }
+    jobs = JobsRecord(
+        targets=tuple(search.record["targets"] or ()),
+        first_repeat=drawn.get("first_repeat") or 0,
+        repeats=search.record["repeats"] or 1,
+    )
     tables = [of_jobs(store.reconstructions([t.cells[t.attack]]), jobs) for _, _, t in models]
     names = {
         p["target"]: p["person"]
@@ -34,8 +35,8 @@ def search_grid(search: Search, store: Store) -> Grid | None:
     people = {t: names[t] for t in sorted(names)[:SHOWN]}
     rows = [_real(search, store, people)] if people else []
     for (label, note, trial), table in zip(models, tables, strict=True):
-        rows.append(GridRow(label, note, attack_cells(table, people, label, trial.judge)))
-    shown = tuple(r for r in rows if any(c.source for c in r.cells))
+        rows.append(GridRow(label, note, attack_pictures(table, people, label, trial.judge)))
+    shown = tuple(r for r in rows if any(p.source for p in r.pictures))
     return Grid("the strongest attack", tuple(people.values()), shown) if shown else None
 
 
@@ -64,5 +65,7 @@ def _real(search: Search, store: Store, people: dict[int, str]) -> GridRow:
     if key and store.has("references", key):
         found = store.read("references", key).select(["target", "picture"]).to_pylist()
         pictures = {r["target"]: r["picture"] for r in found}
-    cells = [Cell(picture_source(pictures.get(t)), f"real face of {n}") for t, n in people.items()]
+    cells = [
+        GridPicture(picture_source(pictures.get(t)), f"real face of {n}") for t, n in people.items()
+    ]
     return GridRow("real face", "private picture", tuple(cells))

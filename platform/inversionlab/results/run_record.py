@@ -1,0 +1,147 @@
+"""The record of a run as typed values: `distributed/run_record.py` writes it, `load.py` reads it.
+
+Records of older versions lack some keys. A key that is missing or null takes its default here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from inversionlab.results.ranking import Headline
+
+Kind = Literal["undefended", "defended", "null"]
+
+
+class RecordPart(BaseModel):
+    """Base of the record and its parts. Its fields are the keys of `run.json`; unknown keys are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        known = isinstance(data, Mapping)
+        return {k: v for k, v in data.items() if v is not None} if known else data
+
+
+class SweepRecord(RecordPart):
+    """The setting that the run takes through several values."""
+
+    setting: str
+    """Dotted path."""
+    values: tuple[float, ...] = ()
+    marked: float | None = None
+    """The paper's own value."""
+
+    @property
+    def short_name(self) -> str:
+        """The last part of the setting's path."""
+        return self.setting.rpartition(".")[2]
+
+
+class CellRecord(RecordPart):
+    """One attack on one protected model, or a null attack.
+
+    One `cell` may be there more than once: an attack on a stripped defense is the attack on what is left of it.
+    """
+
+    cell: str
+    attack: str
+    defense: str = ""
+    title: str = ""
+    """What the recipe calls the defense."""
+    protected: str = ""
+    """Id of the released model; empty for a null attack."""
+    label: str = ""
+    stripped: bool = False
+    """Whether the attacker, who holds the weights, has taken off what comes off of the defense."""
+    point: float | None = None
+    """The value of the swept setting."""
+    baseline: bool = False
+    """Whether it is a null attack or an attack on the undefended model."""
+    access: str = ""
+    """What the attacker sees of the model: "white box", "scores", "labels"; empty for a null attack."""
+    null: bool
+    """Whether the attack asks no model."""
+    knows_defense: bool | None = None
+    """Whether the attack is made against a defense; None in older records."""
+    inverts_outputs: bool | None = None
+    """Whether the attack inverts the model's answers to private pictures; None in older records."""
+    victim_share: str | None = None
+    """The defense's setting that is 1 where the model is the undefended one; None: it has none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_null(cls, data: Any) -> Any:
+        return {"null": not data.get("protected"), **data} if isinstance(data, Mapping) else data
+
+    @property
+    def kind(self) -> Kind:
+        """What is attacked."""
+        if self.null:
+            return "null"
+        return "undefended" if self.baseline else "defended"
+
+
+class ArtifactRecord(RecordPart):
+    """One trained network."""
+
+    role: str
+    id: str
+    seconds: float = 0.0
+    """Training time."""
+    trained: bool = False
+    """Whether this run trained it."""
+    metrics: dict[str, Any] = {}
+
+
+class JobsRecord(RecordPart):
+    """Which reconstructions of its cells are the run's own."""
+
+    targets: tuple[int, ...] = ()
+    repeats: int = 0
+    first_repeat: int = 0
+
+
+class TablesRecord(RecordPart):
+    """The keys of the run's measurements in the store."""
+
+    models: tuple[str, ...] = ()
+    evaluators: tuple[str, ...] = ()
+    real: str = ""
+    """Of the targets' real pictures."""
+
+
+class RunRecord(RecordPart):
+    """What was run, on what, and where its results are."""
+
+    run: str
+    name: str
+    created: str = ""
+    seconds: float = 0.0
+    experiment: dict[str, Any] = {}
+    """The whole experiment, as its recipe would say it."""
+    provenance: dict[str, Any] = {}
+    """Versions and machine."""
+    data: dict[str, Any] = {}
+    """The data in numbers, with a line for each picture that was left out."""
+    sweep: SweepRecord | None = None
+    cells: tuple[CellRecord, ...] = ()
+    artifacts: tuple[ArtifactRecord, ...] = ()
+    timings: dict[str, float] = {}
+    """Seconds of each stage."""
+    cost: dict[str, dict[str, float]] = {}
+    """`train` and `attack`, each with `cpu_seconds` and `gpu_seconds`."""
+    timeline: tuple[dict[str, Any], ...] = ()
+    """How the cluster and the work in it changed."""
+    warnings: tuple[str, ...] = ()
+    jobs: JobsRecord = JobsRecord()
+    tables: TablesRecord = TablesRecord()
+
+    @property
+    def headline(self) -> Headline:
+        """Which evaluator decides what is strongest."""
+        return "worst" if self.experiment.get("headline") == "worst" else "first"

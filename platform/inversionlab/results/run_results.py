@@ -1,0 +1,116 @@
+"""A run's rows, which of them are strongest, and which defense setting to recommend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from inversionlab.metrics import Estimate
+from inversionlab.results import ranking
+from inversionlab.results.load import RunData
+from inversionlab.results.ranking import Strongest
+from inversionlab.results.rows import Row, headline_rows
+
+MAX_LOSS_POINTS = 1.0
+"""Recognition accuracy that a recommended setting may cost, in percentage points."""
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """A run and its rows, ranked at the recipe's headline evaluator."""
+
+    run: RunData
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, run: RunData, *, frechet: bool = True) -> RunResults:
+        """The results of a run; without `frechet` that costly distance is left out (NaN)."""
+        return cls(run, tuple(headline_rows(run, frechet=frechet)))
+
+    @property
+    def evaluators(self) -> list[str]:
+        """The evaluators' names in the recipe's order."""
+        names: list[str] = self.run.evaluators["evaluator"].to_pylist()
+        return names
+
+    @cached_property
+    def models(self) -> dict[str, list[Row]]:
+        """The attacks on each released model by its id, the undefended one first."""
+        found: dict[str, list[Row]] = {}
+        for row in sorted(self.rows, key=lambda row: row.kind != "undefended"):
+            if row.kind != "null":
+                found.setdefault(row.protected, []).append(row)
+        return found
+
+    @property
+    def defended(self) -> bool:
+        """Whether any model is defended."""
+        return any(row.kind == "defended" for row in self.rows)
+
+    def strongest(self, rows: Iterable[Row], evaluator: int | None = None) -> Strongest[Row] | None:
+        """The attack that succeeds most often among `rows`; None where none was evaluated.
+
+        Args:
+            rows: attacks on one model.
+            evaluator: the evaluator that decides, by its place; None: the headline evaluator.
+        """
+
+        def success(row: Row) -> list[Estimate]:
+            shares = [result.top5 for result in row.by_evaluator]
+            return shares if evaluator is None else shares[evaluator : evaluator + 1]
+
+        found = ranking.strongest(
+            rows,
+            success,
+            headline=self.run.record.headline,
+            inverts_outputs=lambda row: row.inverts_outputs,
+        )
+        return found if found is None or evaluator is None else replace(found, evaluator=evaluator)
+
+    @cached_property
+    def undefended(self) -> Strongest[Row] | None:
+        """The strongest attack on the undefended model."""
+        return self.strongest(r for r in self.rows if r.kind == "undefended")
+
+    def null_by(self, evaluator: int | None) -> Strongest[Row] | None:
+        """The null attack that succeeds most often by one evaluator."""
+        return self.strongest((r for r in self.rows if r.kind == "null"), evaluator)
+
+    @cached_property
+    def null(self) -> Strongest[Row] | None:
+        """The null attack that succeeds most often."""
+        return self.null_by(None)
+
+    @cached_property
+    def best(self) -> Strongest[Row] | None:
+        """The strongest attack on the defended model that withstands attacks best.
+
+        That is the model with the lowest top-5 success of its strongest attack, among those that lose at most
+        `MAX_LOSS_POINTS` of accuracy and that every attack is finished on. Ties go to the more accurate model.
+        """
+        finalists = []
+        for rows in self.models.values():
+            # An idle defense releases the undefended model: then rows of both kinds are here.
+            group = [row for row in rows if row.kind == "defended"]
+            # A loss that is not known (NaN) fails the comparison. 1e-9: 1 point must pass as computed.
+            if all(r.complete and r.loss_points <= MAX_LOSS_POINTS + 1e-9 for r in group):
+                finalists.append(self.strongest(group))
+        known = [found for found in finalists if found is not None]
+        return min(known, key=lambda f: (f.success.value, f.attack.loss_points), default=None)
+
+    @property
+    def helps(self) -> bool:
+        """Whether `best` clearly leaves less than the undefended model: the two intervals do not meet."""
+        best, bare = self.best, self.undefended
+        return best is not None and bare is not None and best.success.high < bare.success.low
+
+    @property
+    def recommended(self) -> str | None:
+        """Id of the recommended model; None where no defense clearly helps."""
+        return self.best.attack.protected if self.best and self.helps else None
+
+    @property
+    def headline_evaluator(self) -> int:
+        """The place of the evaluator that decides; with `headline: worst` the one that decides undefended."""
+        return self.undefended.evaluator if self.undefended else 0
