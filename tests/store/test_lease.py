@@ -72,7 +72,7 @@ def together(*jobs: Callable[[], None]) -> None:
     assert not faults, faults
 
 
-def test_eight_who_need_the_same_make_it_once(kitchen: Kitchen) -> None:
+def test_eight_runs_that_need_the_same_key_make_it_once(kitchen: Kitchen) -> None:
     keys = ["victim/1", "generator/2", "defense/3"]
     together(*[lambda: kitchen.work(keys)] * 8)
     assert sorted(kitchen.made) == sorted(keys)
@@ -80,8 +80,8 @@ def test_eight_who_need_the_same_make_it_once(kitchen: Kitchen) -> None:
     assert any("another run is training victim; waiting for it" in line for line in kitchen.said)
 
 
-def test_who_needs_more_than_the_other_makes_only_the_rest(kitchen: Kitchen) -> None:
-    """And does not wait for what only the other needs."""
+def test_a_run_that_needs_more_than_another_makes_only_the_rest(kitchen: Kitchen) -> None:
+    """It does not wait for what only the other run needs."""
     together(
         lambda: kitchen.work(["victim/1", "defense/a"], 0.3),
         lambda: kitchen.work(["victim/1", "defense/b"], 0.3),
