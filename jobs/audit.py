@@ -1,4 +1,4 @@
-"""Audit a recognizer: train, protect, attack, judge, report.
+"""Audit a recognizer: train, protect, attack, evaluate, report.
 
 python jobs/audit.py jobs/recipes/demo.yaml
 ray job submit --working-dir . -- python jobs/audit.py jobs/recipes/demo.yaml
@@ -10,16 +10,19 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 # `ray job submit --working-dir .` unpacks the checkout on the head node without installing it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
-# A user's own network is imported from the folder that the command runs in.
+# A user's own network is imported from the current folder.
 sys.path.append(os.getcwd())
 
 import typer
 
-from inversionlab.cli import Assignments, ShowPictures, StorageRoot
+from inversionlab.cli import Assignments, ShowPictures, StorageRoot, exit_codes
+
+if TYPE_CHECKING:
+    from inversionlab.experiment import Experiment
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -61,23 +64,16 @@ def main(
 ) -> None:
     """Measure how much of its training data a recognizer gives away, undefended and behind a defense."""
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
-    from inversionlab.core.settings import ConfigError
     from inversionlab.experiment import load
-    from inversionlab.store.storage import StorageError, default_root
+    from inversionlab.store.storage import default_root
 
-    try:
+    with exit_codes():
         experiment = load(recipe, assignments or [])
         root = storage or default_root()
         if plan:
             _show_plan(experiment, root)
-            return
-        _run(experiment, root, pictures=pictures)
-    except ConfigError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except StorageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+        else:
+            _run(experiment, root, pictures=pictures)
 
 
 def _show_settings() -> None:
@@ -88,15 +84,12 @@ def _show_settings() -> None:
     raise typer.Exit
 
 
-def _show_plan(experiment: object, root: str) -> None:
-
+def _show_plan(experiment: Experiment, root: str) -> None:
     from inversionlab.distributed.run_record import describe
-    from inversionlab.experiment import Experiment
     from inversionlab.pipeline.missing_work import missing_jobs
     from inversionlab.pipeline.session import open_experiment
     from inversionlab.store.storage import Storage
 
-    assert isinstance(experiment, Experiment)
     session = open_experiment(experiment, Storage(root))
     session.builder.check()
     typer.echo(describe(session))
@@ -108,25 +101,15 @@ def _show_plan(experiment: object, root: str) -> None:
         typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
 
 
-def _run(experiment: object, root: str, *, pictures: bool) -> None:
+def _run(experiment: Experiment, root: str, *, pictures: bool) -> None:
     from inversionlab.distributed.actor_pool import ActorPoolError
     from inversionlab.distributed.audit import AuditError, audit
-    from inversionlab.experiment import Experiment
     from inversionlab.pipeline.train import TrainingError
     from inversionlab.report.audit.page import write_report
 
-    assert isinstance(experiment, Experiment)
     began = time.monotonic()
-    try:
+    with exit_codes(AuditError, ActorPoolError, TrainingError):
         run = audit(experiment, root, typer.echo)
-    except (AuditError, ActorPoolError, TrainingError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as stop:
-        typer.echo(
-            "interrupted; what is finished is stored, and the same command goes on", err=True
-        )
-        raise typer.Exit(130) from stop
     write_report(root, run, pictures=pictures)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
 

@@ -1,4 +1,4 @@
-"""Make the page of a run or a search again from the store: without pictures, elsewhere, after a new release.
+"""Write the page of a stored run or search again: without pictures, at another place, after a new release.
 
 python jobs/report.py demo-1a2b3c4d --storage runs --no-pictures
 """
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
 import typer
 
-from inversionlab.cli import ShowPictures, StorageRoot
+from inversionlab.cli import ShowPictures, StorageRoot, exit_codes
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,19 +30,15 @@ def main(
     pictures: ShowPictures = True,
 ) -> None:
     """Write the page of a stored run or search and print its headline."""
-    from inversionlab.core.settings import ConfigError
     from inversionlab.report.audit.page import write_report
     from inversionlab.report.search.job import write_search_page
     from inversionlab.store.storage import Storage, default_root
 
     root = storage or default_root()
-    try:
+    with exit_codes():
         is_search = run in Storage(root).folders("searches")
         write = write_search_page if is_search else write_report
         write(root, run, pictures=pictures)
-    except ConfigError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated
 
 # `ray job submit --working-dir .` unpacks the checkout on the head node without installing it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
-# A user's own network is imported from the folder that the command runs in.
+# A user's own network is imported from the current folder.
 sys.path.append(os.getcwd())
 
 import typer
 
-from inversionlab.cli import Assignments, ShowPictures, StorageRoot
+from inversionlab.cli import Assignments, ShowPictures, StorageRoot, exit_codes
 
 if TYPE_CHECKING:
     from inversionlab.experiment import Experiment
@@ -96,13 +96,12 @@ def main(
 ) -> None:
     """Search a defense's settings for the least leak at the least loss of accuracy."""
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
-    from inversionlab.core.settings import ConfigError
     from inversionlab.experiment import load
-    from inversionlab.store.storage import StorageError, default_root
+    from inversionlab.store.storage import default_root
     from inversionlab.tuning.search import SearchOptions
     from inversionlab.tuning.space import load_space
 
-    try:
+    with exit_codes():
         options = SearchOptions(
             trials=trials,
             max_concurrent=max_concurrent,
@@ -114,17 +113,6 @@ def main(
         experiment = load(recipe, assignments or [])
         root = storage or default_root()
         _run(experiment, load_space(space), options, root, resume, judge, pictures)
-    except ConfigError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except StorageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as stop:
-        typer.echo(
-            "interrupted; what is finished is stored, and the same command goes on", err=True
-        )
-        raise typer.Exit(130) from stop
 
 
 def _seconds(text: str | None) -> float | None:
@@ -132,10 +120,10 @@ def _seconds(text: str | None) -> float | None:
 
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if not found or float(found[1]) <= 0:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match or float(match[1]) <= 0:
         raise ConfigError(f"--time-budget {text}: must be a time above 0 such as 90s, 30m or 2h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _run(
@@ -153,25 +141,22 @@ def _run(
     from inversionlab.tuning.search_record import write_search
 
     began = time.monotonic()
-    try:
+    with exit_codes(SearchError, TrainingError):
         outcome = search(experiment, space, options, root, typer.echo, resume=resume)
-    except (SearchError, TrainingError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     typer.echo("[4/4] report: writing the search's record")
     record = write_search(outcome)
-    judged = True
+    audited = True
     if judge and record["recommended"] is not None:
-        judged = _judge(root, outcome.name, pictures)
+        audited = _audit_recommended(root, outcome.name, pictures)
     write_search_page(root, outcome.name, pictures=pictures)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
     _refuse_failed(record)
-    if not judged:
+    if not audited:
         raise typer.Exit(1)
 
 
-def _judge(root: str, name: str, pictures: bool) -> bool:
-    """Audit the recommended recipe; whether that went well."""
+def _audit_recommended(root: str, name: str, pictures: bool) -> bool:
+    """Audit the recommended recipe; returns whether that succeeded."""
     from inversionlab.core.settings import validate
     from inversionlab.core.yaml_io import parse_yaml
     from inversionlab.distributed.actor_pool import ActorPoolError
@@ -194,7 +179,7 @@ def _judge(root: str, name: str, pictures: bool) -> bool:
 
 
 def _refuse_failed(record: dict[str, object]) -> None:
-    """A failed trial is a failed job, or a cluster's job would be SUCCEEDED without saying so."""
+    """Exit with 1 if a trial failed; without it a cluster would show the job as SUCCEEDED."""
     trials = record["trials"]
     assert isinstance(trials, list)
     failed = [t for t in trials if t["state"] == "error"]

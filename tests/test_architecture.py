@@ -13,13 +13,14 @@ from inversionlab.core import yaml_io
 
 PACKAGE = Path(__file__).resolve().parents[1] / "platform" / "inversionlab"
 LEVELS = (
-    {"", "core", "metrics", "cli"},
+    {"", "core", "metrics"},
     {"data", "recognizers", "generators", "store"},
     {"attacks", "defenses", "results"},
     {"experiment", "report"},
     {"pipeline"},
     {"distributed"},
     {"tuning"},
+    {"cli"},
 )
 """The rooms from the bottom up; a room imports from lower levels and from itself. "" is the version alone."""
 

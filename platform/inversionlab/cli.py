@@ -1,7 +1,9 @@
-"""Options that the commands in jobs/ share. It imports nothing heavy, so --help answers at once."""
+"""Options and exit codes that the commands in jobs/ share. Nothing heavy is imported, so --help is fast."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -29,3 +31,25 @@ ShowPictures = Annotated[
         help="Whether the page shows real and reconstructed faces.",
     ),
 ]
+
+
+@contextmanager
+def exit_codes(*failures: type[Exception]) -> Iterator[None]:
+    """Turn an error into one line on stderr and an exit code.
+
+    2: the recipe or the data is wrong; 1: one of `failures`, or the storage cannot be written; 130: interrupted.
+    """
+    from inversionlab.core.settings import ConfigError
+    from inversionlab.store.storage import StorageError
+
+    told: tuple[type[Exception], ...] = (ConfigError, StorageError, *failures)
+    try:
+        yield
+    except told as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+    except KeyboardInterrupt as stop:
+        typer.echo(
+            "interrupted; what is finished is stored, and the same command goes on", err=True
+        )
+        raise typer.Exit(130) from stop

@@ -75,7 +75,7 @@ def test_a_whole_number_can_be_swept() -> None:
     assert [t.role for t in plan.specs].count("defense") == 2
 
 
-def test_the_handbook_tells_the_default_of_the_place_not_of_the_class() -> None:
+def test_the_settings_reference_gives_the_default_of_the_place_not_of_the_class() -> None:
     class Inner(Settings):
         size: int = 1
 

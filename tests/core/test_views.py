@@ -57,13 +57,13 @@ def test_labels_are_the_winners() -> None:
     ).tolist() == list(range(toys.CLASSES))
 
 
-def test_a_label_that_is_no_number_is_told() -> None:
+def test_a_score_that_is_nan_gives_the_label_minus_one() -> None:
     model = toys.victim()
     model.sharpness = float("nan")
     assert Labels(model, 2).labels(picture(2), torch.arange(2)).tolist() == [-1, -1]
 
 
-def test_overheard_answers_are_the_models_and_are_counted() -> None:
+def test_observed_scores_are_the_models_and_are_counted() -> None:
     model = toys.victim()
     view = Scores(model, 2, top=3)
     x = picture(2)

@@ -1,6 +1,6 @@
 """Broken recipes and data folders: each is refused before anything is trained, with a text that helps.
 
-`python -m tests.test_broken_input` prints every text as a user sees it.
+`python -m tests.experiment.test_broken_input` prints every text as a user sees it.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         changed(**{"split.private_people": 30, "targets.count": 4}),
         ["split.public: nobody is left for the attacker's public set; lower"],
     ),
-    "nobody left for the judge": (
+    "nobody left for the evaluator": (
         changed(**{"split.evaluator_people": 0}),
         ["evaluators: `disjoint` is person_disjoint", "leave nobody for it"],
     ),

@@ -17,7 +17,7 @@ from inversionlab.metrics import (
     wilson,
     within_person_distance,
 )
-from inversionlab.metrics.nearest_picture import leave_one_out_distance
+from inversionlab.metrics.distances import leave_one_out_distance
 
 
 @pytest.mark.parametrize(

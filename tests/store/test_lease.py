@@ -24,8 +24,8 @@ def held(storage: Storage, key: str) -> bool:
     return storage.exists(f"artifacts/{key}/lease.json")
 
 
-class Kitchen:
-    """What is made, by whom, and how many times."""
+class Trainings:
+    """Trainings that several runs need; records which keys are made and what is said."""
 
     def __init__(self, root: Path) -> None:
         self.storage = Storage(str(root))
@@ -50,8 +50,8 @@ class Kitchen:
 
 
 @pytest.fixture
-def kitchen(tmp_path: Path) -> Kitchen:
-    return Kitchen(tmp_path)
+def trainings(tmp_path: Path) -> Trainings:
+    return Trainings(tmp_path)
 
 
 def together(*jobs: Callable[[], None]) -> None:
@@ -72,55 +72,55 @@ def together(*jobs: Callable[[], None]) -> None:
     assert not faults, faults
 
 
-def test_eight_who_need_the_same_make_it_once(kitchen: Kitchen) -> None:
+def test_eight_runs_that_need_the_same_key_make_it_once(trainings: Trainings) -> None:
     keys = ["victim/1", "generator/2", "defense/3"]
-    together(*[lambda: kitchen.work(keys)] * 8)
-    assert sorted(kitchen.made) == sorted(keys)
-    assert not any(held(kitchen.storage, key) for key in keys)
-    assert any("another run is training victim; waiting for it" in line for line in kitchen.said)
+    together(*[lambda: trainings.work(keys)] * 8)
+    assert sorted(trainings.made) == sorted(keys)
+    assert not any(held(trainings.storage, key) for key in keys)
+    assert any("another run is training victim; waiting for it" in line for line in trainings.said)
 
 
-def test_who_needs_more_than_the_other_makes_only_the_rest(kitchen: Kitchen) -> None:
-    """And does not wait for what only the other needs."""
+def test_a_run_that_needs_more_than_another_makes_only_the_rest(trainings: Trainings) -> None:
+    """It does not wait for what only the other run needs."""
     together(
-        lambda: kitchen.work(["victim/1", "defense/a"], 0.3),
-        lambda: kitchen.work(["victim/1", "defense/b"], 0.3),
+        lambda: trainings.work(["victim/1", "defense/a"], 0.3),
+        lambda: trainings.work(["victim/1", "defense/b"], 0.3),
     )
-    assert sorted(kitchen.made) == ["defense/a", "defense/b", "victim/1"]
+    assert sorted(trainings.made) == ["defense/a", "defense/b", "victim/1"]
 
 
-def test_needs_in_opposite_order_end(kitchen: Kitchen) -> None:
+def test_needs_in_opposite_order_end(trainings: Trainings) -> None:
     together(
-        lambda: kitchen.work(["victim/1", "defense/a", "generator/2"]),
-        lambda: kitchen.work(["generator/2", "defense/b", "victim/1"]),
+        lambda: trainings.work(["victim/1", "defense/a", "generator/2"]),
+        lambda: trainings.work(["generator/2", "defense/b", "victim/1"]),
     )
-    assert sorted(kitchen.made) == ["defense/a", "defense/b", "generator/2", "victim/1"]
+    assert sorted(trainings.made) == ["defense/a", "defense/b", "generator/2", "victim/1"]
 
 
-def test_what_is_made_needs_no_lease(kitchen: Kitchen) -> None:
-    kitchen.make("victim/1", 0)
-    with single_flight(kitchen.storage, ["victim/1"], kitchen.finished, print, FAST) as mine:
+def test_what_is_made_needs_no_lease(trainings: Trainings) -> None:
+    trainings.make("victim/1", 0)
+    with single_flight(trainings.storage, ["victim/1"], trainings.finished, print, FAST) as mine:
         assert mine == []
 
 
-def test_a_slow_holder_that_lives_is_waited_for(kitchen: Kitchen) -> None:
-    together(*[lambda: kitchen.work(["victim/1"], 1.5 * FAST.stale)] * 2)
-    assert kitchen.made == ["victim/1"]
+def test_a_slow_holder_that_lives_is_waited_for(trainings: Trainings) -> None:
+    together(*[lambda: trainings.work(["victim/1"], 1.5 * FAST.stale)] * 2)
+    assert trainings.made == ["victim/1"]
 
 
-def test_a_lease_is_given_back_when_the_work_raises(kitchen: Kitchen) -> None:
+def test_a_lease_is_given_back_when_the_work_raises(trainings: Trainings) -> None:
     def fail(key: str, seconds: float) -> None:
-        assert held(kitchen.storage, key)
+        assert held(trainings.storage, key)
         raise ZeroDivisionError
 
-    kitchen.make = fail  # type: ignore[method-assign]
+    trainings.make = fail  # type: ignore[method-assign]
     with pytest.raises(ZeroDivisionError):
-        kitchen.work(["victim/1"])
-    assert not held(kitchen.storage, "victim/1")
+        trainings.work(["victim/1"])
+    assert not held(trainings.storage, "victim/1")
 
 
-def test_a_holder_whose_lease_was_taken_over_leaves_it_alone(kitchen: Kitchen) -> None:
-    asleep, other = Lease(kitchen.storage, "victim/1"), Lease(kitchen.storage, "victim/1")
+def test_a_holder_whose_lease_was_taken_over_leaves_it_alone(trainings: Trainings) -> None:
+    asleep, other = Lease(trainings.storage, "victim/1"), Lease(trainings.storage, "victim/1")
     assert asleep.free(stale=0.1)
     asleep.take()
     assert asleep.mine()
@@ -134,8 +134,8 @@ def test_a_holder_whose_lease_was_taken_over_leaves_it_alone(kitchen: Kitchen) -
     assert other.mine()
 
 
-def test_a_beat_keeps_a_lease_from_being_taken(kitchen: Kitchen) -> None:
-    holder, other = Lease(kitchen.storage, "victim/1"), Lease(kitchen.storage, "victim/1")
+def test_a_beat_keeps_a_lease_from_being_taken(trainings: Trainings) -> None:
+    holder, other = Lease(trainings.storage, "victim/1"), Lease(trainings.storage, "victim/1")
     assert holder.free(stale=1)
     holder.take()
     assert not other.free(stale=0.1)
@@ -145,9 +145,9 @@ def test_a_beat_keeps_a_lease_from_being_taken(kitchen: Kitchen) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
-def test_an_unreadable_lease_goes_stale_like_any(kitchen: Kitchen, content: bytes) -> None:
-    kitchen.storage.write("artifacts/victim/1/lease.json", content)
-    lease = Lease(kitchen.storage, "victim/1")
+def test_an_unreadable_lease_goes_stale_like_any(trainings: Trainings, content: bytes) -> None:
+    trainings.storage.write("artifacts/victim/1/lease.json", content)
+    lease = Lease(trainings.storage, "victim/1")
     assert not lease.free(stale=0.1)
     assert not lease.mine()
     time.sleep(0.15)
@@ -168,9 +168,9 @@ with single_flight(Storage(sys.argv[1]), keys, lambda key: False, print, times) 
 """
 
 
-def test_after_a_kill_the_next_one_takes_over_all_at_once(kitchen: Kitchen) -> None:
+def test_after_a_kill_the_next_one_takes_over_all_at_once(trainings: Trainings) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, kitchen.storage.root],
+        [sys.executable, "-c", HOLDER, trainings.storage.root],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT / "platform")},
@@ -183,16 +183,16 @@ def test_after_a_kill_the_next_one_takes_over_all_at_once(kitchen: Kitchen) -> N
         killed.start()
         keys = ["victim/1", "generator/2"]
         with single_flight(
-            kitchen.storage, keys, kitchen.finished, kitchen.said.append, FAST
+            trainings.storage, keys, trainings.finished, trainings.said.append, FAST
         ) as mine:
             seconds = time.monotonic() - began
             assert mine == keys
             names = [f"artifacts/{key}/lease.json" for key in keys]
-            owners = {json.loads(kitchen.storage.read(name))["owner"] for name in names}
+            owners = {json.loads(trainings.storage.read(name))["owner"] for name in names}
             assert len(owners) == 2
     finally:
         process.kill()
         process.wait()
     # While it lived it was waited for.
     assert seconds >= 1.0 + FAST.stale - 2 * FAST.beat
-    assert len(kitchen.said) == 1
+    assert len(trainings.said) == 1

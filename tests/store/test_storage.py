@@ -55,7 +55,7 @@ def test_a_uri_is_a_root_too(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"x"
 
 
-def test_of_many_who_create_a_file_one_does(tmp_path: Path) -> None:
+def test_one_of_many_callers_creates_a_file(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     won: list[int] = []
 

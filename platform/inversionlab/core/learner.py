@@ -49,25 +49,19 @@ def make_optimizer(
     return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
 
 
-def rate_factor(schedule: str, progress: float) -> float:
-    """The step size as a share of its peak, at `progress` in [0, 1] through the training."""
-    if schedule == "constant":
-        return 1.0
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
-    warm = 0.2
-    if progress < warm:
-        return 0.04 + 0.96 * progress / warm
-    return 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
-
-
 def set_rate(
     optimizer: torch.optim.Optimizer, settings: TrainingSettings, progress: float, factor: float = 1
 ) -> None:
     """Set the optimizer's step size: the schedule's at `progress` in [0, 1], times `factor`."""
-    rate = settings.learning_rate * rate_factor(settings.schedule, progress)
+    share, warm = 1.0, 0.2
+    if settings.schedule == "one_cycle" and progress < warm:
+        share = 0.04 + 0.96 * progress / warm
+    elif settings.schedule == "one_cycle":
+        share = 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
+    elif settings.schedule == "cosine":
+        share = 0.5 * (1 + math.cos(math.pi * progress))
     for group in optimizer.param_groups:
-        group["lr"] = rate * factor
+        group["lr"] = settings.learning_rate * share * factor
 
 
 class Learner(ABC):

@@ -117,15 +117,12 @@ class Folder(DataSet):
         if len(people) >= 2:
             return people
         left_out = f"; {len(skipped)} left out, the first: {skipped[0]}" if skipped else ""
-        if people:
-            raise ConfigError(
-                f"{self.settings.root}: only one person (`{people[0]}`) has usable pictures; "
-                f"at least two are needed: {_EXPECTED}{left_out}"
-            )
-        raise ConfigError(
-            f"{self.settings.root}: no usable picture ({', '.join(sorted(_EXTENSIONS))}) in any folder "
-            f"below it; expected {_EXPECTED}{left_out}"
+        wrong = (
+            f"no usable picture ({', '.join(sorted(_EXTENSIONS))}) in any folder below it; expected"
         )
+        if people:
+            wrong = f"only one person (`{people[0]}`) has usable pictures; at least two are needed:"
+        raise ConfigError(f"{self.settings.root}: {wrong} {_EXPECTED}{left_out}")
 
 
 def _walk(root: Path, most: int | None) -> tuple[list[_File], list[str]]:

@@ -80,13 +80,12 @@ def _labelled(experiment: ExperimentSections, label: str, where: str) -> Generat
         raise ValueError(
             f"{where}: generator = {label}: is not one of `generators` (there: {known})"
         )
-    settings: GeneratorSettings = experiment.generators[label]
-    return settings
+    return experiment.generators[label]
 
 
 def _in_order(experiment: ExperimentSections) -> list[GeneratorSettings]:
     """All generators of an experiment; those that learn from the target come last."""
-    every: list[GeneratorSettings] = [experiment.generator, *experiment.generators.values()]
+    every = [experiment.generator, *experiment.generators.values()]
     return sorted(every, key=lambda settings: GENERATORS[settings.name].learns_from_target)
 
 

@@ -150,6 +150,5 @@ class ExperimentSections(Settings):
 
     def every_defense(self) -> Iterable[tuple[str, DefenseSettings]]:
         """The defenses under test, with their keys in the recipe."""
-        own: DefenseSettings = self.defense
-        others: tuple[DefenseSettings, ...] = self.defenses
-        return [("defense", own), *((f"defenses.{i}", d) for i, d in enumerate(others))]
+        others = ((f"defenses.{i}", d) for i, d in enumerate(self.defenses))
+        return [("defense", self.defense), *others]

@@ -1,7 +1,10 @@
-"""What is measured: pure functions on NumPy arrays, one metric or family of metrics a file."""
+"""What is measured: pure functions on NumPy arrays, one family of metrics a file."""
 
-from inversionlab.metrics.frechet import frechet_distance
-from inversionlab.metrics.nearest_picture import nearest_distance, within_person_distance
+from inversionlab.metrics.distances import (
+    frechet_distance,
+    nearest_distance,
+    within_person_distance,
+)
 from inversionlab.metrics.ranks import attack_accuracy, cmc, mean_score, median_rank
 from inversionlab.metrics.wilson import Estimate, wilson
 

@@ -1,0 +1,101 @@
+"""Distances between pictures in an evaluator's feature space.
+
+Fréchet distance between two sets of pictures (FID, but of a face network): M. Heusel et al., "GANs Trained by
+a Two Time-Scale Update Rule" (NeurIPS 2017). With the means m and covariances C of Gaussians fitted to the two
+sets:
+
+    d² = |m1 - m2|² + tr(C1) + tr(C2) - 2·tr((C1^½ C2 C1^½)^½)
+
+Deviates: the features are the evaluator's, not Inception's, so only numbers of one evaluator compare. The last
+trace is computed as the sum of the singular values of R1·R2ᵀ, where Cᵢ = RᵢᵀRᵢ comes from a QR factorization
+of the centred features. It is the same number without the square root of a rounded eigenvalue, and it stays
+exact where N < D leaves the covariances without full rank.
+Bias: the distance is too large for few pictures (Chong and Forsyth, CVPR 2020). Compare at equal counts only,
+and do not read the number itself as a quality.
+
+Nearest distance, from a reconstruction to the closest private picture of its target: the "KNN distance" of Y.
+Zhang et al., "The Secret Revealer" (CVPR 2020):
+
+    nearest(r) = min_j |f(r) - f(x_j)|
+
+Deviates: the paper squares the distances and uses penultimate Inception features; here they are not squared.
+For a network that compares by angle, hand over features of length 1.
+Reference: the same distance between the private pictures of one person, each left out in turn. A
+reconstruction below it resembles one picture more than the person's pictures resemble each other.
+
+Inputs: features (N, D) and (M, D), any float type; float64 inside. Output: distances >= 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def frechet_distance(first_ND: NDArray[np.floating], second_MD: NDArray[np.floating]) -> float:
+    """Squared Fréchet distance between Gaussians fitted to features (N, D) and (M, D), N, M >= 2.
+
+    Raises:
+        ValueError: fewer than 2 rows, different feature lengths, or a value that is not finite.
+    """
+    for name, x_ND in (("first", first_ND), ("second", second_MD)):
+        if x_ND.ndim != 2 or len(x_ND) < 2:
+            raise ValueError(f"the {name} features are {x_ND.shape}; needed are (at least 2, D)")
+        if not np.isfinite(x_ND).all():
+            raise ValueError(f"the {name} features hold NaN or infinity")
+    if first_ND.shape[1] != second_MD.shape[1]:
+        raise ValueError(
+            f"features of length {first_ND.shape[1]} and {second_MD.shape[1]} share no space"
+        )
+    mean1_D, root1_KD = _fit(first_ND)
+    mean2_D, root2_KD = _fit(second_MD)
+    shift = float(((mean1_D - mean2_D) ** 2).sum())
+    spread = float((root1_KD**2).sum() + (root2_KD**2).sum())
+    overlap = float(np.linalg.svd(root1_KD @ root2_KD.T, compute_uv=False).sum())
+    return max(0.0, shift + spread - 2 * overlap)
+
+
+def _fit(x_ND: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (D,) and a root R (min(N, D), D) of the unbiased covariance, RᵀR = C."""
+    wide_ND = x_ND.astype(np.float64)
+    mean_D = wide_ND.mean(axis=0)
+    root_KD = np.linalg.qr(wide_ND - mean_D, mode="r")
+    return mean_D, root_KD / np.sqrt(len(wide_ND) - 1)
+
+
+def nearest_distance(
+    feature_ND: NDArray[np.floating], picture_MD: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Distances (N,) from features (N, D) to the closest of the pictures' features (M, D).
+
+    Raises:
+        ValueError: there is no picture, or the feature lengths differ.
+    """
+    if not len(picture_MD):
+        raise ValueError("there is no picture to measure the distance to")
+    if feature_ND.shape[1:] != picture_MD.shape[1:]:
+        raise ValueError(f"features {feature_ND.shape} and {picture_MD.shape} share no space")
+    wide_MD = picture_MD.astype(np.float64)
+    # Differences row by row: |a|²+|b|²-2ab would lose small distances to rounding.
+    distances = [float(np.linalg.norm(wide_MD - f_D, axis=1).min()) for f_D in feature_ND]
+    return np.array(distances, dtype=np.float64)
+
+
+def leave_one_out_distance(picture_MD: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Distances (M,) from each picture of one person to the closest other one; NaN for M = 1."""
+    if len(picture_MD) < 2:
+        return np.full(len(picture_MD), np.nan)
+    rest = (np.delete(picture_MD, i, axis=0) for i in range(len(picture_MD)))
+    pairs = zip(picture_MD, rest, strict=True)
+    return np.concatenate([nearest_distance(one_D[None], others) for one_D, others in pairs])
+
+
+def within_person_distance(
+    feature_ND: NDArray[np.floating], person_N: NDArray[np.integer]
+) -> float:
+    """Mean leave-one-out distance over the pictures (N, D) of people (N,) with two or more; NaN without any."""
+    parts = [leave_one_out_distance(feature_ND[person_N == p]) for p in np.unique(person_N)]
+    known = np.concatenate([part[~np.isnan(part)] for part in parts]) if parts else np.empty(0)
+    return float(known.mean()) if known.size else math.nan
