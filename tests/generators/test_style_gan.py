@@ -98,7 +98,7 @@ def test_demodulation_brings_maps_to_unit_spread(double):
 
 
 def test_modulation_by_hand():
-    """3x3 with one input channel: demodulation cancels its style but for the sign."""
+    """3x3 with one input channel: demodulation cancels its style except for the sign."""
     layer = Modulated(1, 1, 1, double=False)
     layer.weight.data.zero_()
     layer.weight.data[0, 0, 1, 1] = 5.0  # 5 times the identity

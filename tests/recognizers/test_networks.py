@@ -58,7 +58,7 @@ SMALL = {
     "vgg16": {"width": 4, "dense": 24},
     "yang_cnn": {"width": 4, "dense": 24},
 }
-"""Settings with which each network is quick."""
+"""Settings that make each network fast."""
 
 
 def _small(name: str, channels: int, image_size: int) -> Backbone:
@@ -75,7 +75,7 @@ FITTING = [
     (name, image_size)
     for name in sorted(SMALL)
     for image_size in (16, 48, 64, 100, 112)
-    # what these two refuse is in their own tests
+    # The tests of these two check what they refuse.
     if (name, image_size) not in {("ir50", 16), ("ir50", 100), ("vgg16", 16)}
 ]
 
@@ -128,7 +128,7 @@ def test_khosravy_cnn_refuses(change, text):
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_each_picture_is_judged_alone_at_inference(name):
+def test_each_picture_is_scored_alone_at_inference(name):
     net = _small(name, channels=3, image_size=32)
     net(torch.rand(8, 3, 32, 32))  # moves the running statistics away from 0 and 1
     net.eval()

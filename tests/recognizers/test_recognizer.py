@@ -23,7 +23,7 @@ def _learner(settings: RecognizerSettings = TINY, seed: int = 0) -> RecognizerLe
 
 
 def _batch(count: int = 32) -> tuple[Tensor, Tensor]:
-    """Four classes told apart by where a bright stripe is."""
+    """Four classes that differ in the place of a bright stripe."""
     rng = torch.Generator().manual_seed(1)
     y_N = torch.arange(count) % 4
     x_NCHW = torch.rand(count, 3, 16, 16, generator=rng) * 0.4

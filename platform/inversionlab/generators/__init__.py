@@ -43,13 +43,9 @@ else:
 def build(
     settings: GeneratorSettings, *, channels: int, image_size: int, classes: int = 0
 ) -> Generator:
-    """The network that the settings name, with untrained weights.
+    """The network that the settings name, untrained, for pictures (`channels`, `image_size`, `image_size`).
 
-    Args:
-        settings: which generator, and its sizes.
-        channels: of a picture.
-        image_size: height and width of a picture, in pixels.
-        classes: K of the target model, for a generator that learns from its scores.
+    `classes` is K of the target model, for a generator that learns from its scores.
 
     Raises:
         ConfigError: the size does not suit the generator, or it needs classes and gets none.
@@ -69,7 +65,7 @@ def learner(
 ) -> Learner:
     """The network that the settings name, ready to be trained; `seed` sets its initial weights.
 
-    The other arguments, and the errors, are those of `build`.
+    The other arguments and the errors are those of `build`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -58,10 +58,7 @@ def adaptive_step(
     Args:
         settings: augmentation and penalty.
         gan: the networks; its counter `augment_p` is p.
-        x_NCHW: real pictures.
-        y_N: unused; a GAN with conditions reads them in the functions below.
-        rng: of latents and augmentation.
-        sync: see `Learner.step`.
+        x_NCHW, y_N, rng, sync: see `Learner.step`; `y_N` is not read here, but may be in the functions below.
         draw: N latents; by default from the prior.
         score_real: scores (N,) of real pictures; by default the discriminator's.
         score_fake: scores (N,) of generated pictures, from the pictures and their latents, and a loss

@@ -112,7 +112,7 @@ class Diffusion(Generator):
         return (code_ND - self.code_mean_D) / self._spread_D()
 
     def _spread_D(self) -> Tensor:
-        # An entry that the autoencoder does not use hardly varies.
+        # The small constant is for entries that the autoencoder does not use: they hardly vary.
         return (self.code_variance_D + 1e-6).sqrt()
 
     def learner(self, settings: Settings, seed: int) -> DiffusionLearner:

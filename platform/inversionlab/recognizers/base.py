@@ -16,9 +16,9 @@ class NetworkSettings(Settings):
 class Backbone(nn.Module):
     """Maps pictures (N, C, H, W) in [0, 1] to feature vectors (N, D).
 
-    A constructor takes `(settings, *, channels, image_size)`. It raises `ConfigError` where settings contradict each
-    other or do not suit pictures of this size. The names of attributes that hold weights are stored with every
-    artifact, so they must not change.
+    A constructor takes `(settings, *, channels, image_size)`. It raises `ConfigError` where settings contradict
+    each other or do not suit pictures of this size. The names of attributes that hold weights are stored with
+    every artifact, so they must not change.
     """
 
     feature_size: int
