@@ -4,7 +4,7 @@
     artifacts/ROLE/ID/card.json             written last: what, from what, how well, and the weights' SHA-256
     artifacts/ROLE/ID/checkpoint.pt         the state of an unfinished training
     artifacts/ROLE/ID/samples.png           a grid of pictures, for generators
-    artifacts/ROLE/ID/lease.json            who is training it now
+    artifacts/ROLE/ID/lease.json            the run that is training it now
     pictures/ID/SHA256.safetensors          a data set, decoded
 
 Checkpoints are kept here, under the network's own hash, and not by Ray Train. So a training goes on in whichever

@@ -1,4 +1,4 @@
-"""The evaluators' protocols: whom an evaluator is trained and tested on, and what decides whom it recognizes.
+"""The evaluators' protocols: the people an evaluator is trained and tested on, and what its decision rests on.
 
 A new protocol is an entry of `PROTOCOLS` here and a name in `experiment/sections.py`.
 """
@@ -24,18 +24,13 @@ class EvaluatorData:
     class_of: Mapping[int, int]
     """The target's class in the evaluator's head, or in the gallery of private people."""
 
-    @property
-    def classes(self) -> int:
-        """Classes of its head."""
-        return int(self.train.class_N.max()) + 1
-
 
 @dataclass(frozen=True)
 class EvaluatorProtocol:
-    """How evaluators of a kind are trained, and what decides whom they recognize."""
+    """How an evaluator is trained, and what its decision rests on."""
 
     data: Callable[[str, Splits, tuple[int, ...]], EvaluatorData]
-    """Of the evaluator's name, the splits and the pool; raises ConfigError where there are too few people."""
+    """Takes the evaluator's name, the splits and the pool; raises ConfigError if there are too few people."""
     knows_pool: bool = False
     """Whether its classes depend on the pool."""
     gallery: bool = False

@@ -13,7 +13,7 @@ from torch import Tensor
 from inversionlab.core.images import png, to_bytes
 from inversionlab.core.settings import fingerprint
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
-from inversionlab.defenses import DEFENSES, DefenseSettings
+from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.composition import chain, protected_views, stripped
 from inversionlab.defenses.none import Undefended
 from inversionlab.metrics import within_person_distance
@@ -108,7 +108,7 @@ def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
         spec = session.plan.defense_spec(part)
         if spec is None:
             continue
-        decoys = DEFENSES[part.name](part).decoys(spec.defense_context(session.builder))
+        decoys = spec.defense.decoys(spec.defense_context(session.builder))
         if decoys is not None:
             images = to_bytes(decoys)
             return [

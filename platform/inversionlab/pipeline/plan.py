@@ -147,7 +147,6 @@ def _points(experiment: Experiment, defense_specs: DefenseSpecs) -> list[Point]:
     """
     values = experiment.sweep.values if experiment.sweep else ()
     swept: list[Point] = [(value, defense_at(experiment, value)) for value in values]
-    own: list[Point] = [(None, experiment.defense)]
     seen: dict[str, str] = {}
     for name, defense in (
         ("the undefended victim, which is a row anyway", NoneSettings()),
@@ -165,9 +164,9 @@ def _points(experiment: Experiment, defense_specs: DefenseSpecs) -> list[Point]:
             )
     if wrong:
         raise ConfigError("; ".join(wrong))
-    if any(defense == experiment.defense for _, defense in swept):
-        own = []
-    return [*own, *swept, *((None, other) for other in experiment.defenses)]
+    if experiment.defense not in [defense for _, defense in swept]:
+        swept.insert(0, (None, experiment.defense))
+    return [*swept, *((None, other) for other in experiment.defenses)]
 
 
 @dataclass(frozen=True)
@@ -188,11 +187,11 @@ class _Cells:
             if kind.view is None:
                 continue
             for point, defense in (undefended, *points):
-                faces = [defense]
+                models = [defense]
                 if kind.view_at(attack) is WhiteBox and (left := stripped(defense)) != defense:
-                    # It meets the model as it is released, and what is left if it takes a part off.
-                    faces.append(left)
-                for attacked in faces:
+                    # An attacker who holds the weights can also take a part of the defense off.
+                    models.append(left)
+                for attacked in models:
                     cell = self._cell(attack, defense, attacked, point)
                     if (cell.protected, cell.id) not in seen:
                         seen.add((cell.protected, cell.id))

@@ -53,7 +53,7 @@ class EvaluatorSpec(NetworkSpec):
 
     settings: EvaluatorSettings
     pool: tuple[int, ...]
-    """Classes of the private people whom a person-disjoint evaluator knows."""
+    """Classes of the private people that a person-disjoint evaluator knows."""
 
     @property
     def role(self) -> str:
@@ -62,7 +62,7 @@ class EvaluatorSpec(NetworkSpec):
 
     @property
     def protocol(self) -> EvaluatorProtocol:
-        """How it is trained, and what decides whom it recognizes."""
+        """How it is trained, and what its decision rests on."""
         return PROTOCOLS[self.settings.protocol]
 
     def data(self, splits: Splits) -> EvaluatorData:
