@@ -67,7 +67,7 @@ def test_damaged_files_are_made_again(undisturbed: Path, tmp_path: Path) -> None
         file.write_bytes(whole)
     result = audit(tmp_path)
     assert result.exit_code == 0, result.output[-3000:]
-    assert "1 of 6 networks to train: generator" in result.output
+    assert "1 of 6 networks to train: generator vae" in result.output
     assert network.read_bytes() == kept
     assert "2 reconstructions over 8 cells; 94 are stored already" in result.output
     assert faults.rows(tmp_path) == faults.rows(undisturbed)
@@ -79,7 +79,7 @@ def test_nan_in_training(undisturbed: Path, tmp_path: Path) -> None:
     result = audit(tmp_path, **wild)
     assert result.exit_code == 1
     (line,) = [line for line in result.output.splitlines() if line.startswith("error: ")]
-    assert "error: generator: its reconstruction became nan in epoch 2" in line
+    assert "error: generator vae: its reconstruction became nan in epoch 2" in line
     assert "learning_rate = 10 is probably too high" in line
     # Networks finished before it stay; of the others only the last whole checkpoint is left.
     roles = {Path(name).parts[2] for name in sha(tmp_path)}
@@ -89,7 +89,8 @@ def test_nan_in_training(undisturbed: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("runs/reconstructions/*"))
     result = audit(tmp_path)
     assert result.exit_code == 0, result.output[-3000:]
-    assert "3 of 6 networks to train: generator, defense_generator, defense" in result.output
+    left = "generator vae, defense_generator gan_ada, defense dummy_recognizer"
+    assert f"3 of 6 networks to train: {left}" in result.output
     assert faults.rows(tmp_path) == faults.rows(undisturbed)
 
 
