@@ -160,7 +160,7 @@ def test_the_headline_evaluator_decides_everywhere(headline, attack, evaluator, 
         else f"The first evaluator (“{name}”)"
     )
     assert f"{decides} decides which attack is strongest" in page
-    assert (f"evaluator {name}</span>" in page) is (headline == "worst")
+    assert (f"evaluator “{name}”</span>" in page) is (headline == "worst")
     assert (results.best.evaluator, results.helps) == (evaluator, headline == "first")
     # Another evaluator is a caveat only where it does not decide itself.
     told = any("recognizes more than the one that chose it" in line for line in caveats(results))

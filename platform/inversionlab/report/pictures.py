@@ -8,7 +8,6 @@ defense mixes in.
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -161,13 +160,9 @@ def attack_pictures(
     shown = table.filter(
         pc.is_in(table["target"], value_set=pa.array(list(people), table["target"].type))
     )
-
-    def preference(item: dict[str, Any]) -> tuple[float, int]:
-        confidence = item["confidence"]
-        known = confidence is not None and not math.isnan(confidence)
-        return (-confidence if known else math.inf, item["repeat"])
-
-    for item in sorted(shown.to_pylist(), key=preference):
+    # A confidence that is NaN or null comes last.
+    order = [("confidence", "descending"), ("repeat", "ascending")]
+    for item in shown.sort_by(order).to_pylist():
         best.setdefault(item["target"], item)
     return tuple(_picture(best.get(t), name, label, evaluator) for t, name in people.items())
 

@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass
-from typing import Any
+
+from pydantic import Field, Json
 
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.results.load import RunData
+from inversionlab.results.run_record import RecordPart
 
 
-@dataclass(frozen=True)
-class Model:
-    """One released model; NaN, None or "" where something is not known."""
+class Model(RecordPart):
+    """One released model: a row of the table `models`. NaN, None or "" where something is not known."""
 
-    accuracy_all: Estimate | None
-    accuracy_targets: Estimate | None
-    networks: int | None
+    correct_all: int = 0
+    total_all: int = 0
+    correct_targets: int = 0
+    total_targets: int = 0
+    networks: int | None = None
     """Separate networks that answer."""
-    parameters: int | None
-    milliseconds: float
+    parameters: int | None = None
+    milliseconds: float = math.nan
     """Time of a query, in a batch of 64."""
-    memory: float
+    memory: float = math.nan
     """Bytes a query takes beyond the weights, in a batch of 64."""
-    distortion: float
+    distortion: float = math.nan
     """L1 distance of its probability vectors from the undefended model's, the mean over test pictures."""
-    log_distortion: float
+    log_distortion: float = math.nan
     """Mean distance of its log-probabilities from those, a class."""
-    protects: str
+    protects: str = ""
     """The attackers that its defense claims to stop, by what they see: "scores, labels"."""
-    left: str
+    left: str = ""
     """The title of what a white-box attacker is left with; "" where nothing comes off."""
-    facts: dict[str, float]
+    facts: Json[dict[str, float]] = Field(default_factory=dict)
     """What it says of itself, such as the epsilon spent."""
+
+    @property
+    def accuracy_all(self) -> Estimate | None:
+        """Share of all people's test pictures that it recognizes."""
+        return wilson(self.correct_all, self.total_all) if self.total_all else None
+
+    @property
+    def accuracy_targets(self) -> Estimate | None:
+        """The same of the attacked people's."""
+        return wilson(self.correct_targets, self.total_targets) if self.total_targets else None
 
 
 def models_of(run: RunData) -> dict[str, Model]:
-    """Every measured model by its id."""
-    found: dict[str, Model] = {}
-    for row in run.models.to_pylist():
-        found.setdefault(row["protected"], _model(row))
-    return found
+    """Every measured model by its id, as first measured."""
+    rows = reversed(run.models.to_pylist())
+    return {row["protected"]: Model.model_validate(row) for row in rows}
 
 
 def undefended_accuracy(run: RunData) -> Estimate | None:
@@ -49,27 +58,3 @@ def undefended_accuracy(run: RunData) -> Estimate | None:
     models = models_of(run)
     names = (c.protected for c in run.record.cells if c.kind == "undefended")
     return next((models[name].accuracy_all for name in names if name in models), None)
-
-
-def _model(row: dict[str, Any]) -> Model:
-    def share(people: str) -> Estimate | None:
-        total = row[f"total_{people}"]
-        return wilson(row[f"correct_{people}"], total) if total else None
-
-    def number(column: str) -> float:
-        value = row.get(column)
-        return math.nan if value is None else float(value)
-
-    return Model(
-        accuracy_all=share("all"),
-        accuracy_targets=share("targets"),
-        networks=row.get("networks"),
-        parameters=row.get("parameters"),
-        milliseconds=number("milliseconds"),
-        memory=number("memory"),
-        distortion=number("distortion"),
-        log_distortion=number("log_distortion"),
-        protects=row.get("protects") or "",
-        left=row.get("left") or "",
-        facts=json.loads(row.get("facts") or "{}"),
-    )

@@ -1,7 +1,7 @@
-"""The one rule of what is strongest: audit, search, terminal and page all ask here.
+"""The one rule that says what is strongest; audit, search, terminal and page use it.
 
-At the headline evaluator the strongest attack is the one with the highest success; of equals the one whose
-interval has the larger lower end, then the first. The recipe names the headline evaluator by `headline`:
+At the headline evaluator the strongest attack is the one with the highest success. Of equals it is the one
+whose interval has the larger lower end, then the first. The recipe names the headline evaluator by `headline`:
 `first` is the recipe's first evaluator; `worst` is the evaluator that finds most.
 """
 

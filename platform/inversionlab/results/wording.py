@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from inversionlab.metrics import Estimate
 
 MISSING = "–"
-"""Stands where a number is not known."""
+"""Stands for a number that is not known."""
 IF_STRIPPED = "if a white-box attacker takes the perturbation off"
-"""Stands behind what an attack reaches on a stripped model."""
+"""Follows the name of an attack on a stripped model."""
 
 
 def percent(share: float) -> str:
@@ -31,14 +31,14 @@ def estimate_text(estimate: Estimate | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number to 3 significant digits; from 100 on whole and grouped."""
+    """A number to 3 significant digits; from 100 on, a whole number with thousands separators."""
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def measure(value: float) -> str:
-    """A distance to 3 significant digits, always that many: "1.00"."""
+    """A distance to exactly 3 significant digits: "1.00"."""
     return MISSING if not math.isfinite(value) else f"{value:#.3g}".rstrip(".")
 
 
@@ -73,7 +73,7 @@ def duration(seconds: float) -> str:
 
 
 def words(name: str) -> str:
-    """An entry's name for reading: "latent_white_box" as "latent white box"."""
+    """A registered name for reading: "latent_white_box" as "latent white box"."""
     return name.replace("_", " ")
 
 
