@@ -91,7 +91,7 @@ def test_what_was_judged_is_done(store: Path) -> None:
 
 
 def test_the_search_proposes_what_it_proposed(store: Path) -> None:
-    searcher = collect.make_searcher(
+    searcher = collect.DeterministicSearcher(
         collect.golden_space(), single=False, sampler="tpe", seed=0, max_concurrent=2
     )
     proposed = [searcher.suggest(f"id{n}") for n in range(2)]

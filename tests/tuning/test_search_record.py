@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from ray import tune
 
@@ -12,10 +10,11 @@ from inversionlab.distributed.cluster import Gpus
 from inversionlab.pipeline.measure import measure_model
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
+from inversionlab.results.search import SearchRecord
 from inversionlab.tuning import search_record
-from inversionlab.tuning.search import Ended, Outcome, SearchOptions
+from inversionlab.tuning.leakage import undefended
+from inversionlab.tuning.search import SearchOptions, SearchOutcome, TrialOutcome
 from inversionlab.tuning.space import SearchSpace, experiment_at
-from inversionlab.tuning.trial_runner import undefended
 from tests import tiny
 
 AMPLITUDE = "defense.amplitude"
@@ -59,7 +58,7 @@ def fill(session: Session, cell: Cell, rank: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def record(base: Session) -> dict[str, Any]:
+def record(base: Session) -> SearchRecord:
     """The record of a search of two trials, of which the second never began."""
     settings = {AMPLITUDE: 0.1}
     trial = with_experiment(base, experiment_at(base.experiment, settings))
@@ -69,26 +68,29 @@ def record(base: Session) -> dict[str, Any]:
             if cell.defense is not None:
                 measure_model(session, cell)
     ended = [
-        Ended(0, settings, len(base.plan.targets), "", False),
-        Ended(1, {AMPLITUDE: 0.2}, 0, "it raised", False),
+        TrialOutcome(0, settings, len(base.plan.targets), "", False),
+        TrialOutcome(1, {AMPLITUDE: 0.2}, 0, "it raised", False),
     ]
-    options, summary = SearchOptions(trials=2), {"timeline": []}
-    outcome = Outcome("tiny", base, SPACE, options, ended, Gpus(False, False), {}, summary)
+    options = SearchOptions(trials=2)
+    outcome = SearchOutcome("tiny", base, SPACE, options, ended, Gpus(False, False), {}, [])
     with pytest.MonkeyPatch.context() as patch:
         # Which machines there were is Ray's to say, and there is none.
         patch.setattr(search_record, "provenance", dict)
         return search_record.write_search(outcome)
 
 
-def test_it_says_whom_the_defense_stops_and_what_is_left_of_it(record: dict[str, Any]) -> None:
-    assert record["recommended"] == 0
-    trial, failed = record["trials"]
-    assert (trial["protects"], trial["left"]) == ("scores, labels", NoneSettings().title)
-    assert (failed["protects"], failed["left"]) == (None, None)
-    assert record["undefended"]["left"] == ""
+def test_it_says_whom_the_defense_stops_and_what_is_left_of_it(record: SearchRecord) -> None:
+    assert record.recommended == 0
+    trial, failed = record.trials
+    assert (trial.protects, trial.left) == ("scores, labels", NoneSettings().title)
+    assert (failed.protects, failed.left) == (None, None)
+    assert record.undefended is not None
+    assert record.undefended.left == ""
 
 
-def test_the_change_of_log_scores_is_an_objective_like_any_other(record: dict[str, Any]) -> None:
-    assert record["undefended"]["log_distortion"] == 0.0
-    assert 0 < record["trials"][0]["log_distortion"] < 50
-    assert record["front"] == [0]
+def test_the_change_of_log_scores_is_an_objective_like_any_other(record: SearchRecord) -> None:
+    assert record.undefended is not None
+    assert record.undefended.log_distortion == 0.0
+    assert record.trials[0].log_distortion is not None
+    assert 0 < record.trials[0].log_distortion < 50
+    assert record.front == [0]

@@ -124,10 +124,9 @@ def write_record(
 
 
 def run_name(experiment: Experiment) -> str:
-    """The name of an experiment's run: equal for all that differ in layout only."""
-    plain = experiment.model_dump(mode="json")
-    what = {k: v for k, v in plain.items() if k != "runtime"}
-    return f"{experiment.name}-{fingerprint(what)[:8]}"
+    """The name of an experiment's run: equal for all that differ only in layout or in the headline evaluator."""
+    plain = experiment.model_dump(mode="json", exclude={"runtime", "headline"})
+    return f"{experiment.name}-{fingerprint(plain)[:8]}"
 
 
 def data_record(session: Session) -> dict[str, Any]:

@@ -125,6 +125,8 @@ class ExperimentSections(Settings):
     """R_T, the model whose leak is measured."""
     evaluators: tuple[EvaluatorSettings, ...] = Field(min_length=1, max_length=8)
     """The judges; the first one decides the headline."""
+    headline: Literal["first", "worst"] = "first"
+    """Which evaluator decides what is strongest: the first one, or the worst, which finds most."""
     generator: AnyGenerator
     """The attacker's generator, trained on the public set."""
     generators: dict[Annotated[str, Field(pattern=NAME)], AnyGenerator] = Field(
