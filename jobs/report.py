@@ -32,7 +32,7 @@ def main(
     """Write the page of a stored run or search and print its headline."""
     from inversionlab.core.settings import ConfigError
     from inversionlab.report.audit.job import write_report
-    from inversionlab.report.search.job import write_search_page
+    from inversionlab.report.search.page import write_search_page
     from inversionlab.store.storage import Storage, default_root
 
     root = storage or default_root()

@@ -149,7 +149,7 @@ def _run(
     pictures: bool,
 ) -> None:
     from inversionlab.pipeline.train import TrainingError
-    from inversionlab.report.search.job import write_search_page
+    from inversionlab.report.search.page import write_search_page
     from inversionlab.tuning.search import SearchError, search
     from inversionlab.tuning.search_record import write_search
 

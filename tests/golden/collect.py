@@ -27,7 +27,7 @@ from inversionlab.pipeline.plan import Plan, make_plan
 from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.pipeline.train import alone
 from inversionlab.report.audit.job import write_report
-from inversionlab.report.search.job import write_search_page
+from inversionlab.report.search.page import write_search_page
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import SCHEMAS, Store
 from inversionlab.tuning.search import SearchOptions, search_name

@@ -16,6 +16,7 @@ from inversionlab.tuning.leakage import undefended
 from inversionlab.tuning.search import SearchOptions, SearchOutcome, TrialOutcome
 from inversionlab.tuning.space import SearchSpace, experiment_at
 from tests import tiny
+from tests.golden.collect import golden
 
 AMPLITUDE = "defense.amplitude"
 SPACE = SearchSpace(
@@ -94,3 +95,27 @@ def test_the_change_of_log_scores_is_an_objective_like_any_other(record: SearchR
     assert record.trials[0].log_distortion is not None
     assert 0 < record.trials[0].log_distortion < 50
     assert record.front == [0]
+
+
+def test_the_file_has_the_keys_that_it_always_had(base: Session, record: SearchRecord) -> None:
+    plain = base.store.storage.read_json("searches/tiny/search.json")
+    known = [key.split(".") for key in golden("records.json", dict)["search.json"]]
+    # The golden search is too short for importance.
+    assert set(plain) - {"importance"} == {key.removesuffix("[]") for key, *_ in known}
+    for where, part in (("trials[]", plain["trials"][0]), ("undefended", plain["undefended"])):
+        below = {key[1].removesuffix("[]") for key in known if key[0] == where and len(key) > 1}
+        assert set(part) == below
+    assert plain["trials"][0]["strongest"] == {"attack": "label_only", "judge": "same"}
+    assert plain["rejudged"] == {"run": record.audited.run if record.audited else ""}
+
+
+def test_what_is_read_is_written_again_as_it_was(base: Session, record: SearchRecord) -> None:
+    plain = base.store.storage.read_json("searches/tiny/search.json")
+    again = SearchRecord.model_validate(plain)
+    whole = again.model_dump(mode="json", by_alias=True)
+    assert {k: v for k, v in whole.items() if k != "undefended"} == {
+        k: v for k, v in plain.items() if k != "undefended"
+    }
+    assert again.best is again.trials[0]
+    assert record.best is not None
+    assert again.best.metric("attack_success") == record.best.metric("attack_success")

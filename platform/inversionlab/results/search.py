@@ -42,10 +42,10 @@ Success = dict[str, dict[str, Share]]
 """Attack -> evaluator -> top-5 share."""
 
 
-class Record(BaseModel):
-    """A part of the record; null means absent, and unknown keys are ignored."""
+class RecordPart(BaseModel):
+    """Base of the record and its parts; null means absent, and unknown keys are ignored."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -53,14 +53,16 @@ class Record(BaseModel):
         return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
 
 
-class StrongestAttack(Record):
+class StrongestAttack(RecordPart):
     """Which attack found most, and by which evaluator."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     attack: str
     evaluator: str = Field(alias="judge")
 
 
-class CurvePoint(Record):
+class CurvePoint(RecordPart):
     """The success of the strongest attack after so many targets."""
 
     targets: int
@@ -74,7 +76,7 @@ class CurvePoint(Record):
         return Estimate(self.value, self.low, self.high, 1)
 
 
-class TrialRecord(Record):
+class TrialRecord(RecordPart):
     """One setting that was tried, or the undefended victim, which has no number and no settings.
 
     What was measured is None where nothing was attacked.
@@ -135,7 +137,7 @@ class TrialRecord(Record):
         return float(found)
 
 
-class SpaceRecord(Record):
+class SpaceRecord(RecordPart):
     """What was searched."""
 
     module: str = ""
@@ -147,35 +149,30 @@ class SpaceRecord(Record):
     start: list[dict[str, Any]] = []
 
 
-class AuditedRun(Record):
+class AuditedRun(RecordPart):
     """The run that audits the recommended setting."""
 
     run: str
 
 
-class Trainings(Record):
+class Trainings(RecordPart):
     """How many networks were trained for how many trials."""
 
     trials: int
     networks: int
 
 
-class Tables(Record):
+class Tables(RecordPart):
     """Where the store keeps what belongs to the search."""
 
     real: str = ""
     """The key of the targets' real pictures."""
 
 
-class Cost(Record):
-    """Computing time, all machines together."""
-
-    cpu_seconds: float = 0.0
-    gpu_seconds: float = 0.0
-
-
-class SearchRecord(Record):
+class SearchRecord(RecordPart):
     """One search."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     search: str
     """Its name: a folder below `searches`."""
@@ -213,8 +210,8 @@ class SearchRecord(Record):
     """Metric -> setting -> share; the shares of one metric add up to 1."""
     trainings: Trainings | None = None
     tables: Tables = Tables()
-    cost: dict[str, Cost] = {}
-    """Work -> time."""
+    cost: dict[str, dict[str, float]] = {}
+    """`train` and `attack`, each with `cpu_seconds` and `gpu_seconds`, all machines together."""
     timings: dict[str, float] = {}
     """Stage -> seconds."""
     timeline: list[dict[str, Any]] = []

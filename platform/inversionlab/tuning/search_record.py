@@ -16,7 +16,6 @@ from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.search import (
     AuditedRun,
-    Cost,
     CurvePoint,
     SearchRecord,
     SpaceRecord,
@@ -27,7 +26,7 @@ from inversionlab.results.search import (
     TrialState,
 )
 from inversionlab.tuning.leakage import defended_cells, leak, read_ranks, undefended
-from inversionlab.tuning.search import SearchOutcome, TrialOutcome
+from inversionlab.tuning.search import SearchOutcome
 from inversionlab.tuning.space import describe, experiment_at
 from inversionlab.tuning.study import front, importance, study_bytes
 from inversionlab.tuning.trial_metrics import accuracy, measured, trial_metrics
@@ -97,6 +96,11 @@ def _record(
     session, space, options = outcome.session, outcome.space, outcome.options
     plain = undefended(session)
     nulls = [c for c in plain.plan.cells if c.defense is None]
+    shared = [spec.key for spec in plain.plan.specs]
+    # Trials that propose the same model share its reconstructions.
+    models = {trial.protected: trial.seconds or 0.0 for trial in trials}
+    attack_seconds = _work(plain, plain.plan.cells, plain.plan.targets) + sum(models.values())
+    trained = [*shared, *(key for trial in trials for key in trial.trained)]
     return SearchRecord(
         search=outcome.name,
         name=session.experiment.name,
@@ -126,7 +130,8 @@ def _record(
         importance=importance(trials, space.kinds),
         trainings=Trainings(trials=len(trials), networks=sum(len(t.trained) for t in trials)),
         tables=Tables(real=real_key(session)),
-        cost=_cost(outcome, trials, plain),
+        # Over all launches of the search.
+        cost=cost(session, trained, attack_seconds, outcome.gpus),
         timings=dict(outcome.timings),
         timeline=list(outcome.timeline),
         targets=list(session.plan.targets),
@@ -150,10 +155,13 @@ def _trials(outcome: SearchOutcome) -> list[TrialRecord]:
             t.key for t in trial.plan.specs if t.key not in seen and session.artifacts.finished(t)
         ]
         seen |= set(new)
+        state: TrialState = "stopped" if ended.stopped else "unfinished"
+        if ended.targets == len(session.plan.targets):
+            state = "complete"
         record = TrialRecord(
             number=ended.number,
             settings=dict(ended.settings),
-            state=_state(ended, len(session.plan.targets)),
+            state="error" if ended.fault else state,
             start=ended.number < len(outcome.space.start),
             paper=ended.number == 0 and bool(outcome.space.start),
             fault=ended.fault,
@@ -161,14 +169,6 @@ def _trials(outcome: SearchOutcome) -> list[TrialRecord]:
         )
         trials.append(_measured(outcome, trial, record, trial.plan.targets[: ended.targets]))
     return trials
-
-
-def _state(ended: TrialOutcome, targets: int) -> TrialState:
-    if ended.fault:
-        return "error"
-    if ended.targets == targets:
-        return "complete"
-    return "stopped" if ended.stopped else "unfinished"
 
 
 def _measured(
@@ -227,14 +227,3 @@ def _recommended(trials: Sequence[TrialRecord]) -> TrialRecord | None:
         key=lambda t: (t.score or 0.0, t.accuracy_loss or 0.0, t.number or 0),
         default=None,
     )
-
-
-def _cost(outcome: SearchOutcome, trials: Sequence[TrialRecord], plain: Session) -> dict[str, Cost]:
-    """What all trials, and what they share, have cost, over all launches of the search."""
-    shared = [spec.key for spec in plain.plan.specs]
-    trained = [*shared, *(key for t in trials for key in t.trained)]
-    # Trials that propose the same model share its reconstructions.
-    models = {t.protected: t.seconds or 0.0 for t in trials}
-    seconds = sum(models.values()) + _work(plain, plain.plan.cells, plain.plan.targets)
-    spent = cost(outcome.session, trained, seconds, outcome.gpus)
-    return {work: Cost(**time) for work, time in spent.items()}

@@ -190,12 +190,8 @@ def describe(space: SearchSpace) -> dict[str, Any]:
 def _import(path: Path) -> dict[str, Any]:
     """The module's public names in capitals."""
     if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.py"))
-        near = difflib.get_close_matches(path.stem, known, n=1)
-        hint = (
-            f"did you mean `{path.with_name(near[0] + '.py')}`?" if near else f"there are: {known}"
-        )
-        raise ConfigError(f"{path}: there is no such search space; {hint}")
+        known = sorted(str(p) for p in path.parent.glob("*.py"))
+        raise ConfigError(f"{path}: there is no such search space{_near(path, known)}")
     spec = importlib.util.spec_from_file_location(f"search_space_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: is no Python module; a search space is a file that ends in .py")

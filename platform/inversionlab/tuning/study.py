@@ -101,8 +101,9 @@ def front(trials: Sequence[TrialRecord], objectives: Mapping[str, str]) -> list[
 def _study(modes: Iterable[str], **more: Any) -> optuna.Study:
     """An empty study, which is not announced in the log."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    directions = ["maximize" if mode == "max" else "minimize" for mode in modes]
-    return optuna.create_study(directions=directions, **more)
+    return optuna.create_study(
+        directions=["maximize" if mode == "max" else "minimize" for mode in modes], **more
+    )
 
 
 def _frozen(record: SearchRecord, trial: TrialRecord, metrics: Sequence[str]) -> FrozenTrial:

@@ -16,8 +16,7 @@ import pytest
 from inversionlab.core.settings import ConfigError
 from inversionlab.report.charts.timeline import LEFT, RIGHT, timeline_chart
 from inversionlab.report.search.front_chart import front_charts
-from inversionlab.report.search.job import write_search_page
-from inversionlab.report.search.page import render_search
+from inversionlab.report.search.page import render_search, write_search_page
 from inversionlab.report.search.parallel import BOTTOM, MARGIN, STEP, TOP, parallel_chart
 from inversionlab.report.search.sentence import search_caveats, search_verdict
 from inversionlab.results.holdout_audit import read_holdout_audit

@@ -14,7 +14,7 @@ from inversionlab.report.search.wording import style, summary
 from inversionlab.results.search import SearchRecord, TrialRecord
 from inversionlab.results.wording import percent, words
 
-WIDTH, HEIGHT = 860, 430
+WIDTH = 860
 LEFT, RIGHT, TOP, BOTTOM = 54, 844, 16, 376
 CLOSE_UP = 6.0
 """The close-up shows this many times the allowed loss."""
