@@ -31,7 +31,7 @@ def main(
 ) -> None:
     """Write the page of a stored run or search and print its headline."""
     from inversionlab.report.audit.page import write_report
-    from inversionlab.report.search.job import write_search_page
+    from inversionlab.report.search.page import write_search_page
     from inversionlab.store.storage import Storage, default_root
 
     root = storage or default_root()

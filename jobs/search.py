@@ -25,6 +25,7 @@ from inversionlab.cli import Assignments, ShowPictures, StorageRoot, exit_codes
 
 if TYPE_CHECKING:
     from inversionlab.experiment import Experiment
+    from inversionlab.results.search import SearchRecord
     from inversionlab.tuning.search import SearchOptions
     from inversionlab.tuning.space import SearchSpace
 
@@ -136,7 +137,7 @@ def _run(
     pictures: bool,
 ) -> None:
     from inversionlab.pipeline.train import TrainingError
-    from inversionlab.report.search.job import write_search_page
+    from inversionlab.report.search.page import write_search_page
     from inversionlab.tuning.search import SearchError, search
     from inversionlab.tuning.search_record import write_search
 
@@ -146,7 +147,7 @@ def _run(
     typer.echo("[4/4] report: writing the search's record")
     record = write_search(outcome)
     audited = True
-    if judge and record["recommended"] is not None:
+    if judge and record.recommended is not None:
         audited = _audit_recommended(root, outcome.name, pictures)
     write_search_page(root, outcome.name, pictures=pictures)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
@@ -178,16 +179,14 @@ def _audit_recommended(root: str, name: str, pictures: bool) -> bool:
     return True
 
 
-def _refuse_failed(record: dict[str, object]) -> None:
+def _refuse_failed(record: SearchRecord) -> None:
     """Exit with 1 if a trial failed; without it a cluster would show the job as SUCCEEDED."""
-    trials = record["trials"]
-    assert isinstance(trials, list)
-    failed = [t for t in trials if t["state"] == "error"]
+    failed = [t for t in record.trials if t.state == "error"]
     for trial in failed[:5]:
-        typer.echo(f"error: trial {trial['number']}: {trial['fault']}", err=True)
+        typer.echo(f"error: trial {trial.number}: {trial.fault}", err=True)
     if failed:
         typer.echo(
-            f"error: {len(failed)} of {len(trials)} trials failed; the same command tries them again",
+            f"error: {len(failed)} of {len(record.trials)} trials failed; the same command tries them again",
             err=True,
         )
         raise typer.Exit(1)

@@ -14,7 +14,7 @@ from inversionlab.core.settings import assign, fingerprint
 from inversionlab.defenses import DEFENSES
 from inversionlab.defenses.private_learner import PrivateLearner
 from inversionlab.experiment import Experiment
-from inversionlab.tuning.searcher import make_searcher
+from inversionlab.tuning.searcher import DeterministicSearcher
 from inversionlab.tuning.space import check_space, describe, experiment_at, load_space
 from tests import defended, tiny
 
@@ -55,7 +55,7 @@ def test_it_is_named_for_a_defense_and_fits_it(path: Path) -> None:
 @pytest.mark.parametrize("path", SPACES, ids=lambda p: p.stem)
 def test_its_start_points_come_first(path: Path) -> None:
     space = load_space(path)
-    search = make_searcher(space, single=False, sampler="tpe", seed=0, max_concurrent=64)
+    search = DeterministicSearcher(space, single=False, sampler="tpe", seed=0, max_concurrent=64)
     for number, point in enumerate(space.start):
         assert search.suggest(f"id{number}") == point
     free = search.suggest("free")

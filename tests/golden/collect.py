@@ -28,15 +28,16 @@ from inversionlab.pipeline.plan import Plan, make_plan
 from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.pipeline.train import alone
 from inversionlab.report.audit.page import write_report
-from inversionlab.report.search.job import write_search_page
+from inversionlab.report.search.page import write_search_page
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import SCHEMAS, Store
 from inversionlab.tuning.search import SearchOptions, search_name
-from inversionlab.tuning.searcher import make_searcher
+from inversionlab.tuning.searcher import DeterministicSearcher
 from inversionlab.tuning.space import SearchSpace, check_space, experiment_at, load_space
 
 __all__ = [
     "AttackWorker",
+    "DeterministicSearcher",
     "Experiment",
     "SearchOptions",
     "Session",
@@ -49,7 +50,6 @@ __all__ = [
     "experiment_at",
     "load",
     "load_space",
-    "make_searcher",
     "missing_jobs",
     "missing_measures",
     "open_experiment",

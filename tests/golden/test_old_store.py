@@ -91,7 +91,7 @@ def test_what_was_judged_is_done(store: Path) -> None:
 
 
 def test_the_search_proposes_what_it_proposed(store: Path) -> None:
-    searcher = collect.make_searcher(
+    searcher = collect.DeterministicSearcher(
         collect.golden_space(), single=False, sampler="tpe", seed=0, max_concurrent=2
     )
     proposed = [searcher.suggest(f"id{n}") for n in range(2)]
@@ -211,16 +211,33 @@ def test_the_commands_find_everything_done(store: Path, tmp_path: Path) -> None:
     _compare_records(old, store)
 
 
+ADDED = {"experiment.headline"}
+"""Keys that records have got since."""
+RULED = ("attack_success", "strongest", "score", "curve")
+"""What the ranking rule decides. When the store was written, the evaluator that finds most decided."""
+
+
 def _compare_records(before: Path, store: Path) -> None:
     """Records that were written anew have the old ones' keys, and what is not of the day is equal."""
     old, new = collect.records(before), collect.records(store)
     # A command that has nothing to do may be over before the first sample of its timeline.
     for kind in ("run.json", "search.json", "begun.json"):
-        assert [k for k in new[kind] if k not in old[kind] and "timeline" not in k] == []
+        more = [k for k in new[kind] if k not in old[kind] and "timeline" not in k]
+        assert set(more) <= ADDED
         assert [k for k in old[kind] if k not in new[kind] and "timeline" not in k] == []
     was, now = searched(before), searched(store)
-    for key in ("trials", "undefended", "null", "front", "recommended", "rejudged", "tables"):
+    for key in ("null", "front", "recommended", "rejudged", "tables"):
         assert now[key] == was[key], key
+    for trial, before in zip(
+        [now["undefended"], *now["trials"]], [was["undefended"], *was["trials"]], strict=True
+    ):
+        assert trial.keys() == before.keys()
+        assert [k for k in trial if trial[k] != before[k] and k not in RULED] == []
+        # Now the recipe's first evaluator decides which attack is the strongest.
+        by_first = {attack: shares["same"] for attack, shares in before["success"].items()}
+        assert trial["attack_success"] == by_first[trial["strongest"]["attack"]]
+        assert trial["attack_success"]["value"] == max(s["value"] for s in by_first.values())
+        assert trial["strongest"]["judge"] == "same"
 
 
 def _command(*words: str) -> str:

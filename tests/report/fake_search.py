@@ -12,7 +12,7 @@ from inversionlab.store.tables import Store
 from tests.report.fake_run import face
 
 ATTACKS = ("pixel_gray_box", "latent_white_box")
-JUDGES = ("same_people", "person_disjoint")
+EVALUATORS = ("same_people", "person_disjoint")
 TESTS, STEP = 600, 5
 PAPER = {"defense.alpha": 0.25, "defense.sigma": 1.0, "defense.rate": 0.001, "defense.kind": "soft"}
 SPACE = {
@@ -41,9 +41,9 @@ def share(hits: float, count: int) -> dict[str, float]:
 
 def measured(accuracy: float, success: float, targets: int, repeats: int) -> dict[str, Any]:
     """What a trial's record says of its results, from the true shares."""
-    judged = {
-        a: {j: share(success * (1 - 0.3 * i) * (1 - 0.2 * k), targets * repeats)
-            for k, j in enumerate(JUDGES)}
+    shares = {
+        a: {e: share(success * (1 - 0.3 * i) * (1 - 0.2 * k), targets * repeats)
+            for k, e in enumerate(EVALUATORS)}
         for i, a in enumerate(reversed(ATTACKS))
     }  # fmt: skip
     curve = [
@@ -53,8 +53,8 @@ def measured(accuracy: float, success: float, targets: int, repeats: int) -> dic
     return {
         "accuracy": share(accuracy, TESTS),
         "attack_success": share(success, targets * repeats),
-        "strongest": {"attack": ATTACKS[1], "judge": JUDGES[0]},
-        "success": judged,
+        "strongest": {"attack": ATTACKS[1], "judge": EVALUATORS[0]},
+        "success": shares,
         "targets": targets,
         "reconstructions": targets * repeats * len(ATTACKS),
         "curve": curve,
@@ -107,7 +107,7 @@ def front_of(trials: list[dict[str, Any]]) -> list[int]:
 def fake_search(
     *, trials: int = 60, targets: int = 20, repeats: int = 3, single: bool = False, seed: int = 0
 ) -> dict[str, Any]:
-    """A search's record; change it to see how the page bears what is missing.
+    """A search's record as it is stored; change it to see what the page makes of what is missing.
 
     Every seventh trial after the first is an error; with `single`, every third is stopped early.
     """
@@ -129,7 +129,13 @@ def fake_search(
         "single": single,
         "options": {"trials": trials, "max_concurrent": 4, "time_budget": None}
         | {"sampler": "tpe", "seed": 0, "step_targets": STEP},
-        "experiment": {"name": "lfw", "seed": 0, "defense": {"name": "dummy_recognizer"}},
+        "experiment": {
+            "name": "lfw",
+            "seed": 0,
+            "defense": {"name": "dummy_recognizer"},
+            "evaluators": [{"name": e} for e in EVALUATORS],
+            "headline": "first",
+        },
         "provenance": {"version": "0.1.0", "git": "4be1c0d", "ray": "2.60.0", "machine": "2 CPU"},
         "data": {"private_people": 158, "test_pictures": TESTS, "skipped": []},
         "trials": made,
@@ -241,9 +247,9 @@ def _row(
     person: str,
 ) -> dict[str, Any]:
     verdicts = [
-        {"evaluator": j, "rank": int(1 if rng.random() < success else 1 + rng.geometric(0.02))}
+        {"evaluator": e, "rank": int(1 if rng.random() < success else 1 + rng.geometric(0.02))}
         | {"score": 0.5, "nearest": 1.0, "feature": [0.0, 1.0]}
-        for j in JUDGES
+        for e in EVALUATORS
     ]
     return {
         "cell": cell,

@@ -25,8 +25,8 @@ def search(folder: Path, trials: int = faults.TRIALS) -> Result:
     return CliRunner().invoke(app, faults.search_words(folder, trials)[1:])
 
 
-@pytest.mark.parametrize("actor", ["AttackWorker.run", "Desk"])
-def test_a_worker_or_the_desk_is_killed(searched: Path, folder: Path, actor: str) -> None:
+@pytest.mark.parametrize("actor", ["AttackWorker.run", "TrialRunner"])
+def test_a_worker_or_the_trial_runner_is_killed(searched: Path, folder: Path, actor: str) -> None:
     def begun() -> bool:
         # The undefended victim and some trials are attacked by then.
         return len(list(folder.glob("runs/reconstructions/*"))) >= 8

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from ray import tune
 
@@ -12,11 +10,13 @@ from inversionlab.distributed.cluster import Gpus
 from inversionlab.pipeline.measure import measure_model
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
+from inversionlab.results.search import SearchRecord
 from inversionlab.tuning import search_record
-from inversionlab.tuning.search import Ended, Outcome, SearchOptions
+from inversionlab.tuning.leakage import undefended
+from inversionlab.tuning.search import SearchOptions, SearchOutcome, TrialOutcome
 from inversionlab.tuning.space import SearchSpace, experiment_at
-from inversionlab.tuning.trial_runner import undefended
 from tests import tiny
+from tests.golden.collect import golden
 
 AMPLITUDE = "defense.amplitude"
 SPACE = SearchSpace(
@@ -59,7 +59,7 @@ def fill(session: Session, cell: Cell, rank: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def record(base: Session) -> dict[str, Any]:
+def record(base: Session) -> SearchRecord:
     """The record of a search of two trials, of which the second never began."""
     settings = {AMPLITUDE: 0.1}
     trial = with_experiment(base, experiment_at(base.experiment, settings))
@@ -69,26 +69,55 @@ def record(base: Session) -> dict[str, Any]:
             if cell.defense is not None:
                 measure_model(session, cell)
     ended = [
-        Ended(0, settings, len(base.plan.targets), "", False),
-        Ended(1, {AMPLITUDE: 0.2}, 0, "it raised", False),
+        TrialOutcome(0, settings, len(base.plan.targets), "", False),
+        TrialOutcome(1, {AMPLITUDE: 0.2}, 0, "it raised", False),
     ]
-    options, summary = SearchOptions(trials=2), {"timeline": []}
-    outcome = Outcome("tiny", base, SPACE, options, ended, Gpus(False, False), {}, summary)
+    options = SearchOptions(trials=2)
+    outcome = SearchOutcome("tiny", base, SPACE, options, ended, Gpus(False, False), {}, [])
     with pytest.MonkeyPatch.context() as patch:
         # Which machines there were is Ray's to say, and there is none.
         patch.setattr(search_record, "provenance", dict)
         return search_record.write_search(outcome)
 
 
-def test_it_says_whom_the_defense_stops_and_what_is_left_of_it(record: dict[str, Any]) -> None:
-    assert record["recommended"] == 0
-    trial, failed = record["trials"]
-    assert (trial["protects"], trial["left"]) == ("scores, labels", NoneSettings().title)
-    assert (failed["protects"], failed["left"]) == (None, None)
-    assert record["undefended"]["left"] == ""
+def test_it_records_which_attackers_the_defense_stops_and_what_is_left(
+    record: SearchRecord,
+) -> None:
+    assert record.recommended == 0
+    trial, failed = record.trials
+    assert (trial.protects, trial.left) == ("scores, labels", NoneSettings().title)
+    assert (failed.protects, failed.left) == (None, None)
+    assert record.undefended is not None
+    assert record.undefended.left == ""
 
 
-def test_the_change_of_log_scores_is_an_objective_like_any_other(record: dict[str, Any]) -> None:
-    assert record["undefended"]["log_distortion"] == 0.0
-    assert 0 < record["trials"][0]["log_distortion"] < 50
-    assert record["front"] == [0]
+def test_the_change_of_log_scores_is_an_objective_like_any_other(record: SearchRecord) -> None:
+    assert record.undefended is not None
+    assert record.undefended.log_distortion == 0.0
+    assert record.trials[0].log_distortion is not None
+    assert 0 < record.trials[0].log_distortion < 50
+    assert record.front == [0]
+
+
+def test_the_file_has_the_keys_that_it_always_had(base: Session, record: SearchRecord) -> None:
+    plain = base.store.storage.read_json("searches/tiny/search.json")
+    known = [key.split(".") for key in golden("records.json", dict)["search.json"]]
+    # The golden search is too short for importance.
+    assert set(plain) - {"importance"} == {key.removesuffix("[]") for key, *_ in known}
+    for where, part in (("trials[]", plain["trials"][0]), ("undefended", plain["undefended"])):
+        below = {key[1].removesuffix("[]") for key in known if key[0] == where and len(key) > 1}
+        assert set(part) == below
+    assert plain["trials"][0]["strongest"] == {"attack": "label_only", "judge": "same"}
+    assert plain["rejudged"] == {"run": record.audited.run if record.audited else ""}
+
+
+def test_what_is_read_is_written_again_as_it_was(base: Session, record: SearchRecord) -> None:
+    plain = base.store.storage.read_json("searches/tiny/search.json")
+    again = SearchRecord.model_validate(plain)
+    whole = again.model_dump(mode="json", by_alias=True)
+    assert {k: v for k, v in whole.items() if k != "undefended"} == {
+        k: v for k, v in plain.items() if k != "undefended"
+    }
+    assert again.best is again.trials[0]
+    assert record.best is not None
+    assert again.best.metric("attack_success") == record.best.metric("attack_success")

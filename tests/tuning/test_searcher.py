@@ -1,4 +1,4 @@
-"""The order of a search: a function of space, seed, K and results, whatever ends first. No cluster needed."""
+"""What a search proposes: a function of space, seed, K and results, whatever ends first. No cluster needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from ray import tune
 from ray.tune.search import ConcurrencyLimiter
 
-from inversionlab.tuning.searcher import DeterministicSearch, SamplerName, make_searcher
+from inversionlab.tuning.searcher import DeterministicSearcher, SamplerName
 from inversionlab.tuning.space import SearchSpace
 
 SPACE = SearchSpace(
@@ -33,8 +33,10 @@ SPACE = SearchSpace(
 
 def searcher(
     at_once: int, sampler: SamplerName = "tpe", single: bool = False
-) -> DeterministicSearch:
-    return make_searcher(SPACE, single=single, sampler=sampler, seed=3, max_concurrent=at_once)
+) -> DeterministicSearcher:
+    return DeterministicSearcher(
+        SPACE, single=single, sampler=sampler, seed=3, max_concurrent=at_once
+    )
 
 
 def outcome(settings: Mapping[str, Any]) -> dict[str, float] | None:
@@ -51,7 +53,7 @@ def outcome(settings: Mapping[str, Any]) -> dict[str, float] | None:
 
 
 def drive(
-    search: DeterministicSearch, trials: int, at_once: int, chance: random.Random
+    search: DeterministicSearcher, trials: int, at_once: int, chance: random.Random
 ) -> list[Any]:
     """What Tune does: asks when there is room, and lets running trials end in an order drawn by chance."""
     asked: list[Any] = []
@@ -77,7 +79,7 @@ def drive(
 @pytest.mark.parametrize("single", [False, True])
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_suggestions_do_not_depend_on_who_ends_first(
+def test_proposals_do_not_depend_on_which_trial_ends_first(
     at_once: int, sampler: SamplerName, single: bool
 ) -> None:
     runs = [
@@ -116,8 +118,8 @@ def test_the_sampler_learns() -> None:
     assert sum(late) / len(late) < 0.6 * sum(early) / len(early)
 
 
-def states(search: DeterministicSearch) -> list[str]:
-    return [trial.state.name for trial in search._ot_study.trials]
+def states(search: DeterministicSearcher) -> list[str]:
+    return [trial.state.name for trial in search.study.trials]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_a_trial_without_results_is_told_as_failed(result: dict[str, float] | No
     search.suggest("a")
     search.on_trial_complete("a", result, error=result is None)
     assert search.suggest("b") is not None
-    assert search._ot_study.trials[0].state is TrialState.FAIL
+    assert search.study.trials[0].state is TrialState.FAIL
 
 
 def test_constraints_are_told_as_the_excess_over_the_bound() -> None:
@@ -137,7 +139,7 @@ def test_constraints_are_told_as_the_excess_over_the_bound() -> None:
     search.suggest("a")
     search.on_trial_complete("a", outcome(SPACE.start[0]))
     search.suggest("b")
-    told = search._ot_study.trials[0]
+    told = search.study.trials[0]
     assert told.constraints == {"accuracy_loss": pytest.approx(5 * 0.75 - 1)}
     assert told.values == [1 - 0.75**2, pytest.approx(0.25**2 + 0.4)]
 

@@ -11,6 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from inversionlab.results.search import SearchRecord
 from inversionlab.tuning.study import front, importance, study_bytes
 
 
@@ -44,8 +45,8 @@ def missing(number: int, state: str) -> dict[str, Any]:
     )
 
 
-def record(*trials: dict[str, Any], single: bool = False) -> dict[str, Any]:
-    return {
+def record(*trials: dict[str, Any], single: bool = False) -> SearchRecord:
+    plain = {
         "search": "tiny-12ab",
         "name": "tiny",
         "created": "2026-01-02T03:04:05+00:00",
@@ -62,9 +63,18 @@ def record(*trials: dict[str, Any], single: bool = False) -> dict[str, Any]:
         "single": single,
         "trials": list(trials),
     }
+    return SearchRecord.model_validate(plain)
 
 
-def opened(folder: Path, data: dict[str, Any]) -> optuna.Study:
+def front_of(data: SearchRecord) -> list[int]:
+    return front(data.trials, data.objectives)
+
+
+def importance_of(data: SearchRecord) -> dict[str, dict[str, float]]:
+    return importance(data.trials, data.space.kinds)
+
+
+def opened(folder: Path, data: SearchRecord) -> optuna.Study:
     (folder / "study.db").write_bytes(study_bytes(data))
     return optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}")
 
@@ -123,18 +133,18 @@ def searched(count: int) -> list[dict[str, Any]]:
 
 def test_importance_finds_the_setting_that_matters() -> None:
     data = record(*searched(60))
-    found = importance(data)
+    found = importance_of(data)
     assert max(found["attack_success"], key=found["attack_success"].__getitem__) == "defense.alpha"
     assert found["attack_success"]["defense.alpha"] > 0.8
     assert max(found["accuracy"], key=found["accuracy"].__getitem__) == "defense.neighbours"
     assert sum(found["accuracy"].values()) == pytest.approx(1)
-    assert importance(data) == found
+    assert importance_of(data) == found
 
 
 def test_importance_is_empty_where_it_would_be_noise() -> None:
-    assert importance(record(*searched(19))) == {"attack_success": {}, "accuracy": {}}
+    assert importance_of(record(*searched(19))) == {"attack_success": {}, "accuracy": {}}
     alike = record(*(trial(n, 0.9, 0.5) for n in range(30)))
-    assert importance(alike) == {"attack_success": {}, "accuracy": {}}
+    assert importance_of(alike) == {"attack_success": {}, "accuracy": {}}
 
 
 def test_the_front_by_hand() -> None:
@@ -148,5 +158,5 @@ def test_the_front_by_hand() -> None:
         trial(6, 0.99, 0.00, state="stopped"),
         missing(7, "error"),
     )
-    assert front(data) == [1, 2, 3, 4]
-    assert front(record()) == []
+    assert front_of(data) == [1, 2, 3, 4]
+    assert front_of(record()) == []

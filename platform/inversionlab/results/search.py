@@ -1,202 +1,294 @@
-"""A search's record as typed values; whatever the record lacks is None or empty here."""
+"""The record of a search: the one definition of what `searches/NAME/search.json` holds.
+
+The keys and their nesting are those of the file. Whatever an older file lacks has its default here.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
 from inversionlab.metrics import Estimate
+from inversionlab.results.ranking import Headline, Strongest, strongest
 
 SHARES = ("accuracy", "attack_success", "attack_success_low", "attack_success_high")
 """Metrics that are shares in [0, 1]."""
+_ENDS = {"attack_success_low": "low", "attack_success_high": "high"}
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One setting that was tried; also the undefended victim, which has no number and no settings."""
+def _read_share(value: Any) -> Any:
+    return {"count": 1, **value} if isinstance(value, Mapping) else value
 
-    number: int | None
-    settings: Mapping[str, Any]
-    state: str
-    """complete, stopped, error or unfinished."""
-    start: bool
-    """Whether it is one of the starting points."""
-    paper: bool
-    fault: str
-    accuracy: Estimate | None
-    loss: float | None
-    """Percentage points of accuracy lost against the undefended victim."""
-    success: Estimate | None
-    """Top-5 share of the strongest attack by the judge that finds most."""
-    score: float | None
+
+Share = Annotated[
+    Estimate,
+    BeforeValidator(_read_share),
+    PlainSerializer(lambda e: {"value": e.value, "low": e.low, "high": e.high}),
+]
+"""A share as {value, low, high}. The number of tries is not in the file; a share that was read has the count 1."""
+TrialState = Literal["complete", "stopped", "error", "unfinished"]
+Success = dict[str, dict[str, Share]]
+"""Attack -> evaluator -> top-5 share."""
+
+
+class RecordPart(BaseModel):
+    """Base of the record and its parts; null means absent, and unknown keys are ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+
+
+class StrongestAttack(RecordPart):
+    """Which attack found most, and by which evaluator."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
     attack: str
-    """The strongest attack, and the judge that finds most; both empty where nothing was judged."""
-    judge: str
-    shares: Mapping[str, float]
-    """Attack -> top-5 share by the judge that finds most."""
-    protects: str
-    """The attackers that its defense stops by its own word, by what they see: "scores, labels"."""
-    left: str
-    """What a white-box attacker is left with who takes off what comes off: a title; "" where nothing does."""
+    evaluator: str = Field(alias="judge")
+
+
+class CurvePoint(RecordPart):
+    """The success of the strongest attack after so many targets."""
+
     targets: int
-    seconds: float | None
-    cells: Mapping[str, str]
-    """Attack to the id of its cell in the store."""
-    trained: tuple[str, ...]
-    curve: tuple[tuple[int, Estimate], ...]
-    """The estimate after so many targets."""
-    metrics: Mapping[str, Any]
-    """The trial's plain record."""
+    value: float
+    low: float
+    high: float
+
+    @property
+    def success(self) -> Estimate:
+        """The top-5 share."""
+        return Estimate(self.value, self.low, self.high, 1)
+
+
+class TrialRecord(RecordPart):
+    """One setting that was tried, or the undefended victim, which has no number and no settings.
+
+    What was measured is None where nothing was attacked.
+    """
+
+    number: int | None = None
+    settings: dict[str, Any] = {}
+    """Dotted config path -> value."""
+    state: TrialState = "complete"
+    """stopped: by successive halving; unfinished: by the time budget."""
+    start: bool = False
+    """Whether it is one of the start points."""
+    paper: bool = False
+    """Whether it is the paper's own point."""
+    fault: str = ""
+    accuracy: Share | None = None
+    """Recognition accuracy of the protected model on all private people's test pictures."""
+    accuracy_loss: float | None = None
+    """Percentage points of accuracy lost against the undefended victim."""
+    log_distortion: float | None = None
+    """Mean absolute change of a log-score against the undefended victim, in nats."""
+    attack_success: Share | None = None
+    """Top-5 share of the strongest attack by the headline evaluator."""
+    score: float | None = None
+    """Attack success where the constraints hold, else above 1."""
+    strongest: StrongestAttack | None = None
+    protects: str | None = None
+    """The attackers that the defense claims to stop, by what they see: "scores, labels"."""
+    left: str | None = None
+    """The defense that is left when a white-box attacker removes what can be removed; "" where nothing can."""
+    success: Success = {}
+    targets: int = 0
+    """Targets that were attacked."""
+    reconstructions: int = 0
+    protected: str = ""
+    """The protected model's id."""
+    cells: dict[str, str] = {}
+    """Attack -> the id of its cell in the store."""
+    seconds: float | None = None
+    """Working time of the attack workers."""
+    curve: list[CurvePoint] = []
+    """How the estimate narrowed as more targets were attacked."""
+    trained: list[str] = []
+    """Keys of the networks that this trial needed first."""
 
     @property
     def complete(self) -> bool:
         """Whether every target was attacked."""
         return self.state == "complete"
 
-    def objective(self, metric: str) -> float | None:
-        """One metric's value; None where it is not known or not finite."""
-        value = self.metrics.get(metric)
-        return _finite(value.get("value") if isinstance(value, Mapping) else value)
+    def metric(self, name: str) -> float | None:
+        """A metric's value; None where it was not measured or is not finite."""
+        found = getattr(self, "attack_success" if name in _ENDS else name, None)
+        if isinstance(found, Estimate):
+            found = getattr(found, _ENDS.get(name, "value"))
+        if not isinstance(found, int | float) or not math.isfinite(found):
+            return None
+        return float(found)
 
 
-@dataclass(frozen=True)
-class Search:
+class SpaceRecord(RecordPart):
+    """What was searched."""
+
+    module: str = ""
+    """The search space's module: the defense that it is for."""
+    domains: dict[str, str] = {}
+    """Dotted config path -> domain in words."""
+    kinds: dict[str, dict[str, Any]] = {}
+    """Dotted config path -> domain as plain data; see `tuning.domains.Kind`."""
+    start: list[dict[str, Any]] = []
+
+
+class AuditedRun(RecordPart):
+    """The run that audits the recommended setting."""
+
+    run: str
+
+
+class Trainings(RecordPart):
+    """How many networks were trained for how many trials."""
+
+    trials: int
+    networks: int
+
+
+class Tables(RecordPart):
+    """Where the store keeps what belongs to the search."""
+
+    real: str = ""
+    """The key of the targets' real pictures."""
+
+
+class SearchRecord(RecordPart):
     """One search."""
 
-    record: Mapping[str, Any]
-    """The record, with None for what it lacks at the top."""
-    trials: tuple[Trial, ...]
-    undefended: Trial | None
-    front: tuple[Trial, ...]
-    """The complete trials on the Pareto front, by rising accuracy."""
-    recommended: Trial | None
-    paper: Trial | None
-    null: tuple[str, str, Estimate] | None
-    """The guess without the model that succeeds most: attack, judge, share."""
+    model_config = ConfigDict(populate_by_name=True)
+
+    search: str
+    """Its name: a folder below `searches`."""
+    name: str
+    """The experiment's name."""
+    created: str = ""
+    """When the record was written, in ISO format with the time zone."""
+    seconds: float = 0.0
+    space: SpaceRecord = SpaceRecord()
+    objectives: dict[str, str] = {}
+    """Metric -> "max" or "min"."""
+    constraints: dict[str, float] = {}
+    """Metric -> upper bound."""
+    single: bool = False
+    """Whether `score` alone was minimized."""
+    options: dict[str, Any] = {}
+    """How the search was run: trials, max_concurrent, time_budget, sampler, seed, step_targets."""
+    experiment: dict[str, Any] = {}
+    """The recipe that the trials are variations of."""
+    provenance: dict[str, Any] = {}
+    data: dict[str, Any] = {}
+    """The data in numbers: private_people, test_pictures and others."""
+    trials: list[TrialRecord] = []
+    """In the order of their numbers."""
+    undefended: TrialRecord | None = None
+    null: Success = {}
+    """Attacks that ask no model."""
+    front: list[int] = []
+    """Numbers of the complete trials on the Pareto front."""
+    recommended: int | None = None
+    """The recommended trial's number."""
+    audited: AuditedRun | None = Field(default=None, alias="rejudged")
+    """Named as soon as a setting is recommended; the run itself may be yet to come."""
+    importance: dict[str, dict[str, float]] = {}
+    """Metric -> setting -> share; the shares of one metric add up to 1."""
+    trainings: Trainings | None = None
+    tables: Tables = Tables()
+    cost: dict[str, dict[str, float]] = {}
+    """`train` and `attack`, each with `cpu_seconds` and `gpu_seconds`, all machines together."""
+    timings: dict[str, float] = {}
+    """Stage -> seconds."""
+    timeline: list[dict[str, Any]] = []
+    """How the cluster and the work in it changed; see `report.charts.timeline`."""
+    targets: list[int] = []
+    """The attacked people's numbers."""
+    repeats: int = 1
+    """Reconstructions of each target by each attack."""
+
+    @property
+    def headline(self) -> Headline:
+        """Which evaluator decides; `worst` decided before recipes could say so."""
+        found = self.experiment.get("headline")
+        return "first" if found == "first" else "worst"
+
+    @property
+    def evaluators(self) -> list[str]:
+        """The evaluators' names in the recipe's order; the file itself sorts its keys."""
+        return [e["name"] for e in self.experiment.get("evaluators") or []]
+
+    def strongest(self, success: Success) -> Strongest[str] | None:
+        """The strongest of some attacks; None where there is none."""
+        order = self.evaluators
+
+        def in_order(attack: str) -> list[Estimate]:
+            found = success[attack]
+            return [found[name] for name in order or found if name in found]
+
+        return strongest(success, in_order, headline=self.headline)
+
+    @cached_property
+    def guess(self) -> Strongest[str] | None:
+        """The null attack that succeeds most."""
+        return self.strongest(self.null)
+
+    @cached_property
+    def best(self) -> TrialRecord | None:
+        """The recommended trial."""
+        return next((t for t in self.trials if t.number == self.recommended), None)
+
+    @cached_property
+    def paper(self) -> TrialRecord | None:
+        """The trial at the paper's own point."""
+        return next((t for t in self.trials if t.paper), None)
+
+    @cached_property
+    def front_trials(self) -> list[TrialRecord]:
+        """The trials on the front, by rising accuracy, then by rising success."""
+        chosen = [t for t in self.trials if t.number in self.front]
+        known = [
+            (t.accuracy.value, t.attack_success.value, t)
+            for t in chosen
+            if t.accuracy and t.attack_success
+        ]
+        return [t for *_, t in sorted(known, key=lambda k: k[:2])]
 
     @property
     def axes(self) -> list[str]:
         """The searched settings' dotted paths, in the space's order."""
-        space = self.record["space"] or {}
-        named = dict.fromkeys([*(space.get("domains") or {}), *(space.get("kinds") or {})])
+        named = dict.fromkeys([*self.space.domains, *self.space.kinds])
         return list(named) or list(dict.fromkeys(k for t in self.trials for k in t.settings))
 
     @property
     def defense(self) -> str:
         """What the searched defense is called; "" where that is not recorded."""
-        defense = (self.record["experiment"] or {}).get("defense") or {}
+        defense = self.experiment.get("defense") or {}
         return str(defense.get("label") or defense.get("name") or "")
 
     @property
-    def unseen(self) -> str:
-        """What the recommended recipe is judged on: new people too, while there are some left."""
-        targets = (self.record["experiment"] or {}).get("targets") or {}
-        people = (self.record["data"] or {}).get("private_people")
-        used = (targets.get("skip") or 0) + len(self.record["targets"] or [])
-        left = not isinstance(people, int) or used < people
-        return "targets and random starts" if left else "random starts (every person was attacked)"
+    def first_repeat(self) -> int:
+        """Number of the first repeat."""
+        return int((self.experiment.get("targets") or {}).get("first_repeat") or 0)
 
     @property
-    def max_loss(self) -> float | None:
-        """The bound on the accuracy loss, percentage points."""
-        return _finite((self.record["constraints"] or {}).get("accuracy_loss"))
-
-
-_TOP = (
-    *("search", "name", "created", "seconds", "space", "objectives", "constraints", "single"),
-    *("options", "experiment", "provenance", "data", "trials", "undefended", "null", "front"),
-    *("recommended", "rejudged", "importance", "trainings", "cost", "timings", "timeline"),
-    *("targets", "repeats", "tables"),
-)
-
-
-def read_search(record: Mapping[str, Any]) -> Search:
-    """The record of `searches/NAME/search.json` as typed values."""
-    record = {**dict.fromkeys(_TOP), **record}
-    tests = int((record["data"] or {}).get("test_pictures") or 1)
-    repeats = int(record["repeats"] or 1)
-    trials = tuple(_trial(t, tests, repeats) for t in record["trials"] or [])
-    by_number = {t.number: t for t in trials}
-    front = [by_number[n] for n in record["front"] or [] if n in by_number]
-    front = [t for t in front if t.accuracy and t.success]
-    open_trial = record["undefended"]
-    return Search(
-        record=record,
-        trials=trials,
-        undefended=_trial(open_trial, tests, repeats) if open_trial else None,
-        front=tuple(sorted(front, key=_along_front)),
-        recommended=by_number.get(record["recommended"]),
-        paper=next((t for t in trials if t.paper), None),
-        null=_null(record["null"] or {}, len(record["targets"] or [1]) * repeats),
-    )
-
-
-def _along_front(trial: Trial) -> tuple[float, float]:
-    assert trial.accuracy is not None
-    assert trial.success is not None
-    return trial.accuracy.value, trial.success.value
-
-
-def _trial(entry: Mapping[str, Any], tests: int, repeats: int) -> Trial:
-    strongest, targets = entry.get("strongest") or {}, int(entry.get("targets") or 0)
-    curve = [(int(p["targets"]), _estimate(p, int(p["targets"]) * repeats)) for p in
-             entry.get("curve") or []]  # fmt: skip
-    return Trial(
-        number=entry.get("number"),
-        settings=entry.get("settings") or {},
-        state=str(entry.get("state") or "complete"),
-        start=bool(entry.get("start")),
-        paper=bool(entry.get("paper")),
-        fault=str(entry.get("fault") or ""),
-        accuracy=_estimate(entry.get("accuracy"), tests),
-        loss=_finite(entry.get("accuracy_loss")),
-        success=_estimate(entry.get("attack_success"), targets * repeats),
-        score=_finite(entry.get("score")),
-        attack=str(strongest.get("attack") or ""),
-        judge=str(strongest.get("judge") or ""),
-        shares=_shares(entry.get("success") or {}),
-        protects=str(entry.get("protects") or ""),
-        left=str(entry.get("left") or ""),
-        targets=targets,
-        seconds=_finite(entry.get("seconds")),
-        cells=entry.get("cells") or {},
-        trained=tuple(entry.get("trained") or ()),
-        curve=tuple((n, e) for n, e in curve if e is not None),
-        metrics=entry,
-    )
-
-
-def _shares(success: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Each attack's share by the judge that finds most."""
-    found = {
-        attack: [v for e in judges.values() if (v := _finite(e.get("value"))) is not None]
-        for attack, judges in success.items()
-    }
-    return {attack: max(values) for attack, values in found.items() if values}
-
-
-def _estimate(entry: Mapping[str, Any] | None, count: int) -> Estimate | None:
-    """The recorded share; the record does not say the number of tries, the search's layout does."""
-    parts = [_finite((entry or {}).get(k)) for k in ("value", "low", "high")]
-    value, low, high = parts
-    if value is None or low is None or high is None:
-        return None
-    return Estimate(value, low, high, max(count, 1))
-
-
-def _finite(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def _null(judged: Mapping[str, Mapping[str, Any]], count: int) -> tuple[str, str, Estimate] | None:
-    known = [
-        (attack, judge, e)
-        for attack, judges in judged.items()
-        for judge, entry in judges.items()
-        if (e := _estimate(entry, count))
-    ]
-    return max(known, key=lambda k: k[2].value) if known else None
+    def unseen(self) -> str:
+        """What the recommended recipe attacks and the search did not: new people too, while some are left."""
+        skipped = (self.experiment.get("targets") or {}).get("skip") or 0
+        people = self.data.get("private_people")
+        left = not isinstance(people, int) or skipped + len(self.targets) < people
+        return "targets and random starts" if left else "random starts (every person was attacked)"

@@ -1,12 +1,18 @@
-"""Ray Tune's domains as plain data, which a record can hold and from which Optuna's distributions are made."""
+"""The domains of a search space: Ray Tune's in the module, plain data in the record, Optuna's in the search."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from ray.tune.search.sample import (
     Categorical,
     Domain,
@@ -20,20 +26,21 @@ from ray.tune.search.sample import (
 from inversionlab.core.yaml_io import cut
 
 LARGEST = sys.float_info.max
-"""The largest number of a search: trials and records hold floats."""
-MOST_STEPS = 1e9
-"""Steps that a quantised domain may have; Optuna counts with 28 digits, and nobody tries as many."""
+"""The largest number in a search: trials and records hold floats."""
+MAX_STEPS = 1e9
+"""Steps of a quantized domain at most: Optuna counts them with 28 digits."""
 
 Kind = dict[str, Any]
-"""A domain as plain data: {"kind": "float" | "int", "low", "high" (both inclusive), "log"} with "step" where
-it is quantised, or {"kind": "choice", "values"}."""
+"""A domain as plain data: {"kind": "float" | "int", "low", "high" (both inclusive), "log"}, with "step" where it
+is quantized, or {"kind": "choice", "values"}. A search's name is a hash of it, so numbers stay as written, where
+Optuna's distributions would turn a step of 1 into 1.0."""
 
 
 def kind_of(domain: Any) -> Kind:
     """A Tune domain as plain data.
 
     Raises:
-        ValueError: it is none that a search can use; the text says what would be right.
+        ValueError: a search cannot use it; the text says what would be right.
     """
     if not isinstance(domain, Float | Integer | Categorical):
         raise ValueError(
@@ -41,32 +48,49 @@ def kind_of(domain: Any) -> Kind:
             "qrandint or choice"
         )
     sampler: Any = domain.sampler or Uniform()
-    if isinstance(domain, Categorical):
-        if not isinstance(sampler, Uniform):
-            raise ValueError("must be tune.choice")
-        return {"kind": "choice", "values": _choices(domain.categories)}
-    step = None
-    if isinstance(sampler, Quantized):
-        sampler, step = sampler.sampler, sampler.q
+    step = sampler.q if isinstance(sampler, Quantized) else None
     log = isinstance(sampler, LogUniform)
-    if not (log or isinstance(sampler, Uniform)) or (log and step is not None):
+    if not log and not isinstance(sampler.sampler if step is not None else sampler, Uniform):
         raise ValueError("must be uniform (also in steps) or log-uniform (without steps)")
-    return _range(domain, log, step)
+    if isinstance(domain, Categorical):
+        _check_choices(domain.categories)
+        return {"kind": "choice", "values": list(domain.categories)}
+    whole = isinstance(domain, Integer)
+    # Tune's upper bound of whole numbers is exclusive, unless they go in steps.
+    low, high = domain.lower, domain.upper - (1 if whole and step is None else 0)
+    if not all(is_number(x) and (not whole or isinstance(x, int)) for x in (low, high)):
+        number = "whole" if whole else "finite"
+        raise ValueError(f"the bounds must be {number} numbers, {LARGEST:.2g} at most")
+    kind: Kind = {"kind": "int", "low": low, "high": high, "log": log}
+    if not whole:
+        kind |= {"kind": "float", "low": float(low), "high": float(high)}
+    if step is not None:
+        _check_step(step, low, high, whole)
+        kind["step"] = step
+    distribution(kind)
+    return kind
 
 
-def ends(kind: Kind) -> list[Any]:
-    """The values between which (or among which) a domain draws: both ends, or every choice."""
-    return list(kind["values"]) if kind["kind"] == "choice" else [kind["low"], kind["high"]]
+def distribution(kind: Mapping[str, Any]) -> BaseDistribution:
+    """Optuna's distribution of a domain.
+
+    Raises:
+        ValueError: the bounds are the wrong way round.
+    """
+    if kind["kind"] == "choice":
+        return CategoricalDistribution(kind["values"])
+    if kind["kind"] == "int":
+        return IntDistribution(kind["low"], kind["high"], kind["log"], kind.get("step", 1))
+    return FloatDistribution(kind["low"], kind["high"], kind["log"], kind.get("step"))
 
 
 def inside(kind: Kind, value: Any) -> bool:
-    """Whether a domain can draw `value`; 1 is no choice where the choice is 1.0 or true."""
+    """Whether a search can draw `value`; 1 does not count as the choice 1.0 or true."""
     if kind["kind"] == "choice":
         return any(type(v) is type(value) and v == value for v in kind["values"])
     if not is_number(value) or (kind["kind"] == "int" and not isinstance(value, int)):
         return False
-    step = kind.get("step")
-    return kind["low"] <= value <= kind["high"] and (step is None or _is_multiple(value, step))
+    return kind["low"] <= value <= kind["high"] and _is_multiple(value, kind.get("step"))
 
 
 def in_words(kind: Kind) -> str:
@@ -80,23 +104,19 @@ def in_words(kind: Kind) -> str:
     return f"{how} {kind['low']:.10g} to {kind['high']:.10g}{steps}"
 
 
-def name_of(domain: Any) -> str:
-    """What an error text calls something that should be a domain."""
-    return in_short(domain, _domain_text) if isinstance(domain, Domain) else in_short(domain)
-
-
-def in_short(value: Any, text_of: Callable[[Any], str] = repr) -> str:
-    """A value as an error text quotes it, whatever its length."""
+def quoted(value: Any) -> str:
+    """A value, or a domain, as an error message quotes it, cut to a readable length."""
     try:
-        text = text_of(value)
+        if isinstance(value, Domain):
+            return cut(f"{type(value).__name__}{value.domain_str}")
+        return cut(repr(value))
     except ValueError:
         # Python writes no whole number of more than 4300 digits.
         return f"({type(value).__name__}, too long to show)"
-    return cut(text)
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number that a float can hold (true and false are none)."""
+    """Whether it is a finite number that a float can hold; true and false are not numbers."""
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -104,52 +124,31 @@ def is_number(value: Any) -> bool:
     )
 
 
-def _domain_text(domain: Domain) -> str:
-    return f"{type(domain).__name__}{domain.domain_str}"
-
-
-def _range(domain: Float | Integer, log: bool, step: float | None) -> Kind:
-    whole = isinstance(domain, Integer)
-    # Ray's upper bound of whole numbers is exclusive, unless they go in steps.
-    low, high = domain.lower, domain.upper - (1 if whole and step is None else 0)
-    if not all(is_number(x) and (not whole or isinstance(x, int)) for x in (low, high)):
-        number = "whole" if whole else "finite"
-        raise ValueError(f"the bounds must be {number} numbers, {LARGEST:.2g} at most")
-    if low > high or (log and low <= 0):
-        above = " and above 0" if log else ""
-        raise ValueError(f"the lower bound must lie below the upper one{above}")
-    if step is not None:
-        _refuse_step(step, low, high, whole)
-    if not whole:
-        low, high = float(low), float(high)
-    kind = {"kind": "int" if whole else "float", "low": low, "high": high, "log": log}
-    return kind | ({} if step is None else {"step": step})
-
-
-def _refuse_step(step: Any, low: float, high: float, whole: bool) -> None:
+def _check_step(step: Any, low: float, high: float, whole: bool) -> None:
     number = "whole" if whole else "finite"
     if not is_number(step) or step <= 0 or (whole and not isinstance(step, int)):
-        raise ValueError(f"the step {in_short(step)} must be a {number} number above 0")
+        raise ValueError(f"the step {quoted(step)} must be a {number} number above 0")
     steps = (float(high) - float(low)) / step
-    if steps > MOST_STEPS:
+    if steps > MAX_STEPS:
         raise ValueError(
-            f"the step {step:g} makes {steps:.2g} steps; {MOST_STEPS:g} at most, or leave the steps out"
+            f"the step {step:g} makes {steps:.2g} steps; {MAX_STEPS:g} at most, or leave the steps out"
         )
     # Tune counts steps from 0, Optuna from the lower bound: both agree where the bounds are multiples.
-    if not all(_is_multiple(x, step) for x in (low, high)):
+    if not (_is_multiple(low, step) and _is_multiple(high, step)):
         raise ValueError(f"the step {step:g} must be above 0 and both bounds multiples of it")
 
 
-def _choices(values: list[Any]) -> list[Any]:
+def _check_choices(values: list[Any]) -> None:
     if not values or not all(isinstance(v, bool | str) or is_number(v) for v in values):
         raise ValueError(
             f"the choices must be one or more numbers ({LARGEST:.2g} at most), texts, true or false"
         )
     if len(set(values)) < len(values):
-        raise ValueError("a choice is there twice; each once")
-    return list(values)
+        raise ValueError("a choice is there twice; list each once")
 
 
-def _is_multiple(value: float, step: float) -> bool:
+def _is_multiple(value: float, step: float | None) -> bool:
+    if step is None:
+        return True
     steps = value / step
     return math.isfinite(steps) and math.isclose(steps, round(steps), abs_tol=1e-9)

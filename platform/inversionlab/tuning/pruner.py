@@ -1,10 +1,10 @@
-"""Successive halving whose verdicts do not depend on which of two trials is faster.
+"""Successive halving that does not depend on which of two trials is faster.
 
-Asynchronous successive halving (Li et al. 2020, ASHA) stops a trial at a rung if it is not among the best third of
-those that have reached the rung so far; who has, is a matter of timing. Here trial n is compared with trials
-0 to n-K only, K being the number of trials at once: they have ended when n begins (see `searcher`), so the
-verdicts, like the proposals, are a pure function of what trials find, and a search that goes on after a fault
-stops exactly the trials that it stopped before.
+Asynchronous successive halving (Li et al. 2020, ASHA) stops a trial at a rung unless it is among the best third of
+the trials that have reached the rung so far, and which ones have is a matter of timing. Here trial n is compared
+only with trials 0 to n-K, where K is the number of trials at once; they have ended when n begins (`searcher`).
+So the trials that are stopped, like those that are proposed, are a pure function of what trials find, and a search
+that goes on after a fault stops exactly the trials that it stopped before.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ REDUCTION = 3
 
 
 class DeterministicHalving(FIFOScheduler):
-    """Stops hopeless trials of a search by one objective, which is minimised."""
+    """Stops hopeless trials of a search with one objective, which is minimized."""
 
     def __init__(self, metric: str, max_concurrent: int) -> None:
-        """Compare by `metric`, reported at iterations 1, 2, ...; the rungs are 1, 3, 9, ..."""
+        """Compare trials by `metric`, reported at iterations 1, 2, ...; the rungs are 1, 3, 9, ..."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._judged_by, self._at_once = metric, max_concurrent
+        self._objective, self._max_concurrent = metric, max_concurrent
         self._numbers: dict[str, int] = {}
         self.stopped: set[int] = set()
-        """Numbers of the trials that were stopped here; others may have been ended by a time budget."""
+        """Numbers of the trials that were stopped here; a time budget may have ended others."""
         self._rungs: list[dict[int, float]] = []
         """For each trial, by number: iteration -> what it reported at that rung."""
 
@@ -41,8 +41,8 @@ class DeterministicHalving(FIFOScheduler):
         iteration = int(result["training_iteration"])
         if not is_rung(iteration):
             return str(TrialScheduler.CONTINUE)
-        mine = self._rungs[number][iteration] = float(result[self._judged_by])
-        earlier = self._rungs[: max(0, number - self._at_once + 1)]
+        mine = self._rungs[number][iteration] = float(result[self._objective])
+        earlier = self._rungs[: max(0, number - self._max_concurrent + 1)]
         others = [rungs[iteration] for rungs in earlier if iteration in rungs]
         if among_best(mine, others):
             return str(TrialScheduler.CONTINUE)
@@ -58,7 +58,7 @@ def is_rung(iteration: int) -> bool:
 
 
 def among_best(mine: float, others: list[float]) -> bool:
-    """Whether `mine` is among the best third of itself and `others`; too few others settle nothing."""
+    """Whether `mine` is among the best third of itself and `others`; true while the others are too few."""
     if len(others) < REDUCTION:
         return True
     keep = (len(others) + 1) // REDUCTION

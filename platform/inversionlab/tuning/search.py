@@ -1,9 +1,9 @@
-"""The search: Ray Tune runs the trials, Optuna proposes, the desk has the work done, the store keeps it.
+"""The search: Ray Tune runs the trials, Optuna proposes them, the trial runner has their work done.
 
 A search is a pure function of its space, its seed, the number of trials at once and what trials find; and what
-they find is stored. So whatever died, the same call goes on: finished trials are replayed from the store in
-moments, and the study ends as if nothing had happened. (On a GPU rows keep to float tolerance only, so there that
-holds for what was stored.) Tune's own state is not read again: it is pickled.
+they find is stored. So the same call goes on after any fault: finished trials are replayed from the store in
+moments, and the study ends as if nothing had happened. (On a GPU rows agree only up to float tolerance, so there
+this holds for what was stored.) Tune's own state is never read again, because it is pickled.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.store.storage import Storage
 from inversionlab.tuning.pruner import DeterministicHalving
-from inversionlab.tuning.searcher import SamplerName, make_searcher
+from inversionlab.tuning.searcher import DeterministicSearcher, SamplerName
 from inversionlab.tuning.space import SearchSpace, check_space, experiment_at
 from inversionlab.tuning.space import describe as describe_space
 from inversionlab.tuning.space_fit import check_fit
@@ -38,12 +38,12 @@ from inversionlab.tuning.trial import trial
 from inversionlab.tuning.trial_progress import TrialProgress
 from inversionlab.tuning.trial_runner import AttacksFailedError, TrialRunner
 
-CALLS = 100
-"""Calls that the desk takes at once beside one a trial."""
+EXTRA_CALLS = 100
+"""Calls that the trial runner takes at once, in addition to one per trial."""
 
 
 class SearchError(RuntimeError):
-    """What all trials need could not be made; what was finished is stored."""
+    """Something that all trials need could not be made; what was finished is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +51,12 @@ class SearchOptions:
     """How a search is run."""
 
     trials: int
-    """Settings to try, the start points among them."""
+    """Settings to try, including the start points."""
     max_concurrent: int = 4
-    """Trials at once; also how many trials' results a proposal does without, so it belongs to the study."""
+    """Trials at once. A proposal does without the results of that many trials, so it is part of the study."""
     sampler: SamplerName = "tpe"
     single: bool = False
-    """Minimise `score` alone, and stop hopeless trials early by successive halving."""
+    """Minimize `score` alone, and stop hopeless trials early by successive halving."""
     step_targets: int = 5
     """Targets that a trial attacks between two reports."""
     time_budget: float | None = None
@@ -64,7 +64,7 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class Ended:
+class TrialOutcome:
     """How a trial ended."""
 
     number: int
@@ -72,23 +72,25 @@ class Ended:
     targets: int
     """Targets that it attacked."""
     fault: str
+    """The last line of its error; "" where it did not fail."""
     stopped: bool
     """Whether successive halving ended it."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A search that was run: what the record is made from."""
+class SearchOutcome:
+    """A search that was run; its record is made from this."""
 
     name: str
     session: Session
     space: SearchSpace
     options: SearchOptions
-    trials: Sequence[Ended]
+    trials: Sequence[TrialOutcome]
     gpus: Gpus
     timings: Mapping[str, float]
-    summary: Mapping[str, Any]
-    """What the desk says at the end: timeline."""
+    """Stage -> seconds."""
+    timeline: Sequence[Mapping[str, float]]
+    """How the cluster and the work in it changed."""
 
 
 def search(
@@ -99,15 +101,15 @@ def search(
     say: Say = print,
     *,
     resume: bool = False,
-) -> Outcome:
-    """Run a search on the storage `root`; the same call after any interruption goes on.
+) -> SearchOutcome:
+    """Run a search on the storage `root`; after any interruption the same call goes on.
 
     Args:
         experiment: what the trials are variations of.
         space: what is varied.
         options: how.
         root: local path or URI.
-        say: hears of progress.
+        say: called with each line of progress.
         resume: refuse if this very search was never begun there.
 
     Raises:
@@ -136,11 +138,21 @@ def search(
     log.timed("data", began)
     connect()
     gpus = use_gpus(base.runtime)
-    runner = _desk(session, space, options, gpus)
+    # The runner and the trials hold no CPU, only this resource of the head node, so their work has all CPUs.
+    runner_class = ray.remote(TrialRunner).options(
+        num_cpus=0,
+        resources={HEAD: 0.001},
+        max_concurrency=options.max_concurrent + EXTRA_CALLS,
+        max_restarts=-1,
+        max_task_retries=3,
+    )
+    runner: Any = runner_class.remote(
+        session.spec, dict(space.constraints), options.step_targets, gpus
+    )
     began = time.monotonic()
     say("[2/4] baseline: the networks that all trials share, and the undefended victim")
     try:
-        _ask(runner.baseline.remote())
+        _result(runner.baseline.remote())
     except (AttacksFailedError, ActorPoolError, RayActorError) as error:
         raise SearchError(f"the undefended victim could not be attacked: {error}") from error
     log.timed("baseline", began)
@@ -148,14 +160,20 @@ def search(
     say(f"[3/4] search: {options.trials} trials, {options.max_concurrent} at once")
     trials = _tune(session, name, space, options, runner, say)
     log.timed("search", began)
-    summary = _summary(runner)
-    return Outcome(name, session, space, options, trials, gpus, log.timings, summary)
+    timeline: list[dict[str, float]] = []
+    try:
+        timeline = _result(runner.close.remote())
+        ray.kill(runner)
+    except RayActorError:
+        # The trials have ended; a runner that has died takes nothing but the timeline with it.
+        pass
+    return SearchOutcome(name, session, space, options, trials, gpus, log.timings, timeline)
 
 
 def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptions) -> str:
-    """The search's name: equal for all calls that end in the same study; more trials only lengthen it."""
+    """The search's name, equal for all calls that end in the same study; more trials only lengthen the study."""
     plain = experiment.model_dump(mode="json")
-    decisive = {
+    decisive: dict[str, Any] = {
         "experiment": {k: v for k, v in plain.items() if k not in ("runtime", "name", "headline")},
         "space": describe_space(space),
         "objectives": dict(space.objectives),
@@ -167,51 +185,33 @@ def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptio
             options.step_targets,
         ],
     }
+    if experiment.headline != "first":
+        # Searches from before there was this setting keep their names.
+        decisive["headline"] = experiment.headline
     return f"{experiment.name}-{space.module}-{fingerprint(decisive)[:8]}"
 
 
-def _desk(session: Session, space: SearchSpace, options: SearchOptions, gpus: Gpus) -> Any:
-    actor = ray.remote(TrialRunner).options(
-        num_cpus=0,
-        resources={HEAD: 0.001},
-        max_concurrency=options.max_concurrent + CALLS,
-        max_restarts=-1,
-        max_task_retries=3,
-    )
-    return actor.remote(session.spec, dict(space.constraints), options.step_targets, gpus)
-
-
-def _ask(ref: Any) -> Any:
-    """A call's result; the desk's own errors as they were raised there."""
+def _result(call: Any) -> Any:
+    """The result of a call to the runner; its own errors are raised as they were raised there."""
     try:
-        return ray.get(ref)
+        return ray.get(call)
     except RayTaskError as error:
         raise getattr(error, "cause", None) or error from error
 
 
-def _summary(runner: Any) -> dict[str, Any]:
-    """What the desk noted; a desk that has died meanwhile takes only that along."""
-    try:
-        summary: dict[str, Any] = _ask(runner.summary.remote())
-        ray.kill(runner)
-    except RayActorError:
-        return {"timeline": []}
-    return summary
-
-
 def _tune(
     session: Session, name: str, space: SearchSpace, options: SearchOptions, runner: Any, say: Say
-) -> list[Ended]:
+) -> list[TrialOutcome]:
+    """Run the trials."""
     steps = math.ceil(len(session.plan.targets) / options.step_targets)
     halving = DeterministicHalving("score", options.max_concurrent) if options.single else None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Ctrl-C must end the search here, not leave Tune with half of the trials called finished.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     tuner = tune.Tuner(
-        # The head node has this resource; no CPU is held, so that the trials' own work has them all.
         tune.with_resources(tune.with_parameters(trial, runner=runner, steps=steps), {HEAD: 0.001}),
         tune_config=tune.TuneConfig(
-            search_alg=make_searcher(
+            search_alg=DeterministicSearcher(
                 space,
                 single=options.single,
                 sampler=options.sampler,
@@ -234,21 +234,14 @@ def _tune(
     grid = tuner.fit()
     # Tune keeps the trials in the order in which they were proposed.
     stopped = halving.stopped if halving is not None else set()
-    return [_ended(n, grid[n], stopped=n in stopped) for n in range(len(grid))]
+    return [_outcome(n, grid[n], n in stopped) for n in range(len(grid))]
 
 
-def _ended(number: int, result: Any, *, stopped: bool) -> Ended:
-    metrics = result.metrics or {}
-    return Ended(
-        number=number,
-        settings=dict(result.config or {}),
-        targets=int(metrics.get("targets", 0)),
-        fault=_last_line(result.error) if result.error is not None else "",
-        stopped=stopped,
-    )
-
-
-def _last_line(error: Exception) -> str:
-    """The line of a trial's traceback that says what was wrong: the last one."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else repr(error)
+def _outcome(number: int, result: Any, stopped: bool) -> TrialOutcome:
+    fault = ""
+    if result.error is not None:
+        # The last line of a traceback says what was wrong.
+        lines = [line.strip() for line in str(result.error).splitlines() if line.strip()]
+        fault = lines[-1] if lines else repr(result.error)
+    targets = int((result.metrics or {}).get("targets", 0))
+    return TrialOutcome(number, dict(result.config or {}), targets, fault, stopped)

@@ -1,9 +1,9 @@
-"""Optuna under Tune, in an order that does not depend on which trial ends first.
+"""Optuna under Tune, with proposals that do not depend on which trial ends first.
 
-Ray's OptunaSearch tells Optuna a result when it comes in, so that a slow node changes every later suggestion.
-Here suggestion n uses exactly the results of trials 0 to n - K (K = trials at once), told in the order of their
-numbers: the study is a function of space, seed, K and results, and a search that is run again proposes the same
-trials.
+Ray's OptunaSearch tells Optuna a result as soon as it comes in, so a slow node changes every later proposal.
+Here proposal n uses exactly the results of trials 0 to n - K (K = trials at once), told in the order of their
+numbers. So the study is a function of space, seed, K and results, and a search that is run again proposes the
+same trials.
 
 The price: trial n begins only when trials 0 to n - K have all ended, so a very slow trial can leave up to K - 1
 places idle.
@@ -12,146 +12,129 @@ places idle.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search import Searcher
 
 from inversionlab.core import seeds
+from inversionlab.tuning.domains import distribution
 from inversionlab.tuning.space import SearchSpace
-from inversionlab.tuning.study import distributions
 
 SamplerName = Literal["tpe", "nsga2", "random"]
 
 POPULATION = 12
-"""Trials of a generation of NSGA-II; Optuna's 50 would make most of a search of 60 trials random."""
+"""Trials of a generation of NSGA-II. Optuna's 50 would make most of a search of 60 trials random."""
 
 
-def make_searcher(
-    space: SearchSpace, *, single: bool, sampler: SamplerName, seed: int, max_concurrent: int
-) -> DeterministicSearch:
-    """The searcher of a search.
-
-    Args:
-        space: What is searched; its start points come first.
-        single: Minimise `score`, which has the constraints in it, instead of the space's objectives.
-        sampler: tpe (multivariate), nsga2 or random.
-        seed: Root of the sampler's random numbers.
-        max_concurrent: K, at least 1; give it to Tune as `max_concurrent_trials` too.
-    """
-    objectives = {"score": "min"} if single else dict(space.objectives)
-    return DeterministicSearch(
-        distributions(space.kinds),
-        objectives=objectives,
-        constraints={} if single else space.constraints,
-        start=space.start,
-        sampler=make_sampler(sampler, seed),
-        max_concurrent=max_concurrent,
-    )
-
-
-def make_sampler(name: SamplerName, seed: int) -> BaseSampler:
-    """A seeded sampler.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    # NumPy's old generators, which Optuna uses, take 32 bits.
-    drawn = seeds.derive(seed, "search", name) % 2**32
-    if name == "tpe":
-        return optuna.samplers.TPESampler(multivariate=True, seed=drawn)
-    if name == "nsga2":
-        return optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=drawn)
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=drawn)
-    raise ValueError(f"sampler = {name}: must be tpe, nsga2 or random")
-
-
-class DeterministicSearch(OptunaSearch):
-    """OptunaSearch that tells results in the order of the trials, and each only when it is due."""
+class DeterministicSearcher(Searcher):
+    """Asks an Optuna study for trials, and tells it results in the trials' order, each only when it is due."""
 
     def __init__(
         self,
-        space: Mapping[str, BaseDistribution],
+        space: SearchSpace,
         *,
-        objectives: Mapping[str, str],
-        constraints: Mapping[str, float],
-        start: Sequence[Mapping[str, Any]],
-        sampler: BaseSampler,
+        single: bool,
+        sampler: SamplerName,
+        seed: int,
         max_concurrent: int,
     ) -> None:
+        """Begin a study in memory.
+
+        Args:
+            space: what is searched; its start points come first.
+            single: minimize `score`, which contains the constraints, instead of the space's objectives.
+            sampler: tpe (multivariate), nsga2 or random.
+            seed: root of the sampler's random numbers.
+            max_concurrent: K, at least 1; give it to Tune as `max_concurrent_trials` too.
+
+        Raises:
+            ValueError: there is no such sampler, or K is below 1.
+        """
         if max_concurrent < 1:
             raise ValueError(f"max_concurrent = {max_concurrent}: must be 1 or more")
-        self._names = list(objectives)
-        self._bounds = dict(constraints)
-        self._at_once = max_concurrent
-        self._order: list[str] = []
-        """Tune's ids of the trials; the place is the trial's number."""
+        super().__init__()
+        self._distributions = {key: distribution(kind) for key, kind in space.kinds.items()}
+        objectives = {"score": "min"} if single else space.objectives
+        self._objectives = list(objectives)
+        self._bounds = {} if single else dict(space.constraints)
+        self._max_concurrent = max_concurrent
+        self._trials: list[tuple[str, optuna.Trial]] = []
+        """Tune's id and Optuna's trial, in the order of the trials' numbers."""
         self._ended: dict[str, dict[str, float] | None] = {}
         """What ended trials reported; None for one that failed."""
         self._told = 0
-        """Trials 0 to here, exclusive, have been told."""
-        super().__init__(
-            space=dict(space),
-            metric=self._names,
-            mode=list(objectives.values()),
-            points_to_evaluate=[dict(point) for point in start],
-            sampler=sampler,
+        """How many trials, from trial 0 on, Optuna has been told of."""
+        self.study = optuna.create_study(
+            directions=[
+                "maximize" if mode == "max" else "minimize" for mode in objectives.values()
+            ],
+            sampler=_sampler(sampler, seed),
         )
+        for point in space.start:
+            self.study.enqueue_trial(dict(point))
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Tell Tune that this searcher limits the trials at once by itself.
+        """Tell Tune that this searcher itself limits the trials at once.
 
         Raises:
             ValueError: Tune was given another number than this searcher.
         """
-        if max_concurrent != self._at_once:
+        if max_concurrent != self._max_concurrent:
             raise ValueError(
-                f"max_concurrent_trials = {max_concurrent}: must be the searcher's {self._at_once}"
+                f"max_concurrent_trials = {max_concurrent}: must be the searcher's {self._max_concurrent}"
             )
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial's settings; None, and Tune asks again later, while results that it uses are out."""
-        due = max(0, len(self._order) - self._at_once + 1)
-        if any(other not in self._ended for other in self._order[self._told : due]):
+        """The next trial's settings; None while a result that they depend on is missing: Tune then asks again."""
+        due = max(0, len(self._trials) - self._max_concurrent + 1)
+        untold = self._trials[self._told : due]
+        if any(name not in self._ended for name, _ in untold):
             return None
-        for other in self._order[self._told : due]:
-            self._tell(other)
+        for name, earlier in untold:
+            self._tell(earlier, self._ended[name])
         self._told = due
-        self._order.append(trial_id)
-        return super().suggest(trial_id)
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Ignore results on the way: how many there are when another trial begins is a matter of timing."""
+        trial = self.study.ask(self._distributions)
+        self._trials.append((trial_id, trial))
+        return trial.params
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Note how a trial ended; Optuna hears of it when it is due. A second call changes nothing."""
-        if trial_id not in self._ended:
-            self._ended[trial_id] = None if error else self._reported(result or {})
+        """Note how a trial ended, for `suggest` to tell when it is due. A second call changes nothing.
 
-    def _reported(self, result: Mapping[str, Any]) -> dict[str, float] | None:
-        """The metrics that Optuna is told; None if one is absent or not finite, which Optuna would refuse."""
-        found = {name: result.get(name) for name in (*self._names, *self._bounds)}
-        numbers = {k: float(v) for k, v in found.items() if isinstance(v, int | float)}
-        return (
-            numbers
-            if len(numbers) == len(found) and all(map(math.isfinite, numbers.values()))
-            else None
+        A trial counts as failed if it raised, or if a metric is missing or not finite, which Optuna would refuse.
+        """
+        names = (*self._objectives, *self._bounds)
+        found = {k: float(v) for k in names if isinstance(v := (result or {}).get(k), int | float)}
+        failed = (
+            error or len(found) < len(set(names)) or not all(map(math.isfinite, found.values()))
         )
+        self._ended.setdefault(trial_id, None if failed else found)
 
-    def _tell(self, trial_id: str) -> None:
-        study: Any = self._ot_study
-        trial, reported = self._ot_trials[trial_id], self._ended[trial_id]
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: a search goes on from the store, never from Tune's pickled state."""
+
+    def _tell(self, trial: optuna.Trial, reported: Mapping[str, float] | None) -> None:
         if reported is None:
-            study.tell(trial, state=TrialState.FAIL)
+            self.study.tell(trial, state=TrialState.FAIL)
             return
         for name, bound in self._bounds.items():
             trial.set_constraint(name, reported[name] - bound)
-        study.tell(trial, [reported[name] for name in self._names])
+        self.study.tell(trial, [reported[name] for name in self._objectives])
+
+
+def _sampler(name: SamplerName, seed: int) -> BaseSampler:
+    # NumPy's old generators, which Optuna uses, take 32 bits.
+    derived = seeds.derive(seed, "search", name) % 2**32
+    if name == "tpe":
+        return optuna.samplers.TPESampler(multivariate=True, seed=derived)
+    if name == "nsga2":
+        return optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=derived)
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=derived)
+    raise ValueError(f"sampler = {name}: must be tpe, nsga2 or random")

@@ -13,6 +13,7 @@ import math
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,49 +24,22 @@ from inversionlab.experiment import Experiment
 from inversionlab.tuning.domains import (
     LARGEST,
     Kind,
-    ends,
-    in_short,
     in_words,
     inside,
     is_number,
     kind_of,
-    name_of,
+    quoted,
 )
-
-METRICS: dict[str, str] = {
-    "accuracy": "share of the private people's test pictures that the protected model names rightly, 0 to 1",
-    "accuracy_loss": "percentage points of accuracy lost against the undefended victim",
-    "log_distortion": "mean absolute change of a log-score against the undefended victim, in nats",
-    "attack_success": "top-5 share of the strongest listed attack, by the judge that finds most, 0 to 1",
-    "attack_success_low": "lower end of its 95 % Wilson interval, 0 to 1",
-    "attack_success_high": "upper end of its 95 % Wilson interval, 0 to 1",
-    "targets": "people attacked so far",
-    "reconstructions": "reconstructions made so far",
-    "seconds": "time that the last step of the trial took, in seconds",
-    "score": "for one objective: attack_success where the constraints hold, else 1 + the largest excess over a "
-    "bound / 100; lower is better",
-}
-"""What a trial reports: name -> what it means. All are finite numbers."""
-
-SENSES: dict[str, str] = {
-    "accuracy": "max",
-    "accuracy_loss": "min",
-    "log_distortion": "min",
-    "attack_success": "min",
-    "attack_success_low": "min",
-    "attack_success_high": "min",
-    "score": "min",
-}
-"""Metric -> which way a defender wants it. Those of METRICS that are not here say how much was done."""
+from inversionlab.tuning.trial_metrics import METRICS
 
 SEARCHED = ("defense", "defense_generator")
-"""Sections of an experiment that a search may change; another victim, attack or judge in each trial would
-make trials incomparable."""
+"""Sections of an experiment that a search may change. With another victim, attack or evaluator in each trial,
+trials could not be compared."""
 
 NAMES = ("SPACE", "START", "OBJECTIVES", "CONSTRAINTS")
 
-MOST_PRODUCTS = 64
-"""Where a space has choices alone and no more combinations than these, each is checked before the search."""
+MAX_COMBINATIONS = 64
+"""If a space has only choices, and at most this many combinations, each is checked before the search."""
 
 Refuse = Callable[[Mapping[str, Any], str], list[str]]
 """Says why settings (dotted path -> value) are refused: lines that begin with the text; none where they fit."""
@@ -86,7 +60,7 @@ class SearchSpace:
     constraints: Mapping[str, float]
     """Metric -> upper bound."""
 
-    @property
+    @cached_property
     def kinds(self) -> dict[str, Kind]:
         """The domains as plain data."""
         return {key: kind_of(domain) for key, domain in self.domains.items()}
@@ -99,13 +73,14 @@ def load_space(path: Path) -> SearchSpace:
         ConfigError: one line a fault: file, name, value, and what would be right.
     """
     names = _import(path)
+    start, constraints = names.get("START", []), names.get("CONSTRAINTS", {})
     kinds: dict[str, Kind] = {}
     faults = [
-        *_name_faults(names),
+        *(f"{n}: unknown name{_near(n, NAMES)}" for n in sorted(names.keys() - set(NAMES))),
         *_domain_faults(names.get("SPACE"), kinds),
-        *_start_faults(names.get("START", []), kinds),
+        *_start_faults(start, kinds),
         *_objective_faults(names.get("OBJECTIVES")),
-        *_constraint_faults(names.get("CONSTRAINTS", {})),
+        *_constraint_faults(constraints),
     ]
     if faults:
         raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
@@ -114,10 +89,10 @@ def load_space(path: Path) -> SearchSpace:
         domains=names["SPACE"],
         start=tuple(
             {k: float(point[k]) if kinds[k]["kind"] == "float" else point[k] for k in kinds}
-            for point in names.get("START", [])
+            for point in start
         ),
         objectives=names["OBJECTIVES"],
-        constraints={m: float(bound) for m, bound in names.get("CONSTRAINTS", {}).items()},
+        constraints={metric: float(bound) for metric, bound in constraints.items()},
     )
 
 
@@ -127,7 +102,6 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
     Raises:
         ConfigError: one line a fault: module, key, value, and what would be right.
     """
-    origin, defense = f"{space.module}.py", experiment.defense.name
 
     def refuse(settings: Mapping[str, Any], where: str) -> list[str]:
         try:
@@ -136,56 +110,60 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
             return [str(error)]
         return []
 
+    defense = experiment.defense.name
     if space.module != defense:
         raise ConfigError(
-            f"{origin}: searches the defense `{space.module}`, but the recipe `{experiment.name}` has "
+            f"{space.module}.py: searches the defense `{space.module}`, but the recipe `{experiment.name}` has "
             f"defense.name = {defense}; take search_spaces/{defense}.py, or another recipe"
         )
-    faults = [f"{origin}: {fault}" for fault in _key_faults(space.domains)]
+    faults = [f"{space.module}.py: {fault}" for fault in _key_faults(space.domains)]
     faults = faults or refusals(space, refuse)
     if faults:
         raise ConfigError("\n".join(faults))
 
 
 def refusals(space: SearchSpace, refuse: Refuse, most: int | None = None) -> list[str]:
-    """Why points of a space are refused: for each key, changed alone, the first refusal; where there is none,
-    those of START; and where there is none either, the first of the combinations of choices.
+    """Why points of a space are refused.
+
+    The ends or choices of each key are tried alone, and the first refusal counts. If there is none, the START
+    points are tried; and if none of those is refused either, the combinations of choices up to the first refusal.
 
     Args:
         space: whose points.
-        refuse: what is asked of each.
+        refuse: asked about each point.
         most: choices of a key that are tried alone, the first ones; None: all.
     """
     origin, found = f"{space.module}.py", []
     for key, kind in space.kinds.items():
-        alone = ({key: value} for value in ends(kind)[:most])
-        found += _first(refuse(point, f"{origin}: SPACE[{key!r}]") for point in alone)
-    for index, point in enumerate(space.start if not found else ()):
-        found += refuse(point, f"{origin}: START[{index}]")
-    return found or _first(
-        refuse(point, f"{origin}: SPACE can draw {point_text(point)}") for point in products(space)
-    )
+        values = (kind.get("values") or [kind["low"], kind["high"]])[:most]
+        alone = (refuse({key: value}, f"{origin}: SPACE[{key!r}]") for value in values)
+        found += next(filter(None, alone), [])
+    if not found:
+        for index, point in enumerate(space.start):
+            found += refuse(point, f"{origin}: START[{index}]")
+    together = (refuse(p, f"{origin}: SPACE can draw {point_text(p)}") for p in products(space))
+    return found or next(filter(None, together), [])
 
 
 def products(space: SearchSpace) -> list[dict[str, Any]]:
-    """Every combination of a space of two choices or more, where they are few; else none."""
+    """Every combination of a space that has only choices, at least two, if there are few; otherwise none."""
     kinds = space.kinds
     values = [kind["values"] for kind in kinds.values() if kind["kind"] == "choice"]
-    many = math.prod(len(v) for v in values) > MOST_PRODUCTS
+    many = math.prod(len(v) for v in values) > MAX_COMBINATIONS
     if len(values) < len(kinds) or len(kinds) < 2 or many:
         return []
     return [dict(zip(kinds, point, strict=True)) for point in itertools.product(*values)]
 
 
 def point_text(point: Mapping[str, Any]) -> str:
-    """Settings as an error text quotes them: "defense.alpha = 0.5, defense.beta = 1.0"."""
-    return ", ".join(f"{key} = {in_short(value)}" for key, value in point.items())
+    """Settings as an error message quotes them: "defense.alpha = 0.5, defense.beta = 1.0"."""
+    return ", ".join(f"{key} = {quoted(value)}" for key, value in point.items())
 
 
 def experiment_at(
     base: Experiment, settings: Mapping[str, Any], *, origin: str = "trial"
 ) -> Experiment:
-    """`base` with the settings (dotted path -> value) assigned, without its sweep and other defenses.
+    """`base` with the settings (dotted path -> value) assigned, without its sweep and further defenses.
 
     Raises:
         ConfigError: a path leads nowhere, or a value is refused; `origin` begins each line.
@@ -200,12 +178,11 @@ def experiment_at(
 
 
 def describe(space: SearchSpace) -> dict[str, Any]:
-    """The space as the search's record holds it: module, domains (as texts), kinds, start."""
-    kinds = space.kinds
+    """The space as plain data: module, domains (as texts), kinds, start. The search's name is a hash of it."""
     return {
         "module": space.module,
-        "domains": {key: in_words(kind) for key, kind in kinds.items()},
-        "kinds": kinds,
+        "domains": {key: in_words(kind) for key, kind in space.kinds.items()},
+        "kinds": space.kinds,
         "start": [dict(point) for point in space.start],
     }
 
@@ -213,12 +190,8 @@ def describe(space: SearchSpace) -> dict[str, Any]:
 def _import(path: Path) -> dict[str, Any]:
     """The module's public names in capitals."""
     if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.py"))
-        near = difflib.get_close_matches(path.stem, known, n=1)
-        hint = (
-            f"did you mean `{path.with_name(near[0] + '.py')}`?" if near else f"there are: {known}"
-        )
-        raise ConfigError(f"{path}: there is no such search space; {hint}")
+        known = sorted(str(p) for p in path.parent.glob("*.py"))
+        raise ConfigError(f"{path}: there is no such search space{_near(path, known)}")
     spec = importlib.util.spec_from_file_location(f"search_space_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: is no Python module; a search space is a file that ends in .py")
@@ -233,18 +206,11 @@ def _import(path: Path) -> dict[str, Any]:
     return {k: v for k, v in vars(module).items() if k.isupper() and not k.startswith("_")}
 
 
-def _name_faults(names: Mapping[str, Any]) -> Iterator[str]:
-    for name in sorted(names.keys() - set(NAMES)):
-        yield f"{name}: unknown name{_near(name, NAMES)}"
-
-
 def _domain_faults(space: Any, kinds: dict[str, Kind]) -> Iterator[str]:
     """Faults of SPACE; fills `kinds` with the domains that are right."""
-    right = "a mapping of dotted config paths to Tune domains is needed"
     if not isinstance(space, dict) or not space:
-        given = "is empty" if space == {} else f"= {in_short(space)}"
-        wrong = "is missing" if space is None else given
-        yield f"SPACE: {wrong}; {right}"
+        given = ": is missing" if space is None else f" = {quoted(space)}"
+        yield f"SPACE{given}; a mapping of dotted config paths to Tune domains is needed"
         return
     for key, domain in space.items():
         try:
@@ -252,18 +218,18 @@ def _domain_faults(space: Any, kinds: dict[str, Kind]) -> Iterator[str]:
                 raise ValueError("the key must be text")
             kinds[key] = kind_of(domain)
         except ValueError as error:
-            yield f"SPACE[{in_short(key)}] = {name_of(domain)}: {error}"
+            yield f"SPACE[{quoted(key)}] = {quoted(domain)}: {error}"
 
 
 def _start_faults(start: Any, kinds: Mapping[str, Kind]) -> Iterator[str]:
     if not isinstance(start, list) or not all(isinstance(point, dict) for point in start):
-        yield f"START = {in_short(start)}: must be a list of points, each a mapping of SPACE's keys to values"
+        yield f"START = {quoted(start)}: must be a list of points, each a mapping of SPACE's keys to values"
         return
     for index, point in enumerate(start if kinds else []):
         for key in sorted(kinds.keys() - point.keys()):
             yield f"START[{index}]: lacks `{key}`; each point gives every key of SPACE"
         for key, value in point.items():
-            said = f"START[{index}]: {key} = {in_short(value)}"
+            said = f"START[{index}]: {key} = {quoted(value)}"
             if key not in kinds:
                 yield f"{said}: is no key of SPACE{_near(key, kinds)}"
             elif not inside(kinds[key], value):
@@ -276,31 +242,31 @@ def _objective_faults(objectives: Any) -> Iterator[str]:
         return
     for metric, mode in objectives.items():
         yield from _metric_faults("OBJECTIVES", metric)
-        sense = SENSES.get(metric)
+        better = METRICS.get(metric)
         if mode not in ("max", "min"):
-            yield f'OBJECTIVES: {metric} = {in_short(mode)}: must be "max" or "min"'
-        elif sense is not None and mode != sense:
+            yield f'OBJECTIVES: {metric} = {quoted(mode)}: must be "max" or "min"'
+        elif better is not None and mode != better:
             yield (
-                f'OBJECTIVES: {metric} = "{mode}": would look for the worst settings; must be "{sense}"'
+                f'OBJECTIVES: {metric} = "{mode}": would look for the worst settings; must be "{better}"'
             )
 
 
 def _constraint_faults(constraints: Any) -> Iterator[str]:
     if not isinstance(constraints, dict):
-        yield f"CONSTRAINTS = {in_short(constraints)}: must map metrics to upper bounds"
+        yield f"CONSTRAINTS = {quoted(constraints)}: must map metrics to upper bounds"
         return
     for metric, bound in constraints.items():
         yield from _metric_faults("CONSTRAINTS", metric)
         if metric == "score":
             yield "CONSTRAINTS: score: is made from the constraints; bound `attack_success` instead"
-        if SENSES.get(metric) == "max":
+        if METRICS.get(metric) == "max":
             yield (
                 f"CONSTRAINTS: {metric}: the more the better, but a constraint is an upper bound; "
                 "bound `accuracy_loss` instead"
             )
         if not is_number(bound):
             yield (
-                f"CONSTRAINTS: {metric} = {in_short(bound)}: must be a finite number, {LARGEST:.2g} "
+                f"CONSTRAINTS: {metric} = {quoted(bound)}: must be a finite number, {LARGEST:.2g} "
                 "at most: an upper bound"
             )
 
@@ -310,12 +276,12 @@ def _metric_faults(where: str, metric: Any) -> Iterator[str]:
         yield f"{where}: {metric}: unknown metric{_near(metric, METRICS)}"
     elif metric == "seconds":
         yield f"{where}: seconds: differs from run to run, so a search by it could not be repeated"
-    elif metric not in SENSES:
+    elif METRICS[metric] is None:
         yield f"{where}: {metric}: says how much was attacked, not how good a setting is"
 
 
 def _key_faults(keys: Iterable[str]) -> Iterator[str]:
-    """Keys that lead where no search may go, or to what changes nothing."""
+    """Keys that a search may not change, or that change nothing."""
     sections = " or ".join(f"`{section}.`" for section in SEARCHED)
     for key in keys:
         if key.partition(".")[0] not in SEARCHED or "." not in key or key == "defense.name":
@@ -325,11 +291,6 @@ def _key_faults(keys: Iterable[str]) -> Iterator[str]:
                 f"SPACE[{key!r}]: is only what the tables call a defense, so all trials would be the same; "
                 "leave it out"
             )
-
-
-def _first(answers: Iterable[list[str]]) -> list[str]:
-    """The first answer that is a refusal."""
-    return next((answer for answer in answers if answer), [])
 
 
 def _near(name: Any, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Whether the networks of a search's trials can be built for its data, asked before anything is trained."""
+"""Whether the networks of a search's trials can be built for its data, checked before anything is trained."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ MOST_CHOICES = 64
 
 
 def check_fit(space: SearchSpace, session: Session) -> None:
-    """Refuse a space of which an end, a choice, a START point or a combination of choices does not fit the data.
+    """Refuse a space with an end, a choice, a START point or a combination of choices that does not fit the data.
+
+    Attackers' networks that learn from the defended model are not built. They differ from trial to trial, but the
+    attack's own settings, which no search changes, determine their structure.
 
     Args:
-        space: the space, which `check_space` has found right.
-        session: the experiment that the trials are variations of, whose own networks fit.
+        space: the space, which has passed `check_space`.
+        session: the experiment that the trials are variations of; its own networks fit.
 
     Raises:
         ConfigError: one line a fault: module, key, value, and what would be right.
@@ -28,31 +31,20 @@ def check_fit(space: SearchSpace, session: Session) -> None:
     built = {spec.key for spec in session.plan.specs}
 
     def refuse(settings: Mapping[str, Any], where: str) -> list[str]:
-        experiment = experiment_at(session.experiment, settings)
+        trial = with_experiment(session, experiment_at(session.experiment, settings))
+        new = [s for s in trial.plan.specs if s.key not in built and s.learns_from is None]
+        plan, shared = replace(trial.plan, specs=tuple(new), cells=()), trial.builder
+        weights = trial.artifacts.weights
+        builder = ModelBuilder(trial.experiment, shared.splits, plan, weights, shared.device)
         try:
-            _build(with_experiment(session, experiment), built)
+            builder.check()
         except ConfigError as error:
             said = point_text(settings)
             where = where if where.endswith(said) else f"{where}: {said}"
             return [f"{where}: {error}"]
+        built.update(spec.key for spec in new)
         return []
 
     faults = refusals(space, refuse, MOST_CHOICES)
     if faults:
         raise ConfigError("\n".join(faults))
-
-
-def _build(trial: Session, built: set[str]) -> None:
-    """Build the trial's networks, untrained, but for those that were; adds their keys.
-
-    Attackers' networks that learn from the defended model are other ones in each trial, but of the structure
-    that the attack's own settings give them, which no search changes.
-
-    Raises:
-        ConfigError: one does not fit.
-    """
-    new = [t for t in trial.plan.specs if t.key not in built and t.learns_from is None]
-    plan = replace(trial.plan, specs=tuple(new), cells=())
-    shop = trial.builder
-    ModelBuilder(trial.experiment, shop.splits, plan, trial.artifacts.weights, shop.device).check()
-    built |= {spec.key for spec in new}

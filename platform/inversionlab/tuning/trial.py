@@ -1,7 +1,8 @@
-"""What runs in a trial's process: it asks the desk for each step and reports what comes back.
+"""What runs in a trial's process: it asks the trial runner for each step and reports what comes back.
 
-A trial holds no resource that its work needs: the desk's crew attacks, Ray Train trains. So any number of
-trials may run on any cluster. Nothing heavy is imported here.
+A trial holds none of the resources that its work needs: attack workers attack, Ray Train trains. So any number of
+trials can run on any cluster. This is a file of its own because a trial's process imports it, and nothing heavy
+should come along.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from ray import tune
 
 
 def trial(config: dict[str, Any], *, runner: Any, steps: int) -> None:
-    """Attack one setting, a share of the targets after the other.
+    """Attack with one setting, one share of the targets after the other.
 
     Args:
         config: dotted path -> value.
-        runner: the actor that has the work done; if it dies, Ray starts it again and repeats the call, and what
-            was finished is in the store.
+        runner: the actor that has the work done. If it dies, Ray restarts it and repeats the call; what was
+            finished is in the store.
         steps: shares of the targets.
     """
     for step in range(steps):

@@ -1,4 +1,4 @@
-"""Progress of a search, a line for each trial that ends. Apart from `progress`: only a search imports Tune."""
+"""Progress of a search, one line for each trial that ends; only a search imports Tune."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class TrialProgress(tune.Callback):
         self._began = time.monotonic()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tell a trial that has ended."""
+        """Report a trial that has ended."""
         last = trial.last_result
-        self._tell(
+        self._report(
             trials.index(trial),
             trial,
             f"accuracy {last['accuracy']:.1%} ({-last['accuracy_loss']:+.1f} points), attack success "
@@ -30,17 +30,14 @@ class TrialProgress(tune.Callback):
         )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tell a trial that has failed."""
-        self._tell(trials.index(trial), trial, "failed")
+        """Report a trial that has failed."""
+        self._report(trials.index(trial), trial, "failed")
 
-    def _tell(self, number: int, trial: Any, what: str) -> None:
+    def _report(self, number: int, trial: Any, what: str) -> None:
         self._ended += 1
         left = (time.monotonic() - self._began) / self._ended * (self._total - self._ended)
-        settings = ", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in trial.config.items())
+        short = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in trial.config.items()}
+        settings = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in short.items())
         self._say(
             f"      {self._ended}/{self._total}: trial {number} ({settings}): {what}; {clock(left)} left"
         )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

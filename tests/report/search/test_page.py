@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import json
 import re
 import shlex
 from html.parser import HTMLParser
@@ -15,12 +16,11 @@ import pytest
 from inversionlab.core.settings import ConfigError
 from inversionlab.report.charts.timeline import LEFT, RIGHT, timeline_chart
 from inversionlab.report.search.front_chart import front_charts
-from inversionlab.report.search.job import write_search_page
-from inversionlab.report.search.page import render_search
+from inversionlab.report.search.page import render_search, write_search_page
 from inversionlab.report.search.parallel import BOTTOM, MARGIN, STEP, TOP, parallel_chart
 from inversionlab.report.search.sentence import search_caveats, search_verdict
 from inversionlab.results.holdout_audit import read_holdout_audit
-from inversionlab.results.search import read_search
+from inversionlab.results.search import SearchRecord
 from inversionlab.results.wording import words
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
@@ -48,7 +48,9 @@ class Balanced(HTMLParser):
 
 
 def page_of(record: dict[str, Any], **more: Any) -> str:
-    page = render_search(read_search(record), place="/store", pictures=False, **more)
+    page = render_search(
+        SearchRecord.model_validate(record), place="/store", pictures=False, **more
+    )
     parser = Balanced()
     parser.feed(page)
     assert not parser.open
@@ -88,7 +90,7 @@ def storage(tmp_path, record) -> Storage:
 
 
 def test_marks_stand_where_accuracy_and_success_are():
-    (chart,) = front_charts(read_search(by_hand()))
+    (chart,) = front_charts(SearchRecord.model_validate(by_hand()))
     at = {m.trial.number: m for m in chart.marks}
     # y: 376 is 0 %, 16 is 100 %. x: linear, so that 85 % halves 80 to 90 %.
     assert [at[n].y for n in (0, 1, 2, None)] == [340.0, 268.0, 160.0, 16.0]
@@ -104,7 +106,7 @@ def test_marks_stand_where_accuracy_and_success_are():
 
 
 def test_the_edge_of_the_constraint_is_one_point_below_the_undefended_accuracy():
-    (chart,) = front_charts(read_search(by_hand()))
+    (chart,) = front_charts(SearchRecord.model_validate(by_hand()))
     at = {m.trial.number: m.x for m in chart.marks}
     ((x, _, width, _, text),) = chart.shaded
     assert x + width == pytest.approx(at[0] + 0.9 * (at[None] - at[0]), abs=0.2)
@@ -113,7 +115,7 @@ def test_the_edge_of_the_constraint_is_one_point_below_the_undefended_accuracy()
 
 
 def test_the_front_passes_the_fronts_points_in_order_of_accuracy():
-    (chart,) = front_charts(read_search(by_hand()))
+    (chart,) = front_charts(SearchRecord.model_validate(by_hand()))
     at = {m.trial.number: (m.x, m.y) for m in chart.marks}
     (x0, y0), (x1, y1) = at[0], at[1]
     assert chart.front == f"M{x0} {y0}V{y1}H{x1}"
@@ -132,7 +134,7 @@ def test_inaccurate_trials_get_a_close_up_without_them():
     for number, accuracy in enumerate((0.3, 0.893, 0.88, 0.897)):
         extra = record["trials"][1] | {"number": 3 + number, "accuracy": share(accuracy, 1000)}
         record["trials"].append(extra)
-    whole, close = front_charts(read_search(record))
+    whole, close = front_charts(SearchRecord.model_validate(record))
     assert {m.trial.number for m in whole.marks} == {0, 1, 2, 3, 4, 5, 6, None}
     assert {m.trial.number for m in close.marks} == {1, 2, 4, 5, 6, None}
     assert (whole.hidden, close.hidden) == (0, 2)
@@ -141,7 +143,7 @@ def test_inaccurate_trials_get_a_close_up_without_them():
 def test_parallel_axes_are_linear_logarithmic_or_named():
     record = by_hand()
     record["trials"][1]["settings"] |= {"defense.rate": 0.1, "defense.kind": "hard"}
-    chart = parallel_chart(read_search(record))
+    chart = parallel_chart(SearchRecord.model_validate(record))
     ticks = {a.title: {text: y for y, text, _ in a.ticks} for a in chart.axes}
     assert list(ticks) == ["alpha", "sigma", "rate", "kind", "accuracy ↑", "attack success ↓"]
     # log axis from 1e-4 to 1e-1: equal steps a power
@@ -162,7 +164,7 @@ def test_parallel_axes_are_linear_logarithmic_or_named():
 def test_a_missing_value_breaks_the_thread():
     record = by_hand()
     del record["trials"][2]["settings"]["defense.sigma"]
-    chart = parallel_chart(read_search(record))
+    chart = parallel_chart(SearchRecord.model_validate(record))
     path = next(t.path for t in chart.threads if t.trial.number == 2)
     assert re.sub(r"[\d. ]", "", path) == "MMLLL"
 
@@ -280,7 +282,7 @@ def test_stopped_and_failed_trials_only():
 
 def test_the_verdict_says_what_was_found_what_it_cost_and_that_it_flatters():
     record = by_hand() | {"trainings": {"trials": 3, "networks": 2}}
-    text = search_verdict(read_search(record))
+    text = search_verdict(SearchRecord.model_validate(record))
     assert "number 1 (alpha = 0.4, sigma = 1, rate = 0.001, kind = soft) is recommended" in text
     # 18 of 60, Wilson: 19.9 to 42.5
     assert "30.0% of the tries (95% interval 19.9–42.5; undefended: 100.0%, 94.0–100.0)" in text
@@ -292,17 +294,23 @@ def test_the_verdict_says_what_was_found_what_it_cost_and_that_it_flatters():
 def test_the_verdict_admits_what_is_not_shown():
     overlapping = by_hand()
     overlapping["undefended"]["attack_success"] = share(0.4, 60)
-    assert "not clearly less than undefended" in search_verdict(read_search(overlapping))
+    assert "not clearly less than undefended" in search_verdict(
+        SearchRecord.model_validate(overlapping)
+    )
     guessed = by_hand() | {"null": {"random_public": {"same_people": share(0.25, 60)}}}
-    assert "not clearly above a guess" in search_verdict(read_search(guessed))
+    assert "not clearly above a guess" in search_verdict(SearchRecord.model_validate(guessed))
     nothing = by_hand() | {"recommended": None}
-    text = search_verdict(read_search(nothing))
+    text = search_verdict(SearchRecord.model_validate(nothing))
     assert "None of 3 finished trials meets the constraint (accuracy loss at most 1 point)" in text
     assert "the most accurate, number 1" in text
     allowed = by_hand()
     allowed["trials"][0] |= {"accuracy_loss": 0.9, "attack_success": share(0.4, 60)}
-    assert any("paper’s own" in c for c in search_caveats(read_search(allowed), None))
-    assert not any("paper’s own" in c for c in search_caveats(read_search(by_hand()), None))
+    assert any(
+        "paper’s own" in c for c in search_caveats(SearchRecord.model_validate(allowed), None)
+    )
+    assert not any(
+        "paper’s own" in c for c in search_caveats(SearchRecord.model_validate(by_hand()), None)
+    )
 
 
 def noise(**more: Any) -> dict[str, Any]:
@@ -313,10 +321,10 @@ def noise(**more: Any) -> dict[str, Any]:
 
 
 def caveats_of(record: dict[str, Any]) -> list[str]:
-    return [c for c in search_caveats(read_search(record), None) if "weights" in c]
+    return [c for c in search_caveats(SearchRecord.model_validate(record), None) if "weights" in c]
 
 
-def test_a_defense_that_comes_off_is_told_of_in_the_words_of_the_audit():
+def test_a_defense_that_comes_off_gets_the_caveat_of_the_audit():
     (line,) = caveats_of(noise())
     assert line == (
         "“uniform noise” protects only against attackers who see no more than scores or labels: "
@@ -330,52 +338,95 @@ def test_a_defense_that_comes_off_is_told_of_in_the_words_of_the_audit():
     assert caveats_of(labelled)[0].startswith("“mild” protects only")
 
 
-def test_an_attacker_who_took_it_off_is_told_of_with_what_he_found():
+def test_the_caveat_says_what_an_attacker_found_who_removed_the_defense():
     success = {
         "ami": {"same_people": share(0.1, 60), "disjoint": share(0.2, 60)},
         "ami, stripped": {"same_people": share(0.3, 60), "disjoint": share(0.5, 60)},
         "mirror, stripped": {"same_people": share(0.4, 60)},
     }
+    # Without a headline in the recipe the evaluator that finds most decides.
     (line,) = caveats_of(noise(success=success))
     assert line.endswith(
         "with the undefended model. The attack “ami” then has 50.0% top-5 success, against 20.0% on what "
         "is released."
     )
+    by_first = noise(success=success)
+    by_first["experiment"] |= {"headline": "first", "evaluators": [{"name": "same_people"}]}
+    (line,) = caveats_of(by_first)
+    assert line.endswith("The attack “mirror” then has 40.0% top-5 success.")
 
 
-def test_a_defense_that_stays_on_needs_no_such_word():
+def test_a_defense_that_stays_on_needs_no_caveat():
     assert not caveats_of(by_hand())
     assert not caveats_of(noise() | {"recommended": None})
 
 
 def test_the_bound_on_the_change_of_scores_is_in_nats():
     record = by_hand() | {"recommended": None, "constraints": {"log_distortion": 2.5}}
-    assert "(log distortion at most 2.5 nats)" in search_verdict(read_search(record))
+    assert "(log distortion at most 2.5 nats)" in search_verdict(
+        SearchRecord.model_validate(record)
+    )
 
 
-def test_the_second_judgement_is_by_the_attack_and_judge_that_find_most():
+@pytest.mark.parametrize(
+    ("headline", "deciding"),
+    [("first", ("same_people",)), ("worst", ("same_people", "person_disjoint"))],
+)
+def test_the_audit_is_read_by_the_searchs_own_headline_evaluator(headline, deciding):
     jobs = {"targets": list(range(6)), "repeats": 2}
     run = with_record(fake_run(alphas=(0.6,), targets=6, repeats=2), jobs=jobs)
-    again = read_holdout_audit(run)
+    audit = read_holdout_audit(run, headline)
     shares = {
-        (words(cell["attack"]), judge): sum(
+        (words(cell["attack"]), evaluator): sum(
             v["rank"] <= 5
             for r in run.reconstructions.select(["cell", "verdicts"]).to_pylist()
             if r["cell"] == cell["cell"]
             for v in r["verdicts"]
-            if v["evaluator"] == judge
+            if v["evaluator"] == evaluator
         )
         for cell in cells_of(run)
         if cell["defense"] == "dummy_recognizer"
-        for judge in ("same_people", "person_disjoint")
+        for evaluator in deciding
     }
-    assert again.success.value == max(shares.values()) / 12
-    assert shares[again.attack, again.judge] == max(shares.values())
+    assert audit.success.value == max(shares.values()) / 12
+    assert shares[audit.attack, audit.evaluator] == max(shares.values())
     record = by_hand()
-    page = page_of(record, rejudged=again)
-    assert f"run {again.run}" in page
+    page = page_of(record, audit=audit)
+    assert f"run {audit.run}" in page
     assert "figure is optimistic" not in page
-    assert "Judged again on targets and random starts that the search never saw" in page
+    assert "Audited again on targets and random starts that the search never saw" in page
+
+
+NULLS = {
+    "random_latent": {"same_people": share(0.1, 60), "person_disjoint": share(0.5, 60)},
+    "random_public": {"same_people": share(0.2, 60), "person_disjoint": share(0.3, 60)},
+}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "attack", "found"),
+    [
+        ({"headline": "first"}, "random_public", 0.2),
+        ({"headline": "worst"}, "random_latent", 0.5),
+        # A record of before recipes had a headline evaluator: the one that finds most decided then.
+        ({}, "random_latent", 0.5),
+    ],
+)
+def test_the_best_guess_is_by_the_headline_evaluator(experiment, attack, found):
+    plain = fake_search(trials=1) | {"null": NULLS}
+    del plain["experiment"]["headline"]
+    plain["experiment"] |= experiment
+    guess = SearchRecord.model_validate(plain).guess
+    assert (guess.attack, guess.success.value) == (attack, found)
+
+
+def test_the_first_evaluator_is_the_recipes_though_the_file_sorts_its_keys():
+    plain = json.loads(json.dumps(fake_search(trials=1) | {"null": NULLS}, sort_keys=True))
+    assert next(iter(plain["null"]["random_public"])) == "person_disjoint"
+    assert SearchRecord.model_validate(plain).guess.success.value == 0.2
+    assert "by the evaluator “same_people”" in page_of(plain)
+    plain["experiment"]["headline"] = "worst"
+    assert "by the evaluator that finds most" in page_of(plain)
 
 
 def test_pictures_of_five_people_at_four_models(storage, record, capsys):
@@ -392,7 +443,7 @@ def test_pictures_of_five_people_at_four_models(storage, record, capsys):
     assert all(base64.b64encode(o["picture"]).decode() not in page for o in others)
 
 
-def test_a_second_judgement_that_was_not_made_yet_is_left_out(storage, record):
+def test_an_audit_that_was_not_run_yet_is_left_out(storage, record):
     again = record | {"rejudged": {"run": "lfw-recommended-00000000"}}
     storage.write_json(f"searches/{record['search']}/search.json", again)
     write_search_page(storage.root, record["search"], pictures=False)
@@ -402,9 +453,13 @@ def test_a_second_judgement_that_was_not_made_yet_is_left_out(storage, record):
 
 def test_where_every_person_was_attacked_only_the_starts_are_new():
     record = by_hand() | {"data": {"private_people": 20}}
-    assert "on random starts (every person was attacked)" in search_verdict(read_search(record))
+    assert "on random starts (every person was attacked)" in search_verdict(
+        SearchRecord.model_validate(record)
+    )
     record["data"]["private_people"] = 21
-    assert "on targets and random starts that" in search_verdict(read_search(record))
+    assert "on targets and random starts that" in search_verdict(
+        SearchRecord.model_validate(record)
+    )
 
 
 def test_no_picture_and_no_name_where_not_asked_for(storage, record):

@@ -1,32 +1,88 @@
-"""The page of a search, from its record and the store."""
+"""The page of a search, from its record and the store, and the verdict that is printed with it."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
+
+from inversionlab.core.settings import ConfigError
 from inversionlab.report.charts.timeline import timeline_chart
 from inversionlab.report.frame import as_yaml, fill
 from inversionlab.report.pictures import Grid
 from inversionlab.report.search.convergence import convergence_chart
 from inversionlab.report.search.front_chart import front_charts
 from inversionlab.report.search.parallel import parallel_chart
+from inversionlab.report.search.pictures import search_grid
 from inversionlab.report.search.sentence import constraint_text, search_caveats, search_verdict
 from inversionlab.report.search.wording import settings_text, short_names, value_text
-from inversionlab.results.holdout_audit import HoldoutAudit
-from inversionlab.results.search import Search
+from inversionlab.results.holdout_audit import HoldoutAudit, read_holdout_audit
+from inversionlab.results.load import load_run, others
+from inversionlab.results.search import SearchRecord
+from inversionlab.store.storage import Storage
+from inversionlab.store.tables import Store
 
 LONGEST_FAULT = 400
-"""Letters of an error's text in the table."""
+"""Letters of an error message in the table."""
+
+
+def write_search_page(root: str, name: str, *, pictures: bool) -> str:
+    """Write `searches/NAME/index.html`, print the verdict and the page's place; returns the place.
+
+    Args:
+        root: the storage.
+        name: the search: a folder below its `searches`.
+        pictures: whether the page shows faces and people's names.
+
+    Raises:
+        ConfigError: the storage holds no such search.
+    """
+    storage = Storage(root)
+    search = load_search(storage, name)
+    audit = None
+    # The record names the audit of the recommended setting before the audit is run.
+    if search.audited is not None and storage.exists(f"runs/{search.audited.run}/run.json"):
+        audit = read_holdout_audit(load_run(storage, search.audited.run), search.headline)
+    page = render_search(
+        search,
+        place=storage.root,
+        grid=search_grid(search, Store(storage)) if pictures else None,
+        audit=audit,
+        pictures=pictures,
+    )
+    storage.write(f"searches/{name}/index.html", page.encode())
+    place = storage.uri(f"searches/{name}/index.html")
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    console.print(search_verdict(search, audit), highlight=False, markup=False)
+    console.print(f"Page: {place}", highlight=False, markup=False, soft_wrap=True)
+    return place
+
+
+def load_search(storage: Storage, name: str) -> SearchRecord:
+    """The record of a search.
+
+    Raises:
+        ConfigError: there is no such search (the text names those that are there), or it has no record yet.
+    """
+    if name not in storage.folders("searches"):
+        raise ConfigError(f"{storage.root}: holds no search `{name}`{others(storage, 'searches')}")
+    record = f"searches/{name}/search.json"
+    if not storage.exists(record):
+        raise ConfigError(
+            f"{storage.root}: {record} is not there: the search `{name}` has not ended; run the same "
+            "command again to end it"
+        )
+    return SearchRecord.model_validate(storage.read_json(record))
 
 
 def render_search(
-    search: Search,
+    search: SearchRecord,
     *,
     place: str,
     grid: Grid | None = None,
-    rejudged: HoldoutAudit | None = None,
+    audit: HoldoutAudit | None = None,
     pictures: bool,
 ) -> str:
     """The page as one HTML document.
@@ -35,41 +91,46 @@ def render_search(
         search: the search.
         place: the storage root, for the command that audits the recommended setting.
         grid: the pictures to show; needs `pictures`.
-        rejudged: the recommended setting's second judgement.
+        audit: the recommended setting on what the search never used.
         pictures: False leaves out every picture and every person's name.
     """
+    bucket = "://" in place
+    folder = f"searches/{search.search}"
+    recipe = "recommended.yaml" if bucket else f"{place}/{folder}/recommended.yaml"
+    states = ("complete", "stopped", "error", "unfinished")
+    counts = [(s, sum(t.state == s for t in search.trials)) for s in states]
+    names = short_names(search.axes)
+    headline = f"“{search.evaluators[0]}”" if search.evaluators else "that stands first"
     context = {
         "search": search,
-        "record": search.record,
-        "verdict": search_verdict(search, rejudged),
-        "caveats": search_caveats(search, rejudged),
+        "verdict": search_verdict(search, audit),
+        "caveats": search_caveats(search, audit),
         "fronts": front_charts(search),
         "parallel": parallel_chart(search),
-        "narrowing": convergence_chart(search),
-        "timeline": timeline_chart(search.record["timeline"]),
-        "importance": _importance(search),
-        "names": short_names(search.axes),
-        "settings": settings_text(search, search.recommended) if search.recommended else "",
+        "convergence": convergence_chart(search),
+        "timeline": timeline_chart(search.timeline),
+        "importance": [
+            (metric, sorted(((names.get(k, k), v) for k, v in shares.items()), key=lambda p: -p[1]))
+            for metric, shares in search.importance.items()
+            if shares
+        ],
+        "names": names,
+        "settings": settings_text(search, search.best) if search.best else "",
         "value_text": value_text,
         "sort_key": sort_key,
         "longest_fault": LONGEST_FAULT,
-        "command": audit_command(place, str(search.record["search"])),
-        "bucket": "://" in place,
-        "bounds": constraint_text(search.record["constraints"] or {}),
-        "rejudged": rejudged,
+        "headline": headline if search.headline == "first" else "that finds most",
+        "command": shlex.join(["python", "jobs/audit.py", recipe, "--storage", place]),
+        "bucket": bucket,
+        "bounds": constraint_text(search.constraints),
+        "audit": audit,
         "grid": grid if pictures else None,
         "pictures": pictures,
-        "config": as_yaml(search.record["experiment"] or {}),
-        "counts": _counts(search),
+        "config": as_yaml(search.experiment),
+        "counts": [(state, count) for state, count in counts if count],
     }
     scripts = ["hover.js.j2", "sort.js.j2"]
     return fill("search.html.j2", context, scripts=scripts, pictures=pictures)
-
-
-def audit_command(place: str, name: str) -> str:
-    """The shell command that judges the recommended setting on unseen targets."""
-    recipe = "recommended.yaml" if "://" in place else f"{place}/searches/{name}/recommended.yaml"
-    return shlex.join(["python", "jobs/audit.py", recipe, "--storage", place])
 
 
 def sort_key(value: Any) -> str:
@@ -77,24 +138,3 @@ def sort_key(value: Any) -> str:
     if value is None:
         return ""
     return repr(value) if isinstance(value, float) else str(value)
-
-
-def _counts(search: Search) -> list[tuple[str, int]]:
-    """How many trials ended in which way, the common ways first."""
-    states = ("complete", "stopped", "error", "unfinished")
-    found = [(s, sum(t.state == s for t in search.trials)) for s in states]
-    return [(s, n) for s, n in found if n]
-
-
-def _importance(search: Search) -> list[tuple[str, list[tuple[str, float]]]]:
-    """Objective by objective: (setting, share), the weightiest first."""
-    names = short_names(search.axes)
-    weights: Mapping[str, Mapping[str, float]] = search.record["importance"] or {}
-    return [
-        (
-            objective,
-            sorted(((names.get(k, k), float(v)) for k, v in found.items()), key=lambda p: -p[1]),
-        )
-        for objective, found in weights.items()
-        if found
-    ]

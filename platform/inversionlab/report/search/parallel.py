@@ -1,4 +1,4 @@
-"""Parallel coordinates: every trial as a line through its settings and what came of them."""
+"""Parallel coordinates: every trial as a line through its settings and its results."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from inversionlab.report.charts.axes import linear, nice_ticks
-from inversionlab.report.search.wording import short_names, summary, value_text
-from inversionlab.results.search import SHARES, Search, Trial
+from inversionlab.report.search.wording import short_names, style, summary, value_text
+from inversionlab.results.search import SHARES, SearchRecord, TrialRecord
 from inversionlab.results.wording import MISSING, words
 
 TOP, BOTTOM, MARGIN = 46, 320, 80
 STEP = 140
 """Distance between two axes."""
 LETTERS = 15
-"""Longest text at an axis; the rest is in the hover text."""
+"""Longest text at an axis; the whole text is in the hover text."""
 TICKS = 20
 """Most values named at one axis."""
 
@@ -37,7 +37,7 @@ class Axis:
 class Thread:
     """One trial's line."""
 
-    trial: Trial
+    trial: TrialRecord
     style: str
     """recommended, paper, front, other or stopped."""
     path: str
@@ -46,13 +46,13 @@ class Thread:
 
 @dataclass(frozen=True)
 class Parallel:
-    """The chart; height is that of the box."""
+    """The chart; width and height are those of the box."""
 
     width: float
     height: float
     axes: tuple[Axis, ...]
     threads: tuple[Thread, ...]
-    """In drawing order: the recommended one is on top."""
+    """In drawing order, so the recommended one is on top."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,8 @@ class _Scale:
     def place(self, value: Any) -> float | None:
         """The y of a value; None where it has no place."""
         if self.values:
-            key = _key(value)
-            at = self.values.index(key) if key in self.values else None
-            return None if at is None else _even(at, len(self.values))
+            name = value_text(value)
+            return self.level(self.values.index(name)) if name in self.values else None
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         if not math.isfinite(value) or (self.log and value <= 0):
@@ -79,111 +78,89 @@ class _Scale:
             return (TOP + BOTTOM) / 2
         return linear(bend(self.low), bend(self.high), BOTTOM, TOP)(bend(value))
 
+    def level(self, index: int) -> float:
+        """The y of a named value, by its place among them."""
+        return round(BOTTOM - (index + 0.5) / len(self.values) * (BOTTOM - TOP), 1)
 
-def parallel_chart(search: Search) -> Parallel | None:
-    """Every trial that has a result; None where there is none, or nothing to search in."""
-    goals = {"accuracy": "max", "attack_success": "min", **(search.record["objectives"] or {})}
-    metrics = list(goals)
+    def ticks(self, share: bool) -> list[tuple[float, str, str]]:
+        """(y, short text, whole text) of the values that are named at the axis; shares are in percent."""
+        if self.values:
+            named = list(enumerate(self.values))[:: math.ceil(len(self.values) / TICKS)]
+            return [(self.level(i), _cut(v, LETTERS), v) for i, v in named]
+        texts = [(v, f"{v * 100:.4g}%" if share else f"{v:.4g}") for v in self._round_values()]
+        return [(y, text, text) for v, text in texts if (y := self.place(v)) is not None]
+
+    def _round_values(self) -> list[float]:
+        if self.low == self.high:
+            return [self.low]
+        if self.log:
+            first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+            powers = [10.0**p for p in range(first, last + 1) if self.low <= 10.0**p <= self.high]
+            return powers if len(powers) > 1 else [self.low, self.high]
+        return [t for t in nice_ticks(self.low, self.high) if self.low <= t <= self.high]
+
+
+def parallel_chart(search: SearchRecord) -> Parallel | None:
+    """Every trial that has a result; None where there is none, or no setting was searched."""
+    goals = {"accuracy": "max", "attack_success": "min", **search.objectives}
     ended = [t for t in search.trials if t.state in ("complete", "stopped")]
-    trials = [t for t in ended if any(t.objective(m) is not None for m in metrics)]
+    trials = [t for t in ended if any(t.metric(m) is not None for m in goals)]
     if not trials or not search.axes:
         return None
-    columns = [_setting(search, path, trials) for path in search.axes]
-    columns += [_metric(metric, trials) for metric in metrics]
     names = short_names(search.axes)
-    titles = [names[p] for p in search.axes]
-    titles += [f"{words(m)} {'↑' if goals[m] == 'max' else '↓'}" for m in metrics]
+    columns = []
+    for path, name in names.items():
+        values: list[Any] = [t.settings.get(path) for t in trials]
+        columns.append((name, path, _scale(search.space.kinds.get(path, {}), values), values))
+    for metric, mode in goals.items():
+        values = [t.metric(metric) for t in trials]
+        title = f"{words(metric)} {'↑' if mode == 'max' else '↓'}"
+        columns.append((title, metric, _scale({}, values), values))
     axes = [
         Axis(
             MARGIN + i * STEP,
             _cut(title, LETTERS + 3),
             name,
-            tuple(_ticks(scale, i >= len(names), name)),
+            tuple(scale.ticks(share=i >= len(names) and name in SHARES)),
         )
-        for i, (title, name, (scale, _)) in enumerate(
-            zip(titles, [*search.axes, *metrics], columns, strict=True)
-        )
+        for i, (title, name, scale, _) in enumerate(columns)
     ]
-    threads = [_thread(search, t, [(s, v[i]) for s, v in columns]) for i, t in enumerate(trials)]
+    threads = [
+        Thread(
+            trial,
+            style(search, trial),
+            _path([(scale, values[i]) for *_, scale, values in columns]),
+            summary(search, trial),
+        )
+        for i, trial in enumerate(trials)
+    ]
     threads.sort(key=lambda t: ("stopped", "other", "front", "paper", "recommended").index(t.style))
     width = 2 * MARGIN + (len(axes) - 1) * STEP
     return Parallel(float(width), BOTTOM + 24.0, tuple(axes), tuple(threads))
 
 
-def _setting(search: Search, path: str, trials: Sequence[Trial]) -> tuple[_Scale, list[Any]]:
-    values = [t.settings.get(path) for t in trials]
-    kind = ((search.record["space"] or {}).get("kinds") or {}).get(path) or {}
-    return _scale(kind, values), values
-
-
-def _metric(metric: str, trials: Sequence[Trial]) -> tuple[_Scale, list[Any]]:
-    values = [t.objective(metric) for t in trials]
-    return _scale({}, values), values
-
-
 def _scale(kind: Mapping[str, Any], values: Sequence[Any]) -> _Scale:
-    """By the space's own description, widened to what was tried; without one, by the values."""
+    """The scale of a domain, widened to what was tried; without a domain, of what was tried."""
     known = [v for v in values if v is not None]
-    listed = kind.get("values")
+    choices = kind.get("values")
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
-    if listed is not None or not numeric:
-        return _Scale(values=tuple(dict.fromkeys(_key(v) for v in [*(listed or []), *known])))
+    if choices is not None or not numeric:
+        named = dict.fromkeys(value_text(v) for v in [*(choices or []), *known])
+        return _Scale(values=tuple(named))
     ends = [v for v in [*known, kind.get("low"), kind.get("high")] if v is not None]
     if not ends:
         return _Scale(values=(MISSING,))
-    log = bool(kind.get("log")) and min(ends) > 0
-    return _Scale(low=min(ends), high=max(ends), log=log)
-
-
-def _key(value: Any) -> str:
-    return value_text(value)
-
-
-def _even(index: int, count: int) -> float:
-    return round(BOTTOM - (index + 0.5) / count * (BOTTOM - TOP), 1)
-
-
-def _ticks(scale: _Scale, metric: bool, name: str) -> list[tuple[float, str, str]]:
-    if scale.values:
-        step = math.ceil(len(scale.values) / TICKS)
-        named = list(enumerate(scale.values))[::step]
-        return [(_even(i, len(scale.values)), _cut(v, LETTERS), v) for i, v in named]
-    texts = [(v, _tick_text(v, metric and name in SHARES)) for v in _tick_values(scale)]
-    return [(y, text, text) for v, text in texts if (y := scale.place(v)) is not None]
-
-
-def _tick_values(scale: _Scale) -> list[float]:
-    if scale.low == scale.high:
-        return [scale.low]
-    if scale.log:
-        powers = range(math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high)) + 1)
-        whole = [10.0**p for p in powers if scale.low <= 10.0**p <= scale.high]
-        return whole if len(whole) > 1 else [scale.low, scale.high]
-    return [t for t in nice_ticks(scale.low, scale.high) if scale.low <= t <= scale.high]
-
-
-def _tick_text(value: float, share: bool) -> str:
-    return f"{value * 100:.4g}%" if share else f"{value:.4g}"
+    return _Scale(min(ends), max(ends), log=bool(kind.get("log")) and min(ends) > 0)
 
 
 def _cut(text: str, letters: int) -> str:
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
-def _thread(search: Search, trial: Trial, values: Sequence[tuple[_Scale, Any]]) -> Thread:
-    """The line, broken where a value is missing."""
+def _path(values: Sequence[tuple[_Scale, Any]]) -> str:
+    """A trial's line, broken where a value is missing."""
     path, pen = "", "M"
     for i, (scale, value) in enumerate(values):
         y = scale.place(value) if value is not None else None
         path, pen = (f"{path}{pen}{MARGIN + i * STEP} {y}", "L") if y is not None else (path, "M")
-    return Thread(trial, _style(search, trial), path, summary(search, trial))
-
-
-def _style(search: Search, trial: Trial) -> str:
-    if trial is search.recommended:
-        return "recommended"
-    if trial.paper:
-        return "paper"
-    if not trial.complete:
-        return "stopped"
-    return "front" if trial in search.front else "other"
+    return path

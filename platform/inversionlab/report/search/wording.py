@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from inversionlab.results.search import Search, Trial
+from inversionlab.results.search import SearchRecord, TrialRecord
 from inversionlab.results.wording import MISSING, estimate_text, number, points
 
 
@@ -22,19 +22,32 @@ def value_text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) else str(value)
 
 
-def settings_text(search: Search, trial: Trial) -> str:
+def settings_text(search: SearchRecord, trial: TrialRecord) -> str:
     """A trial's settings in one line: "alpha = 0.25, sigma = 1"."""
     names = short_names(search.axes)
     known = [(names[k], trial.settings[k]) for k in names if k in trial.settings]
     return ", ".join(f"{name} = {value_text(value)}" for name, value in known)
 
 
-def summary(search: Search, trial: Trial) -> str:
+def summary(search: SearchRecord, trial: TrialRecord) -> str:
     """A trial in one line, for a chart's hover text."""
     head = "undefended" if trial.number is None else f"trial {trial.number}"
     settings = settings_text(search, trial)
-    lost = f", {points(trial.loss)} points lost" if trial.loss is not None else ""
+    lost = "" if trial.accuracy_loss is None else f", {points(trial.accuracy_loss)} points lost"
     return (
         f"{head}{': ' if settings else ''}{settings}; accuracy {estimate_text(trial.accuracy)}{lost}; "
-        f"attack success {estimate_text(trial.success)} over {number(trial.targets)} targets"
+        f"attack success {estimate_text(trial.attack_success)} over {number(trial.targets)} targets"
     )
+
+
+def style(search: SearchRecord, trial: TrialRecord) -> str:
+    """How the charts draw a trial: recommended, paper, open (the undefended victim), front, other or stopped."""
+    if trial is search.undefended:
+        return "open"
+    if trial is search.best:
+        return "recommended"
+    if trial.paper:
+        return "paper"
+    if not trial.complete:
+        return "stopped"
+    return "front" if trial.number in search.front else "other"
