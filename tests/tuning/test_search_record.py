@@ -80,7 +80,9 @@ def record(base: Session) -> SearchRecord:
         return search_record.write_search(outcome)
 
 
-def test_it_records_which_attackers_the_defense_stops_and_what_is_left(record: SearchRecord) -> None:
+def test_it_records_which_attackers_the_defense_stops_and_what_is_left(
+    record: SearchRecord,
+) -> None:
     assert record.recommended == 0
     trial, failed = record.trials
     assert (trial.protects, trial.left) == ("scores, labels", NoneSettings().title)
