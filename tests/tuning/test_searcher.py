@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -154,6 +155,14 @@ def test_tunes_limiter_leaves_the_limit_to_the_searcher() -> None:
     assert limited.suggest("d") is not None
     with pytest.raises(ValueError, match="max_concurrent_trials = 3"):
         ConcurrencyLimiter(search, max_concurrent=3)
+
+
+def test_a_copy_of_a_searcher_proposes_the_same() -> None:
+    """Tune pickles it."""
+    search = searcher(1)
+    drive(search, 15, 1, random.Random(0))
+    copied = pickle.loads(pickle.dumps(search))
+    assert copied.suggest("next") == search.suggest("next")
 
 
 def test_nonsense_is_refused() -> None:
