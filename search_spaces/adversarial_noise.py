@@ -1,9 +1,9 @@
 """Search space of the adversarial noise (D5): Wen et al. 2021, the noise's budget, step and iterations.
 
 All three are used at inference only: they are continuous (or whole numbers), and changing them trains nothing. The
-label never changes, so accuracy is the same in every trial and the budget is all that bounds the distortion of the
-scores: in nats a score, as `norm` is "inf" in the recipe. Attack with what sees scores alone: a white-box attacker
-takes this defense off, and his success is the same in every trial.
+label never changes, so every trial has the same accuracy, and only the budget bounds the distortion of the scores
+(in nats a score, because the recipe's `norm` is "inf"). Attack with attacks that see scores alone: a white-box
+attacker removes this defense, and his success is the same in every trial.
 """
 
 from ray import tune
@@ -15,7 +15,7 @@ SPACE = {
 }
 
 START = [
-    # The paper's own for faces (section V-A.4); it names no budget: 2.4 gives LFW its distortion.
+    # The paper's own for faces (section V-A.4); it names no budget: 2.4 gives its distortion on LFW.
     {"defense.noise.budget": 2.4, "defense.noise.step": 0.4, "defense.noise.iterations": 10},
     # Its "High dist." (Table II): the step is 1.
     {"defense.noise.budget": 4.2, "defense.noise.step": 1.0, "defense.noise.iterations": 10},
@@ -23,5 +23,5 @@ START = [
 
 OBJECTIVES = {"accuracy": "max", "attack_success": "min"}
 
-# In nats a score: what Wen et al. report on faces, with some room.
+# In nats a score: what Wen et al. report on faces, and a little more.
 CONSTRAINTS = {"log_distortion": 2.5}

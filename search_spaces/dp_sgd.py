@@ -1,8 +1,8 @@
 """Search space of DP-SGD (D9): Abadi et al. 2016, the budget epsilon and the clipping norm C.
 
-Both need a training: 4 x 3 = 12 at most, however many trials there are. With `train` = head, the default, one
-takes minutes on a CPU core. A choice among trials by their accuracy on private people spends privacy that no
-epsilon counts.
+Both need a training: at most 4 x 3 = 12, however many trials there are. With the default `train` = head, one takes
+minutes on a CPU core. Choosing among trials by their accuracy on private people spends privacy that no epsilon
+counts.
 """
 
 from ray import tune
@@ -19,5 +19,5 @@ START = [
 
 OBJECTIVES = {"accuracy": "max", "attack_success": "min"}
 
-# No bound on the accuracy that is lost: on LFW every epsilon loses tens of points.
+# No bound on the loss of accuracy: on LFW every epsilon loses tens of points.
 CONSTRAINTS: dict[str, float] = {}

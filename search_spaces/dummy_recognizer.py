@@ -1,9 +1,8 @@
 """Search space of the dummy recognizer (D1): Kotsuji & Nakamura 2025, alpha, sigma, sigma~ and m.
 
 `alpha` and `temperature` are used at inference only: they are continuous, and changing them trains nothing. Every
-combination of `sigma`, `sigma_neighbour` and `neighbours` needs a dummy of its own, so these are a few choices
-each: 2 x 2 x 2 = 8 trainings at most, however many trials there are. Continuous, they would cost
-a training a trial.
+combination of `sigma`, `sigma_neighbour` and `neighbours` needs its own dummy, so each has a few choices: at most
+2 x 2 x 2 = 8 trainings, however many trials there are. Continuous ones would cost a training a trial.
 """
 
 from ray import tune
@@ -25,7 +24,7 @@ _PAPER_TRAINING = {
 START = [
     # The paper's own (section 5): sigma^2 = 1, sigma~^2 = 0.0625, alpha = 0.25; it has no temperature.
     {"defense.alpha": 0.25, "defense.temperature": 1.0, **_PAPER_TRAINING},
-    # What jobs/recipes/lfw.yaml found by hand with the same training.
+    # Found by hand for jobs/recipes/lfw.yaml, with the same training.
     {"defense.alpha": 0.2, "defense.temperature": 3.0, **_PAPER_TRAINING},
 ]
 

@@ -1,9 +1,9 @@
 """Search space of the GAN-based fake samples (D2): Gong et al. 2023, gamma, lambda_3 (EWC), alpha, beta, omega.
 
-All of them shape the fine-tuning, so every combination is a training of its own, the inversions and the Fisher
-diagonal with it: 2 x 2 x 2 x 2 x 2 = 32 at most, and no more than there are trials. Of omega and lambda_3 only the
+All of them shape the fine-tuning, so every combination is its own training, including the inversions and the
+Fisher diagonal: at most 2 x 2 x 2 x 2 x 2 = 32, and no more than there are trials. Of omega and lambda_3 only the
 product matters; both are here because the paper names both. With many labels in one network, set `private_weight`
-in the recipe: without it no point that was tried came within 3 points of the victim's accuracy on LFW.
+in the recipe: without it no point tried came within 3 points of the victim's accuracy on LFW.
 """
 
 from ray import tune

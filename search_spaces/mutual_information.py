@@ -1,6 +1,6 @@
 """Search space of the mutual-information regulariser (D7): Wang, Zhang & Jia 2021, the price of information.
 
-The victim is trained anew for every combination: 6 x 2 = 12 trainings at most, however many trials there are.
+Every combination retrains the victim: at most 6 x 2 = 12 trainings, however many trials there are.
 """
 
 from ray import tune
@@ -11,7 +11,7 @@ SPACE = {
 }
 
 START = [
-    # KED-MI's public code, to within its bits for our nats; the paper gives no value for faces of this size.
+    # KED-MI's public code (whose b counts bits, ours nats); the paper gives no value for faces of this size.
     {"defense.beta": 0.01, "defense.code_size": 256},
 ]
 

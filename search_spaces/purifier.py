@@ -1,6 +1,6 @@
 """Search space of the purifier (D8): Yang et al. 2020, the weights of the label and of the adversarial term.
 
-Every combination needs a purifier of its own, so these are a few choices each: 2 x 3 x 2 = 12 trainings at most,
+Every combination needs its own purifier, so each setting has a few choices: at most 2 x 3 x 2 = 12 trainings,
 however many trials there are.
 """
 

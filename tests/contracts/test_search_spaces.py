@@ -12,7 +12,7 @@ import torch
 
 from inversionlab.core.settings import assign, fingerprint
 from inversionlab.defenses import DEFENSES
-from inversionlab.defenses.private_learner import PrivateLearner
+from inversionlab.defenses.dp_sgd import PrivateLearner
 from inversionlab.experiment import Experiment
 from inversionlab.tuning.searcher import DeterministicSearcher
 from inversionlab.tuning.space import check_space, describe, experiment_at, load_space

@@ -17,7 +17,7 @@ from inversionlab.defenses.adversarial_noise import (
     DefenderLearner,
     NoiseSettings,
     bounded_noise,
-    found_noise,
+    find_noise,
 )
 from inversionlab.defenses.base import DefenseContext, VictimBlueprint
 from inversionlab.defenses.label_modifier import released, with_winner
@@ -153,7 +153,7 @@ def test_label_and_budget_hold_behind_a_network(
     assert not bool(found_NK.isnan().any())
     assert torch.equal(found_NK.argmax(1), c0_NK.argmax(1))
     torch.testing.assert_close(found_NK.exp().sum(1), torch.ones(200))
-    n_NK = found_noise(model.inversion, x_NCHW, c0_NK, noise)
+    n_NK = find_noise(model.inversion, x_NCHW, c0_NK, noise)
     assert 0.99 * budget < float(noise_norm(c0_NK, n_NK, norm).max()) <= budget
     # Log-scores of down to -200 are rounded to float32.
     moved_N = least_norm(found_NK.double() - c0_NK.double(), norm)
@@ -166,10 +166,10 @@ def test_it_raises_the_error_of_the_inversion_model() -> None:
     before = error(model, c0_NK, x_NCHW).mean()
     rises = []
     for budget in (0.5, 2.0, 4.0):
-        n_NK = found_noise(model, x_NCHW, c0_NK, NoiseSettings(budget=budget))
+        n_NK = find_noise(model, x_NCHW, c0_NK, NoiseSettings(budget=budget))
         rises.append(float(error(model, c0_NK + n_NK, x_NCHW).mean() - before))
     assert 0 < rises[0] < rises[1] < rises[2]
-    random = found_noise(model, 1 - x_NCHW, c0_NK, NoiseSettings())
+    random = find_noise(model, 1 - x_NCHW, c0_NK, NoiseSettings())
     assert float(error(model, c0_NK + random, x_NCHW).mean() - before) < rises[2]
 
 
@@ -178,7 +178,7 @@ def test_the_first_step_is_the_sign_of_the_true_slope() -> None:
     x_NCHW, model = faces(1), inversion()
     c0_NK = torch.tensor([[0.0, -1.0, -2.0, -1.5, -0.5]]).log_softmax(1)
     noise = NoiseSettings(iterations=1, step=1e-3, budget=1)
-    n_NK = found_noise(model, x_NCHW, c0_NK, noise)
+    n_NK = find_noise(model, x_NCHW, c0_NK, noise)
     for k in range(1, 5):
         h = torch.zeros(1, 5)
         h[0, k] = 0.05
@@ -292,7 +292,7 @@ def test_adversarial_training_learns_from_its_own_noise_of_the_moment(
         learner = DefenderLearner(settings, context().blueprint, seed=1)
         learner.model.train()
         learner.step(x_NCHW, y_NK, torch.Generator(), lambda parameters: None)
-    n_NK = found_noise(learner.model.eval(), x_NCHW, y_NK.log(), noise)
+    n_NK = find_noise(learner.model.eval(), x_NCHW, y_NK.log(), noise)
     wanted = released(y_NK.log().double() + n_NK, y_NK.argmax(1)).exp()
     torch.testing.assert_close(seen[0], wanted, atol=0, rtol=0)
     assert torch.equal(seen[1], y_NK)

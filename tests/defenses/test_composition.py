@@ -61,7 +61,7 @@ def test_a_higher_layer_goes_on_a_lower_one(parts: tuple[str, ...]) -> None:
         (("dummy_recognizer", "uniform_noise"), "cannot be put on it"),
         (("uniform_noise", "adversarial_noise"), "cannot be put on it"),
         (("adversarial_noise", "label_modifier"), "cannot be put on it"),
-        (("none", "uniform_noise"), "is no defense to be put on one"),
+        (("none", "uniform_noise"), "cannot be put on a defense"),
         (("label_modifier", "mutual_information"), "set label_of = victim"),
         (("label_modifier", "gan_fake_samples"), "set label_of = victim"),
         (("dummy_recognizer", "dp_sgd"), "`dp_sgd` below it promises"),

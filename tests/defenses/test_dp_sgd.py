@@ -18,9 +18,14 @@ from torch.nn import functional
 from inversionlab.core.contracts import ModelShape
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses.base import DefenseContext, VictimBlueprint
-from inversionlab.defenses.dp_sgd import DpSgd, DpSgdSettings
-from inversionlab.defenses.private_gradients import clip_factors, clipped_sum, noised_mean
-from inversionlab.defenses.private_learner import Budget, PrivateLearner, PrivateRecognizer
+from inversionlab.defenses.dp_sgd import DpSgd, DpSgdSettings, PrivateLearner
+from inversionlab.defenses.parts.differential_privacy import (
+    Budget,
+    PrivateRecognizer,
+    clip_factors,
+    clipped_sum,
+    noised_mean,
+)
 from inversionlab.pipeline.plan import make_plan
 from inversionlab.pipeline.train import alone, train
 from inversionlab.recognizers import Recognizer, RecognizerSettings
@@ -246,7 +251,9 @@ def test_the_ledger_is_opacus_own() -> None:
 
 def test_one_whole_batch_step_keeps_the_gaussian_mechanisms_price() -> None:
     """Renyi: eps(sigma) = min over a of a / (2 sigma^2) + log(1 / delta) / (a - 1), or Opacus' tighter form."""
-    budget = Budget.plan(epsilon=2.0, delta=1e-5, expected=50, count=50, epochs=1, accountant="rdp")
+    budget = Budget.plan(
+        epsilon=2.0, delta=1e-5, batch_size=50, count=50, epochs=1, accountant="rdp"
+    )
     a = 1 + math.sqrt(2 * budget.noise_multiplier**2 * math.log(1e5))
     classic = a / (2 * budget.noise_multiplier**2) + math.log(1e5) / (a - 1)
     assert 0.75 * classic < budget.spent(1) < classic
@@ -255,7 +262,7 @@ def test_one_whole_batch_step_keeps_the_gaussian_mechanisms_price() -> None:
 def test_more_budget_less_noise_and_the_ledger_only_grows() -> None:
     size: dict[str, Any] = {
         "delta": 1e-5,
-        "expected": 8,
+        "batch_size": 8,
         "count": 8,
         "epochs": 6,
         "accountant": "rdp",
@@ -271,7 +278,7 @@ def test_more_budget_less_noise_and_the_ledger_only_grows() -> None:
 
 
 def test_the_tighter_accountant_asks_for_less_noise() -> None:
-    size: dict[str, Any] = {"delta": 1e-5, "expected": 8, "count": 8, "epochs": 6}
+    size: dict[str, Any] = {"delta": 1e-5, "batch_size": 8, "count": 8, "epochs": 6}
     prv = Budget.plan(epsilon=8.0, accountant="prv", **size)
     rdp = Budget.plan(epsilon=8.0, accountant="rdp", **size)
     assert 0.8 * rdp.noise_multiplier < prv.noise_multiplier < rdp.noise_multiplier
@@ -432,7 +439,7 @@ def test_what_would_void_the_promise_is_refused() -> None:
     with pytest.raises(ValueError, match="set train = all"):
         DpSgd.check(DpSgdSettings(start="scratch"))
     with pytest.raises(ValueError, match=r"no noise keeps epsilon = 0\.1"):
-        Budget.plan(epsilon=0.1, delta=1e-5, expected=8, count=8, epochs=1, accountant="rdp")
+        Budget.plan(epsilon=0.1, delta=1e-5, batch_size=8, count=8, epochs=1, accountant="rdp")
     with pytest.raises(ValueError, match="not been trained"):
         DpSgd(DpSgdSettings()).protect(nn.Identity(), None)
     with pytest.raises(ValueError, match="public people"):

@@ -16,18 +16,19 @@ from torch.nn import functional
 from inversionlab.core.contracts import ModelShape, TrainingJob
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses.base import DefenseContext, VictimBlueprint
-from inversionlab.defenses.fake_samples import protected_labels, public_labels
-from inversionlab.defenses.fine_tuning import (
+from inversionlab.defenses.gan_fake_samples import GanFakeSamples, GanFakeSamplesSettings
+from inversionlab.defenses.parts.fine_tuning import (
     PRIVATE,
     PUBLIC,
-    Anchor,
     FineTuner,
-    fake_lesson,
+    consolidation,
+    fine_tuning_job,
     fisher_diagonal,
     private_loss,
+    public_labels,
     public_loss,
 )
-from inversionlab.defenses.random_fake_samples import RandomFakeSamplesSettings
+from inversionlab.defenses.random_fake_samples import RandomFakeSamples, RandomFakeSamplesSettings
 from inversionlab.pipeline.train import alone, train
 from inversionlab.recognizers import Recognizer, RecognizerSettings
 from inversionlab.recognizers.small_resnet import SmallResnet
@@ -69,11 +70,11 @@ def settings(**changes: Any) -> RandomFakeSamplesSettings:
 
 
 def training_job(options: RandomFakeSamplesSettings, table: DefenseContext) -> TrainingJob:
-    labels = protected_labels(options, table)
+    labels = options.labels(table.targets, table.classes)
     count = len(labels) * options.samples
     # Dark ones and light ones: kinds that so small a network can tell apart.
     dark, light = pictures(count, 2) // 3, 170 + pictures(count, 3) // 3
-    return fake_lesson(options, table, labels, dark, light)
+    return fine_tuning_job(options, table, labels, dark, light)
 
 
 def learns_from_target(
@@ -133,10 +134,10 @@ def test_the_public_slope_points_up_and_fades() -> None:
 def test_ewc_moves_a_quadratics_minimum_where_it_must() -> None:
     """min of a/2 (t - b)^2 + l F/2 (t - t*)^2 lies at (a b + l F t*) / (a + l F)."""
     a, b, strength = 2.0, torch.tensor([3.0, -1.0]), 5.0
-    anchor = Anchor([torch.tensor([1.0, 1.0])], [torch.tensor([0.4, 0.0])])
+    anchor = [(torch.tensor([1.0, 1.0]), torch.tensor([0.4, 0.0]))]
     t = torch.zeros(2, requires_grad=True)
     for _ in range(300):
-        loss = a / 2 * (t - b).square().sum() + anchor.penalty([t], strength)
+        loss = a / 2 * (t - b).square().sum() + consolidation([t], anchor, strength)
         (g,) = torch.autograd.grad(loss, t)
         t.data -= 0.2 * g
     torch.testing.assert_close(t.data, torch.tensor([(2 * 3 + 2 * 1) / (2 + 2), -1.0]))
@@ -213,7 +214,7 @@ def test_step_is_the_cards_loss() -> None:
     p_N = log_p_N.detach().exp()
     private = (-(p_N**2) * log_p_N)[:3].mean()
     public = (-((1 - p_N) ** 2) * log_p_N)[3:].mean()
-    held = consolidation(twin, table, 7.0)
+    held = penalty_by_hand(twin, table, 7.0)
     parts = {"private": -2 * private, "public": 3 * public, "consolidation": 0.5 * held}
     slopes = {name: slope(twin, part) for name, part in parts.items()}
     whole = sum(slopes.values())
@@ -228,7 +229,7 @@ def test_step_is_the_cards_loss() -> None:
         assert float(losses[name]) == pytest.approx(float(loss.detach()), rel=1e-4)
 
 
-def consolidation(model: nn.Module, table: DefenseContext, strength: float) -> Tensor:
+def penalty_by_hand(model: nn.Module, table: DefenseContext, strength: float) -> Tensor:
     """Eq. 9, with F by a loop over the private pictures and their own labels."""
     victim = copy.deepcopy(table.victim).requires_grad_(True)  # type: ignore[union-attr]
     count = len(table.private_NCHW)
@@ -289,12 +290,22 @@ def test_private_weight_learns_the_private_pictures() -> None:
 
 
 def test_which_labels_are_protected() -> None:
-    table = context()
-    assert protected_labels(settings(), table) == (1, 3)
-    assert protected_labels(settings(protected="all"), table) == (0, 1, 2, 3, 4)
-    assert protected_labels(settings(protected=(4, 0)), table) == (0, 4)
+    assert settings().labels((1, 3), 5) == (1, 3)
+    assert settings(protected="all").labels((1, 3), 5) == (0, 1, 2, 3, 4)
+    assert settings(protected=(4, 0)).labels((1, 3), 5) == (0, 4)
     with pytest.raises(ValueError, match="5 is no label; the victim knows 0 to 4"):
-        protected_labels(settings(protected=(5,)), table)
+        settings(protected=(5,)).labels((1, 3), 5)
+
+
+def test_a_protected_label_that_the_victim_does_not_know_is_refused_before_training() -> None:
+    for kind, options in (
+        (GanFakeSamples, GanFakeSamplesSettings),
+        (RandomFakeSamples, RandomFakeSamplesSettings),
+    ):
+        kind(options()).fits(context().blueprint, 20)
+        kind(options(protected=(4,))).fits(context().blueprint, 20)
+        with pytest.raises(ValueError, match="5 is no label; the victim knows 0 to 4"):
+            kind(options(protected=(5,))).fits(context().blueprint, 20)
 
 
 @pytest.mark.parametrize("wrong", [(), (1, 1), (-1,), "some"])

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from inversionlab.core.contracts import ModelShape
 from inversionlab.defenses.base import DefenseContext, VictimBlueprint
-from inversionlab.defenses.fake_samples import public_labels
-from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC
-from inversionlab.defenses.gan_fake_samples import GanFakeSamples, GanFakeSamplesSettings
-from inversionlab.defenses.inverted_samples import Inverter
+from inversionlab.defenses.gan_fake_samples import (
+    GanFakeSamples,
+    GanFakeSamplesSettings,
+    inverted_samples,
+)
+from inversionlab.defenses.parts.fine_tuning import PRIVATE, PUBLIC, public_labels
 from tests import toys
 
 CPU = torch.device("cpu")
@@ -31,9 +33,18 @@ class Maker(toys.ToyGenerator):
         return self.level + self.contrast * super().critic(x_NCHW)
 
 
-def inverter(maker: toys.ToyGenerator | None = None, **changes: Any) -> Inverter:
-    options: dict[str, Any] = {"identity_weight": 100.0, "steps": 60, "rate": 0.1, "seed": 5}
-    return Inverter((maker or Maker()).requires_grad_(False), device=CPU, **{**options, **changes})
+def inverted(
+    labels: tuple[int, ...],
+    count: int,
+    generator: toys.ToyGenerator | None = None,
+    seed: int = 5,
+    **changes: Any,
+) -> Tensor:
+    """Samples for labels of the toy victim."""
+    settings = GanFakeSamplesSettings(**{"steps": 60, "rate": 0.1, **changes})
+    prior = (generator or Maker()).requires_grad_(False)
+    table = dataclasses.replace(context(), generator=prior, seed=seed)
+    return inverted_samples(settings, table, toys.victim(), labels, count, "some")
 
 
 def p_of(model: Any, images: Tensor, labels: list[int]) -> Tensor:
@@ -43,11 +54,11 @@ def p_of(model: Any, images: Tensor, labels: list[int]) -> Tensor:
 
 def test_inverted_samples_show_their_label() -> None:
     victim = toys.victim()
-    images = inverter().samples(victim, (0, 2, 4), 4, "some")
+    images = inverted((0, 2, 4), 4)
     assert images.shape == (12, 1, toys.SIZE, toys.SIZE)
     assert images.dtype == torch.uint8
     found_N = p_of(victim, images, [0] * 4 + [2] * 4 + [4] * 4)
-    drawn = inverter(steps=1).samples(victim, (0, 2, 4), 4, "some")
+    drawn = inverted((0, 2, 4), 4, steps=1)
     assert float(found_N.min()) > 0.9
     assert float(p_of(victim, drawn, [0] * 4 + [2] * 4 + [4] * 4).mean()) < 0.5
 
@@ -55,30 +66,24 @@ def test_inverted_samples_show_their_label() -> None:
 def test_the_best_point_of_the_way_is_kept() -> None:
     """Steps so long that the last point is no better than the first: more of them can only help."""
     victim, labels = toys.victim(), [0] * 8
-    p = [
-        p_of(victim, inverter(rate=8.0, steps=n).samples(victim, (0,), 8, "some"), labels)
-        for n in (1, 4, 16)
-    ]
+    p = [p_of(victim, inverted((0,), 8, rate=8.0, steps=n), labels) for n in (1, 4, 16)]
     assert bool((p[1] >= p[0] - 0.02).all())
     assert bool((p[2] >= p[1] - 0.02).all())
 
 
 def test_samples_do_not_depend_on_what_else_is_searched() -> None:
-    victim = toys.victim()
-    together = inverter().samples(victim, (0, 2), 40, "some")
-    alone = inverter().samples(victim, (2,), 3, "some")
+    together = inverted((0, 2), 40)
+    alone = inverted((2,), 3)
     torch.testing.assert_close(together[40:43].int(), alone.int(), rtol=0, atol=1)
-    again = inverter().samples(victim, (2,), 3, "some")
+    again = inverted((2,), 3)
     assert torch.equal(alone, again)
-    other = inverter(seed=6).samples(victim, (2,), 3, "some")
+    other = inverted((2,), 3, seed=6)
     assert not torch.equal(alone, other)
 
 
 def test_the_discriminator_has_its_say_and_its_level_has_none() -> None:
-    victim = toys.victim()
-
     def reality(maker: Maker) -> float:
-        images = inverter(maker, identity_weight=0.05).samples(victim, (0, 1), 8, "some")
+        images = inverted((0, 1), 8, maker, lambda_identity=0.05)
         return float(toys.ToyGenerator().critic(images.float() / 255).mean().detach())
 
     assert reality(Maker(contrast=30.0)) > reality(Maker(contrast=0.0)) + 0.005
@@ -158,9 +163,7 @@ def test_the_search_descends_equation_six(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     for weight in (3.0, 7.0):
-        inverter(Maker(contrast=30.0), identity_weight=weight, steps=1).samples(
-            victim, (0, 2), 3, "some"
-        )
+        inverted((0, 2), 3, Maker(contrast=30.0), lambda_identity=weight, steps=1)
     (z_ND, three_ND), (same_ND, seven_ND) = seen
     assert torch.equal(z_ND, same_ND)
     z_ND.requires_grad_(True)

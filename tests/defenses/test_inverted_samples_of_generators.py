@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from inversionlab import generators
-from inversionlab.defenses.inverted_samples import Inverter
+from inversionlab.defenses.gan_fake_samples import GanFakeSamplesSettings, inverted_samples
 from inversionlab.generators import GENERATORS, Generator
 from tests import defended
 
@@ -26,9 +29,12 @@ def maker(name: str) -> Generator:
     return found.eval().requires_grad_(False)
 
 
-def inverted(generator: Generator, steps: int = 12, weight: float = 100.0, seed: int = 5) -> Tensor:
-    search = Inverter(generator, weight, steps=steps, rate=0.2, seed=seed, device=defended.toys.CPU)
-    return search.samples(defended.recognizer(), (0, 2), 3, "some")  # type: ignore[arg-type]
+def inverted(generator: Generator, seed: int = 5, **changed: Any) -> Tensor:
+    # Unchecked, so that the label may weigh nothing.
+    given = {"lambda_identity": 100.0, "steps": 12, "rate": 0.2, **changed}
+    settings = GanFakeSamplesSettings.model_construct(**given)
+    table = dataclasses.replace(defended.context(), generator=generator, seed=seed)
+    return inverted_samples(settings, table, defended.recognizer(), (0, 2), 3, "some")  # type: ignore[arg-type]
 
 
 def label_losses(images_NCHW: Tensor) -> Tensor:
@@ -59,8 +65,7 @@ def test_all_that_is_searched_is_in_range(name: str) -> None:
     generator, seen = maker(name), []
     generator.register_forward_hook(lambda module, given, made: seen.append(made.detach()))
     inverted(generator)
-    search = Inverter(generator, 100.0, steps=4, rate=10.0, seed=5, device=defended.toys.CPU)
-    search.samples(defended.recognizer(), (1,), 2, "some")  # type: ignore[arg-type]
+    inverted(generator, steps=4, rate=10.0)
     every = torch.cat(seen)
     assert bool(every.isfinite().all())
     assert 0 <= float(every.min()) <= float(every.max()) <= 1
@@ -88,7 +93,7 @@ def test_its_critic_is_climbed_where_the_label_weighs_nothing(
         seen.append((z_ND.detach().clone(), z_ND.grad.clone()))
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
-    inverted(generator, steps=1, weight=0.0)
+    inverted(generator, steps=1, lambda_identity=0.0)
     ((z_ND, slope_ND),) = seen
     z_ND.requires_grad_(True)
     (critic_ND,) = torch.autograd.grad(generator.critic(generator(z_ND)).sum(), z_ND)

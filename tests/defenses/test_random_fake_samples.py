@@ -10,8 +10,7 @@ from torch import Tensor
 
 from inversionlab.core.contracts import ModelShape
 from inversionlab.defenses.base import DefenseContext, VictimBlueprint
-from inversionlab.defenses.fake_samples import public_labels
-from inversionlab.defenses.fine_tuning import PRIVATE, PUBLIC
+from inversionlab.defenses.parts.fine_tuning import PRIVATE, PUBLIC, public_labels
 from inversionlab.defenses.random_fake_samples import RandomFakeSamples, RandomFakeSamplesSettings
 from inversionlab.recognizers import Recognizer, RecognizerSettings
 from inversionlab.recognizers.small_resnet import SmallResnet

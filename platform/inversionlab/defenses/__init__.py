@@ -1,4 +1,8 @@
-"""The defenses by their registered names. A new defense is one file here and one line below."""
+"""The defenses by their registered names.
+
+A new defense is one file here and one line below. `base.py` has the interface, `composition.py` says which
+defenses go together, and `parts/` holds what larger defenses are made of.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +50,9 @@ else:
         Field(discriminator="name"),
     ]
 
-# A defense may be put on another one: every class of settings has a field of any of them.
-_kinds: list[type[DefenseSettings]] = [defense.Settings for defense in DEFENSES.values()]
-_kinds.append(DefenseSettings)
+# Every class of settings has a field `inner` that takes the settings of any defense.
+_kinds: list[type[DefenseSettings]] = [DefenseSettings]
+_kinds += [defense.Settings for defense in DEFENSES.values()]
 for _kind in _kinds:
     _kind.model_rebuild(force=True, _types_namespace={"AnyDefense": AnyDefense})
 

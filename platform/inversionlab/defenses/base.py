@@ -1,4 +1,9 @@
-"""What every defense is: how it is trained, what it releases in the victim's place, and whom that stops."""
+"""The interface of a defense: what it trains, what it releases in place of the victim, and where it protects.
+
+A defense is a subclass of `Defense` with its own `Settings`. It states the class facts (`layer`, `protects`, ...)
+and implements `protect`. If it `trains` a network, it also implements `training_job` and, unless that network is a
+plain recognizer, `build`. Every other method has a default.
+"""
 
 from __future__ import annotations
 
@@ -19,212 +24,194 @@ from inversionlab.core.settings import Settings
 from inversionlab.core.views import View
 
 if TYPE_CHECKING:
-    # At run time the union of all defenses' settings, which `defenses/__init__.py` puts in.
+    # At run time, `defenses/__init__.py` replaces it by the union of all defenses' settings.
     AnyDefense: TypeAlias = "DefenseSettings"
 
 
 class DefenseSettings(Settings):
-    """Base of a defense's settings; each defense's own class adds a literal `name`."""
+    """Base of every defense's settings; each subclass gives `name` a literal type."""
 
     name: str
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
-    """What the tables call it; null: its name. Needed where a recipe has one defense twice."""
+    """Title in tables; null: its name. A recipe that holds one defense twice needs labels."""
     inner: AnyDefense | None = None
     """The defense that this one is put on; null: the victim itself."""
 
     @property
     def title(self) -> str:
-        """What the tables call it."""
+        """Title in tables."""
         return self.label or self.name
 
     def trained_part(self) -> dict[str, Any]:
-        """The settings that this defense's own network depends on; what it is put on is not among them."""
-        # Which generator a label means goes into a network's name by itself.
+        """The settings that this defense's own network depends on, without those of `inner`."""
+        # The generator that a label refers to enters the network's hash separately.
         without = {"label", "inner", "generator", *self.inference_only}
         return self.model_dump(mode="json", exclude=without)
 
     def released_part(self) -> dict[str, Any]:
-        """All settings that the released model depends on, `inner`'s among them."""
+        """All settings that the released model depends on, including those of `inner`."""
         own = self.model_dump(mode="json", exclude={"label", "inner", "generator"})
         return own if self.inner is None else {**own, "inner": self.inner.released_part()}
 
 
 class Layer(IntEnum):
-    """Where a defense takes hold. One may be put on another of a lower layer."""
+    """What a defense changes. It can be put only on a defense of a lower layer."""
 
     NOTHING = 0
     VICTIM = 1
-    """Another recognizer stands in the victim's place."""
+    """Another recognizer replaces the victim."""
     MIXTURE = 2
-    """Other networks answer beside it."""
+    """The outputs of other networks are mixed into the victim's."""
     OUTPUT = 3
-    """Its answers are changed before they are given."""
+    """The score vector is changed before it is released."""
     LABEL = 4
-    """The winning class is put right after that."""
+    """The winning class of the changed score vector is corrected."""
 
 
 class ProtectedModel(nn.Module, ABC):
-    """The model that is released: what users query and attackers attack."""
+    """The released model: users query it and attackers attack it."""
 
     classes: int
+    """K, the number of classes."""
     victim: nn.Module
-    """What it is put on: another `ProtectedModel`, or at the bottom a recognizer."""
+    """The model below: another `ProtectedModel`, or a recognizer at the bottom."""
 
     @abstractmethod
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
-        """Log-probabilities (N, K) of pictures (N, C, H, W) in [0, 1], differentiable in the picture."""
+        """Log-probabilities (N, K) of pictures (N, C, H, W) in [0, 1], differentiable in the pictures."""
 
     def facts(self) -> dict[str, float]:
-        """Numbers that users should read beside this model's accuracy, such as the epsilon spent; those of
-        what it is put on among them."""
-        below = getattr(self, "victim", None)
-        return below.facts() if isinstance(below, ProtectedModel) else {}
+        """Figures to read with the accuracy, such as the epsilon spent, including those of `victim`."""
+        victim: Any = getattr(self, "victim", None)
+        return victim.facts() if hasattr(victim, "facts") else {}
 
     def recognizer(self) -> nn.Module:
-        """The recognizer at the bottom, without the defenses that are put on it."""
+        """The recognizer at the bottom, without the defenses on top of it."""
         return self.victim.recognizer() if isinstance(self.victim, ProtectedModel) else self.victim
 
 
 @dataclass(frozen=True)
 class VictimBlueprint:
-    """What a defense's own network is built from: the victim's shape, and untrained networks of its structure."""
+    """The victim's shape and structure, from which a defense builds its own network."""
 
     shape: ModelShape
     new_network: Callable[[], nn.Module]
-    """Returns an untrained recognizer of the victim's structure and loss, with `backbone`, `head`, `features`,
-    `logits` and `log_scores` as in `recognizers/recognizer.py`. Its weights depend on the experiment's seed alone."""
+    """Returns an untrained recognizer (`recognizers/recognizer.py`) of the victim's structure and loss, whose
+    weights depend on the experiment's seed alone."""
 
 
 @dataclass(frozen=True)
 class DefenseContext:
-    """What the defender has in hand when a network of the defense is trained. Networks are frozen, in
-    inference mode and on the device; pictures are uint8 (N, C, H, W) on the CPU."""
+    """What the defender has for training a defense's network. Networks are frozen, in inference mode and on
+    `device`; pictures are uint8 (N, C, H, W) on the CPU."""
 
     blueprint: VictimBlueprint
     private_NCHW: Tensor
-    private_class_N: Tensor
     """The victim's training set."""
+    private_class_N: Tensor
     public_NCHW: Tensor
-    """Pictures of strangers, the same that attackers hold."""
+    """Pictures of public people, the same that attackers have."""
     public_class_N: Tensor
-    """Who is on them as classes 0, 1, ... of F_C; -1 for those of whom there is one picture only."""
+    """Classes 0, 1, ... of F_C for those pictures; -1 for people with a single picture."""
     targets: tuple[int, ...]
-    """Classes under attack in this experiment, for defenses that protect chosen ones."""
+    """The classes attacked in this experiment, for defenses that protect chosen classes."""
     seed: int
     device: torch.device
     augment: Callable[[Tensor, torch.Generator], Tensor]
-    """Changes float pictures (N, C, H, W) at random, as in the victim's own training."""
+    """The victim's training augmentation of float pictures (N, C, H, W)."""
     new_recognizer: Callable[[TrainingSettings], Learner]
-    """A learner of an untrained network of the victim's structure and loss, without augmentation."""
+    """Returns a learner of an untrained network of the victim's structure and loss, without augmentation."""
     name: str = ""
-    """The name of the network that is to be trained: the hash of everything that goes into it."""
+    """The hash of everything that goes into the network to be trained."""
     victim: nn.Module | None = None
-    """R_T as it was trained, a recognizer; where the defense `needs` it. Copy it before you train it further."""
+    """R_T, the trained victim, if the defense `needs` it. Copy it before training it further."""
     model: ProtectedModel | None = None
-    """The model that the defense is put on; where the defense `needs` it."""
+    """The model that the defense is put on, if the defense `needs` it."""
     generator: GenerativePrior | None = None
-    """The defender's own generator; where the defense `needs` a private or a public one."""
+    """The defender's own generator, if the defense `needs` a private or a public one."""
     classifier: nn.Module | None = None
-    """F_C, a recognizer of the victim's structure, trained on public people; where the defense `needs` it."""
+    """F_C, a recognizer of the victim's structure trained on public people, if the defense `needs` it."""
 
     @property
     def classes(self) -> int:
-        """Private people."""
+        """K, the number of private people."""
         return self.blueprint.shape.classes
 
     @torch.no_grad()
     def answers(self, images_NCHW: Tensor, chunk: int = 256) -> Tensor:
-        """What `model` says of uint8 pictures: log-probabilities (N, K) on the CPU."""
-        assert self.model is not None, "the defense must say that it needs the model"
+        """Log-probabilities (N, K), on the CPU, that `model` gives to uint8 pictures."""
+        assert self.model is not None, "the defense must state that it needs the model"
         parts = images_NCHW.split(chunk)
         return torch.cat([self.model.log_scores(to_float(p, self.device)).cpu() for p in parts])
 
 
 class Defense(ABC):
-    """One way to make a victim give less away."""
+    """One way to make a victim reveal less of its training data."""
 
     Settings: ClassVar[type[DefenseSettings]]
     layer: ClassVar[Layer]
-    """Where it takes hold."""
-    trains: ClassVar[bool]
+    trains: ClassVar[bool] = False
     """Whether it trains a network of its own (`training_job`)."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What that training needs of the workbench: "victim", "model", "strangers" (public people on two pictures or
-    more), "classifier" (of them), "private_generator", "public_generator"."""
+    """What that training needs of its context: "victim", "model", "strangers" (public people with two pictures or
+    more), "classifier" (of those people), "private_generator", "public_generator"."""
     learns_private: ClassVar[bool] = False
-    """Whether its networks learn from private pictures; such a one cannot be put on one that promises
-    differential privacy."""
+    """Whether its network learns from private pictures; if so, it cannot be put on differential privacy."""
     differential_privacy: ClassVar[bool] = False
-    """Whether the released model keeps a promise of differential privacy."""
+    """Whether the released model satisfies differential privacy."""
     victim_share: ClassVar[str | None] = None
-    """The setting that says which share of a mixed output is the victim's, so that 1 means undefended; None: it
-    mixes nothing."""
+    """The setting that is the victim's share of a mixed output (1: undefended); None: it mixes no outputs."""
     keeps_labels: ClassVar[bool] = False
-    """Whether it promises that the winning class is never moved: it is that of what it is put on, or of the
-    recognizer that the settings name."""
+    """Whether the winning class is always that of the model below, or of the recognizer in the settings."""
     protects: ClassVar[frozenset[type[View]]]
-    """The views of an attacker that it protects in. Without `WhiteBox`, who holds the weights can take it off:
-    he is left with `inner`."""
+    """The views in which it protects. Without `WhiteBox`, an attacker who holds the weights can remove it."""
 
     def __init__(self, settings: Any) -> None:
-        """Take the class's own `Settings`."""
+        """Take an instance of the class's own `Settings`."""
         self.settings = settings
 
     @classmethod  # noqa: B027 (most settings go together)
     def check(cls, settings: Any) -> None:
-        """Refuse settings that do not go together, at load.
-
-        Raises:
-            ValueError: which, and what would be right.
-        """
+        """Raise ValueError if the settings do not go together; called when a recipe is loaded."""
 
     def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
-        """Refuse settings that do not fit the data, before anything is trained.
+        """Raise ValueError if the settings do not fit the victim or the number of private training pictures.
 
-        Args:
-            blueprint: what the defense's network is built for.
-            pictures: how many private ones there are to learn from.
-
-        Raises:
-            ValueError: which, and what would be right.
+        Called before anything is trained.
         """
         del blueprint, pictures
 
     def idle(self) -> bool:
-        """Whether, at these settings, the released model is the one it is put on, unchanged."""
+        """Whether these settings release the model below unchanged."""
         return False
 
     def needed(self) -> frozenset[str]:
-        """What the training needs at these settings, of `needs`."""
+        """The part of `needs` that training needs at these settings."""
         return self.needs
 
     def aims(self) -> bool:
-        """Whether its network depends on who is attacked, `DefenseContext.targets`."""
+        """Whether its network depends on `DefenseContext.targets`."""
         return False
 
     def carries_victim(self) -> bool:
-        """Whether the released model holds the undefended victim's own weights beside what it is put on."""
+        """Whether the released model also holds the undefended victim's weights."""
         return False
 
     def left(self) -> DefenseSettings | None:
-        """What is left of it for an attacker who takes off what he can; None: the bare victim."""
+        """What remains after a white-box attacker removes this defense; None: the bare victim."""
         inner: DefenseSettings | None = self.settings.inner
         return inner
 
     def build(self, blueprint: VictimBlueprint) -> nn.Module:
-        """The defense's own network, untrained: the structure of `training_job(...).learner.product()`.
+        """The untrained network of the structure of `training_job(...).learner.product()`.
 
         Raises:
-            ConfigError: it does not fit.
+            ConfigError: the network does not fit the data.
         """
         return blueprint.new_network()
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
-        """The training of the defense's own network.
-
-        Raises:
-            NotImplementedError: the defense trains nothing.
-        """
+        """The training of the defense's own network; NotImplementedError if it trains none."""
         raise NotImplementedError(f"{type(self).__name__} trains nothing")
 
     @abstractmethod
@@ -232,21 +219,19 @@ class Defense(ABC):
         """The released model.
 
         Args:
-            victim: the model that it is put on: the recognizer R_T, or another `ProtectedModel`; with
-                `classes` and `log_scores`.
-            trained: the network of `training_job`; or the undefended victim, where the defense carries it.
+            victim: the model below, with `classes` and `log_scores`: the recognizer R_T or a `ProtectedModel`.
+            trained: the network that `training_job` trained; the undefended victim if `carries_victim`.
+
+        Raises:
+            ValueError: `trained` is None, but the defense needs it.
         """
 
     def own(self, trained: nn.Module | None) -> nn.Module:
-        """The network that `protect` was given.
-
-        Raises:
-            ValueError: it was given none.
-        """
+        """`trained`, the network that `protect` was given; ValueError if it is None."""
         if trained is None:
             raise ValueError(f"{self.settings.title}: its network has not been trained")
         return trained
 
     def decoys(self, context: DefenseContext) -> Tensor | None:
-        """Pictures (K, C, H, W) in [0, 1] that attacks are led to, one a class; None if there are none."""
+        """Pictures (K, C, H, W) in [0, 1], one a class, that attacks are led to; None if there are none."""
         return None

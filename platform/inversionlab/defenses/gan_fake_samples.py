@@ -3,19 +3,25 @@
 Paper:    Gong et al. 2023, "A GAN-Based Defense Framework Against Model Inversion Attacks" (GAN-D, GAN-ID).
 Releases: the fine-tuned victim, one network in its place.
 Trains:   with F_V the victim, F_C a classifier of public people and G a GAN trained on public pictures: for each
-          protected label l_t, fakes found by eq. 5-6 (inverted_samples.py) for (F_V, l_t), "inverted private", and
-          for (F_C, l_p), "inverted public", l_p a public label of its own; then eq. 7-10 (fine_tuning.py).
+          protected label l_t, fakes found for (F_V, l_t), "inverted private", and for (F_C, l_p), "inverted
+          public", l_p a public label of its own; then eq. 7-10 (parts/fine_tuning.py).
+Search:   Z* = argmin_Z  -log D(G(Z)) + lambda CE(F(G(Z)), l)                                 (eq. 5-6)
+          by Adam on Z, each sample from a draw of the prior. The Z of least label loss on the way is kept (the
+          paper's rule), not the last one.
+Critic:   -log D is softplus(-c) of the critic's c, the logit of D. A Wasserstein critic's c is no logit and its
+          level has no meaning, so c is taken relative to its mean over 256 draws of the prior: a sample pays for
+          looking less real than the generator's average.
 Settings: GAN-D: `generator` names one of the attacker's structure; GAN-ID: one of another. The defender trains it
           himself either way. Ablations (Tables IV and V): "L_pri": beta = omega = 0; "L_pri + L_pub": omega = 0;
           "L_CE": gamma = 0; "L_FL": gamma = 2.
 Defaults: gamma = 2 (§IV-C); the paper gives no other number.
-Protects: white box too: nothing is wrapped that could be taken off.
+Protects: white box too, because nothing is wrapped that could be removed.
 Deviates: the text of §IV-B has an MSE between F's output and l_p where eq. 5 has the cross-entropy; here eq. 5.
-          The critic is centred (inverted_samples.py); the focal weights are constants to the gradient
-          (fine_tuning.py says why). Many labels are protected in one fine-tuning.
+          The critic is centred. The focal weights are constants in the gradient (parts/fine_tuning.py says why).
+          One fine-tuning protects many labels.
 Extends:  `private_weight`.
-Seen:     LFW, 64 x 64, victim 88.7 %. One label in a network, as in the paper (jobs/recipes/lfw_one_label.yaml,
-          4 people x 20 tries): accuracy 81.3 to 86.1 %, MC(l_t) 100 %; the same-people judge finds 10 % (GAN-D)
+Seen:     LFW, 64 x 64, victim 88.7 %. One label in a network, as in the paper (jobs/recipes/lfw_one_label.yaml, 4
+          people x 20 tries): accuracy 81.3 to 86.1 %, MC(l_t) 100 %; the same-people evaluator finds 10 % (GAN-D)
           and 16 % (GAN-ID) in first place of latent_white_box, undefended 92 %; of multi_mode 34 and 35 %,
           undefended 95 %. 20 labels in one network: 18 and 19 of 20 in the first five, as undefended; with
           `private_weight` 1 to 3 and L_pub 14 to 17 at 84.8 to 87.0 % accuracy, and 11 at 79.6 % with gamma = 0.
@@ -23,29 +29,45 @@ Seen:     LFW, 64 x 64, victim 88.7 %. One label in a network, as in the paper (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
-from inversionlab.core.contracts import TrainingJob, as_scoring_model
-from inversionlab.defenses.base import DefenseContext, DefenseSettings
-from inversionlab.defenses.fake_samples import (
-    FakeSampleDefense,
-    FakeSampleSettings,
-    protected_labels,
+from inversionlab.core import seeds
+from inversionlab.core.contracts import GenerativePrior, ScoringModel, TrainingJob, as_scoring_model
+from inversionlab.core.images import to_bytes
+from inversionlab.core.views import Labels, Scores, View, WhiteBox
+from inversionlab.defenses.base import (
+    Defense,
+    DefenseContext,
+    DefenseSettings,
+    Layer,
+    ProtectedModel,
+    VictimBlueprint,
+)
+from inversionlab.defenses.none import Undefended
+from inversionlab.defenses.parts.fine_tuning import (
+    FakeSamplesSettings,
+    fine_tuning_job,
     public_labels,
 )
-from inversionlab.defenses.fine_tuning import fake_lesson
-from inversionlab.defenses.inverted_samples import Inverter
+
+CHUNK = 64
+"""Samples searched at once, to bound memory."""
+LEVEL_DRAWS = 256
+"""Draws that the critic's mean is estimated on."""
 
 
-class GanFakeSamplesSettings(FakeSampleSettings):
+class GanFakeSamplesSettings(FakeSamplesSettings, DefenseSettings):
     """Settings of the defense by GAN-made fake samples."""
 
     name: Literal["gan_fake_samples"] = "gan_fake_samples"
     generator: str | None = None
-    """Which of the recipe's `generators` gives the structure of the GAN that the defender trains on public
+    """Which of the recipe's `generators` has the structure of the GAN that the defender trains on public
     pictures; it must have a critic. Null: the first that has one."""
     lambda_identity: float = Field(default=100.0, gt=0, le=1e6)
     """lambda of eq. 6, the weight of the label against the discriminator."""
@@ -55,25 +77,47 @@ class GanFakeSamplesSettings(FakeSampleSettings):
     """Step size of that search (Adam), in latent units."""
 
 
-class GanFakeSamples(FakeSampleDefense):
+class GanFakeSamples(Defense):
     """Leads inversions of a label to a stranger's face."""
 
     Settings: ClassVar[type[DefenseSettings]] = GanFakeSamplesSettings
     settings: GanFakeSamplesSettings
+    layer: ClassVar[Layer] = Layer.VICTIM
+    trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"victim", "classifier", "public_generator"})
+    learns_private: ClassVar[bool] = True
+    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
+
+    @classmethod
+    def check(cls, settings: GanFakeSamplesSettings) -> None:
+        """Raise ValueError if nothing would be learned from fake samples."""
+        settings.check()
+
+    def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
+        """Raise ConfigError if a protected label is no class of the victim."""
+        self.settings.labels((), blueprint.shape.classes)
+
+    def aims(self) -> bool:
+        """Whether the labels under attack are the protected ones."""
+        return self.settings.protected == "targets"
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
-        """Invert both classifiers, then fine-tune a copy of the victim on what was found."""
-        labels = protected_labels(self.settings, context)
-        private_NCHW = self._inverter(context).samples(
-            as_scoring_model(context.victim), labels, self.settings.samples, "inverted private"
+        """Invert both classifiers, then fine-tune a copy of the victim on the samples found."""
+        settings, victim = self.settings, as_scoring_model(context.victim)
+        labels = settings.labels(context.targets, context.classes)
+        private_NCHW = inverted_samples(
+            settings, context, victim, labels, settings.samples, "inverted private"
         )
-        public_NCHW = self._public(context, labels, self.settings.samples)
-        return fake_lesson(self.settings, context, labels, private_NCHW, public_NCHW)
+        public_NCHW = self._public(context, labels, settings.samples)
+        return fine_tuning_job(settings, context, labels, private_NCHW, public_NCHW)
+
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
+        """The fine-tuned victim alone."""
+        return Undefended(self.own(trained))
 
     def decoys(self, context: DefenseContext) -> Tensor | None:
-        """The first inverted public sample of each label, where all are protected; others have none."""
-        labels = protected_labels(self.settings, context)
+        """The first inverted public sample of each label if all are protected; otherwise none."""
+        labels = self.settings.labels(context.targets, context.classes)
         if len(labels) < context.classes:
             return None
         return self._public(context, labels, 1).float() / 255
@@ -82,16 +126,66 @@ class GanFakeSamples(FakeSampleDefense):
         """Inverted public samples, `count` for each protected label."""
         classifier = as_scoring_model(context.classifier)
         strangers = public_labels(labels, classifier.classes, context.seed)
-        return self._inverter(context).samples(classifier, strangers, count, "inverted public")
-
-    def _inverter(self, context: DefenseContext) -> Inverter:
-        if context.generator is None:
-            raise ValueError("gan_fake_samples: needs a generator trained on public pictures")
-        return Inverter(
-            maker=context.generator,
-            identity_weight=self.settings.lambda_identity,
-            steps=self.settings.steps,
-            rate=self.settings.rate,
-            seed=context.seed,
-            device=context.device,
+        return inverted_samples(
+            self.settings, context, classifier, strangers, count, "inverted public"
         )
+
+
+def inverted_samples(
+    settings: GanFakeSamplesSettings,
+    context: DefenseContext,
+    model: ScoringModel,
+    labels: Sequence[int],
+    count: int,
+    purpose: str,
+) -> Tensor:
+    """uint8 pictures (len(labels) * count, C, H, W) on the CPU, `count` in a row for each of the model's labels.
+
+    A sample's draw depends on the seed, `purpose`, its label and its place among that label's samples.
+
+    Raises:
+        ValueError: the context has no generator.
+    """
+    generator, device = context.generator, context.device
+    if generator is None:
+        raise ValueError("gan_fake_samples: needs a generator trained on public pictures")
+    class_N = torch.tensor(labels, device=device).repeat_interleave(count)
+    draws = [
+        generator.draw(1, seeds.torch_stream(context.seed, purpose, label, place))
+        for label in labels
+        for place in range(count)
+    ]
+    with torch.no_grad():
+        stream = seeds.torch_stream(context.seed, purpose, "level")
+        z_ND = generator.draw(LEVEL_DRAWS, stream).to(device)
+        level = torch.cat([generator.critic(generator(z)) for z in z_ND.split(CHUNK)]).mean()
+    z_ND = torch.cat(draws).to(device)
+    chunks = zip(z_ND.split(CHUNK), class_N.split(CHUNK), strict=True)
+    return torch.cat([_search(settings, generator, level, model, z, y) for z, y in chunks])
+
+
+def _search(
+    settings: GanFakeSamplesSettings,
+    generator: GenerativePrior,
+    level: Tensor,
+    model: ScoringModel,
+    z_ND: Tensor,
+    class_N: Tensor,
+) -> Tensor:
+    """Search from latents `z_ND` for a picture of each class; `level` is the critic's mean."""
+    z_ND = z_ND.clone().requires_grad_(True)
+    best_ND, least_N = z_ND.detach().clone(), torch.full_like(z_ND[:, 0], torch.inf)
+    optimizer = torch.optim.Adam([z_ND], lr=settings.rate)
+    for _ in range(settings.steps):
+        x_NCHW = generator(z_ND)
+        identity_N = functional.nll_loss(model.log_scores(x_NCHW), class_N, reduction="none")
+        better_N = identity_N.detach() < least_N
+        best_ND[better_N] = z_ND.detach()[better_N]
+        least_N[better_N] = identity_N.detach()[better_N]
+        reality_N = functional.softplus(level - generator.critic(x_NCHW))
+        # Summed: a sample's gradient does not depend on the other samples.
+        loss = (reality_N + settings.lambda_identity * identity_N).sum()
+        (z_ND.grad,) = torch.autograd.grad(loss, z_ND)
+        optimizer.step()
+    with torch.no_grad():
+        return to_bytes(generator(best_ND))

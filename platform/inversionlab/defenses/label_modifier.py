@@ -1,23 +1,22 @@
-"""Label modifier: puts back the winning class that the defense under it may have moved.
+"""Label modifier: restores the winning class that the defense below may have changed.
 
 Paper:    Wen, Yiu & Hui 2021, "Defending Against Model Inversion Attack by Adversarial Examples", §IV-A, eq. 2;
-          §V-C: "technically the label modifier is an independent component", so it goes behind other defenses.
-Releases: c' = log-scores of the model that it is put on, l = the label of the reference recognizer;
+          §V-C: "technically the label modifier is an independent component", so it can follow other defenses.
+Releases: with c' the log-scores of the model below and l the label that the reference recognizer gives,
               c'_l <- c'_l + m_l,  m_l = ReLU(max_j c'_j - c'_l),  y = softmax(c').            (eq. 2)
-          The reference is `recognizer`, the one at the bottom of what it is put on (after a defense that
-          retrains the victim: the retrained one), or `victim`, the undefended one.
+          The reference is `recognizer`, the one at the bottom of `inner` (the retrained one, if a defense retrains
+          the victim), or `victim`, the undefended one.
 Trains:   nothing.
-Promises: the released label is the reference's, always, so the accuracy is the reference's to the last picture.
-Protects: scores, as far as what it is put on does. Labels are the reference's own, so nothing is protected there;
-          where the defense under it did protect them (a mixture), that protection ends here. Who holds the
-          weights takes it off: he is left with what it is put on, or, as the victim's own weights must be there
-          to give the label, with the bare victim.
-Deviates: eq. 2 raises c'_l to a tie with the largest of the others, and argmax takes the first of equals: then the
-          label is lost wherever the other one has the lower number. Here l wins by a margin of 2^-18 (about 4e-6
-          nat), which survives rounding to float32 of log-scores and of scores, with up to e^16 classes.
-          Computed in float64.
+Accuracy: exactly the reference's: the released label is always the reference's.
+Protects: scores, as far as the model below does. Labels are the reference's own and unprotected, even if the
+          defense below (a mixture) protects them. An attacker who holds the weights removes it and is left with
+          the model below, or with the bare victim if its weights are released for its label.
+Deviates: eq. 2 raises c'_l to a tie with the largest of the others. argmax takes the first of equals, so the label
+          would be lost wherever the other class has the lower number. Here l wins by a margin of 2^-18 (about 4e-6
+          nat), which survives rounding of log-scores and scores to float32, with up to e^16 classes. Computed in
+          float64.
 Costs:    one more pass through the reference recognizer a query.
-Ranges:   log-scores of minus infinity are allowed. What is raised is a constant to who differentiates.
+Ranges:   log-scores of minus infinity are allowed. The raise is a constant in the gradient.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from inversionlab.core.views import Scores, View
 from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel
 
 MARGIN = 2.0**-18
-"""By how much the label's log-score wins at least, in nats."""
+"""The least lead of the label's log-score, in nats."""
 
 
 class LabelModifierSettings(DefenseSettings):
@@ -45,7 +44,7 @@ class LabelModifierSettings(DefenseSettings):
 
 
 class Relabelled(ProtectedModel):
-    """A model whose winning class is a reference's."""
+    """A model whose winning class is that of a reference recognizer."""
 
     def __init__(self, victim: nn.Module, reference: nn.Module) -> None:
         super().__init__()
@@ -53,57 +52,56 @@ class Relabelled(ProtectedModel):
         self.classes = as_scoring_model(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
-        """The model's, the reference's label raised to the top where it is not there."""
+        """The model's log-probabilities (N, K), with the reference's label raised to the top."""
         with torch.no_grad():
             label_N = as_scoring_model(self.reference).log_scores(x_NCHW.detach()).argmax(1)
         return released(as_scoring_model(self.victim).log_scores(x_NCHW).double(), label_N)
 
     def facts(self) -> dict[str, float]:
-        """Those of the model, and `recognizer_passes`: passes a query beside the model's own."""
+        """The model's own facts, and `recognizer_passes`: additional passes a query."""
         return {**super().facts(), "recognizer_passes": 1.0}
 
 
 class LabelModifier(Defense):
-    """Keeps the label whatever the defense under it does to the scores."""
+    """Keeps the label, whatever the defense below does to the scores."""
 
     Settings: ClassVar[type[DefenseSettings]] = LabelModifierSettings
     settings: LabelModifierSettings
     layer: ClassVar[Layer] = Layer.LABEL
-    trains: ClassVar[bool] = False
     keeps_labels: ClassVar[bool] = True
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores})
 
     @classmethod
     def check(cls, settings: Any) -> None:
-        """Refuse it alone."""
+        """Raise ValueError if there is no defense below."""
         if settings.inner is None:
             raise ValueError(
-                "needs a defense to be put on; give `inner`, such as {name: uniform_noise}"
+                "needs a defense below it; give `inner`, such as {name: uniform_noise}"
             )
 
     def left(self) -> DefenseSettings | None:
-        """What it is put on; the bare victim where that is at hand for its labels."""
+        """The defense below; the bare victim where its weights are released for its label."""
         return self.settings.inner if self.settings.label_of == "recognizer" else None
 
     def carries_victim(self) -> bool:
-        """Where the labels are the undefended victim's."""
+        """Whether the kept label is the undefended victim's."""
         return self.settings.label_of == "victim"
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
-        """The model with its labels put right; `trained` is the undefended victim, where its labels are kept."""
-        if self.settings.label_of == "recognizer":
-            bottom = victim.recognizer() if isinstance(victim, ProtectedModel) else victim
-            return Relabelled(victim, bottom)
-        return Relabelled(victim, self.own(trained))
+        """The model with the label restored; `trained` is the undefended victim if the label is its own."""
+        if self.settings.label_of == "victim":
+            return Relabelled(victim, self.own(trained))
+        bottom = victim.recognizer() if isinstance(victim, ProtectedModel) else victim
+        return Relabelled(victim, bottom)
 
 
 def with_winner(c_NK: Tensor, label_N: Tensor) -> Tensor:
-    """Logits (N, K), float64, in which `label_N` (N,) wins by `MARGIN` or more; the others stay as they are."""
+    """Float64 logits (N, K) with `label_N` (N,) raised to win by at least `MARGIN`; the others are unchanged."""
     l_N1 = label_N[:, None]
     others_N1 = c_NK.detach().scatter(1, l_N1, -torch.inf).amax(1, keepdim=True)
     return c_NK.scatter(1, l_N1, c_NK.gather(1, l_N1).maximum(others_N1 + MARGIN))
 
 
 def released(c_NK: Tensor, label_N: Tensor) -> Tensor:
-    """Log-probabilities (N, K), float32, of logits (N, K), float64, with `label_N` (N,) as the one winner."""
+    """Float32 log-probabilities (N, K) of float64 logits (N, K), with `label_N` (N,) as the only winner."""
     return with_winner(c_NK, label_N).log_softmax(1).float()

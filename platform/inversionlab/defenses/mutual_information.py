@@ -1,28 +1,28 @@
-"""Mutual-information regulariser (D7): the victim is retrained so that its answer tells little of its picture.
+"""Mutual-information regulariser (D7): the victim is retrained so that its output reveals little of the picture.
 
 Paper:    Wang, Zhang & Jia 2021, "Improving Robustness to Model Inversion Attacks via Mutual Information
-          Regularization" (MID), AAAI; for networks by the variational information bottleneck of Alemi et al.
-          2017, "Deep Variational Information Bottleneck", ICLR. Details as in KED-MI's public code.
+          Regularization" (MID), AAAI; for networks by the variational information bottleneck of Alemi et al. 2017,
+          "Deep Variational Information Bottleneck", ICLR. Details as in KED-MI's public code.
 Trains:   min L(Y^, Y) + b I(X; Y^). The backbone's feature f(x) gives the mean and the spread of a code,
               q(t|x) = N(mu(x), diag s(x)^2),  (mu, r) = W f(x) + c,  s = softplus(r - 5),
-          and the head reads t = mu + s e, e ~ N(0, I). As X -> T -> Y^ is a Markov chain and N(0, I) is no
-          better a model of T than its own distribution is,
-              I(X; Y^) <= I(X; T) <= E_x KL(q(t|x) || N(0, I)) = E_x 1/2 sum (mu^2 + s^2 - 1 - 2 log s),
-          and that expectation, times b, is added to the victim's own loss on t (nats; mean over a batch).
-Releases: the head of the mean code mu(x): a released model must say the same of the same picture. So the bound
-          is one of what the noisy code tells, which the training squeezes; a deterministic answer of real
-          numbers has no finite bound of this kind. `facts` gives it as `bound_nats`, over the last fifty
-          batches or so of augmented training pictures.
-Defaults: b = 0.01, which is of the size that KED-MI's code uses (it counts in bits, so its b is 0.69 of ours).
-          The training is the recognizers' own.
-Protects: white box too, for the weights are the regularised model's; no promise of accuracy.
-Ranges:   b >= 0; 0 leaves the code's noise in and prices nothing.
+          and the head reads t = mu + s e, e ~ N(0, I). X -> T -> Y^ is a Markov chain, and N(0, I) models T no
+          better than T's own distribution does, so
+              I(X; Y^) <= I(X; T) <= E_x KL(q(t|x) || N(0, I)) = E_x 1/2 sum (mu^2 + s^2 - 1 - 2 log s).
+          That expectation (nats; mean over a batch), times b, is added to the victim's own loss on t.
+Releases: the head of the mean code mu(x), because a released model must answer equal pictures equally. So the
+          bound covers the noisy code, which training squeezes; a deterministic output of real numbers has no
+          finite bound of this kind. `facts` gives it as `bound_nats`, over about the last fifty batches of
+          augmented pictures.
+Defaults: b = 0.01, of the size that KED-MI's code uses (it counts in bits, so its b is 0.69 of ours). The training
+          is the recognizers' own.
+Protects: white box too, because the weights are the regularised model's. Accuracy is not promised.
+Ranges:   b >= 0; 0 keeps the code's noise and prices nothing.
 Deviates: the head is of the victim's kind (CosFace: only the code's direction counts), without label smoothing.
-          The code is as long as the feature, so that the victim's head reads it; KED-MI's code takes half of
-          that, which `code_size` gives, with a linear layer back to the feature's length behind it.
+          The code is as long as the feature, so that the victim's head reads it; KED-MI's is half as long.
+          `code_size` sets another length, followed by a linear layer back to the feature's.
 Seen:     LFW, only 10 epochs (the undefended victim has 88.7 % after 40): b = 0.001 67 % accuracy, bound 429 nats,
-          9 of 10 people found by `latent_white_box` (top-5); b = 0.01 50 %, 4 of 10. At b = 0.1 the bound fell
-          to 36 nats in three epochs and the loss had not begun to fall. One training each.
+          9 of 10 people found by `latent_white_box` (top-5); b = 0.01 50 %, 4 of 10. At b = 0.1 the bound fell to
+          36 nats in three epochs and the loss had not begun to fall. One training each.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from inversionlab.defenses.base import (
 from inversionlab.defenses.none import Undefended
 
 AVERAGED = 50
-"""Batches that the reported bound is a running mean of."""
+"""Batches in the running mean that is reported as the bound."""
 
 
 class MutualInformationSettings(DefenseSettings):
@@ -64,9 +64,9 @@ class MutualInformationSettings(DefenseSettings):
 
     name: Literal["mutual_information"] = "mutual_information"
     beta: float = Field(default=0.01, ge=0, le=100)
-    """b, the price of a nat that the code tells of the picture."""
+    """b, the price of a nat of information about the picture in the code."""
     code_size: int | None = Field(default=None, ge=1, le=8192)
-    """Numbers in the code; null: as many as the victim's feature has."""
+    """Length of the code; null: that of the victim's feature."""
     training: TrainingSettings = TrainingSettings(
         epochs=40, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=5e-2
     )
@@ -79,10 +79,10 @@ class BottleneckRecognizer(nn.Module):
     bound_nats: Tensor
 
     def __init__(self, blueprint: VictimBlueprint, code_size: int | None, seed: int = 0) -> None:
-        """Build for `blueprint`; the layers beside its network get weights that depend on `seed` alone."""
+        """Build for `blueprint`; the weights of the added layers depend on `seed` alone."""
         super().__init__()
         self.classes = blueprint.shape.classes
-        # Any: this room does not import what a recognizer is.
+        # Any: defenses do not import the recognizers' classes.
         new_network: Callable[[], Any] = blueprint.new_network
         self.network = new_network()
         size: int = self.network.backbone.feature_size
@@ -93,9 +93,9 @@ class BottleneckRecognizer(nn.Module):
         self.register_buffer("bound_nats", torch.zeros(()))
 
     def code(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and spread (N, k) of the code of pictures (N, C, H, W) in [0, 1]; spreads are above 0."""
+        """Mean and spread (N, k) of the code of pictures (N, C, H, W) in [0, 1]; spreads are positive."""
         mean_ND, raw_ND = self.statistics(self.network.features(x_NCHW)).chunk(2, dim=1)
-        # Far down the spread is 0 in float32, and its logarithm infinite.
+        # In float32 a very small spread would be 0, and its logarithm infinite.
         return mean_ND, functional.softplus(raw_ND - 5).clamp_min(1e-8)
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
@@ -103,20 +103,19 @@ class BottleneckRecognizer(nn.Module):
         mean_ND, _ = self.code(x_NCHW)
         return functional.log_softmax(self.network.head(self.widen(mean_ND)), dim=1)
 
-    def loss(self, code_ND: Tensor, y_N: Tensor) -> Tensor:
-        """The victim's own loss on codes (N, k), a scalar."""
-        loss: Tensor = self.network.head.loss(self.widen(code_ND), y_N)
-        return loss
+    def facts(self) -> dict[str, float]:
+        """`bound_nats`: at least I(X; T) over the last training batches; the card says what it covers."""
+        return {"bound_nats": float(self.bound_nats)}
 
 
 def information(mean_ND: Tensor, spread_ND: Tensor) -> Tensor:
-    """KL(N(mean, spread^2) || N(0, I)) in nats, one a row (N,); its mean over X is at least I(X; T)."""
+    """KL(N(mean, spread^2) || N(0, I)) of each row (N,), in nats; its mean over X is at least I(X; T)."""
     nats_ND = 0.5 * (mean_ND.square() + spread_ND.square() - 1) - spread_ND.log()
     return nats_ND.sum(1)
 
 
 class BottleneckLearner(Learner):
-    """A bottleneck recognizer in training."""
+    """Trains a bottleneck recognizer."""
 
     def __init__(self, settings: MutualInformationSettings, context: DefenseContext) -> None:
         """Build the network and its optimizer."""
@@ -132,20 +131,21 @@ class BottleneckLearner(Learner):
     def step(
         self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
     ) -> dict[str, Tensor]:
-        """Learn from one batch; returns `loss`, the victim's own, and `nats`."""
-        mean_ND, spread_ND = self.recognizer.code(self.augment(x_NCHW, rng))
+        """Learn from one batch; returns the victim's own `loss`, and `nats`."""
+        model, optimizer = self.recognizer, self.optimizers["recognizer"]
+        mean_ND, spread_ND = model.code(self.augment(x_NCHW, rng))
         noise_ND = torch.randn(mean_ND.shape, generator=rng).to(mean_ND.device)
-        loss = self.recognizer.loss(mean_ND + spread_ND * noise_ND, y_N)
+        loss: Tensor = model.network.head.loss(model.widen(mean_ND + spread_ND * noise_ND), y_N)
         nats = information(mean_ND, spread_ND).mean()
-        optimizer = self.optimizers["recognizer"]
         optimizer.zero_grad(set_to_none=True)
         (loss + self.settings.beta * nats).backward()
-        sync(self.recognizer.parameters())
+        sync(model.parameters())
         optimizer.step()
         self._note(nats.detach())
         return {"loss": loss.detach(), "nats": nats.detach()}
 
     def _note(self, nats: Tensor) -> None:
+        """Bring the running mean up to date."""
         self.counters["steps"] += 1
         share = 1 / min(self.counters["steps"], AVERAGED)
         self.recognizer.bound_nats.lerp_(nats, share)
@@ -157,14 +157,6 @@ class BottleneckLearner(Learner):
     def product(self) -> BottleneckRecognizer:
         """The recognizer."""
         return self.recognizer
-
-
-class Informed(Undefended):
-    """A bottleneck recognizer, and how much its code tells."""
-
-    def facts(self) -> dict[str, float]:
-        """`bound_nats`: at least I(X; T), by the training's last batches; see the card for what it covers."""
-        return {"bound_nats": float(self.victim.bound_nats)}  # type: ignore[arg-type]
 
 
 class MutualInformation(Defense):
@@ -182,7 +174,7 @@ class MutualInformation(Defense):
         return BottleneckRecognizer(blueprint, self.settings.code_size)
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
-        """Train a victim anew on the victim's own pictures."""
+        """Train it on the victim's own pictures."""
         return TrainingJob(
             learner=BottleneckLearner(self.settings, context),
             images_NCHW=context.private_NCHW,
@@ -192,4 +184,4 @@ class MutualInformation(Defense):
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The retrained recognizer in the victim's place."""
-        return Informed(self.own(trained))
+        return Undefended(self.own(trained))

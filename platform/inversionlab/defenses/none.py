@@ -1,4 +1,4 @@
-"""No defense (D0): the victim as it is. The row that every other row is compared with."""
+"""No defense (D0): the victim itself, with which every defense is compared."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from inversionlab.defenses.base import Defense, DefenseSettings, Layer, Protecte
 
 
 class NoneSettings(DefenseSettings):
-    """Nothing to set."""
+    """There is nothing to set."""
 
     name: Literal["none"] = "none"
 
 
 class Undefended(ProtectedModel):
-    """One recognizer alone."""
+    """A recognizer as it is."""
 
     def __init__(self, victim: nn.Module) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Undefended(ProtectedModel):
         self.classes = as_scoring_model(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
-        """Its own."""
+        """The recognizer's log-probabilities."""
         return as_scoring_model(self.victim).log_scores(x_NCHW)
 
 
@@ -36,11 +36,10 @@ class NoDefense(Defense):
     Settings: ClassVar[type[DefenseSettings]] = NoneSettings
     settings: NoneSettings
     layer: ClassVar[Layer] = Layer.NOTHING
-    trains: ClassVar[bool] = False
     protects: ClassVar[frozenset[type[View]]] = frozenset()
 
     def idle(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:

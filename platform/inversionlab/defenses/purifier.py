@@ -1,29 +1,30 @@
-"""Purifier (D8): an autoencoder on the score vector, trained against an inversion model.
+"""Purifier (D8): an autoencoder of the score vector, trained against an inversion model.
 
 Paper:    Yang et al. 2020, "Defending Model Inversion and Membership Inference Attacks via Prediction
           Purification" (PPF), arXiv 2005.03915; the PPF of Wen et al. 2021 (Table I).
-Releases: y' = G(y), y = F(x): an autoencoder of the score vector in front of the answer.
-Trains:   on pictures x that F has not learned from, with H an inversion model, in turns a batch:
+Releases: y' = G(y), y = F(x), with G an autoencoder of score vectors.
+Trains:   on pictures x that F has not learned from, with H an inversion model, in alternating steps:
               H:  min  E |H(G(y)) - x|^2                                   (the attack)
               G:  min  E [ |G(y) - y|^2 + l CE(G(y), argmax y) - m |H(G(y)) - x|^2 ].
-          The first term and the narrow middle of G keep what most vectors share and drop the rest, so answers
-          to pictures of one class come together; the second keeps the label; the third is the
-          adversarial one. Errors of pictures are means over pixels; |G(y) - y|^2 is summed over classes.
-Defaults: l = 1, m = 1, as in a public reproduction for faces (which takes the distance of logits, its mean over
+          The first term and the narrow middle of G keep what most vectors share, so scores of one class come
+          together; the second term keeps the label; the third is the adversarial one. Errors of pictures are means
+          over pixels; |G(y) - y|^2 is summed over classes.
+Defaults: l = 1, m = 1, as in a public reproduction for faces (which takes the mean distance of logits over
           classes, and an H that no longer learns). The papers give neither.
-Protects: scores and labels. Who holds the weights takes G off. Accuracy is not promised: behind it the
-          label modifier can promise it.
+Protects: scores and labels. An attacker who holds the weights removes G. Accuracy is not promised; the label
+          modifier on top promises it.
 Ranges:   l, m >= 0; m = 0 is the general purifier, which knows of no attack.
-Deviates: the paper's reference pictures are of the victim's own people, kept from its training; the defender
-          here has none to spare and takes public pictures, of strangers. So G learns nothing private and can be
-          put on a victim with a promise of differential privacy. G reads log-scores above e^-50 without their
-          mean, batch-normalised (in scores themselves all but a few entries are 0), and has one hidden layer
-          each side. AdamW for both networks. H is Yang's inversion model at a quarter of its width.
+Deviates: the paper learns from pictures of the victim's own people kept out of its training. The defender here has
+          none to spare and takes public pictures of strangers, so G learns nothing private and can be put on a
+          victim that promises differential privacy. G reads log-scores above e^-50 without their mean,
+          batch-normalised (of scores themselves almost all entries are 0), and has one hidden layer on each side.
+          AdamW for both networks. H is Yang's inversion model at a quarter of its width.
 Seen:     LFW, victim of 88.7 %, H at 16x16 to save time, 10 epochs: accuracy 82.8 to 84.0 % at every m from 0 to
-          1000 (private answers to learn from, at half the size of G: 82.6 %, public ones 82.9 %). Error of an
-          attacker taught by the undefended victim (mean picture: 0.0360): 0.032 undefended, 0.041 to 0.046. Of
-          one taught by the purified answers: 0.0325 at m = 0, 0.0327 at 1, 0.0336 at 30, 0.0342 at 1000: G escapes
-          the attacker it meets more than it forgets, and at m = 1 all the protection is the autoencoder's.
+          1000 (learned from private scores, at half the size of G: 82.6 %, from public ones 82.9 %). Error of an
+          attacker trained on the undefended victim's scores (mean picture: 0.0360): 0.032 undefended, 0.041 to
+          0.046. Trained on purified scores: 0.0325 at m = 0, 0.0327 at 1, 0.0336 at 30, 0.0342 at 1000. So G
+          evades the attacker that it meets more than it forgets, and at m = 1 all the protection is the
+          autoencoder's.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ from inversionlab.defenses.base import (
 from inversionlab.generators.inversion_model import InversionModel, InversionModelSettings
 
 FLOOR = -50.0
-"""Log-scores below this count as this."""
+"""Log-scores below this are read as this."""
 
 
 class PurifierSettings(DefenseSettings):
@@ -70,13 +71,13 @@ class PurifierSettings(DefenseSettings):
     hidden_size: int = Field(default=512, ge=1, le=8192)
     """Units of the hidden layer on each side of the middle."""
     code_size: int = Field(default=64, ge=1, le=8192)
-    """Units in the middle; below the number of classes, or little is dropped."""
+    """Units in the middle; little is dropped unless they are fewer than the classes."""
     inversion: InversionModelSettings = InversionModelSettings(width=32)
-    """Structure of the inversion model H that G learns to withstand."""
+    """Structure of the inversion model H that G learns to resist."""
     training: TrainingSettings = TrainingSettings(
         epochs=10, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=0.0
     )
-    """How both are trained."""
+    """How both networks are trained."""
 
 
 class Purifier(nn.Module):
@@ -106,7 +107,7 @@ class Purifier(nn.Module):
 
 
 class PurifierLearner(Learner):
-    """G and H in training, in turns, on pictures and the log-scores that a model gave to them."""
+    """Trains G and H in alternating steps, on pictures and the log-scores that a model gave them."""
 
     def __init__(self, settings: PurifierSettings, context: DefenseContext) -> None:
         """Build both networks and their optimizers."""
@@ -126,7 +127,7 @@ class PurifierLearner(Learner):
     def step(
         self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
     ) -> dict[str, Tensor]:
-        """A step of H, then one of G; `y_N` are log-scores (N, K). At m = 0 nobody asks H, and it learns nothing.
+        """Take a step of H, then one of G; `y_N` are log-scores (N, K). At m = 0 H is not used and does not learn.
 
         Returns:
             means over rows: `distortion` |G(y) - y|^2, `label`, the cross-entropy, and H's `error` a pixel.
@@ -145,24 +146,24 @@ class PurifierLearner(Learner):
         return {name: value.detach() for name, value in losses.items()}
 
     def _descend(self, name: str, loss: Tensor, sync: GradientSync) -> None:
-        """One step of one network; what the loss leaves in the other's gradients is cleared before its own."""
+        """Take one step of one network; gradients left in the other one are cleared before its own step."""
         self.optimizers[name].zero_grad(set_to_none=True)
         loss.backward()
         sync(self.modules[name].parameters())
         self.optimizers[name].step()
 
     def schedule(self, progress: float) -> None:
-        """Both follow the schedule of the settings."""
+        """Follow the schedule of the settings with both networks."""
         for optimizer in self.optimizers.values():
             set_rate(optimizer, self.settings.training, progress)
 
     def product(self) -> Purifier:
-        """G alone: H is only the sparring partner."""
+        """G alone; H is only its opponent."""
         return self.purifier
 
 
 class Purified(ProtectedModel):
-    """A model behind its purifier."""
+    """A model whose scores are purified."""
 
     def __init__(self, victim: nn.Module, purifier: nn.Module) -> None:
         super().__init__()
@@ -170,13 +171,13 @@ class Purified(ProtectedModel):
         self.classes = as_scoring_model(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
-        """Purified log-probabilities, differentiable in the pictures."""
+        """Purified log-probabilities (N, K), differentiable in the pictures."""
         log_y_NK: Tensor = self.purifier(as_scoring_model(self.victim).log_scores(x_NCHW))
         return log_y_NK
 
 
 class PurifierDefense(Defense):
-    """Takes out of the answers what they need not tell."""
+    """Removes from the scores what the label does not need."""
 
     Settings: ClassVar[type[DefenseSettings]] = PurifierSettings
     settings: PurifierSettings
@@ -186,16 +187,12 @@ class PurifierDefense(Defense):
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores, Labels})
 
     def build(self, blueprint: VictimBlueprint) -> nn.Module:
-        """G, untrained.
-
-        Raises:
-            ConfigError: H, which only its training needs, does not fit the pictures.
-        """
+        """G, untrained; ConfigError if H, which only training needs, does not fit the pictures."""
         InversionModel(self.settings.inversion, **blueprint.shape.sizes)
         return Purifier(blueprint.shape.classes, self.settings)
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
-        """Train G against H on what the model says of public pictures."""
+        """Train G against H on public pictures and the log-scores that the model gives them."""
         return TrainingJob(
             learner=PurifierLearner(self.settings, context),
             images_NCHW=context.public_NCHW,
@@ -205,5 +202,5 @@ class PurifierDefense(Defense):
         )
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
-        """The model behind its purifier."""
+        """The model with purified scores."""
         return Purified(victim, self.own(trained))

@@ -1,13 +1,13 @@
-"""Random fake samples (D4): the fine-tuning of `gan_fake_samples` on pictures that nobody inverted.
+"""Random fake samples (D4): the fine-tuning of `gan_fake_samples`, on pictures that were not inverted.
 
 Paper:    Gong et al. 2023, §VI-A and Table III, the baseline "random fake samples".
 Releases: the fine-tuned victim, one network in its place.
-Trains:   by eq. 7-10 (fine_tuning.py), with pictures drawn at random from the private pictures of l_t in place of
-          the inverted private samples, and from the public pictures of l_p in that of the inverted public ones.
-          L_pri is thus maximised on true pictures of l_t: the paper reports MC(l_t) = 0 %.
+Trains:   by eq. 7-10 (parts/fine_tuning.py), with random private pictures of l_t as the inverted private samples
+          and random public pictures of l_p as the inverted public ones. So L_pri is maximised on true pictures of
+          l_t: the paper reports MC(l_t) = 0 %.
 Defaults: gamma = 2, as there; the paper gives no other number ("a similar loss").
-Protects: white box too: nothing is wrapped that could be taken off.
-Deviates: who has fewer than `samples` pictures has some of them in it more than once.
+Protects: white box too, because nothing is wrapped that could be removed.
+Deviates: pictures of a person who has fewer than `samples` are taken more than once.
 Extends:  `private_weight`.
 """
 
@@ -17,71 +17,85 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob
-from inversionlab.defenses.base import DefenseContext, DefenseSettings
-from inversionlab.defenses.fake_samples import (
-    FakeSampleDefense,
-    FakeSampleSettings,
-    protected_labels,
+from inversionlab.core.views import Labels, Scores, View, WhiteBox
+from inversionlab.defenses.base import (
+    Defense,
+    DefenseContext,
+    DefenseSettings,
+    Layer,
+    ProtectedModel,
+    VictimBlueprint,
+)
+from inversionlab.defenses.none import Undefended
+from inversionlab.defenses.parts.fine_tuning import (
+    FakeSamplesSettings,
+    fine_tuning_job,
     public_labels,
 )
-from inversionlab.defenses.fine_tuning import fake_lesson
 
 
-class RandomFakeSamplesSettings(FakeSampleSettings):
+class RandomFakeSamplesSettings(FakeSamplesSettings, DefenseSettings):
     """Settings of the defense by random fake samples."""
 
     name: Literal["random_fake_samples"] = "random_fake_samples"
 
 
-class RandomFakeSamples(FakeSampleDefense):
+class RandomFakeSamples(Defense):
     """Fine-tunes the victim on random pictures of protected people and of strangers."""
 
     Settings: ClassVar[type[DefenseSettings]] = RandomFakeSamplesSettings
     settings: RandomFakeSamplesSettings
+    layer: ClassVar[Layer] = Layer.VICTIM
+    trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"victim", "strangers"})
+    learns_private: ClassVar[bool] = True
+    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
+
+    @classmethod
+    def check(cls, settings: RandomFakeSamplesSettings) -> None:
+        """Raise ValueError if nothing would be learned from fake samples."""
+        settings.check()
+
+    def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
+        """Raise ConfigError if a protected label is no class of the victim."""
+        self.settings.labels((), blueprint.shape.classes)
+
+    def aims(self) -> bool:
+        """Whether the labels under attack are the protected ones."""
+        return self.settings.protected == "targets"
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
-        """Draw the pictures, then fine-tune a copy of the victim on them.
-
-        Raises:
-            ValueError: no stranger is on more than one public picture, so there is no l_p.
-        """
-        labels = protected_labels(self.settings, context)
+        """Draw the pictures and fine-tune a copy of the victim; ValueError if no stranger can be an l_p."""
+        labels = self.settings.labels(context.targets, context.classes)
         strangers = int(context.public_class_N.max()) + 1
         if strangers == 0:
             raise ValueError(
                 "random_fake_samples: no stranger is on more than one public picture; more are needed"
             )
         chosen = public_labels(labels, strangers, context.seed)
-        return fake_lesson(
-            self.settings,
-            context,
-            labels,
-            self._drawn(
-                context.private_NCHW, context.private_class_N, labels, context.seed, "private"
-            ),
-            self._drawn(
-                context.public_NCHW, context.public_class_N, chosen, context.seed, "public"
-            ),
-        )
+        private_NCHW = self._drawn(context, "private", labels)
+        public_NCHW = self._drawn(context, "public", chosen)
+        return fine_tuning_job(self.settings, context, labels, private_NCHW, public_NCHW)
 
     def _drawn(
-        self,
-        images_NCHW: Tensor,
-        class_N: Tensor,
-        classes: Sequence[int],
-        seed: int,
-        kind: str,
+        self, context: DefenseContext, kind: Literal["private", "public"], classes: Sequence[int]
     ) -> Tensor:
         """`samples` pictures of each of these classes, none twice while there are others."""
+        images_NCHW, class_N = context.public_NCHW, context.public_class_N
+        if kind == "private":
+            images_NCHW, class_N = context.private_NCHW, context.private_class_N
         rows = []
         for wanted in classes:
             own = (class_N == wanted).nonzero().squeeze(1)
-            stream = seeds.torch_stream(seed, "random_fake_samples", kind, wanted)
+            stream = seeds.torch_stream(context.seed, "random_fake_samples", kind, wanted)
             own = own[torch.randperm(len(own), generator=stream)]
             rows.append(own[torch.arange(self.settings.samples) % len(own)])
         return images_NCHW[torch.cat(rows)]
+
+    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
+        """The fine-tuned victim alone."""
+        return Undefended(self.own(trained))

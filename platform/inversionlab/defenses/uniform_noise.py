@@ -1,22 +1,21 @@
-"""Uniform output noise (D10): every score of an answer gets a random addition.
+"""Uniform output noise (D10): a random number is added to every released score.
 
 Paper:    Salem, Bhattacharya, Backes, Fritz & Zhang 2020, "Updates-Leak: Data Set Inference and Reconstruction
-          Attacks in Online Learning", §6 (possible defenses): "noise sampled from a uniform distribution" is
-          added to the posteriors. It gives neither its bounds nor what makes the sum 1 again.
-Releases: y'_k = (y_k + a u_k) / sum_j (y_j + a u_j),  u_k ~ U(0, 1), independent over the K entries;
-          divided, not put through another softmax, so that entries stay in the ratio that the noise gave them.
+          Attacks in Online Learning", §6: "noise sampled from a uniform distribution" is added to the posteriors.
+          The paper states neither its bounds nor how the sum becomes 1 again.
+Releases: y'_k = (y_k + a u_k) / sum_j (y_j + a u_j),  u_k ~ U(0, 1), independent over the K entries.
+          Division keeps the ratios of the noisy entries; a second softmax would not.
 Trains:   nothing.
-Precise:  u is a function of the row alone: a hash (splitmix64's mixing, in integers) of the float32 bits of all
-          its log-scores, and of k. The same answer gets the same noise on every machine, at every batch size, so
-          asking twice tells nothing more. Pictures that differ in a bit of any score get fresh noise: who asks
-          for many pictures beside each other averages it out. A hash is no secret; who knows this file could
-          undo the noise, and no attack here tries. Victims' scores differ between a CPU and a GPU in their last
-          bits, and so does the noise.
-Protects: scores and labels. Who holds the weights takes it off: he is left with what it is put on.
-Promises: nothing about accuracy: for K classes a row whose two best scores are less than a apart may change its
-          label. `label_modifier` behind it mends that.
-Ranges:   a in [0, 100]; 0 is the model unchanged; at a >> 1 answers are noise. u lies inside (0, 1): a score of
-          0 becomes positive. Differentiable, the noise as a constant, where y > 0. float64 inside.
+Noise:    u is a hash (splitmix64's mixing, in integers) of k and of the float32 bits of all log-scores of the row.
+          Equal scores get equal noise on every machine and at every batch size, so repeating a query reveals
+          nothing more. Pictures that differ in one bit of any score get fresh noise, so querying many similar
+          pictures averages it out. The hash has no secret: an attacker with this file could undo the noise; no
+          attack here tries. CPU and GPU scores differ in their last bits, and so does the noise.
+Protects: scores and labels. An attacker who holds the weights removes it and is left with the model below.
+Accuracy: not promised. A row's label may change if its two best scores differ by less than a; `label_modifier` on
+          top restores it.
+Ranges:   a in [0, 100]: 0 is the model unchanged, a >> 1 releases noise. u lies inside (0, 1), so a score of 0
+          becomes positive. Differentiable where y > 0, with the noise as a constant. Computed in float64.
 """
 
 from __future__ import annotations
@@ -32,7 +31,11 @@ from inversionlab.core.views import Labels, Scores, View
 from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel
 
 _BITS = 24
-"""Random bits an entry, as many as a float32's fraction holds."""
+"""Random bits an entry, as many as a float32's fraction has."""
+# splitmix64's constants, as the int64 of the same bits.
+_GOLDEN, _FIRST, _SECOND = (
+    word - 2**64 for word in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
 
 
 class UniformNoiseSettings(DefenseSettings):
@@ -41,11 +44,11 @@ class UniformNoiseSettings(DefenseSettings):
     name: Literal["uniform_noise"] = "uniform_noise"
     inference_only: ClassVar[frozenset[str]] = frozenset({"amplitude"})
     amplitude: float = Field(default=0.01, ge=0, le=100)
-    """a, the largest addition to a score, before the scores are made to sum to 1 again."""
+    """a, the most that is added to a score before the scores are divided by their sum."""
 
 
 class UniformlyNoisy(ProtectedModel):
-    """A model whose scores have noise added."""
+    """A model with noise on its scores."""
 
     def __init__(self, victim: nn.Module, amplitude: float) -> None:
         super().__init__()
@@ -53,7 +56,7 @@ class UniformlyNoisy(ProtectedModel):
         self.classes = as_scoring_model(victim).classes
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
-        """Log of the noisy scores."""
+        """Log-probabilities (N, K) of the noisy scores."""
         log_y_NK = as_scoring_model(self.victim).log_scores(x_NCHW)
         if self.amplitude == 0:
             return log_y_NK
@@ -67,11 +70,10 @@ class UniformNoise(Defense):
     Settings: ClassVar[type[DefenseSettings]] = UniformNoiseSettings
     settings: UniformNoiseSettings
     layer: ClassVar[Layer] = Layer.OUTPUT
-    trains: ClassVar[bool] = False
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores, Labels})
 
     def idle(self) -> bool:
-        """Without an amplitude."""
+        """Whether the amplitude is 0."""
         return self.settings.amplitude == 0
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
@@ -80,7 +82,7 @@ class UniformNoise(Defense):
 
 
 def uniform_of(v_NK: Tensor) -> Tensor:
-    """Numbers (N, K), float64, inside (0, 1), uniform and independent, that a row's float32 bits decide.
+    """Uniform, independent float64 numbers (N, K) inside (0, 1), a function of each row's float32 bits.
 
     Args:
         v_NK: finite or infinite numbers; 0 and -0 count as the same.
@@ -94,23 +96,13 @@ def uniform_of(v_NK: Tensor) -> Tensor:
     return u_NK
 
 
-def _signed(word: int) -> int:
-    """The int64 of the same 64 bits."""
-    return word - 2**64 if word >= 2**63 else word
-
-
-_GOLDEN = _signed(0x9E3779B97F4A7C15)
-_FIRST = _signed(0xBF58476D1CE4E5B9)
-_SECOND = _signed(0x94D049BB133111EB)
-
-
 def _mixed(word: Tensor) -> Tensor:
-    """splitmix64's finalizer; int64 products wrap as its unsigned ones do."""
+    """splitmix64's finalizer; int64 products wrap as unsigned ones do."""
     word = (word ^ _shifted(word, 30)) * _FIRST
     word = (word ^ _shifted(word, 27)) * _SECOND
     return word ^ _shifted(word, 31)
 
 
 def _shifted(word: Tensor, places: int) -> Tensor:
-    """A shift to the right that fills up with zeros, as of unsigned words."""
+    """A right shift that fills up with zeros, as for unsigned words."""
     return (word >> places) & ((1 << (64 - places)) - 1)

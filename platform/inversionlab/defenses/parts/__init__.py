@@ -1,0 +1,1 @@
+"""What larger defenses are made of; no defense by itself."""
