@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,9 +20,10 @@ from torch import Tensor
 
 from benchmarks.arena import Arena, enter, prepare
 from inversionlab.attacks.base import AttackJobs
-from inversionlab.attacks.latent import first_latents, limited_step
+from inversionlab.attacks.descent import limited_step
+from inversionlab.attacks.latent import first_latents
 from inversionlab.attacks.latent_black_box import perturbation_count
-from inversionlab.attacks.perturbation import Perturbations, approximation
+from inversionlab.attacks.perturbation import Losses, Perturbations
 
 VARIANCES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 STEPS = 24
@@ -66,6 +68,33 @@ def pairs(arena: Arena, targets: int) -> tuple[Tensor, Tensor]:
     stream = know.shared_stream("gradient_estimates")
     directions = Perturbations.draw(count, generator.latent_size, stream, know.device)
     return approximation(losses, z_ND, directions, VARIANCES)
+
+
+def approximation(
+    losses: Losses, z_ND: Tensor, directions: Perturbations, variances: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """How good estimated gradients are (Fig. 7). The model's owner can measure it, a black-box attacker cannot.
+
+    Args:
+        losses: a loss that is differentiable in the points.
+        z_ND: points (N, m), for example those that a descent passes.
+        directions: M perturbations.
+        variances: the sigma^2, V of them.
+
+    Returns:
+        C, and the cosine of the estimated and the true gradient, each (V, N).
+    """
+    point_ND = z_ND.detach().requires_grad_(True)
+    loss_N = losses(point_ND, torch.arange(len(z_ND), device=z_ND.device))
+    (true_ND,) = torch.autograd.grad(loss_N.sum(), point_ND)
+    criteria, cosines = [], []
+    for variance in variances:
+        sigma_N = torch.full_like(loss_N, variance).sqrt()
+        with torch.no_grad():
+            estimate = directions.estimate_around(losses, z_ND, loss_N, sigma_N)
+        criteria.append(estimate.criterion_N)
+        cosines.append(torch.cosine_similarity(estimate.gradient_ND, true_ND, dim=1))
+    return torch.stack(criteria), torch.stack(cosines)
 
 
 def drawing(criterion_VN: Tensor, cosine_VN: Tensor) -> str:

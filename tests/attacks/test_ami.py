@@ -83,7 +83,7 @@ def test_without_public_pictures_the_rest_is_spread_evenly() -> None:
     assert view.queries.tolist() == [1]
 
 
-def test_an_overheard_answer_is_inverted_and_no_further_question_asked() -> None:
+def test_an_observed_output_is_inverted_and_no_further_query_made() -> None:
     ami = ready(invert="output")
     assert ami.inverts_outputs
     view = ami.open(toys.victim(), 2)
@@ -96,8 +96,8 @@ def test_an_overheard_answer_is_inverted_and_no_further_question_asked() -> None
     assert view.queries.tolist() == [1, 1]
 
 
-def test_an_output_must_have_been_overheard() -> None:
-    with pytest.raises(ValueError, match="none was overheard"):
+def test_an_output_must_have_been_observed() -> None:
+    with pytest.raises(ValueError, match="none was observed"):
         attack(ready(invert="output"), [(0, 0)])
 
 

@@ -107,14 +107,14 @@ def test_sigma_of_least_criterion_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
     whole = LatentBlackBox(
         LatentBlackBoxSettings(variances=(1e-10, 1e-2), steps=5, perturbations=12), toys.context()
     )
-    inner = latent_black_box._Passes._gradients
+    inner = latent_black_box._EstimatedObjective._gradients
 
-    def spying(self: latent_black_box._Passes, *args: Tensor) -> Tensor:
+    def spying(self: latent_black_box._EstimatedObjective, *args: Tensor) -> Tensor:
         result = inner(self, *args)
         taken.append(self.variance_N.tolist())
         return result
 
-    monkeypatch.setattr(latent_black_box._Passes, "_gradients", spying)
+    monkeypatch.setattr(latent_black_box._EstimatedObjective, "_gradients", spying)
     whole.run(Scores(model, 5), toys.jobs(EACH))
     assert torch.tensor(taken[0]).allclose(torch.full((5,), 1e-2))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from inversionlab.attacks.base import AttackResult
 from inversionlab.attacks.mirror import Mirror, MirrorSettings
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
-from inversionlab.attacks.mirror_space import Space, candidates, measured, target_scores
+from inversionlab.attacks.mirror_space import Space
 from inversionlab.core.views import Scores, View, WhiteBox
 from inversionlab.generators.style_gan import StyleGan
 from tests import toys
@@ -37,7 +38,7 @@ def targets(images_NCHW: Tensor, pairs: list[tuple[int, int]]) -> Tensor:
 
 def test_space_is_what_stands_before_the_last_leaky_relu() -> None:
     # The toy's w is leaky_relu(z, 0.2): so p is z itself.
-    space = measured(toys.context(), 4096, clip=2.0)
+    space = Space.measure(toys.context(), 4096, clip=2.0)
     torch.testing.assert_close(space.mean_W, torch.zeros(toys.LATENT), atol=0.06, rtol=0)
     torch.testing.assert_close(space.std_W, torch.ones(toys.LATENT), atol=0.06, rtol=0)
     z_ND = torch.tensor([[0.5, -1.0, 0.0, 1.5, -9.0, 9.0]])
@@ -53,7 +54,7 @@ def test_points_of_latents_show_the_style_gans_own_pictures() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = StyleGan(settings, channels=1, image_size=16).eval().requires_grad_(False)
-    space = measured(dataclasses.replace(toys.context(), generator=generator), 256, clip=100.0)
+    space = Space.measure(dataclasses.replace(toys.context(), generator=generator), 256, clip=100.0)
     z_ND = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(space.pictures(space.points(z_ND)), generator(z_ND))
 
@@ -65,7 +66,7 @@ def test_a_still_dimension_stays_finite() -> None:
         def style(self, z_ND: Tensor) -> Tensor:
             return super().style(z_ND) * torch.tensor([1.0, 1, 1, 1, 1, 0])
 
-    space = measured(dataclasses.replace(known, generator=Still()), 64, clip=1.0)
+    space = Space.measure(dataclasses.replace(known, generator=Still()), 64, clip=1.0)
     q_NW = space.points(torch.randn(5, toys.LATENT, generator=torch.Generator().manual_seed(0)))
     assert bool(q_NW.isfinite().all())
     assert bool(space.pictures(q_NW).isfinite().all())
@@ -73,11 +74,11 @@ def test_a_still_dimension_stays_finite() -> None:
 
 def test_starts_from_the_best_candidate_of_its_own() -> None:
     known, jobs = toys.context(), toys.jobs(toys.ALL)
-    space = measured(known, WIDE.mapped, WIDE.clip)
+    space = Space.measure(known, WIDE.mapped, WIDE.clip)
     streams = [known.stream("mirror", t, r) for t, r in toys.ALL]
-    q_NCW = candidates(known, space, 8, streams)
+    q_NCW = space.candidates(8, streams, known.device)
     view = Scores(toys.victim(), len(toys.ALL))
-    p_NC = target_scores(space, view, jobs, q_NCW, torch.arange(len(toys.ALL)))
+    p_NC = Mirror(WIDE, known).point_scores(space, view, jobs, q_NCW, torch.arange(len(toys.ALL)))
     assert view.queries.tolist() == [8] * len(toys.ALL)
     torch.testing.assert_close(p_NC[3], targets(space.pictures(q_NCW[3]), [(1, 0)] * 8))
 
@@ -89,7 +90,7 @@ def test_starts_from_the_best_candidate_of_its_own() -> None:
 
 def test_stays_inside_the_clipping() -> None:
     known = toys.context()
-    space = measured(known, 512, clip=0.5)
+    space = Space.measure(known, 512, clip=0.5)
     tight = WIDE.model_copy(update={"clip": 0.5, "rate": 0.5})
     for settings in (tight, tight.model_copy(update={"gradients": False})):
         found, _ = run(settings, toys.ALL)
@@ -136,16 +137,16 @@ def test_scores_only_finds_the_targets() -> None:
 
 def test_elite_never_gets_worse() -> None:
     known = toys.context()
-    space = measured(known, 512, clip=3.0)
-    jobs = toys.jobs(toys.ALL)
+    space = Space.measure(known, 512, clip=3.0)
+    jobs, attack = toys.jobs(toys.ALL), Mirror(WIDE, known)
+    view = Scores(toys.victim(), len(toys.ALL))
 
     def best(generations: int) -> Tensor:
         streams = [known.stream("mirror", t, r) for t, r in toys.ALL]
         path = evolve(
             space,
-            Scores(toys.victim(), len(toys.ALL)),
-            jobs,
-            candidates(known, space, 8, streams),
+            functools.partial(attack.point_scores, space, view, jobs),
+            space.candidates(8, streams, known.device),
             GeneticSettings(population=8, generations=generations, mutation=1.0),
             0.999999,
             streams,
@@ -202,7 +203,7 @@ def test_asks_for_the_view_that_its_settings_name() -> None:
 
 
 def test_space_is_shared_by_all_and_the_same_again() -> None:
-    first: Space = measured(toys.context(), 300, clip=1.0)
-    again = measured(toys.context(), 300, clip=1.0)
+    first: Space = Space.measure(toys.context(), 300, clip=1.0)
+    again = Space.measure(toys.context(), 300, clip=1.0)
     assert torch.equal(first.mean_W, again.mean_W)
     assert torch.equal(first.std_W, again.std_W)
