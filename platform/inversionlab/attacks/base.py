@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -18,6 +17,8 @@ from inversionlab.core.settings import Settings
 from inversionlab.core.views import Scores, View
 
 ViewT = TypeVar("ViewT", bound=View)
+ENCODER_BATCH = 256
+"""Pictures encoded at once, so that memory does not grow with the number of jobs."""
 
 
 class AttackError(RuntimeError):
@@ -67,10 +68,6 @@ class AttackJobs:
         """The reconstruction that each row's queries are counted for: its entry in the view's ledger."""
         return rows_N // self.starts
 
-    def pairs(self) -> Iterator[tuple[int, int]]:
-        """(target, repeat) of every row, as plain numbers."""
-        return zip(self.target_N.tolist(), self.repeat_N.tolist(), strict=True)
-
 
 @dataclass(frozen=True)
 class AttackResult:
@@ -111,7 +108,8 @@ class AttackerContext:
 
     def streams(self, attack: str, jobs: AttackJobs) -> list[torch.Generator]:
         """The random stream of every job."""
-        return [self.stream(attack, target, repeat) for target, repeat in jobs.pairs()]
+        pairs = zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True)
+        return [self.stream(attack, target, repeat) for target, repeat in pairs]
 
     def shared_stream(self, attack: str, *labels: str | int) -> torch.Generator:
         """A random stream that all jobs of an attack share, such as that of a step's perturbations."""
@@ -120,6 +118,38 @@ class AttackerContext:
     def public(self, index_N: Tensor) -> Tensor:
         """Public pictures by number, as float (N, C, H, W) in [0, 1] on the device."""
         return self.public_NCHW[index_N].to(self.device).float() / 255
+
+    @property
+    def prior(self) -> GenerativePrior:
+        """The generator, for an attack that needs one."""
+        assert self.generator is not None, "checked in Attack.__init__"
+        return self.generator
+
+    @torch.no_grad()
+    def has_encoder(self) -> bool:
+        """Whether the generator encodes pictures."""
+        return self.prior.encode(self.public(torch.tensor([0]))) is not None
+
+    @torch.no_grad()
+    def encoded(self, index_N: Tensor) -> Tensor:
+        """Latents (N, m) of public pictures by number; the generator must have an encoder."""
+        parts = []
+        for index_B in index_N.split(ENCODER_BATCH):
+            z_BD = self.prior.encode(self.public(index_B))
+            assert z_BD is not None, "the caller checks that there is an encoder"
+            parts.append(z_BD)
+        return torch.cat(parts)
+
+    def first_latents(self, attack: str, jobs: AttackJobs, pictures: int) -> Tensor:
+        """z(0) (N, m) of every job: the mean encoding of `pictures` random public pictures of its own.
+
+        Without an encoder it is a draw from the prior. Yoshimura et al. 2021, §V-A.3, average 16 pictures.
+        """
+        streams, count = self.streams(attack, jobs), min(pictures, len(self.public_NCHW))
+        if not self.has_encoder():
+            return torch.cat([self.prior.draw(1, s) for s in streams]).to(self.device)
+        chosen = [torch.randperm(len(self.public_NCHW), generator=s)[:count] for s in streams]
+        return self.encoded(torch.cat(chosen)).view(len(streams), count, -1).mean(1)
 
 
 class Attack(ABC):
@@ -184,8 +214,7 @@ class Attack(ABC):
     @property
     def generator(self) -> GenerativePrior:
         """The attacker's generator, for an attack that needs one."""
-        assert self.context.generator is not None, "checked in __init__"
-        return self.context.generator
+        return self.context.prior
 
     def require(self, view: View | None, kind: type[ViewT]) -> ViewT:
         """`view`, typed as the kind that the attack needs.

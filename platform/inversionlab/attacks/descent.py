@@ -25,7 +25,7 @@ state, such as momentum, keeps it for all rows and indexes it by `rows`."""
 
 
 @dataclass
-class SearchState:
+class Search:
     """How far each row of a search has come; after the search, its outcome."""
 
     best: Tensor
@@ -36,7 +36,7 @@ class SearchState:
     steps_N: Tensor
 
     @classmethod
-    def begin(cls, start: Tensor, steps: int) -> SearchState:
+    def begin(cls, start: Tensor, steps: int) -> Search:
         """Before the first pass; a row that nothing ends sooner makes `steps` updates."""
         n, device = len(start), start.device
         return cls(
@@ -47,7 +47,7 @@ class SearchState:
         )
 
     @torch.no_grad()
-    def result(self, decode: Callable[[Tensor], Tensor]) -> AttackResult:
+    def result(self, decode: Callable[[Tensor], Tensor] = lambda x_NCHW: x_NCHW) -> AttackResult:
         """The result of an attack that ends here; `decode` turns points into pictures."""
         return AttackResult(decode(self.best), self.log_p_N.exp(), self.converged_N, self.steps_N)
 
@@ -61,7 +61,7 @@ def descend(
     steps: int,
     calm: int = 1,
     patience: int | None = None,
-) -> SearchState:
+) -> Search:
     """Run the loop from `start` (N, ...) for at most `steps` updates a row.
 
     Args:
@@ -74,7 +74,7 @@ def descend(
             random pictures, one success may be luck.
         patience: a row leaves when its target's log-score has not grown by GAIN for so many updates; None: never.
     """
-    log_stop, state = torch.tensor(stop, device=start.device).log(), SearchState.begin(start, steps)
+    log_stop, state = torch.tensor(stop, device=start.device).log(), Search.begin(start, steps)
     rows, point = torch.arange(len(start), device=start.device), start
     window = (len(start), min(calm, steps + 1))
     last_NW = torch.full(window, -torch.inf, device=start.device)
@@ -120,7 +120,7 @@ def white_box_objective(
     attack: Attack,
     view: View | None,
     jobs: AttackJobs,
-    decode: Callable[[Tensor], Tensor],
+    decode: Callable[[Tensor], Tensor] = lambda x_NCHW: x_NCHW,
     loss: Callable[[ForwardPass], Tensor] = lambda seen: -seen.log_p_N.sum(),
 ) -> Objective:
     """The objective of an attack that differentiates through the model.
@@ -129,7 +129,7 @@ def white_box_objective(
         attack: the attack, for error texts.
         view: must be a `WhiteBox`.
         jobs: all rows of the attack.
-        decode: turns points into pictures.
+        decode: turns points into pictures; the default is for points that are pictures.
         loss: the loss, summed over rows; the default is the targets' cross-entropy.
 
     Raises:
@@ -182,3 +182,8 @@ class Adam:
         deviation = (square / (1 - second**self.step)).sqrt() + self.EPSILON
         moved: Tensor = point - self.rate / (1 - first**self.step) * mean / deviation
         return moved
+
+
+def pass_size(device: torch.device) -> int:
+    """Pictures a pass without gradients: few enough for a CPU's cache, or enough to fill a GPU."""
+    return 128 if device.type == "cpu" else 1024

@@ -6,12 +6,11 @@ Solves:  z* = argmin_z L_prior + lambda L_id,  L_prior = -D(G(z)),  L_id = CE(R(
 Step:    Nesterov's:  v' = m v - a dL/dz,  z <- z - m v + (1 + m) v',  m = 0.9   (the authors' code)
 Start:   z ~ N(0, I); of up to `starts` starts the one of highest target score is kept (the authors' code).
 Stop:    p_target > `stop`, or `steps` updates a start. A job makes no further start once one has met `stop`.
-Ranges:  every coordinate of z is clipped to [-1, 1] after an update (the authors' code); pictures in [0, 1].
+Ranges:  z is clipped to [-1, 1] after every update from the first on (the authors' code); pictures in [0, 1].
 Deviates: the authors run 1,500 updates of all 5 starts with a = 0.02 on a loss averaged over a batch of 100
          targets, which is a = 0.0002 for one target. Here each row has its own rate, ten times that, for 100
-         updates, and rows leave early. A start ends at its point of highest target score, not at its last.
-         Clipping starts with the first update, as in the authors' code.
-         The paper's auxiliary knowledge (blurred or masked pictures of the target) is left out.
+         updates, and rows leave early. A start ends at its point of highest target score, not at its last. The
+         paper's auxiliary knowledge (blurred or masked pictures of the target) is left out.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSe
 from inversionlab.attacks.descent import (
     ForwardPass,
     Objective,
-    SearchState,
+    Search,
     descend,
     white_box_objective,
 )
@@ -66,13 +65,14 @@ class Gmi(Attack):
         """Descend for all jobs at once, start after start for those that have not converged."""
         objective = white_box_objective(self, view, jobs, self.generator, self._loss)
         streams = self.context.streams("gmi", jobs)
-        state = self._attempt(streams, objective)
+        state = self._attempt(
+            objective, streams, torch.arange(len(jobs), device=self.context.device)
+        )
         for _ in range(1, self.settings.starts):
             left_L = (~state.converged_N).nonzero()[:, 0]
             if len(left_L) == 0:
                 break
-            left = [streams[row] for row in left_L.tolist()]
-            _improve(state, left_L, self._attempt(left, _of_rows(objective, left_L)))
+            _improve(state, left_L, self._attempt(objective, streams, left_L))
         return state.result(self.generator)
 
     def _loss(self, seen: ForwardPass) -> Tensor:
@@ -80,29 +80,33 @@ class Gmi(Attack):
         total: Tensor = prior - self.settings.identity_weight * seen.log_p_N.sum()
         return total
 
-    def _attempt(self, streams: Sequence[torch.Generator], objective: Objective) -> SearchState:
-        """One start of every row, drawn from the row's own stream."""
+    def _attempt(
+        self, objective: Objective, streams: Sequence[torch.Generator], chosen_L: Tensor
+    ) -> Search:
+        """One start of the chosen rows, each drawn from the row's own stream."""
         options = self.settings
-        start_ND = torch.cat([self.generator.draw(1, s) for s in streams]).to(self.context.device)
-        speed_ND = torch.zeros_like(start_ND)
+        start_LD = torch.cat([self.generator.draw(1, streams[row]) for row in chosen_L.tolist()])
+        start_LD = start_LD.to(self.context.device)
+        speed_LD = torch.zeros_like(start_LD)
 
         def update(z_ND: Tensor, g_ND: Tensor, rows_N: Tensor) -> Tensor:
-            before_ND = speed_ND[rows_N]
+            before_ND = speed_LD[rows_N]
             after_ND = options.momentum * before_ND - options.rate * g_ND
-            speed_ND[rows_N] = after_ND
+            speed_LD[rows_N] = after_ND
             moved_ND = z_ND - options.momentum * before_ND + (1 + options.momentum) * after_ND
             clipped_ND: Tensor = moved_ND.clamp(-options.clip, options.clip)
             return clipped_ND
 
-        return descend(start_ND, objective, update, stop=options.stop, steps=options.steps)
+        return descend(
+            start_LD,
+            lambda z_ND, rows_N: objective(z_ND, chosen_L[rows_N]),
+            update,
+            stop=options.stop,
+            steps=options.steps,
+        )
 
 
-def _of_rows(objective: Objective, chosen_L: Tensor) -> Objective:
-    """The objective for some of its rows, which are numbered from 0."""
-    return lambda point, rows_N: objective(point, chosen_L[rows_N])
-
-
-def _improve(state: SearchState, rows_L: Tensor, other: SearchState) -> None:
+def _improve(state: Search, rows_L: Tensor, other: Search) -> None:
     """Take over the better points of `other`, a further start of these rows; its steps add up."""
     state.steps_N[rows_L] += other.steps_N
     better_L = other.log_p_N > state.log_p_N[rows_L]

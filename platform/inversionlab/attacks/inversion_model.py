@@ -38,17 +38,10 @@ LANE = 16
 class InversionSettings(Settings):
     """The settings of these attacks in addition to those of every attack."""
 
-    # `taught_by` stays out, because the model that A learns from is part of a network's key by itattack.
+    # `taught_by` does not count as training, since the teacher is part of a network's key by itself.
     inference_only: ClassVar[frozenset[str]] = frozenset(
-        {
-            "label",
-            "generator",
-            "invert",
-            "public_pictures",
-            "look_alikes",
-            "confidences",
-            "taught_by",
-        }
+        {"label", "generator", "invert", "taught_by"}
+        | {"public_pictures", "look_alikes", "confidences"}
     )
 
     invert: Literal["class", "output"] = "class"
@@ -96,13 +89,8 @@ def inversion_learner(settings: Any, shape: ModelShape, seed: int) -> InversionL
 def invert(attack: Attack, view: View | None, jobs: AttackJobs) -> AttackResult:
     """Invert for all jobs; `steps_N` are 0 and every row has converged, since nothing is iterated.
 
-    Args:
-        attack: one with `InversionSettings` and an inversion model.
-        view: must be a `Scores`; its answers were observed if outputs are inverted.
-        jobs: one row a job.
-
     Raises:
-        TypeError: the view shows no scores, or labels only.
+        TypeError: the view is not a `Scores`.
         ValueError: outputs are to be inverted and none was observed.
         AttackError: the model answered with a score that is not a number.
     """

@@ -28,13 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import (
-    Adam,
-    ForwardPass,
-    Objective,
-    descend,
-    white_box_objective,
-)
+from inversionlab.attacks.descent import Adam, ForwardPass, Objective, descend, white_box_objective
 from inversionlab.core.views import View, WhiteBox
 
 PASS = 256

@@ -6,12 +6,12 @@ Access:  labels only (`Labels`).
 Solves:  z* = the centre of the largest sphere in latent space whose points are all labelled as the target
 Step:    z <- z + min(R, 9) M,  M = 1/N sum_n Phi(z + R u_n) u_n,  Phi = 1 where the label is the target, else -1,
          u_n on the unit sphere, N = 32. Where all N are the target, R <- 1.3 R instead. The first R is 2.
-Start:   the first latent of a stream whose picture is labelled as the target. The stream alternates draws from the
-         prior and, with an encoder, encodings of random public pictures.
+Start:   the first latent of a stream whose picture is labelled as the target: draws from the prior in turn with
+         encodings of random public pictures, where there is an encoder.
 Stop:    all points of a sphere of radius `stop_radius` or more are the target, or `steps` spheres were asked.
 Ranges:  pictures in [0, 1]; z is unbounded.
-Result:  the last centre. Where no start was found: the mean encoding of 16 public pictures, or a draw, not
-         converged. The confidence is NaN, since labels show none.
+Result:  the last centre; without a start, the mean encoding of 16 public pictures (or a draw), not converged. The
+         confidence is NaN, since labels show none.
 Queries: those of the start; N a step, and one for the new centre of a move.
 Deviates: a move is three times the paper's min(R / 3, 3) M; the paper's takes three times the queries. The u_n
          come in pairs u, -u, so that their own mean is not taken for a direction, and all targets share them at
@@ -30,12 +30,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.latent import (
-    batch_without_gradients,
-    encoded,
-    first_latents,
-    has_encoder,
-)
+from inversionlab.attacks.descent import Search, pass_size
 from inversionlab.core.views import Labels, View
 
 NAME = "label_only"
@@ -76,42 +71,31 @@ class LabelOnly(Attack):
     needs_generator = True
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
-        """Find starts, then widen the spheres of all jobs that have one at once.
-
-        Raises:
-            TypeError: the view shows no labels.
-        """
-        labels, n, device = self.require(view, Labels), len(jobs), self.context.device
-        z_ND = first_latents(NAME, self.context, jobs, self.settings.seed_pictures)
-        rows = self._find_starts(labels, jobs, z_ND).nonzero().squeeze(1)
-        converged_N = torch.zeros(n, dtype=torch.bool, device=device)
-        steps_N = torch.zeros(n, dtype=torch.int64, device=device)
-        z_ND[rows], converged_N[rows], steps_N[rows] = self._repel(labels, jobs, z_ND[rows], rows)
-        with torch.no_grad():
-            images = self.generator(z_ND)
-        return AttackResult(
-            images, torch.full((n,), torch.nan, device=device), converged_N, steps_N
-        )
+        """Find starts, then widen the spheres of all jobs that have one at once."""
+        labels = self.require(view, Labels)
+        start_ND = self.context.first_latents(NAME, jobs, self.settings.seed_pictures)
+        state = Search.begin(start_ND, steps=0)
+        state.log_p_N.fill_(torch.nan)
+        self._repel(labels, jobs, state, self._find_starts(labels, jobs, state.best))
+        return state.result(self.generator)
 
     @torch.no_grad()
     def _find_starts(self, view: Labels, jobs: AttackJobs, z_ND: Tensor) -> Tensor:
-        """Overwrite rows of `z_ND` with latents labelled as their targets; bool (N,): which rows have one."""
-        streams = self.context.streams(f"{NAME} start", jobs)
-        has_start_N = torch.zeros(len(streams), dtype=torch.bool, device=self.context.device)
-        encodes = has_encoder(self.context)
+        """Overwrite rows of `z_ND` with latents labelled as their targets; the numbers of these rows."""
+        streams, encodes = self.context.streams(f"{NAME} start", jobs), self.context.has_encoder()
+        has_start_N = torch.zeros(len(streams), dtype=torch.bool, device=z_ND.device)
         for turn in range(-(-self.settings.start_queries // ROUND)):
             rows = (~has_start_N).nonzero().squeeze(1)
             if len(rows) == 0:
                 break
-            chosen = [streams[row] for row in rows.tolist()]
-            candidate_NRD = self._candidates(chosen, public=encodes and turn % 2 == 1)
-            hit_NR = self._is_target(
-                view, jobs, candidate_NRD.flatten(0, 1), rows.repeat_interleave(ROUND)
-            ).view(-1, ROUND)
-            some = hit_NR.any(1)
-            z_ND[rows[some]] = candidate_NRD[some, hit_NR[some].int().argmax(1)]
-            has_start_N[rows[some]] = True
-        return has_start_N
+            left = [streams[row] for row in rows.tolist()]
+            z_LRD = self._candidates(left, public=encodes and turn % 2 == 1)
+            row_N = rows.repeat_interleave(ROUND)
+            hit_LR = self._is_target(view, jobs, z_LRD.flatten(0, 1), row_N).view(-1, ROUND)
+            some_L = hit_LR.any(1)
+            z_ND[rows[some_L]] = z_LRD[some_L, hit_LR[some_L].int().argmax(1)]
+            has_start_N[rows[some_L]] = True
+        return has_start_N.nonzero().squeeze(1)
 
     def _candidates(self, streams: list[torch.Generator], public: bool) -> Tensor:
         """Latents (N, ROUND, m), a round per stream: encodings of public pictures, or draws from the prior."""
@@ -120,38 +104,31 @@ class LabelOnly(Attack):
             return torch.stack(drawn).to(self.context.device)
         count = len(self.context.public_NCHW)
         index_N = torch.cat([torch.randint(count, (ROUND,), generator=s) for s in streams])
-        return encoded(self.context, index_N).view(len(streams), ROUND, -1)
+        return self.context.encoded(index_N).view(len(streams), ROUND, -1)
 
-    def _repel(
-        self, view: Labels, jobs: AttackJobs, start_ND: Tensor, rows_N: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Last centres, whether the last sphere was wide enough, and spheres asked, of rows with a start."""
-        options, centre_ND = self.settings, start_ND.clone()
-        n, device = len(rows_N), rows_N.device
-        wide = options.stop_radius or math.sqrt(start_ND.shape[1])
-        radius_N = torch.full((n,), options.radius, device=device)
-        converged_N = torch.zeros(n, dtype=torch.bool, device=device)
-        steps_N = torch.full((n,), options.steps, device=device)
-        live = torch.arange(n, device=device)
+    def _repel(self, view: Labels, jobs: AttackJobs, state: Search, rows: Tensor) -> None:
+        """Widen the spheres of `rows` around their starts, the latents in `state`."""
+        options, size = self.settings, state.best.shape[1]
+        wide = options.stop_radius or math.sqrt(size)
+        radius_N = torch.full((len(jobs),), options.radius, device=rows.device)
+        state.steps_N[rows] = options.steps
         for step in range(options.steps):
-            if len(live) == 0:
+            if len(rows) == 0:
                 break
-            u_KD = self._sphere(step, start_ND.shape[1])
-            z_ND, r_N = centre_ND[live], radius_N[live]
-            points_ND = (z_ND[:, None] + r_N[:, None, None] * u_KD).flatten(0, 1)
-            points_row = rows_N[live].repeat_interleave(len(u_KD))
-            inside_NK = self._is_target(view, jobs, points_ND, points_row).view(len(live), -1)
-            whole_N, none_N = inside_NK.all(1), ~inside_NK.any(1)
-            moving = (~whole_N & ~none_N).nonzero().squeeze(1)
-            moved_ND = self._moved(z_ND[moving], r_N[moving], u_KD, inside_NK[moving])
-            stays = self._is_target(view, jobs, moved_ND, rows_N[live[moving]])
-            centre_ND[live[moving[stays]]] = moved_ND[stays]
-            won = whole_N & (r_N >= wide)
-            converged_N[live[won]], steps_N[live[won]] = True, step + 1
-            r_N = torch.where(whole_N, r_N * options.growth, r_N)
-            radius_N[live] = torch.where(none_N, r_N / options.growth, r_N)
-            live = live[~won]
-        return centre_ND, converged_N, steps_N
+            u_KD, z_LD, r_L = self._sphere(step, size), state.best[rows], radius_N[rows]
+            points_ND = (z_LD[:, None] + r_L[:, None, None] * u_KD).flatten(0, 1)
+            row_N = rows.repeat_interleave(len(u_KD))
+            inside_LK = self._is_target(view, jobs, points_ND, row_N).view(len(rows), -1)
+            whole_L, none_L = inside_LK.all(1), ~inside_LK.any(1)
+            moving = (~whole_L & ~none_L).nonzero().squeeze(1)
+            moved_ND = self._moved(z_LD[moving], r_L[moving], u_KD, inside_LK[moving])
+            stays = self._is_target(view, jobs, moved_ND, rows[moving])
+            state.best[rows[moving[stays]]] = moved_ND[stays]
+            won = whole_L & (r_L >= wide)
+            state.converged_N[rows[won]], state.steps_N[rows[won]] = True, step + 1
+            r_L = torch.where(whole_L, r_L * options.growth, r_L)
+            radius_N[rows] = torch.where(none_L, r_L / options.growth, r_L)
+            rows = rows[~won]
 
     def _sphere(self, step: int, size: int) -> Tensor:
         """Unit vectors (K, m) in pairs u, -u, the same for all rows of a step."""
@@ -171,17 +148,14 @@ class LabelOnly(Attack):
 
     @torch.no_grad()
     def _is_target(self, view: Labels, jobs: AttackJobs, z_ND: Tensor, rows_N: Tensor) -> Tensor:
-        """bool (N,): whether the picture of each latent is labelled as the target of its row.
-
-        Raises:
-            AttackError: a label is negative: the model's scores were not numbers.
-        """
-        batch = batch_without_gradients(z_ND.device)
+        """bool (N,): whether the picture of each latent is labelled as the target of its row."""
+        batch = pass_size(z_ND.device)
         hit_N = torch.zeros(len(z_ND), dtype=torch.bool, device=z_ND.device)
         for first in range(0, len(z_ND), batch):
             part = slice(first, first + batch)
             label_B = view.labels(self.generator(z_ND[part]), jobs.account(rows_N[part]))
             target_B = jobs.target_N[rows_N[part]]
+            # A negative label says that the model's scores were not numbers.
             self.refuse_nan(torch.where(label_B < 0, torch.nan, 0.0), target_B)
             hit_N[part] = label_B == target_B
         return hit_N

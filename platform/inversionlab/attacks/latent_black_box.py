@@ -11,14 +11,15 @@ Stop:    p_target > 0.99, or `steps` updates (the paper gives no limit).
 Ranges:  pictures in [0, 1]; z is unbounded.
 Result:  the z of highest target score on the way; for a row that meets the criterion, that is its last z.
 Queries: 1 + M an update, and M more for each further sigma^2 that is tried.
-Deviates: all targets share the perturbations of a step, which saves factorisations; within a step, and from step
-         to step, they are independent. The whole grid is tried every `grid_every` updates only, and the last
-         choice is kept in between (`grid_every: 1` is the paper). L is computed from the whole score vector, not
-         from the rounded p alone (`target_losses`).
+Deviates: all targets share a step's perturbations, which saves factorisations; otherwise these are independent.
+         The grid is tried every `grid_every` updates (the paper: 1); the last choice is kept in between. L is
+         computed from the whole score vector, not from the rounded p alone (`target_losses`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -26,12 +27,14 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import descend, limited_step
-from inversionlab.attacks.latent import batch_without_gradients, first_latents
-from inversionlab.attacks.perturbation import Estimate, Perturbations
+from inversionlab.attacks.descent import descend, limited_step, pass_size
 from inversionlab.core.views import Scores, View
 
 NAME = "latent_black_box"
+ROWS = 32
+"""Points whose gradients are solved for at once."""
+Losses = Callable[[Tensor, Tensor], Tensor]
+"""(points (N, m), the number of the centre that each belongs to (N,)) -> losses (N,), each of its point alone."""
 TINY = torch.finfo(torch.float32).tiny
 """A score of 0 counts as this: -log of it is 87."""
 
@@ -80,15 +83,10 @@ class LatentBlackBox(Attack):
         perturbation_count(settings.perturbations, latent_size)
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
-        """Descend for all jobs at once.
-
-        Raises:
-            TypeError: the view shows no scores.
-            ValueError: there are fewer perturbations than latent dimensions.
-        """
+        """Descend for all jobs at once; raises as `check` does."""
         options = self.settings
         end = descend(
-            first_latents(NAME, self.context, jobs, options.seed_pictures),
+            self.context.first_latents(NAME, jobs, options.seed_pictures),
             _EstimatedObjective(self, self.require(view, Scores), jobs),
             limited_step(options.step_length, options.max_rate),
             stop=options.stop,
@@ -149,7 +147,7 @@ class _EstimatedObjective:
     @torch.no_grad()
     def _ask(self, z_ND: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
         """log p (N,) and loss (N,) of the rows' targets at points (N, m)."""
-        batch, parts = batch_without_gradients(z_ND.device), []
+        batch, parts = pass_size(z_ND.device), []
         for z_BD, rows_B in zip(z_ND.split(batch), rows_N.split(batch), strict=True):
             y_BK = self.view.scores(self.generator(z_BD), self.jobs.account(rows_B))
             target_B = self.jobs.target_N[rows_B]
@@ -162,11 +160,7 @@ class _EstimatedObjective:
 
 
 def perturbation_count(wanted: int | None, latent_size: int) -> int:
-    """M.
-
-    Raises:
-        ValueError: it is below the latent's length, and eq. 14 has no solution.
-    """
+    """M; raises ValueError where it is below the latent's length, since eq. 14 has no solution then."""
     count = max(64, 2 * latent_size) if wanted is None else wanted
     if count < latent_size:
         raise ValueError(
@@ -195,3 +189,69 @@ def target_losses(y_NK: Tensor, target_N: Tensor, top: int | None = None) -> Ten
     hidden_N = (1 - y_NK.sum(1)) / max(y_NK.shape[1] - top, 1)
     p_N = torch.where(p_N1.squeeze(1) > 0, p_N, hidden_N.clamp_min(TINY))
     return -p_N.log()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the differences s around each point say about the slope there (Yoshimura §IV-B, IV-C)."""
+
+    gradient_ND: Tensor
+    """g = (E^T E)^-1 E^T s, the rows of E being the perturbations (eq. 14)."""
+    criterion_N: Tensor
+    """C = |s - E g|^2 / |s|^2 in [0, 1], the share of |s|^2 that no plane explains (eq. 17); 1 where s = 0."""
+
+
+@dataclass(frozen=True)
+class Perturbations:
+    """M directions of a latent space of m >= 1 dimensions, factorised.
+
+    All points share the perturbations of a step up to their length: E = sigma U with one U a step. So U is
+    factorised once, and g for any sigma is g for U divided by sigma.
+    """
+
+    unit_MD: Tensor
+    """U: the perturbations of sigma = 1."""
+    inverse_DM: Tensor
+    """(U^T U)^-1 U^T."""
+
+    @classmethod
+    def draw(
+        cls, count: int, size: int, rng: torch.Generator, device: torch.device
+    ) -> Perturbations:
+        """`count` draws from N(0, I) in `size` dimensions."""
+        return cls.of(torch.randn(count, size, generator=rng).to(device))
+
+    @classmethod
+    def of(cls, unit_MD: Tensor) -> Perturbations:
+        """Factorise U (M, m), M >= m; its columns must be independent.
+
+        U = QR gives (U^T U)^-1 U^T = R^-1 Q^T without squaring the condition number. This runs on the CPU in
+        double precision, so that every device works with the same numbers.
+        """
+        q_MD, r_DD = torch.linalg.qr(unit_MD.cpu().double())
+        inverse_DM = torch.linalg.solve_triangular(r_DD, q_MD.T, upper=True)
+        return cls(unit_MD, inverse_DM.to(unit_MD))
+
+    def estimate_around(
+        self, losses: Losses, z_ND: Tensor, loss_N: Tensor, sigma_N: Tensor
+    ) -> Estimate:
+        """g and C of `losses` at points z, where it is `loss_N`, from perturbations of these sigmas."""
+        index_N = torch.arange(len(z_ND), device=z_ND.device)
+        around = self.around(z_ND, sigma_N)
+        value = losses(around, index_N.repeat_interleave(len(self.unit_MD)))
+        return self.estimate(value.view(len(z_ND), -1) - loss_N[:, None], sigma_N)
+
+    def around(self, z_ND: Tensor, sigma_N: Tensor) -> Tensor:
+        """The perturbed points (N * M, m): those of the first point, then those of the second, ..."""
+        return (z_ND[:, None] + sigma_N[:, None, None] * self.unit_MD).flatten(0, 1)
+
+    def estimate(self, s_NM: Tensor, sigma_N: Tensor) -> Estimate:
+        """g and C of every point from its differences s and the sigma of its perturbations."""
+        # Not matrix products: they sum in another order for another number of rows. A few rows at a time,
+        # since the products before the sums take rows times m times M of memory.
+        slope_ND = torch.cat([(s[:, None] * self.inverse_DM).sum(2) for s in s_NM.split(ROWS)])
+        explained_NM = torch.cat([(g[:, None] * self.unit_MD).sum(2) for g in slope_ND.split(ROWS)])
+        rest_NM = s_NM - explained_NM
+        total_N, left_N = s_NM.square().sum(1), rest_NM.square().sum(1)
+        criterion_N = torch.where(total_N > 0, left_N / total_N, 1.0)
+        return Estimate(slope_ND / sigma_N[:, None], criterion_N)

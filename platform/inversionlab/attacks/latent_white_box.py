@@ -18,7 +18,6 @@ from pydantic import Field
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
 from inversionlab.attacks.descent import descend, limited_step, white_box_objective
-from inversionlab.attacks.latent import first_latents
 from inversionlab.core.views import View, WhiteBox
 
 
@@ -49,7 +48,7 @@ class LatentWhiteBox(Attack):
         """Descend for all jobs at once."""
         options = self.settings
         end = descend(
-            first_latents(options.name, self.context, jobs, options.seed_pictures),
+            self.context.first_latents(options.name, jobs, options.seed_pictures),
             white_box_objective(self, view, jobs, decode=self.generator),
             limited_step(options.step_length, options.max_rate),
             stop=options.stop,

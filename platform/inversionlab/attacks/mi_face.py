@@ -10,10 +10,10 @@ Stop:    p_target > gamma; or c is no better than the worst of the last beta val
          The paper: alpha = 5000, beta = 100, gamma = 0.99, lambda = 0.1.
 Ranges:  pixels are clipped to [0, 1] after every update.
 Result:  the picture of smallest c on the way.
-Deviates: gamma is read as a confidence (the printed c <= 0.99 would be met at once). The first summand of c may be
-         -log p (`cost: cross_entropy`). AuxTerm, which is 0 for faces in the paper, may be the total variation.
-         Process works on pixels, the paper's on what its autoencoder decodes: non-local means and sharpening,
-         every `process_every` updates. The start has noise of at most 1/255, so that repeats differ.
+Deviates: gamma is a confidence (the printed c <= 0.99 would be met at once). The first summand of c may be -log p
+         (`cost`). AuxTerm, 0 for faces in the paper, may be the total variation. Process, which works on what an
+         autoencoder decodes in the paper, is non-local means and sharpening of the pixels every `process_every`
+         updates. The start has noise of at most 1/255, so that repeats differ.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import Objective, SearchState, white_box_objective
+from inversionlab.attacks.descent import Objective, Search, white_box_objective
 from inversionlab.core.views import View, WhiteBox
 
 NAME = "mi_face"
@@ -69,17 +69,13 @@ class MiFace(Attack):
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
         objective = white_box_objective(
-            self,
-            view,
-            jobs,
-            lambda x_NCHW: x_NCHW,
-            lambda seen: self._cost(seen.x_NCHW, seen.log_p_N).sum(),
+            self, view, jobs, loss=lambda seen: self._cost(seen.x_NCHW, seen.log_p_N).sum()
         )
         shape = self.context.public_NCHW.shape[1:]
         noise = [torch.rand(shape, generator=s) for s in self.context.streams(NAME, jobs)]
         start_NCHW: Tensor = self.settings.blank + torch.stack(noise) / 255
         end = self._descend(start_NCHW.clamp_max(1).to(self.context.device), objective)
-        return end.result(lambda x_NCHW: x_NCHW)
+        return end.result()
 
     def _cost(self, x_NCHW: Tensor, log_p_N: Tensor) -> Tensor:
         """c of every picture, (N,)."""
@@ -88,11 +84,11 @@ class MiFace(Attack):
             cost_N = cost_N + self.settings.variation * variation(x_NCHW)
         return cost_N
 
-    def _descend(self, start_NCHW: Tensor, objective: Objective) -> SearchState:
+    def _descend(self, start_NCHW: Tensor, objective: Objective) -> Search:
         """Algorithm 1 for all rows; a row that ends leaves the batch."""
         options, n, device = self.settings, len(start_NCHW), start_NCHW.device
         log_stop = torch.tensor(options.stop, device=device).log()
-        state = SearchState.begin(start_NCHW, options.steps)
+        state = Search.begin(start_NCHW, options.steps)
         lowest_N = torch.full((n,), torch.inf, device=device)
         # The costs of the last `patience` steps, the oldest overwritten; infinite while there are fewer.
         recent_NB = torch.full((n, options.patience), torch.inf, device=device)

@@ -19,7 +19,8 @@ Deviates: the code steps w, not p (its clipping is the same), in units of w, wit
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Literal
@@ -27,14 +28,25 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import Adam, SearchState, descend, white_box_objective
+from inversionlab.attacks.base import (
+    Attack,
+    AttackerContext,
+    AttackJobs,
+    AttackResult,
+    AttackSettings,
+)
+from inversionlab.attacks.descent import Adam, Search, descend, white_box_objective
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
-from inversionlab.attacks.mirror_space import PASS, Space
+from inversionlab.core.contracts import GenerativePrior
 from inversionlab.core.views import Scores, View, WhiteBox
 
 GREY = 0.5
+SLOPE = 0.2
+"""The slope of the mapping network's last leaky ReLU."""
+PASS = 256
+"""Pictures, or latents, at once where no gradient is taken."""
 
 
 class MirrorSettings(AttackSettings):
@@ -90,12 +102,10 @@ class Mirror(Attack):
             end = self._descend(space, view, jobs, first_NCW)
         else:
             scores = partial(self.point_scores, space, view, jobs)
-            end = evolve(space, scores, first_NCW, options.genetic, options.stop, streams)
+            end = evolve(scores, first_NCW, space.clipped, options.genetic, options.stop, streams)
         return end.result(lambda q_NW: torch.cat([space.pictures(q) for q in q_NW.split(PASS)]))
 
-    def _descend(
-        self, space: Space, view: View, jobs: AttackJobs, first_NCW: Tensor
-    ) -> SearchState:
+    def _descend(self, space: Space, view: View, jobs: AttackJobs, first_NCW: Tensor) -> Search:
         """Descend from each row's best candidate; log p is that of the undisturbed picture at the end."""
         options, step = self.settings, count()
         rows_N = torch.arange(len(jobs), device=first_NCW.device)
@@ -140,3 +150,55 @@ class Mirror(Attack):
             return x_NCHW
         dropped_HW = torch.rand(x_NCHW.shape[2:], generator=rng) < self.settings.drop
         return x_NCHW.masked_fill(dropped_HW.to(x_NCHW.device), GREY)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Points q = (p - mean) / std, clipped to [-clip, clip], so that steps and bounds suit any generator.
+
+    A mapping network ends in w = leaky_relu(p, 0.2), so p = leaky_relu(w, 5) (the paper's section on P-space
+    clipping). For random latents each dimension of p is about normal, which w is not.
+    """
+
+    generator: GenerativePrior
+    mean_W: Tensor
+    std_W: Tensor
+    clip: float
+
+    @classmethod
+    @torch.no_grad()
+    def measure(cls, context: AttackerContext, mapped: int, clip: float) -> Space:
+        """The space, with mean and std of p over `mapped` latents that all jobs share."""
+        z_ND = context.prior.draw(mapped, context.shared_stream("mirror", "mapped"))
+        p_NW = _before_last(context.prior, z_ND.to(context.device))
+        # A dimension that never moves stays where it is, and is not divided by zero.
+        std_W = p_NW.std(dim=0, unbiased=False).clamp_min(1e-8)
+        return cls(context.prior, p_NW.mean(dim=0), std_W, clip)
+
+    def candidates(
+        self, count: int, streams: Sequence[torch.Generator], device: torch.device
+    ) -> Tensor:
+        """Points (N, count, W) of random latents, drawn from each row's own stream."""
+        z_NCD = torch.stack([self.generator.draw(count, stream) for stream in streams])
+        return self.points(z_NCD.flatten(0, 1).to(device)).view(len(streams), count, -1)
+
+    @torch.no_grad()
+    def points(self, z_ND: Tensor) -> Tensor:
+        """Points (N, W), clipped, of latents."""
+        return self.clipped((_before_last(self.generator, z_ND) - self.mean_W) / self.std_W)
+
+    def clipped(self, q: Tensor) -> Tensor:
+        """Points (..., W) moved into the space."""
+        inside: Tensor = q.clamp(-self.clip, self.clip)
+        return inside
+
+    def pictures(self, q_NW: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in [0, 1] of points."""
+        p_NW = self.mean_W + self.std_W * q_NW
+        return self.generator.synthesize(functional.leaky_relu(p_NW, SLOPE))
+
+
+def _before_last(generator: GenerativePrior, z_ND: Tensor) -> Tensor:
+    """p (N, W) of latents."""
+    w_NW = torch.cat([generator.style(z_BD) for z_BD in z_ND.split(PASS)])
+    return functional.leaky_relu(w_NW, 1 / SLOPE)

@@ -1,10 +1,10 @@
-"""Mirror's search with scores only: a genetic algorithm over the points of `mirror_space`.
+"""Mirror's search with scores only: a genetic algorithm over the points of its `Space`.
 
 Paper: An et al. 2022, black-box attack, and its code.
 A generation: the best point so far survives unchanged (the elite). Every other point is a child of two parents,
-which are drawn with chances in proportion to their target scores. It takes each coordinate from the first parent
-with probability p_1 / (p_1 + p_2), else from the second. Each coordinate then moves with probability `mutated` by
-up to `mutation` std either way, and the child is clipped.
+drawn in proportion to their target scores p. It takes each coordinate from the first parent with probability
+p_1 / (p_1 + p_2), else from the second; each then moves with probability `mutated` by up to `mutation` std either
+way, and the child is clipped.
 Deviates: in the authors' code, children inherit coordinates in proportion to their parents' *log*-scores, which
 favours the worse parent, and all children of a generation move by the same noise. Here the elite is not asked
 about again. The code keeps 1,000 points, the best of 100,000 candidates, for 100 generations, and moves
@@ -20,8 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.attacks.descent import SearchState
-from inversionlab.attacks.mirror_space import Space
+from inversionlab.attacks.descent import Search
 from inversionlab.core.settings import Settings
 
 Scores = Callable[[Tensor, Tensor], Tensor]
@@ -43,26 +42,26 @@ class GeneticSettings(Settings):
 
 @torch.no_grad()
 def evolve(
-    space: Space,
     scores: Scores,
     first_NPW: Tensor,
+    clipped: Callable[[Tensor], Tensor],
     settings: GeneticSettings,
     stop: float,
     streams: Sequence[torch.Generator],
-) -> SearchState:
+) -> Search:
     """Evolve a separate population for every job; a row whose elite scores above `stop` leaves.
 
     Args:
-        space: the space of the points.
         scores: asks the model.
         first_NPW: candidates (N, P, W), the best of which are the first population.
+        clipped: moves points (N, P, W) into their space.
         settings: sizes and mutation.
         stop: target score above which a row is finished.
         streams: one random stream a row.
     """
     rows_N = torch.arange(len(first_NPW), device=first_NPW.device)
     alive_NPW, p_NP = _fittest(first_NPW, scores(first_NPW, rows_N), settings.population)
-    state = SearchState.begin(alive_NPW[:, 0], settings.generations)
+    state = Search.begin(alive_NPW[:, 0], settings.generations)
     for generation in range(settings.generations + 1):
         state.best[rows_N], state.log_p_N[rows_N] = alive_NPW[:, 0], p_NP[:, 0].log()
         won = p_NP[:, 0] > stop
@@ -72,7 +71,7 @@ def evolve(
         if len(rows_N) == 0 or generation == settings.generations:
             break
         left = [streams[row] for row in rows_N.tolist()]
-        born_NPW = _children(space, alive_NPW, p_NP, settings, left)
+        born_NPW = clipped(_children(alive_NPW, p_NP, settings, left))
         p_NP = torch.cat([p_NP[:, :1], scores(born_NPW, rows_N)], dim=1)
         alive_NPW = torch.cat([alive_NPW[:, :1], born_NPW], dim=1)
         alive_NPW, p_NP = _fittest(alive_NPW, p_NP, settings.population)
@@ -86,13 +85,9 @@ def _fittest(q_NPW: Tensor, p_NP: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _children(
-    space: Space,
-    q_NPW: Tensor,
-    p_NP: Tensor,
-    settings: GeneticSettings,
-    streams: Sequence[torch.Generator],
+    q_NPW: Tensor, p_NP: Tensor, settings: GeneticSettings, streams: Sequence[torch.Generator]
 ) -> Tensor:
-    """Children (N, P - 1, W), one fewer than the population: the elite fills it up."""
+    """Children (N, P - 1, W), one fewer than the population, before clipping."""
     count, size, device = settings.population - 1, q_NPW.shape[2], q_NPW.device
     choice_N2C = torch.stack([torch.rand(2, count, generator=s) for s in streams]).to(device)
     chance_3NCW = torch.stack([torch.rand(3, count, size, generator=s) for s in streams], dim=1)
@@ -108,4 +103,4 @@ def _children(
     from_first_NCW = chance_3NCW[0] < (weights[0] / (weights[0] + weights[1]))[..., None]
     child_NCW = torch.where(from_first_NCW, parts[0], parts[1])
     move_NCW = settings.mutation * (2 * chance_3NCW[1] - 1)
-    return space.clipped(child_NCW + move_NCW * (chance_3NCW[2] < settings.mutated))
+    return child_NCW + move_NCW * (chance_3NCW[2] < settings.mutated)

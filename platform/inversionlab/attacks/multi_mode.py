@@ -29,12 +29,11 @@ from torch.nn import functional
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
 from inversionlab.attacks.descent import (
     Objective,
-    SearchState,
+    Search,
     descend,
     limited_step,
     white_box_objective,
 )
-from inversionlab.attacks.latent import encoded, first_latents, has_encoder
 from inversionlab.core.views import View, WhiteBox
 
 NAME = "multi_mode"
@@ -90,7 +89,7 @@ class MultiMode(Attack):
         )
         if self.settings.morphs:
             plain = white_box_objective(self, view, jobs, self.generator)
-            plain_start_ND = first_latents(f"{NAME} plain", self.context, jobs, 16)
+            plain_start_ND = self.context.first_latents(f"{NAME} plain", jobs, 16)
             mode_ND, best_ND = self._descend(plain_start_ND, plain).best, start_NSD[:, 0]
             morphs = [(1 - t) * best_ND + t * mode_ND for t in self.settings.morphs]
             start_NSD = torch.cat([start_NSD, torch.stack(morphs, dim=1)], dim=1)
@@ -103,9 +102,9 @@ class MultiMode(Attack):
         """The `starts` latents (S, m) of highest target score among a reconstruction's candidates, best first."""
         context, options = self.context, self.settings
         stream = context.stream(NAME, int(jobs.target_N[row]), int(jobs.repeat_N[row]))
-        if has_encoder(context):
+        if context.has_encoder():
             index = torch.randperm(len(context.public_NCHW), generator=stream)
-            z_CD = encoded(context, index[: options.candidates])
+            z_CD = context.encoded(index[: options.candidates])
         else:
             z_CD = self.generator.draw(options.candidates, stream).to(context.device)
         rows_C = torch.full((len(z_CD),), row, device=context.device)
@@ -117,7 +116,7 @@ class MultiMode(Attack):
         )
         return z_CD[score_C.topk(min(options.starts, len(z_CD))).indices]
 
-    def _descend(self, start_ND: Tensor, objective: Objective) -> SearchState:
+    def _descend(self, start_ND: Tensor, objective: Objective) -> Search:
         options = self.settings
         return descend(
             start_ND,
@@ -149,7 +148,7 @@ class MultiMode(Attack):
         return objective
 
     @torch.no_grad()
-    def _choose(self, view: WhiteBox, wide: AttackJobs, end: SearchState) -> AttackResult:
+    def _choose(self, view: WhiteBox, wide: AttackJobs, end: Search) -> AttackResult:
         """Each reconstruction's widest and most natural mode."""
         options = self.settings
         rows_N = torch.arange(len(wide), device=self.context.device)

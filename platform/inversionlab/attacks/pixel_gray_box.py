@@ -62,9 +62,9 @@ class PixelGrayBox(Attack):
             moved_NCHW: Tensor = x_NCHW - options.rate * g_NCHW
             return moved_NCHW.clamp(0, 1)
 
-        objective = white_box_objective(self, view, jobs, lambda x_NCHW: x_NCHW, self._loss)
+        objective = white_box_objective(self, view, jobs, loss=self._loss)
         end = descend(start_NCHW, objective, update, stop=options.stop, steps=options.steps)
-        return end.result(lambda x_NCHW: x_NCHW)
+        return end.result()
 
     def _loss(self, seen: ForwardPass) -> Tensor:
         if self.settings.loss == "cross_entropy":
