@@ -1,8 +1,8 @@
-"""What the attack benchmarks run on: an experiment with trained networks, and a judge.
+"""What the attack benchmarks run on: an experiment with trained networks, and an evaluator.
 
 Without a recipe, small networks learn made-up faces in this process, in about a minute. With one, the networks are
 those that an audit has trained and stored; nothing is written to that storage. Where only the time of passes
-matters, networks of the LFW recipe's size do, untrained.
+matters, the networks have the LFW recipe's size and are untrained.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ RECIPE: dict[str, Any] = {
         "beta": 0.1,
         "training": {"epochs": 12, "batch_size": 32, "learning_rate": 0.002},
     },
-    # Every perturbation of every update costs the plain black-box attack a picture: fewer updates than by default.
+    # Fewer updates than by default: every perturbation of every update costs the plain black-box attack a picture.
     "attacks": [
         {"name": "latent_white_box", "stop": 0.9999},
         {"name": "latent_black_box", "stop": 0.9999, "steps": 150},
@@ -81,12 +81,12 @@ LFW_SIZE = (
     "generator.latent_size=64",
     "generator.width=12",
 )
-"""What makes networks of the LFW recipe's size of the recipe above."""
+"""Overrides that give the networks of the recipe above the LFW recipe's size."""
 
 
 @dataclass(frozen=True)
 class Arena:
-    """An experiment open in this process, its attacks aimed at the undefended victim."""
+    """An experiment that is open in this process; its attacks target the undefended victim."""
 
     session: Session
     steps: int | None = None
@@ -99,12 +99,12 @@ class Arena:
 
     @property
     def model(self) -> ProtectedModel:
-        """What is attacked, as a worker holds it."""
+        """The model under attack, as a worker holds it."""
         return self.session.builder.protected(self.session.experiment.defense)
 
     @property
     def bare_model(self) -> ProtectedModel:
-        """What is attacked, without the stages' wrapping."""
+        """The model under attack, without the pipeline's wrapper."""
         model = self.model
         assert isinstance(model, BatchInvariantModel)
         return model.model
@@ -123,26 +123,26 @@ class Arena:
         return self.session.builder.attacker_context(cell)
 
     def bare_generator(self, name: str) -> Generator:
-        """The attacker's generator, without the stages' wrapping."""
+        """The attacker's generator, without the pipeline's wrapper."""
         prior = self.context(name).generator
         assert isinstance(prior, BatchInvariantPrior)
         return prior.generator
 
     def jobs(self, count: int, skip: int = 0) -> list[Job]:
-        """`count` jobs after the first `skip`: every target in turn, again and again."""
+        """`count` jobs after the first `skip`; the targets take turns."""
         targets = self.session.plan.targets
         numbers = range(skip, skip + count)
         return [(targets[i % len(targets)], i // len(targets)) for i in numbers]
 
     @torch.no_grad()
     def recognised(self, images_NCHW: Tensor, jobs: Sequence[Job]) -> int:
-        """In how many pictures the recipe's first evaluator sees the target before everybody else."""
+        """In how many pictures the recipe's first evaluator ranks the target first."""
         settings = self.session.experiment.evaluators[0]
-        who = self.session.plan.evaluator(settings.name).data(self.session.builder.splits)
+        people = self.session.plan.evaluator(settings.name).data(self.session.builder.splits)
         evaluator = self.session.builder.recognizer(f"evaluator:{settings.name}")
         feature_ND = features(evaluator, to_bytes(images_NCHW), self.device)
         winner_N = evaluator.head(feature_ND.to(self.device)).argmax(1).cpu()
-        return int((winner_N == torch.tensor([who.class_of[t] for t, _ in jobs])).sum())
+        return int((winner_N == torch.tensor([people.class_of[t] for t, _ in jobs])).sum())
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -161,7 +161,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 def prepare(
     recipe: Path | None, assignments: Sequence[str], storage: Path, attacks: Sequence[str]
 ) -> SessionSpec:
-    """Open the experiment and see to its networks; every process can then open the address.
+    """Open the experiment and train its missing networks; every process can then open the returned spec.
 
     Raises:
         ConfigError: the recipe or the data is wrong.
@@ -187,7 +187,7 @@ def enter(spec: SessionSpec, device: torch.device, steps: int | None = None) -> 
 def untrained(
     storage: Path, attacks: Sequence[str], device: torch.device, steps: int | None
 ) -> Arena:
-    """Networks of the LFW recipe's size as training finds them; no target's score is ever reached."""
+    """Untrained networks of the LFW recipe's size, with which no attack ever converges."""
     session = _opened(override(RECIPE, LFW_SIZE), storage, attacks)
 
     def initial(spec: NetworkSpec) -> dict[str, Tensor]:
@@ -200,7 +200,7 @@ def _opened(data: dict[str, Any], storage: Path, attacks: Sequence[str]) -> Sess
     given = {attack["name"]: attack for attack in reversed(data["attacks"])}
     changed = {
         **{key: data[key] for key in data if key not in ("defense_generator", "sweep")},
-        # Networks are named by the data, the seed and their own settings, not by what stands beside them.
+        # A network's name depends on the data, the seed and its own settings, not on these sections.
         "defense": {"name": "none"},
         "attacks": [given.get(name, {"name": name}) for name in attacks],
         "evaluators": data["evaluators"][:1],
@@ -210,6 +210,6 @@ def _opened(data: dict[str, Any], storage: Path, attacks: Sequence[str]) -> Sess
 
 
 def runnable(name: str) -> bool:
-    """Whether an attack asks the model, and needs nothing but its answers, a decoder and an encoder."""
+    """Whether an attack queries the model and needs nothing else but a decoder and an encoder."""
     kind = ATTACKS[name]
     return kind.view is not None and not kind.trains and kind.wants <= {"encoder"}

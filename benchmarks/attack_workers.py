@@ -23,37 +23,37 @@ MEGA = 2**20
 SHARD = 64
 """Reconstructions at once: the default of `runtime.shard_size`."""
 MEMORY_STEPS = 3
-"""Updates where memory is measured: its height is reached in the first, when all rows are in the batch."""
+"""Updates where memory is measured; it peaks in the first, when all rows are in the batch."""
 POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
 class Took:
-    """What some shards took in one process, in seconds."""
+    """Resources that some shards took in one process; times in seconds."""
 
     wall: float
     cpu: float
     gpu_bytes: int
-    """GPU memory at its height; 0 on a CPU."""
+    """Peak GPU memory; 0 on a CPU."""
 
 
 def _serve(spec: SessionSpec, device: str, steps: int | None, pipe: Connection) -> None:
-    """A worker: works off what comes through the pipe, until it is None."""
+    """A worker: attacks for the jobs that come through the pipe, until None comes."""
     torch.set_num_threads(1)
     arena = enter(spec, torch.device(device), steps)
     attack = make_attack(arena.settings(NAME), arena.context(NAME))
-    # What only the first job brings in, such as the judge, is there before anything is measured.
-    _work_off(arena, attack, arena.jobs(1))
+    # Load what only the first job loads, such as the evaluator, before anything is measured.
+    _attack_in_shards(arena, attack, arena.jobs(1))
     pipe.send("ready")
     while (jobs := pipe.recv()) is not None:
         wall, cpu = time.perf_counter(), time.process_time()
-        _work_off(arena, attack, jobs)
+        _attack_in_shards(arena, attack, jobs)
         height = torch.cuda.max_memory_allocated() if device != "cpu" else 0
         pipe.send(Took(time.perf_counter() - wall, time.process_time() - cpu, height))
 
 
-def _work_off(arena: Arena, attack: Attack, jobs: list[Job]) -> None:
-    """Attack shard by shard; as in a worker, pictures become bytes, and go with their shard."""
+def _attack_in_shards(arena: Arena, attack: Attack, jobs: list[Job]) -> None:
+    """Attack shard by shard; as in a real worker, pictures become bytes and are freed with their shard."""
     for first in range(0, len(jobs), SHARD):
         shard = jobs[first : first + SHARD]
         found = run_attack(attack, arena.model, shard).found
@@ -74,28 +74,28 @@ class Worker:
         self._pipe.recv()
 
     def begin(self, jobs: list[Job]) -> None:
-        """Start on some jobs."""
+        """Start some jobs."""
         self._pipe.send(jobs)
 
     def wait(self) -> Took:
-        """Until they are done."""
+        """Wait until they are done."""
         took: Took = self._pipe.recv()
         return took
 
     def watch(self) -> int:
-        """Until they are done; returns the process's memory at its height, in bytes."""
+        """Wait until they are done; returns the process's peak memory in bytes."""
         height = self.memory()
         while not self._pipe.poll(POLL_SECONDS):
             height = max(height, self.memory())
         return height
 
     def memory(self) -> int:
-        """What it holds now, in bytes."""
+        """Its present memory in bytes."""
         size: int = psutil.Process(self._process.pid).memory_info().rss
         return size
 
-    def dismiss(self) -> None:
-        """End it."""
+    def stop(self) -> None:
+        """End the process."""
         self._pipe.send(None)
         self._process.join()
 
@@ -103,7 +103,7 @@ class Worker:
 def two_against_one(
     spec: SessionSpec, jobs: list[Job], rounds: int, steps: int | None = None
 ) -> None:
-    """One worker does the jobs, then two do as many each, in turns."""
+    """One worker does the jobs, then two do as many each; the rounds take turns."""
     workers = [Worker(spec, "cpu", steps) for _ in range(2)]
     wall, own = [], []
     for _ in range(rounds):
@@ -115,7 +115,7 @@ def two_against_one(
         wall.append(2 * one.wall / max(took.wall for took in two))
         own.append(one.cpu / statistics.mean(took.cpu for took in two))
     for worker in workers:
-        worker.dismiss()
+        worker.stop()
     print(
         f"two workers against one: {statistics.median(wall):.2f} x the reconstructions a second "
         f"({min(wall):.2f} to {max(wall):.2f}; at least 1.8 is wanted on two idle cores), "
@@ -124,13 +124,13 @@ def two_against_one(
 
 
 def memory(spec: SessionSpec, device: str, counts: list[int]) -> None:
-    """How much a worker grows while it works off so many targets, a fresh worker each time."""
+    """How much a worker's memory grows over so many targets, with a fresh worker each time."""
     for count in counts:
         worker = Worker(spec, device, MEMORY_STEPS)
         before = worker.memory()
         worker.begin(enter(spec, torch.device("cpu")).jobs(count))
         height, took = worker.watch(), worker.wait()
-        worker.dismiss()
+        worker.stop()
         gpu = f", GPU memory {took.gpu_bytes / MEGA:.0f} MB at its height" if took.gpu_bytes else ""
         print(
             f"{count} targets in shards of {SHARD}: the worker grows by "

@@ -3,20 +3,21 @@
     python -m benchmarks.attacks [--device cuda]
     python -m benchmarks.attacks --recipe jobs/recipes/lfw.yaml --storage runs --set data.root=/data/lfw64
 
-The settings of an attack are the recipe's, or the defaults where it has none; so give an attack that it lacks
+An attack has the recipe's settings, or the defaults if the recipe lacks it. Give an attack that the recipe lacks
 the stop of the others: `--set "attacks=[{name: latent_black_box, stop: 0.9999, steps: 100}]"`.
 
-1. CPU time a reconstruction (time, on a GPU) of plain re-writings (`benchmarks.naive`) against ours, on the same
-   targets and from the same starts, with as many updates allowed; and how many pictures of each the recipe's
-   first evaluator recognises. The command fails where the shares differ by more than `--tolerance`, because then
-   the ratio compares two different things. "an update": the same ratio if the plain code stopped when ours does.
-2. The passes that an attack made, and nothing else, against the attack (at least 90 % is wanted). Without a
-   recipe, on untrained networks of the LFW recipe's size: beside tiny ones, Python looks large.
+1. The CPU time per reconstruction (wall time on a GPU) of plain rewritings (`benchmarks.naive`) against ours, on
+   the same targets, from the same starts and with as many updates allowed; and how many pictures of each the
+   recipe's first evaluator recognises. The command fails if these shares differ by more than `--tolerance`,
+   because the ratio then compares two different things. "an update": the same ratio if the plain code stopped
+   when ours does.
+2. The passes that an attack made, and nothing else, against the attack (at least 90 % is wanted). Without a recipe
+   this runs on untrained networks of the LFW recipe's size: with tiny ones, Python's share looks too large.
 3. Two single-threaded workers against one, on a CPU.
 4. The memory of a worker against the number of its targets.
 
-What is compared takes turns, since other work on the machine slows all alike; what counts is the median of the
-ratios. Wall-clock time is read only for the two workers: that wants two idle cores.
+Compared runs take turns, since other work on the machine slows all of them alike; the median of the ratios counts.
+Wall-clock time is read only for the two workers, which need two idle cores.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from inversionlab.store.tables import Job
 
 PARTS = ("naive", "bare", "workers", "memory")
 BARE_STEPS = {"latent_black_box": 4}
-"""Updates of the second part without a recipe; each of this attack's is as long as hundreds of the others'."""
+"""Updates in the second part without a recipe; one of this attack takes as long as hundreds of the others."""
 HEAD = (
     f"{'attack':16}  {'plain/ours':>10}  {'an update':>10}  {'seconds':>15}  {'updates':>12}  "
     "recognised, plain and ours"
@@ -51,7 +52,7 @@ HEAD = (
 
 @dataclass
 class Tally:
-    """What the rounds of plain code against ours showed; seconds are of one reconstruction."""
+    """The results of the rounds of plain code against ours; seconds are per reconstruction."""
 
     name: str
     allowed: int
@@ -60,7 +61,7 @@ class Tally:
     plain: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
-    """Updates that ours made, on average."""
+    """Mean number of updates of ours."""
     found_plain: int = 0
     found_ours: int = 0
 
@@ -70,7 +71,7 @@ class Tally:
         return abs(self.found_plain - self.found_ours) / self.rows
 
     def line(self) -> str:
-        """Its row of the table."""
+        """The attack's row of the table."""
         rounds = list(zip(self.plain, self.ours, self.steps, strict=True))
         whole = statistics.median(p / o for p, o, _ in rounds)
         update = statistics.median((p / (self.allowed + 1)) / (o / (s + 1)) for p, o, s in rounds)
@@ -108,8 +109,8 @@ def _ours(arena: Arena, name: str, jobs: list[Job]) -> tuple[float, Attacked]:
 
 def _plain(arena: Arena, name: str, jobs: list[Job]) -> tuple[float, Tensor]:
     generator = arena.bare_generator(name)
-    know = replace(arena.context(name), generator=generator)
-    plain, options = Plain.of(arena.bare_model, generator, know), arena.settings(name)
+    context = replace(arena.context(name), generator=generator)
+    plain, options = Plain.of(arena.bare_model, generator, context), arena.settings(name)
     made: list[Tensor] = []
 
     def one_by_one() -> None:
@@ -119,7 +120,7 @@ def _plain(arena: Arena, name: str, jobs: list[Job]) -> tuple[float, Tensor]:
 
 
 def faults(arena: Arena, given: argparse.Namespace) -> list[str]:
-    """Print the table of the first part; returns what makes a line of it void."""
+    """Print the table of the first part; returns the faults that make a line of it void."""
     found = []
     print(HEAD, flush=True)
     for name in filter(NAIVE.__contains__, given.attacks):
@@ -154,7 +155,7 @@ def _options() -> argparse.Namespace:
     add("--attacks", nargs="+", choices=names, default=[*NAIVE], help="which; default: %(default)s")
     add("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     add("--rows", type=int, default=16, help="reconstructions in a round")
-    add("--rounds", type=int, default=3, help="turns of what is compared")
+    add("--rounds", type=int, default=3, help="turns of the compared runs")
     add("--steps", type=int, help="no attack makes more updates than this")
     add("--tolerance", type=float, default=0.1, help="how far the recognised shares may differ")
     add("--memory", type=int, nargs="+", default=[8, 64, 512], help="numbers of targets")
@@ -166,7 +167,7 @@ def _options() -> argparse.Namespace:
 
 
 def main() -> int:
-    """All four parts; 1 where plain code and ours did not find as much."""
+    """All four parts; returns 1 if plain code and ours did not find as much."""
     given, found = _options(), list[str]()
     torch.set_num_threads(1)
     device = torch.device(given.device)

@@ -1,8 +1,7 @@
-"""The passes of an attack and nothing else: the bound that no attack can go below.
+"""The passes of an attack and nothing else: a lower bound of an attack's time.
 
-While an attack runs, every forward pass is noted (a microsecond each) with its size and with whether a backward
-pass follows. The bare loop then makes the same passes, on the networks themselves, without what the stages wrap
-them in.
+While an attack runs, every forward pass is recorded (a microsecond each) with its size and whether a backward pass
+follows. The bare loop then makes the same passes on the networks themselves, without the pipeline's wrappers.
 
     python -m benchmarks.attacks --parts bare
 """
@@ -34,8 +33,8 @@ class Pass:
     back: bool
 
 
-class NotingModel(ProtectedModel):
-    """A protected model that notes its passes."""
+class RecordingModel(ProtectedModel):
+    """A protected model that records its passes."""
 
     def __init__(self, model: ProtectedModel, log: list[Pass]) -> None:
         super().__init__()
@@ -48,8 +47,8 @@ class NotingModel(ProtectedModel):
         return self.model.log_scores(x_NCHW)
 
 
-class NotingPrior:
-    """An attacker's generator that notes its passes: encoder and decoder, no critic, no styles."""
+class RecordingPrior:
+    """An attacker's generator that records its passes: encoder and decoder, no critic, no styles."""
 
     def __init__(self, prior: GenerativePrior, log: list[Pass]) -> None:
         self._prior, self._log = prior, log
@@ -69,12 +68,12 @@ class NotingPrior:
 
 
 def share(arena: Arena, name: str, rows: int, rounds: int) -> float:
-    """The bare loop's share of an attack's time: the median of some rounds, after a first one."""
+    """The bare loop's share of an attack's time: the median over the rounds after a warm-up round."""
     shares = []
     for number in range(rounds + 1):
         log: list[Pass] = []
-        attack = make_attack(arena.settings(name), noting(arena.context(name), log))
-        model, jobs = NotingModel(arena.model, log), arena.jobs(rows, skip=number * rows)
+        attack = make_attack(arena.settings(name), recording(arena.context(name), log))
+        model, jobs = RecordingModel(arena.model, log), arena.jobs(rows, skip=number * rows)
         whole = seconds(functools.partial(run_attack, attack, model, jobs), arena.device)
         count, shape = max(each.size for each in log), arena.context(name).public_NCHW.shape[1:]
         pictures_NCHW = torch.rand(count, *shape).to(arena.device)
@@ -84,11 +83,11 @@ def share(arena: Arena, name: str, rows: int, rounds: int) -> float:
     return statistics.median(shares[1:])
 
 
-def noting(know: AttackerContext, log: list[Pass]) -> AttackerContext:
-    """The same knowledge with a generator that notes its passes."""
-    assert know.generator is not None
-    # `GenerativePrior` also has what only some generators offer; attacks that want that are not run here.
-    return replace(know, generator=NotingPrior(know.generator, log))  # type: ignore[arg-type]
+def recording(context: AttackerContext, log: list[Pass]) -> AttackerContext:
+    """The same context with a generator that records its passes."""
+    assert context.generator is not None
+    # `GenerativePrior` also has methods that only some generators offer; no attack that needs them runs here.
+    return replace(context, generator=RecordingPrior(context.generator, log))  # type: ignore[arg-type]
 
 
 def bare_loop(
@@ -97,7 +96,7 @@ def bare_loop(
     """Make the passes of `log`.
 
     Args:
-        log: what an attack noted.
+        log: the recorded passes of an attack.
         model: the model itself.
         generator: the generator itself.
         pictures_NCHW: float pictures on the device, as many as the largest pass takes.
@@ -120,7 +119,7 @@ def bare_loop(
 
 
 def _leaf(x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """An attack on pixels differentiates to the picture itself."""
+    """An attack on pixels differentiates with respect to the picture itself."""
     leaf = x_NCHW.detach().requires_grad_(True)
     return leaf, leaf
 

@@ -1,13 +1,13 @@
-"""Three attacks the plain way, as public code writes them: what `benchmarks.attacks` compares ours with.
+"""Three attacks written plainly, as in public code; `benchmarks.attacks` compares ours with them.
 
-In common: one target at a time, in batches of 1; weights keep requiring gradients, so that every backward pass
-works those out too, and every forward pass records for one; all of `steps` updates are made, whether or not the
-target's score has long been reached; the best of all points is kept. So do, for MI-FACE, AIJack, and for the
-descent in a generator's latent space, the code that GMI was published with (which takes several targets a batch).
-Of the black-box attack nobody has published code. Here it follows its paper: at every update each sigma^2 of the
-grid gets fresh perturbations, which go through the networks in one small batch, and least squares of its own.
+All three attack one target at a time, in batches of 1. Weights keep requiring gradients, so every backward pass
+computes those too and every forward pass records for one. All `steps` updates are made even if the stop score
+has long been reached, and the best of all points is kept. AIJack does the same for MI-FACE, and so does GMI's
+published code for the descent in a generator's latent space (with several targets a batch). No code of the
+black-box attack has been published. Here it follows its paper: at every update each sigma^2 of the grid gets
+fresh perturbations, which go through the networks in one small batch, and its own least squares.
 
-Where plain code could be written in several ways, it is the faster one, or the one that finds more: the black-box
+Where plain code could be written in several ways, it is the fastest one, or the one that finds most: the black-box
 attack reads log-scores, which keep the digits that scores lose near 1, and starts are those of our own attacks.
 """
 
@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.attacks import AttackerContext, AttackJobs
-from inversionlab.attacks.latent import first_latents
 from inversionlab.attacks.latent_black_box import perturbation_count
 from inversionlab.core.contracts import ScoringModel
 from inversionlab.core.seeds import torch_stream
@@ -31,21 +30,21 @@ from inversionlab.generators.base import Generator
 
 @dataclass(frozen=True)
 class Plain:
-    """The networks, their weights requiring gradients, and what else the attacker has."""
+    """The networks, whose weights require gradients, and the attacker's context."""
 
     model: ScoringModel
     generator: Generator
-    know: AttackerContext
+    context: AttackerContext
 
     @classmethod
-    def of(cls, model: nn.Module, generator: nn.Module, know: AttackerContext) -> Plain:
+    def of(cls, model: nn.Module, generator: nn.Module, context: AttackerContext) -> Plain:
         """Copies of frozen networks."""
         own: list[Any] = [copy.deepcopy(part).requires_grad_(True) for part in (model, generator)]
-        return cls(own[0], own[1], know)
+        return cls(own[0], own[1], context)
 
     def job(self, target: int, repeat: int) -> AttackJobs:
-        """One target alone."""
-        device = self.know.device
+        """The job of one target."""
+        device = self.context.device
         return AttackJobs(
             torch.tensor([target], device=device), torch.tensor([repeat], device=device)
         )
@@ -58,7 +57,7 @@ Naive = Callable[[Plain, Any, int, int], Tensor]
 def latent_white_box(plain: Plain, options: Any, target: int, repeat: int) -> Tensor:
     """A2: descent in the latent space."""
     job = plain.job(target, repeat)
-    z_1D = first_latents("latent_white_box", plain.know, job, options.seed_pictures)
+    z_1D = plain.context.first_latents("latent_white_box", job, options.seed_pictures)
     best_1D, lowest = z_1D, float("inf")
     for step in range(options.steps + 1):
         z_1D = z_1D.detach().requires_grad_(True)
@@ -75,9 +74,9 @@ def latent_white_box(plain: Plain, options: Any, target: int, repeat: int) -> Te
 def latent_black_box(plain: Plain, options: Any, target: int, repeat: int) -> Tensor:
     """A3: descent in the latent space along gradients estimated from scores."""
     job = plain.job(target, repeat)
-    z_1D = first_latents("latent_black_box", plain.know, job, options.seed_pictures)
+    z_1D = plain.context.first_latents("latent_black_box", job, options.seed_pictures)
     count = perturbation_count(options.perturbations, z_1D.shape[1])
-    rng = torch_stream(plain.know.seed, "naive", "latent_black_box", target, repeat)
+    rng = torch_stream(plain.context.seed, "naive", "latent_black_box", target, repeat)
 
     def losses(z_ND: Tensor) -> Tensor:
         log_p_N = plain.model.log_scores(plain.generator(z_ND))[:, target]
@@ -137,9 +136,9 @@ def mi_face(plain: Plain, options: Any, target: int, repeat: int) -> Tensor:
     """
     if options.variation or options.process_every:
         raise ValueError("mi_face: there is no plain rewriting of `variation` and `process_every`")
-    shape = plain.know.public_NCHW.shape[1:]
-    noise = torch.rand(shape, generator=plain.know.stream("mi_face", target, repeat))
-    x_1CHW: Tensor = (options.blank + noise[None] / 255).clamp_max(1).to(plain.know.device)
+    shape = plain.context.public_NCHW.shape[1:]
+    noise = torch.rand(shape, generator=plain.context.stream("mi_face", target, repeat))
+    x_1CHW: Tensor = (options.blank + noise[None] / 255).clamp_max(1).to(plain.context.device)
     best_1CHW, lowest = x_1CHW, float("inf")
     for step in range(options.steps + 1):
         x_1CHW = x_1CHW.detach().requires_grad_(True)

@@ -1,6 +1,6 @@
 """A tiny world with a known answer: a linear face generator, and a victim that scores by distance.
 
-Class k's face is c_k = G(z_k) of a known latent z_k; the victim's score of k falls with |x - c_k|^2. So the
+Class k's face is c_k = G(z_k) for a known latent z_k, and the victim's score of k falls with |x - c_k|^2. So the
 best reconstruction of k is c_k itself.
 """
 
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 class ToyGenerator(nn.Module):
-    """z -> sigmoid(Az), with a left inverse as its encoder, and all that a generator may offer."""
+    """z -> sigmoid(Az), with a left inverse as its encoder; it offers everything a generator may offer."""
 
     latent_size = LATENT
     offers = frozenset({"encoder", "critic", "style", "classes"})
@@ -47,7 +47,7 @@ class ToyGenerator(nn.Module):
         return torch.randn(count, LATENT, generator=rng)
 
     def critic(self, x_NCHW: Tensor) -> Tensor:
-        """The nearer to the typical latents, the more real."""
+        """A picture is more real the nearer its latent is to 0, where the prior's draws lie."""
         flat = x_NCHW.flatten(1).clamp(0.01, 0.99).logit()
         return -0.01 * (flat @ torch.linalg.pinv(self.basis)).square().sum(1)
 
@@ -97,7 +97,7 @@ def victim(channels: int = 1, device: torch.device = CPU) -> ToyVictim:
 
 @functools.lru_cache(maxsize=32)
 def inversion_network(settings_json: str, channels: int) -> nn.Module:
-    """The own network of an attack at these settings, taught by the toy victim."""
+    """An attack's own network at these settings, trained on the toy victim's scores."""
     kind = ATTACKS[json.loads(settings_json)["name"]]
     return learns_from_target(
         kind, kind.Settings.model_validate_json(settings_json), victim(channels), channels
@@ -107,7 +107,7 @@ def inversion_network(settings_json: str, channels: int) -> nn.Module:
 def learns_from_target(
     kind: type[Attack], settings: Any, teacher: ProtectedModel, channels: int = 1
 ) -> nn.Module:
-    """The own network of an attack, trained on the toy world's public pictures and a teacher's scores."""
+    """An attack's own network, trained on the toy world's public pictures and a teacher's scores."""
     view = Scores(teacher, 1, kind.training_top(settings))
     public = context(channels).public_NCHW
     scores_NK = view.scores(public.float() / 255, torch.zeros(len(public), dtype=torch.int64))

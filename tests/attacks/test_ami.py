@@ -21,7 +21,7 @@ SMALL = InversionModelSettings(width=8)
 
 
 class Mixture(nn.Module):
-    """A perfect inversion model: the mean of the classes' faces, weighed by the scores."""
+    """A perfect inversion model: the mean of the classes' faces, weighted by the scores."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,19 +44,19 @@ def attack(ami: Ami, pairs: list[tuple[int, int]]) -> tuple[AttackResult, Scores
 
 
 def test_a_class_is_inverted_to_its_face() -> None:
-    found, _ = attack(ready(confidences=(1.0,)), [(2, 0), (4, 0)])
-    torch.testing.assert_close(found.images_NCHW, toys.victim().faces[[2, 4]])
-    assert bool((found.confidence_N > 0.99).all())
+    result, _ = attack(ready(confidences=(1.0,)), [(2, 0), (4, 0)])
+    torch.testing.assert_close(result.images_NCHW, toys.victim().faces[[2, 4]])
+    assert bool((result.confidence_N > 0.99).all())
 
 
 def test_the_candidate_that_the_model_likes_most_is_kept() -> None:
-    # A mixture with little of the target's face cannot win beside the face itself.
-    found, view = attack(ready(confidences=(0.1, 1.0, 0.3), look_alikes=2), [(2, 0)])
-    torch.testing.assert_close(found.images_NCHW, toys.victim().faces[[2]])
+    # The target's own face always scores higher than a mixture with little of it.
+    result, view = attack(ready(confidences=(0.1, 1.0, 0.3), look_alikes=2), [(2, 0)])
+    torch.testing.assert_close(result.images_NCHW, toys.victim().faces[[2]])
     assert view.queries.tolist() == [20 + 2 * 3]
 
 
-def test_the_vectors_are_answers_to_the_likest_public_pictures() -> None:
+def test_the_vectors_are_answers_to_the_most_similar_public_pictures() -> None:
     network = Mixture()
     ami = ready(network, public_pictures=1000, look_alikes=3, confidences=(0.5,))
     _, view = attack(ami, [(1, 0)])
@@ -83,21 +83,21 @@ def test_without_public_pictures_the_rest_is_spread_evenly() -> None:
     assert view.queries.tolist() == [1]
 
 
-def test_an_overheard_answer_is_inverted_and_no_further_question_asked() -> None:
+def test_an_observed_output_is_inverted_and_no_further_query_made() -> None:
     ami = ready(invert="output")
     assert ami.inverts_outputs
     view = ami.open(toys.victim(), 2)
     private = toys.context().public_NCHW[:2].float() / 255
     view.observe_outputs(private)
-    found = ami.run(view, toys.jobs([(0, 0), (3, 0)]))
+    result = ami.run(view, toys.jobs([(0, 0), (3, 0)]))
     y_NK = toys.victim().log_scores(private).exp()
-    torch.testing.assert_close(found.images_NCHW, Mixture()(y_NK))
-    torch.testing.assert_close(found.confidence_N, torch.stack([y_NK[0, 0], y_NK[1, 3]]))
+    torch.testing.assert_close(result.images_NCHW, Mixture()(y_NK))
+    torch.testing.assert_close(result.confidence_N, torch.stack([y_NK[0, 0], y_NK[1, 3]]))
     assert view.queries.tolist() == [1, 1]
 
 
-def test_an_output_must_have_been_overheard() -> None:
-    with pytest.raises(ValueError, match="none was overheard"):
+def test_an_output_must_have_been_observed() -> None:
+    with pytest.raises(ValueError, match="none was observed"):
         attack(ready(invert="output"), [(0, 0)])
 
 
@@ -123,17 +123,17 @@ def test_trained_on_public_pictures_it_finds_every_class(channels: int) -> None:
     settings = AmiSettings(**quick())
     ami = Ami(settings, trained(Ami, settings, toys.victim(channels), channels))
     model = toys.victim(channels)
-    found = ami.run(ami.open(model, len(toys.ALL)), toys.jobs(toys.ALL))
-    assert float(found.confidence_N.min()) > 0.95
+    result = ami.run(ami.open(model, len(toys.ALL)), toys.jobs(toys.ALL))
+    assert float(result.confidence_N.min()) > 0.95
     target_N1 = torch.tensor([t for t, _ in toys.ALL])[:, None]
-    own_N1 = model.log_scores(found.images_NCHW).exp().gather(1, target_N1)
-    torch.testing.assert_close(own_N1.squeeze(1), found.confidence_N)
+    own_N1 = model.log_scores(result.images_NCHW).exp().gather(1, target_N1)
+    torch.testing.assert_close(own_N1.squeeze(1), result.confidence_N)
 
 
 def test_rows_are_the_same_bits_however_the_work_is_cut() -> None:
     settings = AmiSettings(network=SMALL, public_pictures=20)
-    know = replace(toys.context(), network=Ami.build(settings, shape()).eval())
-    ami = Ami(settings, know)
+    context = replace(toys.context(), network=Ami.build(settings, shape()).eval())
+    ami = Ami(settings, context)
     whole, _ = attack(ami, toys.ALL)
     parts = [attack(ami, toys.ALL[i : i + 4])[0].images_NCHW for i in range(0, len(toys.ALL), 4)]
     assert torch.equal(torch.cat(parts), whole.images_NCHW)

@@ -1,4 +1,4 @@
-"""The adaptive AMI: it learns the defended model's answers."""
+"""The adaptive AMI learns from the defended model's answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.attacks.toy_inversion import quick, trained
 
 
 class Shuffled(ProtectedModel):
-    """A defense that keeps the winning score and exchanges the others: who knows of it loses nothing."""
+    """A defense that keeps the winning score and permutes the others; an attacker who knows it loses nothing."""
 
     classes = toys.CLASSES
 
@@ -36,11 +36,11 @@ def error(attack: Attack) -> float:
     private = generator(torch.randn(40, toys.LATENT, generator=rng)).detach()
     view = attack.open(Shuffled(), len(private))
     view.observe_outputs(private)  # type: ignore[attr-defined]
-    found = attack.run(view, toys.jobs([(0, r) for r in range(len(private))]))
-    return float((found.images_NCHW - private).square().mean())
+    result = attack.run(view, toys.jobs([(0, r) for r in range(len(private))]))
+    return float((result.images_NCHW - private).square().mean())
 
 
-def test_it_is_taught_by_the_model_under_attack() -> None:
+def test_it_learns_from_the_model_under_attack() -> None:
     assert AmiAdaptive.teacher(AmiAdaptiveSettings()) == "protected"
     with pytest.raises(ValidationError):
         AmiAdaptiveSettings(taught_by="victim")  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""Amplified-MIA: what is in the small scores."""
+"""Amplified-MIA reads what the small scores tell."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def error(vector: str) -> float:
     private = toys.ToyGenerator()(torch.randn(40, toys.LATENT, generator=rng)).detach()
     view = attack.open(toys.victim(), len(private))
     view.observe_outputs(private)
-    found = attack.run(view, toys.jobs([(0, r) for r in range(len(private))]))
-    return float((found.images_NCHW - private).square().mean())
+    result = attack.run(view, toys.jobs([(0, r) for r in range(len(private))]))
+    return float((result.images_NCHW - private).square().mean())
 
 
 def test_amplified_scores_tell_more_than_plain_ones() -> None:
@@ -37,5 +37,5 @@ def test_the_papers_amplification_is_the_eleventh_root() -> None:
 def test_it_inverts_classes_too() -> None:
     settings = AmplifiedMiaSettings(**quick())
     attack = AmplifiedMia(settings, trained(AmplifiedMia, settings, toys.victim()))
-    found = attack.run(attack.open(toys.victim(), len(toys.ALL)), toys.jobs(toys.ALL))
-    assert float(found.confidence_N.min()) > 0.95
+    result = attack.run(attack.open(toys.victim(), len(toys.ALL)), toys.jobs(toys.ALL))
+    assert float(result.confidence_N.min()) > 0.95

@@ -36,12 +36,12 @@ def watched() -> tuple[AttackerContext, Watched]:
 
 
 def test_steps_are_nesterovs_down_prior_plus_weighted_identity() -> None:
-    know, generator = watched()
+    context, generator = watched()
     settings = GmiSettings(rate=1e-3, identity_weight=7.0, steps=3, starts=1, clip=50.0)
     victim = toys.victim()
-    Gmi(settings, know).run(WhiteBox(victim, 1), toys.jobs([(2, 0)]))
+    Gmi(settings, context).run(WhiteBox(victim, 1), toys.jobs([(2, 0)]))
 
-    z = generator.draw(1, know.stream("gmi", 2, 0))
+    z = generator.draw(1, context.stream("gmi", 2, 0))
     speed = torch.zeros_like(z)
     for seen in generator.asked:
         torch.testing.assert_close(seen, z)
@@ -59,31 +59,31 @@ def test_the_critic_pulls_where_the_target_does_not() -> None:
         settings = GmiSettings(
             identity_weight=weight, rate=0.01 / weight, stop=0.9999999, starts=1, steps=50
         )
-        found, _ = run(settings, toys.ALL[:3])
+        result, _ = run(settings, toys.ALL[:3])
         with torch.no_grad():
-            return toys.ToyGenerator().critic(found.images_NCHW).mean()
+            return toys.ToyGenerator().critic(result.images_NCHW).mean()
 
     assert realness(0.1) > realness(1000.0) + 0.001
 
 
 def test_latents_are_clipped_after_every_update() -> None:
-    know, generator = watched()
+    context, generator = watched()
     settings = GmiSettings(rate=1.0, clip=0.25, steps=3, starts=1)
-    Gmi(settings, know).run(WhiteBox(toys.victim(), 2), toys.jobs([(0, 0), (1, 0)]))
+    Gmi(settings, context).run(WhiteBox(toys.victim(), 2), toys.jobs([(0, 0), (1, 0)]))
     first_ND, *others = generator.asked
     assert float(first_ND.abs().max()) > 0.25
     assert all(float(z_ND.abs().max()) == 0.25 for z_ND in others)
 
 
-def test_a_converged_start_spares_the_others() -> None:
-    found, view = run(GmiSettings(clip=3.0, rate=2e-3, stop=0.9, starts=5), toys.ALL)
-    once_N = found.converged_N & (found.steps_N <= 300)
+def test_a_converged_row_makes_no_further_start() -> None:
+    result, view = run(GmiSettings(clip=3.0, rate=2e-3, stop=0.9, starts=5), toys.ALL)
+    once_N = result.converged_N & (result.steps_N <= 300)
     assert bool(once_N.any())
-    # One start, evaluated once more than it was updated.
-    assert torch.equal(view.queries[once_N], found.steps_N[once_N] + 1)
+    # One start: one evaluation more than updates.
+    assert torch.equal(view.queries[once_N], result.steps_N[once_N] + 1)
 
 
-def test_more_starts_only_help_and_are_all_paid() -> None:
+def test_more_starts_never_hurt_and_all_are_counted() -> None:
     few = GmiSettings(steps=5, starts=1, stop=0.9999999)
     one, _ = run(few, toys.ALL)
     five, view = run(few.model_copy(update={"starts": 5}), toys.ALL)

@@ -1,4 +1,4 @@
-"""The inversion model: its layers, its vector, its training; and the vectors that a class is inverted from."""
+"""The inversion model: its layers, its vector, its training; and the vectors that a class inversion tries."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def model(size: int = 16, channels: int = 1, **more: object) -> InversionModel:
 
 def layers(network: InversionModel) -> list[tuple[int, ...]]:
     """(channels in, channels out, kernel, stride) of every transposed convolution."""
-    found = [m for m in network.layers if isinstance(m, nn.ConvTranspose2d)]
-    return [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in found]
+    convolutions = [m for m in network.layers if isinstance(m, nn.ConvTranspose2d)]
+    return [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in convolutions]
 
 
 def learner(seed: int = 0, **more: object) -> InversionLearner:
@@ -109,7 +109,7 @@ def test_a_step_reports_the_squared_error_a_pixel_before_it() -> None:
 
 
 def test_it_learns_pictures_by_heart() -> None:
-    """Smooth ones: a decoder of so few weights draws no noise."""
+    """The pictures are smooth, since a decoder with so few weights cannot draw noise."""
     x_NCHW, y_NK = batch()
     x_NCHW = x_NCHW.mean((2, 3), keepdim=True).expand_as(x_NCHW)
     a = learner(width=16)

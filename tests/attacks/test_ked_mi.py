@@ -27,7 +27,7 @@ def test_latents_are_mean_plus_spread_times_noise() -> None:
     torch.testing.assert_close(latents(point_N2D, noise_NSD), expected)
 
 
-def test_gradient_is_carried_back_as_autograd_does() -> None:
+def test_carried_back_gradient_is_autograds() -> None:
     rng = torch.Generator().manual_seed(0)
     point_N2D = torch.randn(3, 2, 4, generator=rng).requires_grad_(True)
     noise_NSD, weight_NSD = torch.randn(2, 3, 5, 4, generator=rng)
@@ -43,14 +43,14 @@ def test_rows_of_several_samples() -> None:
     )
 
 
-def test_every_sample_and_draw_is_paid() -> None:
+def test_every_sample_and_draw_is_counted() -> None:
     settings = KedMiSettings(samples=3, steps=4, draws=7, stop=0.9999999)
     _, view = run(settings, toys.ALL[:2])
     assert view.queries.tolist() == [3 * 5 + 7] * 2
 
 
 def test_the_best_draw_is_kept() -> None:
-    # No update changes much, so all draws are of one distribution: the first draw is among the fifty.
+    # Updates are tiny, so all draws come from one distribution, and the first draw is among the fifty.
     wide = KedMiSettings(rate=1e-6, log_variance=0.0, steps=1, calm=1, stop=0.9999999, draws=1)
     one, _ = run(wide, toys.ALL)
     many, _ = run(wide.model_copy(update={"draws": 50}), toys.ALL)
@@ -61,8 +61,8 @@ def test_the_best_draw_is_kept() -> None:
 
 
 def test_recovers_a_mean_and_narrows_the_spread() -> None:
-    known = toys.context()
-    attack = KedMi(QUICK.model_copy(update={"log_variance": 0.5}), known)
+    context = toys.context()
+    attack = KedMi(QUICK.model_copy(update={"log_variance": 0.5}), context)
     points: list[Tensor] = []
     inner = attack._best_draws
 
@@ -71,25 +71,25 @@ def test_recovers_a_mean_and_narrows_the_spread() -> None:
         return inner(view, jobs, point_N2D, streams)
 
     attack._best_draws = watching  # type: ignore[method-assign]
-    found = attack.run(WhiteBox(toys.victim(), 5), toys.jobs([(t, 0) for t in range(5)]))
+    result = attack.run(WhiteBox(toys.victim(), 5), toys.jobs([(t, 0) for t in range(5)]))
     assert float(points[0][:, 1].mean()) < 0.4
     at_mean = toys.victim().log_scores(toys.ToyGenerator()(points[0][:, 0]))
     assert at_mean.argmax(1).tolist() == list(range(5))
-    assert bool((found.confidence_N > 0.9).all())
+    assert bool((result.confidence_N > 0.9).all())
 
 
 def test_stop_waits_for_calm() -> None:
-    found, view = run(QUICK, toys.ALL)
-    assert bool(found.converged_N.any())
+    result, view = run(QUICK, toys.ALL)
+    assert bool(result.converged_N.any())
     # The first possible stop is after `calm` passes, and then come the draws.
-    assert int(found.steps_N.min()) >= QUICK.calm - 1
-    assert torch.equal(view.queries, found.steps_N + 1 + QUICK.draws)
+    assert int(result.steps_N.min()) >= QUICK.calm - 1
+    assert torch.equal(view.queries, result.steps_N + 1 + QUICK.draws)
 
 
-def test_fewer_steps_than_calm_still_give_what_was_reached() -> None:
-    found, _ = run(QUICK.model_copy(update={"steps": 2, "calm": 50}), toys.ALL[:2])
-    assert found.steps_N.tolist() == [2, 2]
-    assert bool(found.images_NCHW.isfinite().all())
+def test_fewer_steps_than_calm_still_return_pictures() -> None:
+    result, _ = run(QUICK.model_copy(update={"steps": 2, "calm": 50}), toys.ALL[:2])
+    assert result.steps_N.tolist() == [2, 2]
+    assert bool(result.images_NCHW.isfinite().all())
 
 
 @pytest.mark.parametrize("samples", [1, 2])

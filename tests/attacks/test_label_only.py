@@ -33,7 +33,7 @@ class Identity:
 
 
 class Ball:
-    """Class 1 is a ball around CENTRE, class 0 the rest; nothing is class 2."""
+    """Class 1 is a ball around CENTRE, class 0 is the rest; no picture is of class 2."""
 
     classes = 3
 
@@ -50,46 +50,46 @@ def run(
     settings: LabelOnlySettings, size: float, targets: list[int], spread: float = 1.0
 ) -> tuple[AttackResult, Labels]:
     public = torch.zeros(4, 1, 2, 2, dtype=torch.uint8)
-    know = AttackerContext(Identity(spread), public, 0, toys.CPU)  # type: ignore[arg-type]
+    context = AttackerContext(Identity(spread), public, 0, toys.CPU)  # type: ignore[arg-type]
     view = Labels(Ball(size), len(targets))
     jobs = toys.jobs([(target, repeat) for repeat, target in enumerate(targets)])
-    return LabelOnly(settings, know).run(view, jobs), view
+    return LabelOnly(settings, context).run(view, jobs), view
 
 
 def test_finds_the_middle_of_the_class() -> None:
     # R goes 1, 1.3, 1.69, 2.197: a sphere of the last within a ball of 3 is at most 0.803 from its middle
     # (32 points see a little less). The draws that start are 2.1 away on average.
     settings = LabelOnlySettings(radius=1.0, growth=1.3, stop_radius=2.0, steps=300)
-    found, _ = run(settings, 3.0, [1] * 8)
-    away_N = (found.images_NCHW.flatten(1) - CENTRE).norm(dim=1)
-    assert bool(found.converged_N.all())
+    result, _ = run(settings, 3.0, [1] * 8)
+    away_N = (result.images_NCHW.flatten(1) - CENTRE).norm(dim=1)
+    assert bool(result.converged_N.all())
     assert float(away_N.max()) < 1.1
     assert float(away_N.mean()) < 0.803
-    assert bool(found.confidence_N.isnan().all())
+    assert bool(result.confidence_N.isnan().all())
 
 
 def test_sphere_shrinks_where_it_misses_a_small_class() -> None:
     settings = LabelOnlySettings(radius=4.0, stop_radius=0.4, steps=300)
-    found, _ = run(settings, 0.7, [1] * 4)
-    assert bool(found.converged_N.all())
-    assert float((found.images_NCHW.flatten(1) - CENTRE).norm(dim=1).max()) < 0.6
+    result, _ = run(settings, 0.7, [1] * 4)
+    assert bool(result.converged_N.all())
+    assert float((result.images_NCHW.flatten(1) - CENTRE).norm(dim=1).max()) < 0.6
 
 
 def test_a_centre_never_leaves_its_class() -> None:
     # Moves of up to ten times |M| R overshoot a ball of 1.
     settings = LabelOnlySettings(radius=1.0, stop_radius=50.0, steps=40, step_share=10.0)
-    found, _ = run(settings, 1.0, [1] * 6)
-    assert not bool(found.converged_N.any())
-    assert found.steps_N.tolist() == [40] * 6
-    assert float((found.images_NCHW.flatten(1) - CENTRE).norm(dim=1).max()) < 1.0
+    result, _ = run(settings, 1.0, [1] * 6)
+    assert not bool(result.converged_N.any())
+    assert result.steps_N.tolist() == [40] * 6
+    assert float((result.images_NCHW.flatten(1) - CENTRE).norm(dim=1).max()) < 1.0
 
 
-def test_a_class_that_nothing_is_costs_the_budget_and_no_more() -> None:
-    found, view = run(LabelOnlySettings(start_queries=100), 5.0, [2, 1])
+def test_a_class_without_pictures_costs_the_budget_and_no_more() -> None:
+    result, view = run(LabelOnlySettings(start_queries=100), 5.0, [2, 1])
     assert view.queries[0] == 128  # whole rounds of 32
-    assert found.converged_N.tolist() == [False, True]
-    assert found.steps_N[0] == 0
-    assert bool(found.images_NCHW.isfinite().all())
+    assert result.converged_N.tolist() == [False, True]
+    assert result.steps_N[0] == 0
+    assert bool(result.images_NCHW.isfinite().all())
     nobody, _ = run(LabelOnlySettings(start_queries=32), 5.0, [2])
     assert nobody.converged_N.tolist() == [False]
 
@@ -115,14 +115,14 @@ def test_directions_are_unit_pairs_of_their_own_step() -> None:
 
 
 def test_queries_of_a_sphere_are_its_points_and_the_new_centre() -> None:
-    # The ball is so large that every draw is in it, and the first sphere (radius 2) is at once wide enough.
+    # The ball is so large that it holds every draw, and the first sphere (radius 2) is wide enough already.
     settings = LabelOnlySettings(stop_radius=1.0, directions=12)
-    found, view = run(settings, 1e3, [1])
-    assert found.steps_N.tolist() == [1]
+    result, view = run(settings, 1e3, [1])
+    assert result.steps_N.tolist() == [1]
     assert view.queries.tolist() == [32 + 12]
 
 
-def test_a_label_that_is_none_names_the_target() -> None:
+def test_a_negative_label_names_the_target() -> None:
     class Broken(Labels):
         def labels(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
             return super().labels(x_NCHW, account_N) * 0 - 1

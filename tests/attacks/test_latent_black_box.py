@@ -50,20 +50,20 @@ def test_loss_of_a_score_of_zero_is_finite() -> None:
 
 
 def test_a_hidden_target_scores_what_the_hidden_ones_score_on_average() -> None:
-    # Two of five are shown, 0.7 and 0.1; three hide, with 0.2 between them.
+    # Two of five scores are shown, 0.7 and 0.1; the three hidden ones share 0.2.
     y_NK = torch.tensor([[0.0, 0.7, 0.1, 0.0, 0.0]])
     assert float(target_losses(y_NK, FIRST, top=2)) == pytest.approx(-math.log(0.2 / 3), rel=1e-5)
-    # A shown one counts as shown.
+    # A class that is shown keeps its score.
     assert float(target_losses(y_NK, FIRST + 2, top=2)) == pytest.approx(-math.log(0.1), rel=1e-5)
 
 
 @pytest.mark.parametrize("top", [1, 2, 5])
 def test_cut_scores_do_not_stop_the_attack(top: int) -> None:
-    found, _ = run(LatentBlackBoxSettings(steps=60, perturbations=16), EACH, top)
-    assert bool(found.images_NCHW.isfinite().all())
-    assert bool(found.confidence_N.isfinite().all())
-    # Three of the starts see their target sooner or later even where only the winner's score is shown.
-    assert int(found.converged_N.sum()) >= 3
+    result, _ = run(LatentBlackBoxSettings(steps=60, perturbations=16), EACH, top)
+    assert bool(result.images_NCHW.isfinite().all())
+    assert bool(result.confidence_N.isfinite().all())
+    # Even where only the winner's score is shown, three of the starts see their target at some point.
+    assert int(result.converged_N.sum()) >= 3
 
 
 def test_number_of_perturbations() -> None:
@@ -75,7 +75,7 @@ def test_number_of_perturbations() -> None:
 
 
 @pytest.mark.parametrize("variances", [(), (0.0,), (0.1, -1.0)])
-def test_refuses_variances_that_are_none(variances: tuple[float, ...]) -> None:
+def test_refuses_invalid_variances(variances: tuple[float, ...]) -> None:
     with pytest.raises(ValidationError):
         LatentBlackBoxSettings(variances=variances)
 
@@ -84,15 +84,15 @@ def test_queries_are_one_and_m_an_update_and_m_for_each_further_sigma() -> None:
     settings = LatentBlackBoxSettings(
         perturbations=10, variances=(1e-4, 1e-2, 1.0), grid_every=4, steps=6, stop=0.9999999
     )
-    found, view = run(settings, [(0, 0), (3, 1)])
-    assert found.steps_N.tolist() == [6, 6]
+    result, view = run(settings, [(0, 0), (3, 1)])
+    assert result.steps_N.tolist() == [6, 6]
     # Points at steps 0 to 6; the gradients of steps 0 to 5, of which 0 and 4 try three sigmas.
     assert view.queries.tolist() == [7 + 10 * (4 + 2 * 3)] * 2
 
 
-def test_who_has_arrived_is_not_perturbed() -> None:
-    found, view = run(LatentBlackBoxSettings(stop=1e-6), [(0, 0)])
-    assert found.steps_N.tolist() == [0]
+def test_a_converged_row_is_not_perturbed() -> None:
+    result, view = run(LatentBlackBoxSettings(stop=1e-6), [(0, 0)])
+    assert result.steps_N.tolist() == [0]
     assert view.queries.tolist() == [1]
 
 
@@ -107,21 +107,21 @@ def test_sigma_of_least_criterion_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
     whole = LatentBlackBox(
         LatentBlackBoxSettings(variances=(1e-10, 1e-2), steps=5, perturbations=12), toys.context()
     )
-    inner = latent_black_box._Passes._gradients
+    inner = latent_black_box._EstimatedObjective._gradients
 
-    def spying(self: latent_black_box._Passes, *args: Tensor) -> Tensor:
+    def spying(self: latent_black_box._EstimatedObjective, *args: Tensor) -> Tensor:
         result = inner(self, *args)
         taken.append(self.variance_N.tolist())
         return result
 
-    monkeypatch.setattr(latent_black_box._Passes, "_gradients", spying)
+    monkeypatch.setattr(latent_black_box._EstimatedObjective, "_gradients", spying)
     whole.run(Scores(model, 5), toys.jobs(EACH))
     assert torch.tensor(taken[0]).allclose(torch.full((5,), 1e-2))
 
 
-def test_goes_where_true_gradients_go() -> None:
-    found, _ = run(LatentBlackBoxSettings(perturbations=12), EACH)
+def test_converges_about_as_fast_as_with_true_gradients() -> None:
+    result, _ = run(LatentBlackBoxSettings(perturbations=12), EACH)
     twin = LatentWhiteBox(LatentWhiteBoxSettings(), toys.context())
     there = twin.run(WhiteBox(toys.victim(), len(EACH)), toys.jobs(EACH))
-    assert bool(found.converged_N.all())
-    assert float(found.steps_N.float().mean()) < 1.5 * float(there.steps_N.float().mean())
+    assert bool(result.converged_N.all())
+    assert float(result.steps_N.float().mean()) < 1.5 * float(there.steps_N.float().mean())

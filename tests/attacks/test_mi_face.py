@@ -1,4 +1,4 @@
-"""MI-FACE: one update by hand, its two ways to end, its cost and its picture processing."""
+"""MI-FACE: one update by hand, its two stop criteria, its cost and its picture processing."""
 
 from __future__ import annotations
 
@@ -34,37 +34,37 @@ def run(settings: MiFaceSettings, model: Brightness) -> tuple[AttackResult, Whit
 
 @pytest.mark.parametrize("cost", ["probability", "cross_entropy"])
 def test_one_update_by_hand(cost: str) -> None:
-    # All 64 pixels are alike up to the noise, and so is the gradient: -slope p (1 - p) of 1 - p, and
-    # -slope (1 - p) of -log p. Start: 0.5 + noise of mean 0.5/255, at p = 0.5 but for the noise.
+    # All 64 pixels are equal up to the noise, and so is the gradient: -slope p (1 - p) for 1 - p, and
+    # -slope (1 - p) for -log p. Start: 0.5 + noise of mean 0.5/255, where p = 0.5 up to the noise.
     settings = MiFaceSettings(cost=cost, rate=1.0, steps=1, blank=0.5, stop=0.999)
-    found, _ = run(settings, Brightness(0.4, 64 * (0.5 + 0.5 / 255)))
+    result, _ = run(settings, Brightness(0.4, 64 * (0.5 + 0.5 / 255)))
     rise = 0.4 * 0.5 * (0.5 if cost == "probability" else 1)
     wanted = 0.5 + 0.5 / 255 + rise
-    assert float(found.images_NCHW.mean()) == pytest.approx(wanted, abs=2e-3)
+    assert float(result.images_NCHW.mean()) == pytest.approx(wanted, abs=2e-3)
 
 
-def test_starts_from_blank_but_for_invisible_noise() -> None:
-    found, view = run(MiFaceSettings(stop=1e-6), Brightness(0.0, 0.0))
-    assert 0 <= float(found.images_NCHW.min()) < float(found.images_NCHW.max()) <= 1 / 255
-    assert found.steps_N.tolist() == [0]
+def test_starts_from_blank_with_invisible_noise() -> None:
+    result, view = run(MiFaceSettings(stop=1e-6), Brightness(0.0, 0.0))
+    assert 0 <= float(result.images_NCHW.min()) < float(result.images_NCHW.max()) <= 1 / 255
+    assert result.steps_N.tolist() == [0]
     assert view.queries.tolist() == [1]
 
 
 @pytest.mark.parametrize("patience", [1, 7])
 def test_a_cost_that_never_falls_ends_the_row(patience: int) -> None:
-    # The cost is log 2 for ever: at update beta it is no better than the worst of the beta before.
-    found, view = run(MiFaceSettings(patience=patience), Brightness(0.0, 0.0))
-    assert found.steps_N.tolist() == [patience]
+    # The cost stays log 2: at update beta it is no better than the worst of the beta before it.
+    result, view = run(MiFaceSettings(patience=patience), Brightness(0.0, 0.0))
+    assert result.steps_N.tolist() == [patience]
     assert view.queries.tolist() == [patience + 1]
-    assert found.converged_N.tolist() == [False]
+    assert result.converged_N.tolist() == [False]
 
 
 def test_stops_at_the_confidence_and_not_before() -> None:
-    found, _ = run(MiFaceSettings(rate=0.5, stop=0.9), Brightness(0.1, 32.0))
-    assert found.converged_N.tolist() == [True]
-    assert 0.9 < float(found.confidence_N) < 0.95
-    assert float(found.confidence_N) == pytest.approx(
-        1 / (1 + math.exp(-0.1 * (float(found.images_NCHW.sum()) - 32))), rel=1e-4
+    result, _ = run(MiFaceSettings(rate=0.5, stop=0.9), Brightness(0.1, 32.0))
+    assert result.converged_N.tolist() == [True]
+    assert 0.9 < float(result.confidence_N) < 0.95
+    assert float(result.confidence_N) == pytest.approx(
+        1 / (1 + math.exp(-0.1 * (float(result.images_NCHW.sum()) - 32))), rel=1e-4
     )
 
 
@@ -80,12 +80,12 @@ def test_auxiliary_term_smooths() -> None:
     assert float(variation(smooth.images_NCHW)) < 0.7 * float(variation(plain.images_NCHW))
 
 
-def test_non_local_means_of_one_like_patch_is_the_picture_itself() -> None:
+def test_non_local_means_with_a_tiny_h_is_the_picture_itself() -> None:
     x_NCHW = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(non_local_means(x_NCHW, 1e-3), x_NCHW, atol=1e-5, rtol=0)
 
 
-def test_non_local_means_of_all_patches_alike_is_the_windows_mean() -> None:
+def test_non_local_means_with_a_huge_h_is_the_windows_mean() -> None:
     x_NCHW = torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(1))
     middle = non_local_means(x_NCHW, 1e6)[0, 0, 4, 4]
     torch.testing.assert_close(middle, x_NCHW[0, 0, 1:8, 1:8].mean())
@@ -110,7 +110,7 @@ def test_sharpening_widens_an_edge_and_stays_in_range() -> None:
     assert float(mi_face.processed(x_NCHW, 1e-3, 10.0).min()) == 0
 
 
-def test_processes_as_often_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_as_often_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
     def counting(x_NCHW: Tensor, denoise: float, sharpen: float) -> Tensor:

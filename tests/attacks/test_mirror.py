@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import pytest
 import torch
 from torch import Tensor
 
 from inversionlab.attacks.base import AttackResult
-from inversionlab.attacks.mirror import Mirror, MirrorSettings
+from inversionlab.attacks.mirror import Mirror, MirrorSettings, Space
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
-from inversionlab.attacks.mirror_space import Space, candidates, measured, target_scores
 from inversionlab.core.views import Scores, View, WhiteBox
 from inversionlab.generators.style_gan import StyleGan
 from tests import toys
@@ -35,9 +35,9 @@ def targets(images_NCHW: Tensor, pairs: list[tuple[int, int]]) -> Tensor:
     return toys.victim().log_scores(images_NCHW).exp().gather(1, target_N1)[:, 0]
 
 
-def test_space_is_what_stands_before_the_last_leaky_relu() -> None:
-    # The toy's w is leaky_relu(z, 0.2): so p is z itself.
-    space = measured(toys.context(), 4096, clip=2.0)
+def test_space_holds_the_inputs_of_the_last_leaky_relu() -> None:
+    # The toy's w is leaky_relu(z, 0.2), so p is z itself.
+    space = Space.measure(toys.context(), 4096, clip=2.0)
     torch.testing.assert_close(space.mean_W, torch.zeros(toys.LATENT), atol=0.06, rtol=0)
     torch.testing.assert_close(space.std_W, torch.ones(toys.LATENT), atol=0.06, rtol=0)
     z_ND = torch.tensor([[0.5, -1.0, 0.0, 1.5, -9.0, 9.0]])
@@ -53,48 +53,48 @@ def test_points_of_latents_show_the_style_gans_own_pictures() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = StyleGan(settings, channels=1, image_size=16).eval().requires_grad_(False)
-    space = measured(dataclasses.replace(toys.context(), generator=generator), 256, clip=100.0)
+    space = Space.measure(dataclasses.replace(toys.context(), generator=generator), 256, clip=100.0)
     z_ND = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(space.pictures(space.points(z_ND)), generator(z_ND))
 
 
 def test_a_still_dimension_stays_finite() -> None:
-    known = toys.context()
+    context = toys.context()
 
     class Still(toys.ToyGenerator):
         def style(self, z_ND: Tensor) -> Tensor:
             return super().style(z_ND) * torch.tensor([1.0, 1, 1, 1, 1, 0])
 
-    space = measured(dataclasses.replace(known, generator=Still()), 64, clip=1.0)
+    space = Space.measure(dataclasses.replace(context, generator=Still()), 64, clip=1.0)
     q_NW = space.points(torch.randn(5, toys.LATENT, generator=torch.Generator().manual_seed(0)))
     assert bool(q_NW.isfinite().all())
     assert bool(space.pictures(q_NW).isfinite().all())
 
 
-def test_starts_from_the_best_candidate_of_its_own() -> None:
-    known, jobs = toys.context(), toys.jobs(toys.ALL)
-    space = measured(known, WIDE.mapped, WIDE.clip)
-    streams = [known.stream("mirror", t, r) for t, r in toys.ALL]
-    q_NCW = candidates(known, space, 8, streams)
+def test_every_row_starts_from_its_own_best_candidate() -> None:
+    context, jobs = toys.context(), toys.jobs(toys.ALL)
+    space = Space.measure(context, WIDE.mapped, WIDE.clip)
+    streams = [context.stream("mirror", t, r) for t, r in toys.ALL]
+    q_NCW = space.candidates(8, streams, context.device)
     view = Scores(toys.victim(), len(toys.ALL))
-    p_NC = target_scores(space, view, jobs, q_NCW, torch.arange(len(toys.ALL)))
+    p_NC = Mirror(WIDE, context).point_scores(space, view, jobs, q_NCW, torch.arange(len(toys.ALL)))
     assert view.queries.tolist() == [8] * len(toys.ALL)
     torch.testing.assert_close(p_NC[3], targets(space.pictures(q_NCW[3]), [(1, 0)] * 8))
 
-    # A rate of next to nothing leaves the start where it is.
+    # A tiny rate leaves the start where it is.
     still, view = run(WIDE.model_copy(update={"rate": 1e-7, "steps": 3}), toys.ALL)
     torch.testing.assert_close(still.confidence_N, p_NC.amax(1), atol=1e-4, rtol=0)
     assert int(view.queries.max()) == 8 + 4 + 1
 
 
 def test_stays_inside_the_clipping() -> None:
-    known = toys.context()
-    space = measured(known, 512, clip=0.5)
+    context = toys.context()
+    space = Space.measure(context, 512, clip=0.5)
     tight = WIDE.model_copy(update={"clip": 0.5, "rate": 0.5})
     for settings in (tight, tight.model_copy(update={"gradients": False})):
-        found, _ = run(settings, toys.ALL)
+        result, _ = run(settings, toys.ALL)
         with torch.no_grad():
-            z_ND = toys.ToyGenerator().encode(found.images_NCHW)
+            z_ND = toys.ToyGenerator().encode(result.images_NCHW)
         assert z_ND is not None
         q_NW = (z_ND - space.mean_W) / space.std_W
         assert float(q_NW.abs().max()) < 0.5 + 1e-2
@@ -117,35 +117,35 @@ def test_the_model_sees_dropped_and_mirrored_pictures_that_all_rows_share() -> N
 
 
 def test_white_box_search_finds_the_targets_and_waits_for_calm() -> None:
-    found, view = run(WIDE.model_copy(update={"flip": False}), toys.ALL)
-    assert float(targets(found.images_NCHW, toys.ALL).mean()) > 0.95
-    torch.testing.assert_close(targets(found.images_NCHW, toys.ALL), found.confidence_N)
-    assert int(found.steps_N.min()) >= WIDE.calm - 1
-    # The candidates, one more pass than updates, and a last look.
-    assert torch.equal(view.queries, 8 + found.steps_N + 1 + 1)
+    result, view = run(WIDE.model_copy(update={"flip": False}), toys.ALL)
+    assert float(targets(result.images_NCHW, toys.ALL).mean()) > 0.95
+    torch.testing.assert_close(targets(result.images_NCHW, toys.ALL), result.confidence_N)
+    assert int(result.steps_N.min()) >= WIDE.calm - 1
+    # The candidates, one pass more than updates, and one for the final picture.
+    assert torch.equal(view.queries, 8 + result.steps_N + 1 + 1)
 
 
 def test_scores_only_finds_the_targets() -> None:
-    found, view = run(BLIND, toys.ALL)
+    result, view = run(BLIND, toys.ALL)
     assert type(view) is Scores
-    assert float(targets(found.images_NCHW, toys.ALL).mean()) > 0.9
-    torch.testing.assert_close(targets(found.images_NCHW, toys.ALL), found.confidence_N)
-    # The first 8 candidates are all there are; then 15 children a generation, never the elite again.
-    assert torch.equal(view.queries, 8 + 15 * found.steps_N)
+    assert float(targets(result.images_NCHW, toys.ALL).mean()) > 0.9
+    torch.testing.assert_close(targets(result.images_NCHW, toys.ALL), result.confidence_N)
+    # The 8 candidates are the first population; then 15 children a generation, never the elite again.
+    assert torch.equal(view.queries, 8 + 15 * result.steps_N)
 
 
 def test_elite_never_gets_worse() -> None:
-    known = toys.context()
-    space = measured(known, 512, clip=3.0)
-    jobs = toys.jobs(toys.ALL)
+    context = toys.context()
+    space = Space.measure(context, 512, clip=3.0)
+    jobs, attack = toys.jobs(toys.ALL), Mirror(WIDE, context)
+    view = Scores(toys.victim(), len(toys.ALL))
 
     def best(generations: int) -> Tensor:
-        streams = [known.stream("mirror", t, r) for t, r in toys.ALL]
+        streams = [context.stream("mirror", t, r) for t, r in toys.ALL]
         path = evolve(
-            space,
-            Scores(toys.victim(), len(toys.ALL)),
-            jobs,
-            candidates(known, space, 8, streams),
+            functools.partial(attack.point_scores, space, view, jobs),
+            space.candidates(8, streams, context.device),
+            space.clipped,
             GeneticSettings(population=8, generations=generations, mutation=1.0),
             0.999999,
             streams,
@@ -168,8 +168,8 @@ def test_children_without_mutation_are_made_of_their_parents() -> None:
             asked.append(w_NW.clone())
             return super().synthesize(w_NW)
 
-    known = dataclasses.replace(toys.context(), generator=Watched().requires_grad_(False))
-    Mirror(pure, known).run(Scores(toys.victim(), 1), toys.jobs([(0, 0)]))
+    context = dataclasses.replace(toys.context(), generator=Watched().requires_grad_(False))
+    Mirror(pure, context).run(Scores(toys.victim(), 1), toys.jobs([(0, 0)]))
     parents_PW, children_PW = asked[0], asked[1]
     assert len(children_PW) == 11
     inherited_CPW = (children_PW[:, None] - parents_PW[None]).abs() < 1e-6
@@ -178,9 +178,9 @@ def test_children_without_mutation_are_made_of_their_parents() -> None:
 
 def test_works_where_only_the_largest_scores_are_shown() -> None:
     view = Scores(toys.victim(), 3, top=1)
-    found, _ = run(BLIND, [(0, 0), (1, 0), (2, 0)], view)
-    assert bool(found.images_NCHW.isfinite().all())
-    assert int((found.confidence_N > 0).sum()) >= 2
+    result, _ = run(BLIND, [(0, 0), (1, 0), (2, 0)], view)
+    assert bool(result.images_NCHW.isfinite().all())
+    assert int((result.confidence_N > 0).sum()) >= 2
 
 
 @pytest.mark.parametrize("settings", [WIDE, BLIND])
@@ -192,7 +192,7 @@ def test_rows_do_not_depend_on_the_others(settings: MirrorSettings) -> None:
         assert int(alone.steps_N[0]) == int(whole.steps_N[row])
 
 
-def test_asks_for_the_view_that_its_settings_name() -> None:
+def test_needs_the_view_that_its_settings_name() -> None:
     assert Mirror.view_at(WIDE) is WhiteBox
     assert Mirror.view_at(BLIND) is Scores
     with pytest.raises(TypeError, match="WhiteBox"):
@@ -202,7 +202,7 @@ def test_asks_for_the_view_that_its_settings_name() -> None:
 
 
 def test_space_is_shared_by_all_and_the_same_again() -> None:
-    first: Space = measured(toys.context(), 300, clip=1.0)
-    again = measured(toys.context(), 300, clip=1.0)
+    first: Space = Space.measure(toys.context(), 300, clip=1.0)
+    again = Space.measure(toys.context(), 300, clip=1.0)
     assert torch.equal(first.mean_W, again.mean_W)
     assert torch.equal(first.std_W, again.std_W)

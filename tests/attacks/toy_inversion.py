@@ -13,7 +13,7 @@ from tests import toys
 
 
 def quick(**network: Any) -> dict[str, Any]:
-    """Settings that make an attack ready for the toy world in a third of a second."""
+    """Settings with which an attack's network trains on the toy world in a third of a second."""
     return {
         "network": {"width": 32, **network},
         "training": TrainingSettings(

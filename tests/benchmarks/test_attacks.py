@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from benchmarks.attacks import Tally
-from benchmarks.bare import NotingModel, Pass, bare_loop, noting
+from benchmarks.bare import Pass, RecordingModel, bare_loop, recording
 from benchmarks.naive import NAIVE, Plain
 from torch import Tensor
 
@@ -25,8 +25,8 @@ def settings(name: str, **changed: Any) -> Any:
 
 
 def plain() -> Plain:
-    know = toys.context()
-    return Plain.of(toys.victim(), toys.ToyGenerator(), know)
+    context = toys.context()
+    return Plain.of(toys.victim(), toys.ToyGenerator(), context)
 
 
 def both(name: str, **changed: Any) -> tuple[Tensor, Tensor]:
@@ -34,18 +34,18 @@ def both(name: str, **changed: Any) -> tuple[Tensor, Tensor]:
     options = settings(name, **changed)
     naive_NCHW = torch.cat([NAIVE[name](plain(), options, *job) for job in JOBS])
     ours = run_attack(make_attack(options, toys.context()), toys.victim(), JOBS)
-    assert ours.found.steps_N.tolist() == [options.steps] * len(JOBS), "a row has left"
+    assert ours.found.steps_N.tolist() == [options.steps] * len(JOBS), "a row left early"
     return naive_NCHW, ours.found.images_NCHW
 
 
 @pytest.mark.parametrize("steps", [1, 12])
-def test_the_plain_descent_in_latent_space_goes_the_same_way(steps: int) -> None:
+def test_the_plain_descent_in_latent_space_takes_the_same_steps(steps: int) -> None:
     naive_NCHW, ours_NCHW = both("latent_white_box", steps=steps, stop=NEVER)
     torch.testing.assert_close(naive_NCHW, ours_NCHW, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("cost", ["probability", "cross_entropy"])
-def test_the_plain_mi_face_goes_the_same_way(cost: str) -> None:
+def test_the_plain_mi_face_takes_the_same_steps(cost: str) -> None:
     naive_NCHW, ours_NCHW = both("mi_face", steps=8, stop=NEVER, cost=cost)
     torch.testing.assert_close(naive_NCHW, ours_NCHW, atol=1e-4, rtol=0)
 
@@ -63,47 +63,47 @@ def test_the_plain_black_box_attack_estimates_the_gradient() -> None:
         return float(networks.model.log_scores(x_1CHW)[0, job[0]])
 
     gained = log_p(found) - log_p(unmoved)
-    same_start = replace(networks, know=_with_stream_of("latent_black_box"))
+    same_start = replace(networks, context=_with_stream_of("latent_black_box"))
     best = NAIVE["latent_white_box"](same_start, white, *job)
     assert gained > 0
     torch.testing.assert_close(found, best, atol=2e-3, rtol=0)
 
 
 def _with_stream_of(attack: str) -> Any:
-    """Knowledge whose streams are those of another attack, so that two attacks start at the same point."""
-    know = toys.context()
+    """A context with the streams of another attack, so that two attacks start at the same point."""
+    context = toys.context()
 
-    class Renamed(type(know)):  # type: ignore[misc]
+    class Renamed(type(context)):  # type: ignore[misc]
         def stream(self, name: str, target: int, repeat: int) -> torch.Generator:
             return super().stream(attack, target, repeat)
 
-    return Renamed(know.generator, know.public_NCHW, know.seed, know.device)
+    return Renamed(context.generator, context.public_NCHW, context.seed, context.device)
 
 
 def test_weights_of_the_plain_networks_keep_gradients_and_ours_do_not() -> None:
     networks = plain()
     NAIVE["latent_white_box"](networks, settings("latent_white_box", steps=1), 0, 0)
     assert networks.generator.basis.grad is not None
-    assert networks.know.generator is not networks.generator
-    assert not any(p.requires_grad for p in networks.know.generator.parameters())  # type: ignore[union-attr]
+    assert networks.context.generator is not networks.generator
+    assert not any(p.requires_grad for p in networks.context.generator.parameters())  # type: ignore[union-attr]
 
 
-def test_plain_mi_face_refuses_what_it_does_not_do() -> None:
+def test_plain_mi_face_refuses_settings_that_it_lacks() -> None:
     with pytest.raises(ValueError, match="variation"):
         NAIVE["mi_face"](plain(), settings("mi_face", variation=0.1), 0, 0)
 
 
 @pytest.mark.parametrize("name", sorted(NAIVE))
-def test_every_query_is_a_noted_pass(name: str) -> None:
+def test_every_query_is_a_recorded_pass(name: str) -> None:
     log: list[Pass] = []
-    attack = make_attack(settings(name, steps=3, stop=NEVER), noting(toys.context(), log))
-    done = run_attack(attack, NotingModel(toys.victim(), log), JOBS)
+    attack = make_attack(settings(name, steps=3, stop=NEVER), recording(toys.context(), log))
+    done = run_attack(attack, RecordingModel(toys.victim(), log), JOBS)
     asked = [each for each in log if each.kind == "scores"]
     assert sum(each.size for each in asked) == int(done.queries_N.sum())
     assert {each.back for each in asked} == {name != "latent_black_box"}
 
 
-def test_the_bare_loop_makes_the_noted_passes() -> None:
+def test_the_bare_loop_makes_the_recorded_passes() -> None:
     log = [
         Pass("encode", 4, False),
         Pass("decode", 3, True),
@@ -113,9 +113,9 @@ def test_the_bare_loop_makes_the_noted_passes() -> None:
         Pass("decode", 1, False),
     ]
     again: list[Pass] = []
-    know = noting(toys.context(), again)
-    generator: Any = know.generator
-    bare_loop(log, NotingModel(toys.victim(), again), generator, torch.rand(5, 1, 8, 8))
+    context = recording(toys.context(), again)
+    generator: Any = context.generator
+    bare_loop(log, RecordingModel(toys.victim(), again), generator, torch.rand(5, 1, 8, 8))
     assert again == log
 
 

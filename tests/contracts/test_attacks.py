@@ -1,4 +1,4 @@
-"""Every registered attack keeps the same promises."""
+"""Every registered attack keeps the contract of `Attack`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXTRA: dict[str, dict[str, Any]] = {
     "ami_adaptive": SMALL_MODEL,
     "amplified_mia": SMALL_MODEL,
 }
-"""Settings that let an attack finish on the toy world: the defaults are for real faces."""
+"""Settings with which an attack converges on the toy world; the defaults are for real faces."""
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, EXTRA.get(name, {})) for name in ATTACKS},
     "multi_mode with views": ("multi_mode", {"strength": 0.1, "prior": 0.01, "candidates": 4}),
@@ -41,7 +41,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "latent_black_box truncated": ("latent_black_box", {"truncate": 4}),
     "ami truncated": ("ami", {**SMALL_MODEL, "truncate": 3}),
 }
-"""What is tested: every entry, and those of their settings that make another attack of it."""
+"""What is tested: every entry, and further settings that make a different attack of it."""
 ASKING = [v for v, (name, _) in VARIANTS.items() if name in REAL]
 PLAIN_DESCENTS = ["pixel_gray_box", "latent_white_box"]
 
@@ -52,13 +52,13 @@ def settings(variant: str) -> AttackSettings:
 
 
 def ready(variant: str, channels: int = 1, device: torch.device = toys.CPU) -> Attack:
-    """The attack, with its own network trained on the toy world where it has one."""
+    """The attack, with its own network, trained on the toy world, where it has one."""
     chosen = settings(variant)
-    know = toys.context(channels, device)
+    context = toys.context(channels, device)
     if ATTACKS[chosen.name].trains:
         network = toys.inversion_network(chosen.model_dump_json(), channels)
-        know = replace(know, network=copy.deepcopy(network).to(device))
-    return make_attack(chosen, know)
+        context = replace(context, network=copy.deepcopy(network).to(device))
+    return make_attack(chosen, context)
 
 
 def attack(variant: str, pairs: list[tuple[int, int]], channels: int = 1) -> Attacked:
@@ -72,7 +72,7 @@ def own_scores(found: Attacked, pairs: list[tuple[int, int]], channels: int = 1)
     return toys.victim(channels).log_scores(found.found.images_NCHW).exp().gather(1, target)
 
 
-# Under views the toy victim, to whom a mirrored face is another face, is not what the attack is for.
+# Random views do not suit the toy victim, which takes a mirrored face for another one.
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", [v for v in ASKING if v != "multi_mode with views"])
 def test_beats_every_null_attack_by_far(name: str, channels: int) -> None:
@@ -127,7 +127,7 @@ def test_ledger_counts_the_pictures_that_reached_the_model(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NULLS)
-def test_null_attacks_ask_nothing(name: str) -> None:
+def test_null_attacks_make_no_query(name: str) -> None:
     assert int(attack(name, toys.ALL).queries_N.sum()) == 0
 
 
@@ -135,7 +135,7 @@ def test_null_attacks_ask_nothing(name: str) -> None:
 def test_converged_rows_leave_early(name: str) -> None:
     found = attack(name, toys.ALL)
     assert bool(found.found.converged_N.all())
-    # A row that took s updates was evaluated s + 1 times, no more.
+    # A row with s updates was evaluated s + 1 times, no more.
     assert torch.equal(found.queries_N, found.found.steps_N + 1)
 
 
@@ -183,8 +183,8 @@ def test_needs_its_trained_network(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [v for v in ASKING if ATTACKS[VARIANTS[v][0]].view_at(settings(v)) is not WhiteBox]
 )
-def test_no_gradient_is_taken_where_none_is_to_be_seen(name: str) -> None:
-    """The model would answer a backward pass with an error."""
+def test_no_gradient_is_taken_where_the_view_shows_none(name: str) -> None:
+    """The model raises an error if its input requires a gradient."""
     model = toys.victim()
     inner = model.log_scores
 
@@ -199,7 +199,7 @@ def test_no_gradient_is_taken_where_none_is_to_be_seen(name: str) -> None:
 
 @pytest.mark.parametrize("name", ASKING)
 def test_a_class_that_is_never_predicted_is_survived(name: str) -> None:
-    """Nobody's score of class 2 is ever above 1e-9."""
+    """No picture's score of class 2 is ever above 1e-9."""
     model = toys.victim()
     inner = model.log_scores
 
@@ -217,7 +217,7 @@ def test_a_class_that_is_never_predicted_is_survived(name: str) -> None:
         VARIANTS[name][0]
     ].trains:  # An inversion model iterates nothing that could fail.
         assert not bool(both.found.converged_N[0])
-    # The other row is none the worse for it.
+    # The other row is unaffected.
     alone = run_attack(ready(name), model, [(1, 0)])
     torch.testing.assert_close(
         both.found.images_NCHW[1:], alone.found.images_NCHW, atol=1e-4, rtol=0

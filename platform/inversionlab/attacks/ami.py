@@ -5,42 +5,37 @@ Paper:   Yang et al. 2019, "Adversarial Neural Network Inversion via Auxiliary K
          Wen et al. 2021 (§III-A, §V-A.3) and of Gong et al. 2023 (Table II).
 Access:  `Scores`: the score vector, whole or its `truncate` largest entries (Yang's truncation).
 Solves:  A = argmin_A E |A(F(x)) - x|^2 over the attacker's own public pictures x; then x' = A(y).
-Inverts: `output`, the private picture behind an overheard answer y (Yang, Wen), or `class`, a class (Gong): both
+Inverts: `output`, the private picture behind an observed answer y (Yang, Wen), or `class`, a class (Gong): both
          in `inversion_model.py`.
-Teacher: `victim`: A learns from the undefended model's answers, of an attacker who knows of no defense or had the
+Teacher: `victim`: A learns from the undefended model's answers, for an attacker who knows of no defense or had the
          model before it was defended (Wen §V-C); `protected`: from those of the model under attack.
 Ranges:  pictures in [0, 1]; vectors are probabilities.
-Deviates: see the network's card, `inversionlab/generators/inversion_model.py`, and the class inversion's.
+Deviates: see the cards of the network, `inversionlab/generators/inversion_model.py`, and of the class inversion.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
-from inversionlab.attacks.base import AttackSettings
-from inversionlab.attacks.inversion_model import InversionAttack, InversionAttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
+from inversionlab.attacks.inversion_model import InversionSettings, inversion_learner, invert
+from inversionlab.core.views import Scores
 
 
-class AmiSettings(InversionAttackSettings):
+class AmiSettings(InversionSettings, AttackSettings):
     """Settings of AMI."""
-
-    # Which model taught it is part of a network's key by itself.
-    inference_only: ClassVar[frozenset[str]] = InversionAttackSettings.inference_only | {
-        "taught_by"
-    }
 
     name: Literal["ami"] = "ami"
     taught_by: Literal["victim", "protected"] = "victim"
     """Whose answers the inversion model learns from."""
 
 
-class Ami(InversionAttack):
+class Ami(Attack):
     """An inversion model, by default of the undefended model."""
 
-    Settings: ClassVar[type[AttackSettings]] = AmiSettings
-
-    @classmethod
-    def teacher(cls, settings: Any) -> Literal["protected", "victim"]:
-        """As the settings say."""
-        taught_by: Literal["protected", "victim"] = settings.taught_by
-        return taught_by
+    Settings = AmiSettings
+    view = Scores
+    trains = True
+    network_kind = "inversion_model"
+    learner = staticmethod(inversion_learner)
+    run = invert

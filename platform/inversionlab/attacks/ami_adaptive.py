@@ -4,26 +4,32 @@ Paper:   Wen et al. 2021, §V-D, "Adaptive attack with adversarial learning" (Ta
          the defense trains the inversion model on public pictures and the perturbed answers to them.
 Access:  `Scores` of the model under attack.
 Solves:  A = argmin_A E |A(F'(x)) - x|^2, F' the defended model; then x' = A(y'). All else is AMI's (`ami.py`).
-Deviates: trained from the start on the defended answers alone; Wen, who refers to adversarial training, does not
-         say whether undefended ones are among them. On an undefended model it is AMI.
+Deviates: A learns from the defended answers alone from the start. Wen refers to adversarial training and does not
+         say whether undefended answers are among them. On an undefended model this is AMI.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-from inversionlab.attacks.base import AttackSettings
-from inversionlab.attacks.inversion_model import InversionAttack, InversionAttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
+from inversionlab.attacks.inversion_model import InversionSettings, inversion_learner, invert
+from inversionlab.core.views import Scores
 
 
-class AmiAdaptiveSettings(InversionAttackSettings):
+class AmiAdaptiveSettings(InversionSettings, AttackSettings):
     """Settings of the adaptive AMI."""
 
     name: Literal["ami_adaptive"] = "ami_adaptive"
 
 
-class AmiAdaptive(InversionAttack):
+class AmiAdaptive(Attack):
     """An inversion model of the model under attack."""
 
-    knows_defense: ClassVar[bool] = True
-    Settings: ClassVar[type[AttackSettings]] = AmiAdaptiveSettings
+    Settings = AmiAdaptiveSettings
+    view = Scores
+    knows_defense = True
+    trains = True
+    network_kind = "inversion_model"
+    learner = staticmethod(inversion_learner)
+    run = invert

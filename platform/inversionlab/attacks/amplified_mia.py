@@ -4,21 +4,21 @@ Paper:   Zhang et al. 2023, "Analysis and Utilization of Hidden Information in M
          (public code github.com/zhangzp9970/Amplified-MIA).
 Access:  `Scores`: the score vector, whole or its `truncate` largest entries.
 Solves:  A = argmin_A E |A(F(x)^a) - x|^2 over the attacker's own pictures; then x' = A(y^a), elementwise,
-         a = 1/11: what tells two pictures of one class apart is in scores so small that A would not
-         see them otherwise.
+         a = 1/11. Scores that tell two pictures of one class apart are too small for A to see unamplified.
 Inverts: `output` (the paper), or `class`: both in `inversion_model.py`.
 Network: AMI's with ReLU in place of tanh, as in the public code.
-Deviates: in the public code a is a parameter whose gradient is switched off, so it is a setting here; its attacker
-         has other pictures of the same people, ours has pictures of other people; class inversion
-         is not the paper's. `vector: log` is Yang's stretching, for comparison.
+Deviates: in the public code a is a parameter whose gradient is switched off; here it is a setting. The paper's
+         attacker has other pictures of the same people, ours has pictures of other people. Class inversion is not
+         the paper's. `vector: log` is Yang's stretching, for comparison.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
-from inversionlab.attacks.base import AttackSettings
-from inversionlab.attacks.inversion_model import InversionAttack, InversionAttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
+from inversionlab.attacks.inversion_model import InversionSettings, inversion_learner, invert
+from inversionlab.core.views import Scores
 from inversionlab.generators.inversion_model import InversionModelSettings
 
 
@@ -31,13 +31,8 @@ class AmplifiedModelSettings(InversionModelSettings):
     """What follows every hidden layer."""
 
 
-class AmplifiedMiaSettings(InversionAttackSettings):
+class AmplifiedMiaSettings(InversionSettings, AttackSettings):
     """Settings of Amplified-MIA."""
-
-    # Which model taught it is part of a network's key by itself.
-    inference_only: ClassVar[frozenset[str]] = InversionAttackSettings.inference_only | {
-        "taught_by"
-    }
 
     name: Literal["amplified_mia"] = "amplified_mia"
     network: AmplifiedModelSettings = AmplifiedModelSettings()
@@ -46,13 +41,12 @@ class AmplifiedMiaSettings(InversionAttackSettings):
     """Whose answers the inversion model learns from."""
 
 
-class AmplifiedMia(InversionAttack):
+class AmplifiedMia(Attack):
     """An inversion model of amplified scores."""
 
-    Settings: ClassVar[type[AttackSettings]] = AmplifiedMiaSettings
-
-    @classmethod
-    def teacher(cls, settings: Any) -> Literal["protected", "victim"]:
-        """As the settings say."""
-        taught_by: Literal["protected", "victim"] = settings.taught_by
-        return taught_by
+    Settings = AmplifiedMiaSettings
+    view = Scores
+    trains = True
+    network_kind = "inversion_model"
+    learner = staticmethod(inversion_learner)
+    run = invert

@@ -1,11 +1,10 @@
-"""What every attack is, and what its attacker has in hand."""
+"""The contract of every attack: its settings, its jobs, what its attacker holds, and what it returns."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -15,7 +14,11 @@ from inversionlab.core import seeds
 from inversionlab.core.contracts import GenerativePrior, ModelShape, ScoringModel
 from inversionlab.core.learner import Learner
 from inversionlab.core.settings import Settings
-from inversionlab.core.views import View
+from inversionlab.core.views import Scores, View
+
+ViewT = TypeVar("ViewT", bound=View)
+ENCODER_BATCH = 256
+"""Pictures encoded at once, so that memory does not grow with the number of jobs."""
 
 
 class AttackError(RuntimeError):
@@ -23,18 +26,23 @@ class AttackError(RuntimeError):
 
 
 class AttackSettings(Settings):
-    """Base of an attack's settings; each attack's own class adds a literal `name`."""
+    """Base of an attack's settings; each attack's own class adds a literal `name`.
+
+    Three keys mean the same in every attack that has them, and `Attack` reads them: `truncate` (how many of the
+    largest scores the attacker sees; null: all), `invert` (`class` or `output`: what is inverted) and `taught_by`
+    (`protected` or `victim`: whose answers the attack's own network learns from).
+    """
 
     name: str
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
-    """What the tables call it; null: its name. Needed where a recipe has one attack twice."""
+    """The attack's name in tables; null: `name`. Needed where a recipe has one attack twice."""
     generator: str | None = None
-    """Which of the recipe's `generators` it searches; null: the recipe's `generator` if it has what the attack
+    """Which of the recipe's `generators` it searches; null: the recipe's `generator` if that has what the attack
     needs, else the first of `generators` that has."""
 
     @property
     def title(self) -> str:
-        """What the tables call it."""
+        """The attack's name in tables."""
         return self.label or self.name
 
 
@@ -45,43 +53,45 @@ class AttackJobs:
     target_N: Tensor
     repeat_N: Tensor
     starts: int = 1
-    """Rows in a row that are attempts at one reconstruction; only the best of them is kept."""
+    """Consecutive rows that are attempts at one reconstruction; only the best of them is kept."""
 
     def __len__(self) -> int:
         return len(self.target_N)
 
     def times(self, starts: int) -> AttackJobs:
-        """Every job `starts` times in a row."""
+        """Every job repeated in `starts` consecutive rows."""
         return AttackJobs(
             self.target_N.repeat_interleave(starts), self.repeat_N.repeat_interleave(starts), starts
         )
 
     def account(self, rows_N: Tensor) -> Tensor:
-        """On whose account in the ledger the queries of these rows go: that of their reconstruction."""
+        """The reconstruction that each row's queries are counted for: its entry in the view's ledger."""
         return rows_N // self.starts
-
-    def pairs(self) -> Iterator[tuple[int, int]]:
-        """(target, repeat) of every row, as plain numbers."""
-        return zip(self.target_N.tolist(), self.repeat_N.tolist(), strict=True)
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack found, a row a job."""
+    """What an attack returns, one row per job."""
 
     images_NCHW: Tensor
     """float pictures in [0, 1]."""
     confidence_N: Tensor
-    """The protected model's score of the target as the attacker saw it; NaN where it never asked."""
+    """The protected model's score of the target as the attacker saw it; NaN where it saw none."""
     converged_N: Tensor
     """Whether the attack's own stop criterion was met."""
     steps_N: Tensor
-    """Updates made."""
+    """Number of updates."""
+
+    @classmethod
+    def of_null(cls, images_NCHW: Tensor) -> AttackResult:
+        """The result of a null attack: no score was seen and no update was made."""
+        none_N = torch.zeros(len(images_NCHW), dtype=torch.int64)
+        return cls(images_NCHW, torch.full((len(none_N),), torch.nan), none_N.bool(), none_N)
 
 
 @dataclass(frozen=True)
 class AttackerContext:
-    """What the attacker holds beside the view: a prior over faces, and public pictures."""
+    """What the attacker holds in addition to the view: a prior over faces, public pictures and randomness."""
 
     generator: GenerativePrior | None
     public_NCHW: Tensor
@@ -93,8 +103,13 @@ class AttackerContext:
     """The attack's own trained network, frozen, where it `trains` one."""
 
     def stream(self, attack: str, target: int, repeat: int) -> torch.Generator:
-        """The random stream of one job: the same wherever and with whomever the job runs."""
+        """The random stream of one job; it does not depend on where, or with which other jobs, the job runs."""
         return seeds.torch_stream(self.seed, "attack", attack, target, repeat)
+
+    def streams(self, attack: str, jobs: AttackJobs) -> list[torch.Generator]:
+        """The random stream of every job."""
+        pairs = zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True)
+        return [self.stream(attack, target, repeat) for target, repeat in pairs]
 
     def shared_stream(self, attack: str, *labels: str | int) -> torch.Generator:
         """A random stream that all jobs of an attack share, such as that of a step's perturbations."""
@@ -104,25 +119,63 @@ class AttackerContext:
         """Public pictures by number, as float (N, C, H, W) in [0, 1] on the device."""
         return self.public_NCHW[index_N].to(self.device).float() / 255
 
+    @property
+    def prior(self) -> GenerativePrior:
+        """The generator, for an attack that needs one."""
+        assert self.generator is not None, "checked in Attack.__init__"
+        return self.generator
+
+    @torch.no_grad()
+    def has_encoder(self) -> bool:
+        """Whether the generator encodes pictures."""
+        return self.prior.encode(self.public(torch.tensor([0]))) is not None
+
+    @torch.no_grad()
+    def encoded(self, index_N: Tensor) -> Tensor:
+        """Latents (N, m) of public pictures by number; the generator must have an encoder."""
+        parts = []
+        for index_B in index_N.split(ENCODER_BATCH):
+            z_BD = self.prior.encode(self.public(index_B))
+            assert z_BD is not None, "the caller checks that there is an encoder"
+            parts.append(z_BD)
+        return torch.cat(parts)
+
+    def first_latents(self, attack: str, jobs: AttackJobs, pictures: int) -> Tensor:
+        """z(0) (N, m) of every job: the mean encoding of `pictures` random public pictures of its own.
+
+        Without an encoder it is a draw from the prior. Yoshimura et al. 2021, §V-A.3, average 16 pictures.
+        """
+        streams, count = self.streams(attack, jobs), min(pictures, len(self.public_NCHW))
+        if not self.has_encoder():
+            return torch.cat([self.prior.draw(1, s) for s in streams]).to(self.device)
+        chosen = [torch.randperm(len(self.public_NCHW), generator=s)[:count] for s in streams]
+        return self.encoded(torch.cat(chosen)).view(len(streams), count, -1).mean(1)
+
 
 class Attack(ABC):
-    """One model inversion attack. Its networks are frozen before it gets them."""
+    """One model inversion attack: a subclass states the facts below and implements `run`.
+
+    An attack that `trains` a network of its own also implements `learner`. The other methods have defaults that
+    suit most attacks.
+    """
 
     Settings: ClassVar[type[AttackSettings]]
+    """The class of its settings."""
     view: ClassVar[type[View] | None]
-    """What it needs to see of the model; None: nothing (a null attack)."""
+    """The view of the model that it needs; None for a null attack, which asks the model nothing."""
     knows_defense: ClassVar[bool] = False
-    """Whether it is made against a defense: its attacker knows which one is in use."""
-    needs_generator: ClassVar[bool]
+    """Whether its attacker knows which defense is in use and aims at it."""
+    needs_generator: ClassVar[bool] = False
+    """Whether it searches a generator."""
     wants: ClassVar[frozenset[str]] = frozenset()
-    """What its generator must offer: `encoder`, `critic`, `style`, `classes`."""
+    """What that generator must offer, out of `encoder`, `critic`, `style` and `classes`."""
     trains: ClassVar[bool] = False
-    """Whether it trains a network of its own on public pictures and the scores that a model gives to them."""
+    """Whether it trains a network of its own on public pictures and the scores that a model gives them."""
     network_kind: ClassVar[str] = ""
-    """What that network is called: attacks that train the same at equal settings share it."""
+    """The name of that network; attacks with the same name and equal settings share one network."""
 
     def __init__(self, settings: Any, context: AttackerContext) -> None:
-        """Arm the attack.
+        """Make the attack ready to run. The networks of `context` are frozen.
 
         Raises:
             ValueError: it needs a generator or a trained network and `context` has none.
@@ -134,30 +187,83 @@ class Attack(ABC):
         self.settings = settings
         self.context = context
 
-    @classmethod
-    def view_at(cls, settings: Any) -> type[View] | None:
-        """What it needs to see at these settings."""
-        return cls.view
+    @abstractmethod
+    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
+        """Reconstruct the target of every job.
+
+        Rows must not influence each other: losses are summed over rows, and random numbers come from
+        `context.stream(name, target, repeat)`.
+
+        Args:
+            view: what `open` returned for `len(jobs)` rows; None for a null attack.
+            jobs: class numbers and repeats, on the device.
+
+        Raises:
+            AttackError: the model answered with a score that is not a number.
+            TypeError: the view is not the one that the attack needs.
+        """
 
     def open(self, model: ScoringModel, rows: int) -> View:
         """The view of `model` that this attack gets, for `rows` reconstructions at once."""
         view = self.view_at(self.settings)
         assert view is not None, "a null attack has no view"
+        if view is Scores:
+            return Scores(model, rows, self.training_top(self.settings))
         return view(model, rows)
 
-    @classmethod
-    def inverts_outputs_at(cls, settings: Any) -> bool:
-        """Whether it inverts the model's answers to private pictures (`Scores.overheard_NK`), not classes."""
-        return False
+    @property
+    def generator(self) -> GenerativePrior:
+        """The attacker's generator, for an attack that needs one."""
+        return self.context.prior
+
+    def require(self, view: View | None, kind: type[ViewT]) -> ViewT:
+        """`view`, typed as the kind that the attack needs.
+
+        Raises:
+            TypeError: it is of another kind.
+        """
+        if not isinstance(view, kind):
+            name, got = self.settings.name, type(view).__name__
+            raise TypeError(f"`{name}` needs a {kind.__name__} view, got {got}")
+        return view
+
+    def target_scores(self, y_NK: Tensor, target_N: Tensor) -> Tensor:
+        """The score, or log-score, of each row's target (N,), picked from all scores (N, K).
+
+        Raises:
+            AttackError: one is not a number.
+        """
+        score_N = y_NK.gather(1, target_N[:, None]).squeeze(1)
+        self.refuse_nan(score_N, target_N)
+        return score_N
+
+    def refuse_nan(self, score_N: Tensor, target_N: Tensor) -> None:
+        """Raise AttackError if a score (N,) or log-score is not a number, naming the first such target."""
+        bad = score_N.isnan()
+        if bool(bad.any()):
+            target = int(target_N[bad.nonzero()[0, 0]])
+            raise AttackError(
+                f"attack `{self.settings.name}`: the model's score of target {target} is not a number"
+            )
 
     @property
     def inverts_outputs(self) -> bool:
-        """The same of this attack's own settings."""
+        """Whether it inverts outputs at its own settings."""
         return self.inverts_outputs_at(self.settings)
+
+    @classmethod
+    def inverts_outputs_at(cls, settings: Any) -> bool:
+        """Whether it inverts the model's answers to private pictures (`Scores.observed_NK`), not classes."""
+        return getattr(settings, "invert", "class") == "output"
+
+    @classmethod
+    def view_at(cls, settings: Any) -> type[View] | None:
+        """The view that it needs at these settings."""
+        return cls.view
 
     @classmethod  # noqa: B027 (most have nothing to refuse)
     def check(cls, settings: Any, latent_size: int) -> None:
-        """Refuse settings that do not go with latents of this length, before anything is trained.
+        """Refuse settings that do not fit latents of this length, before anything is trained.
 
         Raises:
             ValueError: what is wrong, and what would be right.
@@ -165,56 +271,25 @@ class Attack(ABC):
 
     @classmethod
     def teacher(cls, settings: Any) -> Literal["protected", "victim"]:
-        """Whose scores its own network is trained on: the model under attack, or the undefended victim."""
-        return "protected"
+        """Whose scores its own network learns from: the model under attack, or the undefended victim."""
+        return "victim" if getattr(settings, "taught_by", "protected") == "victim" else "protected"
 
     @classmethod
     def training_top(cls, settings: Any) -> int | None:
-        """How many of the largest scores its network is trained on; None: all."""
-        return None
+        """How many of the largest scores it sees, in training as in the attack; None: all."""
+        top: int | None = getattr(settings, "truncate", None)
+        return top
 
     @classmethod
     def learner(cls, settings: Any, shape: ModelShape, seed: int) -> Learner:
-        """Its own network in training, where it `trains`; y of `step` are scores (N, K)."""
+        """Its own network in training, where it `trains` one; the `y_N` of its `step` are scores (N, K).
+
+        Raises:
+            ConfigError: the settings do not fit the shape.
+        """
         raise NotImplementedError(f"{cls.__name__} trains no network")
 
     @classmethod
     def build(cls, settings: Any, shape: ModelShape) -> nn.Module:
-        """Its own network, untrained, where it `trains`."""
-        raise NotImplementedError(f"{cls.__name__} trains no network")
-
-    @abstractmethod
-    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
-        """Reconstruct every job's target.
-
-        Rows must not influence each other: losses are summed over rows, random numbers come from
-        `context.stream(name, target, repeat)`.
-
-        Args:
-            view: an instance of the class's `view`, opened with `len(jobs)` rows.
-            jobs: class numbers and repeats, on the device.
-
-        Raises:
-            AttackError: the model answered with a score that is not a number.
-        """
-
-
-def refuse_nan(attack: str, score_N: Tensor, target_N: Tensor) -> None:
-    """Raise if a score (N,) or log-score is not a number, naming the attack and the first such target."""
-    bad = score_N.isnan()
-    if bool(bad.any()):
-        target = int(target_N[bad.nonzero()[0, 0]])
-        raise AttackError(
-            f"attack `{attack}`: the model's score of target {target} is not a number"
-        )
-
-
-def of_targets(attack: str, y_NK: Tensor, target_N: Tensor) -> Tensor:
-    """Each row's target's score, or log-score, (N,) out of all (N, K).
-
-    Raises:
-        AttackError: one is not a number.
-    """
-    score_N = y_NK.gather(1, target_N[:, None]).squeeze(1)
-    refuse_nan(attack, score_N, target_N)
-    return score_N
+        """Its own network, untrained; raises as `learner` does."""
+        return cls.learner(settings, shape, seed=0).product()

@@ -1,17 +1,17 @@
-"""What the attacks with a trained inversion model share: its settings, and both ways to invert with it.
+"""What the attacks with a trained inversion model share: their settings, its training, and two ways to invert.
 
 Access:  `Scores`, whole vectors or their q largest entries; no gradient is ever taken.
-output:  the private picture x behind an overheard answer y = F(x): x' = A(y) (Yang; Wen §V). One query a row,
-         made by the user whose answer was overheard. The pictures are those that the victim was trained on,
-         an easier case than others of the same people (Wen does not say which his are).
-class:   a picture of a class k (Gong, Table II): x' = A(v) for a vector v that F might give to k. The papers do
-         not say which; v = (1, 0, ...) is unlike all that A has learned from. Here the attacker asks F about
-         `public_pictures` public pictures, drawn anew for each job, and takes the answers to the `look_alikes`
-         of them that F takes for k most; in each, k's entry is set to p and the others are scaled to a sum of
-         1 - p, for each p of `confidences`. F is asked about A(v) of every such v, and the one of highest score
-         of k is kept. Queries: `public_pictures` + `look_alikes` x `confidences`.
+output:  recovers the private picture x behind an observed answer y = F(x): x' = A(y) (Yang; Wen §V). One query a
+         row, made by the user whose answer was observed. The pictures are those that the victim was trained on, an
+         easier case than others of the same people (Wen does not say which his are).
+class:   makes a picture of a class k (Gong, Table II): x' = A(v) for a vector v that F might give to k. The papers
+         do not say which; v = (1, 0, ...) is unlike all that A has learned from. Here the attacker asks F about
+         `public_pictures` public pictures, drawn anew for each job, and takes the answers to the `look_alikes` of
+         them that score highest for k. In each, k's entry is set to p and the others are scaled to a sum of 1 - p,
+         for each p of `confidences`. F is asked about A(v) of every such v, and the picture of highest score of k
+         is kept. Queries: `public_pictures` + `look_alikes` x `confidences`.
          Seen on LFW (158 classes, 20 targets, once or twice each; width 32, 5 epochs), top-5 by the evaluator:
-         v spread evenly beside p 15 %; one look-alike 20 %; the mean of 8 23 %; each of 16 38 %.
+         rest spread evenly 15 %; one look-alike 20 %; the mean of 8 23 %; each of 16 38 %.
 """
 
 from __future__ import annotations
@@ -20,47 +20,38 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
-from torch import Tensor, nn
+from torch import Tensor
 
-from inversionlab.attacks.base import (
-    Attack,
-    AttackJobs,
-    AttackResult,
-    AttackSettings,
-    of_targets,
-    refuse_nan,
-)
-from inversionlab.core.contracts import ModelShape, ScoringModel
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult
+from inversionlab.core.contracts import ModelShape
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.core.settings import ConfigError
+from inversionlab.core.settings import ConfigError, Settings
 from inversionlab.core.views import Scores, View
-from inversionlab.generators.inversion_model import (
-    InversionLearner,
-    InversionModel,
-    InversionModelSettings,
-)
+from inversionlab.generators.inversion_model import InversionLearner, InversionModelSettings
 
 CHUNK = 256
-"""Pictures a forward pass at most, so that memory stays small whatever the number of jobs."""
+"""Pictures a forward pass at most, so that memory does not grow with the number of jobs."""
 LANE = 16
-"""Vectors that the inversion model takes at once: always as many, so that no row's sums depend on the others."""
+"""Vectors that the inversion model takes at once; always as many, so that no row's sums depend on the others."""
 
 
-class InversionAttackSettings(AttackSettings):
-    """Settings that the attacks with an inversion model share."""
+class InversionSettings(Settings):
+    """The settings of these attacks in addition to those of every attack."""
 
+    # `taught_by` does not count as training, since the teacher is part of a network's key by itself.
     inference_only: ClassVar[frozenset[str]] = frozenset(
-        {"label", "generator", "invert", "public_pictures", "look_alikes", "confidences"}
+        {"label", "generator", "invert", "taught_by"}
+        | {"public_pictures", "look_alikes", "confidences"}
     )
 
     invert: Literal["class", "output"] = "class"
-    """class: make a picture of the target; output: find the private picture behind an overheard answer."""
+    """class: make a picture of the target; output: recover the private picture behind an observed answer."""
     truncate: int | None = Field(default=None, ge=1)
-    """q: the attacker gets the q largest scores, in training and attack; null: all."""
+    """q: the attacker sees only the q largest scores, in training and attack; null: all."""
     public_pictures: int = Field(default=256, ge=0, le=1_000_000)
-    """Public pictures that F is asked about for each job, to find look-alikes; 0: v is spread evenly."""
+    """Public pictures that F is asked about for each job, to find look-alikes; 0: 1 - p is spread evenly."""
     look_alikes: int = Field(default=16, ge=1, le=100_000)
-    """How many of them, those of highest target score, are tried."""
+    """How many of them are used, those of highest target score."""
     confidences: tuple[float, ...] = Field(
         default=(0.9, 0.99, 0.9999, 1 - 1e-6, 1 - 1e-8), min_length=1
     )
@@ -80,117 +71,82 @@ class InversionAttackSettings(AttackSettings):
         return confidences
 
 
-class InversionAttack(Attack):
-    """Base of the attacks with an inversion model; they differ in its structure and in its teacher."""
+def inversion_learner(settings: Any, shape: ModelShape, seed: int) -> InversionLearner:
+    """The inversion model in training.
 
-    view: ClassVar[type[View] | None] = Scores
-    needs_generator: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
-    network_kind: ClassVar[str] = "inversion_model"
-
-    def open(self, model: ScoringModel, rows: int) -> Scores:
-        """A view of the whole score vector, or of its `truncate` largest entries."""
-        return Scores(model, rows, self.settings.truncate)
-
-    @classmethod
-    def inverts_outputs_at(cls, settings: Any) -> bool:
-        """Whether outputs are inverted."""
-        return bool(settings.invert == "output")
-
-    @classmethod
-    def training_top(cls, settings: Any) -> int | None:
-        """As many scores as the attack will see."""
-        top: int | None = settings.truncate
-        return top
-
-    @classmethod
-    def learner(cls, settings: Any, shape: ModelShape, seed: int) -> InversionLearner:
-        """The inversion model in training."""
-        return InversionLearner(
-            settings.network,
-            settings.training,
-            classes=shape.classes,
-            channels=shape.channels,
-            image_size=shape.image_size,
-            seed=seed,
+    Raises:
+        ConfigError: more scores are asked for than there are, or the network does not fit the pictures.
+    """
+    if settings.truncate is not None and settings.truncate > shape.classes:
+        raise ConfigError(
+            f"attacks ({settings.title}): truncate = {settings.truncate}: the model has "
+            f"{shape.classes} scores"
         )
+    return InversionLearner(settings.network, settings.training, **shape.sizes, seed=seed)
 
-    @classmethod
-    def build(cls, settings: Any, shape: ModelShape) -> InversionModel:
-        """The inversion model, untrained.
 
-        Raises:
-            ConfigError: more scores are asked for than there are, or the network does not fit the pictures.
-        """
-        if settings.truncate is not None and settings.truncate > shape.classes:
-            raise ConfigError(
-                f"attacks ({settings.title}): truncate = {settings.truncate}: the model has "
-                f"{shape.classes} scores"
-            )
-        return InversionModel(
-            settings.network,
-            classes=shape.classes,
-            channels=shape.channels,
-            image_size=shape.image_size,
-        )
+@torch.no_grad()
+def invert(attack: Attack, view: View | None, jobs: AttackJobs) -> AttackResult:
+    """Invert for all jobs; `steps_N` are 0 and every row has converged, since nothing is iterated.
 
-    @torch.no_grad()
-    def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
-        """Invert for all jobs; `steps_N` are 0 and every row has converged, for nothing is iterated.
+    Raises:
+        TypeError: the view is not a `Scores`.
+        ValueError: outputs are to be inverted and none was observed.
+        AttackError: the model answered with a score that is not a number.
+    """
+    name = attack.settings.name
+    scores = attack.require(view, Scores)
+    if attack.inverts_outputs:
+        if scores.observed_NK is None:
+            raise ValueError(f"`{name}` inverts outputs, and none was observed")
+        score_N = attack.target_scores(scores.observed_NK, jobs.target_N)
+        images_NCHW = _pictures(attack, scores.observed_NK)
+    else:
+        made = [_invert_class(attack, scores, jobs, row) for row in range(len(jobs))]
+        images_NCHW, score_N = (torch.stack(column) for column in zip(*made, strict=True))
+    steps_N = torch.zeros_like(score_N, dtype=torch.int64)
+    return AttackResult(images_NCHW, score_N, steps_N == 0, steps_N)
 
-        Raises:
-            TypeError: the view shows no scores, or labels only.
-            ValueError: outputs are to be inverted and none was overheard.
-        """
-        if not isinstance(view, Scores):
-            name = self.settings.name
-            raise TypeError(f"`{name}` needs a Scores view, got {type(view).__name__}")
-        if self.inverts_outputs:
-            return self._invert_outputs(view, jobs)
-        made = [self._invert_class(view, jobs, row) for row in range(len(jobs))]
-        return _found(torch.stack([x for x, _ in made]), torch.stack([score for _, score in made]))
 
-    def _invert_outputs(self, view: Scores, jobs: AttackJobs) -> AttackResult:
-        y_NK = view.observed_NK
-        if y_NK is None:
-            raise ValueError(f"`{self.settings.name}` inverts outputs, and none was overheard")
-        score_N = of_targets(self.settings.name, y_NK, jobs.target_N)
-        return _found(self._pictures(y_NK), score_N)
+def _invert_class(
+    attack: Attack, view: Scores, jobs: AttackJobs, row: int
+) -> tuple[Tensor, Tensor]:
+    """A picture (C, H, W) of the row's target, and the target's score ()."""
+    options, target = attack.settings, int(jobs.target_N[row])
+    base_MK = _look_alikes(attack, view, target, int(jobs.repeat_N[row]), row)
+    v_NK = largest(candidates(base_MK, target, options.confidences), options.truncate)
+    x_NCHW = _pictures(attack, v_NK)
+    score_N = _ask(view, x_NCHW, row)[:, target]
+    attack.refuse_nan(score_N, jobs.target_N[row].expand(len(score_N)))
+    best = score_N.argmax()
+    return x_NCHW[best], score_N[best]
 
-    def _invert_class(self, view: Scores, jobs: AttackJobs, row: int) -> tuple[Tensor, Tensor]:
-        """A picture (C, H, W) of the row's target, and the target's score ()."""
-        options, target = self.settings, int(jobs.target_N[row])
-        base_MK = self._look_alikes(view, target, int(jobs.repeat_N[row]), row)
-        v_NK = largest(candidates(base_MK, target, options.confidences), options.truncate)
-        x_NCHW = self._pictures(v_NK)
-        score_N = self._ask(view, x_NCHW, row)[:, target]
-        refuse_nan(options.name, score_N, jobs.target_N[row].expand(len(score_N)))
-        best = score_N.argmax()
-        return x_NCHW[best], score_N[best]
 
-    def _look_alikes(self, view: Scores, target: int, repeat: int, row: int) -> Tensor:
-        """The answers (M, K) to the row's public pictures that the model takes for its target most."""
-        know, options = self.context, self.settings
-        stream = know.stream(options.name, target, repeat)
-        index = torch.randperm(len(know.public_NCHW), generator=stream)[: options.public_pictures]
-        if len(index) == 0:
-            return torch.full((1, view.classes), 1 / view.classes, device=know.device)
-        y_PK = torch.cat([self._ask(view, know.public(i), row) for i in index.split(CHUNK)])
-        score_P = y_PK[:, target]
-        refuse_nan(options.name, score_P, torch.full_like(score_P, target))
-        return y_PK[score_P.topk(min(options.look_alikes, len(score_P))).indices]
+def _look_alikes(attack: Attack, view: Scores, target: int, repeat: int, row: int) -> Tensor:
+    """The answers (M, K) to those of the row's public pictures that score highest for its target."""
+    context, options = attack.context, attack.settings
+    stream = context.stream(options.name, target, repeat)
+    index = torch.randperm(len(context.public_NCHW), generator=stream)[: options.public_pictures]
+    if len(index) == 0:
+        return torch.full((1, view.classes), 1 / view.classes, device=context.device)
+    y_PK = torch.cat([_ask(view, context.public(i), row) for i in index.split(CHUNK)])
+    score_P = y_PK[:, target]
+    attack.refuse_nan(score_P, torch.full_like(score_P, target))
+    return y_PK[score_P.topk(min(options.look_alikes, len(score_P))).indices]
 
-    def _ask(self, view: Scores, x_NCHW: Tensor, row: int) -> Tensor:
-        """The model's answers (N, K) to pictures, on the row's account."""
-        return torch.cat([view.scores(x, torch.full((len(x),), row)) for x in x_NCHW.split(CHUNK)])
 
-    def _pictures(self, y_NK: Tensor) -> Tensor:
-        """Pictures of vectors (N, K), made `LANE` at a time; the last lane is filled up."""
-        network: nn.Module | None = self.context.network
-        assert network is not None, "checked when the attack was armed"
-        missing = y_NK.new_zeros(-len(y_NK) % LANE, y_NK.shape[1])
-        lanes = torch.cat([y_NK, missing]).split(LANE)
-        return torch.cat([network(lane) for lane in lanes])[: len(y_NK)]
+def _ask(view: Scores, x_NCHW: Tensor, row: int) -> Tensor:
+    """The model's answers (N, K) to pictures; the queries count for the row."""
+    return torch.cat([view.scores(x, torch.full((len(x),), row)) for x in x_NCHW.split(CHUNK)])
+
+
+def _pictures(attack: Attack, y_NK: Tensor) -> Tensor:
+    """Pictures of vectors (N, K), made `LANE` at a time; the last lane is filled up with zeros."""
+    network = attack.context.network
+    assert network is not None, "checked in Attack.__init__"
+    missing = y_NK.new_zeros(-len(y_NK) % LANE, y_NK.shape[1])
+    lanes = torch.cat([y_NK, missing]).split(LANE)
+    return torch.cat([network(lane) for lane in lanes])[: len(y_NK)]
 
 
 def candidates(base_MK: Tensor, target: int, confidences: tuple[float, ...]) -> Tensor:
@@ -213,18 +169,8 @@ def candidates(base_MK: Tensor, target: int, confidences: tuple[float, ...]) -> 
 
 
 def largest(y_NK: Tensor, top: int | None) -> Tensor:
-    """The vectors with all but their `top` largest entries set to 0; None: as they are."""
+    """The vectors with all but their `top` largest entries set to 0; None: unchanged."""
     if top is None:
         return y_NK
     value, index = y_NK.topk(top, dim=1)
     return torch.zeros_like(y_NK).scatter_(1, index, value)
-
-
-def _found(images_NCHW: Tensor, score_N: Tensor) -> AttackResult:
-    count, device = len(score_N), score_N.device
-    return AttackResult(
-        images_NCHW,
-        score_N,
-        torch.ones(count, dtype=torch.bool, device=device),
-        torch.zeros(count, dtype=torch.int64, device=device),
-    )

@@ -8,28 +8,27 @@ Solves:  min over mu, v of E_e[L_prior(G(z)) + lambda L_id(G(z))],  z = mu + exp
          L_id = CE(R(x), y^),  lambda = 100   (the authors' code)
 Step:    Adam on mu and v.
 Start:   mu = 0, v = `log_variance`.
-Stop:    `calm` draws in a row have p_target > `stop`, or `steps` updates.
+Stop:    p_target > `stop` for the draws of `calm` steps in a row, or `steps` updates.
 Result:  of `draws` pictures drawn from N(mu, exp(v)) the one of highest target score.
 Ranges:  pictures in [0, 1]; mu and v are unbounded.
 Deviates: the authors run 1,500 to 2,400 updates with rate 0.02 from v = 1, without a stop, recover one
-         distribution a target and take its 5 draws for 5 attacks. Here every reconstruction recovers a
-         distribution of its own, with noise of its own, because rows must share neither work nor queries; its
-         draws compete, by the model's own score. A narrower start and a larger rate spare most of the updates.
+         distribution a target, and count its 5 draws as 5 attacks. Here every reconstruction recovers its own
+         distribution with its own noise, because rows must share neither work nor queries, and its draws compete
+         by the model's own score. A narrower start and a larger rate save most of the updates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings, of_targets
-from inversionlab.attacks.descent import Passes, Seen, descend, white_box_passes
-from inversionlab.attacks.row_state import Adam, Recent
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
+from inversionlab.attacks.descent import Adam, ForwardPass, Objective, descend, white_box_objective
 from inversionlab.core.views import View, WhiteBox
 
 PASS = 256
@@ -41,19 +40,19 @@ class KedMiSettings(AttackSettings):
 
     name: Literal["ked_mi"] = "ked_mi"
     identity_weight: float = Field(default=100.0, gt=0, le=1e6)
-    """lambda, the weight of the target's cross-entropy against the discriminator's."""
+    """lambda, the weight of the target's cross-entropy relative to the critic's loss."""
     rate: float = Field(default=0.05, gt=0, le=10)
     """Adam's step size."""
     log_variance: float = Field(default=-1.0, ge=-20, le=5)
     """v at the start, the same in every coordinate (the authors' code: 1)."""
     samples: int = Field(default=1, ge=1, le=64)
-    """Pictures drawn of each distribution at every step; the losses of all of them are summed."""
+    """Pictures drawn from each distribution at every step; their losses are summed."""
     steps: int = Field(default=150, ge=1, le=100_000)
     """Updates at most."""
     stop: float = Field(default=0.9999, gt=0, lt=1)
-    """A step's draws are good when the target's score of each of them exceeds this."""
+    """A step is good when the target's score of each of its draws exceeds this."""
     calm: int = Field(default=5, ge=1, le=1000)
-    """A distribution is recovered when the draws of so many steps in a row are good."""
+    """A distribution is recovered after so many good steps in a row."""
     draws: int = Field(default=5, ge=1, le=1000)
     """Pictures drawn from the recovered distribution; the one of highest target score is kept."""
 
@@ -61,66 +60,54 @@ class KedMiSettings(AttackSettings):
 class KedMi(Attack):
     """Distributional recovery: mean and spread of the latent by the reparameterisation trick."""
 
-    Settings: ClassVar[type[AttackSettings]] = KedMiSettings
-    view: ClassVar[type[View] | None] = WhiteBox
-    needs_generator: ClassVar[bool] = True
-    wants: ClassVar[frozenset[str]] = frozenset({"critic", "classes"})
+    Settings = KedMiSettings
+    view = WhiteBox
+    needs_generator = True
+    wants = frozenset({"critic", "classes"})
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Recover all distributions at once, then draw from them."""
-        options, know = self.settings, self.context
-        generator = know.generator
-        assert generator is not None
-        streams = [know.stream("ked_mi", t, r) for t, r in jobs.pairs()]
-        start_N2D = torch.zeros(len(jobs), 2, generator.latent_size, device=know.device)
+        options, size = self.settings, self.generator.latent_size
+        white_box = self.require(view, WhiteBox)
+        streams = self.context.streams("ked_mi", jobs)
+        start_N2D = torch.zeros(len(jobs), 2, size, device=self.context.device)
         start_N2D[:, 1] = options.log_variance
-        path = descend(
+        end = descend(
             start_N2D,
-            self._passes(view, jobs, streams),
+            self._objective(white_box, jobs, streams),
             Adam(start_N2D, options.rate),
             stop=options.stop,
             steps=options.steps,
+            calm=options.calm,
         )
-        assert isinstance(view, WhiteBox), "the passes have asked for it"
-        images, log_p_N = self._best_draws(view, jobs, path.best, streams)
-        return AttackResult(images, log_p_N.exp(), path.converged_N, path.steps_N)
+        images, log_p_N = self._best_draws(white_box, jobs, end.best, streams)
+        return AttackResult(images, log_p_N.exp(), end.converged_N, end.steps_N)
 
-    def _passes(
-        self, view: View | None, jobs: AttackJobs, streams: Sequence[torch.Generator]
-    ) -> Passes:
-        """Passes over distributions (N, 2, m): mean and log-variance of every latent coordinate."""
-        generator, count = self.context.generator, self.settings.samples
-        assert generator is not None
-        of_latents = white_box_passes(
-            "ked_mi", view, jobs.times(count), decode=generator, loss=self._loss
-        )
-        window = min(self.settings.calm, self.settings.steps + 1)
-        recent = Recent(len(jobs), window, self.context.device)
+    def _objective(
+        self, view: WhiteBox, jobs: AttackJobs, streams: Sequence[torch.Generator]
+    ) -> Objective:
+        """The objective over distributions (N, 2, m): mean and log-variance of every latent coordinate."""
+        count = self.settings.samples
+        of_latents = white_box_objective(self, view, jobs.times(count), self.generator, self._loss)
 
-        def passes(point_N2D: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
+        def objective(point_N2D: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
             noise_NSD = self._noise(streams, rows_N, count)
             log_p_N, slope_ND = of_latents(
                 latents(point_N2D, noise_NSD).flatten(0, 1), several(rows_N, count)
             )
-            lowest_N = log_p_N.view(-1, count).amin(dim=1)
-            slope_NSD = slope_ND.view_as(noise_NSD)
-            return recent.lowest(lowest_N, rows_N), carried_back(point_N2D, noise_NSD, slope_NSD)
+            slope_N2D = carried_back(point_N2D, noise_NSD, slope_ND.view_as(noise_NSD))
+            return log_p_N.view(-1, count).amin(dim=1), slope_N2D
 
-        return passes
+        return objective
 
-    def _loss(self, seen: Seen) -> Tensor:
-        assert self.context.generator is not None
-        real_N = self.context.generator.critic(seen.x_NCHW)
-        total: Tensor = (
-            functional.softplus(-real_N).sum() - self.settings.identity_weight * seen.log_p_N.sum()
-        )
+    def _loss(self, seen: ForwardPass) -> Tensor:
+        prior = functional.softplus(-self.generator.critic(seen.x_NCHW)).sum()
+        total: Tensor = prior - self.settings.identity_weight * seen.log_p_N.sum()
         return total
 
     def _noise(self, streams: Sequence[torch.Generator], rows_N: Tensor, count: int) -> Tensor:
         """The next `count` draws e (N, count, m) of each row's own stream."""
-        generator = self.context.generator
-        assert generator is not None
-        size = (count, generator.latent_size)
+        size = (count, self.generator.latent_size)
         drawn = [torch.randn(size, generator=streams[row]) for row in rows_N.tolist()]
         return torch.stack(drawn).to(self.context.device)
 
@@ -133,23 +120,21 @@ class KedMi(Attack):
         streams: Sequence[torch.Generator],
     ) -> tuple[Tensor, Tensor]:
         """Of each row's `draws` pictures the one of highest target score, and its log-score."""
-        generator, count = self.context.generator, self.settings.draws
-        assert generator is not None
-        rows_N = torch.arange(len(jobs), device=point_N2D.device)
+        count, rows_N = self.settings.draws, torch.arange(len(jobs), device=point_N2D.device)
         z_ND = latents(point_N2D, self._noise(streams, rows_N, count)).flatten(0, 1)
         account_N = rows_N.repeat_interleave(count)
-        seen = []
+        parts = []
         for z_BD, account_B in zip(z_ND.split(PASS), account_N.split(PASS), strict=True):
-            log_y_BK = view.log_scores(generator(z_BD), account_B)
-            seen.append(of_targets("ked_mi", log_y_BK, jobs.target_N[account_B]))
-        log_p_N = torch.cat(seen)
+            log_y_BK = view.log_scores(self.generator(z_BD), account_B)
+            parts.append(self.target_scores(log_y_BK, jobs.target_N[account_B]))
+        log_p_N = torch.cat(parts)
         best_N = rows_N * count + log_p_N.view(-1, count).argmax(dim=1)
-        images = torch.cat([generator(z_BD) for z_BD in z_ND[best_N].split(PASS)])
+        images = torch.cat([self.generator(z_BD) for z_BD in z_ND[best_N].split(PASS)])
         return images, log_p_N[best_N]
 
 
 def several(rows_N: Tensor, count: int) -> Tensor:
-    """Numbers of the `count` rows that `AttackJobs.times(count)` makes of each of these, all in a row."""
+    """The numbers of these rows' `count` rows each after `AttackJobs.times(count)`."""
     within_S = torch.arange(count, device=rows_N.device)
     return (rows_N[:, None] * count + within_S).flatten()
 

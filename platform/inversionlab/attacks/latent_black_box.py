@@ -4,35 +4,37 @@ Paper:   Yoshimura et al. 2021, "Model Inversion Attack against a Face Recogniti
 Access:  black box (`Scores`): the score vector, whole or cut to its largest entries; no gradient.
 Solves:  z* = argmin_z CE(R(G(z)), y^)                                   (eq. 6)
 Step:    z <- z - min(100, 0.1 / |g|) g,  g = (E^T E)^-1 E^T s            (eq. 14, 15; §V-A.3)
-         with M perturbations e ~ N(0, sigma^2 I), s_k = L(z + e_k) - L(z); sigma^2 is the one of a grid over
+         with M perturbations e ~ N(0, sigma^2 I) and s_k = L(z + e_k) - L(z). sigma^2 is the value of a grid over
          [1e-4, 1e0] with the smallest criterion C (eq. 17). M = 64 for m = 32: twice the latent's length.
-Start:   with an encoder, the mean encoding of 16 random public pictures; without, z ~ N(0, I).
-Stop:    p_target > 0.99, or `steps` updates (the paper names no limit).
+Start:   the mean encoding of 16 random public pictures; z ~ N(0, I) if the generator has no encoder.
+Stop:    p_target > 0.99, or `steps` updates (the paper gives no limit).
 Ranges:  pictures in [0, 1]; z is unbounded.
-Result:  the z of highest target score on the way (for a row that stops by the criterion: its last one).
+Result:  the z of highest target score on the way; for a row that meets the criterion, that is its last z.
 Queries: 1 + M an update, and M more for each further sigma^2 that is tried.
-Deviates: the perturbations of a step are the same for all targets (independent of each other within the step, and
-         from step to step), which saves factorisations. All sigma^2 are tried every `grid_every` updates, in
-         between the last choice stays (`grid_every: 1` is the paper). L is not the logarithm of the rounded p,
-         but what the whole vector says of it (`target_losses`).
+Deviates: all targets share a step's perturbations, which saves factorisations; otherwise these are independent.
+         The grid is tried every `grid_every` updates (the paper: 1); the last choice is kept in between. L is
+         computed from the whole score vector, not from the rounded p alone (`target_losses`).
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings, refuse_nan
-from inversionlab.attacks.descent import descend
-from inversionlab.attacks.latent import first_latents, limited_step
-from inversionlab.attacks.perturbation import Estimate, Perturbations
-from inversionlab.core.contracts import GenerativePrior, ScoringModel
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
+from inversionlab.attacks.descent import descend, limited_step, pass_size
 from inversionlab.core.views import Scores, View
 
 NAME = "latent_black_box"
+ROWS = 32
+"""Points whose gradients are solved for at once."""
+Losses = Callable[[Tensor, Tensor], Tensor]
+"""(points (N, m), the number of the centre that each belongs to (N,)) -> losses (N,), each of its point alone."""
 TINY = torch.finfo(torch.float32).tiny
 """A score of 0 counts as this: -log of it is 87."""
 
@@ -42,23 +44,23 @@ class LatentBlackBoxSettings(AttackSettings):
 
     name: Literal["latent_black_box"] = "latent_black_box"
     perturbations: int | None = Field(default=None, ge=1, le=65_536)
-    """M, not less than the latent's length m; null: the larger of 64 and 2 m."""
+    """M, at least the latent's length m; null: the larger of 64 and 2 m."""
     variances: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-    """The sigma^2 that are tried."""
+    """The grid of sigma^2, each from 1e-12 to 1e12."""
     grid_every: int = Field(default=25, ge=1, le=100_000)
-    """Updates from one trial of all of `variances` to the next; 1: at every update."""
+    """All of `variances` are tried every so many updates; 1: at every update."""
     steps: int = Field(default=300, ge=1, le=100_000)
     """Updates at most."""
     stop: float = Field(default=0.99, gt=0, lt=1)
     """A reconstruction is finished when the target's score exceeds this."""
     step_length: float = Field(default=0.1, gt=0, le=100)
-    """Length of an update in latent units, while the gradient is not tiny."""
+    """Length of an update in latent units, unless the gradient is tiny."""
     max_rate: float = Field(default=100.0, gt=0, le=1e6)
-    """Upper bound of the factor that the gradient is multiplied by."""
+    """Upper bound of the factor that multiplies the gradient."""
     seed_pictures: int = Field(default=16, ge=1, le=4096)
     """Public pictures whose mean encoding is the start."""
     truncate: int | None = Field(default=None, ge=1)
-    """The attacker gets that many of the largest scores; null: all."""
+    """The attacker sees only so many of the largest scores; null: all."""
 
     @field_validator("variances")
     @classmethod
@@ -71,13 +73,9 @@ class LatentBlackBoxSettings(AttackSettings):
 class LatentBlackBox(Attack):
     """Descent over the generator's latent vector along estimated gradients."""
 
-    Settings: ClassVar[type[AttackSettings]] = LatentBlackBoxSettings
-    view: ClassVar[type[View] | None] = Scores
-    needs_generator: ClassVar[bool] = True
-
-    def open(self, model: ScoringModel, rows: int) -> Scores:
-        """A view of the whole score vector, or of its `truncate` largest entries."""
-        return Scores(model, rows, self.settings.truncate)
+    Settings = LatentBlackBoxSettings
+    view = Scores
+    needs_generator = True
 
     @classmethod
     def check(cls, settings: LatentBlackBoxSettings, latent_size: int) -> None:
@@ -85,49 +83,33 @@ class LatentBlackBox(Attack):
         perturbation_count(settings.perturbations, latent_size)
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
-        """Descend for all jobs at once.
-
-        Raises:
-            TypeError: the view shows no scores.
-            ValueError: fewer perturbations than the latent has dimensions.
-        """
-        if not isinstance(view, Scores):
-            raise TypeError(f"`{NAME}` needs a Scores view, got {type(view).__name__}")
-        options, generator = self.settings, self.context.generator
-        assert generator is not None
-        path = descend(
-            first_latents(NAME, self.context, jobs, options.seed_pictures),
-            _Passes(self, view, jobs),
+        """Descend for all jobs at once; raises as `check` does."""
+        options = self.settings
+        end = descend(
+            self.context.first_latents(NAME, jobs, options.seed_pictures),
+            _EstimatedObjective(self, self.require(view, Scores), jobs),
             limited_step(options.step_length, options.max_rate),
             stop=options.stop,
             steps=options.steps,
         )
-        with torch.no_grad():
-            images = generator(path.best)
-        return AttackResult(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
+        return end.result(self.generator)
 
 
-class _Passes:
-    """The passes of one run: scores at the points, gradients estimated from scores around them."""
+class _EstimatedObjective:
+    """The objective of one run: scores at the points, gradients estimated from scores around them."""
 
     def __init__(self, attack: LatentBlackBox, view: Scores, jobs: AttackJobs) -> None:
-        self.know, self.options, self.view, self.jobs = (
-            attack.context,
-            attack.settings,
-            view,
-            jobs,
-        )
-        assert self.know.generator is not None
-        self.generator: GenerativePrior = self.know.generator
+        self.attack, self.view, self.jobs = attack, view, jobs
+        self.options, self.generator = attack.settings, attack.generator
         self.count = perturbation_count(self.options.perturbations, self.generator.latent_size)
         self.step = 0
-        self.variance_N = torch.zeros(len(jobs), device=self.know.device)
+        self.variance_N = torch.zeros(len(jobs), device=attack.context.device)
         """The last choice of every row."""
 
     def __call__(self, z_ND: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
         log_p_N, loss_N = self._ask(z_ND, rows_N)
         gradient_ND = torch.zeros_like(z_ND)
-        # Who has arrived, and who may make no further update, needs no gradient.
+        # A row that has converged, or that may make no further update, needs no gradient.
         onward_N = log_p_N <= torch.tensor(self.options.stop, device=log_p_N.device).log()
         if self.step < self.options.steps and bool(onward_N.any()):
             gradient_ND[onward_N] = self._gradients(
@@ -137,56 +119,48 @@ class _Passes:
         return log_p_N, gradient_ND
 
     def _gradients(self, z_ND: Tensor, loss_N: Tensor, rows_N: Tensor) -> Tensor:
-        rng = self.know.shared_stream(NAME, self.step)
+        rng = self.attack.context.shared_stream(NAME, self.step)
         directions = Perturbations.draw(self.count, z_ND.shape[1], rng, z_ND.device)
+
+        def estimate() -> Estimate:
+            """g and C at every row's present sigma^2."""
+            sigma_N = self.variance_N[rows_N].sqrt()
+            return directions.estimate_around(losses, z_ND, loss_N, sigma_N)
+
+        def losses(points_ND: Tensor, index_N: Tensor) -> Tensor:
+            return self._ask(points_ND, rows_N[index_N])[1]
+
         if self.step % self.options.grid_every:
-            return self._estimate(directions, z_ND, loss_N, rows_N).gradient_ND
+            return estimate().gradient_ND
         best_ND, lowest_N = torch.zeros_like(z_ND), torch.full_like(loss_N, torch.inf)
         chosen_N = torch.zeros_like(loss_N)
-        # From the widest on: of equals, the wider is the one that rounding disturbs less.
+        # From the widest on: of two equal ones, rounding disturbs the wider one less.
         for variance in sorted(self.options.variances, reverse=True):
             self.variance_N[rows_N] = variance
-            found = self._estimate(directions, z_ND, loss_N, rows_N)
+            found = estimate()
             better_N = found.criterion_N < lowest_N
             best_ND[better_N] = found.gradient_ND[better_N]
             lowest_N[better_N], chosen_N[better_N] = found.criterion_N[better_N], variance
         self.variance_N[rows_N] = chosen_N
         return best_ND
 
-    def _estimate(
-        self, directions: Perturbations, z_ND: Tensor, loss_N: Tensor, rows_N: Tensor
-    ) -> Estimate:
-        """g and C at every row's present sigma^2."""
-        sigma_N = self.variance_N[rows_N].sqrt()
-
-        def losses(points: Tensor, index_N: Tensor) -> Tensor:
-            return self._ask(points, rows_N[index_N])[1]
-
-        return directions.estimate_around(losses, z_ND, loss_N, sigma_N)
-
     @torch.no_grad()
     def _ask(self, z_ND: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
-        """log p and loss of the targets of `rows_N` at points."""
-        # On a CPU, pictures that fit its cache; on a GPU, enough to fill it.
-        batch = 128 if z_ND.device.type == "cpu" else 1024
-        parts = []
+        """log p (N,) and loss (N,) of the rows' targets at points (N, m)."""
+        batch, parts = pass_size(z_ND.device), []
         for z_BD, rows_B in zip(z_ND.split(batch), rows_N.split(batch), strict=True):
             y_BK = self.view.scores(self.generator(z_BD), self.jobs.account(rows_B))
             target_B = self.jobs.target_N[rows_B]
             p_B = y_BK.gather(1, target_B[:, None]).squeeze(1)
             loss_B = target_losses(y_BK, target_B, self.view.top)
-            refuse_nan(NAME, p_B + loss_B, target_B)
+            self.attack.refuse_nan(p_B + loss_B, target_B)
             parts.append(torch.stack([p_B.clamp_min(TINY).log(), loss_B]))
         log_p_N, loss_N = torch.cat(parts, dim=1)
         return log_p_N, loss_N
 
 
 def perturbation_count(wanted: int | None, latent_size: int) -> int:
-    """M.
-
-    Raises:
-        ValueError: it is below the latent's length, and eq. 14 has no solution.
-    """
+    """M; raises ValueError where it is below the latent's length, since eq. 14 has no solution then."""
     count = max(64, 2 * latent_size) if wanted is None else wanted
     if count < latent_size:
         raise ValueError(
@@ -198,14 +172,14 @@ def perturbation_count(wanted: int | None, latent_size: int) -> int:
 def target_losses(y_NK: Tensor, target_N: Tensor, top: int | None = None) -> Tensor:
     """-log p of the targets (N,), as precisely as scores (N, K) in float32 allow.
 
-    Near p = 1 the steps of float32 are 6e-8, too coarse for differences. But the other classes' small scores
-    keep all their digits: -log p = log(1 + (sum of the others) / p).
+    Near p = 1 the steps of float32 are 6e-8, too coarse for differences. The other classes' small scores keep all
+    their digits, however: -log p = log(1 + (sum of the others) / p).
 
     Args:
         y_NK: scores.
-        target_N: whose.
-        top: how many of the K scores were shown, the others being 0; None: all. A target that is not shown
-            is taken to score what the hidden ones score on average: leaving the shown classes lowers the loss.
+        target_N: class numbers.
+        top: how many of the K scores are shown, the others being 0; None: all. A target that is not shown is
+            taken to score the average of the hidden scores, so that leaving the shown classes lowers the loss.
     """
     p_N1 = y_NK.gather(1, target_N[:, None])
     p_N = p_N1.squeeze(1).clamp_min(TINY)
@@ -215,3 +189,69 @@ def target_losses(y_NK: Tensor, target_N: Tensor, top: int | None = None) -> Ten
     hidden_N = (1 - y_NK.sum(1)) / max(y_NK.shape[1] - top, 1)
     p_N = torch.where(p_N1.squeeze(1) > 0, p_N, hidden_N.clamp_min(TINY))
     return -p_N.log()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the differences s around each point say about the slope there (Yoshimura §IV-B, IV-C)."""
+
+    gradient_ND: Tensor
+    """g = (E^T E)^-1 E^T s, the rows of E being the perturbations (eq. 14)."""
+    criterion_N: Tensor
+    """C = |s - E g|^2 / |s|^2 in [0, 1], the share of |s|^2 that no plane explains (eq. 17); 1 where s = 0."""
+
+
+@dataclass(frozen=True)
+class Perturbations:
+    """M directions of a latent space of m >= 1 dimensions, factorised.
+
+    All points share the perturbations of a step up to their length: E = sigma U with one U a step. So U is
+    factorised once, and g for any sigma is g for U divided by sigma.
+    """
+
+    unit_MD: Tensor
+    """U: the perturbations of sigma = 1."""
+    inverse_DM: Tensor
+    """(U^T U)^-1 U^T."""
+
+    @classmethod
+    def draw(
+        cls, count: int, size: int, rng: torch.Generator, device: torch.device
+    ) -> Perturbations:
+        """`count` draws from N(0, I) in `size` dimensions."""
+        return cls.of(torch.randn(count, size, generator=rng).to(device))
+
+    @classmethod
+    def of(cls, unit_MD: Tensor) -> Perturbations:
+        """Factorise U (M, m), M >= m; its columns must be independent.
+
+        U = QR gives (U^T U)^-1 U^T = R^-1 Q^T without squaring the condition number. This runs on the CPU in
+        double precision, so that every device works with the same numbers.
+        """
+        q_MD, r_DD = torch.linalg.qr(unit_MD.cpu().double())
+        inverse_DM = torch.linalg.solve_triangular(r_DD, q_MD.T, upper=True)
+        return cls(unit_MD, inverse_DM.to(unit_MD))
+
+    def estimate_around(
+        self, losses: Losses, z_ND: Tensor, loss_N: Tensor, sigma_N: Tensor
+    ) -> Estimate:
+        """g and C of `losses` at points z, where it is `loss_N`, from perturbations of these sigmas."""
+        index_N = torch.arange(len(z_ND), device=z_ND.device)
+        around = self.around(z_ND, sigma_N)
+        value = losses(around, index_N.repeat_interleave(len(self.unit_MD)))
+        return self.estimate(value.view(len(z_ND), -1) - loss_N[:, None], sigma_N)
+
+    def around(self, z_ND: Tensor, sigma_N: Tensor) -> Tensor:
+        """The perturbed points (N * M, m): those of the first point, then those of the second, ..."""
+        return (z_ND[:, None] + sigma_N[:, None, None] * self.unit_MD).flatten(0, 1)
+
+    def estimate(self, s_NM: Tensor, sigma_N: Tensor) -> Estimate:
+        """g and C of every point from its differences s and the sigma of its perturbations."""
+        # Not matrix products: they sum in another order for another number of rows. A few rows at a time,
+        # since the products before the sums take rows times m times M of memory.
+        slope_ND = torch.cat([(s[:, None] * self.inverse_DM).sum(2) for s in s_NM.split(ROWS)])
+        explained_NM = torch.cat([(g[:, None] * self.unit_MD).sum(2) for g in slope_ND.split(ROWS)])
+        rest_NM = s_NM - explained_NM
+        total_N, left_N = s_NM.square().sum(1), rest_NM.square().sum(1)
+        criterion_N = torch.where(total_N > 0, left_N / total_N, 1.0)
+        return Estimate(slope_ND / sigma_N[:, None], criterion_N)

@@ -4,22 +4,20 @@ Paper:   Khosravy et al. 2022, as described in Kotsuji & Nakamura 2025 §3 and Y
 Access:  white box (`WhiteBox`): scores with gradients.
 Solves:  z* = argmin_z CE(R(G(z)), y^)                                   (Yoshimura eq. 6)
 Step:    z <- z - min(100, 0.1 / |g|) g,  g = dCE/dz                       (eq. 7; §V-A.3)
-Start:   with an encoder, the mean encoding of 16 random public pictures; without, z ~ N(0, I).
-Stop:    p_target > 0.99 (§IV-A), or `steps` updates (the papers name no limit).
+Start:   the mean encoding of 16 random public pictures; z ~ N(0, I) if the generator has no encoder.
+Stop:    p_target > 0.99 (§IV-A), or `steps` updates (the papers give no limit).
 Ranges:  pictures in [0, 1]; z is unbounded.
-Result:  the z of highest target score on the way (for a row that stops by the criterion: its last one).
+Result:  the z of highest target score on the way; for a row that meets the criterion, that is its last z.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-import torch
 from pydantic import Field
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import descend, white_box_passes
-from inversionlab.attacks.latent import first_latents, limited_step
+from inversionlab.attacks.descent import descend, limited_step, white_box_objective
 from inversionlab.core.views import View, WhiteBox
 
 
@@ -32,9 +30,9 @@ class LatentWhiteBoxSettings(AttackSettings):
     stop: float = Field(default=0.99, gt=0, lt=1)
     """A reconstruction is finished when the target's score exceeds this."""
     step_length: float = Field(default=0.1, gt=0, le=100)
-    """Length of an update in latent units, while the gradient is not tiny."""
+    """Length of an update in latent units, unless the gradient is tiny."""
     max_rate: float = Field(default=100.0, gt=0, le=1e6)
-    """Upper bound of the factor that the gradient is multiplied by."""
+    """Upper bound of the factor that multiplies the gradient."""
     seed_pictures: int = Field(default=16, ge=1, le=4096)
     """Public pictures whose mean encoding is the start."""
 
@@ -42,30 +40,18 @@ class LatentWhiteBoxSettings(AttackSettings):
 class LatentWhiteBox(Attack):
     """Gradient descent over the generator's latent vector."""
 
-    Settings: ClassVar[type[AttackSettings]] = LatentWhiteBoxSettings
-    view: ClassVar[type[View] | None] = WhiteBox
-    needs_generator: ClassVar[bool] = True
+    Settings = LatentWhiteBoxSettings
+    view = WhiteBox
+    needs_generator = True
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
-        generator = self.context.generator
-        assert generator is not None
-        passes = white_box_passes(
-            "latent_white_box",
-            view,
-            jobs,
-            decode=generator,
-            loss=lambda seen: -seen.log_p_N.sum(),
-        )
-
         options = self.settings
-        path = descend(
-            first_latents(options.name, self.context, jobs, options.seed_pictures),
-            passes,
+        end = descend(
+            self.context.first_latents(options.name, jobs, options.seed_pictures),
+            white_box_objective(self, view, jobs, decode=self.generator),
             limited_step(options.step_length, options.max_rate),
             stop=options.stop,
             steps=options.steps,
         )
-        with torch.no_grad():
-            images = generator(path.best)
-        return AttackResult(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
+        return end.result(self.generator)

@@ -1,40 +1,52 @@
-"""Mirror (A7): a search among the style vectors of a StyleGAN-type generator, kept where faces are.
+"""Mirror (A7): a search among the style vectors of a StyleGAN-type generator, restricted to where faces are.
 
 Paper:   An et al. 2022, "MIRROR: Model Inversion for Deep Learning Network with High Fidelity", and its code.
 Access:  white box (`WhiteBox`): scores with gradients; or the score vector only (`Scores`, `gradients: false`).
 Solves:  q* = argmin_q CE(R(S(leaky_relu(mean + std q, 0.2))), y^),  |q_i| <= `clip`
-         where S makes a picture of a style vector and p = mean + std q stands before the last leaky ReLU of the
-         mapping network; mean and std of p, dimension by dimension, over many random latents.
-Start:   of `candidates` random latents the one of highest target score. These queries are booked.
-Step:    Adam on q, then the clipping. The model is shown the picture with random pixels dropped and mirrored or
-         not, other ones at every step, so that a picture is found that it knows robustly, not an adversarial one.
+         where S makes a picture of a style vector and p = mean + std q is the input of the mapping network's last
+         leaky ReLU; mean and std of p, dimension by dimension, are taken over many random latents.
+Start:   of `candidates` random latents the one of highest target score. These queries are counted.
+Step:    Adam on q, then the clipping. At every step the model sees the picture with other random pixels dropped,
+         mirrored or not, so that the search finds a picture it recognises robustly, not an adversarial one.
 Stop:    the score of `calm` such pictures in a row exceeds `stop`, or `steps` updates.
-Scores:  a genetic algorithm, see `mirror_genetic`; undisturbed pictures; stops when its best exceeds `stop`.
+Scores:  a genetic algorithm (`mirror_genetic`) on undisturbed pictures; it stops when its best exceeds `stop`.
 Ranges:  pictures in [0, 1]; a dropped pixel is middle grey in all channels.
-Deviates: the code steps w, not p (its clipping is the same), with a rate that rises and falls over 20,000 steps
-         and in units of w, from each of the 8 best of 100,000 latents that all targets share: here every row
-         draws candidates of its own and the rate is constant. The code drops inputs in the model's copy, with
-         the others scaled up; here pictures stay in range, and they are mirrored with the same chance, 1/2.
+Deviates: the code steps w, not p (its clipping is the same), in units of w, with a rate that rises and falls over
+         20,000 steps, from each of the 8 best of 100,000 latents that all targets share. Here every row draws its
+         own candidates and the rate is constant. The code drops inputs in a copy of the model and scales up the
+         others; here pictures stay in range. They are mirrored with the same chance, 1/2.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import Passes, Path, descend, white_box_passes
+from inversionlab.attacks.base import (
+    Attack,
+    AttackerContext,
+    AttackJobs,
+    AttackResult,
+    AttackSettings,
+)
+from inversionlab.attacks.descent import Adam, Search, descend, white_box_objective
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
-from inversionlab.attacks.mirror_space import PASS, Space, candidates, measured, target_scores
-from inversionlab.attacks.row_state import Adam, Recent
+from inversionlab.core.contracts import GenerativePrior
 from inversionlab.core.views import Scores, View, WhiteBox
 
 GREY = 0.5
+SLOPE = 0.2
+"""The slope of the mapping network's last leaky ReLU."""
+PASS = 256
+"""Pictures, or latents, at once where no gradient is taken."""
 
 
 class MirrorSettings(AttackSettings):
@@ -42,11 +54,11 @@ class MirrorSettings(AttackSettings):
 
     name: Literal["mirror"] = "mirror"
     gradients: bool = True
-    """Whether it sees gradients; else it evolves points by their scores."""
+    """Whether it sees gradients; if not, it evolves points by their scores."""
     candidates: int = Field(default=64, ge=1, le=100_000)
-    """Random pictures that a search starts from the best of (by scores only: from the best `population` of)."""
+    """Random latents; a search starts from the best of them (by scores only: from the best `population`)."""
     mapped: int = Field(default=4096, ge=2, le=1_000_000)
-    """Random latents over which mean and spread are taken."""
+    """Random latents over which mean and std are taken."""
     clip: float = Field(default=1.0, gt=0, le=100)
     """How many standard deviations a coordinate may be from the mean (the authors' code: 1)."""
     rate: float = Field(default=0.1, gt=0, le=10)
@@ -54,13 +66,13 @@ class MirrorSettings(AttackSettings):
     drop: float = Field(default=0.1, ge=0, lt=1)
     """Share of the pixels that are dropped at random before the model sees a picture."""
     flip: bool = True
-    """Whether the model sees pictures mirrored at every other step, at random."""
+    """Whether the model sees the pictures of a step mirrored with chance 1/2."""
     steps: int = Field(default=100, ge=1, le=100_000)
     """Updates at most."""
     stop: float = Field(default=0.9999, gt=0, lt=1)
     """A picture is good when the target's score exceeds this."""
     calm: int = Field(default=3, ge=1, le=1000)
-    """A search is finished when the pictures of so many steps in a row are good."""
+    """A search is finished after good pictures in so many steps in a row."""
     genetic: GeneticSettings = GeneticSettings()
     """The search by scores only."""
 
@@ -68,10 +80,10 @@ class MirrorSettings(AttackSettings):
 class Mirror(Attack):
     """Clipped search over style vectors."""
 
-    Settings: ClassVar[type[AttackSettings]] = MirrorSettings
-    view: ClassVar[type[View] | None] = WhiteBox
-    needs_generator: ClassVar[bool] = True
-    wants: ClassVar[frozenset[str]] = frozenset({"style"})
+    Settings = MirrorSettings
+    view = WhiteBox
+    needs_generator = True
+    wants = frozenset({"style"})
 
     @classmethod
     def view_at(cls, settings: MirrorSettings) -> type[View] | None:
@@ -80,59 +92,57 @@ class Mirror(Attack):
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Search for all jobs at once."""
-        wanted = self.view_at(self.settings)
+        options, wanted = self.settings, self.view_at(self.settings)
         assert wanted is not None
-        if not isinstance(view, wanted):
-            raise TypeError(f"`mirror` needs a {wanted.__name__} view, got {type(view).__name__}")
-        space = measured(self.context, self.settings.mapped, self.settings.clip)
-        streams = [self.context.stream("mirror", t, r) for t, r in jobs.pairs()]
-        first_NCW = candidates(self.context, space, self.settings.candidates, streams)
-        if isinstance(view, Scores):
-            options = self.settings.genetic
-            path = evolve(space, view, jobs, first_NCW, options, self.settings.stop, streams)
+        view = self.require(view, wanted)
+        space = Space.measure(self.context, options.mapped, options.clip)
+        streams = self.context.streams("mirror", jobs)
+        first_NCW = space.candidates(options.candidates, streams, self.context.device)
+        if options.gradients:
+            end = self._descend(space, view, jobs, first_NCW)
         else:
-            path = self._descend(space, view, jobs, first_NCW)
-        with torch.no_grad():
-            images = torch.cat([space.pictures(q_BW) for q_BW in path.best.split(PASS)])
-        return AttackResult(images, path.log_p_N.exp(), path.converged_N, path.steps_N)
+            scores = partial(self.point_scores, space, view, jobs)
+            end = evolve(scores, first_NCW, space.clipped, options.genetic, options.stop, streams)
+        return end.result(lambda q_NW: torch.cat([space.pictures(q) for q in q_NW.split(PASS)]))
 
-    def _descend(self, space: Space, view: View, jobs: AttackJobs, first_NCW: Tensor) -> Path:
+    def _descend(self, space: Space, view: View, jobs: AttackJobs, first_NCW: Tensor) -> Search:
         """Descend from each row's best candidate; log p is that of the undisturbed picture at the end."""
-        options = self.settings
+        options, step = self.settings, count()
         rows_N = torch.arange(len(jobs), device=first_NCW.device)
-        p_NC = target_scores(space, view, jobs, first_NCW, rows_N)
+        p_NC = self.point_scores(space, view, jobs, first_NCW, rows_N)
         start_NW = first_NCW[rows_N, p_NC.argmax(dim=1)]
         adam = Adam(start_NW, options.rate)
-
-        def update(q_NW: Tensor, g_NW: Tensor, left_N: Tensor) -> Tensor:
-            return space.clipped(adam(q_NW, g_NW, left_N))
-
-        passes = self._passes(space, view, jobs)
-        path = descend(start_NW, passes, update, stop=options.stop, steps=options.steps)
-        p_N1 = target_scores(space, view, jobs, path.best[:, None], rows_N)
-        return replace(path, log_p_N=p_N1[:, 0].log())
-
-    def _passes(self, space: Space, view: View, jobs: AttackJobs) -> Passes:
-        """Passes whose pictures are disturbed at random, anew at every step; log p is the lowest of late."""
-        step = count()
-        window = min(self.settings.calm, self.settings.steps + 1)
-        recent = Recent(len(jobs), window, jobs.target_N.device)
-        seen = white_box_passes(
-            "mirror",
-            view,
-            jobs,
-            decode=lambda q_NW: self._disturbed(space.pictures(q_NW), next(step)),
-            loss=lambda seen: -seen.log_p_N.sum(),
+        end = descend(
+            start_NW,
+            white_box_objective(
+                self, view, jobs, lambda q_NW: self._disturbed(space.pictures(q_NW), next(step))
+            ),
+            lambda q_NW, g_NW, left_N: space.clipped(adam(q_NW, g_NW, left_N)),
+            stop=options.stop,
+            steps=options.steps,
+            calm=options.calm,
         )
+        p_N1 = self.point_scores(space, view, jobs, end.best[:, None], rows_N)
+        return replace(end, log_p_N=p_N1[:, 0].log())
 
-        def passes(q_NW: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
-            log_p_N, g_NW = seen(q_NW, rows_N)
-            return recent.lowest(log_p_N, rows_N), g_NW
-
-        return passes
+    @torch.no_grad()
+    def point_scores(
+        self, space: Space, view: View, jobs: AttackJobs, q_NCW: Tensor, rows_N: Tensor
+    ) -> Tensor:
+        """The model's score (N, C) of the target of each of `rows_N` for the row's points (N, C, W)."""
+        row_N = rows_N.repeat_interleave(q_NCW.shape[1])
+        parts = []
+        for q_BW, row_B in zip(q_NCW.flatten(0, 1).split(PASS), row_N.split(PASS), strict=True):
+            x_BCHW = space.pictures(q_BW)
+            if isinstance(view, WhiteBox):
+                y_BK = view.log_scores(x_BCHW, row_B).exp()
+            else:
+                y_BK = self.require(view, Scores).scores(x_BCHW, row_B)
+            parts.append(self.target_scores(y_BK, jobs.target_N[row_B]))
+        return torch.cat(parts).view(q_NCW.shape[:2])
 
     def _disturbed(self, x_NCHW: Tensor, step: int) -> Tensor:
-        """The pictures as the model sees them at a step: all mirrored or none, without the same pixels."""
+        """The pictures as the model sees them at a step: all mirrored or none, all without the same pixels."""
         rng = self.context.shared_stream("mirror", "disturbance", step)
         if self.settings.flip and float(torch.rand(1, generator=rng)) < 0.5:
             x_NCHW = x_NCHW.flip(3)
@@ -140,3 +150,55 @@ class Mirror(Attack):
             return x_NCHW
         dropped_HW = torch.rand(x_NCHW.shape[2:], generator=rng) < self.settings.drop
         return x_NCHW.masked_fill(dropped_HW.to(x_NCHW.device), GREY)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Points q = (p - mean) / std, clipped to [-clip, clip], so that steps and bounds suit any generator.
+
+    A mapping network ends in w = leaky_relu(p, 0.2), so p = leaky_relu(w, 5) (the paper's section on P-space
+    clipping). For random latents each dimension of p is about normal, which w is not.
+    """
+
+    generator: GenerativePrior
+    mean_W: Tensor
+    std_W: Tensor
+    clip: float
+
+    @classmethod
+    @torch.no_grad()
+    def measure(cls, context: AttackerContext, mapped: int, clip: float) -> Space:
+        """The space, with mean and std of p over `mapped` latents that all jobs share."""
+        z_ND = context.prior.draw(mapped, context.shared_stream("mirror", "mapped"))
+        p_NW = _before_last(context.prior, z_ND.to(context.device))
+        # A dimension that never moves stays where it is, and is not divided by zero.
+        std_W = p_NW.std(dim=0, unbiased=False).clamp_min(1e-8)
+        return cls(context.prior, p_NW.mean(dim=0), std_W, clip)
+
+    def candidates(
+        self, count: int, streams: Sequence[torch.Generator], device: torch.device
+    ) -> Tensor:
+        """Points (N, count, W) of random latents, drawn from each row's own stream."""
+        z_NCD = torch.stack([self.generator.draw(count, stream) for stream in streams])
+        return self.points(z_NCD.flatten(0, 1).to(device)).view(len(streams), count, -1)
+
+    @torch.no_grad()
+    def points(self, z_ND: Tensor) -> Tensor:
+        """Points (N, W), clipped, of latents."""
+        return self.clipped((_before_last(self.generator, z_ND) - self.mean_W) / self.std_W)
+
+    def clipped(self, q: Tensor) -> Tensor:
+        """Points (..., W) moved into the space."""
+        inside: Tensor = q.clamp(-self.clip, self.clip)
+        return inside
+
+    def pictures(self, q_NW: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in [0, 1] of points."""
+        p_NW = self.mean_W + self.std_W * q_NW
+        return self.generator.synthesize(functional.leaky_relu(p_NW, SLOPE))
+
+
+def _before_last(generator: GenerativePrior, z_ND: Tensor) -> Tensor:
+    """p (N, W) of latents."""
+    w_NW = torch.cat([generator.style(z_BD) for z_BD in z_ND.split(PASS)])
+    return functional.leaky_relu(w_NW, 1 / SLOPE)

@@ -1,41 +1,46 @@
-"""Multi-mode attack (A10): an attacker who knows that a dummy recognizer may be mixed into the scores.
+"""Multi-mode attack (A10): for an attacker who knows that a dummy recognizer may be mixed into the scores.
 
-Paper:   future work of Kotsuji & Nakamura 2025 (§6), turned against their defense by its own reason (§4.3): the
+Paper:   future work of Kotsuji & Nakamura 2025 (§6), turning the reasoning of their defense (§4.3) against it: the
          dummy's score "forms a sharp peak", that of real faces "becomes high in a relatively wide area".
 Access:  white box (`WhiteBox`) of the protected scores; it never sees victim and dummy apart.
-Does:    1. Scouts: `candidates` random public pictures are encoded (or latents drawn); from the `starts` best by
-            target score begin descents. So they do from morphs (1 - t) a + t b, t in `morphs`, between the best
-            scout a and the mode b that a plain descent (A2's) ends in.
+Does:    1. Starts: `candidates` random public pictures are encoded (or latents drawn), and descents begin from the
+            `starts` best of them by target score. More descents begin from morphs (1 - t) a + t b, t in `morphs`,
+            between the best candidate a and the mode b that a plain descent (A2) ends in.
          2. Descends  L = -mean_T log p_k(T(G(z))) + prior |z|^2 / 2m.  T are `views` random mirrorings, shifts,
-            zooms and changes of light, few of which a narrow peak survives. Step: A2's.
-         3. Of the modes of a reconstruction that are at least `floor` times as high as its highest, the first by
-            mean_T log p_k(T(x)) - log p_k(x) - prior |z|^2 / 2m  is the result: how wide the peak is, and how
+            zooms and changes of light; a narrow peak survives few of them. The step is A2's.
+         3. Drops the modes of a reconstruction that are below `floor` times its highest, and returns the one with
+            the largest  mean_T log p_k(T(x)) - log p_k(x) - prior |z|^2 / 2m:  how wide the peak is, and how
             natural a model of public faces finds the face.
 Stop:    p_k > `stop` under the views; or no progress for `patience` updates (under a dummy, a mode of the victim's
          is only about alpha high); or `steps` updates.
-Ranges:  pictures in [0, 1]; z is unbounded. The random views of a step are the same for all reconstructions.
+Ranges:  pictures in [0, 1]; z is unbounded. All reconstructions share the random views of a step.
 Result:  `confidence` is the protected model's plain score of the picture.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings, of_targets
-from inversionlab.attacks.descent import Passes, Path, descend, white_box_passes
-from inversionlab.attacks.latent import encoded, first_latents, limited_step
+from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
+from inversionlab.attacks.descent import (
+    Objective,
+    Search,
+    descend,
+    limited_step,
+    white_box_objective,
+)
 from inversionlab.core.views import View, WhiteBox
 
 NAME = "multi_mode"
 CHUNK = 128
 """Pictures a forward pass."""
-JUDGING_VIEWS = 8
-"""Views under which the width of a mode is measured."""
+RANKING_VIEWS = 8
+"""Random views under which the width of a mode is measured."""
 
 
 class MultiModeSettings(AttackSettings):
@@ -43,11 +48,11 @@ class MultiModeSettings(AttackSettings):
 
     name: Literal["multi_mode"] = "multi_mode"
     candidates: int = Field(default=256, ge=1, le=65_536)
-    """Public pictures that each reconstruction scouts."""
+    """Public pictures that each reconstruction considers as starts."""
     starts: int = Field(default=4, ge=1, le=1024)
-    """Descents from the best scouts."""
+    """Descents from the best of these candidates."""
     morphs: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.25, 0.5)
-    """Shares of the plain descent's mode in the morphs that are further starts."""
+    """Shares t of the plain descent's mode in the morphs, which are further starts."""
     views: int = Field(default=2, ge=1, le=64)
     """Random views of the picture a step."""
     strength: float = Field(default=1.0, ge=0, le=5)
@@ -55,147 +60,122 @@ class MultiModeSettings(AttackSettings):
     prior: float = Field(default=0.5, ge=0, le=1000)
     """Weight of the latent's negative log-density a dimension."""
     floor: float = Field(default=0.1, ge=0, le=1)
-    """Modes lower than this share of the highest one are none."""
+    """Modes lower than this share of the highest one are dropped."""
     steps: int = Field(default=150, ge=1, le=100_000)
     """Updates at most."""
     patience: int = Field(default=15, ge=1, le=100_000)
-    """A descent ends when its score has not grown by 1 % for so many updates: a mode lower than `stop`."""
+    """A descent ends when its score has not grown by 1 % for so many updates; its mode is lower than `stop`."""
     stop: float = Field(default=0.9999, gt=0, lt=1)
     """A descent is finished when the target's score under all views exceeds this (geometric mean)."""
     step_length: float = Field(default=0.1, gt=0, le=100)
     """Length of an update in latent units."""
     max_rate: float = Field(default=100.0, gt=0, le=1e6)
-    """Upper bound of the factor that the gradient is multiplied by."""
+    """Upper bound of the factor that multiplies the gradient."""
 
 
 class MultiMode(Attack):
-    """Finds all modes, keeps the widest and most natural one."""
+    """Finds several modes and keeps the widest and most natural one."""
 
-    knows_defense: ClassVar[bool] = True
-    Settings: ClassVar[type[AttackSettings]] = MultiModeSettings
-    view: ClassVar[type[View] | None] = WhiteBox
-    needs_generator: ClassVar[bool] = True
+    Settings = MultiModeSettings
+    view = WhiteBox
+    knows_defense = True
+    needs_generator = True
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
-        """Scout, descend, rank."""
-        if not isinstance(view, WhiteBox):
-            raise TypeError(f"`{NAME}` needs a WhiteBox view, got {type(view).__name__}")
-        options = self.settings
-        start_NSD = self._starts(view, jobs)
-        wide = jobs.times(start_NSD.shape[1])
-        path = descend(
-            start_NSD.flatten(0, 1),
-            self._passes(view, wide),
-            limited_step(options.step_length, options.max_rate),
-            stop=options.stop,
-            steps=options.steps,
-            patience=options.patience,
+        """Choose starts, descend from all of them, rank the modes."""
+        white_box = self.require(view, WhiteBox)
+        start_NSD = torch.stack(
+            [self._best_candidates(white_box, jobs, r) for r in range(len(jobs))]
         )
-        return self._choose(view, wide, path)
-
-    def _starts(self, view: WhiteBox, jobs: AttackJobs) -> Tensor:
-        """z(0) (N, S, m) of every descent: the best scouts, and morphs towards the plain mode."""
-        scout_NSD = torch.stack([self._scouts(view, jobs, row) for row in range(len(jobs))])
-        if not self.settings.morphs:
-            return scout_NSD
-        plain_ND = self._plain_mode(view, jobs)
-        best_ND = scout_NSD[:, 0]
-        morphs = [(1 - t) * best_ND + t * plain_ND for t in self.settings.morphs]
-        return torch.cat([scout_NSD, torch.stack(morphs, dim=1)], dim=1)
+        if self.settings.morphs:
+            plain = white_box_objective(self, view, jobs, self.generator)
+            plain_start_ND = self.context.first_latents(f"{NAME} plain", jobs, 16)
+            mode_ND, best_ND = self._descend(plain_start_ND, plain).best, start_NSD[:, 0]
+            morphs = [(1 - t) * best_ND + t * mode_ND for t in self.settings.morphs]
+            start_NSD = torch.cat([start_NSD, torch.stack(morphs, dim=1)], dim=1)
+        wide = jobs.times(start_NSD.shape[1])
+        end = self._descend(start_NSD.flatten(0, 1), self._objective(white_box, wide))
+        return self._choose(white_box, wide, end)
 
     @torch.no_grad()
-    def _scouts(self, view: WhiteBox, jobs: AttackJobs, row: int) -> Tensor:
-        """The `starts` latents (S, m) of highest target score of one reconstruction's candidates, best first."""
-        know, options = self.context, self.settings
-        assert know.generator is not None
-        stream = know.stream(NAME, int(jobs.target_N[row]), int(jobs.repeat_N[row]))
-        if know.generator.encode(know.public(torch.zeros(1, dtype=torch.int64))) is None:
-            z_CD = know.generator.draw(options.candidates, stream).to(know.device)
+    def _best_candidates(self, view: WhiteBox, jobs: AttackJobs, row: int) -> Tensor:
+        """The `starts` latents (S, m) of highest target score among a reconstruction's candidates, best first."""
+        context, options = self.context, self.settings
+        stream = context.stream(NAME, int(jobs.target_N[row]), int(jobs.repeat_N[row]))
+        if context.has_encoder():
+            index = torch.randperm(len(context.public_NCHW), generator=stream)
+            z_CD = context.encoded(index[: options.candidates])
         else:
-            index = torch.randperm(len(know.public_NCHW), generator=stream)
-            z_CD = encoded(know, index[: options.candidates])
-        rows_C = torch.full((len(z_CD),), row, device=know.device)
+            z_CD = self.generator.draw(options.candidates, stream).to(context.device)
+        rows_C = torch.full((len(z_CD),), row, device=context.device)
         score_C = torch.cat(
             [
-                self._log_p(view, know.generator(z), jobs, r)
+                self._log_p(view, self.generator(z), jobs, r)
                 for z, r in zip(z_CD.split(CHUNK), rows_C.split(CHUNK), strict=True)
             ]
         )
-        best_S = score_C.topk(min(options.starts, len(z_CD))).indices
-        return z_CD[best_S]
+        return z_CD[score_C.topk(min(options.starts, len(z_CD))).indices]
 
-    def _plain_mode(self, view: WhiteBox, jobs: AttackJobs) -> Tensor:
-        """The mode (N, m) that an attacker who does not know of the defense finds (A2)."""
-        options, generator = self.settings, self.context.generator
-        assert generator is not None
-        passes = white_box_passes(
-            NAME, view, jobs, decode=generator, loss=lambda seen: -seen.log_p_N.sum()
-        )
-        path = descend(
-            first_latents(f"{NAME} plain", self.context, jobs, 16),
-            passes,
+    def _descend(self, start_ND: Tensor, objective: Objective) -> Search:
+        options = self.settings
+        return descend(
+            start_ND,
+            objective,
             limited_step(options.step_length, options.max_rate),
             stop=options.stop,
             steps=options.steps,
             patience=options.patience,
         )
-        return path.best
 
-    def _passes(self, view: WhiteBox, jobs: AttackJobs) -> Passes:
+    def _objective(self, view: WhiteBox, jobs: AttackJobs) -> Objective:
         """Log p as the mean over a step's views, and the gradient of the loss."""
-        options, generator = self.settings, self.context.generator
-        assert generator is not None
-        step = 0
+        options, step = self.settings, 0
 
-        def passes(z_ND: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
+        def objective(z_ND: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
             nonlocal step
             z_ND = z_ND.detach().requires_grad_(True)
             changes = self._changes("step", step, options.views)
             step += 1
             log_p, gradient = [], []
             for z_BD, rows_B in zip(z_ND.split(CHUNK), rows_N.split(CHUNK), strict=True):
-                x_NCHW = generator(z_BD)
-                log_p_B = self._mean_log_p(view, x_NCHW, jobs, rows_B, changes)
+                log_p_B = self._mean_log_p(view, self.generator(z_BD), jobs, rows_B, changes)
                 natural_B = z_BD.square().mean(1) / 2
                 loss = (-log_p_B + options.prior * natural_B).sum()
                 gradient.append(torch.autograd.grad(loss, z_BD)[0])
                 log_p.append(log_p_B.detach())
             return torch.cat(log_p), torch.cat(gradient)
 
-        return passes
+        return objective
 
     @torch.no_grad()
-    def _choose(self, view: WhiteBox, wide: AttackJobs, path: Path) -> AttackResult:
+    def _choose(self, view: WhiteBox, wide: AttackJobs, end: Search) -> AttackResult:
         """Each reconstruction's widest and most natural mode."""
-        options, generator = self.settings, self.context.generator
-        assert generator is not None
+        options = self.settings
         rows_N = torch.arange(len(wide), device=self.context.device)
-        changes = self._changes("width", 0, JUDGING_VIEWS)
+        changes = self._changes("width", 0, RANKING_VIEWS)
         height, spread, pictures = [], [], []
-        for z_BD, rows_B in zip(path.best.split(CHUNK), rows_N.split(CHUNK), strict=True):
-            x_NCHW = generator(z_BD)
+        for z_BD, rows_B in zip(end.best.split(CHUNK), rows_N.split(CHUNK), strict=True):
+            x_NCHW = self.generator(z_BD)
             height.append(self._log_p(view, x_NCHW, wide, rows_B))
             spread.append(self._mean_log_p(view, x_NCHW, wide, rows_B, changes))
             pictures.append(x_NCHW)
         height_NS = torch.cat(height).view(-1, wide.starts)
         rank_N = torch.cat(spread) - torch.cat(height)
-        rank_N = rank_N - options.prior * path.best.square().mean(1) / 2
-        high_NS = (
-            height_NS >= height_NS.max(1, keepdim=True).values + torch.tensor(options.floor).log()
-        )
-        rank_NS = rank_N.view(-1, wide.starts).masked_fill(~high_NS, -torch.inf)
+        rank_N = rank_N - options.prior * end.best.square().mean(1) / 2
+        floor_N1 = height_NS.max(1, keepdim=True).values + torch.tensor(options.floor).log()
+        rank_NS = rank_N.view(-1, wide.starts).masked_fill(height_NS < floor_N1, -torch.inf)
         won_N = torch.arange(len(rank_NS), device=rank_NS.device) * wide.starts + rank_NS.argmax(1)
         return AttackResult(
             torch.cat(pictures)[won_N],
             height_NS.flatten()[won_N].exp(),
-            path.converged_N[won_N],
-            path.steps_N[won_N],
+            end.converged_N[won_N],
+            end.steps_N[won_N],
         )
 
     def _mean_log_p(
         self, view: WhiteBox, x_NCHW: Tensor, jobs: AttackJobs, rows_N: Tensor, changes_V6: Tensor
     ) -> Tensor:
-        """The mean over some views of the target's log-score (N,)."""
+        """The mean over the changes of the target's log-score (N,)."""
         total = torch.zeros(len(x_NCHW), device=x_NCHW.device)
         for change_6 in changes_V6:
             total = total + self._log_p(view, changed(x_NCHW, change_6), jobs, rows_N)
@@ -204,7 +184,7 @@ class MultiMode(Attack):
 
     def _log_p(self, view: WhiteBox, x_NCHW: Tensor, jobs: AttackJobs, rows_N: Tensor) -> Tensor:
         log_y_NK = view.log_scores(x_NCHW, jobs.account(rows_N))
-        return of_targets(NAME, log_y_NK, jobs.target_N[rows_N])
+        return self.target_scores(log_y_NK, jobs.target_N[rows_N])
 
     def _changes(self, what: str, step: int, count: int) -> Tensor:
         """Random changes (V, 6) that all rows share: mirror, shift x, shift y, zoom, contrast, brightness."""
@@ -216,7 +196,7 @@ class MultiMode(Attack):
 
 
 def changed(x_NCHW: Tensor, change_6: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) in [0, 1] all mirrored, shifted, zoomed and lit in one way; differentiable."""
+    """Pictures (N, C, H, W) in [0, 1] after one and the same change; differentiable."""
     mirror, right, down, zoom, contrast, light = change_6.tolist()
     sign = -1.0 if mirror < 0 else 1.0
     affine_23 = torch.tensor([[sign * (1 + zoom), 0.0, right], [0.0, 1 + zoom, down]])

@@ -1,15 +1,15 @@
 """Null attack: the picture of a random public person.
 
-Paper:   none; the floor that every attack must beat (design, rule 6). A real face that is not the target's
-         shows what the judge says of any real face.
+Paper:   none; it is a floor that every attack must beat (design, rule 6). It shows how the evaluator scores a real
+         face that is not the target's.
 Access:  nothing; no query is made.
 Does:    x = a public picture, drawn uniformly, one draw a job.
-Returns: pictures in [0, 1]; confidence is NaN, since the model is never asked.
+Returns: pictures in [0, 1]; the confidence is NaN, since the model is never asked.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
@@ -26,21 +26,11 @@ class RandomPublicSettings(AttackSettings):
 class RandomPublic(Attack):
     """A random picture of the attacker's own."""
 
-    Settings: ClassVar[type[AttackSettings]] = RandomPublicSettings
-    view: ClassVar[type[View] | None] = None
-    needs_generator: ClassVar[bool] = False
+    Settings = RandomPublicSettings
+    view = None
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Draw one public picture a job."""
-        know = self.context
-        count = len(know.public_NCHW)
-        index = torch.cat(
-            [
-                torch.randint(count, (1,), generator=know.stream("random_public", t, r))
-                for t, r in jobs.pairs()
-            ]
-        )
-        none = torch.zeros(len(jobs), dtype=torch.int64)
-        return AttackResult(
-            know.public(index), torch.full((len(jobs),), torch.nan), none.bool(), none
-        )
+        count, streams = len(self.context.public_NCHW), self.context.streams("random_public", jobs)
+        index_N = torch.cat([torch.randint(count, (1,), generator=s) for s in streams])
+        return AttackResult.of_null(self.context.public(index_N))

@@ -1,12 +1,11 @@
-"""What rows carry from step to step."""
+"""What a descent keeps for its rows from step to step."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from inversionlab.attacks.row_state import Adam, Recent
-
-CPU = torch.device("cpu")
+from inversionlab.attacks.descent import Adam, lowest_of_last
 
 
 def test_adam_is_torchs_for_every_row_still_there() -> None:
@@ -26,8 +25,13 @@ def test_adam_is_torchs_for_every_row_still_there() -> None:
 
 
 def test_lowest_of_the_last_steps_row_by_row() -> None:
-    recent, both = Recent(2, 2, CPU), torch.tensor([0, 1])
-    assert recent.lowest(torch.tensor([-1.0, -5.0]), both).tolist() == [-torch.inf, -torch.inf]
-    assert recent.lowest(torch.tensor([-2.0, -3.0]), both).tolist() == [-2.0, -5.0]
-    assert recent.lowest(torch.tensor([-4.0]), torch.tensor([1])).tolist() == [-4.0]
-    assert recent.lowest(torch.tensor([-0.5, -6.0]), both).tolist() == [-2.0, -6.0]
+    last_NW, both = torch.full((2, 2), -torch.inf), torch.tensor([0, 1])
+
+    def lowest(log_p: list[float], rows_N: Tensor) -> list[float]:
+        values: list[float] = lowest_of_last(last_NW, torch.tensor(log_p), rows_N).tolist()
+        return values
+
+    assert lowest([-1.0, -5.0], both) == [-torch.inf, -torch.inf]
+    assert lowest([-2.0, -3.0], both) == [-2.0, -5.0]
+    assert lowest([-4.0], torch.tensor([1])) == [-4.0]
+    assert lowest([-0.5, -6.0], both) == [-2.0, -6.0]
