@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import io
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 from inversionlab.core import yaml_io
+from inversionlab.core.settings import Settings
 
 PACKAGE = Path(__file__).resolve().parents[1] / "platform" / "inversionlab"
 LEVELS = (
@@ -117,3 +122,44 @@ def test_the_loader_of_recipes_is_a_safe_one(text: str) -> None:
 
 def test_the_source_root_does_not_shadow_pythons_platform() -> None:
     assert not (PACKAGE.parent / "__init__.py").exists()
+
+
+@EACH_FILE
+def test_no_file_is_longer_than_one_thing(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_inheritance_is_flat() -> None:
+    """At most two of our own classes deep; PyTorch's, pydantic's and our `Settings` bases do not count."""
+    deep = {}
+    for module in MODULES:
+        for name, kind in inspect.getmembers(importlib.import_module(module), inspect.isclass):
+            if kind.__module__ == module and own_depth(kind) > 2:
+                deep[f"{module}.{name}"] = own_depth(kind)
+    assert not deep
+
+
+def own_depth(kind: type) -> int:
+    """How many of our own classes stand on the longest way up from a class, itself included."""
+    ours = kind.__module__.startswith("inversionlab") and kind is not Settings
+    return int(ours) + max((own_depth(base) for base in kind.__bases__), default=0)
+
+
+HOUSE_WORDS = (
+    *("foreman", "crew", "desk", "shelf", "workbench", "workshop", "lesson", "judge", "taught"),
+    *("overhear", "overhears", "overheard", "handbook", "coherence", "rejudged", "narrowing"),
+)
+"""Words that once needed a glossary, in capitals too."""
+STORED = {"judge", "rejudged", "taught_by"}
+"""Of those: keys in records and recipes, and the option `--judge`, which users have."""
+
+
+@EACH_FILE
+def test_names_are_the_fields_own_words(path: Path) -> None:
+    names = {
+        token.string.lower().strip("_")
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+        if token.type == tokenize.NAME
+    }
+    parts = {part for name in names - STORED for part in name.split("_")}
+    assert not parts & set(HOUSE_WORDS)
