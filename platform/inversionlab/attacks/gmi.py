@@ -15,7 +15,6 @@ Deviates: the authors run 1,500 updates of all 5 starts with a = 0.02 on a loss 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -81,7 +80,7 @@ class Gmi(Attack):
         return total
 
     def _attempt(
-        self, objective: Objective, streams: Sequence[torch.Generator], chosen_L: Tensor
+        self, objective: Objective, streams: list[torch.Generator], chosen_L: Tensor
     ) -> Search:
         """One start of the chosen rows, each drawn from the row's own stream."""
         options = self.settings

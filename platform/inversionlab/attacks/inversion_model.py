@@ -6,10 +6,10 @@ output:  recovers the private picture x behind an observed answer y = F(x): x' =
          easier case than others of the same people (Wen does not say which his are).
 class:   makes a picture of a class k (Gong, Table II): x' = A(v) for a vector v that F might give to k. The papers
          do not say which; v = (1, 0, ...) is unlike all that A has learned from. Here the attacker asks F about
-         `public_pictures` public pictures, drawn anew for each job, and takes the answers to the `look_alikes` of
-         them that score highest for k. In each, k's entry is set to p and the others are scaled to a sum of 1 - p,
-         for each p of `confidences`. F is asked about A(v) of every such v, and the picture of highest score of k
-         is kept. Queries: `public_pictures` + `look_alikes` x `confidences`.
+         `public_pictures` public pictures, drawn separately for each job, and takes the answers to the
+         `look_alikes` of them that score highest for k. In each, k's entry is set to p and the others are scaled
+         to a sum of 1 - p, for each p of `confidences`. F is asked about A(v) of every such v, and the picture of
+         highest score of k is kept. Queries: `public_pictures` + `look_alikes` x `confidences`.
          Seen on LFW (158 classes, 20 targets, once or twice each; width 32, 5 epochs), top-5 by the evaluator:
          rest spread evenly 15 %; one look-alike 20 %; the mean of 8 23 %; each of 16 38 %.
 """
@@ -152,10 +152,7 @@ def _pictures(attack: Attack, y_NK: Tensor) -> Tensor:
 def candidates(base_MK: Tensor, target: int, confidences: tuple[float, ...]) -> Tensor:
     """Vectors (M V, K) that give the target each of V confidences and share out the rest as `base_MK` does.
 
-    Args:
-        base_MK: probabilities; where all but the target's are 0, the rest is shared out evenly.
-        target: class number.
-        confidences: V scores of the target.
+    Where all probabilities of `base_MK` but the target's are 0, the rest is shared out evenly.
     """
     others_MK, even_MK = base_MK.clone(), torch.ones_like(base_MK)
     others_MK[:, target] = even_MK[:, target] = 0

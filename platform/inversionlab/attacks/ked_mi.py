@@ -19,7 +19,6 @@ Deviates: the authors run 1,500 to 2,400 updates with rate 0.02 from v = 1, with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -84,7 +83,7 @@ class KedMi(Attack):
         return AttackResult(images, log_p_N.exp(), end.converged_N, end.steps_N)
 
     def _objective(
-        self, view: WhiteBox, jobs: AttackJobs, streams: Sequence[torch.Generator]
+        self, view: WhiteBox, jobs: AttackJobs, streams: list[torch.Generator]
     ) -> Objective:
         """The objective over distributions (N, 2, m): mean and log-variance of every latent coordinate."""
         count = self.settings.samples
@@ -105,7 +104,7 @@ class KedMi(Attack):
         total: Tensor = prior - self.settings.identity_weight * seen.log_p_N.sum()
         return total
 
-    def _noise(self, streams: Sequence[torch.Generator], rows_N: Tensor, count: int) -> Tensor:
+    def _noise(self, streams: list[torch.Generator], rows_N: Tensor, count: int) -> Tensor:
         """The next `count` draws e (N, count, m) of each row's own stream."""
         size = (count, self.generator.latent_size)
         drawn = [torch.randn(size, generator=streams[row]) for row in rows_N.tolist()]
@@ -113,11 +112,7 @@ class KedMi(Attack):
 
     @torch.no_grad()
     def _best_draws(
-        self,
-        view: WhiteBox,
-        jobs: AttackJobs,
-        point_N2D: Tensor,
-        streams: Sequence[torch.Generator],
+        self, view: WhiteBox, jobs: AttackJobs, point_N2D: Tensor, streams: list[torch.Generator]
     ) -> tuple[Tensor, Tensor]:
         """Of each row's `draws` pictures the one of highest target score, and its log-score."""
         count, rows_N = self.settings.draws, torch.arange(len(jobs), device=point_N2D.device)

@@ -175,11 +175,8 @@ def target_losses(y_NK: Tensor, target_N: Tensor, top: int | None = None) -> Ten
     Near p = 1 the steps of float32 are 6e-8, too coarse for differences. The other classes' small scores keep all
     their digits, however: -log p = log(1 + (sum of the others) / p).
 
-    Args:
-        y_NK: scores.
-        target_N: class numbers.
-        top: how many of the K scores are shown, the others being 0; None: all. A target that is not shown is
-            taken to score the average of the hidden scores, so that leaving the shown classes lowers the loss.
+    `top` is how many of the K scores are shown, the others being 0 (None: all). A target that is not shown is
+    taken to score the average of the hidden scores, so that leaving the shown classes lowers the loss.
     """
     p_N1 = y_NK.gather(1, target_N[:, None])
     p_N = p_N1.squeeze(1).clamp_min(TINY)

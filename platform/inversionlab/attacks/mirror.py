@@ -19,7 +19,6 @@ Deviates: the code steps w, not p (its clipping is the same), in units of w, wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -176,7 +175,7 @@ class Space:
         return cls(context.prior, p_NW.mean(dim=0), std_W, clip)
 
     def candidates(
-        self, count: int, streams: Sequence[torch.Generator], device: torch.device
+        self, count: int, streams: list[torch.Generator], device: torch.device
     ) -> Tensor:
         """Points (N, count, W) of random latents, drawn from each row's own stream."""
         z_NCD = torch.stack([self.generator.draw(count, stream) for stream in streams])

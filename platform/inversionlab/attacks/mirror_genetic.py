@@ -14,7 +14,7 @@ far, at most about 2,000 queries; on LFW it needed fewer queries than one twice 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from pydantic import Field
@@ -23,7 +23,7 @@ from torch import Tensor
 from inversionlab.attacks.descent import Search
 from inversionlab.core.settings import Settings
 
-Scores = Callable[[Tensor, Tensor], Tensor]
+PointScores = Callable[[Tensor, Tensor], Tensor]
 """(points (N, P, W), rows (N,)) -> the model's score (N, P) of each row's target for its points."""
 
 
@@ -42,12 +42,12 @@ class GeneticSettings(Settings):
 
 @torch.no_grad()
 def evolve(
-    scores: Scores,
+    scores: PointScores,
     first_NPW: Tensor,
     clipped: Callable[[Tensor], Tensor],
     settings: GeneticSettings,
     stop: float,
-    streams: Sequence[torch.Generator],
+    streams: list[torch.Generator],
 ) -> Search:
     """Evolve a separate population for every job; a row whose elite scores above `stop` leaves.
 
@@ -85,7 +85,7 @@ def _fittest(q_NPW: Tensor, p_NP: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _children(
-    q_NPW: Tensor, p_NP: Tensor, settings: GeneticSettings, streams: Sequence[torch.Generator]
+    q_NPW: Tensor, p_NP: Tensor, settings: GeneticSettings, streams: list[torch.Generator]
 ) -> Tensor:
     """Children (N, P - 1, W), one fewer than the population, before clipping."""
     count, size, device = settings.population - 1, q_NPW.shape[2], q_NPW.device
