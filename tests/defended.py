@@ -1,4 +1,4 @@
-"""Every defense on a victim of a few thousand weights: a workbench of made-up pictures, and its short training."""
+"""Every defense on a victim of a few thousand weights, with made-up pictures and short trainings."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ VICTIM = RecognizerSettings(
 )
 
 INNER: dict[str, str] = {"label_modifier": "uniform_noise"}
-"""What a defense that cannot stand alone is put on."""
+"""The defense below one that cannot stand alone."""
 SHORT: dict[str, dict[str, Any]] = {
     "dummy_recognizer": {"neighbours": 4, "alpha": 0.7},
     "gan_fake_samples": {"samples": 4, "steps": 3},
     "uniform_noise": {"amplitude": 0.3},
     "adversarial_noise": {"network": InversionModelSettings(width=4, layers_fewer=1)},
 }
-"""Settings that keep a test short, or make a defense's effect large."""
+"""Settings that keep a test short or a defense's effect large."""
 
 
 class Faces(nn.Module):
@@ -64,7 +64,7 @@ def pictures(count: int = 6, seed: int = 4) -> Tensor:
 
 
 def people(classes: int, each: int, seed: int) -> tuple[Tensor, Tensor]:
-    """uint8 pictures of people whom one can tell apart, and who is on them."""
+    """uint8 pictures of distinguishable people, and their class numbers."""
     class_N = torch.arange(classes).repeat_interleave(each)
     faces = pictures(classes, seed)[class_N]
     return (255 * (0.8 * faces + 0.2 * pictures(len(class_N), seed + 1))).byte(), class_N
@@ -129,7 +129,7 @@ def blueprint() -> VictimBlueprint:
 
 
 def context(model: ProtectedModel | None = None) -> DefenseContext:
-    """A workbench with everything on it."""
+    """A context with everything that a defense may need."""
     images, class_N = people(CLASSES, 8, 1)
     public, stranger_N = people(STRANGERS, 4, 2)
     return DefenseContext(
@@ -152,7 +152,7 @@ def context(model: ProtectedModel | None = None) -> DefenseContext:
 
 
 def settings(name: str, **changed: Any) -> Any:
-    """Short settings of a defense, on what it needs below it."""
+    """Short settings of a defense, with the defense below if it needs one."""
     inner = settings(INNER[name]) if name in INNER else None
     values = {**SHORT.get(name, {}), **changed}
     fields = DEFENSES[name].Settings.model_fields
@@ -175,8 +175,8 @@ def trained(
 
 
 def protected(chosen: Any) -> ProtectedModel:
-    """The released model, frozen; what it needs is trained."""
-    # A copy, so that who spoils it does not spoil everybody's.
+    """The released model, frozen; the networks that it needs are trained."""
+    # A copy, so that a test that damages it damages no other test.
     below = copy.deepcopy(recognizer()) if chosen.inner is None else protected(chosen.inner)
     defense, own = make(chosen), None
     if defense.trains:

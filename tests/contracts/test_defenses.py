@@ -44,7 +44,7 @@ def test_gradients_flow_through_the_white_box(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DEFENSES)
-def test_it_answers_who_asks_without_gradients_and_leaves_none_behind(name: str) -> None:
+def test_without_gradients_it_computes_and_keeps_none(name: str) -> None:
     model = protected(settings(name))
     with torch.no_grad():
         y_NK = model.log_scores(pictures())
@@ -53,7 +53,7 @@ def test_it_answers_who_asks_without_gradients_and_leaves_none_behind(name: str)
 
 
 @pytest.mark.parametrize("name", DEFENSES)
-def test_an_answer_does_not_depend_on_the_pictures_beside_it(name: str) -> None:
+def test_scores_do_not_depend_on_the_other_pictures_in_the_batch(name: str) -> None:
     model, x_NCHW = BatchInvariantModel(protected(settings(name))), pictures(9)
     with torch.no_grad():
         together = model.log_scores(x_NCHW)
@@ -65,7 +65,7 @@ def test_an_answer_does_not_depend_on_the_pictures_beside_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_saved_and_loaded_gives_the_same_bits(name: str) -> None:
-    """Through a file, into a network that was never trained; numbers about the model travel with it."""
+    """Through a file, into an untrained network; the facts about the model are stored too."""
     defense, below = make(settings(name)), defended.recognizer()
     first = defense.protect(below, defended.trained(settings(name)))
     stored = safetensors.torch.save(defended.trained(settings(name)).state_dict())
@@ -90,8 +90,8 @@ def test_a_training_that_was_interrupted_ends_as_one_that_was_not(name: str) -> 
 
 
 @pytest.mark.parametrize("name", KEEPING)
-def test_who_promises_to_keep_the_winning_class_keeps_it(name: str) -> None:
-    """Zero loss of accuracy: on a thousand pictures, most of which mean nothing to the victim."""
+def test_a_promise_to_keep_the_winning_class_is_kept(name: str) -> None:
+    """No loss of accuracy on a thousand pictures, most of them meaningless to the victim."""
     x_NCHW, model = pictures(1000, seed=8), protected(settings(name))
     with torch.no_grad():
         released = model.log_scores(x_NCHW).argmax(1)
@@ -99,9 +99,9 @@ def test_who_promises_to_keep_the_winning_class_keeps_it(name: str) -> None:
     assert torch.equal(released, before)
 
 
-# One epoch is no training: what the others learn stands in tests/defenses.
+# One epoch is no real training: tests/defenses test what the other defenses learn.
 @pytest.mark.parametrize("name", ["none", "dummy_recognizer", "uniform_noise", *KEEPING])
-def test_the_people_whom_the_victim_knows_are_still_known(name: str) -> None:
+def test_the_victims_people_are_still_recognized(name: str) -> None:
     images, class_N = defended.people(defended.CLASSES, 8, 1)
     model = protected(settings(name))
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_the_people_whom_the_victim_knows_are_still_known(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DEFENSES)
-def test_trains_exactly_if_it_says_so(name: str) -> None:
+def test_it_trains_exactly_if_it_says_so(name: str) -> None:
     defense = make(settings(name))
     if not defense.trains:
         with pytest.raises(NotImplementedError):
@@ -147,10 +147,10 @@ def test_it_says_in_which_views_it_protects(name: str) -> None:
     kind = DEFENSES[name]
     assert kind.protects <= {WhiteBox, Scores, Labels}
     if kind.layer in (Layer.VICTIM, Layer.MIXTURE):
-        assert WhiteBox in kind.protects, "what stands in the victim's place does not come off"
+        assert WhiteBox in kind.protects, "what replaces the victim cannot be removed"
     if kind.layer == Layer.OUTPUT:
         assert WhiteBox not in kind.protects, (
-            "what is done to answers comes off with the weights in hand"
+            "what changes the scores can be removed by a holder of the weights"
         )
 
 
@@ -161,7 +161,7 @@ def test_its_facts_are_numbers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DEFENSES)
-def test_the_victims_share_is_a_setting_that_means_undefended_at_one(name: str) -> None:
+def test_a_victims_share_of_one_means_undefended(name: str) -> None:
     kind, share = DEFENSES[name], DEFENSES[name].victim_share
     if share is None:
         return

@@ -1,4 +1,4 @@
-"""Every search space fits an experiment with its defense, and its start points can be suggested."""
+"""Every search space fits an experiment with its defense, and the searcher suggests its start points."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mutual_information": {"defense": {"name": "mutual_information"}, **PLAIN},
     "purifier": {"defense": {"name": "purifier"}, **PLAIN},
 }
-"""What makes `tests/tiny.py`'s recipe one with that defense."""
+"""Changes of `tests/tiny.py`'s recipe that put the defense in it."""
 
 MANY = 32
-"""Trainings that a search may cause at most; the module says how many."""
+"""Most trainings that a search may cause; the module says how many."""
 
 
 def experiment(path: Path) -> Experiment:
@@ -94,7 +94,7 @@ def _settings() -> list[tuple[str, str]]:
 def test_every_searched_setting_changes_the_model(
     name: str, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Else private training would draw other noise for other settings, even for one that it does not heed.
+    # Otherwise private training would draw other noise for any changed setting, even for an unused one.
     monkeypatch.setattr(PrivateLearner, "own_stream", _same_noise)
     head, _, setting = key.partition(".")
     assert head == "defense"

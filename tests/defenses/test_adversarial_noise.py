@@ -79,7 +79,7 @@ def test_algorithm_one_by_hand() -> None:
 
 
 def drawn_noises(count: int, seed: str) -> Iterator[NoiseSettings]:
-    """Budgets of 0.001 to 1e6 and steps of 1e-6 to 1e4, log-uniformly, first the smallest and the largest."""
+    """Budgets from 0.001 to 1e6 and steps from 1e-6 to 1e4, log-uniform; the smallest and the largest first."""
     rng = Random(seed)
     spans = [(-3.0, -6.0), (6.0, 4.0)]
     spans += [(rng.uniform(-3, 6), rng.uniform(-6, 4)) for _ in range(count - 2)]
@@ -89,7 +89,7 @@ def drawn_noises(count: int, seed: str) -> Iterator[NoiseSettings]:
 
 
 def noise_norm(c0_NK: Tensor, n_NK: Tensor, norm: int | str) -> Tensor:
-    """The norm of all that is done to the log-scores before softmax, (N,), in float64."""
+    """The norm (N,), in float64, of the whole change of the log-scores before softmax."""
     c0_NK = c0_NK.double()
     whole_NK = with_winner(c0_NK + n_NK, c0_NK.argmax(1)) - c0_NK
     whole_NK = torch.where(c0_NK.isneginf(), 0, whole_NK)
@@ -99,7 +99,7 @@ def noise_norm(c0_NK: Tensor, n_NK: Tensor, norm: int | str) -> Tensor:
 @pytest.mark.parametrize("scale", [1e-7, 0.01, 1.0, 30.0, 1e4, 1e30])
 @pytest.mark.parametrize("classes", [2, 7, 1000])
 def test_label_and_budget_hold_for_any_gradients(classes: int, scale: float) -> None:
-    """36 settings x 60 random rows, a third of them with ties, x 18 shapes: 38,880 noises of four steps each."""
+    """36 settings x 60 random rows, a third with ties, x 18 shapes: 38,880 noises of four steps each."""
     log_y_NK = random_scores(60, classes, scale, 1)
     log_y_NK[::7, 0] = -torch.inf
     c0_NK, label_N = log_y_NK.double(), log_y_NK.argmax(1)
@@ -116,7 +116,7 @@ def test_label_and_budget_hold_for_any_gradients(classes: int, scale: float) -> 
 
 
 def test_the_papers_own_steps_lose_labels_to_ties() -> None:
-    """What the margin is for: without it line 5's tie gives the label to the first of equals."""
+    """Why there is a margin: without it, line 5's tie gives the label to the first of equals."""
     c0_NK = random_scores(500, 10, 0.1, 1).double()
     grad_NK = torch.randn(500, 10, generator=torch.Generator().manual_seed(5))
     n_NK = bounded_noise(c0_NK, c0_NK, grad_NK, NoiseSettings(budget=100, step=0.4))
@@ -125,7 +125,7 @@ def test_the_papers_own_steps_lose_labels_to_ties() -> None:
 
 
 def least_norm(moved_NK: Tensor, norm: int | str) -> Tensor:
-    """The least norm (N,) over what may be added to a whole row, which softmax forgets; NaN: not moved."""
+    """The least norm (N,) over constants added to a row, which softmax ignores; NaN: not moved."""
     top_N1 = moved_NK.nan_to_num(nan=-torch.inf).amax(1, keepdim=True)
     bottom_N1 = moved_NK.nan_to_num(nan=torch.inf).amin(1, keepdim=True)
     centre_N1 = {
@@ -142,7 +142,7 @@ def least_norm(moved_NK: Tensor, norm: int | str) -> Tensor:
 def test_label_and_budget_hold_behind_a_network(
     norm: int | str, vector: str, budget: float
 ) -> None:
-    """Steps lead beyond the budget, so it is used up; it bounds the noise found and the answers' distance."""
+    """Steps exceed the budget, so it is used up; it bounds the noise and the distance of the scores."""
     log_y_NK = random_scores(200, 5, 20.0, 1)
     log_y_NK[::9, 2] = -torch.inf
     table = Table(log_y_NK.log_softmax(1))
@@ -155,7 +155,7 @@ def test_label_and_budget_hold_behind_a_network(
     torch.testing.assert_close(found_NK.exp().sum(1), torch.ones(200))
     n_NK = find_noise(model.inversion, x_NCHW, c0_NK, noise)
     assert 0.99 * budget < float(noise_norm(c0_NK, n_NK, norm).max()) <= budget
-    # Log-scores of down to -200 are rounded to float32.
+    # Log-scores down to -200 are rounded to float32.
     moved_N = least_norm(found_NK.double() - c0_NK.double(), norm)
     assert 0.5 * budget < float(moved_N.max()) <= budget + 1e-4
 
@@ -174,7 +174,7 @@ def test_it_raises_the_error_of_the_inversion_model() -> None:
 
 
 def test_the_first_step_is_the_sign_of_the_true_slope() -> None:
-    """Against finite differences of the error, entry by entry."""
+    """Compared with finite differences of the error, entry by entry."""
     x_NCHW, model = faces(1), inversion()
     c0_NK = torch.tensor([[0.0, -1.0, -2.0, -1.5, -0.5]]).log_softmax(1)
     noise = NoiseSettings(iterations=1, step=1e-3, budget=1)
@@ -194,7 +194,7 @@ def test_rows_do_not_depend_on_each_other_to_the_last_bit() -> None:
         assert torch.equal(batch_invariant(model.log_scores, x_NCHW[rows]), whole[rows])
 
 
-def test_under_no_grad_and_with_gradients() -> None:
+def test_scores_are_the_same_with_and_without_gradients() -> None:
     model = AdversariallyNoisy(Classifier(), inversion(), NoiseSettings()).requires_grad_(False)
     with torch.no_grad():
         still = model.log_scores(faces())
@@ -216,7 +216,7 @@ def test_idle_is_the_model_itself(off: str) -> None:
     assert torch.equal(model.log_scores(faces()), victim.log_scores(faces()))
 
 
-def test_refuses_what_rounding_would_swallow() -> None:
+def test_a_budget_that_rounding_would_swallow_is_refused() -> None:
     for wrong in (
         AdversarialNoiseSettings(noise=NoiseSettings(budget=1e-5)),
         AdversarialNoiseSettings(adversarial_training=NoiseSettings(budget=0.0)),
@@ -225,7 +225,7 @@ def test_refuses_what_rounding_would_swallow() -> None:
             AdversarialNoise.check(wrong)
 
 
-def test_costs_passes_through_the_inversion_model() -> None:
+def test_the_facts_count_passes_through_the_inversion_model() -> None:
     model = AdversariallyNoisy(Undefended(Classifier()), inversion(), NoiseSettings(iterations=3))
     assert model.facts() == {"inversion_passes": 3.0}
 
@@ -270,10 +270,10 @@ def trained(adversarial: NoiseSettings | None) -> InversionModel:
     return product.eval().requires_grad_(False)
 
 
-def test_adversarial_training_learns_from_its_own_noise_of_the_moment(
+def test_adversarial_training_learns_from_the_noise_of_its_current_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The batch that is learned from is the answers with the noise that the weights of that step find."""
+    """A step learns from the scores with the noise that its own weights find."""
     seen = []
 
     def step(self: InversionLearner, x: Tensor, y: Tensor, *rest: object) -> dict[str, Tensor]:
@@ -285,10 +285,8 @@ def test_adversarial_training_learns_from_its_own_noise_of_the_moment(
     noise = NoiseSettings(iterations=3)
     x_NCHW = faces(8)
     y_NK = Classifier().log_scores(x_NCHW).detach().exp()
-    for learns_from_target in (noise, None):
-        settings = AdversarialNoiseSettings(
-            network=NETWORK, adversarial_training=learns_from_target
-        )
+    for training_noise in (noise, None):
+        settings = AdversarialNoiseSettings(network=NETWORK, adversarial_training=training_noise)
         learner = DefenderLearner(settings, context().blueprint, seed=1)
         learner.model.train()
         learner.step(x_NCHW, y_NK, torch.Generator(), lambda parameters: None)
@@ -299,15 +297,15 @@ def test_adversarial_training_learns_from_its_own_noise_of_the_moment(
     assert float((seen[0] - y_NK).abs().max()) > 0.01
 
 
-def test_it_learns_what_build_loads() -> None:
-    """Trained on noise or without, weights load into what `build` makes, and differ."""
+def test_trained_weights_load_into_what_build_returns() -> None:
+    """With or without noise in training; the weights differ."""
     one, two = trained(None), trained(NoiseSettings(iterations=2))
     y_NK = random_scores(4, 5, 2.0, 1).exp()
     assert one(y_NK).shape == (4, 1, 8, 8)
     assert not torch.equal(one(y_NK), two(y_NK))
 
 
-def test_what_it_trains_depends_on_its_training_noise_alone() -> None:
+def test_the_trained_network_depends_on_the_training_noise_alone() -> None:
     one = AdversarialNoiseSettings(noise=NoiseSettings(budget=1.0))
     two = AdversarialNoiseSettings(noise=NoiseSettings(budget=2.0))
     assert one.trained_part() == two.trained_part()

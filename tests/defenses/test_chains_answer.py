@@ -1,4 +1,4 @@
-"""Defenses put on one another answer as they promise: forward, backward, and in what they cost."""
+"""Defenses on top of each other keep their promises: forward, backward, and in their costs."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ FINE_TUNING = TrainingSettings(epochs=20, batch_size=8, learning_rate=3e-3, weig
 
 
 def on(inner: Any, name: str, **changed: Any) -> Any:
-    """Short settings of a defense that is put on another."""
+    """Short settings of a defense on top of another."""
     return defended.settings(name, **changed).model_copy(update={"inner": inner})
 
 
 @functools.cache
 def mixture() -> ProtectedModel:
-    """A dummy recognizer beside a fine-tuned victim."""
+    """A dummy recognizer mixed with a fine-tuned victim."""
     below = defended.settings("gan_fake_samples", training=FINE_TUNING, omega=0.0)
     return defended.protected(on(below, "dummy_recognizer", alpha=0.4))
 
 
 @functools.cache
 def relabelled(label_of: str) -> ProtectedModel:
-    """The mixture with its labels put right."""
+    """The mixture with its labels restored."""
     settings = on(None, "label_modifier", label_of=label_of)
     victim = defended.recognizer() if label_of == "victim" else None
     return defended.make(settings).protect(mixture(), victim).eval().requires_grad_(False)
@@ -40,7 +40,7 @@ def relabelled(label_of: str) -> ProtectedModel:
 
 @functools.cache
 def noisy() -> ProtectedModel:
-    """Adversarial noise on the answers of a bottleneck recognizer."""
+    """Adversarial noise on the scores of a bottleneck recognizer."""
     noise = NoiseSettings(budget=1.0, iterations=3)
     below = defended.settings("mutual_information")
     return defended.protected(on(below, "adversarial_noise", noise=noise))
@@ -59,7 +59,7 @@ def labels(model: nn.Module, x_NCHW: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_a_chain_answers_probability_vectors(chain: str) -> None:
+def test_a_chain_releases_probability_vectors(chain: str) -> None:
     y_NK = CHAINS[chain]().log_scores(defended.pictures(20)).exp()
     assert y_NK.shape == (20, defended.CLASSES)
     assert float(y_NK.min()) >= 0
@@ -89,19 +89,19 @@ def test_relabelled_mixture_has_the_promised_labels_and_the_mixtures_other_score
     wanted_N = labels(reference, x_NCHW)
     assert torch.equal(labels(model, x_NCHW), wanted_N)
     moved_N = labels(mixture(), x_NCHW) != wanted_N
-    assert bool(moved_N.any()), "else nothing has to be put right"
+    assert bool(moved_N.any()), "else nothing has to be restored"
     assert bool((~moved_N).any())
     assert not torch.equal(labels(other, x_NCHW), wanted_N), "both references have the same labels"
     mixed_NK = mixture().log_scores(x_NCHW)
     found_NK = model.log_scores(x_NCHW)
     torch.testing.assert_close(found_NK[~moved_N], mixed_NK[~moved_N], atol=1e-4, rtol=1e-4)
-    # Where the label is raised, the others keep their distances.
+    # Where the label is raised, the other scores keep their distances.
     left_NK = (found_NK - mixed_NK)[moved_N].scatter(1, wanted_N[moved_N, None], torch.nan)
     spread_N = left_NK.nan_to_num(-torch.inf).amax(1) - left_NK.nan_to_num(torch.inf).amin(1)
     assert float(spread_N.max()) < 1e-4
 
 
-def test_the_mixture_under_them_is_of_the_fine_tuned_victim_and_the_dummy() -> None:
+def test_the_mixture_is_of_the_fine_tuned_victim_and_the_dummy() -> None:
     x_NCHW, tuned = defended.pictures(20), mixture().recognizer()
     dummy: Any = mixture().dummy
     assert not torch.equal(labels(tuned, x_NCHW), labels(dummy, x_NCHW))
@@ -116,7 +116,7 @@ def test_noise_on_a_bottleneck_keeps_its_labels_and_its_budget() -> None:
     assert torch.equal(found_NK.argmax(1), c0_NK.argmax(1))
     moved_NK = (found_NK - c0_NK).double()
     spread_N = moved_NK.amax(1) - moved_NK.amin(1)
-    # Softmax forgets what is added to a whole row: a noise of 1 nat at most spreads by 2.
+    # Softmax ignores a constant added to a row: noise of at most 1 nat spreads by 2.
     assert 0.5 < float(spread_N.max()) <= 2 + 1e-5
 
 
@@ -129,11 +129,11 @@ def test_noise_on_a_bottleneck_keeps_its_labels_and_its_budget() -> None:
     ],
 )
 def test_each_network_of_a_chain_counts_once(chain: str, count: int) -> None:
-    """Fine-tuned victim, dummy, and the bare victim where it gives the label; bottleneck and inversion model."""
+    """Fine-tuned victim, dummy, and the bare victim if it gives the label; bottleneck and inversion model."""
     assert footprint.networks(CHAINS[chain]()) == count
 
 
-def test_a_chain_tells_the_facts_of_all_its_parts() -> None:
+def test_a_chain_has_the_facts_of_all_its_parts() -> None:
     for facts in (noisy().facts(), footprint.facts(noisy())):
         assert set(facts) == {"bound_nats", "inversion_passes"}
         assert facts["inversion_passes"] == 3

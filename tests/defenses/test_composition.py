@@ -1,4 +1,4 @@
-"""What can be put on what, and what a white-box attacker leaves of it."""
+"""Which defenses can be put on which, and what a white-box attacker leaves of them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_fault_names_where_it_is() -> None:
         experiment({"name": "none"}, defenses=[nested("dummy_recognizer", "none")])
 
 
-def test_labels_of_the_bare_victim_are_not_given_away_over_differential_privacy() -> None:
+def test_labels_of_the_bare_victim_are_not_released_on_differential_privacy() -> None:
     wrong = {**nested("label_modifier", "dp_sgd"), "label_of": "victim"}
     with pytest.raises(ConfigError, match="holds the bare victim"):
         experiment(wrong)
@@ -102,18 +102,18 @@ def test_labels_of_the_bare_victim_are_not_given_away_over_differential_privacy(
         ),
     ],
 )
-def test_a_white_box_attacker_takes_off_what_is_done_to_answers(
+def test_a_white_box_attacker_removes_defenses_of_the_scores(
     parts: tuple[str, ...], left: list[str]
 ) -> None:
     assert names(stripped(experiment(nested(*parts)).defense)) == left
 
 
-def test_the_victims_own_labels_need_its_weights_and_give_it_away() -> None:
+def test_releasing_the_victims_labels_releases_its_weights() -> None:
     outer = {**nested("label_modifier", "mutual_information"), "label_of": "victim"}
     assert names(stripped(experiment(outer).defense)) == ["none"]
 
 
-def test_what_changes_nothing_is_looked_through() -> None:
+def test_an_idle_defense_is_skipped() -> None:
     idle = {**nested("dummy_recognizer", "gan_fake_samples"), "alpha": 1.0}
     assert names(awake(experiment(idle).defense)) == ["gan_fake_samples"]
     assert names(awake(experiment({**nested("dummy_recognizer"), "alpha": 1.0}).defense)) == [
@@ -121,7 +121,7 @@ def test_what_changes_nothing_is_looked_through() -> None:
     ]
 
 
-def test_names_of_defenses_stand_once() -> None:
+def test_every_title_occurs_once() -> None:
     twice = [nested("gan_fake_samples"), nested("gan_fake_samples")]
     with pytest.raises(ConfigError, match="two of a kind need a `label`"):
         experiment({"name": "none"}, defenses=twice)
@@ -129,7 +129,7 @@ def test_names_of_defenses_stand_once() -> None:
     assert len(experiment({"name": "none"}, defenses=labelled).defenses) == 2
 
 
-def test_a_generator_without_a_critic_makes_no_fake_samples() -> None:
+def test_fake_samples_need_a_generator_with_a_critic() -> None:
     with pytest.raises(ConfigError, match="critic"):
         tiny.experiment(defense=nested("gan_fake_samples"), sweep=None)
     with pytest.raises(ConfigError, match=r"defense \(gan_fake_samples\): generator = mine"):
@@ -141,7 +141,7 @@ def plan_of(whole: Experiment) -> Plan:
 
 
 def compared(*others: dict[str, Any], **changed: Any) -> Plan:
-    """A plan of these defenses side by side, labelled a, b, ... where they have no label."""
+    """A plan with these defenses side by side, labelled a, b, ... unless they have a label."""
     labelled = [{"label": "ab"[i], **other} for i, other in enumerate(others)]
     return plan_of(tiny.experiment(**{"sweep": None, **changed}, defenses=labelled))
 
@@ -181,7 +181,7 @@ MIXED = {**nested("dummy_recognizer"), "alpha": 1.0}
         ),
     ],
 )
-def test_who_would_have_no_row_of_his_own_is_refused(
+def test_a_model_that_occurs_twice_is_refused(
     others: tuple[dict[str, Any], ...], changed: dict[str, Any], twin: str
 ) -> None:
     with pytest.raises(ConfigError, match="is the same model as") as caught:
@@ -189,7 +189,7 @@ def test_who_would_have_no_row_of_his_own_is_refused(
     assert re.search(twin, str(caught.value))
 
 
-def test_equal_settings_over_other_generators_are_no_twins() -> None:
+def test_equal_settings_with_other_generators_are_different_models() -> None:
     two = {"wgan": {"name": "wgan_gp"}, "style": {"name": "style_gan"}}
     others = [{**nested("gan_fake_samples"), "label": label, "generator": label} for label in two]
     shown = {c.protected for c in compared(*others, generators=two).cells}
@@ -197,7 +197,7 @@ def test_equal_settings_over_other_generators_are_no_twins() -> None:
 
 
 @pytest.mark.parametrize("label", ["none", "Undefended", "purifier"])
-def test_a_label_is_no_other_models_name(label: str) -> None:
+def test_a_label_that_is_the_name_of_another_model_is_refused(label: str) -> None:
     with pytest.raises(ConfigError, match=f"label = {label}"):
         experiment({"name": "none"}, defenses=[{**nested("uniform_noise"), "label": label}])
     hidden = {"name": "uniform_noise", "inner": {**nested("dp_sgd"), "label": label}}
@@ -205,7 +205,7 @@ def test_a_label_is_no_other_models_name(label: str) -> None:
         experiment(hidden)
 
 
-def test_labels_that_differ_in_capitals_only_are_one() -> None:
+def test_labels_that_differ_only_in_capitals_are_equal() -> None:
     alike = [{**nested("uniform_noise"), "label": "A"}, {**nested("purifier"), "label": "a"}]
     with pytest.raises(ConfigError, match="is there twice"):
         experiment({"name": "none"}, defenses=alike)
@@ -218,7 +218,7 @@ def test_batches_too_small_for_the_training_workers_are_refused_at_load() -> Non
     assert experiment(small).runtime.train_workers == 1
 
 
-def test_every_value_of_a_sweep_is_checked_as_the_recipes_own() -> None:
+def test_every_value_of_a_sweep_is_checked_like_the_recipes_own() -> None:
     with pytest.raises(ConfigError, match="at 0: defense"):
         tiny.experiment(
             generators={"wgan": {"name": "wgan_gp"}},

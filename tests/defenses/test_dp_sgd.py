@@ -1,4 +1,4 @@
-"""DP-SGD: the clipped sum against a plain loop and against Opacus, the noise, the sampling, the ledger."""
+"""DP-SGD: the clipped sum against a plain loop and against Opacus, noise, sampling, the privacy accountant."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def recognizer(seed: int = 1) -> Recognizer:
 
 @functools.cache
 def public() -> Recognizer:
-    """A recognizer of strangers, whose batch normalisation has seen some."""
+    """A recognizer of strangers; its batch normalisation has statistics of some."""
     network = recognizer(9)
     torch.manual_seed(0)
     network.train()(torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(2)))
@@ -74,7 +74,7 @@ def _unused(training: TrainingSettings) -> Any:
 
 
 def learner(**settings: Any) -> PrivateLearner:
-    """In training on a third of the pictures a step; planned for whole batches, whose price is found at once."""
+    """Trains on a third of the pictures a step; planned for whole batches, whose budget is quick to compute."""
     given = {"training": WHOLE, **settings}
     made = DpSgd(DpSgdSettings(**given)).training_job(context()).learner
     assert isinstance(made, PrivateLearner)
@@ -89,7 +89,7 @@ def take_step(learner: PrivateLearner, seed: int = 1) -> dict[str, Tensor]:
 
 
 class TinyNetwork(nn.Module):
-    """A convolution, an in-place activation and a head of unit vectors: what breaks naive hooks."""
+    """A convolution, an in-place activation and a head of unit vectors, which break naive hooks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def tiny_batch() -> tuple[Tensor, Tensor]:
 
 
 def one_by_one(network: nn.Module, x_N: Tensor, y_N: Tensor) -> list[dict[str, Tensor]]:
-    """Each sample's gradient, computed with nothing beside it."""
+    """Each sample's gradient, computed alone."""
     gradients = []
     for x, y in zip(x_N, y_N, strict=True):
         network.zero_grad()
@@ -176,7 +176,7 @@ def test_one_picture_more_moves_the_sum_by_no_more_than_c() -> None:
         assert whole_norm({n: with_it[n] - without[n] for n in with_it}) <= clip * (1 + 1e-9)
 
 
-def test_the_noise_has_the_deviation_that_was_asked_for() -> None:
+def test_the_noise_has_the_requested_deviation() -> None:
     sums = {"w": torch.full((200, 200), 12.0)}
     mean = noised_mean(sums, 3.0, 4, torch.Generator().manual_seed(0))["w"]
     # 40,000 draws: the standard error of the deviation is 0.75 / sqrt(80,000) = 0.0027.
@@ -195,7 +195,7 @@ def test_an_empty_batch_is_noise_of_sigma_c_over_b() -> None:
 
 
 @pytest.mark.parametrize("train", ["head", "all"])
-def test_a_step_hands_the_optimizer_the_drawn_pictures_mean(train: str) -> None:
+def test_a_step_gives_the_optimizer_the_mean_of_the_drawn_pictures(train: str) -> None:
     made = learner(train=train, clip=0.7)
     made.budget = dataclasses.replace(made.budget, noise_multiplier=0.0)
     for module in made.part.modules():
@@ -241,7 +241,7 @@ def test_pictures_are_drawn_with_probability_b_over_n() -> None:
     assert len(set(shape)) > 5
 
 
-def test_the_ledger_is_opacus_own() -> None:
+def test_the_accountant_is_opacus_own() -> None:
     budget = Budget(1.1, expected=100, rate=0.1, delta=1e-5, accountant="rdp")
     ledger = RDPAccountant()
     for _ in range(30):
@@ -249,7 +249,7 @@ def test_the_ledger_is_opacus_own() -> None:
     assert budget.spent(30) == pytest.approx(ledger.get_epsilon(delta=1e-5), rel=1e-12)
 
 
-def test_one_whole_batch_step_keeps_the_gaussian_mechanisms_price() -> None:
+def test_one_whole_batch_step_costs_what_the_gaussian_mechanism_does() -> None:
     """Renyi: eps(sigma) = min over a of a / (2 sigma^2) + log(1 / delta) / (a - 1), or Opacus' tighter form."""
     budget = Budget.plan(
         epsilon=2.0, delta=1e-5, batch_size=50, count=50, epochs=1, accountant="rdp"
@@ -259,7 +259,7 @@ def test_one_whole_batch_step_keeps_the_gaussian_mechanisms_price() -> None:
     assert 0.75 * classic < budget.spent(1) < classic
 
 
-def test_more_budget_less_noise_and_the_ledger_only_grows() -> None:
+def test_a_larger_budget_needs_less_noise_and_steps_only_add_cost() -> None:
     size: dict[str, Any] = {
         "delta": 1e-5,
         "batch_size": 8,
@@ -285,7 +285,7 @@ def test_the_tighter_accountant_asks_for_less_noise() -> None:
     assert 7.9 < prv.spent(6) <= 8.0
 
 
-def test_trained_by_the_loop_it_reports_what_it_spent() -> None:
+def test_the_training_loop_reports_what_was_spent() -> None:
     defense = DpSgd(DpSgdSettings(epsilon=4.0, training=WHOLE))
     training_job = defense.training_job(context())
     train(
@@ -320,8 +320,8 @@ def test_half_the_steps_cost_less() -> None:
 
 
 @pytest.mark.parametrize("train", ["head", "all"])
-def test_what_is_public_stays_as_it_was(train: str) -> None:
-    """Batch normalisation, statistics and all, and with train = head the whole backbone."""
+def test_public_weights_stay_unchanged(train: str) -> None:
+    """Batch normalisation with its statistics, and with train = head the whole backbone."""
     made = learner(train=train)
     take_step(made)
     old, new = public().backbone.state_dict(), made.product().victim.backbone.state_dict()
@@ -351,12 +351,14 @@ def test_the_same_generator_gives_the_same_bits(settings: dict[str, Any]) -> Non
     assert any(not torch.equal(w, other.weights[n]) for n, w in first.weights.items())
 
 
-def test_models_of_other_names_share_no_noise() -> None:
-    """From two models with the same noise at two strengths both could be computed without any."""
-    lessons = [DpSgd(DpSgdSettings(training=WHOLE)).training_job(context(name)) for name in "ab"]
+def test_models_of_different_names_share_no_noise() -> None:
+    """From two models with the same noise at two strengths, both noiseless models could be computed."""
+    training_jobs = [
+        DpSgd(DpSgdSettings(training=WHOLE)).training_job(context(name)) for name in "ab"
+    ]
     streams = [
         training_job.learner.own_stream(torch.Generator().manual_seed(1))  # type: ignore[attr-defined]
-        for training_job in lessons
+        for training_job in training_jobs
     ]
     first, second = (torch.randn(100, generator=s) for s in streams)
     assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.5
@@ -374,8 +376,8 @@ def test_models_of_other_names_share_no_noise() -> None:
         {"seed": 3},
     ],
 )
-def test_the_name_tells_apart_whatever_goes_into_the_network(changed: dict[str, Any]) -> None:
-    """What is trained by other data or from other weights has another name, and so other noise."""
+def test_whatever_goes_into_the_network_changes_its_name(changed: dict[str, Any]) -> None:
+    """Other data or other initial weights mean another name, and so other noise."""
 
     def name(**changed: Any) -> str:
         whole = tiny.experiment(defense={"name": "dp_sgd"}, sweep=None, **changed)
@@ -387,7 +389,7 @@ def test_the_name_tells_apart_whatever_goes_into_the_network(changed: dict[str, 
 
 
 class Reading(nn.Module):
-    """Reads a number out of its pictures, which vmap does not let it."""
+    """Reads a number out of its pictures, which vmap forbids."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -409,7 +411,7 @@ class Unfit(nn.Module):
         return feature_ND
 
 
-def test_what_does_not_fit_the_data_is_refused_before_anything_is_trained() -> None:
+def test_a_budget_that_does_not_fit_the_data_is_refused_before_training() -> None:
     blueprint = context().blueprint
     tight = DpSgd(DpSgdSettings(training=WHOLE, delta=0.009))
     with pytest.raises(ValueError, match=r"one of 120 pictures is none; give less than 0\.0083"):
@@ -420,11 +422,11 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_is_trained() -> N
 
 
 @pytest.mark.parametrize("options", [{}, {"train": "all"}, {"train": "all", "start": "scratch"}])
-def test_our_networks_give_gradients_of_single_pictures(options: dict[str, Any]) -> None:
+def test_our_networks_have_per_sample_gradients(options: dict[str, Any]) -> None:
     DpSgd(DpSgdSettings(training=WHOLE, **options)).fits(context().blueprint, COUNT)
 
 
-def test_a_network_without_gradients_of_single_pictures_is_refused_early() -> None:
+def test_a_network_without_per_sample_gradients_is_refused_early() -> None:
     blueprint = VictimBlueprint(ModelShape(toys.CLASSES, 3, 16), Unfit)
     with pytest.raises(ValueError, match="set train = head"):
         DpSgd(DpSgdSettings(training=WHOLE, train="all")).fits(blueprint, COUNT)

@@ -14,7 +14,7 @@ from tests.defended import SIZE, context
 
 
 class Fixed(nn.Module):
-    """Says the same of every picture."""
+    """Gives every picture the same scores."""
 
     def __init__(self, *scores: float) -> None:
         super().__init__()
@@ -32,14 +32,14 @@ def test_mixture_is_equation_one() -> None:
 
 
 @pytest.mark.parametrize(("alpha", "first"), [(1.0, 0.8), (0.0, 0.1)])
-def test_ends_are_one_network_alone(alpha: float, first: float) -> None:
+def test_at_alpha_0_and_1_one_network_answers_alone(alpha: float, first: float) -> None:
     mixed = Mixture(Fixed(0.8, 0.2), Fixed(0.1, 0.9), alpha).log_scores(torch.zeros(1, 1, 2, 2))
     assert math.isclose(float(mixed.exp()[0, 0]), first, rel_tol=1e-6)
 
 
 def test_temperature_flattens_the_dummy_alone() -> None:
     mixed = Mixture(Fixed(0.8, 0.2), Fixed(0.1, 0.9), 0.5, 2.0).log_scores(torch.zeros(1, 1, 2, 2))
-    # sqrt(0.1) : sqrt(0.9) = 1 : 3, so the dummy says 0.25 and 0.75; 0.5 * 0.8 + 0.5 * 0.25 = 0.525
+    # sqrt(0.1) : sqrt(0.9) = 1 : 3, so the dummy gives 0.25 and 0.75; 0.5 * 0.8 + 0.5 * 0.25 = 0.525
     torch.testing.assert_close(mixed.exp(), torch.tensor([[0.525, 0.475]]))
 
 
@@ -60,7 +60,7 @@ def test_training_set_is_m_neighbours_of_one_anchor_a_class() -> None:
 
 
 def test_neighbours_stay_near_their_anchor() -> None:
-    """With s~ near 0 every neighbour is its anchor's picture; with a larger s~ they spread."""
+    """With s~ near 0 every neighbour is its anchor's picture; with a larger s~ the neighbours spread."""
     narrow = DEFENSES["dummy_recognizer"](settings(neighbours=5, sigma_neighbour=1e-6))
     anchors = narrow.decoys(context())
     assert anchors is not None
@@ -73,8 +73,8 @@ def test_neighbours_stay_near_their_anchor() -> None:
     assert float(spread.abs().mean()) > 0.05
 
 
-class Asked:
-    """Makes gray pictures, and keeps the latents that it was asked for."""
+class Recorder:
+    """Generates gray pictures and records its latents."""
 
     latent_size = 2000
 
@@ -87,25 +87,25 @@ class Asked:
 
 
 def test_anchors_and_neighbours_are_as_far_as_the_settings_say() -> None:
-    """Spreads of 10,000 numbers and more: they differ from the truth by 3 % once in 40,000 times."""
-    maker = Asked()
-    table = dataclasses.replace(context(), generator=maker)
+    """Deviations of at least 10,000 numbers: they miss the truth by 3 % once in 40,000 times."""
+    recorder = Recorder()
+    ctx = dataclasses.replace(context(), generator=recorder)
     defense = DEFENSES["dummy_recognizer"](settings(sigma=2.0, sigma_neighbour=0.3, neighbours=4))
-    defense.decoys(table)
-    anchors_KD = torch.cat(maker.z)
-    maker.z.clear()
-    defense.training_job(table)
-    away_KMD = torch.cat(maker.z).unflatten(0, (5, 4)) - anchors_KD[:, None]
+    defense.decoys(ctx)
+    anchors_KD = torch.cat(recorder.z)
+    recorder.z.clear()
+    defense.training_job(ctx)
+    away_KMD = torch.cat(recorder.z).unflatten(0, (5, 4)) - anchors_KD[:, None]
     assert float(anchors_KD.std()) == pytest.approx(2.0, rel=0.03)
     assert abs(float(anchors_KD.mean())) < 4 * 2.0 / math.sqrt(anchors_KD.numel())
     assert float(away_KMD.std()) == pytest.approx(0.3, rel=0.03)
     assert abs(float(away_KMD.mean())) < 4 * 0.3 / math.sqrt(away_KMD.numel())
-    # Each neighbour goes its own way.
+    # Each neighbour has its own noise.
     apart_KMD = away_KMD[:, 1:] - away_KMD[:, :-1]
     assert float(apart_KMD.std()) == pytest.approx(0.3 * math.sqrt(2), rel=0.03)
 
 
-def test_alpha_is_no_part_of_what_is_trained() -> None:
+def test_alpha_does_not_change_the_trained_network() -> None:
     one, two = settings(alpha=0.1), settings(alpha=0.9)
     assert one.trained_part() == two.trained_part()  # type: ignore[attr-defined]
     other = settings(sigma=2.0)

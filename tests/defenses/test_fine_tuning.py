@@ -69,18 +69,16 @@ def settings(**changes: Any) -> RandomFakeSamplesSettings:
     return RandomFakeSamplesSettings(**{"samples": 4, "training": training, **changes})
 
 
-def training_job(options: RandomFakeSamplesSettings, table: DefenseContext) -> TrainingJob:
-    labels = options.labels(table.targets, table.classes)
+def training_job(options: RandomFakeSamplesSettings, ctx: DefenseContext) -> TrainingJob:
+    labels = options.labels(ctx.targets, ctx.classes)
     count = len(labels) * options.samples
-    # Dark ones and light ones: kinds that so small a network can tell apart.
+    # Dark and light pictures: a network this small can tell them apart.
     dark, light = pictures(count, 2) // 3, 170 + pictures(count, 3) // 3
-    return fine_tuning_job(options, table, labels, dark, light)
+    return fine_tuning_job(options, ctx, labels, dark, light)
 
 
-def learns_from_target(
-    options: RandomFakeSamplesSettings, table: DefenseContext | None = None
-) -> TrainingJob:
-    work = training_job(options, table or context())
+def trained(options: RandomFakeSamplesSettings, ctx: DefenseContext | None = None) -> TrainingJob:
+    work = training_job(options, ctx or context())
     train(
         work,
         role="defense",
@@ -116,7 +114,7 @@ def test_gamma_0_is_cross_entropy() -> None:
 
 @pytest.mark.parametrize("p", [0.01, 0.3, 0.61, 0.9])
 def test_the_private_slope_always_points_down(p: float) -> None:
-    """In the target's logit the slope of -L_pri is p^2 (1 - p): no resting place but p = 0 and 1."""
+    """In the target's logit the slope of -L_pri is p^2 (1 - p): it vanishes at p = 0 and 1 only."""
     logit = torch.tensor([math.log(p / (1 - p)), 0.0], requires_grad=True)
     (-private_loss(logit.log_softmax(0)[:1], 2)).sum().backward()
     assert logit.grad is not None
@@ -131,7 +129,7 @@ def test_the_public_slope_points_up_and_fades() -> None:
     assert float(logit.grad[0]) == pytest.approx(-((1 - p) ** 3), rel=1e-4)
 
 
-def test_ewc_moves_a_quadratics_minimum_where_it_must() -> None:
+def test_ewc_moves_a_quadratics_minimum_as_computed_by_hand() -> None:
     """min of a/2 (t - b)^2 + l F/2 (t - t*)^2 lies at (a b + l F t*) / (a + l F)."""
     a, b, strength = 2.0, torch.tensor([3.0, -1.0]), 5.0
     anchor = [(torch.tensor([1.0, 1.0]), torch.tensor([0.4, 0.0]))]
@@ -173,10 +171,10 @@ def test_the_fisher_diagonal_is_the_mean_of_squared_single_gradients() -> None:
 
 
 def test_private_fakes_are_driven_away_and_public_ones_drawn_near() -> None:
-    # Of two classes, so that p is not near 0, where there is nothing to drive away.
+    # Two classes, so that p is not near 0, where nothing is left to drive away.
     victim = recognizer(classes=2).eval().requires_grad_(False)
-    table = context(victim=victim, blueprint=VictimBlueprint(ModelShape(2, 3, 16), recognizer))
-    work = learns_from_target(settings(protected=(1,), omega=0.0), table)
+    ctx = context(victim=victim, blueprint=VictimBlueprint(ModelShape(2, 3, 16), recognizer))
+    work = trained(settings(protected=(1,), omega=0.0), ctx)
     for kind, sign in ((PRIVATE, -1), (PUBLIC, 1)):
         moved = p_target(work.learner.product(), work, kind) - p_target(victim, work, kind)
         assert sign * moved > 0.05
@@ -195,13 +193,13 @@ def test_alpha_or_beta_alone_leaves_the_other_out() -> None:
     torch.testing.assert_close(gradients[2], gradients[0] + gradients[1], rtol=1e-3, atol=1e-5)
 
 
-def test_step_is_the_cards_loss() -> None:
-    """The gradients that a step leaves, away from theta*, are those of eq. 1 and 7-10 written out."""
+def test_a_step_descends_the_loss_on_the_card() -> None:
+    """Away from theta*, a step's gradients are those of eq. 1 and 7-10 written out."""
     rng = torch.Generator().manual_seed(6)
     images = torch.randint(0, 256, (14, 1, 2, 2), dtype=torch.uint8, generator=rng)
-    table = context(victim=Linear(), private_NCHW=images[:6], private_class_N=torch.arange(6) % 3)
+    ctx = context(victim=Linear(), private_NCHW=images[:6], private_class_N=torch.arange(6) % 3)
     weights = {"alpha": 2.0, "beta": 3.0, "omega": 0.5, "ewc_lambda": 7.0, "gamma": 2.0}
-    learner = FineTuner(settings(**weights), table)
+    learner = FineTuner(settings(**weights), ctx)
     for p in learner.recognizer.parameters():
         p.data += 0.5 * torch.randn(p.shape, generator=rng)
     twin = copy.deepcopy(learner.recognizer)
@@ -214,7 +212,7 @@ def test_step_is_the_cards_loss() -> None:
     p_N = log_p_N.detach().exp()
     private = (-(p_N**2) * log_p_N)[:3].mean()
     public = (-((1 - p_N) ** 2) * log_p_N)[3:].mean()
-    held = penalty_by_hand(twin, table, 7.0)
+    held = penalty_by_hand(twin, ctx, 7.0)
     parts = {"private": -2 * private, "public": 3 * public, "consolidation": 0.5 * held}
     slopes = {name: slope(twin, part) for name, part in parts.items()}
     whole = sum(slopes.values())
@@ -229,12 +227,12 @@ def test_step_is_the_cards_loss() -> None:
         assert float(losses[name]) == pytest.approx(float(loss.detach()), rel=1e-4)
 
 
-def penalty_by_hand(model: nn.Module, table: DefenseContext, strength: float) -> Tensor:
+def penalty_by_hand(model: nn.Module, ctx: DefenseContext, strength: float) -> Tensor:
     """Eq. 9, with F by a loop over the private pictures and their own labels."""
-    victim = copy.deepcopy(table.victim).requires_grad_(True)  # type: ignore[union-attr]
-    count = len(table.private_NCHW)
+    victim = copy.deepcopy(ctx.victim).requires_grad_(True)  # type: ignore[union-attr]
+    count = len(ctx.private_NCHW)
     fisher = 0.0
-    for image_CHW, label in zip(table.private_NCHW, table.private_class_N, strict=True):
+    for image_CHW, label in zip(ctx.private_NCHW, ctx.private_class_N, strict=True):
         log_p = victim.log_scores(image_CHW[None].float() / 255)[0, label]  # type: ignore[operator]
         fisher = fisher + slope(victim, log_p) ** 2 / count
     away = flat(list(model.parameters())) - flat(list(victim.parameters())).detach()
@@ -254,21 +252,21 @@ def flat(tensors: list[Tensor]) -> Tensor:
     return torch.cat([t.flatten() for t in tensors])
 
 
-def test_the_victim_and_the_normalisations_statistics_stay() -> None:
-    table = context()
-    assert table.victim is not None
-    before = {k: v.clone() for k, v in table.victim.state_dict().items()}
-    learned = learns_from_target(settings(), table).learner.product().state_dict()
-    assert all(torch.equal(v, before[k]) for k, v in table.victim.state_dict().items())
+def test_the_victim_and_the_statistics_of_normalisation_stay() -> None:
+    ctx = context()
+    assert ctx.victim is not None
+    before = {k: v.clone() for k, v in ctx.victim.state_dict().items()}
+    learned = trained(settings(), ctx).learner.product().state_dict()
+    assert all(torch.equal(v, before[k]) for k, v in ctx.victim.state_dict().items())
     statistics = [k for k in before if "running" in k or "num_batches" in k]
     assert statistics
     assert all(torch.equal(learned[k], before[k]) for k in statistics)
     assert not torch.equal(learned["head.weight_KD"], before["head.weight_KD"])
 
 
-def test_ewc_holds_the_weights_the_more_the_stronger() -> None:
+def test_stronger_ewc_holds_the_weights_more() -> None:
     def way(**changes: Any) -> float:
-        learner = learns_from_target(settings(**changes)).learner
+        learner = trained(settings(**changes)).learner
         assert isinstance(learner, FineTuner)
         pairs = zip(learner.recognizer.parameters(), recognizer().parameters(), strict=True)
         return sum(float((p - q).detach().square().sum()) for p, q in pairs)
@@ -279,11 +277,11 @@ def test_ewc_holds_the_weights_the_more_the_stronger() -> None:
 
 
 def test_private_weight_learns_the_private_pictures() -> None:
-    table = context()
-    x_NCHW, y_N = table.private_NCHW.float() / 255, table.private_class_N
+    ctx = context()
+    x_NCHW, y_N = ctx.private_NCHW.float() / 255, ctx.private_class_N
 
     def loss(**changes: Any) -> float:
-        model = learns_from_target(settings(**changes), table).learner.product().eval()
+        model = trained(settings(**changes), ctx).learner.product().eval()
         return float(functional.nll_loss(model.log_scores(x_NCHW), y_N).detach())  # type: ignore[operator]
 
     assert loss(private_weight=3.0, omega=0.0) < 0.8 * loss(omega=0.0)
@@ -314,7 +312,7 @@ def test_other_labels_are_refused(wrong: object) -> None:
         settings(protected=wrong)
 
 
-def test_each_label_has_a_public_one_of_its_own() -> None:
+def test_each_label_has_its_own_public_label() -> None:
     chosen = public_labels(range(20), 30, seed=1)
     assert len(set(chosen)) == 20
     assert max(chosen) < 30

@@ -1,4 +1,4 @@
-"""GAN-based fake samples: the inversion finds its label, and the lesson tells the kinds apart."""
+"""GAN-based fake samples: the inversion finds its label, and the training job separates the kinds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests import toys
 CPU = torch.device("cpu")
 
 
-class Maker(toys.ToyGenerator):
-    """Its critic has another level and another contrast."""
+class CriticGenerator(toys.ToyGenerator):
+    """A toy generator whose critic has another level and contrast."""
 
     def __init__(self, level: float = 0.0, contrast: float = 1.0) -> None:
         super().__init__()
@@ -42,9 +42,9 @@ def inverted(
 ) -> Tensor:
     """Samples for labels of the toy victim."""
     settings = GanFakeSamplesSettings(**{"steps": 60, "rate": 0.1, **changes})
-    prior = (generator or Maker()).requires_grad_(False)
-    table = dataclasses.replace(context(), generator=prior, seed=seed)
-    return inverted_samples(settings, table, toys.victim(), labels, count, "some")
+    prior = (generator or CriticGenerator()).requires_grad_(False)
+    ctx = dataclasses.replace(context(), generator=prior, seed=seed)
+    return inverted_samples(settings, ctx, toys.victim(), labels, count, "some")
 
 
 def p_of(model: Any, images: Tensor, labels: list[int]) -> Tensor:
@@ -63,8 +63,8 @@ def test_inverted_samples_show_their_label() -> None:
     assert float(p_of(victim, drawn, [0] * 4 + [2] * 4 + [4] * 4).mean()) < 0.5
 
 
-def test_the_best_point_of_the_way_is_kept() -> None:
-    """Steps so long that the last point is no better than the first: more of them can only help."""
+def test_the_best_point_of_the_search_is_kept() -> None:
+    """Steps are so long that the last point is no better than the first; more steps can only help."""
     victim, labels = toys.victim(), [0] * 8
     p = [p_of(victim, inverted((0,), 8, rate=8.0, steps=n), labels) for n in (1, 4, 16)]
     assert bool((p[1] >= p[0] - 0.02).all())
@@ -81,19 +81,19 @@ def test_samples_do_not_depend_on_what_else_is_searched() -> None:
     assert not torch.equal(alone, other)
 
 
-def test_the_discriminator_has_its_say_and_its_level_has_none() -> None:
-    def reality(maker: Maker) -> float:
+def test_the_critic_counts_but_its_level_does_not() -> None:
+    def reality(maker: CriticGenerator) -> float:
         images = inverted((0, 1), 8, maker, lambda_identity=0.05)
         return float(toys.ToyGenerator().critic(images.float() / 255).mean().detach())
 
-    assert reality(Maker(contrast=30.0)) > reality(Maker(contrast=0.0)) + 0.005
-    assert reality(Maker(level=-500.0, contrast=30.0)) == pytest.approx(
-        reality(Maker(contrast=30.0)), abs=2e-3
+    assert reality(CriticGenerator(contrast=30.0)) > reality(CriticGenerator(contrast=0.0)) + 0.005
+    assert reality(CriticGenerator(level=-500.0, contrast=30.0)) == pytest.approx(
+        reality(CriticGenerator(contrast=30.0)), abs=2e-3
     )
 
 
 class Linear(nn.Module):
-    """Softmax regression: what a linear generator is easily searched for."""
+    """Softmax regression, which is easy to invert with a linear generator."""
 
     def __init__(self, classes: int, seed: int) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ def context() -> DefenseContext:
         new_recognizer=lambda training: pytest.fail("nothing is trained from scratch"),
         victim=Linear(4, 1),
         classifier=Linear(7, 2),
-        generator=Maker().requires_grad_(False),
+        generator=CriticGenerator().requires_grad_(False),
     )
 
 
@@ -132,14 +132,14 @@ def defense(**options: Any) -> GanFakeSamples:
 
 
 @pytest.mark.parametrize("protected", ["targets", "all", (2,)])
-def test_the_lesson_inverts_the_victim_and_the_classifier(protected: Any) -> None:
-    table = context()
-    training_job = defense(protected=protected, steps=40, rate=0.2).training_job(table)
+def test_the_training_job_inverts_the_victim_and_the_classifier(protected: Any) -> None:
+    ctx = context()
+    training_job = defense(protected=protected, steps=40, rate=0.2).training_job(ctx)
     labels = {"targets": [1, 3], "all": [0, 1, 2, 3]}.get(str(protected), [2])
     strangers = public_labels(labels, 7, seed=5)
     for model, kind, aims in (
-        (table.victim, PRIVATE, labels),
-        (table.classifier, PUBLIC, strangers),
+        (ctx.victim, PRIVATE, labels),
+        (ctx.classifier, PUBLIC, strangers),
     ):
         rows = training_job.class_N[:, 1] == kind
         assert training_job.class_N[rows, 0].tolist() == [
@@ -152,8 +152,8 @@ def test_the_lesson_inverts_the_victim_and_the_classifier(protected: Any) -> Non
         assert float(found) > 0.8 > 0.7 > float(other)
 
 
-def test_the_search_descends_equation_six(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In lambda its slope is a straight line, whose own slope is that of the cross-entropy."""
+def test_the_search_descends_equation_6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its gradient is linear in lambda, with the gradient of the cross-entropy as the slope."""
     victim, labels = toys.victim(), torch.tensor([0, 0, 0, 2, 2, 2])
     seen: list[tuple[Tensor, Tensor]] = []
 
@@ -163,11 +163,13 @@ def test_the_search_descends_equation_six(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     for weight in (3.0, 7.0):
-        inverted((0, 2), 3, Maker(contrast=30.0), lambda_identity=weight, steps=1)
+        inverted((0, 2), 3, CriticGenerator(contrast=30.0), lambda_identity=weight, steps=1)
     (z_ND, three_ND), (same_ND, seven_ND) = seen
     assert torch.equal(z_ND, same_ND)
     z_ND.requires_grad_(True)
-    loss_N = -victim.log_scores(Maker().requires_grad_(False)(z_ND))[torch.arange(6), labels]
+    loss_N = -victim.log_scores(CriticGenerator().requires_grad_(False)(z_ND))[
+        torch.arange(6), labels
+    ]
     (identity_ND,) = torch.autograd.grad(loss_N.sum(), z_ND)
     torch.testing.assert_close(seven_ND - three_ND, 4 * identity_ND, rtol=1e-4, atol=1e-4)
     reality_ND = three_ND - 3 * identity_ND
@@ -175,15 +177,16 @@ def test_the_search_descends_equation_six(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_larger_lambda_identity_finds_samples_of_less_label_loss() -> None:
-    """Near 0 the critic alone is followed; far up the label alone is."""
-    table = dataclasses.replace(context(), generator=Maker(contrast=300.0).requires_grad_(False))
+    """Near 0 only the critic counts, at large values only the label."""
+    ctx = dataclasses.replace(
+        context(), generator=CriticGenerator(contrast=300.0).requires_grad_(False)
+    )
     options = {"protected": "all", "samples": 6, "steps": 30, "rate": 0.2}
     found = [
-        defense(lambda_identity=weight, **options).training_job(table)
-        for weight in (1e-6, 0.01, 1e6)
+        defense(lambda_identity=weight, **options).training_job(ctx) for weight in (1e-6, 0.01, 1e6)
     ]
     strangers = torch.tensor(public_labels(range(4), 7, seed=5))
-    for model, kind in ((table.victim, PRIVATE), (table.classifier, PUBLIC)):
+    for model, kind in ((ctx.victim, PRIVATE), (ctx.classifier, PUBLIC)):
         losses = []
         for training_job in found:
             rows = training_job.class_N[:, 1] == kind
@@ -204,17 +207,17 @@ def test_the_released_model_is_the_fine_tuned_one() -> None:
 
 
 def test_decoys_are_the_first_inverted_public_samples() -> None:
-    table = context()
-    assert defense().decoys(table) is None
+    ctx = context()
+    assert defense().decoys(ctx) is None
     every = defense(protected="all")
-    training_job, decoys = every.training_job(table), every.decoys(table)
+    training_job, decoys = every.training_job(ctx), every.decoys(ctx)
     public = training_job.images_NCHW[training_job.class_N[:, 1] == PUBLIC]
     assert decoys is not None
     assert decoys.shape == (4, 1, 8, 8)
     torch.testing.assert_close(255 * decoys, public[::3].float(), rtol=0, atol=1)
 
 
-def test_nothing_to_learn_is_refused() -> None:
+def test_settings_that_learn_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="alpha = beta = 0"):
         GanFakeSamples.check(GanFakeSamplesSettings(alpha=0, beta=0))
     GanFakeSamples.check(GanFakeSamplesSettings(alpha=0))

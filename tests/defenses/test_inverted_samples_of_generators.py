@@ -1,4 +1,4 @@
-"""Inverted samples of every generator that `gan_fake_samples` may be given: those with a critic."""
+"""Inverted samples of every generator with a critic, which `gan_fake_samples` needs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests import defended
 WITH_CRITIC = sorted(name for name, kind in GENERATORS.items() if "critic" in kind.offers)
 
 
-def maker(name: str) -> Generator:
-    """Untrained, but for its running statistics."""
+def untrained(name: str) -> Generator:
+    """Untrained, except for its running statistics."""
     settings = GENERATORS[name].Settings(latent_size=6, width=4)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
@@ -30,11 +30,11 @@ def maker(name: str) -> Generator:
 
 
 def inverted(generator: Generator, seed: int = 5, **changed: Any) -> Tensor:
-    # Unchecked, so that the label may weigh nothing.
+    # Not validated, so that the label may have no weight.
     given = {"lambda_identity": 100.0, "steps": 12, "rate": 0.2, **changed}
     settings = GanFakeSamplesSettings.model_construct(**given)
-    table = dataclasses.replace(defended.context(), generator=generator, seed=seed)
-    return inverted_samples(settings, table, defended.recognizer(), (0, 2), 3, "some")  # type: ignore[arg-type]
+    ctx = dataclasses.replace(defended.context(), generator=generator, seed=seed)
+    return inverted_samples(settings, ctx, defended.recognizer(), (0, 2), 3, "some")  # type: ignore[arg-type]
 
 
 def label_losses(images_NCHW: Tensor) -> Tensor:
@@ -47,8 +47,8 @@ def test_these_have_a_critic() -> None:
 
 
 @pytest.mark.parametrize("name", WITH_CRITIC)
-def test_samples_come_nearer_to_their_label_than_the_draws_they_begin_at(name: str) -> None:
-    generator = maker(name)
+def test_samples_come_nearer_to_their_label_than_their_initial_draws(name: str) -> None:
+    generator = untrained(name)
     images = inverted(generator)
     assert images.dtype == torch.uint8
     assert images.shape == (6, 3, defended.SIZE, defended.SIZE)
@@ -60,9 +60,9 @@ def test_samples_come_nearer_to_their_label_than_the_draws_they_begin_at(name: s
 
 
 @pytest.mark.parametrize("name", WITH_CRITIC)
-def test_all_that_is_searched_is_in_range(name: str) -> None:
-    """Far from the prior too: steps of 0.2 for 12 times, and then of 10."""
-    generator, seen = maker(name), []
+def test_every_picture_of_the_search_is_in_range(name: str) -> None:
+    """Far from the prior too: 12 steps of 0.2, then 4 steps of 10."""
+    generator, seen = untrained(name), []
     generator.register_forward_hook(lambda module, given, made: seen.append(made.detach()))
     inverted(generator)
     inverted(generator, steps=4, rate=10.0)
@@ -73,20 +73,20 @@ def test_all_that_is_searched_is_in_range(name: str) -> None:
 
 @pytest.mark.parametrize("name", WITH_CRITIC)
 def test_the_seed_alone_decides(name: str) -> None:
-    generator = maker(name)
+    generator = untrained(name)
     torch.manual_seed(1)
     one = inverted(generator)
     torch.manual_seed(2)
-    assert torch.equal(inverted(maker(name)), one)
+    assert torch.equal(inverted(untrained(name)), one)
     assert not torch.equal(inverted(generator, seed=6), one)
 
 
 @pytest.mark.parametrize("name", WITH_CRITIC)
-def test_its_critic_is_climbed_where_the_label_weighs_nothing(
+def test_the_search_climbs_the_critic_if_the_label_has_no_weight(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The slope is a negative multiple of the critic's own, a sample's by a sample's."""
-    generator, seen = maker(name), []
+    """Each sample's gradient is a negative multiple of the critic's gradient at that sample."""
+    generator, seen = untrained(name), []
 
     def step(self: torch.optim.Adam) -> None:
         (z_ND,) = self.param_groups[0]["params"]
@@ -99,6 +99,6 @@ def test_its_critic_is_climbed_where_the_label_weighs_nothing(
     (critic_ND,) = torch.autograd.grad(generator.critic(generator(z_ND)).sum(), z_ND)
     assert bool((slope_ND.norm(dim=1) > 0).all())
     ratio_N = slope_ND.norm(dim=1) / critic_ND.norm(dim=1)
-    # The slope of softplus lies between 0 and 1.
+    # softplus has slopes between 0 and 1.
     assert 0 < float(ratio_N.min()) <= float(ratio_N.max()) < 1
     torch.testing.assert_close(slope_ND, -ratio_N[:, None] * critic_ND, rtol=1e-3, atol=1e-7)

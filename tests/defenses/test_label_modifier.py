@@ -15,7 +15,7 @@ from inversionlab.defenses.uniform_noise import UniformlyNoisy, UniformNoiseSett
 
 
 class Table(nn.Module):
-    """Answers the log-scores that a picture's first pixel numbers."""
+    """Returns the row of log-scores whose number is a picture's first pixel."""
 
     def __init__(self, log_y_NK: Tensor) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ def pictures(count: int) -> Tensor:
 
 
 def random_scores(count: int, classes: int, scale: float, seed: int) -> Tensor:
-    """Log-scores of which a third have ties at the top."""
+    """Log-scores; a third of the rows have ties at the top."""
     rng = torch.Generator().manual_seed(seed)
     c_NK = scale * torch.randn(count, classes, generator=rng)
     rows = torch.arange(0, count, 3)
@@ -65,7 +65,7 @@ def test_raised_by_equation_two_and_renormalised() -> None:
     torch.testing.assert_close(y, torch.tensor([[0.5, 0.2, 0.5]]) / 1.2, atol=1e-5, rtol=0)
 
 
-def test_a_clear_winner_is_left_as_it_is() -> None:
+def test_a_clear_winner_is_unchanged() -> None:
     log_y_NK = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]).log()
     kept = released(log_y_NK.double(), torch.tensor([0, 2]))
     torch.testing.assert_close(kept, log_y_NK)
@@ -90,7 +90,7 @@ def test_the_label_is_that_of_the_recognizer_at_the_bottom() -> None:
     assert int(modifier().protect(under, None).log_scores(pictures(1)).argmax()) == 0
 
 
-def test_a_wrapper_that_does_not_say_what_it_is_on_is_found_out() -> None:
+def test_a_wrapper_without_a_victim_is_refused() -> None:
     class Wrapper(ProtectedModel):
         def log_scores(self, x_NCHW: Tensor) -> Tensor:
             return torch.zeros(len(x_NCHW), 2)
@@ -101,7 +101,7 @@ def test_a_wrapper_that_does_not_say_what_it_is_on_is_found_out() -> None:
         modifier().protect(wrapper, None)
 
 
-def test_gradients_are_those_of_the_scores_under_it() -> None:
+def test_gradients_are_those_of_the_scores_below() -> None:
     c_NK = torch.tensor([[0.2, 1.0, -1.0]])
 
     class Slope(Table):
@@ -117,17 +117,17 @@ def test_gradients_are_those_of_the_scores_under_it() -> None:
     assert math.isclose(float(g), float(c_NK[0, 1] - (y * c_NK).sum()), rel_tol=1e-5)
 
 
-def test_what_is_left_of_it() -> None:
+def test_what_an_attacker_leaves_of_it() -> None:
     assert modifier().left() == UniformNoiseSettings(amplitude=0.5)
     assert modifier(label_of="victim").left() is None
 
 
-def test_refuses_to_stand_alone() -> None:
+def test_it_needs_a_defense_below() -> None:
     with pytest.raises(ValueError, match="inner"):
         LabelModifier.check(LabelModifierSettings())
     LabelModifier.check(LabelModifierSettings(inner=UniformNoiseSettings()))
 
 
-def test_costs_another_pass() -> None:
+def test_the_facts_count_another_pass() -> None:
     facts = modifier().protect(Undefended(Table(torch.zeros(1, 2))), None).facts()
     assert facts == {"recognizer_passes": 1.0}

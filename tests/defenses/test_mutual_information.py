@@ -34,7 +34,7 @@ def blueprint() -> VictimBlueprint:
 
 
 class Mirror:
-    """An augmentation that can be seen to have happened."""
+    """An augmentation that counts its pictures."""
 
     def __init__(self) -> None:
         self.pictures = 0
@@ -65,7 +65,7 @@ def settings(**changed: object) -> MutualInformationSettings:
     return MutualInformationSettings(**given)  # type: ignore[arg-type]
 
 
-def learns_from_target(steps: int, **changed: object) -> BottleneckLearner:
+def trained_learner(steps: int, **changed: object) -> BottleneckLearner:
     learner = BottleneckLearner(settings(**changed), context())
     x_NCHW, y_N = context().private_NCHW.float() / 255, context().private_class_N
     for step in range(steps):
@@ -84,8 +84,8 @@ def test_information_by_hand() -> None:
 @pytest.mark.parametrize(("gain", "noise"), [(0.8, 0.6), (0.6, 0.3), (2.0, 1.0), (0.1, 1.0)])
 def test_bound_of_a_gaussian_channel(gain: float, noise: float) -> None:
     """T = gain X + noise e with X ~ N(0, 1): I(X; T) = 1/2 log(1 + S/N), and the bound exceeds it by
-    KL(N(0, S + N) || N(0, 1)), which is 0 where S + N = 1 (the first case)."""
-    # Mid-point quantiles stand for X.
+    KL(N(0, S + N) || N(0, 1)), which is 0 if S + N = 1 (the first case)."""
+    # X is represented by mid-point quantiles.
     u = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
     x_N1 = (math.sqrt(2) * torch.erfinv(2 * u - 1))[:, None]
     bound = float(information(gain * x_N1, torch.full_like(x_N1, noise)).mean())
@@ -99,16 +99,16 @@ def test_bound_of_a_gaussian_channel(gain: float, noise: float) -> None:
         assert bound == pytest.approx(exact, abs=1e-3)
 
 
-def test_the_price_buys_silence() -> None:
-    cheap, dear = learns_from_target(40, beta=0.0), learns_from_target(40, beta=100.0)
+def test_a_high_price_removes_information() -> None:
+    cheap, dear = trained_learner(40, beta=0.0), trained_learner(40, beta=100.0)
     x_NCHW = context().private_NCHW.float() / 255
     with torch.no_grad():
         nats = [float(information(*m.product().eval().code(x_NCHW)).mean()) for m in (cheap, dear)]
     assert nats[1] < 0.5 * nats[0]
 
 
-def test_step_is_the_cards_loss() -> None:
-    """The gradients that a step leaves are those of the loss at b = 0.3, written out."""
+def test_a_step_descends_the_loss_on_the_card() -> None:
+    """A step's gradients are those of the loss at b = 0.3 written out."""
     learner = BottleneckLearner(settings(beta=0.3), context())
     twin = copy.deepcopy(learner.recognizer)
     x_NCHW, y_N = context().private_NCHW.float() / 255, context().private_class_N
@@ -119,7 +119,9 @@ def test_step_is_the_cards_loss() -> None:
     nats = 0.5 * (mu_ND**2 + s_ND**2 - 1 - 2 * s_ND.log()).sum() / len(x_NCHW)
     (priced,) = torch.autograd.grad(0.3 * nats, mu_ND, retain_graph=True)
     (learned,) = torch.autograd.grad(loss, mu_ND, retain_graph=True)
-    assert 0.02 < float(priced.norm() / learned.norm()) < 50, "one of both is too small to be seen"
+    assert 0.02 < float(priced.norm() / learned.norm()) < 50, (
+        "one of the two is too small to matter"
+    )
     (loss + 0.3 * nats).backward()
     for (name, mine), expected in zip(
         learner.recognizer.named_parameters(), twin.parameters(), strict=True
@@ -127,8 +129,8 @@ def test_step_is_the_cards_loss() -> None:
         torch.testing.assert_close(mine.grad, expected.grad, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_learns_from_noisy_codes_and_answers_from_their_means() -> None:
-    model = learns_from_target(3).product().eval()
+def test_it_learns_from_noisy_codes_and_scores_their_means() -> None:
+    model = trained_learner(3).product().eval()
     x_NCHW = context().private_NCHW.float() / 255
     mean_ND, spread_ND = model.code(x_NCHW)
     assert float(spread_ND.min()) > 0
@@ -139,14 +141,14 @@ def test_learns_from_noisy_codes_and_answers_from_their_means() -> None:
 
 def test_all_randomness_comes_from_the_stream() -> None:
     torch.manual_seed(1)
-    one = learns_from_target(2).product().state_dict()
+    one = trained_learner(2).product().state_dict()
     torch.manual_seed(2)
-    two = learns_from_target(2).product().state_dict()
+    two = trained_learner(2).product().state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_noise_is_in_the_loss() -> None:
-    """The same batch under another stream has another loss."""
+    """The same batch has another loss with another random stream."""
     x_NCHW, y_N = context().private_NCHW.float() / 255, context().private_class_N
     losses = []
     for seed in (1, 2):
@@ -178,14 +180,14 @@ def test_reports_the_mean_bound_of_the_last_batches() -> None:
 
 
 def test_the_bound_is_saved_with_the_weights() -> None:
-    trained = learns_from_target(2).product()
+    trained = trained_learner(2).product()
     again = MutualInformation(settings()).build(blueprint())
     again.load_state_dict(trained.state_dict())
     assert float(again.bound_nats) == float(trained.bound_nats) > 0
 
 
 def test_a_shorter_code() -> None:
-    learner = learns_from_target(1, code_size=3)
+    learner = trained_learner(1, code_size=3)
     mean_ND, spread_ND = learner.product().code(torch.rand(2, 1, SIZE, SIZE))
     assert mean_ND.shape == spread_ND.shape == (2, 3)
     again = MutualInformation(settings(code_size=3)).build(blueprint())

@@ -34,7 +34,7 @@ def settings(**changed: object) -> PurifierSettings:
 
 
 class Model(ProtectedModel):
-    """Says what the first pixels are."""
+    """Scores are the softmax of the first pixels."""
 
     classes = CLASSES
 
@@ -57,14 +57,14 @@ def context() -> DefenseContext:
         targets=(0,),
         seed=5,
         device=torch.device("cpu"),
-        augment=lambda x_NCHW, rng: pytest.fail("scores belong to the picture as it was"),
+        augment=lambda x_NCHW, rng: pytest.fail("scores belong to the unchanged picture"),
         new_recognizer=lambda training: pytest.fail("it trains no recognizer"),
         model=Model(),
     )
 
 
 def shaded(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Even pictures (N, 1, 8, 8), and log-scores (N, 4) whose last class, never the winner, tells the shade."""
+    """Uniform pictures (N, 1, 8, 8), and log-scores (N, 4) whose last class, never the winner, is the shade."""
     rng = torch.Generator().manual_seed(seed)
     shade_N = torch.rand(count, generator=rng)
     y_N = torch.randint(0, CLASSES - 1, (count,), generator=rng)
@@ -74,7 +74,7 @@ def shaded(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return shade_N[:, None, None, None].expand(-1, 1, SIZE, SIZE), log_y_NK
 
 
-def learns_from_target(steps: int, **changed: object) -> PurifierLearner:
+def trained_learner(steps: int, **changed: object) -> PurifierLearner:
     learner = PurifierLearner(settings(**changed), context())
     for step in range(steps):
         x_NCHW, log_y_NK = shaded(64, step)
@@ -83,12 +83,12 @@ def learns_from_target(steps: int, **changed: object) -> PurifierLearner:
 
 
 def test_training_against_it_keeps_the_inversion_model_from_learning() -> None:
-    """Alone, H finds the shade; against G it does no better than to say the mean (the variance is 1/12)."""
+    """Alone, H finds the shade; against G it is no better than the mean picture (the variance is 1/12)."""
     able = InversionModelSettings(width=8, activation="relu")
     fast = TrainingSettings(epochs=1, learning_rate=1e-2, weight_decay=0)
     errors = []
     for weight in (1e-9, 30.0):
-        learner = learns_from_target(
+        learner = trained_learner(
             250,
             adversarial_weight=weight,
             label_weight=0.1,
@@ -105,13 +105,13 @@ def test_training_against_it_keeps_the_inversion_model_from_learning() -> None:
 
 
 def test_keeps_the_label() -> None:
-    purifier = learns_from_target(150).product().eval()
+    purifier = trained_learner(150).product().eval()
     _, log_y_NK = shaded(1000, 99)
     assert float((purifier(log_y_NK).argmax(1) == log_y_NK.argmax(1)).float().mean()) > 0.98
 
 
-def test_answers_of_one_class_come_together() -> None:
-    purifier = learns_from_target(150, adversarial_weight=0).product().eval()
+def test_scores_of_one_class_come_together() -> None:
+    purifier = trained_learner(150, adversarial_weight=0).product().eval()
     _, log_y_NK = shaded(1000, 99)
     own = log_y_NK.argmax(1) == 0
     with torch.no_grad():
@@ -119,8 +119,8 @@ def test_answers_of_one_class_come_together() -> None:
     assert float(after.var(0).sum()) < 0.8 * float(before.var(0).sum())
 
 
-def test_step_is_the_cards_loss() -> None:
-    """The gradients that a step leaves are those of the loss written out, H having learned first."""
+def test_a_step_descends_the_loss_on_the_card() -> None:
+    """A step's gradients are those of the loss written out, after the step of H."""
     learner = PurifierLearner(settings(label_weight=2.0, adversarial_weight=3.0), context())
     twin = copy.deepcopy(learner.purifier)
     x_NCHW, log_y_NK = shaded(16, 0)
@@ -145,7 +145,7 @@ def test_without_an_adversary_none_is_trained() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_learns_from_answers_to_public_pictures() -> None:
+def test_it_learns_from_scores_of_public_pictures() -> None:
     training_job = PurifierDefense(settings()).training_job(context())
     assert torch.equal(training_job.images_NCHW, context().public_NCHW)
     expected = Model().log_scores(context().public_NCHW.float() / 255)
@@ -153,7 +153,7 @@ def test_learns_from_answers_to_public_pictures() -> None:
     assert training_job.queries == 20
 
 
-def test_loads_into_what_build_makes() -> None:
+def test_trained_weights_load_into_what_build_returns() -> None:
     defense = PurifierDefense(settings())
     trained = defense.training_job(context()).learner.product()
     defense.build(context().blueprint).load_state_dict(trained.state_dict())
@@ -168,7 +168,7 @@ def test_scores_far_below_float_stay_finite() -> None:
     torch.testing.assert_close(out_NK[0], out_NK[1])
 
 
-def test_stands_behind_the_model() -> None:
+def test_it_purifies_the_scores_of_the_model() -> None:
     purifier = Purifier(CLASSES, settings(), seed=1).eval()
     x_NCHW = torch.rand(3, 1, SIZE, SIZE).requires_grad_(True)
     released = Purified(Model(), purifier)

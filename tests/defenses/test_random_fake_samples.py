@@ -52,7 +52,7 @@ def defense(**options: Any) -> RandomFakeSamples:
     return RandomFakeSamples(RandomFakeSamplesSettings(samples=3, omega=0.0, **options))
 
 
-def test_private_pictures_are_the_targets_and_public_ones_the_strangers() -> None:
+def test_private_pictures_show_the_targets_and_public_ones_the_strangers() -> None:
     training_job = defense().training_job(context())
     shown_N = training_job.images_NCHW[:, 0, 0, 0] // 10
     for label, stranger in zip((1, 3), public_labels((1, 3), 8, seed=5), strict=True):
@@ -62,7 +62,7 @@ def test_private_pictures_are_the_targets_and_public_ones_the_strangers() -> Non
             assert len(set(training_job.images_NCHW[rows, 0, 0, 0].tolist())) == 3
 
 
-def test_who_has_too_few_pictures_has_them_all_and_some_again() -> None:
+def test_a_person_with_too_few_pictures_has_some_more_than_once() -> None:
     training_job = RandomFakeSamples(
         RandomFakeSamplesSettings(samples=7, omega=0.0, protected=(2,))
     ).training_job(context())
@@ -71,21 +71,21 @@ def test_who_has_too_few_pictures_has_them_all_and_some_again() -> None:
     assert set(private) == {20, 21, 22, 23}
 
 
-def test_strangers_with_one_picture_are_no_labels() -> None:
+def test_strangers_with_one_picture_cannot_be_labels() -> None:
     with pytest.raises(ValueError, match="no stranger is on more than one"):
         defense().training_job(context(torch.full((24,), -1)))
 
 
 @pytest.mark.parametrize("labels", [(0, 30), (3, 103, 57), (7, 17, 27, 37)])
-def test_labels_beyond_the_strangers_number_share_none_while_some_are_free(
+def test_labels_beyond_the_number_of_strangers_share_none_while_some_are_free(
     labels: tuple[int, ...],
 ) -> None:
     chosen = public_labels(labels, 10, seed=1)
     assert len(set(chosen)) == len(labels)
     assert chosen[0] == public_labels(labels[:1], 10, seed=1)[0], (
-        "the lowest label moves for nobody"
+        "the lowest label always keeps its place"
     )
 
 
-def test_the_order_of_protected_labels_says_nothing() -> None:
+def test_the_order_of_protected_labels_does_not_matter() -> None:
     assert defense(protected=(3, 1)).settings == defense(protected=(1, 3)).settings

@@ -19,14 +19,14 @@ def noise(rows: int = 4000, classes: int = 10, seed: int = 1) -> torch.Tensor:
 
 
 def ks(u_N: torch.Tensor) -> float:
-    """Kolmogorov and Smirnov's distance from U(0, 1) times sqrt(N); above 1.95 by chance once in a thousand."""
+    """The Kolmogorov-Smirnov distance from U(0, 1) times sqrt(N); above 1.95 by chance once in a thousand."""
     u_N, _ = u_N.flatten().sort()
     n = len(u_N)
     grid = torch.arange(1, n + 1).double() / n
     return math.sqrt(n) * float(torch.maximum(grid - u_N, u_N - grid + 1 / n).max())
 
 
-def test_it_is_uniform_over_all_and_in_each_entry() -> None:
+def test_it_is_uniform_overall_and_in_each_entry() -> None:
     u_NK = noise()
     assert 0 < float(u_NK.min()) < float(u_NK.max()) < 1
     assert ks(u_NK) < 1.95
@@ -50,7 +50,7 @@ def test_pairs_of_entries_fill_the_square() -> None:
     assert float(((count - 125).square() / 125).sum()) < 120
 
 
-def test_one_bit_of_one_score_changes_all_of_it() -> None:
+def test_one_bit_of_one_score_changes_the_whole_row() -> None:
     v_NK = random_scores(500, 10, 3.0, 1)
     other = v_NK.clone()
     other[:, 7] = other[:, 7].nextafter(torch.tensor(-torch.inf))
@@ -65,7 +65,7 @@ def test_exchanged_scores_get_other_noise() -> None:
     assert bool((one != two).all())
 
 
-def test_the_same_answer_gets_the_same_noise_whatever_is_beside_it() -> None:
+def test_equal_scores_get_equal_noise_in_any_batch() -> None:
     log_y_NK = random_scores(50, 10, 3.0, 1)
     model = UniformlyNoisy(Table(log_y_NK), 0.1)
     whole = model.log_scores(pictures(50))
@@ -75,14 +75,14 @@ def test_the_same_answer_gets_the_same_noise_whatever_is_beside_it() -> None:
 
 
 def test_known_noise() -> None:
-    """Frozen: a change of the hash changes every row ever stored."""
+    """Frozen: a change of the hash would change every stored row."""
     u = uniform_of(torch.tensor([[-0.0, -1.0, -torch.inf]]))
     assert torch.equal(u, uniform_of(torch.tensor([[0.0, -1.0, -torch.inf]])))
     torch.testing.assert_close(u, expected(u), atol=0, rtol=0)
 
 
 def expected(u: torch.Tensor) -> torch.Tensor:
-    """The same by Python's integers."""
+    """The same in Python's integers."""
     mask, golden = 2**64 - 1, 0x9E3779B97F4A7C15
 
     def mixed(word: int) -> int:
@@ -98,7 +98,7 @@ def expected(u: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("amplitude", [1e-6, 0.01, 1.0, 100.0])
-def test_scores_are_the_models_plus_noise_made_to_sum_to_one(amplitude: float) -> None:
+def test_scores_are_the_models_plus_noise_divided_by_their_sum(amplitude: float) -> None:
     log_y_NK = random_scores(40, 10, 3.0, 1)
     y_NK = UniformlyNoisy(Table(log_y_NK), amplitude).log_scores(pictures(40)).exp().double()
     noisy_NK = log_y_NK.double().exp() + amplitude * uniform_of(log_y_NK)
@@ -111,7 +111,7 @@ def test_a_score_of_zero_becomes_finite() -> None:
     assert bool(UniformlyNoisy(Table(log_y_NK), 0.01).log_scores(pictures(1)).isfinite().all())
 
 
-def test_labels_change_the_more_the_larger_it_is() -> None:
+def test_a_larger_amplitude_changes_more_labels() -> None:
     log_y_NK = random_scores(400, 10, 3.0, 1)
     kept = [
         float(

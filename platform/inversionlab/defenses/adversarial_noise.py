@@ -101,7 +101,7 @@ class AdversarialNoiseSettings(DefenseSettings):
 
 
 class DefenderLearner(Learner):
-    """Trains the defender's inversion model as an attacker trains his, if asked on scores with noise."""
+    """Trains the defender's inversion model, if asked on scores with noise."""
 
     def __init__(
         self, settings: AdversarialNoiseSettings, blueprint: VictimBlueprint, seed: int

@@ -9,7 +9,7 @@ Defaults: s^2 = 1, s~^2 = 0.0625 (§5.1); a = 0.25, the paper's choice (§5.2). 
           number of pictures a person that its recognizers are trained on.
 Protects: white box too, because an attacker differentiates the mixture as one network. An attacker who takes the
           file of weights apart finds both networks and can drop the dummy; neither the paper nor this platform
-          counts him.
+          considers that.
 Extends:  `temperature` t: the dummy's scores are softmax(log R_dmy / t). The paper expects R_dmy(x) of about 1/n
           for a real face (§4.1). With few classes and a sharp loss that fails; t > 1 restores it if the trained
           peak (whose margin is wide) survives. The paper's t is 1.

@@ -11,8 +11,8 @@ Search:   Z* = argmin_Z  -log D(G(Z)) + lambda CE(F(G(Z)), l)                   
 Critic:   -log D is softplus(-c) of the critic's c, the logit of D. A Wasserstein critic's c is no logit and its
           level has no meaning, so c is taken relative to its mean over 256 draws of the prior: a sample pays for
           looking less real than the generator's average.
-Settings: GAN-D: `generator` names one of the attacker's structure; GAN-ID: one of another. The defender trains it
-          himself either way. Ablations (Tables IV and V): "L_pri": beta = omega = 0; "L_pri + L_pub": omega = 0;
+Settings: GAN-D: `generator` names one of the attacker's structure; GAN-ID: one of another. The defender trains the
+          GAN in both cases. Ablations (Tables IV and V): "L_pri": beta = omega = 0; "L_pri + L_pub": omega = 0;
           "L_CE": gamma = 0; "L_FL": gamma = 2.
 Defaults: gamma = 2 (§IV-C); the paper gives no other number.
 Protects: white box too, because nothing is wrapped that could be removed.
