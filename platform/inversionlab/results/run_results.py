@@ -9,7 +9,7 @@ from functools import cached_property
 from inversionlab.metrics import Estimate
 from inversionlab.results import ranking
 from inversionlab.results.load import RunData
-from inversionlab.results.ranking import Strongest
+from inversionlab.results.ranking import Headline, Strongest
 from inversionlab.results.rows import Row, headline_rows
 
 MAX_LOSS_POINTS = 1.0
@@ -18,15 +18,25 @@ MAX_LOSS_POINTS = 1.0
 
 @dataclass(frozen=True)
 class RunResults:
-    """A run and its rows, ranked at the recipe's headline evaluator."""
+    """A run and its rows, ranked at the headline evaluator."""
 
     run: RunData
     rows: tuple[Row, ...]
+    headline: Headline = "first"
 
     @classmethod
-    def of(cls, run: RunData, *, frechet: bool = True) -> RunResults:
-        """The results of a run; without `frechet` that costly distance is left out (NaN)."""
-        return cls(run, tuple(headline_rows(run, frechet=frechet)))
+    def of(
+        cls, run: RunData, *, frechet: bool = True, headline: Headline | None = None
+    ) -> RunResults:
+        """The results of a run.
+
+        Args:
+            run: the run.
+            frechet: False leaves out that costly distance (NaN).
+            headline: which evaluator decides; None: as the run's recipe says.
+        """
+        rows = tuple(headline_rows(run, frechet=frechet))
+        return cls(run, rows, headline or run.record.headline)
 
     @property
     def evaluators(self) -> list[str]:
@@ -63,7 +73,7 @@ class RunResults:
         found = ranking.strongest(
             rows,
             success,
-            headline=self.run.record.headline,
+            headline=self.headline,
             inverts_outputs=lambda row: row.inverts_outputs,
         )
         return found if found is None or evaluator is None else replace(found, evaluator=evaluator)
@@ -91,9 +101,9 @@ class RunResults:
         """
         finalists = []
         for rows in self.models.values():
-            # An idle defense releases the undefended model: then rows of both kinds are here.
+            # An idle defense releases the undefended model, so rows of both kinds may be here.
             group = [row for row in rows if row.kind == "defended"]
-            # A loss that is not known (NaN) fails the comparison. 1e-9: 1 point must pass as computed.
+            # An unknown loss (NaN) fails the comparison. The 1e-9 lets a computed loss of 1 point pass.
             if all(r.complete and r.loss_points <= MAX_LOSS_POINTS + 1e-9 for r in group):
                 finalists.append(self.strongest(group))
         known = [found for found in finalists if found is not None]
@@ -101,7 +111,7 @@ class RunResults:
 
     @property
     def helps(self) -> bool:
-        """Whether `best` clearly leaves less than the undefended model: the two intervals do not meet."""
+        """Whether `best` leaves clearly less than the undefended model: the two intervals do not meet."""
         best, bare = self.best, self.undefended
         return best is not None and bare is not None and best.success.high < bare.success.low
 

@@ -13,7 +13,7 @@ from inversionlab.results.wording import percent, words
 
 
 def guess_curves(results: RunResults) -> list[ChartSpec]:
-    """A chart for each attack but the null ones, by the headline evaluator."""
+    """A chart for each attack except the null ones, by the headline evaluator."""
     attacks = dict.fromkeys(r.attack for r in results.rows if r.kind != "null")
     return [_chart(results, attack) for attack in attacks]
 

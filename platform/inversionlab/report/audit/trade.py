@@ -16,7 +16,6 @@ ABOUT = (
     "Each dot is one model under its strongest attack: {cost} against top-5 success left, by each "
     "evaluator. Low and left is good; the ring is the undefended model. Bars are 95% intervals."
 )
-LEFT_ON = ", perturbation left on"
 
 
 def trade_offs(results: RunResults) -> list[ChartSpec]:
@@ -58,7 +57,7 @@ def _series(results: RunResults, costs: Mapping[str, float]) -> tuple[Series, ..
     bare = [rows for rows in models if any(row.stripped for row in rows)]
     released = [[row for row in rows if not row.stripped] for rows in bare]
     found: list[Series] = []
-    for groups, note in ((models, ""), (released, LEFT_ON))[: 1 + bool(bare)]:
+    for groups, note in ((models, ""), (released, ", perturbation left on"))[: 1 + bool(bare)]:
         for evaluator, name in enumerate(results.evaluators):
             tops = [results.strongest(group, evaluator) for group in groups if group]
             # The names of the models are written once, at the first evaluator's dots.
@@ -78,5 +77,4 @@ def _point(top: Strongest[Row], cost: float, note: str, *, named: bool) -> Point
     text = f"{row.model.rpartition(', ')[2]}: {estimate_text(top5)}{how}"
     # The values of a sweep are many and stand in order; models of different kinds need their names.
     name = row.label + note if named and row.point is None else ""
-    ring = row.kind == "undefended"
-    return Point(round(cost, 6), top5.value, top5.low, top5.high, text, name, ring)
+    return Point.of(round(cost, 6), top5, text, name=name, ring=row.kind == "undefended")
