@@ -86,7 +86,7 @@ def evaluator_result(
     frechet = math.nan
     if private_MD is not None and len(structs) == full:
         frechet = _frechet(_matrix(structs.field("feature")), private_MD)
-    found = {
+    found: dict[str, Estimate | float] = {
         "top1": metrics.attack_accuracy(rank_N, top=1),
         "top5": metrics.attack_accuracy(rank_N, top=5),
         "median_rank": metrics.median_rank(rank_N),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from inversionlab.report.frame import text_lines
 from inversionlab.report.search.wording import settings_text
-from inversionlab.report.stripping import found_then, told
+from inversionlab.report.stripping import stripped_success, stripping_line
 from inversionlab.results.holdout_audit import HoldoutAudit
 from inversionlab.results.search import SHARES, SearchRecord
 from inversionlab.results.wording import percent, words
@@ -65,6 +65,6 @@ def _partial_protection(search: SearchRecord) -> str:
         attack = stripped.attack.removesuffix(STRIPPED)
         released = search.strongest({a: s for a, s in best.success.items() if a == attack})
         shares = [released.success.value] if released is not None else []
-        found = found_then(attack, stripped.success.value, shares)
+        found = stripped_success(attack, stripped.success.value, shares)
     name = f"“{words(search.defense)}”"
-    return told([name], best.protects or "", best.left, found, where="search")
+    return stripping_line([name], best.protects or "", best.left, found, where="search")
