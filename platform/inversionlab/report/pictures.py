@@ -119,12 +119,7 @@ def attack_pictures(
     """One picture of each person out of an attack's reconstructions.
 
     Of several repeats it is the one that the attacked model scores highest: the attacker's own choice.
-
-    Args:
-        table: the reconstructions.
-        people: names by target.
-        label: what was attacked.
-        evaluator: whose rank of the person is shown.
+    `people` are names by target; `label` says what was attacked; `evaluator` ranks the person.
     """
     table = table.select(["target", "repeat", "picture", "confidence", "verdicts"])
     best: dict[int, dict[str, Any]] = {}

@@ -25,15 +25,10 @@ class RunResults:
     headline: Headline = "first"
 
     @classmethod
-    def of(
-        cls, run: RunData, *, frechet: bool = True, headline: Headline | None = None
-    ) -> RunResults:
-        """The results of a run.
+    def of(cls, run: RunData, headline: Headline | None = None, frechet: bool = True) -> RunResults:
+        """The results of a run; without `headline` its recipe says which evaluator decides.
 
-        Args:
-            run: the run.
-            frechet: False leaves out that costly distance (NaN).
-            headline: which evaluator decides; None: as the run's recipe says.
+        Without `frechet` that costly distance is NaN.
         """
         rows = tuple(headline_rows(run, frechet=frechet))
         return cls(run, rows, headline or run.record.headline)
@@ -41,12 +36,11 @@ class RunResults:
     @property
     def evaluators(self) -> list[str]:
         """The evaluators' names in the recipe's order."""
-        names: list[str] = self.run.evaluators["evaluator"].to_pylist()
-        return names
+        return list(self.run.evaluators["evaluator"].to_pylist())
 
     @cached_property
     def models(self) -> dict[str, list[Row]]:
-        """The attacks on each released model by its id, the undefended one first."""
+        """The attacks on each released model, by the model's id, the undefended one first."""
         found: dict[str, list[Row]] = {}
         for row in sorted(self.rows, key=lambda row: row.kind != "undefended"):
             if row.kind != "null":
@@ -71,10 +65,7 @@ class RunResults:
             return shares if evaluator is None else shares[evaluator : evaluator + 1]
 
         found = ranking.strongest(
-            rows,
-            success,
-            headline=self.headline,
-            inverts_outputs=lambda row: row.inverts_outputs,
+            rows, success, headline=self.headline, inverts_outputs=lambda row: row.inverts_outputs
         )
         return found if found is None or evaluator is None else replace(found, evaluator=evaluator)
 
@@ -105,9 +96,9 @@ class RunResults:
             group = [row for row in rows if row.kind == "defended"]
             # An unknown loss (NaN) fails the comparison. The 1e-9 lets a computed loss of 1 point pass.
             if all(r.complete and r.loss_points <= MAX_LOSS_POINTS + 1e-9 for r in group):
-                finalists.append(self.strongest(group))
-        known = [found for found in finalists if found is not None]
-        return min(known, key=lambda f: (f.success.value, f.attack.loss_points), default=None)
+                found = self.strongest(group)
+                finalists += [found] if found else []
+        return min(finalists, key=lambda f: (f.success.value, f.attack.loss_points), default=None)
 
     @property
     def helps(self) -> bool:

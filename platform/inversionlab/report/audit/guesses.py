@@ -42,17 +42,13 @@ def _chart(results: RunResults, attack: str) -> ChartSpec:
 
 
 def _series(row: Row, evaluator: int, name: str, style: str) -> Series:
-    shares = [float(y) for y in row.by_evaluator[evaluator].cmc_K]
-    points = [
-        Point(float(k), y, y, y, percent(y))
-        for k, y in enumerate(shares, start=1)
-        if math.isfinite(y)
-    ]
+    shares = enumerate(row.by_evaluator[evaluator].cmc_K.tolist(), start=1)
+    points = [Point(float(k), y, y, y, percent(y)) for k, y in shares if math.isfinite(y)]
     return Series(name, style, tuple(points), dots=False)
 
 
 def _until_all_found(series: Sequence[Series]) -> list[Series]:
-    """Cuts the curves where the last one reaches 1: with few people that is long before the end."""
+    """The curves up to where the last one reaches 1; with few people that is long before the end."""
     ends = [next((p.x for p in s.points if p.y >= 1), None) for s in series]
     known = [e for e in ends if e is not None]
     if not known or len(known) < len(ends):
