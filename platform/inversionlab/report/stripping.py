@@ -43,23 +43,21 @@ def stripping_line(
     """The line on defenses that a white-box attacker removes, wholly or in part.
 
     Args:
-        names: what they are called.
-        protects: the attackers that they claim to stop.
-        left: what a white-box attacker is left with; "": not known.
+        names: what the defenses are called.
+        protects: the attackers that they claim to stop, "scores, labels"; "": not known.
+        left: the title of the defense that such an attacker is left with; "": not known.
         found: a sentence on what such an attack found; "": there was none.
-        where: where nobody has attacked them that way.
+        where: "run" or "search", for the sentence that there was none.
     """
-    several = len(names) > 1
+    s, them = ("", "them") if len(names) > 1 else ("s", "it")
     if not protects:
-        stops = "protect in some views only" if several else "protects in some views only"
+        stops = f"protect{s} in some views only"
     elif "white box" in protects:
-        stops = "come off in part" if several else "comes off in part"
+        stops = f"come{s} off in part"
     else:
         seen = protects.replace(", ", " or ")
-        verb = "protect" if several else "protects"
-        stops = f"{verb} only against attackers who see no more than {seen}"
+        stops = f"protect{s} only against attackers who see no more than {seen}"
     rest = {"": "less", "none": "the undefended model"}.get(left, f"“{words(left)}”")
-    them = "them" if several else "it"
     nobody = f"Nobody who holds the weights has attacked {them} in this {where}."
     return (
         f"{listed(names)} {stops}: an attacker who holds the weights takes the perturbation off and is left "

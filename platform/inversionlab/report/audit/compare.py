@@ -46,7 +46,7 @@ class SideBySide:
     columns: tuple[Column, ...]
     attacks: tuple[str, ...]
     facts: tuple[str, ...]
-    """Names of the numbers that only some of the models have."""
+    """Names of the models' own numbers."""
     inverting: tuple[str, ...]
     """The attacks that invert outputs."""
 

@@ -19,7 +19,7 @@ ABOUT = (
 
 
 def trade_offs(results: RunResults) -> list[ChartSpec]:
-    """Success against accuracy lost; and against distortion, where answers are changed.
+    """Success against accuracy lost, and against distortion where answers are changed.
 
     Empty without a sweep and with fewer than two defended models.
     """
@@ -27,32 +27,33 @@ def trade_offs(results: RunResults) -> list[ChartSpec]:
     if results.run.record.sweep is None and len(defended) < 2:
         return []
     losses = {r.protected: r.loss_points for r in results.rows if math.isfinite(r.loss_points)}
-    moved = {
-        name: model.distortion
-        for name, model in models_of(results.run).items()
-        if math.isfinite(model.distortion)
-    }
+    models = models_of(results.run).items()
+    moved = {name: m.distortion for name, m in models if math.isfinite(m.distortion)}
     limit = max(losses.values(), default=0.0) >= MAX_LOSS_POINTS
-    accuracy = ChartSpec(
-        title="Trade-off",
-        about=ABOUT.format(cost="accuracy lost"),
-        x_name="points lost",
-        x_label="accuracy lost on all people, percentage points",
-        series=_series(results, losses),
-        mark=(MAX_LOSS_POINTS, "limit") if limit else None,
-    )
-    distortion = ChartSpec(
-        title="Distortion",
-        about=ABOUT.format(cost="how far the answers are from the undefended model’s"),
-        x_name="distortion",
-        x_label="mean L1 distance of the probability vectors, 0 to 2",
-        series=_series(results, moved),
-    )
-    return [accuracy, distortion] if max(moved.values(), default=0.0) > 0 else [accuracy]
+    charts = [
+        ChartSpec(
+            title="Trade-off",
+            about=ABOUT.format(cost="accuracy lost"),
+            x_name="points lost",
+            x_label="accuracy lost on all people, percentage points",
+            series=_series(results, losses),
+            mark=(MAX_LOSS_POINTS, "limit") if limit else None,
+        )
+    ]
+    if max(moved.values(), default=0.0) > 0:
+        distortion = ChartSpec(
+            title="Distortion",
+            about=ABOUT.format(cost="how far the answers are from the undefended model’s"),
+            x_name="distortion",
+            x_label="mean L1 distance of the probability vectors, 0 to 2",
+            series=_series(results, moved),
+        )
+        charts.append(distortion)
+    return charts
 
 
 def _series(results: RunResults, costs: Mapping[str, float]) -> tuple[Series, ...]:
-    """A series for each evaluator, and a second one of the models that can be stripped, as they are released."""
+    """A series for each evaluator, and a second one for the models that can be stripped, as they are released."""
     models = [rows for name, rows in results.models.items() if name in costs]
     bare = [rows for rows in models if any(row.stripped for row in rows)]
     released = [[row for row in rows if not row.stripped] for rows in bare]

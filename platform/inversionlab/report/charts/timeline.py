@@ -1,4 +1,4 @@
-"""The cluster over time: nodes, workers, queue and results, one panel each."""
+"""The cluster over time: nodes, workers, queue and results, in one panel each."""
 
 from __future__ import annotations
 

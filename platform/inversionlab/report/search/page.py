@@ -70,7 +70,7 @@ def render_search(
         search: the search.
         place: the storage root, for the command that audits the recommended setting.
         grid: the pictures to show; needs `pictures`.
-        audit: the recommended setting on what the search never used.
+        audit: the audit of the recommended setting.
         pictures: False leaves out every picture and every person's name.
     """
     bucket = "://" in place

@@ -57,7 +57,7 @@ class Parallel:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Where the values of one axis stand: numbers in a range, or else named values."""
+    """The places of one axis's values: numbers in a range, or named values."""
 
     low: float = 0.0
     high: float = 0.0
@@ -103,7 +103,7 @@ class _Scale:
 
 
 def parallel_chart(search: SearchRecord) -> Parallel | None:
-    """Every trial that has a result; None where there is none, or no setting was searched."""
+    """The chart of every trial that has a result; None where there is none, or no setting was searched."""
     goals = {"accuracy": "max", "attack_success": "min", **search.objectives}
     ended = [t for t in search.trials if t.state in ("complete", "stopped")]
     trials = [t for t in ended if any(t.metric(m) is not None for m in goals)]
@@ -133,7 +133,7 @@ def parallel_chart(search: SearchRecord) -> Parallel | None:
 
 
 def _scale(kind: Mapping[str, Any], values: Sequence[Any]) -> _Scale:
-    """The scale of a domain, widened to what was tried; without a domain, of what was tried."""
+    """The scale of a domain, widened to the values that were tried; without a domain, of those alone."""
     known = [v for v in values if v is not None]
     choices = kind.get("values")
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)

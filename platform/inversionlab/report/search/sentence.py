@@ -12,11 +12,11 @@ from inversionlab.results.search import SHARES, SearchRecord
 from inversionlab.results.wording import percent, words
 
 STRIPPED = ", stripped"
-"""Ends the name of an attack in the record if its attacker removes the defense first."""
+"""The end of an attack's name in the record if the attacker removes the defense first."""
 
 
 def search_verdict(search: SearchRecord, audit: HoldoutAudit | None = None) -> str:
-    """Which setting is recommended, what it leaves and costs, and what the search spent."""
+    """Says which setting is recommended, what it leaves and costs, and what the search spent."""
     complete = [t for t in search.trials if t.complete]
     known = [t for t in complete if t.accuracy_loss is not None and t.attack_success]
     context = {
@@ -44,7 +44,7 @@ def constraint_text(constraints: Mapping[str, float]) -> str:
 
 
 def search_caveats(search: SearchRecord, audit: HoldoutAudit | None) -> list[str]:
-    """Reasons not to take the verdict at its word; empty where there is none."""
+    """Reasons to doubt the verdict; empty where there is none."""
     context = {
         "search": search,
         "audit": audit,
