@@ -65,7 +65,7 @@ class CellRecord(RecordPart):
     access: str = ""
     """What the attacker sees of the model: "white box", "scores", "labels"; empty for a null attack."""
     null: bool
-    """Whether the attack asks no model."""
+    """Whether the attack asks no model; older records show it by `protected` alone."""
     knows_defense: bool | None = None
     """Whether the attack is made against a defense; None in older records."""
     inverts_outputs: bool | None = None

@@ -7,8 +7,7 @@ import math
 from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.report.audit import sentence
 from inversionlab.report.audit.compare import columns, side_by_side
-from inversionlab.report.audit.curves import accuracy_curves, success_curves
-from inversionlab.report.audit.guesses import guess_curves
+from inversionlab.report.audit.curves import accuracy_curves, guess_curves, success_curves
 from inversionlab.report.audit.terminal import terminal_table
 from inversionlab.report.audit.trade import trade_offs
 from inversionlab.report.charts.line_chart import draw_all

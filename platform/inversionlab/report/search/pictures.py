@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from inversionlab.report.pictures import (
-    Grid,
-    GridRow,
-    attack_pictures,
-    named_people,
-    reference_row,
-)
+from inversionlab.report.pictures import Grid, GridRow, attack_pictures, named_people, reference_row
 from inversionlab.report.search.wording import settings_text
 from inversionlab.results.load import of_jobs
 from inversionlab.results.run_record import JobsRecord
