@@ -211,7 +211,10 @@ def test_the_commands_find_everything_done(store: Path, tmp_path: Path) -> None:
     _compare_records(old, store)
 
 
-ADDED = {"experiment.headline"}
+ADDED = {
+    "experiment.headline",
+    *(f"cells[].{key}" for key in ("null", "knows_defense", "inverts_outputs", "victim_share")),
+}
 """Keys that records have got since."""
 RULED = ("attack_success", "strongest", "score", "curve")
 """What the ranking rule decides. When the store was written, the evaluator that finds most decided."""

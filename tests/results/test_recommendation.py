@@ -180,7 +180,7 @@ def test_each_evaluator_has_its_own_strongest_attack():
 @pytest.mark.parametrize(
     ("knows", "caveat", "told"),
     [
-        (False, "No attack in this run knows of the defense", False),
+        (False, "No attack in this run knows about the defense", False),
         (None, "comes from an older version", False),
         (True, None, True),
     ],
@@ -188,12 +188,12 @@ def test_each_evaluator_has_its_own_strongest_attack():
 def test_whether_an_attack_knew_of_the_defense_is_said(knows, caveat, told):
     run = hand_run(ranks(none=(18, 12), a5=(5, 6)), {"none": 950, "0.5": 943})
     run = with_record(run, cells=[{**c, "knows_defense": knows} for c in cells_of(run)])
-    lines = [line for line in caveats(RunResults.of(run)) if "of the defense" in line]
+    lines = [line for line in caveats(RunResults.of(run)) if "about the defense" in line]
     assert (caveat in lines[0]) if caveat else lines == []
     page = html.unescape(render(run, pictures=False))
-    assert ("Attacks that know of the defense: first, second." in page) is told
+    assert ("Attacks that know about the defense: first, second." in page) is told
 
 
 def test_without_a_defended_model_no_attack_needs_to_know_a_defense():
     run = fake_run(alphas=(), targets=3, repeats=1)
-    assert not any("of the defense" in line for line in caveats(RunResults.of(run)))
+    assert not any("about the defense" in line for line in caveats(RunResults.of(run)))

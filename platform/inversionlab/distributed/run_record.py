@@ -13,16 +13,9 @@ from inversionlab.defenses import DEFENSES
 from inversionlab.distributed.cluster import Gpus, provenance
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.measure import VIEWS, evaluator_key, model_key
-from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
-from inversionlab.results.run_record import (
-    ArtifactRecord,
-    CellRecord,
-    JobsRecord,
-    RunRecord,
-    TablesRecord,
-)
+from inversionlab.results import run_record as records
 
 
 def store_real(session: Session) -> None:
@@ -30,19 +23,13 @@ def store_real(session: Session) -> None:
     key = real_key(session)
     if session.store.has("references", key):
         return
-    train = session.builder.splits.train
+    splits = session.builder.splits
     rows = []
     for target in session.plan.targets:
-        first = int((train.class_N == target).nonzero()[0])
-        rows.append(
-            {
-                "kind": "real",
-                "protected": "",
-                "target": target,
-                "person": session.builder.splits.people[target],
-                "picture": png(train.images_NCHW[first]),
-            }
-        )
+        first = int((splits.train.class_N == target).nonzero()[0])
+        picture = png(splits.train.images_NCHW[first])
+        row = {"kind": "real", "protected": "", "target": target, "person": splits.people[target]}
+        rows.append({**row, "picture": picture})
     session.store.write("references", key, rows)
 
 
@@ -61,22 +48,22 @@ def cost(
     Args:
         session: the experiment.
         trained: keys of the networks that this run trained.
-        attack_seconds: working time of the attack workers, all together.
+        attack_seconds: working time of all attack workers together.
         gpus: which work took GPUs.
     """
     runtime = session.experiment.runtime
     cards = [session.store.storage.read_json(f"artifacts/{key}/card.json") for key in trained]
-    worker_seconds = [c["seconds"] * c["workers"] for c in cards]
-    cpus = [c.get("cpus", runtime.train_cpus) for c in cards]
-    share = runtime.attack_gpu_share
+    seconds = [c["seconds"] * c["workers"] for c in cards]
+    cpus = sum(s * c.get("cpus", runtime.train_cpus) for s, c in zip(seconds, cards, strict=True))
+    gpu_seconds = attack_seconds * runtime.attack_gpu_share
     return {
         "train": {
-            "cpu_seconds": round(sum(s * n for s, n in zip(worker_seconds, cpus, strict=True)), 1),
-            "gpu_seconds": round(sum(worker_seconds) if gpus.train else 0.0, 1),
+            "cpu_seconds": round(cpus, 1),
+            "gpu_seconds": round(sum(seconds) if gpus.train else 0.0, 1),
         },
         "attack": {
             "cpu_seconds": round(attack_seconds * runtime.attack_cpus, 1),
-            "gpu_seconds": round(attack_seconds * share if gpus.attack else 0.0, 1),
+            "gpu_seconds": round(gpu_seconds if gpus.attack else 0.0, 1),
         },
     }
 
@@ -100,9 +87,18 @@ def write_record(
     experiment, plan = session.experiment, session.plan
     plain = experiment.model_dump(mode="json")
     run = run_name(experiment)
-    notes = session.builder.splits.notes
-    left_out = f"{len(notes)} pictures were left out; the run's record lists them"
-    record = RunRecord(
+    notes = len(session.builder.splits.notes)
+    left_out = f"{notes} pictures were left out; the run's record lists them"
+    artifacts = []
+    for spec in plan.specs:
+        card = session.artifacts.card(spec) or {}
+        known = {key: card[key] for key in ("seconds", "metrics") if key in card}
+        was_trained = spec.key in trained
+        artifacts.append(
+            records.ArtifactRecord(role=spec.title, id=spec.id, trained=was_trained, **known)
+        )
+    models = {model_key(session, c.protected) for c in plan.cells if c.protected}
+    record = records.RunRecord(
         run=run,
         name=experiment.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -112,22 +108,18 @@ def write_record(
         data=data_record(session),
         sweep=plain["sweep"],
         cells=tuple(_cell_record(cell) for cell in plan.cells),
-        artifacts=tuple(
-            _artifact_record(session, spec, spec.key in trained) for spec in plan.specs
-        ),
+        artifacts=tuple(artifacts),
         timings=dict(timings),
         cost=dict(costs),
         timeline=tuple(dict(sample) for sample in timeline),
         warnings=(left_out,) if notes else (),
-        jobs=JobsRecord(
+        jobs=records.JobsRecord(
             targets=plan.targets,
             repeats=experiment.targets.repeats,
             first_repeat=experiment.targets.first_repeat,
         ),
-        tables=TablesRecord(
-            models=tuple(
-                sorted({model_key(session, c.protected) for c in plan.cells if c.protected})
-            ),
+        tables=records.TablesRecord(
+            models=tuple(sorted(models)),
             evaluators=tuple(evaluator_key(session, e.name) for e in experiment.evaluators),
             real=real_key(session),
         ),
@@ -137,7 +129,7 @@ def write_record(
 
 
 def run_name(experiment: Experiment) -> str:
-    """The name of an experiment's run: equal for all that differ only in layout or in the headline evaluator."""
+    """The name of an experiment's run. The runtime and the headline evaluator do not change it."""
     plain = experiment.model_dump(mode="json", exclude={"runtime", "headline"})
     return f"{experiment.name}-{fingerprint(plain)[:8]}"
 
@@ -168,10 +160,10 @@ def describe(session: Session) -> str:
     )
 
 
-def _cell_record(cell: Cell) -> CellRecord:
+def _cell_record(cell: Cell) -> records.CellRecord:
     attack, defense = ATTACKS[cell.attack.name], cell.defense
     view = attack.view_at(cell.attack)
-    return CellRecord(
+    return records.CellRecord(
         cell=cell.id,
         attack=cell.attack.title,
         defense=defense.name if defense is not None else "",
@@ -185,17 +177,6 @@ def _cell_record(cell: Cell) -> CellRecord:
         null=attack.view is None,
         knows_defense=attack.knows_defense,
         inverts_outputs=attack.inverts_outputs_at(cell.attack),
-        # On another defense, a mixture of nothing but its victim is that defense, not the undefended model.
+        # On top of another defense, a mixture of its victim alone is that defense, not the undefended model.
         victim_share=DEFENSES[defense.name].victim_share if defense and not defense.inner else None,
-    )
-
-
-def _artifact_record(session: Session, spec: NetworkSpec, trained: bool) -> ArtifactRecord:
-    card = session.artifacts.card(spec) or {}
-    return ArtifactRecord(
-        role=spec.title,
-        id=spec.id,
-        seconds=card.get("seconds", 0.0),
-        trained=trained,
-        metrics=card.get("metrics", {}),
     )

@@ -1,4 +1,4 @@
-"""The frame of every page: one file that needs no network and asks for none."""
+"""The frame of every page: one file that needs no network."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Console
+from rich.table import Table
 
-from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.results import wording
+from inversionlab.store.storage import Storage
 
 FILTERS = (
     *(wording.percent, wording.interval, wording.estimate_text, wording.number, wording.measure),
@@ -31,7 +33,10 @@ def fill(
     """
     # Everything is escaped: people's names come from folder names.
     environment = _environment(autoescape=True)
-    script = "\n".join(_source(environment, name) for name in scripts)
+    loader = environment.loader
+    assert loader is not None
+    style, *sources = (loader.get_source(environment, n)[0] for n in ("style.css", *scripts))
+    script = "\n".join(sources)
     # With this policy the browser itself refuses any request and any other script.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     images = "data:" if pictures else "'none'"
@@ -39,7 +44,6 @@ def fill(
         f"default-src 'none'; img-src {images}; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    style = _source(environment, "style.css")
     return environment.get_template(template).render(
         **context, style=style, script=script, policy=policy
     )
@@ -51,9 +55,17 @@ def text_lines(template: str, context: Mapping[str, Any]) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def as_yaml(value: Any) -> str:
-    """A plain value as YAML, in its own order."""
-    return dump_yaml(value, width=100)
+def publish(storage: Storage, name: str, page: str, *said: Table | str, kind: str) -> str:
+    """Write a page, print what is `said` and where the page, a `kind`, is; returns that place."""
+    storage.write(name, page.encode())
+    place = storage.uri(name)
+    # A job's log has no width; without one a table would be cut to 80 columns.
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    for item in said:
+        console.print(item, highlight=not isinstance(item, str), markup=not isinstance(item, str))
+    console.print(f"{kind}: {place}", highlight=False, markup=False, soft_wrap=True)
+    return place
 
 
 def _environment(*, autoescape: bool) -> Environment:
@@ -66,8 +78,3 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     environment.filters.update({function.__name__: function for function in FILTERS})
     return environment
-
-
-def _source(environment: Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]

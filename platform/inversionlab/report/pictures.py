@@ -8,21 +8,18 @@ defense mixes in.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inversionlab.results.load import RunData
-from inversionlab.results.rows import Row
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import words
 
 COLUMNS = 10
 """People shown."""
-
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -45,6 +42,11 @@ class GridRow:
     note: str
     pictures: tuple[GridPicture, ...]
 
+    @property
+    def filled(self) -> bool:
+        """Whether there is any picture."""
+        return any(picture.source for picture in self.pictures)
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -56,89 +58,59 @@ class Grid:
 
 
 def grids(results: RunResults) -> list[Grid]:
-    """A grid for each attack but the null ones, the strongest first.
+    """A grid for each attack except the null ones, the strongest first.
 
     With three attacks or more on the undefended model, another grid before these shows them side by side.
     """
-    run, attacked = results.run, [r for r in results.rows if r.kind != "null" and r.done]
-    people = _people(run)
+    run = results.run
+    people = named_people((run.reconstructions, run.references), COLUMNS)
     if not people:
         return []
-    attacks = list(dict.fromkeys(r.attack for r in attacked))
-    if results.undefended is not None:
-        top = results.undefended.attack.attack
-        attacks.sort(key=lambda attack: attack != top)
-    names = tuple(people.values())
-    real = _reference_row(people, "real face", "private picture", _references(run, "real"))
+    evaluator = (results.evaluators or [""])[results.headline_evaluator]
+    real = reference_row(people, "real face", "private picture", _references(results, "real"))
     synthetic = _synthetic_rows(results, people)
+    by_attack: dict[str, list[GridRow]] = {}
+    undefended = []
+    for row in results.rows:
+        if row.kind == "null" or not row.done:
+            continue
+        table = run.reconstructions.filter(pc.equal(run.reconstructions["cell"], row.cell.cell))
+        chosen = row.kind == "defended" and row.protected == results.recommended
+        note = ", ".join(["paper’s value"] * row.marked + ["recommended"] * chosen)
+        made = GridRow(row.label, note, attack_pictures(table, people, row.label, evaluator))
+        by_attack.setdefault(row.attack, []).append(made)
+        if row.kind == "undefended":
+            undefended.append(replace(made, label=words(row.attack)))
+    names = tuple(people.values())
     found = []
-    undefended = [r for r in attacked if r.kind == "undefended"]
     if len(undefended) > 2:
-        shown = [_attack_row(results, people, r) for r in undefended]
-        named = [replace(s, label=words(r.attack)) for s, r in zip(shown, undefended, strict=True)]
-        found.append(Grid("every attack on the undefended model", names, (real, *named)))
-    for attack in attacks:
-        made = [_attack_row(results, people, r) for r in attacked if r.attack == attack]
-        rows = [row for row in (real, *made, *synthetic) if any(p.source for p in row.pictures)]
+        found.append(Grid("every attack on the undefended model", names, (real, *undefended)))
+    top = results.undefended.attack.attack if results.undefended else ""
+    for attack in sorted(by_attack, key=lambda attack: attack != top):
+        rows = tuple(r for r in (real, *by_attack[attack], *synthetic) if r.filled)
         if rows:
-            found.append(Grid(words(attack), names, tuple(rows)))
+            found.append(Grid(words(attack), names, rows))
     return found
 
 
-def _people(run: RunData) -> dict[int, str]:
-    """The first COLUMNS targets and their names, from the reconstructions or else the references."""
-    tables = (run.reconstructions, run.references)
+def named_people(tables: Iterable[pa.Table], count: int) -> dict[int, str]:
+    """The first `count` targets in the tables, and their names."""
     key = ["target", "person"]
     pairs = [t.select(key).group_by(key).aggregate([]).to_pylist() for t in tables]
     names = {p["target"]: p["person"] for found in pairs for p in found}
-    return {target: names[target] for target in sorted(names)[:COLUMNS]}
+    return {target: names[target] for target in sorted(names)[:count]}
 
 
-def _references(run: RunData, kind: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = run.references.filter(
-        pc.equal(run.references["kind"], kind)
-    ).to_pylist()
-    return found
-
-
-def _synthetic_rows(results: RunResults, people: dict[int, str]) -> list[GridRow]:
-    """A row for each defense that leads attacks to pictures of its own; models with equal ones share it."""
-    by_model: dict[str, list[dict[str, Any]]] = {}
-    for entry in _references(results.run, "synthetic"):
-        by_model.setdefault(entry["protected"], []).append(entry)
-    alike: dict[tuple[bytes, ...], str] = {}
-    for model in sorted(by_model, key=lambda m: m != results.recommended):
-        pictures = sorted((e["target"], e["picture"]) for e in by_model[model])
-        alike.setdefault(tuple(picture for _, picture in pictures), model)
-    titles = {row.protected: words(row.cell.title or row.cell.defense) for row in results.rows}
-    found = []
-    for model in alike.values():
-        name = "synthetic face" if len(alike) == 1 else f"synthetic face, {titles.get(model, '')}"
-        found.append(_reference_row(people, name, "what the defense leads to", by_model[model]))
-    return found
-
-
-def _reference_row(
-    people: dict[int, str], name: str, note: str, entries: Sequence[dict[str, Any]]
+def reference_row(
+    people: Mapping[int, str], name: str, note: str, entries: Sequence[Mapping[str, Any]]
 ) -> GridRow:
-    shown: dict[int, bytes] = {}
-    for entry in entries:
-        shown.setdefault(entry["target"], entry["picture"])
+    """A row of pictures to compare with; `entries` are rows of the table `references`, in any order."""
+    shown = {entry["target"]: entry["picture"] for entry in reversed(entries)}
     pictures = tuple(
-        GridPicture(picture_source(shown.get(target)), f"{name} of {person}")
+        GridPicture(_source(shown.get(target)), f"{name} of {person}")
         for target, person in people.items()
     )
     return GridRow(name, note, pictures)
-
-
-def _attack_row(results: RunResults, people: dict[int, str], row: Row) -> GridRow:
-    table = results.run.reconstructions
-    table = table.filter(pc.equal(table["cell"], row.cell.cell))
-    evaluator = (results.evaluators or [""])[results.headline_evaluator]
-    chosen = row.kind == "defended" and row.protected == results.recommended
-    tags = ["paper’s value"] * row.marked + ["recommended"] * chosen
-    pictures = attack_pictures(table, people, row.label, evaluator)
-    return GridRow(row.label, ", ".join(tags), pictures)
 
 
 def attack_pictures(
@@ -147,12 +119,7 @@ def attack_pictures(
     """One picture of each person out of an attack's reconstructions.
 
     Of several repeats it is the one that the attacked model scores highest: the attacker's own choice.
-
-    Args:
-        table: the reconstructions.
-        people: names by target.
-        label: what was attacked.
-        evaluator: whose rank of the person is shown.
+    `people` are names by target; `label` says what was attacked; `evaluator` ranks the person.
     """
     table = table.select(["target", "repeat", "picture", "confidence", "verdicts"])
     best: dict[int, dict[str, Any]] = {}
@@ -164,20 +131,44 @@ def attack_pictures(
     order = [("confidence", "descending"), ("repeat", "ascending")]
     for item in shown.sort_by(order).to_pylist():
         best.setdefault(item["target"], item)
-    return tuple(_picture(best.get(t), name, label, evaluator) for t, name in people.items())
+    pictures = []
+    for target, person in people.items():
+        if target not in best:
+            pictures.append(GridPicture("", ""))
+            continue
+        item = best[target]
+        ranks = [v["rank"] for v in item["verdicts"] or [] if v["evaluator"] == evaluator]
+        rank = ranks[0] if ranks and ranks[0] else None
+        ranked = f", rank {rank} by the evaluator" if rank else ""
+        alt = f"reconstruction of {person}, {label}{ranked}"
+        pictures.append(GridPicture(_source(item["picture"]), alt, rank))
+    return tuple(pictures)
 
 
-def _picture(item: dict[str, Any] | None, person: str, label: str, evaluator: str) -> GridPicture:
-    if item is None:
-        return GridPicture("", "")
-    ranks = [v["rank"] for v in item["verdicts"] or [] if v["evaluator"] == evaluator]
-    rank = ranks[0] if ranks and ranks[0] else None
-    ranked = f", rank {rank} by the evaluator" if rank else ""
-    alt = f"reconstruction of {person}, {label}{ranked}"
-    return GridPicture(picture_source(item["picture"]), alt, rank)
+def _references(results: RunResults, kind: str) -> list[dict[str, Any]]:
+    table = results.run.references
+    found: list[dict[str, Any]] = table.filter(pc.equal(table["kind"], kind)).to_pylist()
+    return found
 
 
-def picture_source(picture: bytes | None) -> str:
+def _synthetic_rows(results: RunResults, people: Mapping[int, str]) -> list[GridRow]:
+    """A row for each defense that leads attacks to pictures of its own; models with equal ones share it."""
+    by_model: dict[str, list[dict[str, Any]]] = {}
+    for entry in _references(results, "synthetic"):
+        by_model.setdefault(entry["protected"], []).append(entry)
+    alike: dict[tuple[bytes, ...], str] = {}
+    for model in sorted(by_model, key=lambda m: m != results.recommended):
+        pictures = sorted((e["target"], e["picture"]) for e in by_model[model])
+        alike.setdefault(tuple(picture for _, picture in pictures), model)
+    titles = {row.protected: words(row.cell.title or row.cell.defense) for row in results.rows}
+    found = []
+    for model in alike.values():
+        name = "synthetic face" if len(alike) == 1 else f"synthetic face, {titles.get(model, '')}"
+        found.append(reference_row(people, name, "what the defense leads to", by_model[model]))
+    return found
+
+
+def _source(picture: bytes | None) -> str:
     """A PNG as a data: address; empty where there is none."""
     if not picture or not picture.startswith(PNG):
         return ""

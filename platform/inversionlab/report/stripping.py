@@ -12,7 +12,7 @@ from inversionlab.results.wording import listed, percent, words
 def partial_protection(results: RunResults) -> list[str]:
     """A line for each defense that comes off, wholly or in part.
 
-    Defenses that come off alike and that no such attacker has met share a line.
+    Defenses that come off alike share a line where no such attack was tried on them.
     """
     groups: dict[tuple[str, str], list[Column]] = {}
     for column in columns(results):
@@ -32,34 +32,32 @@ def partial_protection(results: RunResults) -> list[str]:
         attack = worst.attack.attack
         same = [r for c in group for r in c.rows_of(attack) if not r.stripped and r.by_evaluator]
         released = [r.by_evaluator[worst.evaluator].top5.value for r in same]
-        found = found_then(attack, worst.success.value, released)
-        attacked.append(told([name], protects, left, found))
-    return attacked + [told(names, *kind) for kind, names in spared.items()]
+        found = stripped_success(attack, worst.success.value, released)
+        attacked.append(stripping_line([name], protects, left, found))
+    return attacked + [stripping_line(names, *kind) for kind, names in spared.items()]
 
 
-def told(
+def stripping_line(
     names: Sequence[str], protects: str, left: str, found: str = "", *, where: str = "run"
 ) -> str:
-    """The line on defenses that come off, wholly or in part.
+    """The line on defenses that a white-box attacker removes, wholly or in part.
 
     Args:
-        names: what they are called.
-        protects: the attackers that they claim to stop.
-        left: what a white-box attacker is left with; "": not known.
-        found: what such an attack found; "": there was none.
-        where: where nobody has attacked them that way.
+        names: what the defenses are called.
+        protects: the attackers that they claim to stop, "scores, labels"; "": not known.
+        left: the title of the defense that such an attacker is left with; "": not known.
+        found: a sentence on what such an attack found; "": there was none.
+        where: "run" or "search", for the sentence that there was none.
     """
-    several = len(names) > 1
+    s, them = ("", "them") if len(names) > 1 else ("s", "it")
     if not protects:
-        stops = "protect in some views only" if several else "protects in some views only"
+        stops = f"protect{s} in some views only"
     elif "white box" in protects:
-        stops = "come off in part" if several else "comes off in part"
+        stops = f"come{s} off in part"
     else:
         seen = protects.replace(", ", " or ")
-        verb = "protect" if several else "protects"
-        stops = f"{verb} only against attackers who see no more than {seen}"
+        stops = f"protect{s} only against attackers who see no more than {seen}"
     rest = {"": "less", "none": "the undefended model"}.get(left, f"“{words(left)}”")
-    them = "them" if several else "it"
     nobody = f"Nobody who holds the weights has attacked {them} in this {where}."
     return (
         f"{listed(names)} {stops}: an attacker who holds the weights takes the perturbation off and is left "
@@ -67,9 +65,10 @@ def told(
     )
 
 
-def found_then(attack: str, share: float, released: Sequence[float]) -> str:
+def stripped_success(attack: str, share: float, released: Sequence[float]) -> str:
     """What an attack finds on what is left, against its shares on the models as they are released."""
     line = f"The attack “{words(attack)}” then has {percent(share)} top-5 success"
-    ends = (min(released), max(released)) if released else ()
-    span = " to ".join(dict.fromkeys(percent(s) for s in ends))
-    return f"{line}, against {span} on what is released." if span else f"{line}."
+    if not released:
+        return f"{line}."
+    span = " to ".join(dict.fromkeys(percent(s) for s in (min(released), max(released))))
+    return f"{line}, against {span} on what is released."

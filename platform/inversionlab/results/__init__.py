@@ -1,1 +1,1 @@
-"""What was found: records of runs and searches, tables, and the one rule of what is strongest."""
+"""Records of runs and searches, tables of what they found, and the one rule of what is strongest."""

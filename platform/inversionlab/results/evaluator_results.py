@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -12,16 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from inversionlab.metrics import (
-    Estimate,
-    attack_accuracy,
-    cmc,
-    frechet_distance,
-    mean_score,
-    median_rank,
-)
+from inversionlab import metrics
+from inversionlab.metrics import Estimate
 from inversionlab.results.load import RunData
-from inversionlab.results.verdicts import Verdicts, feature_matrix, verdicts, whole
 from inversionlab.results.wording import measure, number
 
 CMC_RANKS = 50
@@ -30,34 +23,22 @@ CMC_RANKS = 50
 
 @dataclass(frozen=True)
 class Metric:
-    """One number that every evaluator gives to every cell."""
+    """How tables show one number that every evaluator gives to every cell."""
 
     key: str
     heading: str
-    of: Callable[[Verdicts], Estimate | float]
-    """A share with its interval, or a number; NaN where it is not known."""
     text: Callable[[float], str] = number
-    """A plain number for reading."""
+    """Writes a value that has no interval."""
     compared: bool = False
     """Whether the comparison of defenses shows it, too."""
 
 
-def _frechet(found: Verdicts) -> float:
-    private_MD, made_ND = found.private_MD, found.feature_ND
-    if private_MD is None or min(len(private_MD), len(made_ND)) < 2:
-        return math.nan
-    if made_ND.shape[1] != private_MD.shape[1]:
-        return math.nan
-    finite = np.isfinite(made_ND).all() and np.isfinite(private_MD).all()
-    return frechet_distance(made_ND, private_MD) if finite else math.nan
-
-
 METRICS = (
-    Metric("top1", "top-1", lambda v: attack_accuracy(v.rank_N, top=1), compared=True),
-    Metric("top5", "top-5", lambda v: attack_accuracy(v.rank_N, top=5), compared=True),
-    Metric("median_rank", "median rank", lambda v: median_rank(v.rank_N)),
-    Metric("nearest", "nearest picture", lambda v: mean_score(v.column("nearest")), measure),
-    Metric("frechet", "FID", _frechet, measure, compared=True),
+    Metric("top1", "top-1", compared=True),
+    Metric("top5", "top-5", compared=True),
+    Metric("median_rank", "median rank"),
+    Metric("nearest", "nearest picture", measure),
+    Metric("frechet", "FID", measure, compared=True),
 )
 """In the tables' order. `top5` decides what is strongest."""
 
@@ -68,7 +49,7 @@ class EvaluatorResult:
 
     evaluator: str
     metrics: Mapping[str, Estimate | float]
-    """Every metric's value by its key."""
+    """Every metric by its key: a share with its interval, or a number; NaN where it is not known."""
     cmc_K: NDArray[np.float64]
     """Share of hits within 1, 2, .. `CMC_RANKS` guesses."""
 
@@ -78,29 +59,65 @@ class EvaluatorResult:
         return cast(Estimate, self.metrics["top5"])
 
 
-def private_features(run: RunData, *, frechet: bool) -> dict[str, NDArray[np.float64] | None]:
-    """Each evaluator's features (M, D) of the targets' private pictures; None without `frechet`."""
-    found = {}
-    for name in run.evaluators["evaluator"].to_pylist():
-        mine = run.features.filter(pc.equal(run.features["evaluator"], name))
-        found[name] = feature_matrix(whole(mine["feature"])) if frechet else None
-    return found
+def private_features(run: RunData, evaluator: str) -> NDArray[np.float64]:
+    """An evaluator's features (M, D) of the targets' private pictures; (0, 0) where they are missing."""
+    mine = run.features.filter(pc.equal(run.features["evaluator"], evaluator))
+    return _matrix(_whole(mine["feature"]))
 
 
 def evaluator_result(
     table: pa.Table, evaluator: str, private_MD: NDArray[np.float64] | None, full: int
 ) -> EvaluatorResult:
-    """What an evaluator says of a cell's reconstructions.
+    """What an evaluator says of a cell's reconstructions. Those that it has not ranked do not count.
 
     Args:
         table: the reconstructions.
         evaluator: its name.
-        private_MD: its features of the targets' private pictures; None: no distance to them is wanted.
+        private_MD: its features of the targets' private pictures; None leaves out the Fréchet distance.
         full: reconstructions of a full cell. The Fréchet distance grows as pictures get fewer, so a cell with
             another number of them has none.
     """
-    found = verdicts(table, evaluator)
-    if len(found.structs) == full:
-        found = replace(found, private_MD=private_MD)
-    metrics = {metric.key: metric.of(found) for metric in METRICS}
-    return EvaluatorResult(evaluator, metrics, cmc(found.rank_N, max_rank=CMC_RANKS))
+    structs = _whole(table["verdicts"]).flatten()
+    ranked = pc.and_kleene(
+        pc.equal(structs.field("evaluator"), evaluator), pc.greater(structs.field("rank"), 0)
+    )
+    structs = structs.filter(pc.fill_null(ranked, False))
+    rank_N = structs.field("rank").to_numpy(zero_copy_only=False).astype(np.int64)
+    frechet = math.nan
+    if private_MD is not None and len(structs) == full:
+        frechet = _frechet(_matrix(structs.field("feature")), private_MD)
+    found: dict[str, Estimate | float] = {
+        "top1": metrics.attack_accuracy(rank_N, top=1),
+        "top5": metrics.attack_accuracy(rank_N, top=5),
+        "median_rank": metrics.median_rank(rank_N),
+        "nearest": metrics.mean_score(numbers(structs.field("nearest"))),
+        "frechet": frechet,
+    }
+    return EvaluatorResult(evaluator, found, metrics.cmc(rank_N, max_rank=CMC_RANKS))
+
+
+def numbers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    """A number column as float64, null as NaN."""
+    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _frechet(made_ND: NDArray[np.float64], private_MD: NDArray[np.float64]) -> float:
+    comparable = min(len(made_ND), len(private_MD)) >= 2 and made_ND.shape[1] == private_MD.shape[1]
+    if comparable and np.isfinite(made_ND).all() and np.isfinite(private_MD).all():
+        return metrics.frechet_distance(made_ND, private_MD)
+    return math.nan
+
+
+def _matrix(column: pa.Array) -> NDArray[np.float64]:
+    """A list<float> column as (N, D); (0, 0) where it is empty, null or of unequal lengths."""
+    lengths = set(pc.list_value_length(column).to_pylist())
+    if len(lengths) != 1 or not (length := lengths.pop()):
+        return np.empty((0, 0))
+    return numbers(column.flatten()).reshape(-1, length)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column's chunks as one array."""
+    combined = column.combine_chunks()
+    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

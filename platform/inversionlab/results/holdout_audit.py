@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from inversionlab.metrics import Estimate
 from inversionlab.results.load import RunData
-from inversionlab.results.ranking import Headline, strongest
-from inversionlab.results.rows import Row, headline_rows
+from inversionlab.results.ranking import Headline
+from inversionlab.results.run_results import RunResults
 
 
 @dataclass(frozen=True)
@@ -24,37 +24,28 @@ class HoldoutAudit:
     loss: float
     """Percentage points; NaN where it is not known."""
     undefended: Estimate | None
-    """What the strongest attack on the undefended victim finds, on the same targets."""
+    """Top-5 share of the strongest attack on the undefended victim, on the same targets."""
     targets: int
 
 
 def read_holdout_audit(run: RunData, headline: Headline) -> HoldoutAudit | None:
-    """The run's defended model as the search measured its trials; None while no attack on it is evaluated.
+    """The audit of a setting; None while no attack on the defended model is evaluated.
 
     Args:
-        run: the run.
+        run: the run that audited it.
         headline: which evaluator decides in the search.
     """
-    rows = headline_rows(run, frechet=False)
-    defended, undefended = (
-        strongest(
-            [row for row in rows if row.kind == kind],
-            lambda row: [result.top5 for result in row.by_evaluator],
-            headline=headline,
-            inverts_outputs=lambda row: row.inverts_outputs,
-        )
-        for kind in ("defended", "undefended")
-    )
+    results = RunResults.of(run, frechet=False, headline=headline)
+    defended = results.strongest(r for r in results.rows if r.kind == "defended")
     if defended is None:
         return None
-    row: Row = defended.attack
     return HoldoutAudit(
         run=run.record.run,
         success=defended.success,
-        attack=row.by,
-        evaluator=row.by_evaluator[defended.evaluator].evaluator,
-        accuracy=row.accuracy_all,
-        loss=row.loss_points,
-        undefended=undefended.success if undefended is not None else None,
+        attack=defended.attack.by,
+        evaluator=results.evaluators[defended.evaluator],
+        accuracy=defended.attack.accuracy_all,
+        loss=defended.attack.loss_points,
+        undefended=results.undefended.success if results.undefended else None,
         targets=len(run.record.jobs.targets),
     )

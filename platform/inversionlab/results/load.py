@@ -39,7 +39,7 @@ def load_run(storage: Storage, run: str) -> RunData:
     """Everything that the store holds of the run.
 
     Raises:
-        ConfigError: there is no such run; names those that are there.
+        ConfigError: there is no such run; the text names those that are there.
     """
     name = f"runs/{run}/run.json"
     if not storage.exists(name):
@@ -58,7 +58,7 @@ def load_run(storage: Storage, run: str) -> RunData:
 
 
 def of_jobs(rows: pa.Table, jobs: JobsRecord) -> pa.Table:
-    """The rows of these jobs alone: another run may have attacked more targets, or made more repeats."""
+    """The rows of these jobs only; another run may have attacked more targets, or with more repeats."""
     return rows.filter(
         pc.is_in(pc.field("target"), value_set=pa.array(jobs.targets, pa.int32()))
         & (pc.field("repeat") >= jobs.first_repeat)
@@ -67,7 +67,7 @@ def of_jobs(rows: pa.Table, jobs: JobsRecord) -> pa.Table:
 
 
 def others(storage: Storage, folder: str) -> str:
-    """The end of an error's sentence: the names that are in the folder."""
+    """The end of an error message: the names that are in the folder."""
     names = sorted(storage.folders(folder))
     return f"; there are: {', '.join(names)}" if names else "; there are none"
 

@@ -1,4 +1,4 @@
-"""The released models as they were measured: how well they recognize, and what they need."""
+"""The released models as measured: how well they recognize, and what they need."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ class Model(RecordPart):
     distortion: float = math.nan
     """L1 distance of its probability vectors from the undefended model's, the mean over test pictures."""
     log_distortion: float = math.nan
-    """Mean distance of its log-probabilities from those, a class."""
+    """Mean distance of its log-probabilities from those, per class."""
     protects: str = ""
     """The attackers that its defense claims to stop, by what they see: "scores, labels"."""
     left: str = ""
-    """The title of what a white-box attacker is left with; "" where nothing comes off."""
+    """The title of what a white-box attacker has after removing the defense; "" where nothing comes off."""
     facts: Json[dict[str, float]] = Field(default_factory=dict)
-    """What it says of itself, such as the epsilon spent."""
+    """Numbers of its own, such as the epsilon spent."""
 
     @property
     def accuracy_all(self) -> Estimate | None:
-        """Share of all people's test pictures that it recognizes."""
+        """Share of all people's test pictures that the model recognizes."""
         return wilson(self.correct_all, self.total_all) if self.total_all else None
 
     @property
     def accuracy_targets(self) -> Estimate | None:
-        """The same of the attacked people's."""
+        """Share of the attacked people's test pictures that the model recognizes."""
         return wilson(self.correct_targets, self.total_targets) if self.total_targets else None
 
 

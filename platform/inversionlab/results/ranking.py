@@ -1,4 +1,4 @@
-"""The one rule that says what is strongest; audit, search, terminal and page use it.
+"""The one rule that says which attack is strongest; audit, search, terminal and page use it.
 
 At the headline evaluator the strongest attack is the one with the highest success. Of equals it is the one
 whose interval has the larger lower end, then the first. The recipe names the headline evaluator by `headline`:

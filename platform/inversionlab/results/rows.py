@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from inversionlab.metrics import Estimate, mean_score
 from inversionlab.results.evaluator_results import (
     EvaluatorResult,
     evaluator_result,
+    numbers,
     private_features,
 )
 from inversionlab.results.load import RunData
 from inversionlab.results.models import Model, models_of, undefended_accuracy
 from inversionlab.results.run_record import CellRecord, Kind, SweepRecord
-from inversionlab.results.verdicts import numbers
 from inversionlab.results.wording import IF_STRIPPED, words
 
 
@@ -55,7 +53,7 @@ class Row:
     training_queries: float
     """Pictures sent to a model, once for all targets, to train the attacker's networks."""
     error: float
-    """Mean squared error a pixel to the private pictures whose score vectors were inverted; else NaN."""
+    """Mean squared error per pixel to the private pictures whose score vectors were inverted; else NaN."""
 
     @property
     def attack(self) -> str:
@@ -69,14 +67,14 @@ class Row:
 
     @property
     def stripped(self) -> bool:
-        """Whether the attacker, who holds the weights, has taken off what comes off of the defense."""
+        """Whether the attacker, who holds the weights, has removed what comes off of the defense."""
         return self.cell.stripped
 
     @property
     def inverts_outputs(self) -> bool:
         """Whether the attack inverts answers to private pictures; in older records its `error` says so."""
-        told = self.cell.inverts_outputs
-        return not math.isnan(self.error) if told is None else told
+        recorded = self.cell.inverts_outputs
+        return not math.isnan(self.error) if recorded is None else recorded
 
     @property
     def label(self) -> str:
@@ -98,23 +96,30 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
     """Every cell as a row: attack by attack, null attacks last.
 
     Within an attack: undefended; then the defended models in the record's order, each as it was released and
-    then stripped; then the swept ones by falling point.
-
-    Args:
-        run: the run.
-        frechet: False leaves out the costly distance (NaN).
+    then stripped; then the swept ones by falling point. Without `frechet` that costly distance is NaN.
     """
     cells, column = run.record.cells, run.reconstructions["cell"]
     tables = {c.cell: run.reconstructions.filter(pc.equal(column, c.cell)) for c in cells}
-    full = {False: 0, True: 0}
-    for c in cells:
-        full[c.null] = max(full[c.null], tables[c.cell].num_rows)
-    private = private_features(run, frechet=frechet)
+    full = {
+        null: max((tables[c.cell].num_rows for c in cells if c.null == null), default=0)
+        for null in (False, True)
+    }
+    private = {
+        name: private_features(run, name) if frechet else None
+        for name in run.evaluators["evaluator"].to_pylist()
+    }
     models, base = models_of(run), undefended_accuracy(run)
-    rows = [
-        _row(c, tables[c.cell], full, private, run.record.sweep, models.get(c.protected), base)
-        for c in cells
-    ]
+    rows = []
+    for cell in cells:
+        table = tables[cell.cell]
+        # Null attacks are compared at the size of the other cells.
+        found = [
+            evaluator_result(table, name, features, full[False] or full[True])
+            for name, features in private.items()
+            if table.num_rows
+        ]
+        model = models.get(cell.protected, Model())
+        rows.append(_row(cell, table, full[cell.null], found, run.record.sweep, model, base))
     attacks = list(dict.fromkeys(c.attack for c in cells))
     released = list(dict.fromkeys(c.protected for c in cells))
     kinds = ("undefended", "defended", "null")
@@ -130,46 +135,41 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
 def _row(
     cell: CellRecord,
     table: pa.Table,
-    full: Mapping[bool, int],
-    private: Mapping[str, NDArray[np.float64] | None],
+    wanted: int,
+    found: list[EvaluatorResult],
     sweep: SweepRecord | None,
-    model: Model | None,
+    model: Model,
     base: Estimate | None,
 ) -> Row:
-    everyone = model.accuracy_all if model else None
-    loss = (base.value - everyone.value) * 100 if base and everyone else math.nan
+    accuracy = model.accuracy_all
+    loss = (base.value - accuracy.value) * 100 if base and accuracy else math.nan
     point = cell.point if cell.kind == "defended" else None
-    compared, people = full[False] or full[True], len(pc.unique(table["target"]))
-    found = [evaluator_result(table, e, p, compared) for e, p in private.items() if people]
+    name = "no model asked" if cell.null else "undefended"
+    if cell.kind == "defended":
+        name = words(cell.title or cell.defense)
+        if point is not None and sweep is not None:
+            name += f", {sweep.short_name} = {point:g}"
+    people = len(pc.unique(table["target"]))
+
+    def per_target(column: str) -> float:
+        return float(np.nansum(numbers(table[column])) / people) if people else math.nan
+
     return Row(
         cell=cell,
         kind=cell.kind,
-        model=_model(cell, sweep),
+        model=name,
         point=point,
         marked=point is not None and sweep is not None and point == sweep.marked,
         done=table.num_rows,
-        wanted=full[cell.null],
-        accuracy_all=everyone,
-        accuracy_targets=model.accuracy_targets if model else None,
+        wanted=wanted,
+        accuracy_all=accuracy,
+        accuracy_targets=model.accuracy_targets,
         loss_points=0.0 if cell.kind == "undefended" else loss,
         by_evaluator=tuple(found),
         confidence=mean_score(numbers(table["confidence"])),
-        queries=_per_target(table, "queries", people),
-        steps=_per_target(table, "steps", people),
-        seconds=_per_target(table, "seconds", people),
+        queries=per_target("queries"),
+        steps=per_target("steps"),
+        seconds=per_target("seconds"),
         training_queries=mean_score(numbers(table["training_queries"])),
         error=mean_score(numbers(table["error"])),
     )
-
-
-def _model(cell: CellRecord, sweep: SweepRecord | None) -> str:
-    if cell.kind != "defended":
-        return "no model asked" if cell.null else "undefended"
-    name = words(cell.title or cell.defense)
-    if cell.point is None or sweep is None:
-        return name
-    return f"{name}, {sweep.short_name} = {cell.point:g}"
-
-
-def _per_target(table: pa.Table, column: str, people: int) -> float:
-    return float(np.nansum(numbers(table[column])) / people) if people else math.nan

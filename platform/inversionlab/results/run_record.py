@@ -16,9 +16,9 @@ Kind = Literal["undefended", "defended", "null"]
 
 
 class RecordPart(BaseModel):
-    """Base of the record and its parts. Its fields are the keys of `run.json`; unknown keys are ignored."""
+    """Base of records and their parts. The fields are the keys of the file; unknown keys are ignored."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -45,7 +45,7 @@ class SweepRecord(RecordPart):
 class CellRecord(RecordPart):
     """One attack on one protected model, or a null attack.
 
-    One `cell` may be there more than once: an attack on a stripped defense is the attack on what is left of it.
+    An attack on a stripped defense is the attack on what is left of it, so a `cell` may stand here twice.
     """
 
     cell: str
@@ -57,7 +57,7 @@ class CellRecord(RecordPart):
     """Id of the released model; empty for a null attack."""
     label: str = ""
     stripped: bool = False
-    """Whether the attacker, who holds the weights, has taken off what comes off of the defense."""
+    """Whether the attacker, who holds the weights, has removed what comes off of the defense."""
     point: float | None = None
     """The value of the swept setting."""
     baseline: bool = False
@@ -65,13 +65,13 @@ class CellRecord(RecordPart):
     access: str = ""
     """What the attacker sees of the model: "white box", "scores", "labels"; empty for a null attack."""
     null: bool
-    """Whether the attack asks no model."""
+    """Whether the attack asks no model; older records show it by `protected` alone."""
     knows_defense: bool | None = None
     """Whether the attack is made against a defense; None in older records."""
     inverts_outputs: bool | None = None
     """Whether the attack inverts the model's answers to private pictures; None in older records."""
     victim_share: str | None = None
-    """The defense's setting that is 1 where the model is the undefended one; None: it has none."""
+    """The defense's setting whose value 1 gives the undefended model; None: it has none."""
 
     @model_validator(mode="before")
     @classmethod
@@ -123,7 +123,7 @@ class RunRecord(RecordPart):
     created: str = ""
     seconds: float = 0.0
     experiment: dict[str, Any] = {}
-    """The whole experiment, as its recipe would say it."""
+    """The whole experiment, as a recipe holds it."""
     provenance: dict[str, Any] = {}
     """Versions and machine."""
     data: dict[str, Any] = {}
@@ -136,7 +136,7 @@ class RunRecord(RecordPart):
     cost: dict[str, dict[str, float]] = {}
     """`train` and `attack`, each with `cpu_seconds` and `gpu_seconds`."""
     timeline: tuple[dict[str, Any], ...] = ()
-    """How the cluster and the work in it changed."""
+    """How the cluster and the work in it changed; see `report.charts.timeline`."""
     warnings: tuple[str, ...] = ()
     jobs: JobsRecord = JobsRecord()
     tables: TablesRecord = TablesRecord()

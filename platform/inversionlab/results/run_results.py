@@ -9,7 +9,7 @@ from functools import cached_property
 from inversionlab.metrics import Estimate
 from inversionlab.results import ranking
 from inversionlab.results.load import RunData
-from inversionlab.results.ranking import Strongest
+from inversionlab.results.ranking import Headline, Strongest
 from inversionlab.results.rows import Row, headline_rows
 
 MAX_LOSS_POINTS = 1.0
@@ -18,25 +18,29 @@ MAX_LOSS_POINTS = 1.0
 
 @dataclass(frozen=True)
 class RunResults:
-    """A run and its rows, ranked at the recipe's headline evaluator."""
+    """A run and its rows, ranked at the headline evaluator."""
 
     run: RunData
     rows: tuple[Row, ...]
+    headline: Headline = "first"
 
     @classmethod
-    def of(cls, run: RunData, *, frechet: bool = True) -> RunResults:
-        """The results of a run; without `frechet` that costly distance is left out (NaN)."""
-        return cls(run, tuple(headline_rows(run, frechet=frechet)))
+    def of(cls, run: RunData, headline: Headline | None = None, frechet: bool = True) -> RunResults:
+        """The results of a run; without `headline` its recipe says which evaluator decides.
+
+        Without `frechet` that costly distance is NaN.
+        """
+        rows = tuple(headline_rows(run, frechet=frechet))
+        return cls(run, rows, headline or run.record.headline)
 
     @property
     def evaluators(self) -> list[str]:
         """The evaluators' names in the recipe's order."""
-        names: list[str] = self.run.evaluators["evaluator"].to_pylist()
-        return names
+        return list(self.run.evaluators["evaluator"].to_pylist())
 
     @cached_property
     def models(self) -> dict[str, list[Row]]:
-        """The attacks on each released model by its id, the undefended one first."""
+        """The attacks on each released model, by the model's id, the undefended one first."""
         found: dict[str, list[Row]] = {}
         for row in sorted(self.rows, key=lambda row: row.kind != "undefended"):
             if row.kind != "null":
@@ -61,10 +65,7 @@ class RunResults:
             return shares if evaluator is None else shares[evaluator : evaluator + 1]
 
         found = ranking.strongest(
-            rows,
-            success,
-            headline=self.run.record.headline,
-            inverts_outputs=lambda row: row.inverts_outputs,
+            rows, success, headline=self.headline, inverts_outputs=lambda row: row.inverts_outputs
         )
         return found if found is None or evaluator is None else replace(found, evaluator=evaluator)
 
@@ -91,17 +92,17 @@ class RunResults:
         """
         finalists = []
         for rows in self.models.values():
-            # An idle defense releases the undefended model: then rows of both kinds are here.
+            # An idle defense releases the undefended model, so rows of both kinds may be here.
             group = [row for row in rows if row.kind == "defended"]
-            # A loss that is not known (NaN) fails the comparison. 1e-9: 1 point must pass as computed.
+            # An unknown loss (NaN) fails the comparison. The 1e-9 lets a computed loss of 1 point pass.
             if all(r.complete and r.loss_points <= MAX_LOSS_POINTS + 1e-9 for r in group):
-                finalists.append(self.strongest(group))
-        known = [found for found in finalists if found is not None]
-        return min(known, key=lambda f: (f.success.value, f.attack.loss_points), default=None)
+                found = self.strongest(group)
+                finalists += [found] if found else []
+        return min(finalists, key=lambda f: (f.success.value, f.attack.loss_points), default=None)
 
     @property
     def helps(self) -> bool:
-        """Whether `best` clearly leaves less than the undefended model: the two intervals do not meet."""
+        """Whether `best` leaves clearly less than the undefended model: the two intervals do not meet."""
         best, bare = self.best, self.undefended
         return best is not None and bare is not None and best.success.high < bare.success.low
 

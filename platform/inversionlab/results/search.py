@@ -1,7 +1,9 @@
 """The record of a search: the one definition of what `searches/NAME/search.json` holds.
 
-The keys and their nesting are those of the file. Whatever an older file lacks has its default here.
+The keys and their nesting are those of the file. A key that an older file lacks takes its default here.
 """
+
+# ruff: noqa: RUF012 - pydantic copies the default values
 
 from __future__ import annotations
 
@@ -10,30 +12,18 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from inversionlab.metrics import Estimate
 from inversionlab.results.ranking import Headline, Strongest, strongest
+from inversionlab.results.run_record import RecordPart
 
 SHARES = ("accuracy", "attack_success", "attack_success_low", "attack_success_high")
 """Metrics that are shares in [0, 1]."""
 _ENDS = {"attack_success_low": "low", "attack_success_high": "high"}
-
-
-def _read_share(value: Any) -> Any:
-    return {"count": 1, **value} if isinstance(value, Mapping) else value
-
-
 Share = Annotated[
     Estimate,
-    BeforeValidator(_read_share),
+    BeforeValidator(lambda v: {"count": 1, **v} if isinstance(v, Mapping) else v),
     PlainSerializer(lambda e: {"value": e.value, "low": e.low, "high": e.high}),
 ]
 """A share as {value, low, high}. The number of tries is not in the file; a share that was read has the count 1."""
@@ -42,21 +32,8 @@ Success = dict[str, dict[str, Share]]
 """Attack -> evaluator -> top-5 share."""
 
 
-class RecordPart(BaseModel):
-    """Base of the record and its parts; null means absent, and unknown keys are ignored."""
-
-    model_config = ConfigDict(frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, data: Any) -> Any:
-        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
-
-
 class StrongestAttack(RecordPart):
     """Which attack found most, and by which evaluator."""
-
-    model_config = ConfigDict(populate_by_name=True)
 
     attack: str
     evaluator: str = Field(alias="judge")
@@ -69,11 +46,6 @@ class CurvePoint(RecordPart):
     value: float
     low: float
     high: float
-
-    @property
-    def success(self) -> Estimate:
-        """The top-5 share."""
-        return Estimate(self.value, self.low, self.high, 1)
 
 
 class TrialRecord(RecordPart):
@@ -118,7 +90,7 @@ class TrialRecord(RecordPart):
     seconds: float | None = None
     """Working time of the attack workers."""
     curve: list[CurvePoint] = []
-    """How the estimate narrowed as more targets were attacked."""
+    """How the estimate narrows as more targets are attacked."""
     trained: list[str] = []
     """Keys of the networks that this trial needed first."""
 
@@ -171,8 +143,6 @@ class Tables(RecordPart):
 
 class SearchRecord(RecordPart):
     """One search."""
-
-    model_config = ConfigDict(populate_by_name=True)
 
     search: str
     """Its name: a folder below `searches`."""
@@ -234,11 +204,10 @@ class SearchRecord(RecordPart):
 
     def strongest(self, success: Success) -> Strongest[str] | None:
         """The strongest of some attacks; None where there is none."""
-        order = self.evaluators
 
         def in_order(attack: str) -> list[Estimate]:
             found = success[attack]
-            return [found[name] for name in order or found if name in found]
+            return [found[name] for name in self.evaluators or found if name in found]
 
         return strongest(success, in_order, headline=self.headline)
 
@@ -260,11 +229,10 @@ class SearchRecord(RecordPart):
     @cached_property
     def front_trials(self) -> list[TrialRecord]:
         """The trials on the front, by rising accuracy, then by rising success."""
-        chosen = [t for t in self.trials if t.number in self.front]
         known = [
             (t.accuracy.value, t.attack_success.value, t)
-            for t in chosen
-            if t.accuracy and t.attack_success
+            for t in self.trials
+            if t.number in self.front and t.accuracy and t.attack_success
         ]
         return [t for *_, t in sorted(known, key=lambda k: k[:2])]
 
@@ -281,13 +249,8 @@ class SearchRecord(RecordPart):
         return str(defense.get("label") or defense.get("name") or "")
 
     @property
-    def first_repeat(self) -> int:
-        """Number of the first repeat."""
-        return int((self.experiment.get("targets") or {}).get("first_repeat") or 0)
-
-    @property
     def unseen(self) -> str:
-        """What the recommended recipe attacks and the search did not: new people too, while some are left."""
+        """What the recommended recipe attacks and the search did not, in words: new people while some are left."""
         skipped = (self.experiment.get("targets") or {}).get("skip") or 0
         people = self.data.get("private_people")
         left = not isinstance(people, int) or skipped + len(self.targets) < people

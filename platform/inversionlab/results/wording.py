@@ -10,7 +10,7 @@ from inversionlab.metrics import Estimate
 MISSING = "–"
 """Stands for a number that is not known."""
 IF_STRIPPED = "if a white-box attacker takes the perturbation off"
-"""Follows the name of an attack on a stripped model."""
+"""Stands after the name of an attack on a stripped model."""
 
 
 def percent(share: float) -> str:

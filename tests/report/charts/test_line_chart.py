@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from inversionlab.report.audit.curves import success_curves
-from inversionlab.report.audit.guesses import guess_curves
+from inversionlab.report.audit.curves import guess_curves, success_curves
 from inversionlab.report.charts.axes import BOTTOM, LEFT, RIGHT, TOP, nice_ticks
 from inversionlab.report.charts.line_chart import Chart, ChartSpec, Point, Series, draw, draw_all
 from inversionlab.results.load import RunData

@@ -26,13 +26,8 @@ class Column:
         """The model in words."""
         return self.rows[0].model
 
-    @property
-    def kind(self) -> str:
-        """Whether it is undefended or defended."""
-        return self.rows[0].kind
-
     def strongest(self, evaluator: int | None = None) -> Strongest[Row] | None:
-        """The strongest attack by an evaluator or else the headline's, on the stripped model too."""
+        """The strongest attack by an evaluator, or else by the headline one, on the stripped model too."""
         return self.results.strongest(self.rows, evaluator)
 
     def rows_of(self, attack: str) -> list[Row]:
@@ -40,7 +35,7 @@ class Column:
         return [row for row in self.rows if row.attack == attack]
 
     def error(self, attack: str) -> float:
-        """Error a pixel of an attack on the released model; NaN where it has none."""
+        """Error per pixel of an attack on the released model; NaN where it has none."""
         return next((r.error for r in self.rows_of(attack) if not r.stripped), math.nan)
 
 
@@ -51,7 +46,7 @@ class SideBySide:
     columns: tuple[Column, ...]
     attacks: tuple[str, ...]
     facts: tuple[str, ...]
-    """What some of the models say of themselves."""
+    """Names of the models' own numbers."""
     inverting: tuple[str, ...]
     """The attacks that invert outputs."""
 
@@ -63,11 +58,9 @@ class SideBySide:
 
 def columns(results: RunResults) -> tuple[Column, ...]:
     """Every released model, the undefended one first."""
-    models = models_of(results.run)
-    return tuple(
-        Column(results, name, models.get(name), tuple(rows))
-        for name, rows in results.models.items()
-    )
+    known = models_of(results.run)
+    models = results.models.items()
+    return tuple(Column(results, name, known.get(name), tuple(rows)) for name, rows in models)
 
 
 def side_by_side(results: RunResults) -> SideBySide | None:
@@ -81,7 +74,7 @@ def side_by_side(results: RunResults) -> SideBySide | None:
         if c.rows[0].point is None or c.rows[0].marked or c.protected == results.recommended
     ]
     attacks = tuple(dict.fromkeys(row.attack for column in shown for row in column.rows))
-    apart = sum(c.kind == "defended" and c.rows[0].point is None for c in shown)
+    apart = sum(c.rows[0].kind == "defended" and c.rows[0].point is None for c in shown)
     if not apart or (apart == 1 and len(attacks) < 2):
         return None
     facts = dict.fromkeys(name for c in shown if c.model for name in c.model.facts)

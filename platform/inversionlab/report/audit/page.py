@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import math
 
-from rich.console import Console
-
+from inversionlab.core.yaml_io import dump_yaml
+from inversionlab.report.audit import sentence
 from inversionlab.report.audit.compare import columns, side_by_side
-from inversionlab.report.audit.curves import accuracy_curves, success_curves
-from inversionlab.report.audit.guesses import guess_curves
-from inversionlab.report.audit.sentence import (
-    caveats,
-    defense_aware,
-    evaluator_qualities,
-    headline_sentence,
-)
+from inversionlab.report.audit.curves import accuracy_curves, guess_curves, success_curves
 from inversionlab.report.audit.terminal import terminal_table
 from inversionlab.report.audit.trade import trade_offs
 from inversionlab.report.charts.line_chart import draw_all
 from inversionlab.report.charts.timeline import timeline_chart
-from inversionlab.report.frame import as_yaml, fill
+from inversionlab.report.frame import fill, publish
 from inversionlab.report.pictures import grids
 from inversionlab.results.evaluator_results import CMC_RANKS, METRICS
 from inversionlab.results.load import RunData, load_run
 from inversionlab.results.rows import Row
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
 from inversionlab.store.storage import Storage
-
-CURVES = (success_curves, accuracy_curves, trade_offs)
-"""The charts of the first section; each gives none where it has nothing to show."""
 
 
 def write_report(root: str, run: str, *, pictures: bool) -> str:
@@ -39,17 +29,10 @@ def write_report(root: str, run: str, *, pictures: bool) -> str:
     """
     storage = Storage(root)
     data = load_run(storage, run)
-    name = f"runs/{run}/report.html"
-    storage.write(name, render(data, pictures=pictures).encode())
-    place = f"{storage.root}/{name}"
-    # A job's log has no width; without one the table would be cut to 80 columns.
-    console = Console()
-    console = console if console.is_terminal else Console(width=160)
+    page = render(data, pictures=pictures)
     results = RunResults.of(data, frechet=False)
-    console.print(terminal_table(results))
-    console.print(headline_sentence(results), highlight=False)
-    console.print(f"Report: {place}", highlight=False, soft_wrap=True)
-    return place
+    headline = (terminal_table(results), sentence.headline_sentence(results))
+    return publish(storage, f"runs/{run}/report.html", page, *headline, kind="Report")
 
 
 def render(run: RunData, *, pictures: bool) -> str:
@@ -59,32 +42,28 @@ def render(run: RunData, *, pictures: bool) -> str:
     """
     results, record = RunResults.of(run), run.record
     nulls = [results.null_by(i) for i in range(len(results.evaluators))]
+    sweep_charts = [*success_curves(results), *accuracy_curves(results), *trade_offs(results)]
     context = {
         "record": record,
         "results": results,
-        "verdict": headline_sentence(results),
-        "caveats": caveats(results),
-        "aware": defense_aware(results),
-        "undefended": results.undefended,
-        "null": results.null,
+        "verdict": sentence.headline_sentence(results),
+        "caveats": sentence.caveats(results),
+        "aware": sentence.defense_aware(results),
         "null_shares": [null.success.value if null else None for null in nulls],
-        "best": results.best,
-        "recommended": results.recommended,
         "groups": _groups(results),
-        "defended": results.defended,
         "inverting": any(not math.isnan(row.error) for row in results.rows),
         "metrics": METRICS,
         "evaluators": run.evaluators.to_pylist(),
-        "qualities": evaluator_qualities(run),
+        "qualities": sentence.evaluator_qualities(run),
         "compared": side_by_side(results),
         "models": columns(results),
-        "curves": draw_all(spec for make in CURVES for spec in make(results)),
+        "curves": draw_all(sweep_charts),
         "cmc": draw_all(guess_curves(results)),
         "cmc_ranks": CMC_RANKS,
         "timeline": timeline_chart(record.timeline),
         "pictures": pictures,
         "grids": grids(results) if pictures else [],
-        "config": as_yaml(record.experiment),
+        "config": dump_yaml(record.experiment, width=100),
         "max_loss": MAX_LOSS_POINTS,
         "reconstructions": run.reconstructions.num_rows,
     }

@@ -15,14 +15,14 @@ WEAK = 0.8
 
 
 def headline_sentence(results: RunResults) -> str:
-    """How much leaks undefended, what the recommended setting leaves and costs, and which evaluator says so."""
+    """Says how much leaks undefended, what the recommended setting leaves and costs, and by which evaluator."""
     victim = undefended_accuracy(results.run)
     context = {"results": results, "victim": victim, "max_loss": MAX_LOSS_POINTS}
     return " ".join(text_lines("verdict.txt.j2", context))
 
 
 def caveats(results: RunResults) -> list[str]:
-    """Reasons not to take the verdict at its word; empty where there is none."""
+    """Reasons to doubt the verdict; empty where there is none."""
     best = results.best
     mine = [r for r in results.rows if best and r.protected == best.attack.protected]
     others = {name: results.strongest(mine, i) for i, name in enumerate(results.evaluators)}

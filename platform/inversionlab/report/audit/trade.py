@@ -16,11 +16,10 @@ ABOUT = (
     "Each dot is one model under its strongest attack: {cost} against top-5 success left, by each "
     "evaluator. Low and left is good; the ring is the undefended model. Bars are 95% intervals."
 )
-LEFT_ON = ", perturbation left on"
 
 
 def trade_offs(results: RunResults) -> list[ChartSpec]:
-    """Success against accuracy lost; and against distortion, where answers are changed.
+    """Success against accuracy lost, and against distortion where answers are changed.
 
     Empty without a sweep and with fewer than two defended models.
     """
@@ -28,37 +27,38 @@ def trade_offs(results: RunResults) -> list[ChartSpec]:
     if results.run.record.sweep is None and len(defended) < 2:
         return []
     losses = {r.protected: r.loss_points for r in results.rows if math.isfinite(r.loss_points)}
-    moved = {
-        name: model.distortion
-        for name, model in models_of(results.run).items()
-        if math.isfinite(model.distortion)
-    }
+    models = models_of(results.run).items()
+    moved = {name: m.distortion for name, m in models if math.isfinite(m.distortion)}
     limit = max(losses.values(), default=0.0) >= MAX_LOSS_POINTS
-    accuracy = ChartSpec(
-        title="Trade-off",
-        about=ABOUT.format(cost="accuracy lost"),
-        x_name="points lost",
-        x_label="accuracy lost on all people, percentage points",
-        series=_series(results, losses),
-        mark=(MAX_LOSS_POINTS, "limit") if limit else None,
-    )
-    distortion = ChartSpec(
-        title="Distortion",
-        about=ABOUT.format(cost="how far the answers are from the undefended model’s"),
-        x_name="distortion",
-        x_label="mean L1 distance of the probability vectors, 0 to 2",
-        series=_series(results, moved),
-    )
-    return [accuracy, distortion] if max(moved.values(), default=0.0) > 0 else [accuracy]
+    charts = [
+        ChartSpec(
+            title="Trade-off",
+            about=ABOUT.format(cost="accuracy lost"),
+            x_name="points lost",
+            x_label="accuracy lost on all people, percentage points",
+            series=_series(results, losses),
+            mark=(MAX_LOSS_POINTS, "limit") if limit else None,
+        )
+    ]
+    if max(moved.values(), default=0.0) > 0:
+        distortion = ChartSpec(
+            title="Distortion",
+            about=ABOUT.format(cost="how far the answers are from the undefended model’s"),
+            x_name="distortion",
+            x_label="mean L1 distance of the probability vectors, 0 to 2",
+            series=_series(results, moved),
+        )
+        charts.append(distortion)
+    return charts
 
 
 def _series(results: RunResults, costs: Mapping[str, float]) -> tuple[Series, ...]:
-    """A series for each evaluator, and a second one of the models that can be stripped, as they are released."""
+    """A series for each evaluator, and a second one for the models that can be stripped, as they are released."""
     models = [rows for name, rows in results.models.items() if name in costs]
     bare = [rows for rows in models if any(row.stripped for row in rows)]
     released = [[row for row in rows if not row.stripped] for rows in bare]
     found: list[Series] = []
-    for groups, note in ((models, ""), (released, LEFT_ON))[: 1 + bool(bare)]:
+    for groups, note in ((models, ""), (released, ", perturbation left on"))[: 1 + bool(bare)]:
         for evaluator, name in enumerate(results.evaluators):
             tops = [results.strongest(group, evaluator) for group in groups if group]
             # The names of the models are written once, at the first evaluator's dots.
@@ -78,5 +78,4 @@ def _point(top: Strongest[Row], cost: float, note: str, *, named: bool) -> Point
     text = f"{row.model.rpartition(', ')[2]}: {estimate_text(top5)}{how}"
     # The values of a sweep are many and stand in order; models of different kinds need their names.
     name = row.label + note if named and row.point is None else ""
-    ring = row.kind == "undefended"
-    return Point(round(cost, 6), top5.value, top5.low, top5.high, text, name, ring)
+    return Point.of(round(cost, 6), top5, text, name=name, ring=row.kind == "undefended")

@@ -33,7 +33,7 @@ def nice_ticks(start: float, stop: float) -> list[float]:
 
 
 def x_scale(xs: Sequence[float], slot: bool, log: bool) -> Scale:
-    """The places of sorted values `xs`; a `slot` leaves room at the right."""
+    """The places of the sorted values `xs`; a `slot` leaves room at the right."""
     end = RIGHT - SLOT if slot else RIGHT
     if not xs:
         return lambda _: float(LEFT)
@@ -56,5 +56,5 @@ def x_ticks(xs: Sequence[float], place_x: Scale, log: bool) -> list[tuple[float,
 
 
 def _x_range(xs: Sequence[float]) -> tuple[float, float]:
-    """Shares get the whole of 0 to 1; anything else its own range."""
+    """0 to 1 for shares, else the values' own range."""
     return (0.0, 1.0) if xs[0] >= 0 and 0.3 < xs[-1] <= 1 else (xs[0], xs[-1])

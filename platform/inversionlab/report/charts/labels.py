@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 LETTER = 6.4
@@ -46,25 +47,22 @@ def place(names: Sequence[Name], dots: Sequence[Dot], frame: Frame) -> tuple[Lab
     labels: list[Label] = []
     marks = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
     for name in names:
-        spots = list(_spots(name, frame))
+        spots = _spots(name, frame)
         texts = [_box(label) for label in labels]
         labels.append(_free(spots, marks + texts) or _free(spots, texts) or spots[0])
     return tuple(labels)
 
 
-def _spots(name: Name, frame: Frame) -> Iterator[Label]:
+def _spots(name: Name, frame: Frame) -> list[Label]:
     """Places inside the frame, the best first; a name too long for it is put where it sticks out least."""
-    inside = False
     left, top, right, bottom = frame
-    for shift in SHIFTS:
-        for after in (True, False):
-            label = _label(name, shift, after)
-            x1, y1, x2, y2 = _box(label)
-            if left <= x1 and top <= y1 and x2 <= right and y2 <= bottom:
-                inside = True
-                yield label
-    if not inside:
-        yield _label(name, 0, after=name[0] < (left + right) / 2)
+    inside = []
+    for shift, after in product(SHIFTS, (True, False)):
+        label = _label(name, shift, after)
+        x1, y1, x2, y2 = _box(label)
+        if left <= x1 and top <= y1 and x2 <= right and y2 <= bottom:
+            inside.append(label)
+    return inside or [_label(name, 0, after=name[0] < (left + right) / 2)]
 
 
 def _label(name: Name, shift: int, after: bool) -> Label:

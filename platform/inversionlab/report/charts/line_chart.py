@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inversionlab.metrics import Estimate
 from inversionlab.report.charts import axes
 from inversionlab.report.charts.axes import BOTTOM, SLOT_AT, TOP, Scale, linear, nice_ticks
 from inversionlab.report.charts.labels import Label, Name, place
-from inversionlab.results.wording import MISSING
+from inversionlab.results.wording import MISSING, estimate_text, words
 
 STYLES = 6
 """Line styles s0 to s5 in the style sheet."""
@@ -33,6 +34,11 @@ class Point:
     """Text at the dot."""
     ring: bool = False
     """Whether the dot has a ring: the undefended model."""
+
+    @classmethod
+    def of(cls, x: float | None, share: Estimate, text: str = "", **more: Any) -> Point:
+        """A share at `x`; without `text` the share and its interval are the text."""
+        return cls(x, share.value, share.low, share.high, text or estimate_text(share), **more)
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,11 @@ class ReferenceLine:
     style: str
     y: float
     text: str
+
+    @classmethod
+    def guess(cls, attack: str, share: Estimate) -> ReferenceLine:
+        """The success of a null attack."""
+        return cls(f"{words(attack)} (no model asked)", "null", share.value, estimate_text(share))
 
 
 @dataclass(frozen=True)
@@ -102,12 +113,12 @@ class Chart:
 
 
 def draw_all(specs: Iterable[ChartSpec]) -> list[Chart]:
-    """The charts that have a value to show."""
+    """The charts of the specs that have a value to show."""
     return [chart for spec in specs if (chart := draw(spec))]
 
 
 def draw(spec: ChartSpec) -> Chart | None:
-    """Give a spec coordinates; None where it has no value to show."""
+    """A spec with coordinates; None where it has no value to show."""
     points = [p for s in spec.series for p in s.points if math.isfinite(p.y)]
     if not points:
         return None
@@ -131,12 +142,9 @@ def draw(spec: ChartSpec) -> Chart | None:
             (axes.LEFT, TOP if spec.mark else 0, axes.WIDTH, BOTTOM),
         ),
         mark=(place_x(spec.mark[0]), spec.mark[1]) if spec.mark and xs else None,
-        x_ticks=(
-            *axes.x_ticks(xs, place_x, spec.log),
-            *([(float(SLOT_AT), spec.end)] if slot else []),
-        ),
+        x_ticks=(*axes.x_ticks(xs, place_x, spec.log), *[(float(SLOT_AT), spec.end)] * slot),
         y_ticks=tuple((place_y(t), f"{t * 100:g}%") for t in y_ticks),
-        stops=tuple(_stop(spec, references, x, place_x) for x in [*xs, *([None] if slot else [])]),
+        stops=tuple(_stop(spec, references, x, place_x) for x in [*xs, *[None] * slot]),
     )
 
 

@@ -1,8 +1,9 @@
-"""The cluster over time: nodes, workers, queue and results, one panel each."""
+"""The cluster over time: nodes, workers, queue and results, in one panel each."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,6 +25,8 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 
 UNITS = ((7200.0, 3600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 """(Shortest span in seconds, seconds of one unit, its name)."""
+Sample = defaultdict[str, float]
+"""The state of the cluster at one time."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,17 @@ def timeline_chart(samples: Sequence[Mapping[str, Any]] | None) -> Timeline | No
         samples: each {seconds, nodes, cpus, gpus, workers, training, queued, done}; a key that is
             missing counts as 0, a sample without a finite time is left out.
     """
-    timed = [s for s in samples or () if math.isfinite(_number(s, "seconds", math.nan))]
-    kept = sorted(timed, key=lambda s: _number(s, "seconds"))
-    if len(kept) < 2 or _number(kept[0], "seconds") == _number(kept[-1], "seconds"):
+    timed = [row for sample in samples or () if "seconds" in (row := _numbers(sample))]
+    kept = sorted(timed, key=lambda s: s["seconds"])
+    if len(kept) < 2 or kept[0]["seconds"] == kept[-1]["seconds"]:
         return None
-    start, end = _number(kept[0], "seconds"), _number(kept[-1], "seconds")
+    start, end = kept[0]["seconds"], kept[-1]["seconds"]
     place_x = linear(start, end, LEFT, RIGHT)
     size, unit = next((s, name) for least, s, name in UNITS if end - start >= least)
     ticks = [t for t in nice_ticks(start / size, end / size) if start <= t * size <= end]
     # One sample, the last, for each unit of width: more cannot be seen.
-    thinned = {round(place_x(_number(s, "seconds"))): s for s in kept}
-    panels = [_panel(i, list(thinned.values()), kept, place_x) for i in range(len(PANELS))]
+    thinned = list({round(place_x(s["seconds"])): s for s in kept}.values())
+    panels = [_panel(i, thinned, kept, place_x) for i in range(len(PANELS))]
     peaks = [f"{t.peak:,g} {t.name}" for p in panels for t in p.traces]
     return Timeline(
         height=panels[-1].foot + 44,
@@ -89,29 +92,25 @@ def timeline_chart(samples: Sequence[Mapping[str, Any]] | None) -> Timeline | No
     )
 
 
-def _number(sample: Mapping[str, Any], key: str, missing: float = 0.0) -> float:
-    value = sample.get(key)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else missing
+def _numbers(sample: Mapping[str, Any]) -> Sample:
+    """The finite numbers of a sample; other keys count as 0."""
+    numbers = {k: float(v) for k, v in sample.items() if isinstance(v, int | float)}
+    return defaultdict(float, {k: v for k, v in numbers.items() if math.isfinite(v)})
 
 
-def _panel(
-    index: int,
-    samples: Sequence[Mapping[str, Any]],
-    every: Sequence[Mapping[str, Any]],
-    place_x: Scale,
-) -> Panel:
+def _panel(index: int, samples: Sequence[Sample], every: Sequence[Sample], place_x: Scale) -> Panel:
     title, lines = PANELS[index]
     top = float(TOP + index * (PANEL + GAP))
-    peaks = {key: max(_number(s, key) for s in every) for key, _ in lines}
+    peaks = {key: max(s[key] for s in every) for key, _ in lines}
     ticks = nice_ticks(0.0, max(1.0, *peaks.values()))
     ticks = ticks if len(ticks) <= 5 else ticks[::2]
     highest = max(ticks[-1], *peaks.values(), 1.0)
     place_y = linear(0.0, highest, top + PANEL, top)
-    traces = [
-        Trace(name, f"s{i}", _stepped(samples, key, place_x, place_y), peaks[key])
-        for i, (key, name) in enumerate(lines)
-        if peaks[key] > 0 or len(lines) == 1
-    ]
+    traces = []
+    for i, (key, name) in enumerate(lines):
+        if peaks[key] > 0 or len(lines) == 1:
+            path = _stepped([(place_x(s["seconds"]), place_y(s[key])) for s in samples])
+            traces.append(Trace(name, f"s{i}", path, peaks[key]))
     return Panel(
         title=title,
         top=top,
@@ -121,9 +120,8 @@ def _panel(
     )
 
 
-def _stepped(samples: Sequence[Mapping[str, Any]], key: str, place_x: Scale, place_y: Scale) -> str:
-    """A value holds until the next sample; runs of the same value are one stroke."""
-    spots = [(place_x(_number(s, "seconds")), place_y(_number(s, key))) for s in samples]
+def _stepped(spots: Sequence[tuple[float, float]]) -> str:
+    """A path where a value holds until the next sample; runs of the same value are one stroke."""
     path, last = f"M{spots[0][0]} {spots[0][1]}", spots[0][1]
     for x, y in spots[1:]:
         if y != last:
@@ -131,13 +129,13 @@ def _stepped(samples: Sequence[Mapping[str, Any]], key: str, place_x: Scale, pla
     return f"{path}H{spots[-1][0]}"
 
 
-def _training(samples: Sequence[Mapping[str, Any]], place_x: Scale) -> list[tuple[float, float]]:
+def _training(samples: Sequence[Sample], place_x: Scale) -> list[tuple[float, float]]:
     """The spans from each sample with a training to the next sample; touching spans are joined."""
     found: list[tuple[float, float]] = []
     for now, then in pairwise(samples):
-        if not _number(now, "training"):
+        if not now["training"]:
             continue
-        x, end = place_x(_number(now, "seconds")), place_x(_number(then, "seconds"))
+        x, end = place_x(now["seconds"]), place_x(then["seconds"])
         if found and round(sum(found[-1]), 1) >= x:
             x = found.pop()[0]
         found.append((x, round(end - x, 1)))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from inversionlab.metrics import Estimate
 from inversionlab.report.charts.axes import Scale, linear, nice_ticks
 from inversionlab.report.charts.labels import Label, place
-from inversionlab.report.search.wording import style, summary
+from inversionlab.report.search.wording import DRAWN, style, summary
 from inversionlab.results.search import SearchRecord, TrialRecord
 from inversionlab.results.wording import percent, words
 
@@ -26,7 +25,7 @@ class Mark:
 
     trial: TrialRecord
     style: str
-    """recommended, paper, open (the undefended victim), front, other or stopped."""
+    """See `report.search.wording.style`."""
     x: float
     y: float
     low: float
@@ -55,84 +54,76 @@ class FrontChart:
     """Trials left of the chart's edge."""
 
 
-class _Spot(NamedTuple):
-    trial: TrialRecord
-    accuracy: float
-    success: Estimate
-
-
 def front_charts(search: SearchRecord) -> list[FrontChart]:
     """The whole range, and a close-up of the accurate trials if the whole range squeezes them."""
+    bare = search.undefended
     drawn = [t for t in search.trials if t.state in ("complete", "stopped")]
-    drawn += [search.undefended] if search.undefended else []
     spots = [
-        _Spot(t, t.accuracy.value, t.attack_success)
-        for t in drawn
+        (t, t.accuracy.value, t.attack_success)
+        for t in [*drawn, *([bare] if bare else [])]
         if t.accuracy and t.attack_success
     ]
     if not spots:
         return []
-    lowest = min(spot.accuracy for spot in spots)
-    charts = [_front_chart(search, spots, lowest, "All trials")]
-    edge, loss = _edge(search), search.constraints.get("accuracy_loss")
+    loss, edge = search.constraints.get("accuracy_loss"), None
+    if loss is not None and bare is not None and bare.accuracy is not None:
+        edge = bare.accuracy.value - loss / 100
+    lowest = min(accuracy for _, accuracy, _ in spots)
+    charts = [_front_chart(search, spots, lowest, edge, "All trials")]
     if edge is not None and loss:
         start = edge + loss / 100 - CLOSE_UP * loss / 100
-        near = [spot for spot in spots if spot.accuracy >= start]
+        near = [spot for spot in spots if spot[1] >= start]
         if lowest < start - CLOSE_UP * loss / 100 and len(near) >= 3:
             title = f"Close-up: at most {CLOSE_UP * loss:g} points lost"
-            charts.append(_front_chart(search, near, start, title, len(spots) - len(near)))
+            charts.append(_front_chart(search, near, start, edge, title, len(spots) - len(near)))
     return charts
 
 
-def _edge(search: SearchRecord) -> float | None:
-    """The least accuracy that the constraint allows."""
-    loss = search.constraints.get("accuracy_loss")
-    if loss is None or search.undefended is None or search.undefended.accuracy is None:
-        return None
-    return search.undefended.accuracy.value - loss / 100
-
-
 def _front_chart(
-    search: SearchRecord, spots: Sequence[_Spot], lowest: float, title: str, hidden: int = 0
+    search: SearchRecord,
+    spots: Sequence[tuple[TrialRecord, float, Estimate]],
+    lowest: float,
+    edge: float | None,
+    title: str,
+    hidden: int = 0,
 ) -> FrontChart:
-    edge = _edge(search)
-    accuracies = [s.accuracy for s in spots] + ([edge] if edge is not None else [])
+    """A chart of trials with their accuracy and success; `edge` is the least accuracy that is allowed."""
+    accuracies = [accuracy for _, accuracy, _ in spots] + ([edge] if edge is not None else [])
     start, stop = min(lowest, *accuracies), max(accuracies)
     margin = max((stop - start) * 0.04, 0.002)
     start, stop = start - margin, min(stop + margin, 1.0 + margin)
     place_x, place_y = linear(start, stop, LEFT, RIGHT), linear(0.0, 1.0, BOTTOM, TOP)
     marks = [
         Mark(
-            trial=spot.trial,
-            style=style(search, spot.trial),
-            x=place_x(spot.accuracy),
-            y=place_y(spot.success.value),
-            low=place_y(spot.success.low),
-            high=place_y(spot.success.high),
-            title=summary(search, spot.trial),
+            trial=trial,
+            style=style(search, trial),
+            x=place_x(accuracy),
+            y=place_y(success.value),
+            low=place_y(success.low),
+            high=place_y(success.high),
+            title=summary(search, trial),
         )
-        for spot in spots
+        for trial, accuracy, success in spots
     ]
-    marks.sort(
-        key=lambda m: ("stopped", "other", "front", "open", "paper", "recommended").index(m.style)
-    )
+    marks.sort(key=lambda m: DRAWN.index(m.style))
     null, guess = None, search.guess
     if guess is not None:
         share = guess.success.value
         null = (place_y(share), f"{words(guess.attack)}: {percent(share)}")
+    # Up to the next point's success, then over to its accuracy: what the front attains.
+    steps = [(m.x, m.y) for t in search.front_trials for m in marks if m.trial is t]
+    front = "".join(f"V{y}H{x}" if i else f"M{x} {y}" for i, (x, y) in enumerate(steps))
     # About twice as many ticks as a small chart has.
     tick = nice_ticks(0.0, (stop - start) / 2)[1]
-    first, last = math.ceil(start / tick), math.floor(min(stop, 1.0) / tick)
+    ticks = range(math.ceil(start / tick), math.floor(min(stop, 1.0) / tick) + 1)
     return FrontChart(
         title=title,
         marks=tuple(marks),
         labels=_labels(marks),
-        front=_steps([(m.x, m.y) for t in search.front_trials for m in marks if m.trial is t]),
-        shaded=tuple(_shaded(search, place_x, place_y)),
+        front=front if len(steps) > 1 else "",
+        shaded=tuple(_shaded(search, None if edge is None else place_x(edge), place_y)),
         null=null,
-        x_ticks=tuple(
-            (place_x(i * tick), f"{i * tick * 100:.4g}%") for i in range(first, last + 1)
-        ),
+        x_ticks=tuple((place_x(i * tick), f"{i * tick * 100:.4g}%") for i in ticks),
         y_ticks=tuple((place_y(t), f"{t * 100:g}%") for t in nice_ticks(0.0, 1.0)),
         hidden=hidden,
     )
@@ -150,19 +141,12 @@ def _labels(marks: Sequence[Mark]) -> tuple[Label, ...]:
     return place(names, [(m.x, m.y) for m in marks], (LEFT, 0, WIDTH, BOTTOM))
 
 
-def _steps(spots: Sequence[tuple[float, float]]) -> str:
-    """What the front's points attain: up to the next one's success, then over to its accuracy."""
-    if len(spots) < 2:
-        return ""
-    head, *rest = spots
-    return f"M{head[0]} {head[1]}" + "".join(f"V{y}H{x}" for x, y in rest)
-
-
 def _shaded(
-    search: SearchRecord, place_x: Scale, place_y: Scale
+    search: SearchRecord, right: float | None, place_y: Scale
 ) -> list[tuple[float, float, float, float, str]]:
-    found, edge = [], _edge(search)
-    if edge is not None and (right := place_x(edge)) > LEFT:
+    """The excluded regions: left of x = `right`, and above the bound on attack success."""
+    found = []
+    if right is not None and right > LEFT:
         loss = search.constraints["accuracy_loss"]
         text = f"more than {loss:g} {'point' if loss == 1 else 'points'} lost"
         found.append((float(LEFT), float(TOP), round(right - LEFT, 1), float(BOTTOM - TOP), text))

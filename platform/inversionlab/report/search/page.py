@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
-
-from rich.console import Console
+from typing import Any, get_args
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.yaml_io import dump_yaml
+from inversionlab.report.charts.line_chart import draw
 from inversionlab.report.charts.timeline import timeline_chart
-from inversionlab.report.frame import as_yaml, fill
+from inversionlab.report.frame import fill, publish
 from inversionlab.report.pictures import Grid
-from inversionlab.report.search.convergence import convergence_chart
+from inversionlab.report.search.convergence import convergence_curves
 from inversionlab.report.search.front_chart import front_charts
 from inversionlab.report.search.parallel import parallel_chart
 from inversionlab.report.search.pictures import search_grid
@@ -19,7 +19,7 @@ from inversionlab.report.search.sentence import constraint_text, search_caveats,
 from inversionlab.report.search.wording import settings_text, short_names, value_text
 from inversionlab.results.holdout_audit import HoldoutAudit, read_holdout_audit
 from inversionlab.results.load import load_run, others
-from inversionlab.results.search import SearchRecord
+from inversionlab.results.search import SearchRecord, TrialState
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
 
@@ -30,42 +30,13 @@ LONGEST_FAULT = 400
 def write_search_page(root: str, name: str, *, pictures: bool) -> str:
     """Write `searches/NAME/index.html`, print the verdict and the page's place; returns the place.
 
-    Args:
-        root: the storage.
-        name: the search: a folder below its `searches`.
-        pictures: whether the page shows faces and people's names.
+    Without `pictures` the page shows no face and no person's name.
 
     Raises:
-        ConfigError: the storage holds no such search.
+        ConfigError: the storage holds no such search (the text names those that are there), or it has no record
+            yet.
     """
     storage = Storage(root)
-    search = load_search(storage, name)
-    audit = None
-    # The record names the audit of the recommended setting before the audit is run.
-    if search.audited is not None and storage.exists(f"runs/{search.audited.run}/run.json"):
-        audit = read_holdout_audit(load_run(storage, search.audited.run), search.headline)
-    page = render_search(
-        search,
-        place=storage.root,
-        grid=search_grid(search, Store(storage)) if pictures else None,
-        audit=audit,
-        pictures=pictures,
-    )
-    storage.write(f"searches/{name}/index.html", page.encode())
-    place = storage.uri(f"searches/{name}/index.html")
-    console = Console()
-    console = console if console.is_terminal else Console(width=160)
-    console.print(search_verdict(search, audit), highlight=False, markup=False)
-    console.print(f"Page: {place}", highlight=False, markup=False, soft_wrap=True)
-    return place
-
-
-def load_search(storage: Storage, name: str) -> SearchRecord:
-    """The record of a search.
-
-    Raises:
-        ConfigError: there is no such search (the text names those that are there), or it has no record yet.
-    """
     if name not in storage.folders("searches"):
         raise ConfigError(f"{storage.root}: holds no search `{name}`{others(storage, 'searches')}")
     record = f"searches/{name}/search.json"
@@ -74,7 +45,15 @@ def load_search(storage: Storage, name: str) -> SearchRecord:
             f"{storage.root}: {record} is not there: the search `{name}` has not ended; run the same "
             "command again to end it"
         )
-    return SearchRecord.model_validate(storage.read_json(record))
+    search = SearchRecord.model_validate(storage.read_json(record))
+    audit = None
+    # The record names the audit of the recommended setting before the audit is run.
+    if search.audited is not None and storage.exists(f"runs/{search.audited.run}/run.json"):
+        audit = read_holdout_audit(load_run(storage, search.audited.run), search.headline)
+    grid = search_grid(search, Store(storage)) if pictures else None
+    page = render_search(search, place=storage.root, grid=grid, audit=audit, pictures=pictures)
+    verdict = search_verdict(search, audit)
+    return publish(storage, f"searches/{name}/index.html", page, verdict, kind="Page")
 
 
 def render_search(
@@ -91,14 +70,13 @@ def render_search(
         search: the search.
         place: the storage root, for the command that audits the recommended setting.
         grid: the pictures to show; needs `pictures`.
-        audit: the recommended setting on what the search never used.
+        audit: the audit of the recommended setting.
         pictures: False leaves out every picture and every person's name.
     """
     bucket = "://" in place
-    folder = f"searches/{search.search}"
-    recipe = "recommended.yaml" if bucket else f"{place}/{folder}/recommended.yaml"
-    states = ("complete", "stopped", "error", "unfinished")
-    counts = [(s, sum(t.state == s for t in search.trials)) for s in states]
+    recipe = "recommended.yaml" if bucket else f"{place}/searches/{search.search}/recommended.yaml"
+    states = [trial.state for trial in search.trials]
+    counts = [(s, states.count(s)) for s in get_args(TrialState) if s in states]
     names = short_names(search.axes)
     headline = f"“{search.evaluators[0]}”" if search.evaluators else "that stands first"
     context = {
@@ -107,7 +85,7 @@ def render_search(
         "caveats": search_caveats(search, audit),
         "fronts": front_charts(search),
         "parallel": parallel_chart(search),
-        "convergence": convergence_chart(search),
+        "convergence": draw(convergence_curves(search)),
         "timeline": timeline_chart(search.timeline),
         "importance": [
             (metric, sorted(((names.get(k, k), v) for k, v in shares.items()), key=lambda p: -p[1]))
@@ -117,7 +95,7 @@ def render_search(
         "names": names,
         "settings": settings_text(search, search.best) if search.best else "",
         "value_text": value_text,
-        "sort_key": sort_key,
+        "sort_key": _sort_key,
         "longest_fault": LONGEST_FAULT,
         "headline": headline if search.headline == "first" else "that finds most",
         "command": shlex.join(["python", "jobs/audit.py", recipe, "--storage", place]),
@@ -126,15 +104,13 @@ def render_search(
         "audit": audit,
         "grid": grid if pictures else None,
         "pictures": pictures,
-        "config": as_yaml(search.experiment),
-        "counts": [(state, count) for state, count in counts if count],
+        "config": dump_yaml(search.experiment, width=100),
+        "counts": counts,
     }
     scripts = ["hover.js.j2", "sort.js.j2"]
     return fill("search.html.j2", context, scripts=scripts, pictures=pictures)
 
 
-def sort_key(value: Any) -> str:
+def _sort_key(value: Any) -> str:
     """What the table's script sorts a cell by; empty sorts last."""
-    if value is None:
-        return ""
-    return repr(value) if isinstance(value, float) else str(value)
+    return "" if value is None else str(value)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inversionlab.report.charts.axes import linear, nice_ticks
-from inversionlab.report.search.wording import short_names, style, summary, value_text
+from inversionlab.report.search.wording import DRAWN, short_names, style, summary, value_text
 from inversionlab.results.search import SHARES, SearchRecord, TrialRecord
 from inversionlab.results.wording import MISSING, words
 
@@ -39,7 +39,7 @@ class Thread:
 
     trial: TrialRecord
     style: str
-    """recommended, paper, front, other or stopped."""
+    """See `report.search.wording.style`."""
     path: str
     title: str
 
@@ -57,7 +57,7 @@ class Parallel:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Where the values of one axis stand: numbers in a range, or else named values."""
+    """The places of one axis's values: numbers in a range, or named values."""
 
     low: float = 0.0
     high: float = 0.0
@@ -66,6 +66,8 @@ class _Scale:
 
     def place(self, value: Any) -> float | None:
         """The y of a value; None where it has no place."""
+        if value is None:
+            return None
         if self.values:
             name = value_text(value)
             return self.level(self.values.index(name)) if name in self.values else None
@@ -101,46 +103,37 @@ class _Scale:
 
 
 def parallel_chart(search: SearchRecord) -> Parallel | None:
-    """Every trial that has a result; None where there is none, or no setting was searched."""
+    """The chart of every trial that has a result; None where there is none, or no setting was searched."""
     goals = {"accuracy": "max", "attack_success": "min", **search.objectives}
     ended = [t for t in search.trials if t.state in ("complete", "stopped")]
     trials = [t for t in ended if any(t.metric(m) is not None for m in goals)]
     if not trials or not search.axes:
         return None
-    names = short_names(search.axes)
-    columns = []
-    for path, name in names.items():
-        values: list[Any] = [t.settings.get(path) for t in trials]
-        columns.append((name, path, _scale(search.space.kinds.get(path, {}), values), values))
+    columns: list[tuple[_Scale, list[Any]]] = []
+    axes: list[Axis] = []
+
+    def add(title: str, name: str, kind: Mapping[str, Any], values: list[Any], share: bool) -> None:
+        scale, x = _scale(kind, values), MARGIN + len(axes) * STEP
+        columns.append((scale, values))
+        axes.append(Axis(x, _cut(title, LETTERS + 3), name, tuple(scale.ticks(share))))
+
+    for path, name in short_names(search.axes).items():
+        kind = search.space.kinds.get(path, {})
+        add(name, path, kind, [t.settings.get(path) for t in trials], share=False)
     for metric, mode in goals.items():
-        values = [t.metric(metric) for t in trials]
         title = f"{words(metric)} {'↑' if mode == 'max' else '↓'}"
-        columns.append((title, metric, _scale({}, values), values))
-    axes = [
-        Axis(
-            MARGIN + i * STEP,
-            _cut(title, LETTERS + 3),
-            name,
-            tuple(scale.ticks(share=i >= len(names) and name in SHARES)),
-        )
-        for i, (title, name, scale, _) in enumerate(columns)
-    ]
-    threads = [
-        Thread(
-            trial,
-            style(search, trial),
-            _path([(scale, values[i]) for *_, scale, values in columns]),
-            summary(search, trial),
-        )
-        for i, trial in enumerate(trials)
-    ]
-    threads.sort(key=lambda t: ("stopped", "other", "front", "paper", "recommended").index(t.style))
+        add(title, metric, {}, [t.metric(metric) for t in trials], share=metric in SHARES)
+    threads = []
+    for i, trial in enumerate(trials):
+        path = _path([scale.place(values[i]) for scale, values in columns])
+        threads.append(Thread(trial, style(search, trial), path, summary(search, trial)))
+    threads.sort(key=lambda t: DRAWN.index(t.style))
     width = 2 * MARGIN + (len(axes) - 1) * STEP
     return Parallel(float(width), BOTTOM + 24.0, tuple(axes), tuple(threads))
 
 
 def _scale(kind: Mapping[str, Any], values: Sequence[Any]) -> _Scale:
-    """The scale of a domain, widened to what was tried; without a domain, of what was tried."""
+    """The scale of a domain, widened to the values that were tried; without a domain, of those alone."""
     known = [v for v in values if v is not None]
     choices = kind.get("values")
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
@@ -157,10 +150,9 @@ def _cut(text: str, letters: int) -> str:
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
-def _path(values: Sequence[tuple[_Scale, Any]]) -> str:
-    """A trial's line, broken where a value is missing."""
+def _path(ys: Sequence[float | None]) -> str:
+    """A trial's line through one y per axis, broken where it is None."""
     path, pen = "", "M"
-    for i, (scale, value) in enumerate(values):
-        y = scale.place(value) if value is not None else None
+    for i, y in enumerate(ys):
         path, pen = (f"{path}{pen}{MARGIN + i * STEP} {y}", "L") if y is not None else (path, "M")
     return path

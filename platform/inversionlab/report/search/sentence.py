@@ -6,17 +6,17 @@ from collections.abc import Mapping
 
 from inversionlab.report.frame import text_lines
 from inversionlab.report.search.wording import settings_text
-from inversionlab.report.stripping import found_then, told
+from inversionlab.report.stripping import stripped_success, stripping_line
 from inversionlab.results.holdout_audit import HoldoutAudit
 from inversionlab.results.search import SHARES, SearchRecord
 from inversionlab.results.wording import percent, words
 
 STRIPPED = ", stripped"
-"""Ends the name of an attack in the record if its attacker removes the defense first."""
+"""The end of an attack's name in the record if the attacker removes the defense first."""
 
 
 def search_verdict(search: SearchRecord, audit: HoldoutAudit | None = None) -> str:
-    """Which setting is recommended, what it leaves and costs, and what the search spent."""
+    """Says which setting is recommended, what it leaves and costs, and what the search spent."""
     complete = [t for t in search.trials if t.complete]
     known = [t for t in complete if t.accuracy_loss is not None and t.attack_success]
     context = {
@@ -44,7 +44,7 @@ def constraint_text(constraints: Mapping[str, float]) -> str:
 
 
 def search_caveats(search: SearchRecord, audit: HoldoutAudit | None) -> list[str]:
-    """Reasons not to take the verdict at its word; empty where there is none."""
+    """Reasons to doubt the verdict; empty where there is none."""
     context = {
         "search": search,
         "audit": audit,
@@ -65,6 +65,6 @@ def _partial_protection(search: SearchRecord) -> str:
         attack = stripped.attack.removesuffix(STRIPPED)
         released = search.strongest({a: s for a, s in best.success.items() if a == attack})
         shares = [released.success.value] if released is not None else []
-        found = found_then(attack, stripped.success.value, shares)
+        found = stripped_success(attack, stripped.success.value, shares)
     name = f"“{words(search.defense)}”"
-    return told([name], best.protects or "", best.left, found, where="search")
+    return stripping_line([name], best.protects or "", best.left, found, where="search")

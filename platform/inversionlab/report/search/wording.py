@@ -8,6 +8,9 @@ from typing import Any
 from inversionlab.results.search import SearchRecord, TrialRecord
 from inversionlab.results.wording import MISSING, estimate_text, number, points
 
+DRAWN = ("stopped", "other", "front", "open", "paper", "recommended")
+"""The styles of trials in drawing order; the last ones are on top."""
+
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
     """Each dotted path's last part, or the whole path where two end alike."""
@@ -41,7 +44,7 @@ def summary(search: SearchRecord, trial: TrialRecord) -> str:
 
 
 def style(search: SearchRecord, trial: TrialRecord) -> str:
-    """How the charts draw a trial: recommended, paper, open (the undefended victim), front, other or stopped."""
+    """How the charts draw a trial: one of `DRAWN`; open is the undefended victim."""
     if trial is search.undefended:
         return "open"
     if trial is search.best:
