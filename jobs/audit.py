@@ -86,7 +86,7 @@ def _show_settings() -> None:
 
 def _show_plan(experiment: Experiment, root: str) -> None:
     from inversionlab.distributed.run_record import describe
-    from inversionlab.pipeline.missing_work import missing_jobs
+    from inversionlab.pipeline.missing_jobs import missing_jobs
     from inversionlab.pipeline.session import open_experiment
     from inversionlab.store.storage import Storage
 

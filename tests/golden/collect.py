@@ -17,13 +17,12 @@ from typing import Any
 from inversionlab.core import seeds
 from inversionlab.core.yaml_io import parse_yaml
 from inversionlab.distributed.attack_worker import AttackWorker
-from inversionlab.distributed.missing_work import missing_measurements as missing_measures
 from inversionlab.distributed.run_record import run_name
 from inversionlab.distributed.train_worker import train_network
-from inversionlab.distributed.work_items import Shard, WorkContext
+from inversionlab.distributed.work_items import Shard, WorkContext, missing_measurements
 from inversionlab.experiment import Experiment, load
 from inversionlab.pipeline.data import choose_pool, choose_targets, data_id, picture_ids
-from inversionlab.pipeline.missing_work import missing_jobs
+from inversionlab.pipeline.missing_jobs import missing_jobs
 from inversionlab.pipeline.plan import Plan, make_plan
 from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.pipeline.train import alone
@@ -51,7 +50,7 @@ __all__ = [
     "load",
     "load_space",
     "missing_jobs",
-    "missing_measures",
+    "missing_measurements",
     "open_experiment",
     "run_name",
     "search_name",

@@ -16,12 +16,17 @@ from inversionlab.distributed.actor_pool import ActorPool, ActorPoolError
 from inversionlab.distributed.attack_worker import AttackWorker
 from inversionlab.distributed.cluster import Gpus
 from inversionlab.distributed.cluster_sampler import ClusterSampler
-from inversionlab.distributed.missing_work import MissingWork, missing_measurements, pending_jobs
 from inversionlab.distributed.object_cache import ObjectCache
 from inversionlab.distributed.shard_queue import ShardQueue, WorkRequest
 from inversionlab.distributed.trainer import training_needs
 from inversionlab.distributed.training_queue import TrainingQueue
-from inversionlab.distributed.work_items import WorkContext, WorkItem
+from inversionlab.distributed.work_items import (
+    MissingWork,
+    WorkContext,
+    WorkItem,
+    missing_measurements,
+    pending_jobs,
+)
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell

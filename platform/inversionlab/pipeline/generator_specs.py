@@ -23,18 +23,11 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class GeneratorSpec(NetworkSpec):
-    """A generator of the attacker's, or of the defender's."""
+    """A generator of the attacker's, or of the defender's, which never shares weights with an attacker's."""
 
     settings: GeneratorSettings
-    defender: bool = False
-    """Whether it is the defender's. It may have an attacker's structure, but never his weights."""
     private: bool = False
     """Whether it learns from the private training pictures, and not from the public ones."""
-
-    @property
-    def role(self) -> str:
-        """The attacker's and the defender's generators are two roles."""
-        return "defense_generator" if self.defender else "generator"
 
     @property
     def kind(self) -> str:
@@ -67,7 +60,6 @@ class AttackNetworkSpec(NetworkSpec):
 
     settings: AttackSettings
     learns_from: ModelRef = field(kw_only=True)
-    role = "attack"
 
     @property
     def kind(self) -> str:

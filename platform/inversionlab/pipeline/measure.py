@@ -36,7 +36,7 @@ VIEWS: dict[type[View], str] = {WhiteBox: "white box", Scores: "scores", Labels:
 
 def evaluator_key(session: Session, name: str) -> str:
     """The name under which an evaluator's measurements are stored."""
-    spec = session.plan.evaluator(name)
+    spec = session.plan.evaluators[name]
     return fingerprint([spec.id, name, list(session.plan.targets)])
 
 
@@ -47,7 +47,7 @@ def model_key(session: Session, protected: str) -> str:
 
 def evaluator(session: Session, name: str) -> Evaluator:
     """An evaluator with the features that were stored when it was measured."""
-    spec, key = session.plan.evaluator(name), evaluator_key(session, name)
+    spec, key = session.plan.evaluators[name], evaluator_key(session, name)
     table = session.store.read("features", key)
     feature_ND, target_N = _features(table), table["target"].to_numpy()
     # The rows follow the order of the pictures, not of the targets: sort them, then cut once.
@@ -58,7 +58,9 @@ def evaluator(session: Session, name: str) -> Evaluator:
         target: feature_ND[order[first:last]]
         for target, first, last in zip(targets, bounds[:-1], bounds[1:], strict=True)
     }
-    people_KD = _features(session.store.read("galleries", key)) if spec.protocol.gallery else None
+    people_KD = (
+        _features(session.store.read("galleries", key)) if spec.protocol.public_only else None
+    )
     class_of = spec.data(session.builder.splits).class_of
     return Evaluator(name, session.builder.recognizer(spec.role), class_of, private, people_KD)
 
@@ -126,12 +128,12 @@ def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
 
 def measure_evaluator(session: Session, name: str) -> None:
     """Store how well an evaluator recognizes, and its features of the targets' private pictures."""
-    builder, spec = session.builder, session.plan.evaluator(name)
+    builder, spec = session.builder, session.plan.evaluators[name]
     recognizer = builder.recognizer(spec.role)
     data, train = spec.data(builder.splits), builder.splits.train
     aimed_N = torch.isin(train.class_N, torch.tensor(session.plan.targets))
     key = evaluator_key(session, name)
-    if spec.protocol.gallery:
+    if spec.protocol.public_only:
         all_ND = features(recognizer, train.images_NCHW, builder.device)
         people_KD = gallery(all_ND, train.class_N)
         asked_ND = features(recognizer, data.test.images_NCHW, builder.device)
@@ -155,8 +157,8 @@ def measure_evaluator(session: Session, name: str) -> None:
     )
     row = {
         "evaluator": name,
-        "protocol": spec.settings.protocol,
-        "network": spec.settings.recognizer.network.name,
+        "protocol": spec.inputs["protocol"],
+        "network": spec.settings.network.name,
         "correct": int(correct_N.sum()),
         "total": len(data.test),
         "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),

@@ -58,16 +58,11 @@ class NetworkSpec(ABC):
     """Name of the splits."""
     seed: int
     """The experiment's seed."""
+    role: str
+    """victim, evaluator:NAME, generator, attack, defense_generator, defense_classifier, or defense. It names the
+    folder of the artifacts and the random streams."""
     learns_from: ModelRef | None = field(default=None, kw_only=True)
     """The model whose scores of the public pictures it learns from, if it does."""
-
-    @property
-    @abstractmethod
-    def role(self) -> str:
-        """victim, evaluator:NAME, generator, attack, defense_generator, defense_classifier, or defense.
-
-        It names the folder of the artifacts and the random streams.
-        """
 
     @property
     def kind(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from inversionlab.attacks import ATTACKS, AttackSettings
@@ -17,7 +17,7 @@ from inversionlab.generators import GENERATORS
 from inversionlab.pipeline.defense_specs import DefenseNetworkSpec, DefenseSpecs
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec, GeneratorSpec
 from inversionlab.pipeline.network_spec import NETWORK_FORMAT, NetworkSpec
-from inversionlab.pipeline.recognizer_specs import EvaluatorSpec, VictimSpec
+from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerSpec, victim_spec
 
 ROW_FORMAT = 4
 """Raise it when a row would differ for equal settings."""
@@ -74,17 +74,13 @@ class Plan:
     specs: tuple[NetworkSpec, ...]
     """Every network once, each after those that its training needs."""
     cells: tuple[Cell, ...]
+    evaluators: Mapping[str, RecognizerSpec]
+    """The evaluators by their names in the recipe."""
     defense_specs: DefenseSpecs
 
     def spec(self, role: str) -> NetworkSpec:
         """The only network of this role; `generator`, `attack` and the defenses' roles may have several."""
         (found,) = [spec for spec in self.specs if spec.role == role]
-        return found
-
-    def evaluator(self, name: str) -> EvaluatorSpec:
-        """The evaluator of this name."""
-        evaluators = [spec for spec in self.specs if isinstance(spec, EvaluatorSpec)]
-        (found,) = [spec for spec in evaluators if spec.settings.name == name]
         return found
 
     def defense_spec(self, defense: DefenseSettings) -> DefenseNetworkSpec | None:
@@ -116,15 +112,20 @@ def make_plan(
         ConfigError: two of the defenses side by side release the same model.
     """
     pool, seed = targets if pool is None else pool, experiment.seed
-    victim = VictimSpec(data_id, seed, experiment.victim)
-    evaluators = [EvaluatorSpec(data_id, seed, e, pool) for e in experiment.evaluators]
+    victim = victim_spec(data_id, seed, experiment.victim)
+    evaluators = {
+        e.name: RecognizerSpec(
+            data_id, seed, f"evaluator:{e.name}", e.name, e.recognizer, PROTOCOLS[e.protocol], pool
+        )
+        for e in experiment.evaluators
+    }
     defense_specs = DefenseSpecs(experiment, victim, targets)
     points = _points(experiment, defense_specs)
     cells = tuple(_Cells(experiment, defense_specs, evaluators).on(points))
     needed = [
         victim,
-        *evaluators,
-        GeneratorSpec(data_id, seed, experiment.generator),
+        *evaluators.values(),
+        GeneratorSpec(data_id, seed, "generator", experiment.generator),
         *(spec for _, defense in points for spec in defense_specs.needed(defense)),
         # A network that learns from a model comes after the model's own networks.
         *(spec for cell in cells for spec in (cell.generator, cell.network) if spec is not None),
@@ -132,7 +133,7 @@ def make_plan(
     specs: dict[str, NetworkSpec] = {}
     for spec in needed:
         specs.setdefault(spec.key, spec)
-    return Plan(data_id, targets, pool, tuple(specs.values()), cells, defense_specs)
+    return Plan(data_id, targets, pool, tuple(specs.values()), cells, evaluators, defense_specs)
 
 
 Point = tuple[float | None, DefenseSettings]
@@ -175,7 +176,7 @@ class _Cells:
 
     experiment: Experiment
     defense_specs: DefenseSpecs
-    evaluators: list[EvaluatorSpec]
+    evaluators: Mapping[str, RecognizerSpec]
 
     def on(self, points: list[Point]) -> Iterator[Cell]:
         """The null attacks, then every attack on the undefended victim and on the defenses under test."""
@@ -213,7 +214,7 @@ class _Cells:
             "data": victim.data_id,
             "seed": victim.seed,
             "rows": ROW_FORMAT,
-            "evaluators": [[e.settings.name, e.id] for e in self.evaluators],
+            "evaluators": [[name, spec.id] for name, spec in self.evaluators.items()],
             # Which generator the label means is in its id.
             "attack": attack.model_dump(mode="json", exclude={"generator"}),
             "protected": model,
@@ -240,7 +241,7 @@ class _Cells:
         settings = attacker_generator(self.experiment, attack)
         victim, learns = self.defense_specs.victim, GENERATORS[settings.name].learns_from_target
         source = self.defense_specs.model(model) if learns else None
-        return GeneratorSpec(victim.data_id, victim.seed, settings, learns_from=source)
+        return GeneratorSpec(victim.data_id, victim.seed, "generator", settings, learns_from=source)
 
     def _network(self, attack: AttackSettings, model: DefenseSettings) -> AttackNetworkSpec | None:
         """The network that the attack trains for a model, if it does."""
@@ -249,4 +250,4 @@ class _Cells:
             return None
         teacher = model if kind.teacher(attack) == "protected" else NoneSettings()
         source = self.defense_specs.model(teacher)
-        return AttackNetworkSpec(victim.data_id, victim.seed, attack, learns_from=source)
+        return AttackNetworkSpec(victim.data_id, victim.seed, "attack", attack, learns_from=source)
