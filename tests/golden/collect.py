@@ -21,10 +21,9 @@ from inversionlab.distributed.run_record import run_name
 from inversionlab.distributed.train_worker import train_network
 from inversionlab.distributed.work_items import Shard, WorkContext, missing_measurements
 from inversionlab.experiment import Experiment, load
-from inversionlab.pipeline.data import choose_pool, choose_targets, data_id, picture_ids
-from inversionlab.pipeline.missing_jobs import missing_jobs
+from inversionlab.pipeline.data import choose_people, data_id, picture_ids
 from inversionlab.pipeline.plan import Plan, make_plan
-from inversionlab.pipeline.session import Session, open_experiment
+from inversionlab.pipeline.session import Session, missing_jobs, open_experiment
 from inversionlab.pipeline.train import alone
 from inversionlab.report.audit.page import write_report
 from inversionlab.report.search.page import write_search_page
@@ -86,7 +85,7 @@ def plan_of(experiment: Experiment) -> tuple[Plan, tuple[str, ...]]:
     wanted = experiment.targets
     known = experiment.split.private_people or PEOPLE
     people = max(known, wanted.skip + wanted.count, wanted.pool or 0)
-    targets, pool = choose_targets(experiment, people), choose_pool(experiment, people)
+    targets, pool = choose_people(experiment, people)
     return make_plan(experiment, data_id(experiment, pictures), targets, pool), pictures
 
 

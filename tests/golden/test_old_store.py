@@ -151,7 +151,7 @@ def test_what_is_made_anew_is_the_same(store: Path) -> None:
     (store / "old").mkdir()
     (store / "reconstructions").rename(store / "new" / "reconstructions")
     (store / "old-reconstructions").rename(store / "old" / "reconstructions")
-    for cell in session.plan.work():
+    for cell in session.plan.work.values():
         made, stored = (_rows(store / which, cell.id) for which in ("new", "old"))
         # The judged run has null attacks of other targets in the same cells.
         assert made == {job: stored[job] for job in made}, cell.label
@@ -160,7 +160,7 @@ def test_what_is_made_anew_is_the_same(store: Path) -> None:
 def _attack(session: Session) -> None:
     worker = collect.AttackWorker(gpu=False)
     context = collect.WorkContext(session.spec, session.plan.data_id, None, {})
-    for cell in session.plan.work():
+    for cell in session.plan.work.values():
         jobs, _ = collect.missing_jobs(session, cell, session.plan.targets)
         worker.run(collect.Shard(context, cell.id, tuple(jobs)))
 

@@ -239,7 +239,7 @@ def pictures_of(root: Path) -> tuple[Any, Any]:
 
 def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = pictures_of(tmp_path)
-    monkeypatch.setattr("inversionlab.pipeline.artifacts.load_pictures", None)
+    monkeypatch.setattr("inversionlab.data.procedural.Procedural.load", None)
     again, _ = pictures_of(tmp_path)
     assert torch.equal(first.images_NCHW, again.images_NCHW)
     assert torch.equal(first.person_N, again.person_N)

@@ -9,9 +9,8 @@ from functools import partial
 from inversionlab.distributed.object_cache import CachedObject
 from inversionlab.distributed.shard_queue import PendingJobs
 from inversionlab.pipeline.measure import evaluator_key, model_key
-from inversionlab.pipeline.missing_jobs import missing_jobs
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Session, SessionSpec
+from inversionlab.pipeline.session import Session, SessionSpec, missing_jobs
 from inversionlab.store.tables import Job
 
 

@@ -1,13 +1,13 @@
 """Forward passes whose result for a picture does not depend, to the last bit, on the rest of the batch.
 
-A matrix product of another height may be summed in another order: a difference in the seventh digit, but an
-attack of hundreds of steps that has not converged amplifies it until another picture comes out, and then a row
-would depend on how the work was cut. Tried layer by layer on a CPU (`torch` 2.15, float32, one thread, as in
-an attack worker): a convolution gives a row the same bits at every batch size but 1, a linear layer does not.
-So linear layers are computed in lanes of one height, the last one padded, and a batch of one is doubled.
-Padding is no query: nobody sees its result. Its cost is not measurable next to the convolutions.
+A matrix product of another height may be summed in another order. The difference is in the seventh digit, but an
+attack of hundreds of steps that has not converged amplifies it into another picture, and a row would depend on
+how the work was cut. Measured layer by layer on a CPU (`torch` 2.15, float32, one thread, as in an attack
+worker), a convolution gives a row the same bits at every batch size but 1, and a linear layer does not. So linear
+layers are computed in lanes of one height, the last one padded, and a batch of one is doubled. Padding is no
+query, because nobody sees its result. Its cost is not measurable next to the convolutions.
 
-Networks that mix rows by other products (attention over the batch, say), and GPUs, keep float tolerance.
+Networks that mix rows by other products, such as attention over the batch, and GPUs keep float tolerance.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ Pass = Callable[[Tensor], Tensor]
 
 
 def batch_invariant(forward: Pass, x_N: Tensor) -> Tensor:
-    """`forward(x_N)` for a network that treats its rows apart; differentiable."""
+    """`forward(x_N)` for a network that treats each row separately; differentiable."""
     count = len(x_N)
     padded_N = torch.cat([x_N, x_N.detach()]) if count == 1 else x_N
     with _LinearInLanes():

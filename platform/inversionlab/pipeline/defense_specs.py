@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 from torch import nn
@@ -67,7 +68,7 @@ class DefenseNetworkSpec(NetworkSpec):
         """Always."""
         return True
 
-    @property
+    @cached_property
     def defense(self) -> Defense:
         """The defense at these settings."""
         return DEFENSES[self.settings.name](self.settings)
@@ -98,11 +99,7 @@ class DefenseNetworkSpec(NetworkSpec):
         return self.defense.build(self._blueprint(context))
 
     def check(self, context: BuildContext) -> None:
-        """Refuse settings of the defense that do not fit the data.
-
-        Raises:
-            ValueError: which setting, or which people are missing.
-        """
+        """Raise ValueError for settings of the defense that do not fit the data, or for missing people."""
         if "strangers" in self.defense.needed():
             outsiders(context.splits, f"`{self.settings.name}`")
         self.defense.fits(self._blueprint(context), len(context.splits.train))
@@ -190,7 +187,7 @@ class DefenseSpecs:
         return self._own[settings]
 
     def model(self, settings: DefenseSettings) -> ModelRef:
-        """The model that a defense releases; at idle settings it has the name of what the defense is put on."""
+        """The model that a defense releases; at idle settings it is the model that the defense is put on."""
         if settings not in self._models:
             active = awake(settings)
             inputs: dict[str, Any] = {"victim": self.victim.id}

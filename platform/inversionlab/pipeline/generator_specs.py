@@ -1,4 +1,4 @@
-"""The generators, and the networks that attacks train; both may learn from a model's scores of public pictures."""
+"""The generators, and the networks that attacks train; both may learn a model's scores of public pictures."""
 
 from __future__ import annotations
 
@@ -87,14 +87,10 @@ class AttackNetworkSpec(NetworkSpec):
 def _public_scores(
     model: ModelRef, context: BuildContext, top: int | None = None
 ) -> tuple[Tensor, int]:
-    """The scores (N, K) of every public picture, on the CPU, and the queries that they took.
+    """The scores (N, K) that a model gives to every public picture, on the CPU, and the queries that they took.
 
-    With several training workers each of them asks; the queries that one attacker needs are counted.
-
-    Args:
-        model: the model that is asked.
-        context: where it is found.
-        top: keep this many of the largest scores; None keeps all.
+    Of each score vector the `top` largest are kept; None keeps all. With several training workers each of them
+    asks; only the queries that one attacker needs are counted.
 
     Raises:
         TrainingError: the model gives scores that are not numbers.

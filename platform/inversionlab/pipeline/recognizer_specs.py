@@ -129,11 +129,6 @@ def _nearest_identity(name: str, splits: Splits, pool: tuple[int, ...]) -> Recog
     return RecognizerData(known, splits.test, {p: p for p in pool})
 
 
-def _classifier(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
-    """Trained on public people, and not tested."""
-    return RecognizerData(outsiders(splits, name), splits.test, {})
-
-
 PROTOCOLS = {
     "same_people": RecognizerProtocol(_same_people, {"protocol": "same_people"}),
     "person_disjoint": RecognizerProtocol(
@@ -155,12 +150,13 @@ def victim_spec(data_id: str, seed: int, settings: RecognizerSettings) -> Recogn
 
 def classifier_spec(victim: RecognizerSpec) -> RecognizerSpec:
     """F_C, the defender's recognizer of public people, with the victim's structure and training."""
-    return replace(
-        victim,
-        role="defense_classifier",
-        name="F_C, the defender's recognizer of public people,",
-        protocol=RecognizerProtocol(_classifier, {"on": "public"}, public_only=True),
-    )
+
+    def data(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
+        return RecognizerData(outsiders(splits, name), splits.test, {})
+
+    name = "F_C, the defender's recognizer of public people,"
+    protocol = RecognizerProtocol(data, {"on": "public"}, public_only=True)
+    return replace(victim, role="defense_classifier", name=name, protocol=protocol)
 
 
 def outsiders(splits: Splits, user: str) -> Labelled:
