@@ -69,7 +69,7 @@ def _attack(session: Session, scheduler: Scheduler, say: Say) -> list[Failure[Wo
 
 
 def _explain(session: Session, failures: list[Failure[WorkItem]], run: str) -> str:
-    """The first failures, and how to go on."""
+    """The first failures, and how to continue."""
     labels = {key: cell.label for key, cell in session.plan.work.items()}
     lines = []
     for failure in failures[:5]:

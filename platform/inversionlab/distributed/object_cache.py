@@ -62,11 +62,11 @@ class ObjectCache:
                     packed = np.frombuffer(session.artifacts.packed(spec), np.uint8)
                     self._networks[spec.key] = CachedObject((ray.put(packed),))
                 self._networks.move_to_end(spec.key)
-            found = {spec.key: self._networks[spec.key] for spec in session.plan.specs}
+            wanted = {spec.key: self._networks[spec.key] for spec in session.plan.specs}
             # An object lives as long as a reference to it, and items at work keep theirs.
-            while len(self._networks) > max(NETWORKS, len(found)):
+            while len(self._networks) > max(NETWORKS, len(wanted)):
                 self._networks.popitem(last=False)
-            return found
+            return wanted
 
     def splits(self, session: Session) -> CachedObject:
         """The splits of an experiment, with arrays in place of tensors, which Ray shares uncopied."""
@@ -80,13 +80,13 @@ class ObjectCache:
 
 def read_splits(cached: CachedObject | None) -> Splits | None:
     """The splits, their pictures in shared memory that must not be written to; None if they are lost."""
-    found = cached.get() if cached is not None else None
-    if found is None:
+    arrays = cached.get() if cached is not None else None
+    if arrays is None:
         return None
     with warnings.catch_warnings():
         # PyTorch warns that the memory is read-only; nobody writes to the pictures.
         warnings.simplefilter("ignore", UserWarning)
-        return _changed(found, torch.from_numpy)
+        return _changed(arrays, torch.from_numpy)
 
 
 def _changed(splits: Splits, change: Callable[[Any], Any]) -> Splits:

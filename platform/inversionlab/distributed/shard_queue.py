@@ -31,7 +31,7 @@ class PendingJobs(Generic[Item]):
     left: int
     """How many jobs the iterator still gives."""
     pace_key: str
-    """Jobs of the same key are expected to run at the same pace, in seconds a job."""
+    """Jobs of the same key are expected to run at the same pace, in seconds per job."""
     make_item: Callable[[tuple[Job, ...]], Item]
     """Makes the work item of a shard."""
 

@@ -118,12 +118,9 @@ class TrainingQueue:
                         cards = {key: artifacts.card(specs[key]) or {} for key in mine}
                         trained += [key for key in mine if cards[key].get("run") == run]
                 left = [key for key in left if key not in mine] if mine else []
-        except TrainingLostError:
-            # The cluster's fault, not the network's: another try may succeed.
-            raise
         except TrainingError as error:
-            # Trainings are deterministic: no other caller need try it in this run.
-            if missing := self.missing(session):
+            # Trainings are deterministic: unless the cluster is at fault, no other caller need try it in this run.
+            if not isinstance(error, TrainingLostError) and (missing := self.missing(session)):
                 self._broken[missing[0].key] = str(error)
             raise
         finally:

@@ -13,6 +13,7 @@ Networks that mix rows by other products, such as attention over the batch, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -41,12 +42,14 @@ class BatchInvariantModel(ProtectedModel):
 
 
 class BatchInvariantPrior:
-    """An attacker's generator with batch-invariant pictures and encodings."""
+    """An attacker's generator with batch-invariant pictures and encodings; its methods are `GenerativePrior`'s."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
-        self.latent_size = generator.latent_size
-        self.draw = generator.draw
+        self.latent_size, self.draw = generator.latent_size, generator.draw
+        self.critic = partial(batch_invariant, generator.critic)
+        self.style = partial(batch_invariant, generator.style)
+        self.synthesize = partial(batch_invariant, generator.synthesize)
 
     def __call__(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of latents (N, m)."""
@@ -57,18 +60,6 @@ class BatchInvariantPrior:
         if self.generator.encode(x_NCHW[:1]) is None:
             return None
         return batch_invariant(cast(Pass, self.generator.encode), x_NCHW)
-
-    def critic(self, x_NCHW: Tensor) -> Tensor:
-        """How real pictures look, (N,)."""
-        return batch_invariant(self.generator.critic, x_NCHW)
-
-    def style(self, z_ND: Tensor) -> Tensor:
-        """Style vectors (N, W) of latents (N, m)."""
-        return batch_invariant(self.generator.style, z_ND)
-
-    def synthesize(self, w_NW: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) of style vectors (N, W)."""
-        return batch_invariant(self.generator.synthesize, w_NW)
 
 
 Pass = Callable[[Tensor], Tensor]

@@ -21,13 +21,10 @@ BATCH = 64
 
 def networks(model: ProtectedModel) -> int:
     """Separate networks that answer: children with parameters of all `ProtectedModel` modules, each once."""
-    found = {
-        id(child)
-        for part in _parts(model)
-        for child in part.children()
-        if not isinstance(child, ProtectedModel) and any(True for _ in child.parameters())
-    }
-    return len(found)
+    children = {child for part in _parts(model) for child in part.children()}
+    return sum(
+        not isinstance(c, ProtectedModel) and any(True for _ in c.parameters()) for c in children
+    )
 
 
 def parameters(model: ProtectedModel) -> int:

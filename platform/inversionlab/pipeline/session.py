@@ -109,7 +109,7 @@ def missing_jobs(
     """The (target, repeat) jobs of a cell that the store lacks, one by one, and their number."""
     wanted = session.experiment.targets
     place = {target: row for row, target in enumerate(targets)}
-    # A byte a job: a hundred thousand targets are no burden.
+    # One byte per job: a hundred thousand targets take little memory.
     todo = np.ones((len(place), wanted.repeats), bool)
     for target, repeat in session.store.done(cell.id):
         column = repeat - wanted.first_repeat
