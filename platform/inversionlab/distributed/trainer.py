@@ -27,12 +27,7 @@ class TrainingLostError(TrainingError):
 
 
 def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
-    """Train networks one after another in one worker group; returns the name of the Ray Train run.
-
-    Args:
-        session: the experiment.
-        keys: which of its networks, in the order of the plan.
-        gpu: whether each worker takes a GPU.
+    """Train the networks `keys`, in the order of the plan, in one worker group; returns the name of its run.
 
     Raises:
         TrainingLostError: the workers failed three times, or Ray lost the process that leads them.

@@ -71,11 +71,7 @@ def missing_measurements(
 ) -> list[WorkItem]:
     """Measurements of evaluators and of the cells' models that the store lacks.
 
-    Args:
-        session: the experiment.
-        cells: which of its cells.
-        context: goes into the items.
-        stored: keys of measurements that an earlier call found whole; those that this call finds are added.
+    `stored` holds the keys of measurements that an earlier call found whole; the call adds those that it finds.
     """
 
     def missing(key: str, *tables: str) -> bool:

@@ -46,8 +46,8 @@ class RecognizerProtocol:
     knows_pool: bool = False
     """Whether its classes depend on the pool."""
     public_only: bool = False
-    """Whether it learns public people only. Then the nearest private person's mean embedding decides what an
-    evaluator sees, and not the head."""
+    """Whether it learns public people only. An evaluator then decides by the nearest private person's mean
+    embedding, and not by its head."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,24 @@ class RecognizerSpec(NetworkSpec):
         Raises:
             ConfigError: there are too few of them.
         """
-        return Recognizer(self.settings, **self._sizes(context), seed=0)
+        people = self.data(context.splits).train
+        return Recognizer(self.settings, **_sizes(people, context), seed=0)
 
     def training_job(self, context: BuildContext) -> TrainingJob:
         """Learns the people that the protocol names."""
-        sizes, people = self._sizes(context), self.data(context.splits).train
-        learner = RecognizerLearner(self.settings, **sizes, seed=self.weights_seed)
+        people = self.data(context.splits).train
+        learner = RecognizerLearner(
+            self.settings, **_sizes(people, context), seed=self.weights_seed
+        )
         return TrainingJob(learner, people.images_NCHW, people.class_N, self.settings.training)
 
     def test_pictures(self, context: BuildContext) -> Labelled | None:
-        """The protocol's; None if it learns public people, whom the private test pictures do not show."""
+        """The protocol's test pictures; None if it learns public people, whom they do not show."""
         return None if self.protocol.public_only else self.data(context.splits).test
 
-    def _sizes(self, context: BuildContext) -> dict[str, int]:
-        people = self.data(context.splits).train
-        return replace(context.shape, classes=int(people.class_N.max()) + 1).sizes
+
+def _sizes(people: Labelled, context: BuildContext) -> dict[str, int]:
+    return replace(context.shape, classes=int(people.class_N.max()) + 1).sizes
 
 
 def _same_people(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
