@@ -138,7 +138,7 @@ class Arena:
     def recognised(self, images_NCHW: Tensor, jobs: Sequence[Job]) -> int:
         """In how many pictures the recipe's first evaluator ranks the target first."""
         settings = self.session.experiment.evaluators[0]
-        people = self.session.plan.evaluator(settings.name).data(self.session.builder.splits)
+        people = self.session.plan.evaluators[settings.name].data(self.session.builder.splits)
         evaluator = self.session.builder.recognizer(f"evaluator:{settings.name}")
         feature_ND = features(evaluator, to_bytes(images_NCHW), self.device)
         winner_N = evaluator.head(feature_ND.to(self.device)).argmax(1).cpu()

@@ -56,7 +56,7 @@ def _attack_in_shards(arena: Arena, attack: Attack, jobs: list[Job]) -> None:
     """Attack shard by shard; as in a real worker, pictures become bytes and are freed with their shard."""
     for first in range(0, len(jobs), SHARD):
         shard = jobs[first : first + SHARD]
-        found = run_attack(attack, arena.model, shard).found
+        found = run_attack(attack, arena.model, shard).result
         arena.recognised(found.images_NCHW, shard)
         to_bytes(found.images_NCHW)
 

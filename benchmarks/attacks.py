@@ -92,8 +92,8 @@ def against_plain(arena: Arena, name: str, rows: int, rounds: int) -> Tally:
         spent, attacked = _ours(arena, name, jobs)
         tally.rows += rows
         tally.ours.append(spent / rows)
-        tally.steps.append(float(attacked.found.steps_N.double().mean()))
-        tally.found_ours += arena.recognised(attacked.found.images_NCHW, jobs)
+        tally.steps.append(float(attacked.result.steps_N.double().mean()))
+        tally.found_ours += arena.recognised(attacked.result.images_NCHW, jobs)
         spent, images_NCHW = _plain(arena, name, jobs)
         tally.plain.append(spent / rows)
         tally.found_plain += arena.recognised(images_NCHW, jobs)

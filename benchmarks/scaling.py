@@ -26,10 +26,9 @@ from tests import tiny
 from benchmarks.local_ray import local_ray, trained, work_off
 from inversionlab.distributed.actor_pool import ActorPool
 from inversionlab.distributed.attack_worker import AttackWorker
-from inversionlab.distributed.missing_work import missing_measurements
 from inversionlab.distributed.object_cache import ObjectCache
 from inversionlab.distributed.shard_queue import ShardQueue
-from inversionlab.distributed.work_items import Shard, WorkContext, WorkItem
+from inversionlab.distributed.work_items import Shard, WorkContext, WorkItem, missing_measurements
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
 

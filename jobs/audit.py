@@ -86,8 +86,7 @@ def _show_settings() -> None:
 
 def _show_plan(experiment: Experiment, root: str) -> None:
     from inversionlab.distributed.run_record import describe
-    from inversionlab.pipeline.missing_work import missing_jobs
-    from inversionlab.pipeline.session import open_experiment
+    from inversionlab.pipeline.session import missing_jobs, open_experiment
     from inversionlab.store.storage import Storage
 
     session = open_experiment(experiment, Storage(root))

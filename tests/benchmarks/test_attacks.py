@@ -34,8 +34,8 @@ def both(name: str, **changed: Any) -> tuple[Tensor, Tensor]:
     options = settings(name, **changed)
     naive_NCHW = torch.cat([NAIVE[name](plain(), options, *job) for job in JOBS])
     ours = run_attack(make_attack(options, toys.context()), toys.victim(), JOBS)
-    assert ours.found.steps_N.tolist() == [options.steps] * len(JOBS), "a row left early"
-    return naive_NCHW, ours.found.images_NCHW
+    assert ours.result.steps_N.tolist() == [options.steps] * len(JOBS), "a row left early"
+    return naive_NCHW, ours.result.images_NCHW
 
 
 @pytest.mark.parametrize("steps", [1, 12])

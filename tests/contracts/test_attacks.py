@@ -69,7 +69,7 @@ def attack(variant: str, pairs: list[tuple[int, int]], channels: int = 1) -> Att
 def own_scores(found: Attacked, pairs: list[tuple[int, int]], channels: int = 1) -> Tensor:
     """The victim's score of each row's target."""
     target = torch.tensor([t for t, _ in pairs])[:, None]
-    return toys.victim(channels).log_scores(found.found.images_NCHW).exp().gather(1, target)
+    return toys.victim(channels).log_scores(found.result.images_NCHW).exp().gather(1, target)
 
 
 # Random views do not suit the toy victim, which takes a mirrored face for another one.
@@ -84,7 +84,7 @@ def test_beats_every_null_attack_by_far(name: str, channels: int) -> None:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_pictures_are_in_range_and_one_a_job(name: str) -> None:
-    images = attack(name, toys.ALL).found.images_NCHW
+    images = attack(name, toys.ALL).result.images_NCHW
     assert images.shape == (len(toys.ALL), 1, toys.SIZE, toys.SIZE)
     assert float(images.min()) >= 0
     assert float(images.max()) <= 1
@@ -96,18 +96,18 @@ def test_rows_do_not_depend_on_the_cut(name: str, size: int) -> None:
     whole = attack(name, toys.ALL)
     order = list(reversed(toys.ALL))
     parts = [attack(name, order[i : i + size]) for i in range(0, len(order), size)]
-    images = torch.cat([p.found.images_NCHW for p in parts]).flip(0)
-    torch.testing.assert_close(images, whole.found.images_NCHW, atol=1e-4, rtol=0)
-    steps = torch.cat([p.found.steps_N for p in parts]).flip(0)
-    assert torch.equal(steps, whole.found.steps_N)
+    images = torch.cat([p.result.images_NCHW for p in parts]).flip(0)
+    torch.testing.assert_close(images, whole.result.images_NCHW, atol=1e-4, rtol=0)
+    steps = torch.cat([p.result.steps_N for p in parts]).flip(0)
+    assert torch.equal(steps, whole.result.steps_N)
     assert torch.equal(torch.cat([p.queries_N for p in parts]).flip(0), whole.queries_N)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_same_seed_same_rows_and_repeats_differ(name: str) -> None:
     first, second = attack(name, toys.ALL), attack(name, toys.ALL)
-    assert torch.equal(first.found.images_NCHW, second.found.images_NCHW)
-    assert not torch.equal(first.found.images_NCHW[0], first.found.images_NCHW[1])
+    assert torch.equal(first.result.images_NCHW, second.result.images_NCHW)
+    assert not torch.equal(first.result.images_NCHW[0], first.result.images_NCHW[1])
 
 
 @pytest.mark.parametrize("name", ASKING)
@@ -134,9 +134,9 @@ def test_null_attacks_make_no_query(name: str) -> None:
 @pytest.mark.parametrize("name", PLAIN_DESCENTS)
 def test_converged_rows_leave_early(name: str) -> None:
     found = attack(name, toys.ALL)
-    assert bool(found.found.converged_N.all())
+    assert bool(found.result.converged_N.all())
     # A row with s updates was evaluated s + 1 times, no more.
-    assert torch.equal(found.queries_N, found.found.steps_N + 1)
+    assert torch.equal(found.queries_N, found.result.steps_N + 1)
 
 
 @pytest.mark.parametrize("name", ASKING)
@@ -210,17 +210,17 @@ def test_a_class_that_is_never_predicted_is_survived(name: str) -> None:
 
     model.log_scores = never  # type: ignore[method-assign]
     both = run_attack(ready(name), model, [(2, 0), (1, 0)])
-    assert bool(both.found.images_NCHW.isfinite().all())
-    assert float(both.found.images_NCHW.min()) >= 0
-    assert float(both.found.images_NCHW.max()) <= 1
+    assert bool(both.result.images_NCHW.isfinite().all())
+    assert float(both.result.images_NCHW.min()) >= 0
+    assert float(both.result.images_NCHW.max()) <= 1
     if not ATTACKS[
         VARIANTS[name][0]
     ].trains:  # An inversion model iterates nothing that could fail.
-        assert not bool(both.found.converged_N[0])
+        assert not bool(both.result.converged_N[0])
     # The other row is unaffected.
     alone = run_attack(ready(name), model, [(1, 0)])
     torch.testing.assert_close(
-        both.found.images_NCHW[1:], alone.found.images_NCHW, atol=1e-4, rtol=0
+        both.result.images_NCHW[1:], alone.result.images_NCHW, atol=1e-4, rtol=0
     )
     assert int(both.queries_N[1]) == int(alone.queries_N[0])
 
@@ -232,5 +232,5 @@ def test_gpu_finds_what_the_cpu_finds(name: str) -> None:
         pytest.skip("no CUDA device")
     device = torch.device("cuda")
     model = None if name in NULLS else toys.victim(device=device)
-    there = run_attack(ready(name, device=device), model, toys.ALL).found.images_NCHW.cpu()
-    torch.testing.assert_close(there, attack(name, toys.ALL).found.images_NCHW, atol=1e-2, rtol=0)
+    there = run_attack(ready(name, device=device), model, toys.ALL).result.images_NCHW.cpu()
+    torch.testing.assert_close(there, attack(name, toys.ALL).result.images_NCHW, atol=1e-2, rtol=0)

@@ -210,7 +210,7 @@ def test_an_item_that_raises_is_set_aside_with_its_reason(tmp_path: Path) -> Non
 def test_a_pool_that_must_make_room_begins_nothing_more_and_ends_its_workers(
     tmp_path: Path,
 ) -> None:
-    """While a training waits for CPUs, items at work are finished and workers end; then the work goes on."""
+    """While a training waits for CPUs, items at work are finished and workers end; then the work continues."""
     limit, ready_while_closed = 2, []
     done: list[int] = []
 

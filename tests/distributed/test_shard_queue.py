@@ -11,9 +11,8 @@ import pytest
 
 from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.shard_queue import FIRST, PendingJobs, ShardQueue
-from inversionlab.pipeline.missing_work import missing_jobs
 from inversionlab.pipeline.plan import Cell
-from inversionlab.pipeline.session import Session
+from inversionlab.pipeline.session import Session, missing_jobs
 from inversionlab.store.tables import Job
 from tests import tiny
 

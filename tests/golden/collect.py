@@ -17,15 +17,13 @@ from typing import Any
 from inversionlab.core import seeds
 from inversionlab.core.yaml_io import parse_yaml
 from inversionlab.distributed.attack_worker import AttackWorker
-from inversionlab.distributed.missing_work import missing_measurements as missing_measures
 from inversionlab.distributed.run_record import run_name
 from inversionlab.distributed.train_worker import train_network
-from inversionlab.distributed.work_items import Shard, WorkContext
+from inversionlab.distributed.work_items import Shard, WorkContext, missing_measurements
 from inversionlab.experiment import Experiment, load
-from inversionlab.pipeline.data import choose_pool, choose_targets, data_id, picture_ids
-from inversionlab.pipeline.missing_work import missing_jobs
+from inversionlab.pipeline.data import choose_people, data_id, picture_ids
 from inversionlab.pipeline.plan import Plan, make_plan
-from inversionlab.pipeline.session import Session, open_experiment
+from inversionlab.pipeline.session import Session, missing_jobs, open_experiment
 from inversionlab.pipeline.train import alone
 from inversionlab.report.audit.page import write_report
 from inversionlab.report.search.page import write_search_page
@@ -51,7 +49,7 @@ __all__ = [
     "load",
     "load_space",
     "missing_jobs",
-    "missing_measures",
+    "missing_measurements",
     "open_experiment",
     "run_name",
     "search_name",
@@ -87,7 +85,7 @@ def plan_of(experiment: Experiment) -> tuple[Plan, tuple[str, ...]]:
     wanted = experiment.targets
     known = experiment.split.private_people or PEOPLE
     people = max(known, wanted.skip + wanted.count, wanted.pool or 0)
-    targets, pool = choose_targets(experiment, people), choose_pool(experiment, people)
+    targets, pool = choose_people(experiment, people)
     return make_plan(experiment, data_id(experiment, pictures), targets, pool), pictures
 
 

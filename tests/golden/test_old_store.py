@@ -50,8 +50,8 @@ def assert_nothing_to_do(session: Session) -> None:
         if (n := collect.missing_jobs(session, c, session.plan.targets)[1])
     }
     assert left == {}
-    brief = collect.WorkContext(session.spec, session.plan.data_id, None, {})
-    assert list(collect.missing_measures(session, session.plan.cells, brief, set())) == []
+    context = collect.WorkContext(session.spec, session.plan.data_id, None, {})
+    assert list(collect.missing_measurements(session, session.plan.cells, context, set())) == []
 
 
 def test_records_have_the_keys_that_they_had(store: Path) -> None:
@@ -151,7 +151,7 @@ def test_what_is_made_anew_is_the_same(store: Path) -> None:
     (store / "old").mkdir()
     (store / "reconstructions").rename(store / "new" / "reconstructions")
     (store / "old-reconstructions").rename(store / "old" / "reconstructions")
-    for cell in session.plan.work():
+    for cell in session.plan.work.values():
         made, stored = (_rows(store / which, cell.id) for which in ("new", "old"))
         # The judged run has null attacks of other targets in the same cells.
         assert made == {job: stored[job] for job in made}, cell.label
@@ -159,10 +159,10 @@ def test_what_is_made_anew_is_the_same(store: Path) -> None:
 
 def _attack(session: Session) -> None:
     worker = collect.AttackWorker(gpu=False)
-    brief = collect.WorkContext(session.spec, session.plan.data_id, None, {})
-    for cell in session.plan.work():
+    context = collect.WorkContext(session.spec, session.plan.data_id, None, {})
+    for cell in session.plan.work.values():
         jobs, _ = collect.missing_jobs(session, cell, session.plan.targets)
-        worker.run(collect.Shard(brief, cell.id, tuple(jobs)))
+        worker.run(collect.Shard(context, cell.id, tuple(jobs)))
 
 
 SAME = (

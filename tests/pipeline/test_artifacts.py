@@ -15,13 +15,13 @@ from safetensors.torch import save
 from inversionlab.distributed.train_worker import train_network
 from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts, NetworkCheckpoints
-from inversionlab.pipeline.recognizer_specs import VictimSpec
+from inversionlab.pipeline.recognizer_specs import victim_spec
 from inversionlab.pipeline.train import alone
 from inversionlab.recognizers import RecognizerSettings
 from inversionlab.store.storage import Storage, StorageError
 from tests import tiny
 
-SPEC = VictimSpec("data", 0, RecognizerSettings())
+SPEC = victim_spec("data", 0, RecognizerSettings())
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([7])}
 HOME = f"artifacts/{SPEC.key}"
 
@@ -239,7 +239,7 @@ def pictures_of(root: Path) -> tuple[Any, Any]:
 
 def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = pictures_of(tmp_path)
-    monkeypatch.setattr("inversionlab.pipeline.artifacts.load_pictures", None)
+    monkeypatch.setattr("inversionlab.data.procedural.Procedural.load", None)
     again, _ = pictures_of(tmp_path)
     assert torch.equal(first.images_NCHW, again.images_NCHW)
     assert torch.equal(first.person_N, again.person_N)

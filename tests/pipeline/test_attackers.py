@@ -16,12 +16,12 @@ from torch import Tensor
 from inversionlab.core.images import to_float
 from inversionlab.defenses import ProtectedModel
 from inversionlab.distributed.attack_worker import AttackWorker
-from inversionlab.distributed.missing_work import missing_measurements
 from inversionlab.distributed.work_items import (
     MeasureEvaluator,
     MeasureModel,
     Shard,
     WorkContext,
+    missing_measurements,
 )
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec
 from inversionlab.pipeline.network_spec import NetworkSpec

@@ -123,8 +123,8 @@ def test_a_long_attack_that_never_converges_gives_the_same_pictures_in_any_shard
         ATTACKS["latent_white_box"].Settings(name="latent_white_box", steps=150), context
     )
     work = [(t, r) for t in range(3) for r in range(2)]
-    whole = run_attack(attack, model, work).found
-    alone = [run_attack(attack, model, [job]).found for job in work]
+    whole = run_attack(attack, model, work).result
+    alone = [run_attack(attack, model, [job]).result for job in work]
     assert int(whole.steps_N.max()) == 150
     assert torch.equal(torch.cat([a.images_NCHW for a in alone]), whole.images_NCHW)
 
@@ -159,6 +159,6 @@ def test_every_attack_on_real_networks_gives_the_same_bits_in_any_shards(name: s
     work = [(t, 0) for t in range(4)]
     whole = run_attack(attack, model, work)
     parts = [run_attack(attack, model, work[:1]), run_attack(attack, model, work[1:])]
-    images = torch.cat([p.found.images_NCHW for p in parts])
-    assert torch.equal(images, whole.found.images_NCHW)
+    images = torch.cat([p.result.images_NCHW for p in parts])
+    assert torch.equal(images, whole.result.images_NCHW)
     assert torch.equal(torch.cat([p.queries_N for p in parts]), whole.queries_N)

@@ -15,7 +15,7 @@ from inversionlab.pipeline.evaluate import (
     utility,
     verdicts,
 )
-from inversionlab.pipeline.evaluator_data import PROTOCOLS
+from inversionlab.pipeline.recognizer_specs import PROTOCOLS
 from tests.toys import CPU
 
 

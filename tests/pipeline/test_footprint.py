@@ -72,7 +72,7 @@ def test_the_outer_part_has_the_last_word() -> None:
 def test_a_layer_needs_room_for_its_answer(test: Labelled) -> None:
     answer = CLASSES * BYTES
     assert footprint.memory(Linear().log_scores, test, CPU) == answer
-    # While the second network runs its caller holds the first one's answer, and ReLU's stands beside its own.
+    # While the second network runs, its caller holds the first one's answer, and ReLU's is alive with its own.
     assert footprint.memory(Behind(Linear()).log_scores, test, CPU) == 3 * answer
     few = Labelled(test.images_NCHW[:8], test.class_N[:8])
     assert footprint.memory(Linear().log_scores, few, CPU) == answer
@@ -101,7 +101,7 @@ def test_a_gradient_inside_counts(test: Labelled) -> None:
     def work(x_NCHW: Tensor) -> Tensor:
         with torch.enable_grad():
             x_NCHW = x_NCHW.detach().requires_grad_()
-            # Four numbers a picture each: the sigmoid that is kept, and then its gradient.
+            # Four numbers per picture each: the sigmoid that is kept, and then its gradient.
             (slope,) = torch.autograd.grad(x_NCHW.sigmoid(), x_NCHW, torch.ones_like(x_NCHW))
         return slope
 

@@ -9,8 +9,8 @@ import pytest
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.experiment import EvaluatorSettings
-from inversionlab.pipeline.evaluator_data import PROTOCOLS
 from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.recognizer_specs import PROTOCOLS
 from inversionlab.pipeline.session import Session, open_session
 from tests import tiny
 

@@ -127,7 +127,7 @@ def test_a_white_box_attack_meets_a_strippable_defense_as_it_is_and_stripped() -
     assert stripped.protected == noisy.protected != bare.protected
     assert not stripped.baseline
     assert "stripped" in stripped.label
-    assert len(made.work()) == len(made.cells) - 2, "both attacks of the recipe are white-box"
+    assert len(made.work) == len(made.cells) - 2, "both attacks of the recipe are white-box"
 
 
 def test_an_attack_on_scores_cannot_strip() -> None:

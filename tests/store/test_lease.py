@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from inversionlab.store.lease import Lease, Times, single_flight
+from inversionlab.store.lease import Lease, Times, _take_first, single_flight
 from inversionlab.store.storage import Storage
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -154,6 +154,30 @@ def test_an_unreadable_lease_goes_stale_like_any(trainings: Trainings, content: 
     assert lease.free(stale=0.1)
     lease.take()
     assert lease.mine()
+
+
+def test_leases_of_a_dead_holder_go_stale_together_although_a_last_beat_was_seen_later(
+    trainings: Trainings,
+) -> None:
+    times = Times(stale=0.6, settle=0)
+    first, second = (Lease(trainings.storage, key) for key in ("victim/1", "generator/2"))
+
+    def beat(lease: Lease, place: int, count: int) -> None:
+        content = json.dumps({"owner": f"dead-{place}", "beat": count}).encode()
+        trainings.storage.write(f"artifacts/{lease.key}/lease.json", content)
+
+    beat(first, 0, 1)
+    beat(second, 1, 0)
+    assert _take_first([first, second], times) == []
+    time.sleep(0.3)
+    beat(second, 1, 1)
+    assert _take_first([first, second], times) == []
+    time.sleep(0.35)
+    assert _take_first([first, second], times) == [], (
+        "only the first has stood still for long enough"
+    )
+    time.sleep(0.3)
+    assert _take_first([first, second], times) == [first, second]
 
 
 HOLDER = """

@@ -1,11 +1,11 @@
-"""A pool of long-lived actors that work off what a source hands out; it grows and shrinks with the work.
+"""A pool of long-lived actors that work off the items of a source; it grows and shrinks with the work.
 
-Idle workers pull the next item; no work is queued on a worker. So a slow worker delays nobody, and memory does
+Idle workers pull the next item; no work is queued on a worker. So a slow worker delays no other, and memory does
 not grow with the work, because an item is made only when a worker is free for it.
 
 Ray's own retries either lose items or repeat a poisonous one for ever, so Ray retries neither actors nor calls.
-The pool puts back what a dead worker held, until an item was tried `TRIES` times, and sets aside an item that
-raises. An item that takes far longer than the others is also given to an idle worker, because its node may hang.
+The pool puts back the item of a dead worker until it was tried `TRIES` times, and gives up an item that raises.
+An item that takes far longer than the others is also given to an idle worker, because its node may hang.
 Items must therefore be safe to run twice, and twice at once.
 """
 
@@ -21,13 +21,13 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 TRIES = 3
-"""Workers that may die with an item before it is given up."""
+"""Workers that may die with an item before the pool gives it up."""
 DEATHS = 10
 """Calls of `resize` in a row that may find workers dead, with no item done, before the pool gives up."""
 POLL = 0.2
 """Seconds that the pool works between two changes of its size."""
 IDLE_SECONDS = 10.0
-"""Time after which a worker with nothing to do is ended, so that its node can leave."""
+"""Time after which a worker with nothing to do is ended, so its node can leave."""
 SLOW_FACTOR, SLOW_SECONDS = 4.0, 60.0
 """An item is slow beyond this multiple of the mean item's time, and at least this time."""
 
@@ -48,7 +48,7 @@ class Failure(Generic[Item]):
 
 
 class Source(Protocol[Given]):
-    """What hands out items and is told how they end; only the pool's thread calls it."""
+    """Hands out items and takes their results; only the pool's thread calls it."""
 
     def take(self) -> Given | None:
         """The next item; None if there is none now."""
@@ -57,10 +57,10 @@ class Source(Protocol[Given]):
         """Whether items may still come."""
 
     def done(self, item: Any, result: Any) -> None:
-        """An item's result is there."""
+        """Take an item's result."""
 
     def failed(self, item: Any, reason: str) -> None:
-        """An item was given up."""
+        """Note that an item was given up."""
 
 
 @dataclass(eq=False)
@@ -87,14 +87,12 @@ class _Worker:
 
 
 class ActorPool(Generic[Item]):
-    """Actors with the methods `ready()` and `run(item)`. One thread calls `resize` and `work` in turn."""
+    """Actors with the methods `ready()` and `run(item)`. One thread calls `resize` and `work` in turn.
+
+    `start_actor` starts an actor that Ray neither restarts nor retries.
+    """
 
     def __init__(self, start_actor: Callable[[], Any]) -> None:
-        """Make a pool without workers.
-
-        Args:
-            start_actor: starts an actor that Ray neither restarts nor retries.
-        """
         self._start_actor = start_actor
         self._limit = 0
         self._workers: list[_Worker] = []
@@ -110,7 +108,7 @@ class ActorPool(Generic[Item]):
 
     @property
     def ready(self) -> int:
-        """Workers that are there."""
+        """Workers that have started."""
         return sum(w.ready for w in self._workers)
 
     @property
@@ -122,7 +120,7 @@ class ActorPool(Generic[Item]):
         """Start workers for the items that wait; end those that have idled long or are over the limit.
 
         Args:
-            limit: how many workers there may be.
+            limit: the most workers that there may be.
             waiting: about how many items the source could hand out now.
 
         Raises:
@@ -135,16 +133,16 @@ class ActorPool(Generic[Item]):
             raise ActorPoolError(
                 f"{self._deaths} attack workers died one after another; the last one: {self._cause}"
             )
-        # One more where a worker hangs: there may be no other left to do what it holds.
+        # One more where a worker hangs: no other may be left to do its item.
         hung = int(self._slowest() is not None)
         wanted = min(limit, self.busy + hung + len(self._put_back) + waiting)
         while len(self._workers) < wanted and now >= self._start_at:
             worker = _Worker(self._start_actor())
             self._workers.append(worker)
-            # A worker gets items once it has answered, so that none waits for a worker that never comes.
+            # A worker gets items once it has answered, so no item waits for a worker that never starts.
             self._flight[worker.actor.ready.remote()] = worker
         idle = [w for w in self._workers if w.attempt is None]
-        # Those that are not there yet go first: nothing is lost with them.
+        # Workers that have not started yet go first: nothing is lost with them.
         for worker in sorted(idle, key=lambda w: (w.ready, -w.idle_since)):
             over = len(self._workers) > wanted
             tired = now - worker.idle_since > IDLE_SECONDS
@@ -152,14 +150,10 @@ class ActorPool(Generic[Item]):
                 self._end(worker)
 
     def work(self, source: Source[Item], seconds: float = POLL) -> bool:
-        """Hand out items and collect results for some time.
-
-        Args:
-            source: hands out the items, and is told their results and failures.
-            seconds: how long; less if nothing is left to do.
+        """Hand out items of `source` and collect results for some seconds, or fewer if nothing is left to do.
 
         Returns:
-            Whether to go on: false once the source is closed and every item settled, or after `stop`.
+            Whether to continue: false once the source is closed and every item settled, or after `stop`.
         """
         deadline = time.monotonic() + seconds
         while not self._stopped and (source.open() or self._put_back or self.busy):
@@ -176,7 +170,7 @@ class ActorPool(Generic[Item]):
         return False
 
     def stop(self) -> None:
-        """Let `work` return after its present round, whatever is left; any thread may call this."""
+        """Let `work` return after its current round, whatever is left; any thread may call this."""
         self._stopped = True
 
     def dismiss(self) -> None:
@@ -216,27 +210,27 @@ class ActorPool(Generic[Item]):
         return min(slow, key=lambda attempt: attempt.since, default=None)
 
     def _collect(self, ref: Any, source: Source[Item]) -> None:
-        """Take in what a worker returned, raised or died of."""
+        """Take what a worker returned or raised, or note that it died."""
         worker = self._flight.pop(ref)
         attempt, result, reason = worker.attempt, None, ""
         try:
             result = ray.get(ref)
         except RayTaskError as error:
-            # A worker whose very `ready` raises is of no use.
+            # A worker whose `ready` raises is of no use.
             if attempt is None:
                 self._lose(worker, error, source)
                 return
             cause = getattr(error, "cause", None)
             reason = f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
         except RayError as error:
-            # Not the item but the worker is the trouble: dead, out of memory, its node lost.
+            # The trouble is the worker, not the item: it is dead or out of memory, or its node is lost.
             self._lose(worker, error, source)
             return
         worker.ready, worker.attempt, worker.idle_since = True, None, time.monotonic()
         if attempt is None:
             return
         first, attempt.settled = not attempt.settled, True
-        # The other worker that has the item may hang, so it is ended and not waited for.
+        # The other worker that has the item may hang, so the pool ends it and does not wait.
         for slow in [w for w in self._workers if w.attempt is attempt]:
             self._end(slow)
         if not reason:
@@ -251,13 +245,13 @@ class ActorPool(Generic[Item]):
     def _lose(self, worker: _Worker, error: Exception, source: Source[Item]) -> None:
         """Forget a dead worker; put back what it held, or give it up."""
         self._forget(worker)
-        # An actor whose constructor fails will hardly do better the next time.
+        # An actor whose constructor fails will hardly succeed the next time.
         died = 4 if getattr(error, "actor_init_failed", False) else 1
         self._new_deaths, self._cause = max(self._new_deaths, died), str(error)
         # Workers that die at once must not be started in a hot loop.
         deaths = self._deaths + self._new_deaths
         self._start_at = time.monotonic() + (min(5.0, 0.25 * deaths**2) if deaths > 2 else 0.0)
-        # Idle workers may have gone with the same node: ask whether they are still there.
+        # Idle workers may be lost with the same node: ask whether they still answer.
         for idle in self._workers:
             if idle.ready and idle.attempt is None:
                 idle.ready = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -33,13 +34,14 @@ from inversionlab.store.tables import Job
 SESSIONS = 8
 """Experiments that a worker keeps open, such as those of as many trials."""
 NETWORKS = 16
-"""Networks of single models under attack that a worker keeps; sweeps and searches train ever new ones."""
+"""Networks of single models under attack that a worker keeps; sweeps and searches train more and more of them."""
 
 
 @dataclass(frozen=True)
 class _ReadyAttack:
     """A cell's attack and model, ready to run."""
 
+    cell: str
     attack: Attack
     model: ProtectedModel | None
     training_queries: int
@@ -51,17 +53,20 @@ class _OpenExperiment:
     """An experiment that the worker has open."""
 
     session: Session
-    cells: dict[str, Cell]
-    evaluators: list[Evaluator] | None = None
-    ready: dict[str, _ReadyAttack] = field(default_factory=dict)
+    ready: _ReadyAttack | None = None
     """The last cell's attack: shards of a cell come in a row."""
+
+    @cached_property
+    def evaluators(self) -> list[Evaluator]:
+        """The evaluators, which must be measured by now."""
+        return [evaluator(self.session, name) for name in self.session.plan.evaluators]
 
 
 class AttackWorker:
     """Opens each experiment once and shares data and networks between them; one call runs one item."""
 
     def __init__(self, *, gpu: bool) -> None:
-        # Many single-threaded workers beat few with many threads: there is no waiting between them.
+        # Many single-threaded workers beat few with many threads, because they do not wait for each other.
         torch.set_num_threads(1)
         self._device = torch.device("cuda" if gpu else "cpu")
         self._open: OrderedDict[SessionSpec, _OpenExperiment] = OrderedDict()
@@ -77,12 +82,13 @@ class AttackWorker:
         """Carry out an item; returns its seconds. Its results are in the store when this returns."""
         began = time.monotonic()
         experiment = self._experiment(item.context)
+        session = experiment.session
         if isinstance(item, MeasureModel):
-            measure_model(experiment.session, experiment.cells[item.cell])
+            measure_model(session, session.plan.work[item.cell])
         elif isinstance(item, MeasureEvaluator):
-            measure_evaluator(experiment.session, item.name)
+            measure_evaluator(session, item.name)
         else:
-            self._attack(experiment, experiment.cells[item.cell], item.jobs)
+            self._attack(experiment, session.plan.work[item.cell], item.jobs)
         return time.monotonic() - began
 
     def _experiment(self, context: WorkContext) -> _OpenExperiment:
@@ -96,8 +102,8 @@ class AttackWorker:
             ]
 
             def load(spec: NetworkSpec) -> Mapping[str, Tensor]:
-                found = read_network(context.networks, spec)
-                return session.artifacts.weights(spec) if found is None else found
+                cached = read_network(context.networks, spec)
+                return session.artifacts.weights(spec) if cached is None else cached
 
             session = open_session(
                 context.spec,
@@ -106,15 +112,14 @@ class AttackWorker:
                 load=load,
                 networks=self._networks,
             )
-            cells = {cell.id: cell for cell in session.plan.work()}
-            self._open[context.spec] = _OpenExperiment(session, cells)
+            self._open[context.spec] = _OpenExperiment(session)
             while len(self._open) > SESSIONS:
                 self._open.popitem(last=False)
         self._open.move_to_end(context.spec)
         return self._open[context.spec]
 
     def _attack(self, experiment: _OpenExperiment, cell: Cell, jobs: Sequence[Job]) -> None:
-        """Attack, evaluate what was found, store the rows."""
+        """Attack, evaluate the reconstructions, store the rows."""
         session = experiment.session
         ready = _ready_attack(experiment, cell)
         self._drop_networks(session)
@@ -122,12 +127,8 @@ class AttackWorker:
         if ready.attack.inverts_outputs:
             private = to_float(session.builder.private_pictures(jobs), self._device)
         attacked = run_attack(ready.attack, ready.model, jobs, private)
-        found = attacked.found
-        images = to_bytes(found.images_NCHW)
-        if experiment.evaluators is None:
-            experiment.evaluators = [
-                evaluator(session, settings.name) for settings in session.experiment.evaluators
-            ]
+        result = attacked.result
+        images = to_bytes(result.images_NCHW)
         targets = [target for target, _ in jobs]
         row_verdicts = verdicts(experiment.evaluators, images, targets, self._device)
         weight_N = attacked.queries_N.double() + 1
@@ -153,9 +154,9 @@ class AttackWorker:
                 "person": session.builder.splits.people[target],
                 "repeat": repeat,
                 "picture": png(images[i]),
-                "confidence": float(found.confidence_N[i]),
-                "converged": bool(found.converged_N[i]),
-                "steps": int(found.steps_N[i]),
+                "confidence": float(result.confidence_N[i]),
+                "converged": bool(result.converged_N[i]),
+                "steps": int(result.steps_N[i]),
                 "queries": int(attacked.queries_N[i]),
                 "seconds": float(seconds_N[i]),
                 "training_queries": ready.training_queries,
@@ -167,22 +168,23 @@ class AttackWorker:
         session.store.write_shard(cell.id, rows)
 
     def _drop_networks(self, session: Session) -> None:
-        """Drop the least recently used networks of single models; the dict holds those used last at its end."""
+        """Drop the least recently used networks of single models; they come first in the dict."""
         self._single |= {s.key for s in session.plan.specs if s.of_one_model}
         for key in [key for key in self._networks if key in self._single][:-NETWORKS]:
             del self._networks[key]
 
 
 def _ready_attack(experiment: _OpenExperiment, cell: Cell) -> _ReadyAttack:
-    """The cell's attack and model, made now or for the shard before."""
-    if cell.id not in experiment.ready:
-        session = experiment.session
-        model = session.builder.protected(cell.attacked) if cell.attacked is not None else None
-        attack = make_attack(cell.attack, session.builder.attacker_context(cell))
-        queries = 0
-        for spec in (cell.generator, cell.network):
-            if spec is not None and spec.learns_from is not None:
-                card = session.artifacts.card(spec)
-                queries += int(card["metrics"].get("queries", 0)) if card is not None else 0
-        experiment.ready = {cell.id: _ReadyAttack(attack, model, queries)}
-    return experiment.ready[cell.id]
+    """The cell's attack and model, made now or for the previous shard."""
+    if experiment.ready is not None and experiment.ready.cell == cell.id:
+        return experiment.ready
+    session = experiment.session
+    model = session.builder.protected(cell.attacked) if cell.attacked is not None else None
+    attack = make_attack(cell.attack, session.builder.attacker_context(cell))
+    queries = 0
+    for spec in (cell.generator, cell.network):
+        if spec is not None and spec.learns_from is not None:
+            card = session.artifacts.card(spec)
+            queries += int(card["metrics"].get("queries", 0)) if card is not None else 0
+    experiment.ready = _ReadyAttack(cell.id, attack, model, queries)
+    return experiment.ready

@@ -22,7 +22,7 @@ class AuditError(RuntimeError):
 def audit(experiment: Experiment, root: str, say: Say = print) -> str:
     """Run the whole experiment on the storage `root`; returns the name of the run's folder there.
 
-    After any interruption the same call goes on where the last one stopped.
+    After any interruption the same call continues where the last one stopped.
 
     Raises:
         ConfigError: the data is missing or cannot be split as asked.
@@ -59,24 +59,18 @@ def audit(experiment: Experiment, root: str, say: Say = print) -> str:
 
 
 def _attack(session: Session, scheduler: Scheduler, say: Say) -> list[Failure[WorkItem]]:
-    """Measure what is not measured, attack what is not attacked."""
+    """Measure and attack whatever the store lacks."""
     store_real(session)
     missing_work = scheduler.missing_work(session, session.plan.cells)
-    todo, cells = missing_work.jobs, len(session.plan.work())
+    todo, cells = missing_work.jobs, len(session.plan.work)
     stored = cells * len(session.plan.targets) * session.experiment.targets.repeats - todo
     say(f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already")
-    progress = ShardProgress(todo, say)
-
-    def note(jobs: int, seconds: float) -> None:
-        if jobs:
-            progress.advance(jobs)
-
-    return scheduler.attack(missing_work, note).wait()
+    return scheduler.attack(missing_work, ShardProgress(todo, say)).wait()
 
 
 def _explain(session: Session, failures: list[Failure[WorkItem]], run: str) -> str:
-    """The first failures, and how to go on."""
-    labels = {cell.id: cell.label for cell in session.plan.work()}
+    """The first failures, and how to continue."""
+    labels = {key: cell.label for key, cell in session.plan.work.items()}
     lines = []
     for failure in failures[:5]:
         item = failure.item

@@ -1,4 +1,4 @@
-"""The connection to Ray: an existing cluster, or a local one; which work takes GPUs; versions and resources."""
+"""The Ray cluster: the connection to it, which work takes GPUs, its provenance, and samples of its size."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import logging
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.experiment import RuntimeSettings
@@ -27,16 +30,18 @@ TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
 }
 
+EVERY = 1.0
+"""Seconds between the cluster's samples at first."""
+MOST = 1000
+"""Samples kept; beyond that, every second one is dropped, and samples are taken half as often."""
+
 
 def connect(**more: Any) -> None:
     """Connect to the cluster of RAY_ADDRESS or of this machine, else start a local Ray.
 
     Inside `ray job submit` the job's own cluster is used. Workers get the package by `py_modules`, so the nodes
-    need only the dependencies installed. Ray's token authentication stays as it is: `ray.init` turns it on for a
-    cluster that it starts.
-
-    Args:
-        more: further arguments of `ray.init`.
+    need only the dependencies installed. Ray's token authentication is left alone: `ray.init` turns it on for a
+    cluster that it starts. `more` holds further arguments of `ray.init`.
     """
     if ray.is_initialized():
         return
@@ -110,3 +115,33 @@ def provenance() -> dict[str, Any]:
         "ray": ray.__version__,
         "machine": ", ".join(f"{has[kind]:g} {kind}" for kind in ("CPU", "GPU") if kind in has),
     }
+
+
+class ClusterSampler:
+    """Keeps samples of how the cluster and the work in it change over time, for the report."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.every = EVERY
+        """Seconds until the next sample is wanted."""
+        self.samples: list[dict[str, float]] = []
+
+    def sample(self, work: Mapping[str, float]) -> None:
+        """Take a sample of the cluster's nodes, and keep it with the figures of `work` and the seconds so far."""
+        try:
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        except RayError:
+            # The cluster may not answer for a moment; the next sample is near.
+            return
+        self.samples.append(
+            {
+                "seconds": round(time.monotonic() - self._began, 1),
+                "nodes": len(nodes),
+                "cpus": sum(node.get("CPU", 0.0) for node in nodes),
+                "gpus": sum(node.get("GPU", 0.0) for node in nodes),
+                **work,
+            }
+        )
+        if len(self.samples) > MOST:
+            self.samples = self.samples[::2]
+            self.every *= 2

@@ -1,8 +1,8 @@
 """Data and networks in Ray's object store: stored once, sent to each node once, read by every worker on it.
 
 Workers read the splits in place, so all workers of a node share one copy of the pictures. A network is packed as
-safetensors; each worker makes its own module of it, once. If an object is lost with its node, Ray fetches another
-copy. If there is none, the worker reads from the storage what the driver read there.
+safetensors, and each worker builds its own module from it once. If an object is lost with its node, Ray fetches
+another copy; if there is none, the worker reads from the storage.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -28,14 +28,12 @@ from inversionlab.pipeline.session import Session
 WAIT_SECONDS = 120.0
 """Time after which a worker stops waiting for an object and reads the storage."""
 NETWORKS = 64
-"""Networks that a driver keeps in the object store; a long search trains ever new ones."""
-PARTS = ("train", "test", "evaluator_train", "evaluator_test")
-"""The labelled parts of the splits."""
+"""Networks that a driver keeps in the object store; a long search trains more and more of them."""
 
 
 @dataclass(frozen=True)
 class CachedObject:
-    """An object in the object store. Ray does not fetch it on the way to a worker, only `get` does."""
+    """An object in the object store. Ray does not send it along with a work item; `get` fetches it."""
 
     refs: tuple[Any, ...]
     """Ray's reference, in a tuple: Ray resolves references that are arguments themselves, not nested ones."""
@@ -64,55 +62,48 @@ class ObjectCache:
                     packed = np.frombuffer(session.artifacts.packed(spec), np.uint8)
                     self._networks[spec.key] = CachedObject((ray.put(packed),))
                 self._networks.move_to_end(spec.key)
-            found = {spec.key: self._networks[spec.key] for spec in session.plan.specs}
+            wanted = {spec.key: self._networks[spec.key] for spec in session.plan.specs}
             # An object lives as long as a reference to it, and items at work keep theirs.
-            while len(self._networks) > max(NETWORKS, len(found)):
+            while len(self._networks) > max(NETWORKS, len(wanted)):
                 self._networks.popitem(last=False)
-            return found
+            return wanted
 
     def splits(self, session: Session) -> CachedObject:
-        """The splits of an experiment: without tensors, and the tensors as arrays, which Ray shares uncopied."""
+        """The splits of an experiment, with arrays in place of tensors, which Ray shares uncopied."""
         with self._lock:
             data_id, splits = session.plan.data_id, session.builder.splits
             if data_id not in self._splits:
-                arrays = {
-                    "public": splits.public_NCHW.numpy(),
-                    "public_person": splits.public_person_N.numpy(),
-                }
-                for name in PARTS:
-                    part: Labelled = getattr(splits, name)
-                    arrays[f"{name}_images"] = part.images_NCHW.numpy()
-                    arrays[f"{name}_class"] = part.class_N.numpy()
-                nothing = torch.zeros(0)
-                empty: Any = dict.fromkeys(PARTS, Labelled(nothing, nothing))
-                hollow = replace(splits, public_NCHW=nothing, public_person_N=nothing, **empty)
-                self._splits[data_id] = CachedObject((ray.put((hollow, arrays)),))
+                arrays = _changed(splits, Tensor.numpy)
+                self._splits[data_id] = CachedObject((ray.put(arrays),))
             return self._splits[data_id]
 
 
 def read_splits(cached: CachedObject | None) -> Splits | None:
     """The splits, their pictures in shared memory that must not be written to; None if they are lost."""
-    found = cached.get() if cached is not None else None
-    if found is None:
+    arrays = cached.get() if cached is not None else None
+    if arrays is None:
         return None
-    hollow, arrays = found
     with warnings.catch_warnings():
         # PyTorch warns that the memory is read-only; nobody writes to the pictures.
         warnings.simplefilter("ignore", UserWarning)
-        tensor = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    parts: Any = {
-        name: Labelled(tensor[f"{name}_images"], tensor[f"{name}_class"]) for name in PARTS
-    }
-    splits: Splits = replace(
-        hollow, public_NCHW=tensor["public"], public_person_N=tensor["public_person"], **parts
-    )
-    return splits
+        return _changed(arrays, torch.from_numpy)
+
+
+def _changed(splits: Splits, change: Callable[[Any], Any]) -> Splits:
+    """The splits with every tensor or array changed."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, Labelled):
+            return Labelled(change(value.images_NCHW), change(value.class_N))
+        return change(value) if isinstance(value, Tensor | np.ndarray) else value
+
+    return replace(splits, **{f.name: changed(getattr(splits, f.name)) for f in fields(splits)})
 
 
 def read_network(
     networks: Mapping[str, CachedObject], spec: NetworkSpec
 ) -> dict[str, Tensor] | None:
-    """A network's weights; None if it was never put there or is lost."""
+    """A network's weights; None if they were never put there or are lost."""
     cached = networks.get(spec.key)
     packed = cached.get() if cached is not None else None
     return None if packed is None else load(packed.tobytes())

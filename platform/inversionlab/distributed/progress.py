@@ -1,4 +1,4 @@
-"""Progress with an estimate, in lines, which read well in a terminal and in a job's log."""
+"""Progress with an estimate, in lines that read well in a terminal and in a job's log."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ class Log:
 
 
 class ShardProgress:
-    """Counts reconstructions, and says from time to time how many are done and how long the rest will take."""
+    """Counts reconstructions up to `total`, and says how many are done and how long the rest will take.
+
+    It says a line at most once in `every` seconds, and one at the end.
+    """
 
     def __init__(self, total: int, say: Say, every: float = 10.0) -> None:
-        """Count up to `total`; say a line at most once in `every` seconds, and one at the end."""
         self._total, self._say, self._every = total, say, every
         self._done = 0
         self._began = self._last = time.monotonic()
 
-    def advance(self, count: int) -> None:
-        """Note `count` more reconstructions."""
+    def __call__(self, count: int, seconds: float) -> None:
+        """Note `count` more reconstructions, which took `seconds`."""
         self._done += count
         now = time.monotonic()
-        if now - self._last < self._every and self._done < self._total:
+        if not count or (now - self._last < self._every and self._done < self._total):
             return
         self._last = now
         left = (now - self._began) / self._done * (self._total - self._done)

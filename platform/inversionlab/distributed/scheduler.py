@@ -1,7 +1,7 @@
 """The scheduler: trains the missing networks and has cells attacked, for one audit or for many trials.
 
-It alone decides how many attack workers there may be now, in `_worker_limit`. It tells the pool its size and the
-queue among how many workers to share the work; neither they nor the training queue ask back.
+It alone decides how many attack workers there may be now, in `_worker_limit`. It tells the pool its size, and it
+tells the queue among how many workers to share the work. Neither they nor the training queue ask back.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ import ray
 
 from inversionlab.distributed.actor_pool import ActorPool, ActorPoolError
 from inversionlab.distributed.attack_worker import AttackWorker
-from inversionlab.distributed.cluster import Gpus
-from inversionlab.distributed.cluster_sampler import ClusterSampler
-from inversionlab.distributed.missing_work import MissingWork, missing_measurements, pending_jobs
+from inversionlab.distributed.cluster import ClusterSampler, Gpus
 from inversionlab.distributed.object_cache import ObjectCache
 from inversionlab.distributed.shard_queue import ShardQueue, WorkRequest
 from inversionlab.distributed.trainer import training_needs
 from inversionlab.distributed.training_queue import TrainingQueue
-from inversionlab.distributed.work_items import WorkContext, WorkItem
+from inversionlab.distributed.work_items import (
+    MissingWork,
+    WorkContext,
+    WorkItem,
+    missing_measurements,
+    pending_jobs,
+)
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
@@ -29,15 +33,13 @@ from inversionlab.pipeline.session import Session
 
 
 class Scheduler:
-    """Does the work of one storage root: owns the actor pool, its queue and the trainings; thread-safe."""
+    """Does the work of one storage root: owns the actor pool, its queue and the trainings; thread-safe.
+
+    It samples the cluster from the beginning and starts workers when there is work. Close it, or use it as a
+    context.
+    """
 
     def __init__(self, runtime: RuntimeSettings, gpus: Gpus) -> None:
-        """Begin to sample the cluster; workers are started when there is work. Close it, or use it as a context.
-
-        Args:
-            runtime: how the work is laid out.
-            gpus: which work takes GPUs.
-        """
         self._runtime, self._gpus = runtime, gpus
         self._worker_needs = {"CPU": runtime.attack_cpus, **runtime.attack_resources}
         if gpus.attack:
@@ -90,12 +92,7 @@ class Scheduler:
         return self._sampler.samples
 
     def train(self, session: Session) -> list[str]:
-        """Train every network of the plan that is missing; returns the keys of those trained for this call.
-
-        Raises:
-            TrainingError: a training cannot go on; networks that were finished before it are stored.
-            StorageError: the storage cannot be written to.
-        """
+        """Train the plan's missing networks; returns and raises as `TrainingQueue.run`."""
         return self._trainings.run(session)
 
     def missing(self, session: Session) -> list[NetworkSpec]:
@@ -105,13 +102,7 @@ class Scheduler:
     def missing_work(
         self, session: Session, cells: Sequence[Cell], targets: Sequence[int] | None = None
     ) -> MissingWork:
-        """What the store lacks of some cells, whose networks must be stored.
-
-        Args:
-            session: the experiment.
-            cells: which of its cells.
-            targets: which of its targets; None: all.
-        """
+        """What the store lacks of some cells, whose networks must be stored; without `targets`, of all targets."""
         chosen = session.plan.targets if targets is None else targets
         splits, networks = self._cache.splits(session), self._cache.networks(session)
         context = WorkContext(session.spec, session.plan.data_id, splits, networks)
@@ -128,9 +119,7 @@ class Scheduler:
     ) -> WorkRequest[WorkItem]:
         """Queue the missing measurements and attacks; `wait` on the result for their end.
 
-        Args:
-            missing_work: what `missing_work` returned.
-            on_done: called with (reconstructions, seconds) as they come, from another thread.
+        `on_done` is called from another thread with (reconstructions, seconds) of each item that is done.
         """
         request = self._queue.put(missing_work.measurements, missing_work.pending, on_done)
         if not request.finished.is_set():
@@ -143,7 +132,7 @@ class Scheduler:
         return request
 
     def _work_off(self) -> None:
-        """Let the pool work off the queue, and decide on its size again and again."""
+        """Let the pool work off the queue, and adjust its size every moment."""
         try:
             more = True
             while more:

@@ -1,8 +1,8 @@
-"""The queue between those who want attacks done and the pool that does them.
+"""The queue between the callers that need attacks and the pool that runs them.
 
-This file alone decides how work is cut. A shard is cut when a worker is free for it. It is as large as the
-measured pace says that `shard_seconds` take, and no larger than an equal share of what is left. So the queue
-holds no list of shards, however many targets there are, and the end of the work does not hang on one worker.
+This file alone decides how work is cut. A shard is cut when a worker is free for it. By the measured pace it takes
+`shard_seconds`, and it is no larger than an equal share of what is left. So the queue holds no list of shards,
+however many targets there are, and no single worker delays the end of the work.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class PendingJobs(Generic[Item]):
     left: int
     """How many jobs the iterator still gives."""
     pace_key: str
-    """Jobs of the same key are expected to run at the same pace, in seconds a job."""
+    """Jobs of the same key are expected to run at the same pace, in seconds per job."""
     make_item: Callable[[tuple[Job, ...]], Item]
     """Makes the work item of a shard."""
 
@@ -48,7 +48,7 @@ class WorkRequest(Generic[Item]):
     error: Exception | None = None
     """Why the pool gave up."""
     at_work: int = 0
-    """Items that were taken and are not done yet."""
+    """Items that were taken and have not ended yet."""
     finished: threading.Event = field(default_factory=threading.Event)
 
     def wait(self) -> list[Failure[Item]]:
@@ -66,19 +66,15 @@ class WorkRequest(Generic[Item]):
 
 
 class ShardQueue(Generic[Item]):
-    """The actor pool's source; serves requests in the order in which they come; thread-safe."""
+    """The actor pool's source; serves requests in the order in which they come; thread-safe.
+
+    A shard holds about `shard_seconds` of work, and at most `shard_size` jobs.
+    """
 
     def __init__(self, *, shard_seconds: float, shard_size: int, workers: int = 1) -> None:
-        """Make an open, empty queue.
-
-        Args:
-            shard_seconds: work in a shard.
-            shard_size: jobs in a shard at most.
-            workers: see the attribute.
-        """
         self._seconds, self._size = shard_seconds, shard_size
         self.workers = workers
-        """Among how many workers the work is shared; whoever resizes the pool sets it."""
+        """Among how many workers the work is shared; set it when the pool is resized."""
         self._lock = threading.Lock()
         self._requests: list[WorkRequest[Item]] = []
         self._at_work: dict[Item, tuple[WorkRequest[Item], str, int]] = {}
@@ -95,7 +91,7 @@ class ShardQueue(Generic[Item]):
         pending: Sequence[PendingJobs[Item]],
         on_done: Callable[[int, float], None] = lambda jobs, seconds: None,
     ) -> WorkRequest[Item]:
-        """Queue some work; the request has ended already if the pool has given up."""
+        """Queue some work; the returned request is finished at once if the pool has given up."""
         request = WorkRequest(list(measurements), [p for p in pending if p.left], on_done)
         with self._lock:
             if self._open:
@@ -112,7 +108,7 @@ class ShardQueue(Generic[Item]):
             self._open = False
 
     def give_up(self, error: Exception) -> None:
-        """End every request with an error, those that are still to come too."""
+        """End every request with an error, later ones too."""
         with self._lock:
             for request in self._requests:
                 request.error = error
@@ -169,13 +165,13 @@ class ShardQueue(Generic[Item]):
             self._close_if_done(request)
 
     def failed(self, item: Item, reason: str) -> None:
-        """Keep the failure for the caller that waits."""
+        """Keep the failure for the caller that waits for the request."""
         with self._lock:
             request, _, jobs = self._at_work.pop(item)
             request.failures.append(Failure(item, reason))
             request.at_work -= 1
             if not jobs:
-                # The shards that read this measurement would all fail as well.
+                # The shards that read this measurement would all fail too.
                 request.measurements.clear()
                 request.pending.clear()
             self._close_if_done(request)

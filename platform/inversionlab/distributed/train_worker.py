@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def learn(config: dict[str, Any]) -> str | None:
             name that goes into the cards.
 
     Returns:
-        Why a training cannot go on, where to try again would not help; None: all networks are stored.
+        Why a training cannot go on, where another try would not help; None: all networks are stored.
     """
     from ray import train as ray_train
     from ray.train.torch import get_device
@@ -56,13 +57,13 @@ def learn(config: dict[str, Any]) -> str | None:
         for spec in session.plan.specs:
             if spec.key not in keys:
                 continue
-            # Each worker looks at the storage for itself; only what all of them find finished is skipped.
+            # Each worker looks at the storage itself; only what all of them find finished is skipped.
             finished = torch.tensor(float(artifacts.finished(spec)), device=device)
             if bool(world.average(finished) == 1):
                 continue
             train_network(session, spec, world, run=run)
             if size > 1:
-                # Nobody goes on before the network is stored: the next one may need it.
+                # No worker continues before the network is stored: the next one may need it.
                 distributed.barrier()
     except TrainingError as error:
         return str(error)
@@ -81,13 +82,7 @@ def _average(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str = "") -> None:
-    """Train a spec's network and store it.
-
-    Args:
-        session: the experiment.
-        spec: the network.
-        world: the training workers; rank 0 writes.
-        run: kept in the network's card.
+    """Train a spec's network; rank 0 of `world` stores it, with `run` in its card.
 
     Raises:
         TrainingError: the training cannot go on.
@@ -102,10 +97,10 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
         seed=session.experiment.seed,
         world=world,
         checkpoints=NetworkCheckpoints(session.artifacts.storage, spec),
-        report=_Printer(world.rank),
+        report=_printer() if world.rank == 0 else lambda progress: None,
         checkpoint_seconds=session.experiment.runtime.checkpoint_seconds,
     )
-    # Another run on the same storage may have finished it meanwhile; what is attacked already must stay.
+    # Another run on the same storage may have finished it meanwhile; a network under attack must stay.
     if world.rank != 0 or session.artifacts.finished(spec):
         return
     product = training_job.learner.product().eval().requires_grad_(False)
@@ -114,8 +109,10 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
         log_scores = as_scoring_model(product).log_scores
         correct_N = recognition(log_scores, test, session.builder.device)
         metrics["test_accuracy"] = float(correct_N.float().mean())
-        metrics["test_correct"] = float(correct_N.sum())
-        metrics["test_total"] = float(len(correct_N))
+        metrics["test_correct"], metrics["test_total"] = (
+            float(correct_N.sum()),
+            float(len(correct_N)),
+        )
         accuracy = f", test accuracy {metrics['test_accuracy']:.1%}"
     if training_job.queries:
         metrics["queries"] = float(training_job.queries)
@@ -135,22 +132,21 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     print(f"[train] {spec.title}: done in {seconds:.0f} s{accuracy}", flush=True)
 
 
-class _Printer:
-    """Prints progress with an estimate, a line every few seconds; Ray carries it to the driver."""
+def _printer() -> Callable[[Progress], None]:
+    """Prints progress with an estimate, one line every few seconds; Ray carries it to the driver."""
+    every, last = float(os.environ.get("INVERSIONLAB_PROGRESS_SECONDS", "10")), 0.0
 
-    def __init__(self, rank: int) -> None:
-        self.silent = rank != 0
-        self.last = 0.0
-        self.every = float(os.environ.get("INVERSIONLAB_PROGRESS_SECONDS", "10"))
-
-    def __call__(self, progress: Progress) -> None:
+    def report(progress: Progress) -> None:
+        nonlocal last
         now = time.monotonic()
-        if self.silent or (now - self.last < self.every and progress.epoch < progress.epochs):
+        if now - last < every and progress.epoch < progress.epochs:
             return
-        self.last = now
+        last = now
         losses = ", ".join(f"{k} {v:.3g}" for k, v in progress.losses.items())
         print(
             f"[train] {progress.title}: epoch {progress.epoch}/{progress.epochs}, {losses}, "
             f"{clock(progress.seconds_left)} left",
             flush=True,
         )
+
+    return report

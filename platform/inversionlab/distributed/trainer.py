@@ -1,8 +1,7 @@
 """Trainings on Ray Train: one worker group trains the missing networks one after another.
 
 A worker group takes about twenty seconds to start and stop, so one group trains a whole list of networks. Each
-finished network is stored at once, so a group that dies loses at most the epochs since the last checkpoint of
-the network that it trains.
+finished network is stored at once, so a group that dies loses at most the epochs since its last checkpoint.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, cast
 
 import ray
@@ -24,16 +23,11 @@ from inversionlab.store.storage import StorageError
 
 
 class TrainingLostError(TrainingError):
-    """The workers failed, not the training; another try may do."""
+    """The workers failed, not the training; another try may succeed."""
 
 
 def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
-    """Train networks one after another in one worker group; returns the name of the Ray Train run.
-
-    Args:
-        session: the experiment.
-        keys: which of its networks, in the order of the plan.
-        gpu: whether each worker takes a GPU.
+    """Train the networks `keys`, in the order of the plan, in one worker group; returns the name of its run.
 
     Raises:
         TrainingLostError: the workers failed three times, or Ray lost the process that leads them.
@@ -46,7 +40,7 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
 
     runtime = session.experiment.runtime
     worker = _worker_needs(runtime, gpu=gpu)
-    # A cluster that grows may yet get what is asked for; on any other, the user should know what is missing.
+    # A cluster that grows may still get them; on any other, the user should know what is missing.
     has = ray.cluster_resources()
     for kind, needed in training_needs(runtime, gpu=gpu).items():
         if needed > has.get(kind, 0):
@@ -70,7 +64,7 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
         run_config=RunConfig(
             name=name,
             storage_path=session.store.storage.uri("ray_train"),
-            # Workers that wait for resources have not failed.
+            # Workers that wait for resources are no failure.
             failure_config=cast(Any, FailureConfig)(max_failures=2, controller_failure_limit=-1),
         ),
     )
@@ -121,12 +115,9 @@ def _in_thread(call: Callable[[], Any]) -> Any:
             outcome.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="Ray Train").start()
-    while True:
-        try:
-            return outcome.result(timeout=0.5)
-        except TimeoutError:
-            if outcome.done():
-                raise
+    while not outcome.done():
+        wait([outcome], timeout=0.5)
+    return outcome.result()
 
 
 def training_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:

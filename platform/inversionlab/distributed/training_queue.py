@@ -1,7 +1,7 @@
 """The trainings of an audit or a search: each network once, and each training gets its resources.
 
-Attack workers with enough to do would keep a training on the same machines waiting for ever. So the scheduler ends
-all of them until a training that waits has begun, and then leaves it what it needs. This file knows which wait.
+Busy attack workers would keep a training on the same machines waiting for ever. So the scheduler ends all of them
+until a waiting training has begun, and then leaves it what it needs. This file knows which trainings wait.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from inversionlab.store.lease import single_flight
 from inversionlab.store.storage import StorageError
 
 PATIENCE = 20.0
-"""Seconds that a training has to begin if there is room for it; then the pool makes more room."""
+"""Seconds that a training has to begin if there is room for it; after that the pool makes more room."""
 
 Resources = Mapping[str, float]
 """Amounts by the kind of resource: CPU, GPU and those of the settings."""
@@ -42,19 +42,13 @@ class _Training:
     """When it should have begun by itself."""
     begun: bool = False
     needs_room: bool = False
-    """Set once: from then on it needs room until it has begun."""
+    """Once set, it stays set."""
 
 
 class TrainingQueue:
     """Trains networks for callers in any thread; two callers that need the same network share its training."""
 
     def __init__(self, runtime: RuntimeSettings, gpus: Gpus) -> None:
-        """Make a queue without trainings.
-
-        Args:
-            runtime: how the work is laid out.
-            gpus: which work takes GPUs.
-        """
         self._runtime, self._gpus = runtime, gpus
         self._turn = threading.Condition()
         self._groups: list[set[str]] = []
@@ -91,7 +85,7 @@ class TrainingQueue:
                 return self._train(session, missing)
 
     def missing(self, session: Session) -> list[NetworkSpec]:
-        """Networks of the plan that are not stored whole; each is read through once, and remembered."""
+        """Networks of the plan that are not stored whole; a stored network is read through only once."""
         for spec in session.plan.specs:
             if spec.key not in self._stored and session.artifacts.finished(spec):
                 self._stored.add(spec.key)
@@ -102,7 +96,7 @@ class TrainingQueue:
         for training in list(self._trainings):
             if training.begun or training.needs_room or time.monotonic() < training.deadline:
                 continue
-            # If what the workers hold would not do, it needs more nodes, or another training's end.
+            # If what the workers hold is not enough, it needs more nodes, or another training's end.
             with suppress(RayError):
                 training.needs_room = _fits(training.needs, ray.available_resources(), held)
         return any(t.needs_room and not t.begun for t in list(self._trainings))
@@ -112,13 +106,11 @@ class TrainingQueue:
         artifacts, specs = session.artifacts, {spec.key: spec for spec in session.plan.specs}
         trained: list[str] = []
         left, say = list(keys), partial(print, flush=True)
-
-        def finished(key: str) -> bool:
-            return artifacts.finished(specs[key])
-
         try:
             while left:
-                with single_flight(artifacts.storage, left, finished, say) as mine:
+                with single_flight(
+                    artifacts.storage, left, lambda key: artifacts.finished(specs[key]), say
+                ) as mine:
                     if mine:
                         with self._waiting(session, mine):
                             run = train_group(session, mine, gpu=self._gpus.train)
@@ -126,13 +118,9 @@ class TrainingQueue:
                         cards = {key: artifacts.card(specs[key]) or {} for key in mine}
                         trained += [key for key in mine if cards[key].get("run") == run]
                 left = [key for key in left if key not in mine] if mine else []
-        except TrainingLostError:
-            # The cluster's fault, not the network's: another try may do.
-            raise
         except TrainingError as error:
-            # Trainings are deterministic: no other caller need try it in this run.
-            missing = self.missing(session)
-            if missing:
+            # Trainings are deterministic: unless the cluster is at fault, no other caller need try it in this run.
+            if not isinstance(error, TrainingLostError) and (missing := self.missing(session)):
                 self._broken[missing[0].key] = str(error)
             raise
         finally:

@@ -1,12 +1,16 @@
-"""What attack workers are asked to do."""
+"""What attack workers are asked to do, and which of it an experiment still needs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from inversionlab.distributed.object_cache import CachedObject
-from inversionlab.pipeline.session import SessionSpec
+from inversionlab.distributed.shard_queue import PendingJobs
+from inversionlab.pipeline.measure import evaluator_key, model_key
+from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.session import Session, SessionSpec, missing_jobs
 from inversionlab.store.tables import Job
 
 
@@ -23,7 +27,7 @@ class WorkContext:
 
 @dataclass(frozen=True, eq=False)
 class MeasureModel:
-    """Measure how well the model of a cell recognizes, and show what it leads attacks to."""
+    """Measure how well the model of a cell recognizes, and store its defense's decoys."""
 
     context: WorkContext
     cell: str
@@ -39,7 +43,7 @@ class MeasureEvaluator:
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """Run a cell's attack for some (target, repeat) jobs, evaluate what it finds, and store the rows."""
+    """Run a cell's attack for some (target, repeat) jobs, evaluate the results, and store the rows."""
 
     context: WorkContext
     cell: str
@@ -47,3 +51,55 @@ class Shard:
 
 
 WorkItem = MeasureModel | MeasureEvaluator | Shard
+
+
+@dataclass(frozen=True)
+class MissingWork:
+    """Measurements, which come first, and reconstructions, which are not cut into shards yet."""
+
+    measurements: list[WorkItem]
+    pending: list[PendingJobs[WorkItem]]
+
+    @property
+    def jobs(self) -> int:
+        """Number of reconstructions."""
+        return sum(pending.left for pending in self.pending)
+
+
+def missing_measurements(
+    session: Session, cells: Iterable[Cell], context: WorkContext, stored: set[str]
+) -> list[WorkItem]:
+    """Measurements of evaluators and of the cells' models that the store lacks.
+
+    `stored` holds the keys of measurements that an earlier call found whole; the call adds those that it finds.
+    """
+
+    def missing(key: str, *tables: str) -> bool:
+        # The store reads a file through to see whether it is whole, and an evaluator's features may be many.
+        if key not in stored and all(session.store.has(table, key) for table in tables):
+            stored.add(key)
+        return key not in stored
+
+    items: list[WorkItem] = []
+    for name, evaluator in session.plan.evaluators.items():
+        galleries = ("galleries",) if evaluator.protocol.public_only else ()
+        if missing(evaluator_key(session, name), "evaluators", "features", *galleries):
+            items.append(MeasureEvaluator(context, name))
+    models: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.defense is not None and not cell.stripped:
+            models.setdefault(cell.protected, cell)
+    for protected, cell in models.items():
+        if missing(model_key(session, protected), "models", "references"):
+            items.append(MeasureModel(context, cell.id))
+    return items
+
+
+def pending_jobs(
+    session: Session, cell: Cell, targets: Collection[int], context: WorkContext
+) -> PendingJobs[WorkItem]:
+    """The reconstructions of a cell that the store lacks."""
+    jobs, left = missing_jobs(session, cell, targets)
+    defense = cell.attacked.name if cell.attacked is not None else ""
+    pace_key = f"{cell.attack.model_dump_json()} {defense}"
+    return PendingJobs(jobs, left, pace_key, partial(Shard, context, cell.id))

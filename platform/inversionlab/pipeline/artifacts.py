@@ -1,15 +1,15 @@
-"""Trained networks as artifacts: addressed by the hash of all that went into them, checked when read.
+"""Trained networks as artifacts: named by the hash of everything that went into them, and checked when read.
 
     artifacts/ROLE/ID/weights.safetensors   the weights
-    artifacts/ROLE/ID/card.json             written last: what, from what, how well, and the weights' SHA-256
+    artifacts/ROLE/ID/card.json             written last: the inputs, the metrics, and the weights' SHA-256
     artifacts/ROLE/ID/checkpoint.pt         the state of an unfinished training
     artifacts/ROLE/ID/samples.png           a grid of pictures, for generators
     artifacts/ROLE/ID/lease.json            the run that is training it now
     pictures/ID/SHA256.safetensors          a data set, decoded
 
-Checkpoints are kept here, under the network's own hash, and not by Ray Train. So a training goes on in whichever
-run, with whichever worker count and group of networks, and Ray's snapshot, which may lag behind a checkpoint
-after a kill, does not matter.
+Checkpoints are kept here, under the network's own hash, and not by Ray Train. So a training continues in any run,
+with any worker count and group of networks. Ray's snapshot, which may lag behind a checkpoint after a kill, does
+not matter.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
+from inversionlab import data
 from inversionlab.data.base import DataSettings, Pictures
-from inversionlab.pipeline.data import load_pictures, pack, unpack
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.store.storage import Storage, StorageError
 
@@ -112,12 +112,14 @@ class Artifacts:
         files and digests.
         """
         for file in self.storage.files(f"pictures/{name}", ".safetensors"):
-            if (found := self._whole_pictures(file)) is not None:
-                return found
+            if (pictures := self._whole_pictures(file)) is not None:
+                return pictures
             print(f"{self.storage.uri(file)}: is damaged; the pictures are read again", flush=True)
             self.storage.delete(file)
-        pictures = load_pictures(settings)
-        packed = pack(pictures)
+        pictures = data.build(settings).load()
+        note = {"people": json.dumps(pictures.people), "skipped": json.dumps(pictures.skipped)}
+        tensors = {"images": pictures.images_NCHW.contiguous(), "person": pictures.person_N}
+        packed = save(tensors, metadata=note)
         digest = hashlib.sha256(packed).hexdigest()
         self.storage.write(f"pictures/{name}/{digest}.safetensors", packed)
         return pictures
@@ -140,9 +142,16 @@ class Artifacts:
 
 
 def _unpacked(path: str) -> Pictures | None:
-    """The pictures in a file; None if it holds something else, which a correct digest does not rule out."""
+    """The pictures in a file, memory-mapped; None if it holds something else, even under a correct digest."""
     try:
-        pictures = unpack(path)
+        with safe_open(path, framework="pt") as file:
+            note = file.metadata()
+            pictures = Pictures(
+                images_NCHW=file.get_tensor("images"),
+                person_N=file.get_tensor("person"),
+                people=tuple(json.loads(note["people"])),
+                skipped=tuple(json.loads(note["skipped"])),
+            )
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
         return None
     images_NCHW, person_N = pictures.images_NCHW, pictures.person_N
@@ -158,7 +167,7 @@ def _unpacked(path: str) -> Pictures | None:
 
 @dataclass(frozen=True)
 class NetworkCheckpoints:
-    """The checkpoint of one network."""
+    """The checkpoint of one network's training."""
 
     storage: Storage
     spec: NetworkSpec
@@ -169,8 +178,6 @@ class NetworkCheckpoints:
 
     def load(self) -> dict[str, Any] | None:
         """The last state; None if there is none, or it is damaged. Its `file` says where it was read.
-
-        The loader builds tensors and plain values only.
 
         Raises:
             StorageError: a folder lies in its place.
@@ -184,6 +191,7 @@ class NetworkCheckpoints:
             if (bad := zipfile.ZipFile(raw).testzip()) is not None:
                 raise zipfile.BadZipFile(f"{bad} is not what was written")
             raw.seek(0)
+            # This loader builds tensors and plain values only.
             state = torch.load(raw, map_location="cpu", weights_only=True)
             return {**state, "file": where}
         except Exception as error:
@@ -194,7 +202,7 @@ class NetworkCheckpoints:
             return None
 
     def save(self, state: dict[str, Any]) -> None:
-        """Keep a state, whole."""
+        """Keep a state."""
         sink = io.BytesIO()
         torch.save(state, sink)
         self.storage.write(self._name, sink.getvalue())

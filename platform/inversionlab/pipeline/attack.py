@@ -1,4 +1,4 @@
-"""Stage 3: one attack on one protected model, for some jobs."""
+"""Stage 3: one attack on one protected model, for some (target, repeat) jobs."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from inversionlab.store.tables import Job
 
 @dataclass(frozen=True)
 class Attacked:
-    """What an attack found, and what it cost."""
+    """The result of an attack, and what it cost."""
 
-    found: AttackResult
+    result: AttackResult
     queries_N: Tensor
-    """Pictures sent to the model, a number a job."""
+    """Pictures sent to the model for each job."""
     seconds: float
     """Wall-clock time of all jobs together."""
     error_N: Tensor
-    """Mean squared error a pixel to the private picture whose score vector was inverted; else NaN."""
+    """Mean squared error per pixel to the private picture whose score vector was inverted; else NaN."""
 
 
 def make_attack(settings: AttackSettings, context: AttackerContext) -> Attack:
@@ -46,14 +46,10 @@ def run_attack(
     work: Sequence[Job],
     private_NCHW: Tensor | None = None,
 ) -> Attacked:
-    """Attack for every (target, repeat) of `work` at once.
+    """Attack for every (target, repeat) of `work` at once; `model` is None for a null attack.
 
-    Args:
-        attack: ready to run.
-        model: what is attacked; None for a null attack.
-        work: the jobs.
-        private_NCHW: for an attack that inverts outputs: the pictures of the model's users, one a job, in [0, 1].
-            The attacker sees only the model's answers to them.
+    An attack that inverts outputs needs `private_NCHW`, a picture of the model's users for each job, in [0, 1].
+    The attacker sees only the model's answers to them.
     """
     device = attack.context.device
     jobs = AttackJobs(
@@ -69,12 +65,12 @@ def run_attack(
         assert private_NCHW is not None, "the outputs to invert are answers to private pictures"
         view.observe_outputs(private_NCHW)
     began = time.monotonic()
-    found = attack.run(view, jobs)
+    result = attack.run(view, jobs)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = time.monotonic() - began
-    queries = view.queries if view is not None else torch.zeros(len(work), dtype=torch.int64)
+    queries_N = view.queries if view is not None else torch.zeros(len(work), dtype=torch.int64)
     error_N = torch.full((len(work),), torch.nan)
     if attack.inverts_outputs and private_NCHW is not None:
-        error_N = (found.images_NCHW - private_NCHW).square().flatten(1).mean(1).cpu()
-    return Attacked(found, queries, seconds, error_N)
+        error_N = (result.images_NCHW - private_NCHW).square().flatten(1).mean(1).cpu()
+    return Attacked(result, queries_N, seconds, error_N)

@@ -1,18 +1,19 @@
 """Forward passes whose result for a picture does not depend, to the last bit, on the rest of the batch.
 
-A matrix product of another height may be summed in another order: a difference in the seventh digit, but an
-attack of hundreds of steps that has not converged amplifies it until another picture comes out, and then a row
-would depend on how the work was cut. Tried layer by layer on a CPU (`torch` 2.15, float32, one thread, as in
-an attack worker): a convolution gives a row the same bits at every batch size but 1, a linear layer does not.
-So linear layers are computed in lanes of one height, the last one padded, and a batch of one is doubled.
-Padding is no query: nobody sees its result. Its cost is not measurable next to the convolutions.
+A matrix product of another height may be summed in another order. The difference is in the seventh digit, but an
+attack of hundreds of steps that has not converged amplifies it into another picture, and a row would depend on
+how the work was cut. Measured layer by layer on a CPU (`torch` 2.15, float32, one thread, as in an attack
+worker), a convolution gives a row the same bits at every batch size but 1, and a linear layer does not. So linear
+layers are computed in lanes of one height, the last one padded, and a batch of one is doubled. Padding is no
+query, because nobody sees its result. Its cost is not measurable next to the convolutions.
 
-Networks that mix rows by other products (attention over the batch, say), and GPUs, keep float tolerance.
+Networks that mix rows by other products, such as attention over the batch, and GPUs keep float tolerance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -41,12 +42,14 @@ class BatchInvariantModel(ProtectedModel):
 
 
 class BatchInvariantPrior:
-    """An attacker's generator with batch-invariant pictures and encodings."""
+    """An attacker's generator with batch-invariant pictures and encodings; its methods are `GenerativePrior`'s."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
-        self.latent_size = generator.latent_size
-        self.draw = generator.draw
+        self.latent_size, self.draw = generator.latent_size, generator.draw
+        self.critic = partial(batch_invariant, generator.critic)
+        self.style = partial(batch_invariant, generator.style)
+        self.synthesize = partial(batch_invariant, generator.synthesize)
 
     def __call__(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of latents (N, m)."""
@@ -58,24 +61,12 @@ class BatchInvariantPrior:
             return None
         return batch_invariant(cast(Pass, self.generator.encode), x_NCHW)
 
-    def critic(self, x_NCHW: Tensor) -> Tensor:
-        """How real pictures look, (N,)."""
-        return batch_invariant(self.generator.critic, x_NCHW)
-
-    def style(self, z_ND: Tensor) -> Tensor:
-        """Style vectors (N, W) of latents (N, m)."""
-        return batch_invariant(self.generator.style, z_ND)
-
-    def synthesize(self, w_NW: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) of style vectors (N, W)."""
-        return batch_invariant(self.generator.synthesize, w_NW)
-
 
 Pass = Callable[[Tensor], Tensor]
 
 
 def batch_invariant(forward: Pass, x_N: Tensor) -> Tensor:
-    """`forward(x_N)` for a network that treats its rows apart; differentiable."""
+    """`forward(x_N)` for a network that treats each row separately; differentiable."""
     count = len(x_N)
     padded_N = torch.cat([x_N, x_N.detach()]) if count == 1 else x_N
     with _LinearInLanes():

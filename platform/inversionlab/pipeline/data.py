@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 
 from inversionlab import data
 from inversionlab.core import seeds
 from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.data.base import DataSettings, Pictures
+from inversionlab.data.base import Pictures
 from inversionlab.data.splits import Splits, split
 from inversionlab.experiment import Experiment
 
@@ -37,30 +33,6 @@ def data_id(experiment: Experiment, pictures: tuple[str, ...]) -> str:
     """The name of the splits: it depends on the pictures and on how they are split."""
     cut = experiment.split.model_dump(mode="json")
     return fingerprint({"pictures": pictures, "split": cut, "seed": experiment.seed})
-
-
-def load_pictures(settings: DataSettings) -> Pictures:
-    """Read or render a data set."""
-    return data.build(settings).load()
-
-
-def pack(pictures: Pictures) -> bytes:
-    """Pictures as one safetensors file."""
-    note = {"people": json.dumps(pictures.people), "skipped": json.dumps(pictures.skipped)}
-    tensors = {"images": pictures.images_NCHW.contiguous(), "person": pictures.person_N}
-    return save(tensors, metadata=note)
-
-
-def unpack(path: str) -> Pictures:
-    """Pictures from a file that holds what `pack` returned, memory-mapped."""
-    with safe_open(path, framework="pt") as file:
-        note = file.metadata()
-        return Pictures(
-            images_NCHW=file.get_tensor("images"),
-            person_N=file.get_tensor("person"),
-            people=tuple(json.loads(note["people"])),
-            skipped=tuple(json.loads(note["skipped"])),
-        )
 
 
 def cut(experiment: Experiment, private: Pictures, public: Pictures | None = None) -> Splits:
@@ -109,20 +81,12 @@ def _refuse_same_people(experiment: Experiment) -> None:
             )
 
 
-def choose_targets(experiment: Experiment, people: int) -> tuple[int, ...]:
-    """The classes under attack, drawn by the seed, sorted."""
-    wanted = experiment.targets
-    return tuple(sorted(_draw(experiment, people)[wanted.skip : wanted.skip + wanted.count]))
+def choose_people(experiment: Experiment, people: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The classes under attack, and those that the person-disjoint evaluators know, drawn by the seed, sorted.
 
-
-def choose_pool(experiment: Experiment, people: int) -> tuple[int, ...]:
-    """The classes that the person-disjoint evaluators know, the targets among them, sorted."""
-    if experiment.targets.pool is None:
-        return choose_targets(experiment, people)
-    return tuple(sorted(_draw(experiment, people)[: experiment.targets.pool]))
-
-
-def _draw(experiment: Experiment, people: int) -> list[int]:
-    stream = seeds.torch_stream(experiment.seed, "targets")
-    order: list[int] = torch.randperm(people, generator=stream).tolist()
-    return order
+    The evaluators know the targets and, if `targets.pool` is set, as many classes as it says.
+    """
+    wanted, stream = experiment.targets, seeds.torch_stream(experiment.seed, "targets")
+    drawn: list[int] = torch.randperm(people, generator=stream).tolist()
+    targets = tuple(sorted(drawn[wanted.skip : wanted.skip + wanted.count]))
+    return targets, targets if wanted.pool is None else tuple(sorted(drawn[: wanted.pool]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 from torch import nn
@@ -23,10 +24,14 @@ from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import defender_generator
 from inversionlab.generators import GENERATORS
-from inversionlab.pipeline.evaluator_data import outsider_classes, outsiders
 from inversionlab.pipeline.generator_specs import GeneratorSpec
 from inversionlab.pipeline.network_spec import BuildContext, ModelRef, NetworkSpec
-from inversionlab.pipeline.recognizer_specs import ClassifierSpec, VictimSpec
+from inversionlab.pipeline.recognizer_specs import (
+    RecognizerSpec,
+    classifier_spec,
+    outsider_classes,
+    outsiders,
+)
 from inversionlab.recognizers import AugmentSettings, Recognizer, RecognizerLearner, augment
 
 NO_AUGMENTATION = AugmentSettings(
@@ -40,14 +45,13 @@ class DefenseNetworkSpec(NetworkSpec):
     """The network that a defense trains."""
 
     settings: DefenseSettings
-    victim: VictimSpec
+    victim: RecognizerSpec
     inner: ModelRef
     """The model that the defense is put on."""
     targets: tuple[int, ...]
     """Classes under attack."""
     generator: GeneratorSpec | None = None
-    classifier: ClassifierSpec | None = None
-    role = "defense"
+    classifier: RecognizerSpec | None = None
 
     @property
     def kind(self) -> str:
@@ -64,7 +68,7 @@ class DefenseNetworkSpec(NetworkSpec):
         """Always."""
         return True
 
-    @property
+    @cached_property
     def defense(self) -> Defense:
         """The defense at these settings."""
         return DEFENSES[self.settings.name](self.settings)
@@ -95,11 +99,7 @@ class DefenseNetworkSpec(NetworkSpec):
         return self.defense.build(self._blueprint(context))
 
     def check(self, context: BuildContext) -> None:
-        """Refuse settings of the defense that do not fit the data.
-
-        Raises:
-            ValueError: which setting, or which people are missing.
-        """
+        """Raise ValueError for settings of the defense that do not fit the data, or for missing people."""
         if "strangers" in self.defense.needed():
             outsiders(context.splits, f"`{self.settings.name}`")
         self.defense.fits(self._blueprint(context), len(context.splits.train))
@@ -147,8 +147,10 @@ class DefenseSpecs:
     """The networks of an experiment's defenses, and the names of the models that they release."""
 
     experiment: Experiment
-    victim: VictimSpec
+    victim: RecognizerSpec
     targets: tuple[int, ...]
+    _own: dict[DefenseSettings, DefenseNetworkSpec] = field(default_factory=dict, init=False)
+    _models: dict[DefenseSettings, ModelRef] = field(default_factory=dict, init=False)
 
     def needed(self, settings: DefenseSettings) -> list[NetworkSpec]:
         """All networks of a defense and of what it is put on, each after those that it needs."""
@@ -161,44 +163,40 @@ class DefenseSpecs:
         kind = DEFENSES[settings.name]
         if not kind.trains:
             return None
-        data_id, seed = self.victim.data_id, self.victim.seed
-        needs, generator = kind(settings).needed(), None
-        private = self.experiment.defense_generator
-        if "private_generator" in needs and private is not None:
-            generator = GeneratorSpec(data_id, seed, private, defender=True, private=True)
-        if "public_generator" in needs:
-            generator = self._public_generator(settings)
-        classifier = ClassifierSpec(data_id, seed, self.victim.settings)
-        return DefenseNetworkSpec(
-            data_id,
-            seed,
-            settings,
-            self.victim,
-            self.model(settings.inner or NoneSettings()),
-            self.targets,
-            generator,
-            classifier if "classifier" in needs else None,
-        )
+        if settings not in self._own:
+            name = (self.victim.data_id, self.victim.seed)
+            needs, generator = kind(settings).needed(), None
+            private = self.experiment.defense_generator
+            if "private_generator" in needs and private is not None:
+                generator = GeneratorSpec(*name, "defense_generator", private, private=True)
+            if "public_generator" in needs:
+                chosen = defender_generator(self.experiment, settings)
+                learns = GENERATORS[chosen.name].learns_from_target
+                source = self.model(NoneSettings()) if learns else None
+                generator = GeneratorSpec(*name, "defense_generator", chosen, learns_from=source)
+            self._own[settings] = DefenseNetworkSpec(
+                *name,
+                "defense",
+                settings,
+                self.victim,
+                self.model(settings.inner or NoneSettings()),
+                self.targets,
+                generator,
+                classifier_spec(self.victim) if "classifier" in needs else None,
+            )
+        return self._own[settings]
 
     def model(self, settings: DefenseSettings) -> ModelRef:
-        """The model that a defense releases; at idle settings it has the name of what the defense is put on."""
-        active = awake(settings)
-        inputs: dict[str, Any] = {"victim": self.victim.id}
-        if active.name != "none":
-            own = self.own(active)
-            inputs["defense"] = {k: v for k, v in active.released_part().items() if k != "inner"}
-            inputs["network"] = own.id if own is not None else None
-            if active.inner is not None and awake(active.inner).name != "none":
-                inputs["on"] = self.model(active.inner).id
-        return ModelRef(active, fingerprint(inputs))
-
-    def _public_generator(self, settings: DefenseSettings) -> GeneratorSpec:
-        chosen = defender_generator(self.experiment, settings)
-        learns = GENERATORS[chosen.name].learns_from_target
-        return GeneratorSpec(
-            self.victim.data_id,
-            self.victim.seed,
-            chosen,
-            defender=True,
-            learns_from=self.model(NoneSettings()) if learns else None,
-        )
+        """The model that a defense releases; at idle settings it is the model that the defense is put on."""
+        if settings not in self._models:
+            active = awake(settings)
+            inputs: dict[str, Any] = {"victim": self.victim.id}
+            if active.name != "none":
+                own = self.own(active)
+                released = active.released_part()
+                inputs["defense"] = {k: v for k, v in released.items() if k != "inner"}
+                inputs["network"] = own.id if own is not None else None
+                if active.inner is not None and awake(active.inner).name != "none":
+                    inputs["on"] = self.model(active.inner).id
+            self._models[settings] = ModelRef(active, fingerprint(inputs))
+        return self._models[settings]

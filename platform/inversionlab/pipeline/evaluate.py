@@ -1,4 +1,4 @@
-"""Stage 4: what the evaluators find in the final pictures, and how well a released model recognizes."""
+"""Stage 4: the evaluators' verdicts on the final pictures, and how well a released model recognizes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LogScores = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Utility:
-    """What users get of a released model."""
+    """How much use a released model is to its users."""
 
     correct_N: Tensor
     """bool: whether the class of each test picture has the highest score."""
@@ -42,7 +42,7 @@ class Utility:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """A trained evaluator, and what it knows of the targets."""
+    """A trained evaluator, with its classes and features of the targets."""
 
     name: str
     recognizer: Recognizer
@@ -84,13 +84,9 @@ def verdicts(
     targets: Sequence[int],
     device: torch.device,
 ) -> list[list[dict[str, Any]]]:
-    """Every evaluator's verdict on every picture: one list of verdicts a picture.
+    """Every evaluator's verdict on every picture: one list of verdicts per picture.
 
-    Args:
-        evaluators: the evaluators.
-        images_NCHW: uint8 reconstructions, as they are stored.
-        targets: the target of each.
-        device: where the evaluators live.
+    `images_NCHW` are uint8 reconstructions, as they are stored, and `targets` the target of each.
     """
     result: list[list[dict[str, Any]]] = [[] for _ in targets]
     for evaluator in evaluators:
@@ -127,14 +123,7 @@ def recognition(log_scores: LogScores, test: Labelled, device: torch.device) -> 
 def utility(
     log_scores: LogScores, undefended: LogScores, test: Labelled, device: torch.device
 ) -> Utility:
-    """Compare a released model with the undefended victim on every test picture.
-
-    Args:
-        log_scores: the released model.
-        undefended: the victim.
-        test: the pictures.
-        device: where both live.
-    """
+    """Compare a released model, `log_scores`, with the undefended victim on every test picture."""
     correct, moved, log_moved = [], 0.0, 0.0
     for x, class_N in zip(test.images_NCHW.split(CHUNK), test.class_N.split(CHUNK), strict=True):
         x_NCHW = to_float(x, device)
@@ -147,13 +136,11 @@ def utility(
 
 
 @torch.no_grad()
-def milliseconds(
-    log_scores: LogScores, test: Labelled, device: torch.device, rounds: int = 5
-) -> float:
-    """Inference time a picture, in batches of up to 64: the median of `rounds` calls after a first one."""
+def milliseconds(log_scores: LogScores, test: Labelled, device: torch.device) -> float:
+    """Inference time per picture, in batches of up to 64: the median of 5 calls after a first one."""
     x_NCHW = to_float(test.images_NCHW[:64], device)
     spent = []
-    for _ in range(rounds + 1):
+    for _ in range(6):
         began = time.perf_counter()
         log_scores(x_NCHW).cpu()
         spent.append(time.perf_counter() - began)

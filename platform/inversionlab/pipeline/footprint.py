@@ -1,4 +1,4 @@
-"""What a released model needs to answer: networks, numbers in them, memory."""
+"""The footprint of a released model: its networks, their parameters, and the memory of an answer."""
 
 from __future__ import annotations
 
@@ -21,26 +21,23 @@ BATCH = 64
 
 def networks(model: ProtectedModel) -> int:
     """Separate networks that answer: children with parameters of all `ProtectedModel` modules, each once."""
-    found = {
-        id(child)
-        for part in _parts(model)
-        for child in part.children()
-        if not isinstance(child, ProtectedModel) and any(True for _ in child.parameters())
-    }
-    return len(found)
+    children = {child for part in _parts(model) for child in part.children()}
+    return sum(
+        not isinstance(c, ProtectedModel) and any(True for _ in c.parameters()) for c in children
+    )
 
 
 def parameters(model: ProtectedModel) -> int:
-    """Trained numbers in them; what two networks share counts once."""
+    """Parameters of these networks; what two networks share counts once."""
     return sum(p.numel() for p in model.parameters())
 
 
 def facts(model: ProtectedModel) -> dict[str, float]:
-    """The facts that the parts of the model tell; where two parts differ, the outer one's count."""
-    found: dict[str, float] = {}
+    """The facts that the parts of the model state; where two parts differ, the outer one's count."""
+    merged: dict[str, float] = {}
     for part in reversed(_parts(model)):
-        found |= part.facts()
-    return found
+        merged |= part.facts()
+    return merged
 
 
 def _parts(model: ProtectedModel) -> list[ProtectedModel]:
@@ -49,13 +46,13 @@ def _parts(model: ProtectedModel) -> list[ProtectedModel]:
 
 @torch.no_grad()
 def memory(log_scores: Callable[[Tensor], Tensor], test: Labelled, device: torch.device) -> int:
-    """Bytes a picture at the peak of a batch, beyond the weights and the pictures themselves, rounded up.
+    """Bytes per picture at the peak of a batch, beyond the weights and the pictures themselves, rounded up.
 
-    On CUDA it is what the allocator holds for tensors (`max_memory_allocated`, its rounding and the kernels'
-    workspaces included). Elsewhere it is the tensors that are alive at once, without workspaces.
+    On CUDA it is what the allocator holds for tensors (`max_memory_allocated`, with its rounding and the kernels'
+    workspaces). Elsewhere it is the tensors that are alive at once, without workspaces.
     """
     x_NCHW = to_float(test.images_NCHW[:BATCH], device)
-    log_scores(x_NCHW)  # The first call makes what later calls find.
+    log_scores(x_NCHW)  # The first call makes what later calls reuse.
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -81,15 +78,15 @@ class _Ledger(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        # There is no compiled code here that could be skipped; to skip it, torch would import its whole
-        # compiler, which takes seconds.
+        # There is no compiled code to skip here. To skip it, torch would import its whole compiler, which takes
+        # seconds.
         return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
-        # Storages that are first seen as inputs were there before: the weights and the pictures.
+        # Storages that are first seen as inputs existed before: the weights and the pictures.
         self._see((args, given), count=False)
         result = func(*args, **given)
         self._see(result, count=True)

@@ -1,4 +1,4 @@
-"""The generators, and the networks that attacks train; both may learn from a model's scores of public pictures."""
+"""The generators, and the networks that attacks train; both may learn a model's scores of public pictures."""
 
 from __future__ import annotations
 
@@ -23,18 +23,11 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class GeneratorSpec(NetworkSpec):
-    """A generator of the attacker's, or of the defender's."""
+    """A generator of the attacker's, or of the defender's, which never shares weights with an attacker's."""
 
     settings: GeneratorSettings
-    defender: bool = False
-    """Whether it is the defender's. It may have an attacker's structure, but never his weights."""
     private: bool = False
     """Whether it learns from the private training pictures, and not from the public ones."""
-
-    @property
-    def role(self) -> str:
-        """The attacker's and the defender's generators are two roles."""
-        return "defense_generator" if self.defender else "generator"
 
     @property
     def kind(self) -> str:
@@ -67,7 +60,6 @@ class AttackNetworkSpec(NetworkSpec):
 
     settings: AttackSettings
     learns_from: ModelRef = field(kw_only=True)
-    role = "attack"
 
     @property
     def kind(self) -> str:
@@ -95,14 +87,10 @@ class AttackNetworkSpec(NetworkSpec):
 def _public_scores(
     model: ModelRef, context: BuildContext, top: int | None = None
 ) -> tuple[Tensor, int]:
-    """The scores (N, K) of every public picture, on the CPU, and the queries that they took.
+    """The scores (N, K) that a model gives to every public picture, on the CPU, and the queries that they took.
 
-    With several training workers each of them asks; the queries that one attacker needs are counted.
-
-    Args:
-        model: the model that is asked.
-        context: where it is found.
-        top: keep this many of the largest scores; None keeps all.
+    Of each score vector the `top` largest are kept; None keeps all. With several training workers each of them
+    asks; only the queries that one attacker needs are counted.
 
     Raises:
         TrainingError: the model gives scores that are not numbers.

@@ -1,4 +1,4 @@
-"""What is measured in addition to the attacks: models and evaluators, and what evaluators know of targets."""
+"""What is measured in addition to the attacks: models, evaluators, and evaluators' features of the targets."""
 
 from __future__ import annotations
 
@@ -17,26 +17,18 @@ from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.composition import chain, protected_views, stripped
 from inversionlab.defenses.none import Undefended
 from inversionlab.metrics import within_person_distance
-from inversionlab.pipeline import footprint
+from inversionlab.pipeline import evaluate, footprint
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel
-from inversionlab.pipeline.evaluate import (
-    Evaluator,
-    features,
-    gallery,
-    milliseconds,
-    recognition,
-    utility,
-)
-from inversionlab.pipeline.plan import Cell, model_id
+from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
 
 VIEWS: dict[type[View], str] = {WhiteBox: "white box", Scores: "scores", Labels: "labels"}
-"""What attackers see, for reading."""
+"""What each view shows, in words."""
 
 
 def evaluator_key(session: Session, name: str) -> str:
     """The name under which an evaluator's measurements are stored."""
-    spec = session.plan.evaluator(name)
+    spec = session.plan.evaluators[name]
     return fingerprint([spec.id, name, list(session.plan.targets)])
 
 
@@ -45,9 +37,9 @@ def model_key(session: Session, protected: str) -> str:
     return fingerprint([protected, list(session.plan.targets)])
 
 
-def evaluator(session: Session, name: str) -> Evaluator:
+def evaluator(session: Session, name: str) -> evaluate.Evaluator:
     """An evaluator with the features that were stored when it was measured."""
-    spec, key = session.plan.evaluator(name), evaluator_key(session, name)
+    spec, key = session.plan.evaluators[name], evaluator_key(session, name)
     table = session.store.read("features", key)
     feature_ND, target_N = _features(table), table["target"].to_numpy()
     # The rows follow the order of the pictures, not of the targets: sort them, then cut once.
@@ -58,9 +50,13 @@ def evaluator(session: Session, name: str) -> Evaluator:
         target: feature_ND[order[first:last]]
         for target, first, last in zip(targets, bounds[:-1], bounds[1:], strict=True)
     }
-    people_KD = _features(session.store.read("galleries", key)) if spec.protocol.gallery else None
+    people_KD = (
+        _features(session.store.read("galleries", key)) if spec.protocol.public_only else None
+    )
     class_of = spec.data(session.builder.splits).class_of
-    return Evaluator(name, session.builder.recognizer(spec.role), class_of, private, people_KD)
+    return evaluate.Evaluator(
+        name, session.builder.recognizer(spec.role), class_of, private, people_KD
+    )
 
 
 def _features(table: pa.Table) -> Tensor:
@@ -70,13 +66,13 @@ def _features(table: pa.Table) -> Tensor:
 
 
 def measure_model(session: Session, cell: Cell) -> None:
-    """Store how well the protected model of a cell recognizes, what it needs, and the decoys of its defense."""
+    """Store how well the protected model of a cell recognizes, its footprint, and the decoys of its defense."""
     assert cell.defense is not None, "a null attack has no model"
     builder, store = session.builder, session.store
     test = builder.splits.test
     model = builder.protected(cell.defense)
     victim = BatchInvariantModel(Undefended(builder.recognizer("victim")))
-    used = utility(model.log_scores, victim.log_scores, test, builder.device)
+    used = evaluate.utility(model.log_scores, victim.log_scores, test, builder.device)
     aimed_N = torch.isin(test.class_N, torch.tensor(session.plan.targets))
     stopped, left = protected_views(cell.defense), stripped(cell.defense)
     row = {
@@ -87,7 +83,7 @@ def measure_model(session: Session, cell: Cell) -> None:
         "total_all": len(test),
         "correct_targets": int(used.correct_N[aimed_N].sum()),
         "total_targets": int(aimed_N.sum()),
-        "milliseconds": milliseconds(model.log_scores, test, builder.device),
+        "milliseconds": evaluate.milliseconds(model.log_scores, test, builder.device),
         "networks": footprint.networks(model),
         "parameters": footprint.parameters(model),
         "memory": footprint.memory(model.log_scores, test, builder.device),
@@ -103,9 +99,9 @@ def measure_model(session: Session, cell: Cell) -> None:
 
 
 def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
-    """The pictures that a defense, or the one that it is put on, leads attacks to, a row a target."""
+    """The pictures to which a defense, or one below it, leads attacks; one row per target."""
     for part in chain(defense):
-        spec = session.plan.defense_spec(part)
+        spec = session.plan.defense_specs.own(part)
         if spec is None:
             continue
         decoys = spec.defense.decoys(spec.defense_context(session.builder))
@@ -114,7 +110,7 @@ def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
             return [
                 {
                     "kind": "synthetic",
-                    "protected": model_id(session.plan, defense),
+                    "protected": session.plan.defense_specs.model(defense).id,
                     "target": target,
                     "person": session.builder.splits.people[target],
                     "picture": png(images[target]),
@@ -126,37 +122,34 @@ def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
 
 def measure_evaluator(session: Session, name: str) -> None:
     """Store how well an evaluator recognizes, and its features of the targets' private pictures."""
-    builder, spec = session.builder, session.plan.evaluator(name)
+    builder, spec = session.builder, session.plan.evaluators[name]
     recognizer = builder.recognizer(spec.role)
     data, train = spec.data(builder.splits), builder.splits.train
     aimed_N = torch.isin(train.class_N, torch.tensor(session.plan.targets))
     key = evaluator_key(session, name)
-    if spec.protocol.gallery:
-        all_ND = features(recognizer, train.images_NCHW, builder.device)
-        people_KD = gallery(all_ND, train.class_N)
-        asked_ND = features(recognizer, data.test.images_NCHW, builder.device)
-        own = Evaluator(name, recognizer, data.class_of, {}, people_KD)
+    if spec.protocol.public_only:
+        all_ND = evaluate.features(recognizer, train.images_NCHW, builder.device)
+        people_KD = evaluate.gallery(all_ND, train.class_N)
+        asked_ND = evaluate.features(recognizer, data.test.images_NCHW, builder.device)
+        own = evaluate.Evaluator(name, recognizer, data.class_of, {}, people_KD)
         correct_N = own.logits(asked_ND, builder.device).argmax(1) == data.test.class_N
         people = enumerate(people_KD.tolist())
         rows = [{"evaluator": name, "person": k, "feature": feature} for k, feature in people]
         session.store.write("galleries", key, rows)
         feature_ND = all_ND[aimed_N]
     else:
-        feature_ND = features(recognizer, train.images_NCHW[aimed_N], builder.device)
-        correct_N = recognition(recognizer.log_scores, data.test, builder.device)
+        feature_ND = evaluate.features(recognizer, train.images_NCHW[aimed_N], builder.device)
+        correct_N = evaluate.recognition(recognizer.log_scores, data.test, builder.device)
     target_N = train.class_N[aimed_N]
-    session.store.write(
-        "features",
-        key,
-        [
-            {"evaluator": name, "target": int(target), "feature": feature.tolist()}
-            for target, feature in zip(target_N, feature_ND, strict=True)
-        ],
-    )
+    rows = [
+        {"evaluator": name, "target": int(target), "feature": feature.tolist()}
+        for target, feature in zip(target_N, feature_ND, strict=True)
+    ]
+    session.store.write("features", key, rows)
     row = {
         "evaluator": name,
-        "protocol": spec.settings.protocol,
-        "network": spec.settings.recognizer.network.name,
+        "protocol": spec.inputs["protocol"],
+        "network": spec.settings.network.name,
         "correct": int(correct_N.sum()),
         "total": len(data.test),
         "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),

@@ -38,13 +38,8 @@ class ModelBuilder:
     ) -> None:
         """Build nothing yet.
 
-        Args:
-            experiment: the experiment.
-            splits: its data.
-            plan: its plan.
-            load: returns the weights of a trained network; called once for each.
-            device: where the networks live.
-            networks: frozen networks at hand by their specs' keys; those that are built are added to them.
+        `load` returns the weights of a trained network and is called once for each. `networks` holds frozen
+        networks at hand, by their specs' keys; the builder adds those that it builds.
         """
         self.experiment, self.splits, self.plan = experiment, splits, plan
         self.device = device
@@ -54,10 +49,10 @@ class ModelBuilder:
         self.shape = ModelShape(len(splits.people), channels, image_size)
 
     def check(self) -> None:
-        """Build every network of the plan untrained, to refuse what does not fit before anything is trained.
+        """Build every network of the plan untrained, so that settings are refused before anything is trained.
 
         Raises:
-            ConfigError: what does not fit the data, and of which network; faults are joined by semicolons.
+            ConfigError: which networks and attacks do not fit the data; faults are joined by semicolons.
         """
         latent_sizes: dict[str, int] = {}
         faults: list[str] = []
@@ -107,7 +102,7 @@ class ModelBuilder:
     def _released(self, settings: DefenseSettings) -> ProtectedModel:
         victim, inner = self.recognizer("victim"), settings.inner
         below = victim if inner is None else self._released(inner)
-        defense, spec = DEFENSES[settings.name](settings), self.plan.defense_spec(settings)
+        defense, spec = DEFENSES[settings.name](settings), self.plan.defense_specs.own(settings)
         trained = self.network(spec) if spec is not None else None
         return defense.protect(below, victim if defense.carries_victim() else trained)
 
@@ -131,6 +126,6 @@ class ModelBuilder:
         train = self.splits.train
         rows = []
         for target, repeat in work:
-            own = (train.class_N == target).nonzero().squeeze(1)
-            rows.append(own[repeat % len(own)])
+            own_N = (train.class_N == target).nonzero().squeeze(1)
+            rows.append(own_N[repeat % len(own_N)])
         return train.images_NCHW[torch.stack(rows)]

@@ -1,4 +1,4 @@
-"""What every network of an experiment is to the pipeline: named by a hash, and able to build and train itself.
+"""A network of an experiment as the pipeline sees it: named by a hash, and able to build and train itself.
 
 The hash covers everything that goes into a network, so a change retrains what depends on it and nothing else.
 """
@@ -33,11 +33,9 @@ class BuildContext(Protocol):
 
     def network(self, spec: NetworkSpec) -> nn.Module:
         """The trained network of a spec, frozen."""
-        ...
 
     def protected(self, settings: DefenseSettings) -> ProtectedModel:
         """The model that a defense releases, frozen."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -58,20 +56,15 @@ class NetworkSpec(ABC):
     """Name of the splits."""
     seed: int
     """The experiment's seed."""
+    role: str
+    """victim, evaluator:NAME, generator, attack, defense_generator, defense_classifier, or defense. It names the
+    folder of the artifacts and the random streams."""
     learns_from: ModelRef | None = field(default=None, kw_only=True)
     """The model whose scores of the public pictures it learns from, if it does."""
 
     @property
-    @abstractmethod
-    def role(self) -> str:
-        """victim, evaluator:NAME, generator, attack, defense_generator, defense_classifier, or defense.
-
-        It names the folder of the artifacts and the random streams.
-        """
-
-    @property
     def kind(self) -> str:
-        """What tells networks of one role apart for users; empty where there is one only."""
+        """Tells networks of one role apart for users; empty where there is only one."""
         return ""
 
     @property
@@ -86,7 +79,7 @@ class NetworkSpec(ABC):
 
     @abstractmethod
     def own_inputs(self) -> dict[str, Any]:
-        """What goes into this network in addition to what goes into every one, as JSON values."""
+        """What goes into this network in addition to format, data and seed, as JSON values."""
 
     @cached_property
     def inputs(self) -> dict[str, Any]:
@@ -107,7 +100,7 @@ class NetworkSpec(ABC):
 
     @property
     def title(self) -> str:
-        """What users read."""
+        """Its name for users."""
         title = f"{self.role} {self.kind}".rstrip()
         if self.learns_from is None:
             return title
@@ -135,12 +128,8 @@ class NetworkSpec(ABC):
         """
 
     def check(self, context: BuildContext) -> None:  # noqa: B027 (most have nothing to refuse)
-        """Refuse settings of the training that do not fit the data.
-
-        Raises:
-            ValueError: which setting, and what would be right.
-        """
+        """Raise ValueError for settings of the training that do not fit the data; it says what would be right."""
 
     def test_pictures(self, context: BuildContext) -> Labelled | None:
-        """Pictures to test the trained network on, with the classes of its head; None: it is not tested."""
+        """Pictures to test the trained network on, with the classes of its head; None if it is not tested."""
         return None

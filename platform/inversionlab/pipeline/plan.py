@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from inversionlab.attacks import ATTACKS, AttackSettings
 from inversionlab.core.settings import ConfigError, fingerprint
@@ -14,10 +15,10 @@ from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import attacker_generator, defense_at, null_attacks
 from inversionlab.generators import GENERATORS
-from inversionlab.pipeline.defense_specs import DefenseNetworkSpec, DefenseSpecs
+from inversionlab.pipeline.defense_specs import DefenseSpecs
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec, GeneratorSpec
 from inversionlab.pipeline.network_spec import NETWORK_FORMAT, NetworkSpec
-from inversionlab.pipeline.recognizer_specs import EvaluatorSpec, VictimSpec
+from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerSpec, victim_spec
 
 ROW_FORMAT = 4
 """Raise it when a row would differ for equal settings."""
@@ -74,34 +75,23 @@ class Plan:
     specs: tuple[NetworkSpec, ...]
     """Every network once, each after those that its training needs."""
     cells: tuple[Cell, ...]
+    evaluators: Mapping[str, RecognizerSpec]
+    """The evaluators by their names in the recipe."""
     defense_specs: DefenseSpecs
+    """The networks of any defense, and the names of the models that defenses release."""
 
     def spec(self, role: str) -> NetworkSpec:
         """The only network of this role; `generator`, `attack` and the defenses' roles may have several."""
-        (found,) = [spec for spec in self.specs if spec.role == role]
-        return found
+        (only,) = [spec for spec in self.specs if spec.role == role]
+        return only
 
-    def evaluator(self, name: str) -> EvaluatorSpec:
-        """The evaluator of this name."""
-        evaluators = [spec for spec in self.specs if isinstance(spec, EvaluatorSpec)]
-        (found,) = [spec for spec in evaluators if spec.settings.name == name]
-        return found
-
-    def defense_spec(self, defense: DefenseSettings) -> DefenseNetworkSpec | None:
-        """The network that `defense` trains, if it does."""
-        return self.defense_specs.own(defense)
-
-    def work(self) -> list[Cell]:
-        """The cells to be attacked, each id once."""
-        found: dict[str, Cell] = {}
+    @cached_property
+    def work(self) -> dict[str, Cell]:
+        """The cells to be attacked, each once, by their ids."""
+        work: dict[str, Cell] = {}
         for cell in self.cells:
-            found.setdefault(cell.id, cell)
-        return list(found.values())
-
-
-def model_id(plan: Plan, defense: DefenseSettings) -> str:
-    """The id of the model that `defense` releases."""
-    return plan.defense_specs.model(defense).id
+            work.setdefault(cell.id, cell)
+        return work
 
 
 def make_plan(
@@ -116,15 +106,20 @@ def make_plan(
         ConfigError: two of the defenses side by side release the same model.
     """
     pool, seed = targets if pool is None else pool, experiment.seed
-    victim = VictimSpec(data_id, seed, experiment.victim)
-    evaluators = [EvaluatorSpec(data_id, seed, e, pool) for e in experiment.evaluators]
+    victim = victim_spec(data_id, seed, experiment.victim)
+    evaluators = {
+        e.name: RecognizerSpec(
+            data_id, seed, f"evaluator:{e.name}", e.name, e.recognizer, PROTOCOLS[e.protocol], pool
+        )
+        for e in experiment.evaluators
+    }
     defense_specs = DefenseSpecs(experiment, victim, targets)
     points = _points(experiment, defense_specs)
-    cells = tuple(_Cells(experiment, defense_specs, evaluators).on(points))
+    cells = tuple(_cells(defense_specs, evaluators, points))
     needed = [
         victim,
-        *evaluators,
-        GeneratorSpec(data_id, seed, experiment.generator),
+        *evaluators.values(),
+        GeneratorSpec(data_id, seed, "generator", experiment.generator),
         *(spec for _, defense in points for spec in defense_specs.needed(defense)),
         # A network that learns from a model comes after the model's own networks.
         *(spec for cell in cells for spec in (cell.generator, cell.network) if spec is not None),
@@ -132,7 +127,7 @@ def make_plan(
     specs: dict[str, NetworkSpec] = {}
     for spec in needed:
         specs.setdefault(spec.key, spec)
-    return Plan(data_id, targets, pool, tuple(specs.values()), cells, defense_specs)
+    return Plan(data_id, targets, pool, tuple(specs.values()), cells, evaluators, defense_specs)
 
 
 Point = tuple[float | None, DefenseSettings]
@@ -169,84 +164,77 @@ def _points(experiment: Experiment, defense_specs: DefenseSpecs) -> list[Point]:
     return [*swept, *((None, other) for other in experiment.defenses)]
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """Makes an experiment's cells."""
+def _cells(
+    specs: DefenseSpecs, evaluators: Mapping[str, RecognizerSpec], points: list[Point]
+) -> Iterator[Cell]:
+    """The null attacks, then every attack on the undefended victim and on the defenses under test."""
+    for name in null_attacks():
+        yield _cell(specs, evaluators, ATTACKS[name].Settings(name=name), None, None, None)
+    undefended: Point = (None, NoneSettings())
+    for attack in specs.experiment.attacks:
+        kind, seen = ATTACKS[attack.name], set()
+        if kind.view is None:
+            continue
+        for point, defense in (undefended, *points):
+            models = [defense]
+            if kind.view_at(attack) is WhiteBox and (left := stripped(defense)) != defense:
+                # An attacker who holds the weights can also take a part of the defense off.
+                models.append(left)
+            for attacked in models:
+                cell = _cell(specs, evaluators, attack, defense, attacked, point)
+                if (cell.protected, cell.id) not in seen:
+                    seen.add((cell.protected, cell.id))
+                    yield cell
 
-    experiment: Experiment
-    defense_specs: DefenseSpecs
-    evaluators: list[EvaluatorSpec]
 
-    def on(self, points: list[Point]) -> Iterator[Cell]:
-        """The null attacks, then every attack on the undefended victim and on the defenses under test."""
-        for name in null_attacks():
-            yield self._cell(ATTACKS[name].Settings(name=name), None, None, None)
-        undefended: Point = (None, NoneSettings())
-        for attack in self.experiment.attacks:
-            kind, seen = ATTACKS[attack.name], set()
-            if kind.view is None:
-                continue
-            for point, defense in (undefended, *points):
-                models = [defense]
-                if kind.view_at(attack) is WhiteBox and (left := stripped(defense)) != defense:
-                    # An attacker who holds the weights can also take a part of the defense off.
-                    models.append(left)
-                for attacked in models:
-                    cell = self._cell(attack, defense, attacked, point)
-                    if (cell.protected, cell.id) not in seen:
-                        seen.add((cell.protected, cell.id))
-                        yield cell
+def _cell(
+    specs: DefenseSpecs,
+    evaluators: Mapping[str, RecognizerSpec],
+    attack: AttackSettings,
+    defense: DefenseSettings | None,
+    attacked: DefenseSettings | None,
+    point: float | None,
+) -> Cell:
+    model = specs.model(attacked).id if attacked is not None else ""
+    generator, network = _attacker_networks(specs, attack, attacked)
+    inputs = {
+        "format": NETWORK_FORMAT,
+        "data": specs.victim.data_id,
+        "seed": specs.victim.seed,
+        "rows": ROW_FORMAT,
+        "evaluators": [[name, spec.id] for name, spec in evaluators.items()],
+        # Which generator the label means is in its id.
+        "attack": attack.model_dump(mode="json", exclude={"generator"}),
+        "protected": model,
+        "generator": generator.id if ATTACKS[attack.name].needs_generator else None,
+        "network": network.id if network is not None else None,
+    }
+    label = attack.title if defense is None else f"{attack.title} on {defense.title}"
+    label += "" if point is None else f" at {point:g}"
+    return Cell(
+        id=fingerprint(inputs),
+        attack=attack,
+        defense=defense,
+        protected=specs.model(defense).id if defense is not None else "",
+        attacked=attacked,
+        model=model,
+        point=point,
+        label=label if attacked == defense else f"{label}, stripped",
+        generator=generator,
+        network=network,
+    )
 
-    def _cell(
-        self,
-        attack: AttackSettings,
-        defense: DefenseSettings | None,
-        attacked: DefenseSettings | None,
-        point: float | None,
-    ) -> Cell:
-        victim, model_of = self.defense_specs.victim, self.defense_specs.model
-        model = model_of(attacked).id if attacked is not None else ""
-        generator = self._generator(attack, attacked or NoneSettings())
-        network = self._network(attack, attacked) if attacked is not None else None
-        inputs = {
-            "format": NETWORK_FORMAT,
-            "data": victim.data_id,
-            "seed": victim.seed,
-            "rows": ROW_FORMAT,
-            "evaluators": [[e.settings.name, e.id] for e in self.evaluators],
-            # Which generator the label means is in its id.
-            "attack": attack.model_dump(mode="json", exclude={"generator"}),
-            "protected": model,
-            "generator": generator.id if ATTACKS[attack.name].needs_generator else None,
-            "network": network.id if network is not None else None,
-        }
-        label = attack.title if defense is None else f"{attack.title} on {defense.title}"
-        label += "" if point is None else f" at {point:g}"
-        return Cell(
-            id=fingerprint(inputs),
-            attack=attack,
-            defense=defense,
-            protected=model_of(defense).id if defense is not None else "",
-            attacked=attacked,
-            model=model,
-            point=point,
-            label=label if attacked == defense else f"{label}, stripped",
-            generator=generator,
-            network=network,
-        )
 
-    def _generator(self, attack: AttackSettings, model: DefenseSettings) -> GeneratorSpec:
-        """The generator that the attacker searches in an attack on a model."""
-        settings = attacker_generator(self.experiment, attack)
-        victim, learns = self.defense_specs.victim, GENERATORS[settings.name].learns_from_target
-        source = self.defense_specs.model(model) if learns else None
-        return GeneratorSpec(victim.data_id, victim.seed, settings, learns_from=source)
-
-    def _network(self, attack: AttackSettings, model: DefenseSettings) -> AttackNetworkSpec | None:
-        """The network that the attack trains for a model, if it does."""
-        kind, victim = ATTACKS[attack.name], self.defense_specs.victim
-        if not kind.trains:
-            return None
-        teacher = model if kind.teacher(attack) == "protected" else NoneSettings()
-        source = self.defense_specs.model(teacher)
-        return AttackNetworkSpec(victim.data_id, victim.seed, attack, learns_from=source)
+def _attacker_networks(
+    specs: DefenseSpecs, attack: AttackSettings, attacked: DefenseSettings | None
+) -> tuple[GeneratorSpec, AttackNetworkSpec | None]:
+    """The generator that the attacker searches, and the network that the attack trains for a model, if it does."""
+    kind, name = ATTACKS[attack.name], (specs.victim.data_id, specs.victim.seed)
+    victim, settings = NoneSettings(), attacker_generator(specs.experiment, attack)
+    learns = GENERATORS[settings.name].learns_from_target
+    source = specs.model(attacked or victim) if learns else None
+    generator = GeneratorSpec(*name, "generator", settings, learns_from=source)
+    if attacked is None or not kind.trains:
+        return generator, None
+    teacher = specs.model(attacked if kind.teacher(attack) == "protected" else victim)
+    return generator, AttackNetworkSpec(*name, "attack", attack, learns_from=teacher)

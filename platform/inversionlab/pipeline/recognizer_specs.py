@@ -1,19 +1,21 @@
-"""The recognizers that an experiment trains: the victim, the evaluators, and the defender's classifier."""
+"""The recognizers that an experiment trains: the victim, the evaluators, and the defender's classifier.
+
+A protocol says which people a recognizer is trained and tested on. A new protocol for evaluators is an entry of
+`PROTOCOLS` here and a name in `experiment/sections.py`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from inversionlab.core.contracts import TrainingJob
+from inversionlab.core.settings import ConfigError
 from inversionlab.data.splits import Labelled, Splits
-from inversionlab.experiment import EvaluatorSettings
-from inversionlab.pipeline.evaluator_data import (
-    PROTOCOLS,
-    EvaluatorData,
-    EvaluatorProtocol,
-    outsiders,
-)
 from inversionlab.pipeline.network_spec import BuildContext, NetworkSpec
 from inversionlab.recognizers import (
     Recognizer,
@@ -24,60 +26,53 @@ from inversionlab.recognizers import (
 
 
 @dataclass(frozen=True)
-class VictimSpec(NetworkSpec):
-    """R_T, the recognizer under attack."""
+class RecognizerData:
+    """The pictures that a recognizer is trained and tested on, and its class of every target."""
 
-    settings: RecognizerSettings
-    role = "victim"
-
-    def own_inputs(self) -> dict[str, Any]:
-        """The recognizer's settings."""
-        return {"recognizer": recognizer_inputs(self.settings)}
-
-    def build(self, context: BuildContext) -> Recognizer:
-        """A recognizer of the private people."""
-        return _recognizer(self.settings, context.splits.train, context)
-
-    def training_job(self, context: BuildContext) -> TrainingJob:
-        """Learns the private training pictures."""
-        return _training_job(self.settings, context.splits.train, context, self.weights_seed)
-
-    def test_pictures(self, context: BuildContext) -> Labelled:
-        """The private test pictures."""
-        return context.splits.test
+    train: Labelled
+    test: Labelled
+    class_of: Mapping[int, int]
+    """The target's class in the recognizer's head, or in the gallery of private people."""
 
 
 @dataclass(frozen=True)
-class EvaluatorSpec(NetworkSpec):
-    """A recognizer that the attacker never sees."""
+class RecognizerProtocol:
+    """How a recognizer is trained, and what its decision rests on."""
 
-    settings: EvaluatorSettings
-    pool: tuple[int, ...]
+    data: Callable[[str, Splits, tuple[int, ...]], RecognizerData]
+    """Takes the recognizer's name, the splits and the pool; raises ConfigError if there are too few people."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """What the network's hash says of the protocol."""
+    knows_pool: bool = False
+    """Whether its classes depend on the pool."""
+    public_only: bool = False
+    """Whether it learns public people only. An evaluator then decides by the nearest private person's mean
+    embedding, and not by its head."""
+
+
+@dataclass(frozen=True)
+class RecognizerSpec(NetworkSpec):
+    """A recognizer: the victim, the defender's classifier, or an evaluator, which the attacker never sees."""
+
+    name: str
+    """What messages call it."""
+    settings: RecognizerSettings
+    protocol: RecognizerProtocol
+    pool: tuple[int, ...] = ()
     """Classes of the private people that a person-disjoint evaluator knows."""
 
-    @property
-    def role(self) -> str:
-        """Each evaluator has a role of its own."""
-        return f"evaluator:{self.settings.name}"
-
-    @property
-    def protocol(self) -> EvaluatorProtocol:
-        """How it is trained, and what its decision rests on."""
-        return PROTOCOLS[self.settings.protocol]
-
-    def data(self, splits: Splits) -> EvaluatorData:
+    def data(self, splits: Splits) -> RecognizerData:
         """The pictures that it is trained and tested on.
 
         Raises:
             ConfigError: there are too few people for its protocol.
         """
-        return self.protocol.data(self.settings.name, splits, self.pool)
+        return self.protocol.data(self.name, splits, self.pool)
 
     def own_inputs(self) -> dict[str, Any]:
         """The protocol, the recognizer's settings, and the pool where it matters."""
-        recognizer = recognizer_inputs(self.settings.recognizer)
         known = {"targets": list(self.pool)} if self.protocol.knows_pool else {}
-        return {"protocol": self.settings.protocol, "recognizer": recognizer, **known}
+        return {**self.protocol.inputs, "recognizer": recognizer_inputs(self.settings), **known}
 
     def build(self, context: BuildContext) -> Recognizer:
         """A recognizer of the people that the protocol names.
@@ -85,57 +80,106 @@ class EvaluatorSpec(NetworkSpec):
         Raises:
             ConfigError: there are too few of them.
         """
-        return _recognizer(self.settings.recognizer, self.data(context.splits).train, context)
+        people = self.data(context.splits).train
+        return Recognizer(self.settings, **_sizes(people, context), seed=0)
 
     def training_job(self, context: BuildContext) -> TrainingJob:
         """Learns the people that the protocol names."""
-        train = self.data(context.splits).train
-        return _training_job(self.settings.recognizer, train, context, self.weights_seed)
+        people = self.data(context.splits).train
+        learner = RecognizerLearner(
+            self.settings, **_sizes(people, context), seed=self.weights_seed
+        )
+        return TrainingJob(learner, people.images_NCHW, people.class_N, self.settings.training)
 
     def test_pictures(self, context: BuildContext) -> Labelled | None:
-        """The protocol's; None where a gallery decides, which `measure_evaluator` tests."""
-        return None if self.protocol.gallery else self.data(context.splits).test
-
-
-@dataclass(frozen=True)
-class ClassifierSpec(NetworkSpec):
-    """F_C, the defender's recognizer of public people, with the victim's structure and training."""
-
-    settings: RecognizerSettings
-    role = "defense_classifier"
-
-    def own_inputs(self) -> dict[str, Any]:
-        """The recognizer's settings."""
-        return {"on": "public", "recognizer": recognizer_inputs(self.settings)}
-
-    def build(self, context: BuildContext) -> Recognizer:
-        """A recognizer of the public people.
-
-        Raises:
-            ConfigError: there are fewer than two with two pictures.
-        """
-        return _recognizer(self.settings, self._people(context), context)
-
-    def training_job(self, context: BuildContext) -> TrainingJob:
-        """Learns the public people with two pictures or more."""
-        return _training_job(self.settings, self._people(context), context, self.weights_seed)
-
-    def _people(self, context: BuildContext) -> Labelled:
-        return outsiders(context.splits, "F_C, the defender's recognizer of public people,")
-
-
-def _recognizer(
-    settings: RecognizerSettings, people: Labelled, context: BuildContext
-) -> Recognizer:
-    return Recognizer(settings, **_sizes(people, context), seed=0)
-
-
-def _training_job(
-    settings: RecognizerSettings, people: Labelled, context: BuildContext, seed: int
-) -> TrainingJob:
-    learner = RecognizerLearner(settings, **_sizes(people, context), seed=seed)
-    return TrainingJob(learner, people.images_NCHW, people.class_N, settings.training)
+        """The protocol's test pictures; None if it learns public people, whom they do not show."""
+        return None if self.protocol.public_only else self.data(context.splits).test
 
 
 def _sizes(people: Labelled, context: BuildContext) -> dict[str, int]:
     return replace(context.shape, classes=int(people.class_N.max()) + 1).sizes
+
+
+def _same_people(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
+    """The victim's own training set and classes."""
+    return RecognizerData(splits.train, splits.test, {p: p for p in pool})
+
+
+def _person_disjoint(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
+    """The people in `pool`, the targets among them, as classes 0, 1, ..., then the evaluator-only people."""
+    if not splits.evaluator_people:
+        raise ConfigError(
+            f"evaluators: `{name}` is person_disjoint, but split.evaluator_min_pictures and the private people "
+            "leave nobody for it"
+        )
+    class_of = {person: index for index, person in enumerate(pool)}
+
+    def join(private: Labelled, others: Labelled) -> Labelled:
+        rows = torch.isin(private.class_N, torch.tensor(pool))
+        mapped = torch.tensor([class_of[c] for c in private.class_N[rows].tolist()])
+        return Labelled(
+            torch.cat([private.images_NCHW[rows], others.images_NCHW]),
+            torch.cat([mapped, others.class_N + len(pool)]),
+        )
+
+    train = join(splits.train, splits.evaluator_train)
+    return RecognizerData(train, join(splits.test, splits.evaluator_test), class_of)
+
+
+def _nearest_identity(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
+    """Trained on public people; tested on private ones, whose classes are those of the gallery."""
+    known = outsiders(splits, f"evaluators ({name}): nearest_identity")
+    return RecognizerData(known, splits.test, {p: p for p in pool})
+
+
+PROTOCOLS = {
+    "same_people": RecognizerProtocol(_same_people, {"protocol": "same_people"}),
+    "person_disjoint": RecognizerProtocol(
+        _person_disjoint, {"protocol": "person_disjoint"}, knows_pool=True
+    ),
+    "nearest_identity": RecognizerProtocol(
+        _nearest_identity, {"protocol": "nearest_identity"}, public_only=True
+    ),
+}
+"""The evaluators' protocols."""
+
+
+def victim_spec(data_id: str, seed: int, settings: RecognizerSettings) -> RecognizerSpec:
+    """R_T, the recognizer under attack."""
+    return RecognizerSpec(
+        data_id, seed, "victim", "victim", settings, RecognizerProtocol(_same_people)
+    )
+
+
+def classifier_spec(victim: RecognizerSpec) -> RecognizerSpec:
+    """F_C, the defender's recognizer of public people, with the victim's structure and training."""
+
+    def data(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
+        return RecognizerData(outsiders(splits, name), splits.test, {})
+
+    name = "F_C, the defender's recognizer of public people,"
+    protocol = RecognizerProtocol(data, {"on": "public"}, public_only=True)
+    return replace(victim, role="defense_classifier", name=name, protocol=protocol)
+
+
+def outsiders(splits: Splits, user: str) -> Labelled:
+    """The public people with two pictures or more, as classes 0, 1, ...
+
+    Raises:
+        ConfigError: there are fewer than two, and `user` needs them.
+    """
+    class_N = outsider_classes(splits)
+    if int(class_N.max()) < 1:
+        raise ConfigError(
+            f"{user} needs public people with two pictures or more each, and there are fewer than two of them; "
+            "leave it out, or choose other public data"
+        )
+    return Labelled(splits.public_NCHW[class_N >= 0], class_N[class_N >= 0])
+
+
+def outsider_classes(splits: Splits) -> Tensor:
+    """The class (N,) of every public picture among the `outsiders`; -1 for people with one picture only."""
+    _, place_N, count_P = splits.public_person_N.unique(return_inverse=True, return_counts=True)
+    known_P = count_P >= 2
+    class_P = torch.where(known_P, known_P.cumsum(0) - 1, -1)
+    return class_P[place_N]

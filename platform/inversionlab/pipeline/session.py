@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,9 +15,9 @@ from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts
 from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec
-from inversionlab.pipeline.plan import Plan, make_plan
+from inversionlab.pipeline.plan import Cell, Plan, make_plan
 from inversionlab.store.storage import Storage
-from inversionlab.store.tables import Store
+from inversionlab.store.tables import Job, Store
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Session:
 
     @property
     def plan(self) -> Plan:
-        """What is to be done."""
+        """The experiment's plan."""
         return self.builder.plan
 
 
@@ -68,14 +69,14 @@ def open_session(
     load: Callable[[NetworkSpec], Weights] | None = None,
     networks: dict[str, nn.Module] | None = None,
 ) -> Session:
-    """Open the experiment in this process; networks load when they are first asked for.
+    """Open the experiment in this process; its networks live on `device` and load when they are first needed.
 
     Args:
         spec: what to open.
         device: where the networks live.
         splits: its data; None reads the pictures from the storage and splits them.
         load: returns a network's weights; None reads them from the storage.
-        networks: frozen networks at hand by their specs' keys; those that are built are added.
+        networks: frozen networks at hand, by their specs' keys; the session adds those that it builds.
 
     Raises:
         ConfigError: the data cannot be split as the experiment asks.
@@ -87,17 +88,37 @@ def open_session(
         wanted = [settings for settings in sources if settings is not None]
         pictures = map(artifacts.pictures, wanted, spec.pictures)
         splits = data_stage.cut(experiment, *pictures)
-    targets = data_stage.choose_targets(experiment, len(splits.people))
-    pool = data_stage.choose_pool(experiment, len(splits.people))
+    targets, pool = data_stage.choose_people(experiment, len(splits.people))
     plan = make_plan(experiment, data_stage.data_id(experiment, spec.pictures), targets, pool)
     builder = ModelBuilder(experiment, splits, plan, load or artifacts.weights, device, networks)
     return Session(spec, experiment, artifacts, Store(artifacts.storage), builder)
 
 
 def with_experiment(session: Session, experiment: Experiment) -> Session:
-    """Another experiment on the same data; it shares the splits and the networks at hand with `session`."""
+    """Another experiment on the data of `session`, with which it shares the splits and the networks at hand."""
     spec = replace(session.spec, experiment=experiment.model_dump_json())
     builder = session.builder
     return open_session(
         spec, builder.device, splits=builder.splits, networks=builder.networks_at_hand
     )
+
+
+def missing_jobs(
+    session: Session, cell: Cell, targets: Collection[int]
+) -> tuple[Iterator[Job], int]:
+    """The (target, repeat) jobs of a cell that the store lacks, one by one, and their number."""
+    wanted = session.experiment.targets
+    place = {target: row for row, target in enumerate(targets)}
+    # One byte per job: a hundred thousand targets take little memory.
+    todo = np.ones((len(place), wanted.repeats), bool)
+    for target, repeat in session.store.done(cell.id):
+        column = repeat - wanted.first_repeat
+        if target in place and 0 <= column < wanted.repeats:
+            todo[place[target], column] = False
+    jobs = (
+        (target, wanted.first_repeat + column)
+        for target, row in place.items()
+        for column in range(wanted.repeats)
+        if todo[row, column]
+    )
+    return jobs, int(todo.sum())

@@ -28,7 +28,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class World:
-    """The training workers, and this one's place among them."""
+    """The training workers, and this worker's place among them."""
 
     rank: int
     size: int
@@ -57,19 +57,17 @@ class Checkpoints(Protocol):
 
     def load(self) -> dict[str, Any] | None:
         """The last state, or None. Its `file`, if there is one, says where it was read."""
-        ...
 
     def save(self, state: dict[str, Any]) -> None:
-        """Keep a state, whole; called by rank 0 only."""
-        ...
+        """Keep a state; only rank 0 calls this."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is."""
+    """How far a training has come."""
 
     title: str
-    """Which network it is, for the user."""
+    """The network's name for users."""
     epoch: int
     """Epochs done."""
     epochs: int
@@ -99,7 +97,7 @@ def train(
         world: the training workers; all of them call this function.
         checkpoints: where unfinished states are kept.
         report: called after every epoch.
-        checkpoint_seconds: training time between checkpoints, which are written at epoch ends.
+        checkpoint_seconds: training time between checkpoints, which are written at the ends of epochs.
 
     Returns:
         The losses of the last epoch, `epochs` and `resumed_at`.
@@ -176,7 +174,7 @@ def _state(learner: Learner, epoch: int) -> dict[str, Any]:
 
 
 def _resume(learner: Learner, state: dict[str, Any] | None, device: torch.device) -> int:
-    """Load a checkpoint into the learner if it fits; returns the epoch to go on with."""
+    """Load a checkpoint into the learner if it fits; returns the first epoch to train."""
     if state is None:
         return 0
     # Checked before anything is loaded: a load that stops half-way would leave some of its weights behind.
@@ -206,7 +204,7 @@ def _fits(learner: Learner, state: Mapping[str, Any]) -> bool:
 
 
 def _suits(optimizer: torch.optim.Optimizer, kept: object) -> bool:
-    """Whether this is a state of the optimizer; PyTorch would find out in the middle of a step only."""
+    """Whether this is a state of the optimizer; PyTorch would notice only in the middle of a step."""
     if not isinstance(kept, Mapping) or not isinstance(kept.get("state"), Mapping):
         return False
     shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
@@ -231,7 +229,7 @@ def _alike(given: object, own: object) -> bool:
             and given.keys() == own.keys()
             and all(_alike(given[k], v) for k, v in own.items())
         )
-    # Whole numbers and fractions are one type: a counter may begin as the one and become the other.
+    # Whole numbers and fractions count as one type: a counter may begin as one and become the other.
     return isinstance(given, int | float if isinstance(own, int | float) else type(own))
 
 

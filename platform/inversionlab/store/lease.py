@@ -60,7 +60,8 @@ def single_flight(
         the first keys that are not made yet and that nobody else is making; empty once all are made.
     """
     times = times or Times()
-    leases = {key: Lease(storage, key) for key in keys}
+    run = uuid.uuid4().hex
+    leases = {key: Lease(storage, key, f"{run}-{place}") for place, key in enumerate(keys)}
     told: set[str] = set()
     missing = list(keys)
     while missing := [key for key in missing if not finished(key)]:
@@ -89,6 +90,7 @@ class Lease:
     storage: Storage
     key: str
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """All owners of one run have the same part before the hyphen."""
     _count: int = 0
     _seen: bytes | None = None
     _since: float = 0.0
@@ -106,6 +108,11 @@ class Lease:
         if content != self._seen:
             self._seen, self._since = content, now
         return now - self._since >= stale
+
+    @property
+    def holder(self) -> bytes | None:
+        """Tells whose it was at the last look, the same for all leases of one run; None if nobody held it."""
+        return None if self._seen is None else self._seen.partition(b"-")[0]
 
     def take(self) -> None:
         """Write our name on a free lease. Others may do the same; ask `mine` a moment later.
@@ -147,9 +154,9 @@ class Lease:
 
 def _take_first(leases: list[Lease], times: Times) -> list[Lease]:
     """Take the leases before the first that another run holds; returns those that are ours."""
-    # Look at all of them, so that the leases of a dead holder go stale together.
-    free = [lease.free(times.stale) for lease in leases]
-    taken = [lease for lease, _ in takewhile(lambda pair: pair[1], zip(leases, free, strict=True))]
+    # The leases of a dead holder go stale together, even if its last beats were seen in different looks.
+    alive = {lease.holder for lease in leases if not lease.free(times.stale)}
+    taken = list(takewhile(lambda lease: lease.holder not in alive, leases))
     if not taken:
         return []
     try:

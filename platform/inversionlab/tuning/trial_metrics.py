@@ -12,7 +12,6 @@ from typing import Any, Literal
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.pipeline.measure import model_key
-from inversionlab.pipeline.plan import model_id
 from inversionlab.pipeline.session import Session
 from inversionlab.tuning.leakage import Leak, defended_cells
 
@@ -51,7 +50,7 @@ def trial_metrics(
         bounds: the constraints: metric -> upper bound.
     """
     released = defended_cells(session)[0].protected
-    victim = model_id(session.plan, NoneSettings())
+    victim = session.plan.defense_specs.model(NoneSettings()).id
     with_defense, success = accuracy(session, released).value, found.strongest.success
     numbers = {
         "accuracy": with_defense,
