@@ -6,13 +6,15 @@ The settings of a method are a `Settings` class in the method's file; `experimen
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
+import operator
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml.error import YAMLError
 
 from inversionlab.core.validation_errors import explain
@@ -39,6 +41,12 @@ class Settings(BaseModel):
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def any_of(entries: Mapping[str, Any]) -> Any:
+    """The type of the settings of any of a room's entries; their `name` tells them apart."""
+    settings = (entry.Settings for entry in entries.values())
+    return Annotated[functools.reduce(operator.or_, settings), Field(discriminator="name")]
 
 
 def fingerprint(value: Any) -> str:

@@ -14,13 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.core.learner import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings, set_rate
 from inversionlab.core.settings import Settings
 from inversionlab.generators.base import Generator
 from inversionlab.generators.blocks import half_precision
@@ -78,15 +72,9 @@ class GanLearner(Learner):
         self.generator = copy.deepcopy(average)
         self._product, self._step = product, step
         average.requires_grad_(False)
-        self.modules = {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "average": self.average,
-        }
-        self.optimizers = {
-            name: make_optimizer(self.modules[name].parameters(), settings.training)
-            for name in ("generator", "discriminator")
-        }
+        learning = {"generator": self.generator, "discriminator": discriminator}
+        super().__init__(settings.training, **learning)
+        self.modules = {**learning, "average": average}
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 if "betas" in group:
@@ -94,9 +82,7 @@ class GanLearner(Learner):
         self.schedule(0.0)
         self.counters = dict.fromkeys(("pictures", "steps", *counters), 0.0)
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch by the GAN's own step, then let the running average follow."""
         losses = self._step(self, x_NCHW, y_N, rng, sync)
         self._follow(len(x_NCHW) * self.workers)
@@ -111,14 +97,6 @@ class GanLearner(Learner):
         with half_precision(z_ND):
             fake_NCHW: Tensor = self.generator(z_ND)
         return fake_NCHW.float()
-
-    def descend(self, name: str, loss: Tensor, sync: GradientSync) -> None:
-        """One step of the network `name` down the gradient of `loss`, averaged over the workers."""
-        optimizer = self.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        sync(self.modules[name].parameters())
-        optimizer.step()
 
     @torch.no_grad()
     def _follow(self, count: int) -> None:
@@ -151,5 +129,5 @@ class GanLearner(Learner):
         return self._product.samples(count, self.seed)
 
 
-GanStep = Callable[[GanLearner, Tensor, Tensor, torch.Generator, GradientSync], dict[str, Tensor]]
+GanStep = Callable[[GanLearner, Tensor, Tensor, torch.Generator, GradientSync], Losses]
 """What `Learner.step` does for one GAN, with the `GanLearner` in front: losses and one step of each network."""

@@ -33,13 +33,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.core.learner import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
 from inversionlab.core.settings import ConfigError, Settings
 from inversionlab.generators.blocks import channels_at, pyramid
 
@@ -129,35 +123,18 @@ class InversionLearner(Learner):
         seed: int,
     ) -> None:
         """Build the network and its optimizer; `seed` sets the initial weights."""
-        self.training = training
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = InversionModel(
                 settings, classes=classes, channels=channels, image_size=image_size
             )
-        self.modules = {"inversion": self.model}
-        self.optimizers = {"inversion": make_optimizer(self.model.parameters(), training)}
-        self.counters: dict[str, float] = {}
+        super().__init__(training, inversion=self.model)
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch and its scores `y_N` (N, K); returns `error`, squared, a pixel.
 
         Pictures are not mirrored: the scores belong to the picture that the model was asked about.
         """
-        optimizer = self.optimizers["inversion"]
-        optimizer.zero_grad(set_to_none=True)
         error = functional.mse_loss(self.model(y_N), x_NCHW)
-        error.backward()
-        sync(self.model.parameters())
-        optimizer.step()
+        self.descend("inversion", error, sync)
         return {"error": error.detach()}
-
-    def schedule(self, progress: float) -> None:
-        """Follow the schedule of the settings."""
-        set_rate(self.optimizers["inversion"], self.training, progress)
-
-    def product(self) -> InversionModel:
-        """The inversion model."""
-        return self.model
