@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
@@ -18,6 +19,17 @@ from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSet
 from inversionlab.core.settings import Settings
 from inversionlab.generators.base import Generator
 from inversionlab.generators.blocks import half_precision
+
+
+def gan_training_settings(*, epochs: int, learning_rate: float = 5e-4) -> TrainingSettings:
+    """Batches of 32 pictures, a constant step size, and no weight decay."""
+    return TrainingSettings(
+        epochs=epochs,
+        batch_size=32,
+        learning_rate=learning_rate,
+        schedule="constant",
+        weight_decay=0.0,
+    )
 
 
 class GanSettings(Settings):
@@ -33,10 +45,17 @@ class GanSettings(Settings):
     """Step size of the discriminator, as a multiple of the generator's (`training`)."""
     average_pictures: float = Field(default=5_000.0, gt=0)
     """Half-life of the running average of the generator's weights, in pictures."""
-    training: TrainingSettings = TrainingSettings(
-        epochs=24, batch_size=32, learning_rate=5e-4, schedule="constant", weight_decay=0.0
-    )
+    training: TrainingSettings = gan_training_settings(epochs=24)
     """How it is trained. AdamW runs with betas (0.5, 0.99)."""
+
+
+class Batch(NamedTuple):
+    """The arguments of `Learner.step`."""
+
+    x_NCHW: Tensor
+    y_N: Tensor
+    rng: torch.Generator
+    sync: GradientSync
 
 
 class GanLearner(Learner):
@@ -84,7 +103,7 @@ class GanLearner(Learner):
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch by the GAN's own step, then let the running average follow."""
-        losses = self._step(self, x_NCHW, y_N, rng, sync)
+        losses = self._step(self, Batch(x_NCHW, y_N, rng, sync))
         self._follow(len(x_NCHW) * self.workers)
         return losses
 
@@ -129,5 +148,5 @@ class GanLearner(Learner):
         return self._product.samples(count, self.seed)
 
 
-GanStep = Callable[[GanLearner, Tensor, Tensor, torch.Generator, GradientSync], Losses]
-"""What `Learner.step` does for one GAN, with the `GanLearner` in front: losses and one step of each network."""
+GanStep = Callable[[GanLearner, Batch], Losses]
+"""What `Learner.step` does for one GAN: it computes the losses and takes one step of each network."""

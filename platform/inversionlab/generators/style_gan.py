@@ -39,7 +39,7 @@ from inversionlab.generators.adaptive_training import PROBABILITY, AdaptiveSetti
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import channels_at, pyramid
 from inversionlab.generators.discriminator import Discriminator
-from inversionlab.generators.gan_training import GanLearner, GanSettings
+from inversionlab.generators.gan_training import GanLearner, GanSettings, gan_training_settings
 
 # The mean square of silu(x), x ~ N(0, 1), is 0.3557. The styles that scale a map next also make up for it.
 SILU_GAIN = 0.3557**-0.5
@@ -62,9 +62,7 @@ class StyleGan(Generator):
         """Dense layers of the mapping network (Karras: 8)."""
         discriminator_width: int = Field(default=24, ge=4, le=512)
         """The discriminator's channels at half resolution; each halving doubles them, up to 8 x."""
-        training: TrainingSettings = TrainingSettings(
-            epochs=20, batch_size=32, learning_rate=5e-4, schedule="constant", weight_decay=0.0
-        )
+        training: TrainingSettings = gan_training_settings(epochs=20)
         """How it is trained. AdamW runs with betas (0.0, 0.99)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
