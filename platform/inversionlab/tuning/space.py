@@ -21,15 +21,7 @@ from ray.tune.search.sample import Domain
 
 from inversionlab.core.settings import ConfigError, assign, validate
 from inversionlab.experiment import Experiment
-from inversionlab.tuning.domains import (
-    LARGEST,
-    Kind,
-    in_words,
-    inside,
-    is_number,
-    kind_of,
-    quoted,
-)
+from inversionlab.tuning.domains import LARGEST, Kind, in_words, inside, is_number, kind_of, quoted
 from inversionlab.tuning.trial_metrics import METRICS
 
 SEARCHED = ("defense", "defense_generator")
@@ -47,7 +39,7 @@ Refuse = Callable[[Mapping[str, Any], str], list[str]]
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What is searched, from where, and for what."""
+    """The domains of a search, its start points, and its goals."""
 
     module: str
     """The module's name: the defense that it is for."""
@@ -70,7 +62,7 @@ def load_space(path: Path) -> SearchSpace:
     """Import the module at `path` and check it by itself; `check_space` checks it against an experiment.
 
     Raises:
-        ConfigError: one line a fault: file, name, value, and what would be right.
+        ConfigError: one line for each fault: file, name, value, and what would be right.
     """
     names = _import(path)
     start, constraints = names.get("START", []), names.get("CONSTRAINTS", {})
@@ -100,7 +92,7 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
     """Refuse a space that does not fit the experiment: its defense, its keys, the settings' own bounds.
 
     Raises:
-        ConfigError: one line a fault: module, key, value, and what would be right.
+        ConfigError: one line for each fault: module, key, value, and what would be right.
     """
 
     def refuse(settings: Mapping[str, Any], where: str) -> list[str]:

@@ -12,7 +12,7 @@ from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.tuning.space import SearchSpace, experiment_at, point_text, refusals
 
 MOST_CHOICES = 64
-"""Choices of one setting whose networks are built, the first ones."""
+"""At most this many choices of one setting, the first ones, have their networks built."""
 
 
 def check_fit(space: SearchSpace, session: Session) -> None:
@@ -26,7 +26,7 @@ def check_fit(space: SearchSpace, session: Session) -> None:
         session: the experiment that the trials are variations of; its own networks fit.
 
     Raises:
-        ConfigError: one line a fault: module, key, value, and what would be right.
+        ConfigError: one line for each fault: module, key, value, and what would be right.
     """
     built = {spec.key for spec in session.plan.specs}
 

@@ -1,6 +1,6 @@
 """A search's record as an Optuna study: the file that optuna-dashboard opens, importance, and the front.
 
-Nothing here runs trials. Everything is built from the record, so it can be built again at any time.
+Everything is built from the record, so it can be built again at any time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IMPORTANCE_FOR = {"attack_success": "min", "accuracy": "max"}
 QUANTILE = 0.25
 """Importance compares the best quarter of the trials with all."""
 ENOUGH = 20
-"""With fewer complete trials importance is noise: the method wants 5 in the best quarter."""
+"""With fewer complete trials importance is noise: the method needs 5 in the best quarter."""
 
 _SHOWN = {
     *("number", "state", "start", "paper", "fault", "accuracy", "accuracy_loss", "attack_success"),
@@ -99,7 +99,7 @@ def front(trials: Sequence[TrialRecord], objectives: Mapping[str, str]) -> list[
 
 
 def _study(modes: Iterable[str], **more: Any) -> optuna.Study:
-    """An empty study, which is not announced in the log."""
+    """An empty study, created without a line in the log."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         directions=["maximize" if mode == "max" else "minimize" for mode in modes], **more
@@ -125,8 +125,8 @@ def _frozen(record: SearchRecord, trial: TrialRecord, metrics: Sequence[str]) ->
             if value is not None
         },
     )
-    # When trials ran is not recorded. The search's start stands for it, so that the same record gives the same
-    # study, and the duration is right.
+    # The record does not say when trials ran. The search's start stands in for it, so the same record gives the
+    # same study, and the duration is right.
     begin = datetime.datetime.fromisoformat(record.created).replace(tzinfo=None)
     frozen.datetime_start = begin
     frozen.datetime_complete = begin + datetime.timedelta(seconds=trial.seconds or 0.0)
