@@ -34,11 +34,11 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     """Peak step size."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
-    """The course of the step size: constant; down to 0 along a cosine; up over the first fifth, then down."""
+    """The course of the step size: constant, down to 0 along a cosine, or up over the first fifth, then down."""
     weight_decay: float = Field(default=5e-4, ge=0, le=1)
     """Decoupled weight decay for AdamW, L2 decay for SGD."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """SGD has Nesterov momentum 0.9."""
+    """The optimizer; SGD has Nesterov momentum 0.9."""
 
 
 def make_optimizer(

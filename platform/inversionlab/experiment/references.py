@@ -90,7 +90,7 @@ def _in_order(experiment: ExperimentSections) -> list[GeneratorSettings]:
 
 
 def defense_at(experiment: ExperimentSections, value: int | float | None) -> Any:
-    """The defense's settings with the swept setting at `value`; None: as they are in the recipe.
+    """The defense's settings with the swept setting at `value`; None: as in the recipe.
 
     Raises:
         ValueError: the sweep names no setting of the defense, or the defense refuses the value.
@@ -119,5 +119,5 @@ def defense_at(experiment: ExperimentSections, value: int | float | None) -> Any
 
 
 def null_attacks() -> tuple[str, ...]:
-    """Names of the attacks that never look at the model."""
+    """Names of the attacks that never query the model."""
     return tuple(name for name, attack in ATTACKS.items() if attack.view is None)

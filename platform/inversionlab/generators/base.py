@@ -20,7 +20,7 @@ class GeneratorSettings(Settings):
     latent_size: int = 32
     """m, the length of the latent vector."""
     training: TrainingSettings = TrainingSettings()
-    """How it is trained."""
+    """How the generator is trained."""
 
 
 class Generator(nn.Module, ABC):

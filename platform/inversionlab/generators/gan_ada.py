@@ -37,7 +37,7 @@ class GanAda(Generator):
         minibatch_kernels: int = Field(default=16, ge=0, le=512)
         """Statistics of minibatch discrimination; 0 turns it off."""
         training: TrainingSettings = gan_training_settings(epochs=40)
-        """How it is trained. AdamW runs with betas (0.5, 0.99)."""
+        """How the generator is trained; AdamW has betas (0.5, 0.99)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
         super().__init__()

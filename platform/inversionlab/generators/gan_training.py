@@ -46,7 +46,7 @@ class GanSettings(Settings):
     average_pictures: float = Field(default=5_000.0, gt=0)
     """Half-life of the running average of the generator's weights, in pictures."""
     training: TrainingSettings = gan_training_settings(epochs=24)
-    """How it is trained. AdamW runs with betas (0.5, 0.99)."""
+    """How the generator is trained; AdamW has betas (0.5, 0.99)."""
 
 
 class Batch(NamedTuple):

@@ -48,11 +48,11 @@ class InversionModelSettings(Settings):
     activation: Literal["tanh", "relu"] = "tanh"
     """Activation after every hidden layer."""
     vector: Literal["log", "power", "plain"] = "log"
-    """t, how the scores are stretched at the input."""
+    """t, the stretching of the scores at the input."""
     log_shift: float = Field(default=50.0, gt=0, le=80)
-    """c: scores below e^-c count as none."""
+    """c, the shift of the log-scores; scores below e^-c count as 0."""
     exponent: float = Field(default=1 / 11, gt=0, le=1)
-    """a of y^a."""
+    """a, the exponent of y^a."""
 
 
 class InversionModel(nn.Module):

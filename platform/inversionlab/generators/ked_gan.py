@@ -60,7 +60,7 @@ class KedGan(Generator):
         adversarial_weight: float = Field(default=1.0, ge=0, le=1000)
         """lambda_a, the weight of -log D on generated pictures (Chen: 0)."""
         training: TrainingSettings = gan_training_settings(epochs=20)
-        """How it is trained. AdamW runs with betas (0.5, 0.99)."""
+        """How the generator is trained; AdamW has betas (0.5, 0.99)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int, classes: int) -> None:
         super().__init__()

@@ -63,7 +63,7 @@ class StyleGan(Generator):
         discriminator_width: int = Field(default=24, ge=4, le=512)
         """The discriminator's channels at half resolution; each halving doubles them, up to 8 x."""
         training: TrainingSettings = gan_training_settings(epochs=20)
-        """How it is trained. AdamW runs with betas (0.0, 0.99)."""
+        """How the generator is trained; AdamW has betas (0.0, 0.99)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
         super().__init__()

@@ -55,7 +55,7 @@ class Vae(Generator):
         training: TrainingSettings = TrainingSettings(
             epochs=20, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=1e-4
         )
-        """How it is trained."""
+        """How the VAE is trained."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
         super().__init__()
