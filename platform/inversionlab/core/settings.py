@@ -1,7 +1,4 @@
-"""The strict, frozen base of all settings: read a recipe, override values, validate, name by hash.
-
-The settings of a method are a `Settings` class in the method's file; `experiment/` puts them together.
-"""
+"""The strict, frozen base of all settings: read a recipe, override values, validate, name by hash."""
 
 from __future__ import annotations
 
@@ -50,7 +47,7 @@ def any_of(entries: Mapping[str, Any]) -> Any:
 
 
 def fingerprint(value: Any) -> str:
-    """16 hex digits that name a JSON-like value; equal values have equal names, whatever the key order."""
+    """16 hex digits that name a JSON-like value; equal values have equal names, in any key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -60,7 +60,7 @@ class DataSet(ABC):
         """Read or draw every picture.
 
         Raises:
-            ConfigError: there is nothing usable; says where it looked and what it expected.
+            ConfigError: there are no usable pictures; the text says where they were expected.
         """
 
 
@@ -79,7 +79,7 @@ def require_folder(path: Path, what: str) -> None:
     """Check that `path` is a folder.
 
     Raises:
-        ConfigError: it is missing or not a folder; names what was expected and the nearest folder there is.
+        ConfigError: it is missing or not a folder; the text names `what` and the nearest folder that exists.
     """
     if path.is_dir():
         return

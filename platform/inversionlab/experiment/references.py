@@ -30,15 +30,16 @@ def attacker_generator(experiment: ExperimentSections, attack: AttackSettings) -
         f"`{attack.name}` needs a generator with {' and '.join(sorted(kind.wants))}; give one under "
         f"`generators` (for example mine: {{name: {able}}})"
     )
-    if attack.generator is not None:
-        named = _labelled(experiment, attack.generator, where)
-        if GENERATORS[named.name].learns_from_target and not sees_scores:
+    if (label := attack.generator) is not None:
+        named = _labelled(experiment, label, where)
+        generator = GENERATORS[named.name]
+        if generator.learns_from_target and not sees_scores:
             raise ValueError(
-                f"{where}: generator = {attack.generator}: `{named.name}` learns "
+                f"{where}: generator = {label}: `{named.name}` learns "
                 "from whole score vectors, which this attacker does not see; give another one"
             )
-        if not kind.wants <= GENERATORS[named.name].offers:
-            raise ValueError(f"{where}: generator = {attack.generator}: {lack}")
+        if not kind.wants <= generator.offers:
+            raise ValueError(f"{where}: generator = {label}: {lack}")
         return named
     for settings in _in_order(experiment):
         generator = GENERATORS[settings.name]

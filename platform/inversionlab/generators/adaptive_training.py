@@ -62,7 +62,7 @@ def adaptive_step(
             that both networks descend as well, or None; by default the discriminator's, and None.
 
     Returns:
-        the losses `discriminator` and `generator`, `real_sign`, and `beside`, the further loss if there is one.
+        the losses `discriminator` and `generator`, `real_sign`, and `beside`, the further loss, if any.
     """
     x_NCHW, _, rng, sync = batch
     draw = draw or (lambda: gan.latents(x_NCHW, rng))
@@ -95,7 +95,7 @@ def adaptive_step(
     loss = functional.softplus(-fake_N).mean()
     losses["generator"] = loss.detach()
     if further is not None:
-        losses["beside"] = further.detach()  # a stored name: it stands in the cards of artifacts
+        losses["beside"] = further.detach()  # The name is stored in the cards of artifacts.
         loss = loss + further
     gan.descend("generator", loss, sync)
     gan.discriminator.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""What every generator has, whatever its structure."""
+"""The base of every generator."""
 
 from __future__ import annotations
 

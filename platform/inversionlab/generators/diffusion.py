@@ -177,7 +177,7 @@ class DiffusionLearner(Learner):
         self.counters = {"steps": 0.0}
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
-        """Learn from one batch; returns `reconstruction`, `divergence` (a picture) and `denoising`."""
+        """Learn from one batch; returns `reconstruction`, `divergence` (both per picture) and `denoising`."""
         losses = self.codec.step(x_NCHW, y_N, rng, sync)
         code_ND = self._codes(x_NCHW, rng)
         self._update_statistics(code_ND, sync)

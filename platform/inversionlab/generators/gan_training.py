@@ -21,14 +21,10 @@ from inversionlab.generators.base import Generator
 from inversionlab.generators.blocks import half_precision
 
 
-def gan_training_settings(*, epochs: int, learning_rate: float = 5e-4) -> TrainingSettings:
-    """Batches of 32 pictures, a constant step size, and no weight decay."""
+def gan_training_settings(*, epochs: int, rate: float = 5e-4) -> TrainingSettings:
+    """Batches of 32 pictures, a constant step size `rate`, and no weight decay."""
     return TrainingSettings(
-        epochs=epochs,
-        batch_size=32,
-        learning_rate=learning_rate,
-        schedule="constant",
-        weight_decay=0.0,
+        epochs=epochs, batch_size=32, learning_rate=rate, schedule="constant", weight_decay=0.0
     )
 
 
@@ -76,7 +72,7 @@ class GanLearner(Learner):
         """Take over untrained networks.
 
         Args:
-            product: what the training is for.
+            product: the generator that the training makes.
             average: the part of `product`, or all of it, that maps latents to pictures. A copy of it
                 learns, and it follows as the running average.
             discriminator: a network of its own, or another part of `product`.

@@ -121,7 +121,7 @@ class CodeReader(nn.Module):
     def surprise(self, out_NP: Tensor, gaussian_NG: Tensor, choice_NC: Tensor) -> Tensor:
         """-L_I in nats, a scalar, from the output of `forward` for pictures of these codes.
 
-        0 where Q knows no more than the prior; at least -log c for the categorical code.
+        0 where Q is no better than the prior; at least -log c for the categorical code.
         """
         _, mean_NG, log_sigma_NG, logits_NC = out_NP.split(self.parts, dim=1)
         # A sigma near 0 would let a single code outweigh everything else.

@@ -17,8 +17,8 @@ Seen:      MNIST, 30,000 digits for the classifier (99.0 %) and 30,000 others fo
            0.029 with `log` as with `power`, 0.050 for the mean picture. The mean of the 20 digits of nearest
            scores errs by 0.029 too, so these scores hold about that much. Wen's 0.0096 is for an A trained on
            QMNIST, which contains the classifier's own digits.
-Deviates:  Yang adds the shortfall to the whole vector where log y < -c; here such an entry becomes 0, as if it
-           had been truncated, so a vector does not shift as a whole with its smallest entry. The first layer has
+Deviates:  Yang adds the shortfall to the whole vector where log y < -c; here such an entry becomes 0, like a
+           truncated one, so a vector does not shift as a whole with its smallest entry. The first layer has
            one bias per unit. Channels stop growing at 8 x `width`. AdamW with the platform's schedules replaces
            Adam with amsgrad at a constant 2e-4.
 """
@@ -117,23 +117,19 @@ class InversionLearner(Learner):
         settings: InversionModelSettings,
         training: TrainingSettings,
         *,
-        classes: int,
-        channels: int,
-        image_size: int,
         seed: int,
+        **sizes: int,
     ) -> None:
-        """Build the network and its optimizer; `seed` sets the initial weights."""
+        """Build the network, of the sizes of `InversionModel`, and its optimizer; `seed` sets the initial weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = InversionModel(
-                settings, classes=classes, channels=channels, image_size=image_size
-            )
+            self.model = InversionModel(settings, **sizes)
         super().__init__(training, inversion=self.model)
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
-        """Learn from one batch and its scores `y_N` (N, K); returns `error`, squared, a pixel.
+        """Learn from one batch and its scores `y_N` (N, K); returns `error`, the squared error per pixel.
 
-        Pictures are not mirrored: the scores belong to the picture that the model was asked about.
+        Pictures are not mirrored: the scores belong to the picture that was sent to the model.
         """
         error = functional.mse_loss(self.model(y_N), x_NCHW)
         self.descend("inversion", error, sync)

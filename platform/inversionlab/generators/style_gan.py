@@ -15,7 +15,7 @@ P space (Mirror): leaky_relu(w, 5.0) undoes the last leaky ReLU, up to a factor.
 Offers: `style`; `critic`, the discriminator that it was trained against.
 Deviations: there are no noise inputs, so w alone decides the picture; SiLU replaces leaky ReLU in the synthesis,
 because attacks differentiate it; doublings are learned 4x4 transposed convolutions, and only maps of at most 16
-pixels have a second convolution a level; all layers share one w, without style mixing; weights are scaled at the
+pixels have a second convolution per level; all layers share one w, without style mixing; weights are scaled at the
 start instead of at every step (except in the mapping network); the discriminator is that of `gan_ada` without
 minibatch statistics, so it scores pictures one by one; there is no path length regularisation (Karras et al.
 leave it and style mixing out on small pictures too); the product is the running average of mapping and

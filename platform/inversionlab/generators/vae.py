@@ -95,7 +95,7 @@ class Vae(Generator):
         x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
         both_N2D: Tensor = self.encoder(x_NCHW * 2 - 1)
         mu_ND, log_var_ND = both_N2D.float().chunk(2, dim=1)
-        # Beyond these bounds the exponential of the loss overflows, and no gradient is of use.
+        # Beyond these bounds the exponential of the loss overflows, and its gradient is useless.
         return mu_ND, log_var_ND.clamp(-12, 6)
 
     def learner(self, settings: Settings, seed: int) -> VaeLearner:
@@ -112,7 +112,7 @@ class VaeLearner(Learner):
         self.vae, self.settings, self.seed = vae, settings, seed
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
-        """Learn from one batch; returns `reconstruction` and `divergence` (both a picture)."""
+        """Learn from one batch; returns `reconstruction` and `divergence` (both per picture)."""
         noise_ND = torch.randn(len(x_NCHW), self.vae.latent_size, generator=rng).to(x_NCHW.device)
         x_NCHW = mirror(x_NCHW, rng)
         with half_precision(x_NCHW):

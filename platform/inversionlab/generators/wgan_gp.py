@@ -50,7 +50,7 @@ class WganGp(Generator):
         """Steps of the critic, each on a batch of its own, for one of the generator."""
         penalty_weight: float = Field(default=10.0, ge=0, le=1000)
         """lambda, the weight of the gradient penalty."""
-        training: TrainingSettings = gan_training_settings(epochs=24, learning_rate=3e-4)
+        training: TrainingSettings = gan_training_settings(epochs=24, rate=3e-4)
         """How the generator is trained; AdamW has betas (0.5, 0.9)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:

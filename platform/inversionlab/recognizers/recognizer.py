@@ -127,20 +127,10 @@ class Recognizer(nn.Module):
 class RecognizerLearner(Learner):
     """A recognizer in training."""
 
-    def __init__(
-        self,
-        settings: RecognizerSettings,
-        *,
-        classes: int,
-        channels: int,
-        image_size: int,
-        seed: int,
-    ) -> None:
-        """Build the recognizer and its optimizer; `seed` sets the initial weights."""
+    def __init__(self, settings: RecognizerSettings, *, seed: int, **sizes: int) -> None:
+        """Build the recognizer and its optimizer; the arguments are those of `Recognizer`."""
         self.settings = settings
-        self.recognizer = Recognizer(
-            settings, classes=classes, channels=channels, image_size=image_size, seed=seed
-        )
+        self.recognizer = Recognizer(settings, **sizes, seed=seed)
         super().__init__(settings.training, recognizer=self.recognizer)
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:

@@ -91,7 +91,7 @@ _VERDICTS = "verdicts.list.element"
 class Store:
     """The tables of one storage root.
 
-    A damaged file counts as missing: it is renamed, the user is told, and its rows are computed again.
+    A damaged file counts as missing: it is renamed with a message, and its rows are computed again.
     """
 
     storage: Storage

@@ -34,7 +34,7 @@ MAX_COMBINATIONS = 64
 """If a space has only choices, and at most this many combinations, each is checked before the search."""
 
 Refuse = Callable[[Mapping[str, Any], str], list[str]]
-"""Says why settings (dotted path -> value) are refused: lines that begin with the text; none where they fit."""
+"""Returns the reasons why settings (dotted path -> value) are refused, as lines that begin with the text."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,9 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
 def refusals(space: SearchSpace, refuse: Refuse, most: int | None = None) -> list[str]:
     """Why points of a space are refused.
 
-    The ends or choices of each key are tried alone, and the first refusal counts. If there is none, the START
-    points are tried; and if none of those is refused either, the combinations of choices up to the first refusal.
-
-    Args:
-        space: whose points.
-        refuse: asked about each point.
-        most: choices of a key that are tried alone, the first ones; None: all.
+    The ends or choices of each key (at most `most` of its choices) are tried alone, up to the first refusal. If
+    there is none, the START points are tried; if these pass too, the combinations of choices up to the first refusal
+    are tried.
     """
     origin, found = f"{space.module}.py", []
     for key, kind in space.kinds.items():

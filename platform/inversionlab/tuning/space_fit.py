@@ -18,8 +18,8 @@ MOST_CHOICES = 64
 def check_fit(space: SearchSpace, session: Session) -> None:
     """Refuse a space with an end, a choice, a START point or a combination of choices that does not fit the data.
 
-    Attackers' networks that learn from the defended model are not built. They differ from trial to trial, but the
-    attack's own settings, which no search changes, determine their structure.
+    Attackers' networks that learn from the protected model are not built: they differ from trial to trial, but
+    their structure depends only on the attack's own settings, which no search changes.
 
     Args:
         space: the space, which has passed `check_space`.

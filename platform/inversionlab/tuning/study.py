@@ -35,8 +35,8 @@ _SHOWN = {
 def study_bytes(record: SearchRecord) -> bytes:
     """The search as the bytes of an Optuna SQLite file (for optuna-dashboard, `optuna.load_study`).
 
-    Trials stand in the order of their numbers. complete: COMPLETE; stopped: PRUNED; error and unfinished: FAIL
-    (the user attribute `state` tells which). With one objective the value is the score, and each trial's
+    Trials are in the order of their numbers. complete: COMPLETE; stopped: PRUNED; error and unfinished: FAIL
+    (the user attribute `state` says which). With one objective the value is the score, and each trial's
     intermediate values are its attack success by targets attacked.
     """
     modes = {"score": "min"} if record.single else record.objectives
@@ -86,7 +86,7 @@ def importance(
 
 
 def front(trials: Sequence[TrialRecord], objectives: Mapping[str, str]) -> list[int]:
-    """Numbers of the complete trials on the Pareto front, whatever the constraints, in rising order.
+    """Numbers of the complete trials on the Pareto front, regardless of the constraints, in rising order.
 
     A trial is on the front if no other is at least as good in every objective and better in one.
     """
