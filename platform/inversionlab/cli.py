@@ -42,10 +42,10 @@ def exit_codes(*failures: type[Exception]) -> Iterator[None]:
     from inversionlab.core.settings import ConfigError
     from inversionlab.store.storage import StorageError
 
-    told: tuple[type[Exception], ...] = (ConfigError, StorageError, *failures)
+    known: tuple[type[Exception], ...] = (ConfigError, StorageError, *failures)
     try:
         yield
-    except told as error:
+    except known as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
     except KeyboardInterrupt as stop:

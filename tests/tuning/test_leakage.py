@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inversionlab.metrics import wilson
-from inversionlab.tuning.leakage import defended_cells, leak
+from inversionlab.tuning.trial_metrics import defended_cells, leak
 from tests import tiny
 
 HITS = {

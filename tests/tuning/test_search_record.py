@@ -12,9 +12,9 @@ from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.search import SearchRecord
 from inversionlab.tuning import search_record
-from inversionlab.tuning.leakage import undefended
 from inversionlab.tuning.search import SearchOptions, SearchOutcome, TrialOutcome
 from inversionlab.tuning.space import SearchSpace, experiment_at
+from inversionlab.tuning.trial_metrics import undefended
 from tests import tiny
 from tests.golden.collect import golden
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Union
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from inversionlab.attacks.ami import Ami
 from inversionlab.attacks.ami_adaptive import AmiAdaptive
@@ -28,6 +26,7 @@ from inversionlab.attacks.multi_mode import MultiMode
 from inversionlab.attacks.pixel_gray_box import PixelGrayBox
 from inversionlab.attacks.random_latent import RandomLatent
 from inversionlab.attacks.random_public import RandomPublic
+from inversionlab.core.settings import any_of
 
 ATTACKS: dict[str, type[Attack]] = {
     "random_latent": RandomLatent,
@@ -49,10 +48,7 @@ ATTACKS: dict[str, type[Attack]] = {
 if TYPE_CHECKING:
     AnyAttack = AttackSettings
 else:
-    AnyAttack = Annotated[
-        Union[tuple(attack.Settings for attack in ATTACKS.values())],  # noqa: UP007
-        Field(discriminator="name"),
-    ]
+    AnyAttack = any_of(ATTACKS)
 
 __all__ = [
     "ATTACKS",

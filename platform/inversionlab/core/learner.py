@@ -20,6 +20,8 @@ from inversionlab.core.settings import Settings
 
 GradientSync = Callable[[Iterable[nn.Parameter]], None]
 """Averages the gradients of these parameters over all training workers, in place; does nothing for one worker."""
+Losses = dict[str, Tensor]
+"""Detached scalar losses by name, on the device."""
 
 
 class TrainingSettings(Settings):
@@ -32,11 +34,11 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     """Peak step size."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
-    """The course of the step size: constant; down to 0 along a cosine; up over the first fifth, then down."""
+    """The course of the step size: constant, down to 0 along a cosine, or up over the first fifth, then down."""
     weight_decay: float = Field(default=5e-4, ge=0, le=1)
     """Decoupled weight decay for AdamW, L2 decay for SGD."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """SGD has Nesterov momentum 0.9."""
+    """The optimizer; SGD has Nesterov momentum 0.9."""
 
 
 def make_optimizer(
@@ -67,6 +69,8 @@ def set_rate(
 class Learner(ABC):
     """Networks in training. It holds everything that a checkpoint needs."""
 
+    training: TrainingSettings | None = None
+    """Whose schedule the step sizes follow; None: they stay as they are."""
     modules: Mapping[str, nn.Module]
     """Every network by name; the loop moves them to the device and checkpoints them."""
     optimizers: Mapping[str, torch.optim.Optimizer]
@@ -76,10 +80,15 @@ class Learner(ABC):
     counters: dict[str, float]
     """Other numbers for the checkpoint, for example the strength of the augmentation."""
 
+    def __init__(self, training: TrainingSettings, **networks: nn.Module) -> None:
+        """Take over the networks; each gets an optimizer of its own name, and the first is the product."""
+        self.training, self.modules, self.counters = training, networks, {}
+        self.optimizers = {
+            name: make_optimizer(net.parameters(), training) for name, net in networks.items()
+        }
+
     @abstractmethod
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch and update the weights.
 
         Args:
@@ -89,15 +98,26 @@ class Learner(ABC):
             sync: to be called on the parameters between `backward()` and the optimizer's step.
 
         Returns:
-            Detached scalar losses by name, on the device; the loop reads them once an epoch.
+            The losses; the loop reads them once an epoch.
         """
 
-    def schedule(self, progress: float) -> None:  # noqa: B027 (a learner may keep its step size)
-        """Set the step sizes for `progress` in [0, 1]; the loop calls it before every step."""
+    def descend(self, name: str, loss: Tensor, sync: GradientSync) -> None:
+        """Take one step of the optimizer `name` down the gradient of `loss`, averaged over the workers."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        sync(weight for group in optimizer.param_groups for weight in group["params"])
+        optimizer.step()
 
-    @abstractmethod
+    def schedule(self, progress: float) -> None:
+        """Set the step sizes for `progress` in [0, 1]; the loop calls it before every step."""
+        if self.training is not None:
+            for optimizer in self.optimizers.values():
+                set_rate(optimizer, self.training, progress)
+
     def product(self) -> nn.Module:
         """The trained network; its state dict becomes the artifact."""
+        return next(iter(self.modules.values()))
 
     @torch.no_grad()
     def samples(self, count: int) -> Tensor | None:

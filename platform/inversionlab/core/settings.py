@@ -1,18 +1,17 @@
-"""The strict, frozen base of all settings: read a recipe, override values, validate, name by hash.
-
-The settings of a method are a `Settings` class in the method's file; `experiment/` puts them together.
-"""
+"""The strict, frozen base of all settings: read a recipe, override values, validate, name by hash."""
 
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
+import operator
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml.error import YAMLError
 
 from inversionlab.core.validation_errors import explain
@@ -41,8 +40,14 @@ class Settings(BaseModel):
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
+def any_of(entries: Mapping[str, Any]) -> Any:
+    """The type of the settings of any of a room's entries; their `name` tells them apart."""
+    settings = (entry.Settings for entry in entries.values())
+    return Annotated[functools.reduce(operator.or_, settings), Field(discriminator="name")]
+
+
 def fingerprint(value: Any) -> str:
-    """16 hex digits that name a JSON-like value; equal values have equal names, whatever the key order."""
+    """16 hex digits that name a JSON-like value; equal values have equal names, in any key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

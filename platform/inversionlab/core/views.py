@@ -55,10 +55,10 @@ class Scores(View):
         super().__init__(model, rows)
         self.top = top
         self.observed_NK: Tensor | None = None
-        """Scores (N, K) of users' private pictures, one a row; None: the attacker sees no such scores."""
+        """Scores (N, K) of users' private pictures, one per row; None: the attacker sees no such scores."""
 
     def observe_outputs(self, x_NCHW: Tensor) -> None:
-        """Show the attacker the scores of private pictures (N, C, H, W), one a row, but not the pictures."""
+        """Show the attacker the scores of private pictures (N, C, H, W), one per row, but not the pictures."""
         self.observed_NK = self.scores(x_NCHW, torch.arange(len(x_NCHW)))
 
     @torch.no_grad()

@@ -28,7 +28,7 @@ _RULES = {
 }
 """What an unquoted text is. The first rule that matches decides, so 3 is an int before it is a float."""
 _KINDS = {"bool": "neither true nor false", "int": "no whole number", "float": "no number"}
-"""What a text with such a tag is if the rule does not match."""
+"""The description of a text with such a tag that the rule does not match."""
 _LONGEST_INT = 100
 """Characters in a whole number; no setting needs more, and Python itself refuses to read 5000 digits."""
 DEEPEST = 50
@@ -38,7 +38,7 @@ _LARGEST = 1_000_000
 
 
 class _Resolver(VersionedResolver):
-    """Tells what an unquoted text is by `_RULES`, in reading and in writing."""
+    """Determines the type of an unquoted text by `_RULES`, in reading and in writing."""
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Tag:
         """The tag of a node that has none of its own."""

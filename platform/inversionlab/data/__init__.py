@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
+from inversionlab.core.settings import any_of
 from inversionlab.data.base import DataSet, DataSettings, Pictures
 from inversionlab.data.folder import Folder
 from inversionlab.data.mnist import Mnist
@@ -16,10 +15,7 @@ DATASETS: dict[str, Any] = {"procedural": Procedural, "folder": Folder, "mnist":
 if TYPE_CHECKING:
     AnyData = DataSettings
 else:
-    AnyData = Annotated[
-        Union[tuple(c.Settings for c in DATASETS.values())],  # noqa: UP007 (made from a tuple)
-        Field(discriminator="name"),
-    ]
+    AnyData = any_of(DATASETS)
 
 
 def build(settings: DataSettings) -> DataSet:

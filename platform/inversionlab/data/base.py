@@ -21,7 +21,7 @@ class DataSettings(Settings):
     image_size: int = Field(default=64, ge=16, le=512)
     """Height and width that every picture is resized to, in pixels."""
     channels: Literal[1, 3] = 3
-    """1: gray; 3: RGB."""
+    """Colour channels of a picture: 1 for gray, 3 for RGB."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class DataSet(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A name for the content: equal content has equal names. Much cheaper than `load`.
+        """A name for the content; equal content has equal names. Much cheaper than `load`.
 
         Raises:
             ConfigError: the source is missing or empty.
@@ -60,7 +60,7 @@ class DataSet(ABC):
         """Read or draw every picture.
 
         Raises:
-            ConfigError: there is nothing usable; says where it looked and what it expected.
+            ConfigError: there are no usable pictures; the text says where they were expected.
         """
 
 
@@ -79,7 +79,7 @@ def require_folder(path: Path, what: str) -> None:
     """Check that `path` is a folder.
 
     Raises:
-        ConfigError: it is missing or not a folder; names what was expected and the nearest folder there is.
+        ConfigError: it is missing or not a folder; the text names `what` and the nearest folder that exists.
     """
     if path.is_dir():
         return

@@ -21,13 +21,7 @@ from pydantic import Field
 from torch.nn import functional
 
 from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.data.base import (
-    AbsolutePath,
-    DataSet,
-    DataSettings,
-    Pictures,
-    require_folder,
-)
+from inversionlab.data.base import AbsolutePath, DataSet, DataSettings, Pictures, require_folder
 
 _STEMS = {"train": ("train",), "test": ("t10k",), "both": ("train", "t10k")}
 _MAGIC_IMAGES, _MAGIC_LABELS = 0x803, 0x801
@@ -45,7 +39,7 @@ class MnistSettings(DataSettings):
     image_size: int = Field(default=32, ge=16, le=512)
     """Height and width that every picture is resized to, in pixels."""
     channels: Literal[1, 3] = 1
-    """1: gray; 3: the gray value three times."""
+    """Colour channels of a picture: 1 for gray, 3 for the gray value three times."""
     root: AbsolutePath
     """The folder with the idx files, or with torchvision's `MNIST/raw` below it."""
     download: bool = False
@@ -87,7 +81,7 @@ class Mnist(DataSet):
         return Pictures(images_NCHW, person_N, tuple(str(digit) for digit in range(10)))
 
     def _files(self) -> list[tuple[Path, Path]]:
-        """The (pictures, labels) files of the part; missing ones are downloaded if asked for."""
+        """The (pictures, labels) files of the part; with `download`, missing ones are downloaded."""
         root = self.settings.root
         stems = _STEMS[self.settings.part]
         names = [(f"{s}-images-idx3-ubyte", f"{s}-labels-idx1-ubyte") for s in stems]

@@ -3,8 +3,8 @@
 Each person has a shape of head, eyes, brows, nose and mouth, and skin, hair, beard, glasses and spots
 (`procedural_traits.py`). Each picture has a pose, light, expression, framing, background, clothes and noise.
 Person 7, and picture 3 of person 7, are the same at every number of people and pictures. The faces are
-caricatures: they replace photographs where none may be used or none are at hand, and figures measured on them
-do not carry over to real faces.
+caricatures: they replace photographs that are missing or may not be used. Figures measured on them do not carry
+over to real faces.
 """
 
 from __future__ import annotations

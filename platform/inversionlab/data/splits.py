@@ -70,45 +70,40 @@ class Splits:
     public_NCHW: Tensor
     """uint8 (N, C, H, W): the attacker's pictures, without names."""
     public_person_N: Tensor
-    """int64 (N,): who is on them; for an evaluator that is trained on outsiders, never for an attacker."""
+    """int64 (N,): the people on them; for evaluators that are trained on public people, never for an attacker."""
     public_people: int
     notes: tuple[str, ...]
-    """One line for everything that was left out."""
+    """One line for each thing that was left out."""
 
 
 def split(
     pictures: Pictures, settings: SplitSettings, seed: int, public: Pictures | None = None
 ) -> Splits:
-    """Cut the pictures into person-disjoint sets.
+    """Split the pictures into person-disjoint sets.
 
     Args:
         pictures: all pictures of the data set.
-        settings: who goes into which set.
-        seed: draws the people (where there are more than asked for) and the test pictures.
+        settings: which people go into which set.
+        seed: draws the test pictures, and the people where there are more than the settings ask for.
         public: another data set for the attacker; then nobody in `pictures` is public.
 
     Raises:
         ConfigError: a set would be empty, or two sets would share a person.
     """
     members = _assign_people(pictures, settings, seed, wants_public=public is None)
-    train, test = _train_test(pictures, members["private"], settings, seed)
-    evaluator_train, evaluator_test = _train_test(
-        pictures, members["evaluator_only"], settings, seed
-    )
-    parts = (train, test, evaluator_train, evaluator_test)
+    parts = [
+        part
+        for name in ("private", "evaluator_only")
+        for part in _train_test(pictures, members[name], settings, seed)
+    ]
+    train, test, evaluator_train, evaluator_test = parts
     known = {_digest(x) for part in parts for x in part.images_NCHW}
-    notes = list(pictures.skipped) + list(public.skipped if public is not None else ())
-    if public is not None:
-        public_people, public_NCHW, person_N = (
-            len(public.people),
-            public.images_NCHW,
-            public.person_N,
-        )
-    else:
-        public_people = len(members["public"])
+    notes = [*pictures.skipped, *(public.skipped if public is not None else ())]
+    if public is None:
         rows = torch.isin(pictures.person_N, torch.tensor(members["public"], dtype=torch.int64))
-        public_NCHW, person_N = pictures.images_NCHW[rows], pictures.person_N[rows]
-    fresh = torch.tensor([_digest(x) not in known for x in public_NCHW], dtype=torch.bool)
+        names = tuple(pictures.people[p] for p in members["public"])
+        public = Pictures(pictures.images_NCHW[rows], pictures.person_N[rows], names)
+    fresh = torch.tensor([_digest(x) not in known for x in public.images_NCHW], dtype=torch.bool)
     if not bool(fresh.all()):
         count = int((~fresh).sum())
         notes.append(
@@ -125,9 +120,9 @@ def split(
         evaluator_people=tuple(pictures.people[p] for p in members["evaluator_only"]),
         evaluator_train=evaluator_train,
         evaluator_test=evaluator_test,
-        public_NCHW=public_NCHW[fresh],
-        public_person_N=person_N[fresh],
-        public_people=public_people,
+        public_NCHW=public.images_NCHW[fresh],
+        public_person_N=public.person_N[fresh],
+        public_people=len(public.people),
         notes=tuple(notes),
     )
 

@@ -6,10 +6,9 @@ defenses go together, and `parts/` holds what larger defenses are made of.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Union
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from inversionlab.core.settings import any_of
 from inversionlab.defenses.adversarial_noise import AdversarialNoise
 from inversionlab.defenses.base import (
     Defense,
@@ -45,10 +44,7 @@ DEFENSES: dict[str, type[Defense]] = {
 if TYPE_CHECKING:
     AnyDefense = DefenseSettings
 else:
-    AnyDefense = Annotated[
-        Union[tuple(defense.Settings for defense in DEFENSES.values())],  # noqa: UP007
-        Field(discriminator="name"),
-    ]
+    AnyDefense = any_of(DEFENSES)
 
 # Every class of settings has a field `inner` that takes the settings of any defense.
 _kinds: list[type[DefenseSettings]] = [DefenseSettings]

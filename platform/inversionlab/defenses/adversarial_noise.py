@@ -46,7 +46,7 @@ from torch import Tensor, nn
 
 from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob, as_scoring_model
-from inversionlab.core.learner import GradientSync, Learner, TrainingSettings
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
 from inversionlab.core.settings import Settings
 from inversionlab.core.views import Scores, View
 from inversionlab.defenses.base import (
@@ -112,11 +112,9 @@ class DefenderLearner(Learner):
         )
         self.model, self.noise = self.plain.model, settings.adversarial_training
         self.modules, self.optimizers = self.plain.modules, self.plain.optimizers
-        self.counters = self.plain.counters
+        self.training, self.counters = settings.training, self.plain.counters
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch and its scores `y_N` (N, K), with the noise that the current weights find."""
         if self.noise is not None:
             self.model.eval()
@@ -124,14 +122,6 @@ class DefenderLearner(Learner):
             y_N = released(y_N.log().double() + n_NK, y_N.argmax(1)).exp()
             self.model.train()
         return self.plain.step(x_NCHW, y_N, rng, sync)
-
-    def schedule(self, progress: float) -> None:
-        """Follow the schedule of the settings."""
-        self.plain.schedule(progress)
-
-    def product(self) -> InversionModel:
-        """The inversion model."""
-        return self.model
 
 
 class AdversariallyNoisy(ProtectedModel):

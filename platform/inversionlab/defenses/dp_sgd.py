@@ -46,9 +46,9 @@ from inversionlab.core.images import to_float
 from inversionlab.core.learner import (
     GradientSync,
     Learner,
+    Losses,
     TrainingSettings,
     make_optimizer,
-    set_rate,
 )
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
@@ -128,7 +128,7 @@ class PrivateLearner(Learner):
         Raises:
             ValueError: no noise keeps the budget, or delta is not below 1 / `count`.
         """
-        training = settings.training
+        self.training = training = settings.training
         self.budget = Budget.plan(
             epsilon=settings.epsilon,
             delta=settings.delta,
@@ -149,11 +149,9 @@ class PrivateLearner(Learner):
         self.weights = {n: p for n, p in self.part.named_parameters() if id(p) not in constant}
         self.modules = {"recognizer": model}
         self.optimizers = {"recognizer": make_optimizer(self.weights.values(), training)}
-        self.counters: dict[str, float] = {"steps": 0.0}
+        self.counters = {"steps": 0.0}
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Draw a batch and learn from it; returns `loss` (not private), 0 for an empty batch.
 
         Raises:
@@ -183,10 +181,6 @@ class PrivateLearner(Learner):
     def own_stream(self, rng: torch.Generator) -> torch.Generator:
         """A step's own random stream, derived from the one that the loop gives to every network of this role."""
         return seeds.torch_stream(rng.initial_seed(), "dp_sgd", self.stream)
-
-    def schedule(self, progress: float) -> None:
-        """Follow the schedule of the settings."""
-        set_rate(self.optimizers["recognizer"], self.settings.training, progress)
 
     def product(self) -> PrivateRecognizer:
         """The recognizer, with what has been spent so far."""

@@ -37,13 +37,7 @@ from torch.nn import functional
 
 from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob
-from inversionlab.core.learner import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Defense,
@@ -122,25 +116,17 @@ class BottleneckLearner(Learner):
         self.settings, self.augment = settings, context.augment
         seed = seeds.derive(context.seed, "weights", "mutual_information")
         self.recognizer = BottleneckRecognizer(context.blueprint, settings.code_size, seed)
-        self.modules = {"recognizer": self.recognizer}
-        self.optimizers = {
-            "recognizer": make_optimizer(self.recognizer.parameters(), settings.training)
-        }
-        self.counters: dict[str, float] = {"steps": 0.0}
+        super().__init__(settings.training, recognizer=self.recognizer)
+        self.counters = {"steps": 0.0}
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch; returns the victim's own `loss`, and `nats`."""
-        model, optimizer = self.recognizer, self.optimizers["recognizer"]
+        model = self.recognizer
         mean_ND, spread_ND = model.code(self.augment(x_NCHW, rng))
         noise_ND = torch.randn(mean_ND.shape, generator=rng).to(mean_ND.device)
         loss: Tensor = model.network.head.loss(model.widen(mean_ND + spread_ND * noise_ND), y_N)
         nats = information(mean_ND, spread_ND).mean()
-        optimizer.zero_grad(set_to_none=True)
-        (loss + self.settings.beta * nats).backward()
-        sync(model.parameters())
-        optimizer.step()
+        self.descend("recognizer", loss + self.settings.beta * nats, sync)
         self._note(nats.detach())
         return {"loss": loss.detach(), "nats": nats.detach()}
 
@@ -149,14 +135,6 @@ class BottleneckLearner(Learner):
         self.counters["steps"] += 1
         share = 1 / min(self.counters["steps"], AVERAGED)
         self.recognizer.bound_nats.lerp_(nats, share)
-
-    def schedule(self, progress: float) -> None:
-        """Follow the schedule of the settings."""
-        set_rate(self.optimizers["recognizer"], self.settings.training, progress)
-
-    def product(self) -> BottleneckRecognizer:
-        """The recognizer."""
-        return self.recognizer
 
 
 class MutualInformation(Defense):

@@ -38,13 +38,7 @@ from torch.nn import functional
 
 from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob, as_scoring_model
-from inversionlab.core.learner import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
 from inversionlab.core.views import Labels, Scores, View
 from inversionlab.defenses.base import (
     Defense,
@@ -117,16 +111,9 @@ class PurifierLearner(Learner):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds.derive(context.seed, "weights", "purifier", "inversion"))
             self.inversion = InversionModel(settings.inversion, **blueprint.shape.sizes)
-        self.modules = {"purifier": self.purifier, "inversion": self.inversion}
-        self.optimizers = {
-            name: make_optimizer(module.parameters(), settings.training)
-            for name, module in self.modules.items()
-        }
-        self.counters: dict[str, float] = {}
+        super().__init__(settings.training, purifier=self.purifier, inversion=self.inversion)
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Take a step of H, then one of G; `y_N` are log-scores (N, K). At m = 0 H is not used and does not learn.
 
         Returns:
@@ -140,26 +127,11 @@ class PurifierLearner(Learner):
         loss = losses["distortion"] + self.settings.label_weight * losses["label"]
         if weight:
             losses["error"] = functional.mse_loss(self.inversion(log_out_NK.detach().exp()), x_NCHW)
-            self._descend("inversion", losses["error"], sync)
+            self.descend("inversion", losses["error"], sync)
             loss = loss - weight * functional.mse_loss(self.inversion(log_out_NK.exp()), x_NCHW)
-        self._descend("purifier", loss, sync)
+        # G is the product; H is only its opponent, and its own step clears the gradients left here.
+        self.descend("purifier", loss, sync)
         return {name: value.detach() for name, value in losses.items()}
-
-    def _descend(self, name: str, loss: Tensor, sync: GradientSync) -> None:
-        """Take one step of one network; gradients left in the other one are cleared before its own step."""
-        self.optimizers[name].zero_grad(set_to_none=True)
-        loss.backward()
-        sync(self.modules[name].parameters())
-        self.optimizers[name].step()
-
-    def schedule(self, progress: float) -> None:
-        """Follow the schedule of the settings with both networks."""
-        for optimizer in self.optimizers.values():
-            set_rate(optimizer, self.settings.training, progress)
-
-    def product(self) -> Purifier:
-        """G alone; H is only its opponent."""
-        return self.purifier
 
 
 class Purified(ProtectedModel):

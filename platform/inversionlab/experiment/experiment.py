@@ -17,8 +17,7 @@ class Experiment(ExperimentSections):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Experiment:
-        wrong = all_faults(self)
-        if wrong:
+        if wrong := all_faults(self):
             raise ValueError("; ".join(wrong))
         return self
 

@@ -30,15 +30,16 @@ def attacker_generator(experiment: ExperimentSections, attack: AttackSettings) -
         f"`{attack.name}` needs a generator with {' and '.join(sorted(kind.wants))}; give one under "
         f"`generators` (for example mine: {{name: {able}}})"
     )
-    if attack.generator is not None:
-        named = _labelled(experiment, attack.generator, where)
-        if GENERATORS[named.name].learns_from_target and not sees_scores:
+    if (label := attack.generator) is not None:
+        named = _labelled(experiment, label, where)
+        generator = GENERATORS[named.name]
+        if generator.learns_from_target and not sees_scores:
             raise ValueError(
-                f"{where}: generator = {attack.generator}: `{named.name}` learns "
+                f"{where}: generator = {label}: `{named.name}` learns "
                 "from whole score vectors, which this attacker does not see; give another one"
             )
-        if not kind.wants <= GENERATORS[named.name].offers:
-            raise ValueError(f"{where}: generator = {attack.generator}: {lack}")
+        if not kind.wants <= generator.offers:
+            raise ValueError(f"{where}: generator = {label}: {lack}")
         return named
     for settings in _in_order(experiment):
         generator = GENERATORS[settings.name]
@@ -90,7 +91,7 @@ def _in_order(experiment: ExperimentSections) -> list[GeneratorSettings]:
 
 
 def defense_at(experiment: ExperimentSections, value: int | float | None) -> Any:
-    """The defense's settings with the swept setting at `value`; None: as they are in the recipe.
+    """The defense's settings with the swept setting at `value`; None: as in the recipe.
 
     Raises:
         ValueError: the sweep names no setting of the defense, or the defense refuses the value.
@@ -119,5 +120,5 @@ def defense_at(experiment: ExperimentSections, value: int | float | None) -> Any
 
 
 def null_attacks() -> tuple[str, ...]:
-    """Names of the attacks that never look at the model."""
+    """Names of the attacks that never query the model."""
     return tuple(name for name, attack in ATTACKS.items() if attack.view is None)

@@ -25,7 +25,7 @@ class EvaluatorSettings(Settings):
     """An evaluator: a recognizer that the attacker never sees."""
 
     name: str = Field(pattern=NAME, max_length=64)
-    """Its name in the tables."""
+    """The evaluator's name in the tables."""
     protocol: Literal["same_people", "person_disjoint", "nearest_identity"]
     """same_people: trained on the victim's training set, with another structure (Gong).
     person_disjoint: shares only the targets with the victim; its other classes are evaluator-only people
@@ -33,7 +33,7 @@ class EvaluatorSettings(Settings):
     nearest_identity: an embedding trained on public people alone; a reconstruction shows the private person
     whose mean embedding is nearest. A picture that only fools a classifier does not pass here."""
     recognizer: RecognizerSettings = RecognizerSettings()
-    """Its structure and training."""
+    """The evaluator's structure and training."""
 
 
 class TargetSettings(Settings):
@@ -48,8 +48,8 @@ class TargetSettings(Settings):
     first_repeat: int = Field(default=0, ge=0, le=1_000_000)
     """Number of the first repeat; another number gives other random starts."""
     pool: int | None = Field(default=None, ge=1, le=1_000_000)
-    """People of that draw whom the person-disjoint evaluators know; null: the targets. Runs with other targets
-    and the same pool share their evaluators."""
+    """The first people of that draw, which the person-disjoint evaluators are trained on; null: the targets. Runs
+    with different targets and the same pool share their evaluators."""
 
 
 class SweepSettings(Settings):
@@ -76,8 +76,8 @@ class RuntimeSettings(Settings):
     train_resources: dict[str, float] = Field(default_factory=dict)
     """More Ray resources of a training worker, such as {"train": 1}, that place it on its kind of node."""
     attack_workers: int | None = Field(default=None, ge=1, le=65_536)
-    """At most this many attack workers; null: as many as the cluster has room for now. On a cluster that grows
-    with the work, say how many it may grow to."""
+    """At most this many attack workers; null: as many as the cluster has room for now. A cluster that grows with
+    the work needs a number: how many it may grow to."""
     attack_cpus: float = Field(default=1.0, gt=0, le=1024)
     """CPUs of an attack worker; it uses one torch thread."""
     attack_resources: dict[str, float] = Field(default_factory=dict)
@@ -91,8 +91,8 @@ class RuntimeSettings(Settings):
     attack_gpu: Literal["auto", "never", "always"] = "auto"
     """Whether attack workers share GPUs; values as for `train_gpu`."""
     grows: bool = False
-    """Whether the cluster starts nodes when work waits for them. Then `always` asks for GPUs that are not there
-    yet, and a training asks for all of its CPUs."""
+    """Whether the cluster starts nodes when work waits for them. If so, `always` requests GPUs that are not there
+    yet, and a training requests all of its CPUs."""
     attack_gpu_share: float = Field(default=0.25, gt=0, le=1)
     """Share of a GPU for each attack worker, if GPUs are used."""
     checkpoint_seconds: float = Field(default=20.0, ge=0, le=86_400)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import Field
 
 from inversionlab.core.learner import Learner
-from inversionlab.core.settings import ConfigError
+from inversionlab.core.settings import ConfigError, any_of
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.cgan import Cgan
 from inversionlab.generators.diffusion import Diffusion
@@ -19,7 +18,6 @@ from inversionlab.generators.style_gan import StyleGan
 from inversionlab.generators.vae import Vae
 from inversionlab.generators.wgan_gp import WganGp
 
-# The value type is Any because each class takes its own settings.
 GENERATORS: dict[str, Any] = {
     "diffusion": Diffusion,
     "cgan": Cgan,
@@ -34,10 +32,7 @@ GENERATORS: dict[str, Any] = {
 if TYPE_CHECKING:
     AnyGenerator = GeneratorSettings
 else:
-    AnyGenerator = Annotated[
-        Union[tuple(entry.Settings for entry in GENERATORS.values())],  # noqa: UP007 (from the dict)
-        Field(discriminator="name"),
-    ]
+    AnyGenerator = any_of(GENERATORS)
 
 
 def build(

@@ -17,11 +17,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.core.learner import GradientSync
+from inversionlab.core.learner import Losses
 from inversionlab.core.settings import Settings
 from inversionlab.generators.augment_ada import augment_ada
 from inversionlab.generators.blocks import averaged, half_precision
-from inversionlab.generators.gan_training import GanLearner
+from inversionlab.generators.gan_training import Batch, GanLearner
 
 R1_EVERY = 16
 PROBABILITY = "augment_p"
@@ -44,29 +44,27 @@ class AdaptiveSettings(Settings):
 def adaptive_step(
     settings: AdaptiveSettings,
     gan: GanLearner,
-    x_NCHW: Tensor,
-    y_N: Tensor,
-    rng: torch.Generator,
-    sync: GradientSync,
+    batch: Batch,
     *,
     draw: Callable[[], Tensor] | None = None,
     score_real: Callable[[Tensor], Tensor] | None = None,
     score_fake: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]] | None = None,
-) -> dict[str, Tensor]:
+) -> Losses:
     """One step of the discriminator, then one of the generator; a `GanStep` once `settings` are given.
 
     Args:
         settings: augmentation and penalty.
         gan: the networks; its counter `augment_p` is p.
-        x_NCHW, y_N, rng, sync: see `Learner.step`; `y_N` is not read here, but may be in the functions below.
+        batch: its pictures; its `y_N` is not read here.
         draw: N latents; by default from the prior.
         score_real: scores (N,) of real pictures; by default the discriminator's.
         score_fake: scores (N,) of generated pictures, from the pictures and their latents, and a loss
             that both networks descend as well, or None; by default the discriminator's, and None.
 
     Returns:
-        the losses `discriminator` and `generator`, `real_sign`, and `beside`, the further loss if there is one.
+        the losses `discriminator` and `generator`, `real_sign`, and `beside`, the further loss, if any.
     """
+    x_NCHW, _, rng, sync = batch
     draw = draw or (lambda: gan.latents(x_NCHW, rng))
     score_real = score_real or gan.discriminator
     score_fake = score_fake or (lambda x_NCHW, z_ND: (gan.discriminator(x_NCHW), None))
@@ -97,7 +95,7 @@ def adaptive_step(
     loss = functional.softplus(-fake_N).mean()
     losses["generator"] = loss.detach()
     if further is not None:
-        losses["beside"] = further.detach()  # a stored name: it stands in the cards of artifacts
+        losses["beside"] = further.detach()  # The name is stored in the cards of artifacts.
         loss = loss + further
     gan.descend("generator", loss, sync)
     gan.discriminator.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""What every generator has, whatever its structure."""
+"""The base of every generator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class GeneratorSettings(Settings):
     latent_size: int = 32
     """m, the length of the latent vector."""
     training: TrainingSettings = TrainingSettings()
-    """How it is trained."""
+    """How the generator is trained."""
 
 
 class Generator(nn.Module, ABC):
@@ -33,15 +33,18 @@ class Generator(nn.Module, ABC):
 
     latent_size: int
     """m, the length of the latent vector."""
+    layers: nn.Module
+    """Latents to pictures; a generator with other parts overrides `forward`."""
     offers: ClassVar[frozenset[str]] = frozenset()
     """What it has besides pictures: `encoder`, `critic`, `style`, `classes` (a critic that knows the classes)."""
     learns_from_target: ClassVar[bool] = False
     """Whether it is trained on the scores that the target model gives to the training pictures. Its learner then
     takes these scores (N, K) in place of class numbers."""
 
-    @abstractmethod
     def forward(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1] of latents (N, m) ~ N(0, I)."""
+        x_NCHW: Tensor = self.layers(z_ND)
+        return x_NCHW
 
     @abstractmethod
     def learner(self, settings: Any, seed: int) -> Learner:

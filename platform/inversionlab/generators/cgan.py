@@ -26,12 +26,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.core.learner import GradientSync
+from inversionlab.core.learner import GradientSync, Losses
 from inversionlab.generators.adaptive_training import PROBABILITY, AdaptiveSettings, adaptive_step
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import averaged, dcgan
 from inversionlab.generators.discriminator import Discriminator
-from inversionlab.generators.gan_training import GanLearner, GanSettings
+from inversionlab.generators.gan_training import Batch, GanLearner, GanSettings
 
 SPREAD = 0.1
 """The share of pi that is spread evenly, so that the softmax reaches a class that no picture showed."""
@@ -158,15 +158,9 @@ class ConditionalDiscriminator(nn.Module):
         return score_N
 
 
-def _step(
-    settings: Cgan.Settings,
-    gan: GanLearner,
-    x_NCHW: Tensor,
-    y_N: Tensor,
-    rng: torch.Generator,
-    sync: GradientSync,
-) -> dict[str, Tensor]:
-    """Fit the prior of the conditions, then take an `adaptive_step`; `y_N` are scores (N, K)."""
+def _step(settings: Cgan.Settings, gan: GanLearner, batch: Batch) -> Losses:
+    """Fit the prior of the conditions, then take an `adaptive_step`; the batch's `y_N` are scores (N, K)."""
+    x_NCHW, y_N, rng, sync = batch
     generator = cast(ConditionalGenerator, gan.generator)
     y_NK = y_N.float() / y_N.float().sum(dim=1, keepdim=True).clamp_min(1e-6)
     generator.fit_prior(y_NK, gan.latents(x_NCHW, rng), gan.counters["steps"], sync)
@@ -184,10 +178,7 @@ def _step(
     return adaptive_step(
         settings,
         gan,
-        x_NCHW,
-        y_NK,
-        rng,
-        sync,
+        batch,
         draw=draw,
         score_real=lambda real_NCHW: gan.discriminator(real_NCHW, y_NK),
         score_fake=score_fake,

@@ -38,9 +38,9 @@ from torch import Tensor, nn
 from inversionlab.core.learner import (
     GradientSync,
     Learner,
+    Losses,
     TrainingSettings,
     make_optimizer,
-    set_rate,
 )
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import averaged, half_precision, mirror
@@ -167,28 +167,22 @@ class DiffusionLearner(Learner):
 
     def __init__(self, net: Diffusion, settings: Diffusion.Settings, *, seed: int) -> None:
         """Take over an untrained network; `seed` is that of the latents of `samples`."""
+        super().__init__(settings.training, diffusion=net)
         self.net, self.settings, self.seed = net, settings, seed
         self.codec = VaeLearner(net.codec, codec_settings(settings), seed=seed)
-        self.modules = {"diffusion": net}
         self.optimizers = {
             "codec": self.codec.optimizers["vae"],
             "denoiser": make_optimizer(net.denoiser.parameters(), settings.training),
         }
-        self.counters: dict[str, float] = {"steps": 0.0}
+        self.counters = {"steps": 0.0}
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
-        """Learn from one batch; returns `reconstruction`, `divergence` (a picture) and `denoising`."""
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
+        """Learn from one batch; returns `reconstruction`, `divergence` (both per picture) and `denoising`."""
         losses = self.codec.step(x_NCHW, y_N, rng, sync)
         code_ND = self._codes(x_NCHW, rng)
         self._update_statistics(code_ND, sync)
         loss = self._denoising(self.net.standardise(code_ND), rng)
-        optimizer = self.optimizers["denoiser"]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        sync(self.net.denoiser.parameters())
-        optimizer.step()
+        self.descend("denoiser", loss, sync)
         return {**losses, "denoising": loss.detach()}
 
     @torch.no_grad()
@@ -220,15 +214,6 @@ class DiffusionLearner(Learner):
         estimate_ND = self.net.denoiser(alpha_N1 * code_ND + beta_N1 * noise_ND, t_N)
         loss: Tensor = (estimate_ND - v_ND).square().mean()
         return loss
-
-    def schedule(self, progress: float) -> None:
-        """Follow the schedule of the settings."""
-        for optimizer in self.optimizers.values():
-            set_rate(optimizer, self.settings.training, progress)
-
-    def product(self) -> Diffusion:
-        """Autoencoder and denoiser."""
-        return self.net
 
     def samples(self, count: int) -> Tensor:
         """Pictures of draws from the prior, the same latents at every call."""

@@ -14,14 +14,13 @@ from functools import partial
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor
 
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.generators.adaptive_training import PROBABILITY, AdaptiveSettings, adaptive_step
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import dcgan
 from inversionlab.generators.discriminator import Discriminator
-from inversionlab.generators.gan_training import GanLearner, GanSettings
+from inversionlab.generators.gan_training import GanLearner, GanSettings, gan_training_settings
 
 
 class GanAda(Generator):
@@ -37,20 +36,13 @@ class GanAda(Generator):
         """The discriminator's channels at half resolution; each halving doubles them, up to 8 x."""
         minibatch_kernels: int = Field(default=16, ge=0, le=512)
         """Statistics of minibatch discrimination; 0 turns it off."""
-        training: TrainingSettings = TrainingSettings(
-            epochs=40, batch_size=32, learning_rate=5e-4, schedule="constant", weight_decay=0.0
-        )
-        """How it is trained. AdamW runs with betas (0.5, 0.99)."""
+        training: TrainingSettings = gan_training_settings(epochs=40)
+        """How the generator is trained; AdamW has betas (0.5, 0.99)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
         super().__init__()
         self.latent_size, self.shape = settings.latent_size, (channels, image_size)
         self.layers = dcgan(self.latent_size, settings.width, channels, image_size)
-
-    def forward(self, z_ND: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
-        x_NCHW: Tensor = self.layers(z_ND)
-        return x_NCHW
 
     def learner(self, settings: Settings, seed: int) -> GanLearner:
         """Trains this generator against a discriminator that is not kept."""

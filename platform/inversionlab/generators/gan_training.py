@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.core.learner import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings, set_rate
 from inversionlab.core.settings import Settings
 from inversionlab.generators.base import Generator
 from inversionlab.generators.blocks import half_precision
+
+
+def gan_training_settings(*, epochs: int, rate: float = 5e-4) -> TrainingSettings:
+    """Batches of 32 pictures, a constant step size `rate`, and no weight decay."""
+    return TrainingSettings(
+        epochs=epochs, batch_size=32, learning_rate=rate, schedule="constant", weight_decay=0.0
+    )
 
 
 class GanSettings(Settings):
@@ -39,10 +41,17 @@ class GanSettings(Settings):
     """Step size of the discriminator, as a multiple of the generator's (`training`)."""
     average_pictures: float = Field(default=5_000.0, gt=0)
     """Half-life of the running average of the generator's weights, in pictures."""
-    training: TrainingSettings = TrainingSettings(
-        epochs=24, batch_size=32, learning_rate=5e-4, schedule="constant", weight_decay=0.0
-    )
-    """How it is trained. AdamW runs with betas (0.5, 0.99)."""
+    training: TrainingSettings = gan_training_settings(epochs=24)
+    """How the generator is trained; AdamW has betas (0.5, 0.99)."""
+
+
+class Batch(NamedTuple):
+    """The arguments of `Learner.step`."""
+
+    x_NCHW: Tensor
+    y_N: Tensor
+    rng: torch.Generator
+    sync: GradientSync
 
 
 class GanLearner(Learner):
@@ -63,7 +72,7 @@ class GanLearner(Learner):
         """Take over untrained networks.
 
         Args:
-            product: what the training is for.
+            product: the generator that the training makes.
             average: the part of `product`, or all of it, that maps latents to pictures. A copy of it
                 learns, and it follows as the running average.
             discriminator: a network of its own, or another part of `product`.
@@ -78,15 +87,9 @@ class GanLearner(Learner):
         self.generator = copy.deepcopy(average)
         self._product, self._step = product, step
         average.requires_grad_(False)
-        self.modules = {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "average": self.average,
-        }
-        self.optimizers = {
-            name: make_optimizer(self.modules[name].parameters(), settings.training)
-            for name in ("generator", "discriminator")
-        }
+        learning = {"generator": self.generator, "discriminator": discriminator}
+        super().__init__(settings.training, **learning)
+        self.modules = {**learning, "average": average}
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 if "betas" in group:
@@ -94,11 +97,9 @@ class GanLearner(Learner):
         self.schedule(0.0)
         self.counters = dict.fromkeys(("pictures", "steps", *counters), 0.0)
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch by the GAN's own step, then let the running average follow."""
-        losses = self._step(self, x_NCHW, y_N, rng, sync)
+        losses = self._step(self, Batch(x_NCHW, y_N, rng, sync))
         self._follow(len(x_NCHW) * self.workers)
         return losses
 
@@ -111,14 +112,6 @@ class GanLearner(Learner):
         with half_precision(z_ND):
             fake_NCHW: Tensor = self.generator(z_ND)
         return fake_NCHW.float()
-
-    def descend(self, name: str, loss: Tensor, sync: GradientSync) -> None:
-        """One step of the network `name` down the gradient of `loss`, averaged over the workers."""
-        optimizer = self.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        sync(self.modules[name].parameters())
-        optimizer.step()
 
     @torch.no_grad()
     def _follow(self, count: int) -> None:
@@ -151,5 +144,5 @@ class GanLearner(Learner):
         return self._product.samples(count, self.seed)
 
 
-GanStep = Callable[[GanLearner, Tensor, Tensor, torch.Generator, GradientSync], dict[str, Tensor]]
-"""What `Learner.step` does for one GAN, with the `GanLearner` in front: losses and one step of each network."""
+GanStep = Callable[[GanLearner, Batch], Losses]
+"""What `Learner.step` does for one GAN: it computes the losses and takes one step of each network."""

@@ -24,12 +24,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.core.learner import GradientSync
+from inversionlab.core.learner import Losses
 from inversionlab.generators.adaptive_training import PROBABILITY, AdaptiveSettings, adaptive_step
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import dcgan
 from inversionlab.generators.discriminator import Discriminator
-from inversionlab.generators.gan_training import GanLearner, GanSettings
+from inversionlab.generators.gan_training import Batch, GanLearner, GanSettings
 
 
 class InfoGan(Generator):
@@ -121,7 +121,7 @@ class CodeReader(nn.Module):
     def surprise(self, out_NP: Tensor, gaussian_NG: Tensor, choice_NC: Tensor) -> Tensor:
         """-L_I in nats, a scalar, from the output of `forward` for pictures of these codes.
 
-        0 where Q knows no more than the prior; at least -log c for the categorical code.
+        0 where Q is no better than the prior; at least -log c for the categorical code.
         """
         _, mean_NG, log_sigma_NG, logits_NC = out_NP.split(self.parts, dim=1)
         # A sigma near 0 would let a single code outweigh everything else.
@@ -134,15 +134,7 @@ class CodeReader(nn.Module):
         return surprise
 
 
-def _step(
-    net: InfoGan,
-    settings: InfoGan.Settings,
-    gan: GanLearner,
-    x_NCHW: Tensor,
-    y_N: Tensor,
-    rng: torch.Generator,
-    sync: GradientSync,
-) -> dict[str, Tensor]:
+def _step(net: InfoGan, settings: InfoGan.Settings, gan: GanLearner, batch: Batch) -> Losses:
     """An `adaptive_step` whose further loss is -lambda L_I."""
 
     def score_fake(fake_NCHW: Tensor, z_ND: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,6 +142,4 @@ def _step(
         surprise = net.discriminator.surprise(out_NP, *net.maker.codes(z_ND))
         return out_NP[:, 0], settings.information_weight * surprise
 
-    return adaptive_step(
-        settings, gan, x_NCHW, y_N, rng, sync, score_real=net.critic, score_fake=score_fake
-    )
+    return adaptive_step(settings, gan, batch, score_real=net.critic, score_fake=score_fake)

@@ -17,8 +17,8 @@ Seen:      MNIST, 30,000 digits for the classifier (99.0 %) and 30,000 others fo
            0.029 with `log` as with `power`, 0.050 for the mean picture. The mean of the 20 digits of nearest
            scores errs by 0.029 too, so these scores hold about that much. Wen's 0.0096 is for an A trained on
            QMNIST, which contains the classifier's own digits.
-Deviates:  Yang adds the shortfall to the whole vector where log y < -c; here such an entry becomes 0, as if it
-           had been truncated, so a vector does not shift as a whole with its smallest entry. The first layer has
+Deviates:  Yang adds the shortfall to the whole vector where log y < -c; here such an entry becomes 0, like a
+           truncated one, so a vector does not shift as a whole with its smallest entry. The first layer has
            one bias per unit. Channels stop growing at 8 x `width`. AdamW with the platform's schedules replaces
            Adam with amsgrad at a constant 2e-4.
 """
@@ -33,13 +33,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.core.learner import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
 from inversionlab.core.settings import ConfigError, Settings
 from inversionlab.generators.blocks import channels_at, pyramid
 
@@ -54,11 +48,11 @@ class InversionModelSettings(Settings):
     activation: Literal["tanh", "relu"] = "tanh"
     """Activation after every hidden layer."""
     vector: Literal["log", "power", "plain"] = "log"
-    """t, how the scores are stretched at the input."""
+    """t, the stretching of the scores at the input."""
     log_shift: float = Field(default=50.0, gt=0, le=80)
-    """c: scores below e^-c count as none."""
+    """c, the shift of the log-scores; scores below e^-c count as 0."""
     exponent: float = Field(default=1 / 11, gt=0, le=1)
-    """a of y^a."""
+    """a, the exponent of y^a."""
 
 
 class InversionModel(nn.Module):
@@ -123,41 +117,20 @@ class InversionLearner(Learner):
         settings: InversionModelSettings,
         training: TrainingSettings,
         *,
-        classes: int,
-        channels: int,
-        image_size: int,
         seed: int,
+        **sizes: int,
     ) -> None:
-        """Build the network and its optimizer; `seed` sets the initial weights."""
-        self.training = training
+        """Build the network, of the sizes of `InversionModel`, and its optimizer; `seed` sets the initial weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.model = InversionModel(
-                settings, classes=classes, channels=channels, image_size=image_size
-            )
-        self.modules = {"inversion": self.model}
-        self.optimizers = {"inversion": make_optimizer(self.model.parameters(), training)}
-        self.counters: dict[str, float] = {}
+            self.model = InversionModel(settings, **sizes)
+        super().__init__(training, inversion=self.model)
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
-        """Learn from one batch and its scores `y_N` (N, K); returns `error`, squared, a pixel.
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
+        """Learn from one batch and its scores `y_N` (N, K); returns `error`, the squared error per pixel.
 
-        Pictures are not mirrored: the scores belong to the picture that the model was asked about.
+        Pictures are not mirrored: the scores belong to the picture that was sent to the model.
         """
-        optimizer = self.optimizers["inversion"]
-        optimizer.zero_grad(set_to_none=True)
         error = functional.mse_loss(self.model(y_N), x_NCHW)
-        error.backward()
-        sync(self.model.parameters())
-        optimizer.step()
+        self.descend("inversion", error, sync)
         return {"error": error.detach()}
-
-    def schedule(self, progress: float) -> None:
-        """Follow the schedule of the settings."""
-        set_rate(self.optimizers["inversion"], self.training, progress)
-
-    def product(self) -> InversionModel:
-        """The inversion model."""
-        return self.model

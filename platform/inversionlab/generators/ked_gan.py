@@ -32,10 +32,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.core.learner import GradientSync, TrainingSettings
+from inversionlab.core.learner import Losses, TrainingSettings
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import channels_at, dcgan, half_precision, mirror, pyramid
-from inversionlab.generators.gan_training import GanLearner, GanSettings
+from inversionlab.generators.gan_training import (
+    Batch,
+    GanLearner,
+    GanSettings,
+    gan_training_settings,
+)
 
 
 class KedGan(Generator):
@@ -54,10 +59,8 @@ class KedGan(Generator):
         """lambda_h, the weight of the entropy of the classes of generated pictures (Chen: 1e-4)."""
         adversarial_weight: float = Field(default=1.0, ge=0, le=1000)
         """lambda_a, the weight of -log D on generated pictures (Chen: 0)."""
-        training: TrainingSettings = TrainingSettings(
-            epochs=20, batch_size=32, learning_rate=5e-4, schedule="constant", weight_decay=0.0
-        )
-        """How it is trained. AdamW runs with betas (0.5, 0.99)."""
+        training: TrainingSettings = gan_training_settings(epochs=20)
+        """How the generator is trained; AdamW has betas (0.5, 0.99)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int, classes: int) -> None:
         super().__init__()
@@ -66,11 +69,6 @@ class KedGan(Generator):
         self.discriminator = ClassDiscriminator(
             settings.discriminator_width, channels, image_size, classes
         )
-
-    def forward(self, z_ND: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
-        x_NCHW: Tensor = self.layers(z_ND)
-        return x_NCHW
 
     def critic(self, x_NCHW: Tensor) -> Tensor:
         """Z(x) (N,), the logit of "real": positive where pictures in [0, 1] look real."""
@@ -122,17 +120,15 @@ def _step(
     discriminator: ClassDiscriminator,
     settings: KedGan.Settings,
     gan: GanLearner,
-    x_NCHW: Tensor,
-    y_N: Tensor,
-    rng: torch.Generator,
-    sync: GradientSync,
-) -> dict[str, Tensor]:
-    """Learn from one batch; `y_N` are scores (N, K).
+    batch: Batch,
+) -> Losses:
+    """Learn from one batch; its `y_N` are scores (N, K).
 
     Returns:
         `classes`, `reality` (the two parts of L_D), `feature_distance`, `entropy` and `realism`
         (those of L_G, unweighted).
     """
+    x_NCHW, y_N, rng, sync = batch
     count = len(x_NCHW)
     real_NCHW = mirror(x_NCHW, rng)
     with torch.no_grad():

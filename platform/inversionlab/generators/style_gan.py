@@ -15,7 +15,7 @@ P space (Mirror): leaky_relu(w, 5.0) undoes the last leaky ReLU, up to a factor.
 Offers: `style`; `critic`, the discriminator that it was trained against.
 Deviations: there are no noise inputs, so w alone decides the picture; SiLU replaces leaky ReLU in the synthesis,
 because attacks differentiate it; doublings are learned 4x4 transposed convolutions, and only maps of at most 16
-pixels have a second convolution a level; all layers share one w, without style mixing; weights are scaled at the
+pixels have a second convolution per level; all layers share one w, without style mixing; weights are scaled at the
 start instead of at every step (except in the mapping network); the discriminator is that of `gan_ada` without
 minibatch statistics, so it scores pictures one by one; there is no path length regularisation (Karras et al.
 leave it and style mixing out on small pictures too); the product is the running average of mapping and
@@ -39,7 +39,7 @@ from inversionlab.generators.adaptive_training import PROBABILITY, AdaptiveSetti
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import channels_at, pyramid
 from inversionlab.generators.discriminator import Discriminator
-from inversionlab.generators.gan_training import GanLearner, GanSettings
+from inversionlab.generators.gan_training import GanLearner, GanSettings, gan_training_settings
 
 # The mean square of silu(x), x ~ N(0, 1), is 0.3557. The styles that scale a map next also make up for it.
 SILU_GAIN = 0.3557**-0.5
@@ -62,10 +62,8 @@ class StyleGan(Generator):
         """Dense layers of the mapping network (Karras: 8)."""
         discriminator_width: int = Field(default=24, ge=4, le=512)
         """The discriminator's channels at half resolution; each halving doubles them, up to 8 x."""
-        training: TrainingSettings = TrainingSettings(
-            epochs=20, batch_size=32, learning_rate=5e-4, schedule="constant", weight_decay=0.0
-        )
-        """How it is trained. AdamW runs with betas (0.0, 0.99)."""
+        training: TrainingSettings = gan_training_settings(epochs=20)
+        """How the generator is trained; AdamW has betas (0.0, 0.99)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
         super().__init__()

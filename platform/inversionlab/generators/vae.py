@@ -19,13 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.core.learner import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import (
     Residual,
@@ -61,7 +55,7 @@ class Vae(Generator):
         training: TrainingSettings = TrainingSettings(
             epochs=20, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=1e-4
         )
-        """How it is trained."""
+        """How the VAE is trained."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
         super().__init__()
@@ -101,7 +95,7 @@ class Vae(Generator):
         x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
         both_N2D: Tensor = self.encoder(x_NCHW * 2 - 1)
         mu_ND, log_var_ND = both_N2D.float().chunk(2, dim=1)
-        # Beyond these bounds the exponential of the loss overflows, and no gradient is of use.
+        # Beyond these bounds the exponential of the loss overflows, and its gradient is useless.
         return mu_ND, log_var_ND.clamp(-12, 6)
 
     def learner(self, settings: Settings, seed: int) -> VaeLearner:
@@ -114,19 +108,13 @@ class VaeLearner(Learner):
 
     def __init__(self, vae: Vae, settings: Vae.Settings, *, seed: int) -> None:
         """Take over an untrained VAE; `seed` is that of the latents of `samples`."""
+        super().__init__(settings.training, vae=vae)
         self.vae, self.settings, self.seed = vae, settings, seed
-        self.modules = {"vae": self.vae}
-        self.optimizers = {"vae": make_optimizer(self.vae.parameters(), settings.training)}
-        self.counters: dict[str, float] = {}
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
-        """Learn from one batch; returns `reconstruction` and `divergence` (both a picture)."""
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
+        """Learn from one batch; returns `reconstruction` and `divergence` (both per picture)."""
         noise_ND = torch.randn(len(x_NCHW), self.vae.latent_size, generator=rng).to(x_NCHW.device)
         x_NCHW = mirror(x_NCHW, rng)
-        optimizer = self.optimizers["vae"]
-        optimizer.zero_grad(set_to_none=True)
         with half_precision(x_NCHW):
             mu_ND, log_var_ND = self.vae.posterior(x_NCHW)
             decoded_NCHW = self.vae(mu_ND + noise_ND * (0.5 * log_var_ND).exp()).float()
@@ -135,19 +123,8 @@ class VaeLearner(Learner):
             distance_NCHW = distance_NCHW.square()
         reconstruction = distance_NCHW.sum() / len(x_NCHW)
         divergence = 0.5 * (mu_ND**2 + log_var_ND.exp() - 1 - log_var_ND).sum() / len(x_NCHW)
-        loss = reconstruction + self.settings.beta * divergence
-        loss.backward()
-        sync(self.vae.parameters())
-        optimizer.step()
+        self.descend("vae", reconstruction + self.settings.beta * divergence, sync)
         return {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
-
-    def schedule(self, progress: float) -> None:
-        """Follow the schedule of the settings."""
-        set_rate(self.optimizers["vae"], self.settings.training, progress)
-
-    def product(self) -> Vae:
-        """The whole VAE, encoder included."""
-        return self.vae
 
     def samples(self, count: int) -> Tensor:
         """Decoded draws from the prior, the same latents at every call."""

@@ -23,11 +23,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.core.learner import GradientSync, TrainingSettings
+from inversionlab.core.learner import Losses, TrainingSettings
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import dcgan, half_precision, mirror
 from inversionlab.generators.discriminator import Discriminator
-from inversionlab.generators.gan_training import GanLearner, GanSettings
+from inversionlab.generators.gan_training import (
+    Batch,
+    GanLearner,
+    GanSettings,
+    gan_training_settings,
+)
 
 
 class WganGp(Generator):
@@ -45,21 +50,14 @@ class WganGp(Generator):
         """Steps of the critic, each on a batch of its own, for one of the generator."""
         penalty_weight: float = Field(default=10.0, ge=0, le=1000)
         """lambda, the weight of the gradient penalty."""
-        training: TrainingSettings = TrainingSettings(
-            epochs=24, batch_size=32, learning_rate=3e-4, schedule="constant", weight_decay=0.0
-        )
-        """How it is trained. AdamW runs with betas (0.5, 0.9)."""
+        training: TrainingSettings = gan_training_settings(epochs=24, rate=3e-4)
+        """How the generator is trained; AdamW has betas (0.5, 0.9)."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
         super().__init__()
         self.latent_size = settings.latent_size
         self.layers = dcgan(self.latent_size, settings.width, channels, image_size)
         self.discriminator = Discriminator(settings.discriminator_width, channels, image_size)
-
-    def forward(self, z_ND: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
-        x_NCHW: Tensor = self.layers(z_ND)
-        return x_NCHW
 
     def critic(self, x_NCHW: Tensor) -> Tensor:
         """D(x) (N,) of pictures in [0, 1]: only differences between pictures have a meaning."""
@@ -74,15 +72,9 @@ class WganGp(Generator):
         )
 
 
-def _step(
-    settings: WganGp.Settings,
-    gan: GanLearner,
-    x_NCHW: Tensor,
-    y_N: Tensor,
-    rng: torch.Generator,
-    sync: GradientSync,
-) -> dict[str, Tensor]:
+def _step(settings: WganGp.Settings, gan: GanLearner, batch: Batch) -> Losses:
     """Learn from one batch; returns `distance` (the estimate) and `penalty` (unweighted)."""
+    x_NCHW, _, rng, sync = batch
     generator_learns = gan.counters["steps"] % settings.critic_steps == 0
     real_NCHW = mirror(x_NCHW, rng)
     with torch.set_grad_enabled(generator_learns):

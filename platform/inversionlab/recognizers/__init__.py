@@ -1,7 +1,6 @@
 """Recognizers: the networks that are attacked, and those that evaluate the attack."""
 
 from inversionlab.recognizers.augment import AugmentSettings, augment
-from inversionlab.recognizers.losses import LOSSES
 from inversionlab.recognizers.recognizer import (
     RECOGNIZERS,
     Recognizer,
@@ -11,7 +10,6 @@ from inversionlab.recognizers.recognizer import (
 )
 
 __all__ = [
-    "LOSSES",
     "RECOGNIZERS",
     "AugmentSettings",
     "Recognizer",

@@ -1,4 +1,4 @@
-"""What every recognizer network has, whatever its structure."""
+"""The base of every recognizer network."""
 
 from __future__ import annotations
 

@@ -13,14 +13,14 @@ Inputs: features (N, D), any range; class numbers (N,) in [0, K).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.core.settings import Settings
+from inversionlab.core.settings import Settings, any_of
 
 
 class LossSettings(Settings):
@@ -98,13 +98,9 @@ class Cosface(Head):
         return functional.cross_entropy(logit_NK, y_N, label_smoothing=smoothing)
 
 
-# The value type is Any because each class takes its own settings.
 LOSSES: dict[str, Any] = {"cosface": Cosface, "cross_entropy": CrossEntropy}
 
 if TYPE_CHECKING:
     AnyLoss = LossSettings
 else:
-    AnyLoss = Annotated[
-        Union[tuple(entry.Settings for entry in LOSSES.values())],  # noqa: UP007 (from the dict)
-        Field(discriminator="name"),
-    ]
+    AnyLoss = any_of(LOSSES)

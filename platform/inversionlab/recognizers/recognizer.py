@@ -6,21 +6,15 @@ float32 everywhere: an attack that estimates gradients from score differences wo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.core.learner import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
-from inversionlab.core.settings import Settings
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
+from inversionlab.core.settings import Settings, any_of
 from inversionlab.recognizers.augment import AugmentSettings, augment
 from inversionlab.recognizers.base import Backbone, NetworkSettings
 from inversionlab.recognizers.imported import Imported, source_digest
@@ -32,7 +26,6 @@ from inversionlab.recognizers.torchvision_model import TorchvisionModel
 from inversionlab.recognizers.vgg16 import Vgg16
 from inversionlab.recognizers.yang_cnn import YangCnn
 
-# The value type is Any because each class takes its own settings.
 RECOGNIZERS: dict[str, Any] = {
     "imported": Imported,
     "ir50": Ir50,
@@ -46,10 +39,7 @@ RECOGNIZERS: dict[str, Any] = {
 if TYPE_CHECKING:
     AnyNetwork = NetworkSettings
 else:
-    AnyNetwork = Annotated[
-        Union[tuple(entry.Settings for entry in RECOGNIZERS.values())],  # noqa: UP007 (from the dict)
-        Field(discriminator="name"),
-    ]
+    AnyNetwork = any_of(RECOGNIZERS)
 
 
 class RecognizerSettings(Settings):
@@ -137,45 +127,16 @@ class Recognizer(nn.Module):
 class RecognizerLearner(Learner):
     """A recognizer in training."""
 
-    def __init__(
-        self,
-        settings: RecognizerSettings,
-        *,
-        classes: int,
-        channels: int,
-        image_size: int,
-        seed: int,
-    ) -> None:
-        """Build the recognizer and its optimizer; `seed` sets the initial weights."""
+    def __init__(self, settings: RecognizerSettings, *, seed: int, **sizes: int) -> None:
+        """Build the recognizer and its optimizer; the arguments are those of `Recognizer`."""
         self.settings = settings
-        self.recognizer = Recognizer(
-            settings, classes=classes, channels=channels, image_size=image_size, seed=seed
-        )
-        self.modules = {"recognizer": self.recognizer}
-        self.optimizers = {
-            "recognizer": make_optimizer(self.recognizer.parameters(), settings.training)
-        }
-        self.counters: dict[str, float] = {}
+        self.recognizer = Recognizer(settings, **sizes, seed=seed)
+        super().__init__(settings.training, recognizer=self.recognizer)
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch; returns `loss`."""
         x_NCHW = augment(x_NCHW, self.settings.augment, rng)
-        optimizer = self.optimizers["recognizer"]
-        optimizer.zero_grad(set_to_none=True)
-        loss = self.recognizer.head.loss(
-            self.recognizer.features(x_NCHW), y_N, self.settings.label_smoothing
-        )
-        loss.backward()
-        sync(self.recognizer.parameters())
-        optimizer.step()
+        feature_ND = self.recognizer.features(x_NCHW)
+        loss = self.recognizer.head.loss(feature_ND, y_N, self.settings.label_smoothing)
+        self.descend("recognizer", loss, sync)
         return {"loss": loss.detach()}
-
-    def schedule(self, progress: float) -> None:
-        """Follow the schedule of the settings."""
-        set_rate(self.optimizers["recognizer"], self.settings.training, progress)
-
-    def product(self) -> Recognizer:
-        """The recognizer."""
-        return self.recognizer

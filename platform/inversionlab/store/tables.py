@@ -22,24 +22,23 @@ from inversionlab.store.storage import Storage
 Job = tuple[int, int]
 """(target, repeat): the unit of attack work."""
 
-_VERDICT = pa.struct(
-    [
-        ("evaluator", pa.string()),
-        ("rank", pa.int32()),
-        ("score", pa.float32()),
-        ("nearest", pa.float32()),
-        ("feature", pa.list_(pa.float32())),
-    ]
-)
+_FEATURE = pa.list_(pa.float32())
 
-_COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
-    "reconstructions": [
-        ("cell", pa.string()),
-        ("attack", pa.string()),
-        ("defense", pa.string()),
-        ("protected", pa.string()),
-        ("attack_settings", pa.string()),
-        ("defense_settings", pa.string()),
+
+def _columns(*groups: tuple[str, pa.DataType]) -> list[tuple[str, pa.DataType]]:
+    """Columns in order; each group is the names of neighbours of one type."""
+    return [(name, kind) for names, kind in groups for name in names.split()]
+
+
+_VERDICT = _columns(
+    ("evaluator", pa.string()),
+    ("rank", pa.int32()),
+    ("score nearest", pa.float32()),
+    ("feature", _FEATURE),
+)
+_COLUMNS = {
+    "reconstructions": _columns(
+        ("cell attack defense protected attack_settings defense_settings", pa.string()),
         ("target", pa.int32()),
         ("person", pa.string()),
         ("repeat", pa.int32()),
@@ -51,56 +50,34 @@ _COLUMNS: dict[str, list[tuple[str, pa.DataType]]] = {
         ("seconds", pa.float32()),
         ("training_queries", pa.int64()),
         ("error", pa.float32()),
-        ("verdicts", pa.list_(_VERDICT)),
+        ("verdicts", pa.list_(pa.struct(_VERDICT))),
         ("seed", pa.int64()),
-        ("victim", pa.string()),
-        ("generator", pa.string()),
-        ("version", pa.string()),
-        ("created", pa.string()),
-    ],
-    "models": [
-        ("protected", pa.string()),
-        ("defense", pa.string()),
-        ("defense_settings", pa.string()),
-        ("correct_all", pa.int64()),
-        ("total_all", pa.int64()),
-        ("correct_targets", pa.int64()),
-        ("total_targets", pa.int64()),
+        ("victim generator version created", pa.string()),
+    ),
+    "models": _columns(
+        ("protected defense defense_settings", pa.string()),
+        ("correct_all total_all correct_targets total_targets", pa.int64()),
         ("milliseconds", pa.float32()),
         ("networks", pa.int32()),
-        ("parameters", pa.int64()),
-        ("memory", pa.int64()),
-        ("distortion", pa.float32()),
-        ("log_distortion", pa.float32()),
-        ("protects", pa.string()),
-        ("left", pa.string()),
-        ("facts", pa.string()),
-    ],
-    "evaluators": [
-        ("evaluator", pa.string()),
-        ("protocol", pa.string()),
-        ("network", pa.string()),
-        ("correct", pa.int64()),
-        ("total", pa.int64()),
+        ("parameters memory", pa.int64()),
+        ("distortion log_distortion", pa.float32()),
+        ("protects left facts", pa.string()),
+    ),
+    "evaluators": _columns(
+        ("evaluator protocol network", pa.string()),
+        ("correct total", pa.int64()),
         ("within_person", pa.float32()),
-    ],
-    "references": [
-        ("kind", pa.string()),
-        ("protected", pa.string()),
+    ),
+    "references": _columns(
+        ("kind protected", pa.string()),
         ("target", pa.int32()),
         ("person", pa.string()),
         ("picture", pa.binary()),
-    ],
-    "galleries": [
-        ("evaluator", pa.string()),
-        ("person", pa.int32()),
-        ("feature", pa.list_(pa.float32())),
-    ],
-    "features": [
-        ("evaluator", pa.string()),
-        ("target", pa.int32()),
-        ("feature", pa.list_(pa.float32())),
-    ],
+    ),
+    "galleries": _columns(
+        ("evaluator", pa.string()), ("person", pa.int32()), ("feature", _FEATURE)
+    ),
+    "features": _columns(("evaluator", pa.string()), ("target", pa.int32()), ("feature", _FEATURE)),
 }
 SCHEMAS = {table: pa.schema(columns) for table, columns in _COLUMNS.items()}
 """Every table's columns; a table is a folder of Parquet files with this schema."""
@@ -114,7 +91,7 @@ _VERDICTS = "verdicts.list.element"
 class Store:
     """The tables of one storage root.
 
-    A damaged file counts as missing: it is renamed, the user is told, and its rows are computed again.
+    A damaged file counts as missing: it is renamed with a message, and its rows are computed again.
     """
 
     storage: Storage

@@ -7,12 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions
 from ray.tune.search.sample import (
     Categorical,
     Domain,
@@ -71,17 +66,18 @@ def kind_of(domain: Any) -> Kind:
     return kind
 
 
-def distribution(kind: Mapping[str, Any]) -> BaseDistribution:
+def distribution(kind: Mapping[str, Any]) -> distributions.BaseDistribution:
     """Optuna's distribution of a domain.
 
     Raises:
         ValueError: the bounds are the wrong way round.
     """
     if kind["kind"] == "choice":
-        return CategoricalDistribution(kind["values"])
+        return distributions.CategoricalDistribution(kind["values"])
+    bounds = kind["low"], kind["high"]
     if kind["kind"] == "int":
-        return IntDistribution(kind["low"], kind["high"], kind["log"], kind.get("step", 1))
-    return FloatDistribution(kind["low"], kind["high"], kind["log"], kind.get("step"))
+        return distributions.IntDistribution(*bounds, kind["log"], kind.get("step", 1))
+    return distributions.FloatDistribution(*bounds, kind["log"], kind.get("step"))
 
 
 def inside(kind: Kind, value: Any) -> bool:

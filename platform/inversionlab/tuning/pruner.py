@@ -1,10 +1,10 @@
 """Successive halving that does not depend on which of two trials is faster.
 
 Asynchronous successive halving (Li et al. 2020, ASHA) stops a trial at a rung unless it is among the best third of
-the trials that have reached the rung so far, and which ones have is a matter of timing. Here trial n is compared
-only with trials 0 to n-K, where K is the number of trials at once; they have ended when n begins (`searcher`).
-So the trials that are stopped, like those that are proposed, are a pure function of what trials find, and a search
-that goes on after a fault stops exactly the trials that it stopped before.
+the trials that have reached the rung so far, which depends on timing. Here trial n is compared only with trials 0
+to n-K, where K is the number of trials at once; they have ended when n begins (`searcher`). So the stopped trials,
+like the proposed ones, are a pure function of the trials' results, and a search that is resumed after a fault
+stops exactly the trials that it stopped before.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 REDUCTION = 3
-"""A trial goes on if it is among the best third."""
+"""A trial continues if it is among the best third."""
 
 
 class DeterministicHalving(FIFOScheduler):
-    """Stops hopeless trials of a search with one objective, which is minimized."""
+    """Stops hopeless trials of a search that minimizes one objective."""
 
     def __init__(self, metric: str, max_concurrent: int) -> None:
         """Compare trials by `metric`, reported at iterations 1, 2, ...; the rungs are 1, 3, 9, ..."""
@@ -36,7 +36,7 @@ class DeterministicHalving(FIFOScheduler):
         self._rungs.append({})
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Whether a trial goes on."""
+        """Whether a trial continues."""
         number = self._numbers[str(trial.trial_id)]
         iteration = int(result["training_iteration"])
         if not is_rung(iteration):

@@ -1,9 +1,9 @@
-"""The search: Ray Tune runs the trials, Optuna proposes them, the trial runner has their work done.
+"""The search: Ray Tune runs the trials, Optuna proposes them, and the trial runner does their work.
 
-A search is a pure function of its space, its seed, the number of trials at once and what trials find; and what
-they find is stored. So the same call goes on after any fault: finished trials are replayed from the store in
-moments, and the study ends as if nothing had happened. (On a GPU rows agree only up to float tolerance, so there
-this holds for what was stored.) Tune's own state is never read again, because it is pickled.
+A search is a pure function of its space, its seed, the number of trials at once and the trials' results, which are
+stored. So the same call resumes a search after any fault: finished trials are replayed from the store in moments,
+and the study ends as if nothing had happened. (On a GPU rows agree only up to float tolerance, so there this
+holds for what was stored.) Tune's own state is never read again, because it is pickled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from inversionlab.core.settings import ConfigError, fingerprint
 from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, use_gpus
-from inversionlab.distributed.progress import Log, Say
+from inversionlab.distributed.progress import Log, Say, clock
 from inversionlab.distributed.run_record import describe
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.session import Session, open_experiment
@@ -35,7 +35,6 @@ from inversionlab.tuning.space import SearchSpace, check_space, experiment_at
 from inversionlab.tuning.space import describe as describe_space
 from inversionlab.tuning.space_fit import check_fit
 from inversionlab.tuning.trial import trial
-from inversionlab.tuning.trial_progress import TrialProgress
 from inversionlab.tuning.trial_runner import AttacksFailedError, TrialRunner
 
 EXTRA_CALLS = 100
@@ -43,7 +42,7 @@ EXTRA_CALLS = 100
 
 
 class SearchError(RuntimeError):
-    """Something that all trials need could not be made; what was finished is stored."""
+    """Something that all trials need could not be made; finished work is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +52,14 @@ class SearchOptions:
     trials: int
     """Settings to try, including the start points."""
     max_concurrent: int = 4
-    """Trials at once. A proposal does without the results of that many trials, so it is part of the study."""
+    """Trials at once. A proposal cannot use the results of that many trials, so it is part of the study."""
     sampler: SamplerName = "tpe"
     single: bool = False
     """Minimize `score` alone, and stop hopeless trials early by successive halving."""
     step_targets: int = 5
     """Targets that a trial attacks between two reports."""
     time_budget: float | None = None
-    """Seconds after which no trial goes on."""
+    """Seconds after which no trial continues."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class TrialOutcome:
     number: int
     settings: Mapping[str, Any]
     targets: int
-    """Targets that it attacked."""
+    """Number of targets that it attacked."""
     fault: str
     """The last line of its error; "" where it did not fail."""
     stopped: bool
@@ -79,7 +78,7 @@ class TrialOutcome:
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """A search that was run; its record is made from this."""
+    """A search that was run; `search_record` makes its record from this."""
 
     name: str
     session: Session
@@ -102,12 +101,12 @@ def search(
     *,
     resume: bool = False,
 ) -> SearchOutcome:
-    """Run a search on the storage `root`; after any interruption the same call goes on.
+    """Run a search on the storage `root`; after any interruption the same call resumes it.
 
     Args:
         experiment: what the trials are variations of.
         space: what is varied.
-        options: how.
+        options: how the search is run.
         root: local path or URI.
         say: called with each line of progress.
         resume: refuse if this very search was never begun there.
@@ -146,9 +145,8 @@ def search(
         max_restarts=-1,
         max_task_retries=3,
     )
-    runner: Any = runner_class.remote(
-        session.spec, dict(space.constraints), options.step_targets, gpus
-    )
+    bounds = dict(space.constraints)
+    runner: Any = runner_class.remote(session.spec, bounds, options.step_targets, gpus)
     began = time.monotonic()
     say("[2/4] baseline: the networks that all trials share, and the undefended victim")
     try:
@@ -172,27 +170,22 @@ def search(
 
 def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptions) -> str:
     """The search's name, equal for all calls that end in the same study; more trials only lengthen the study."""
-    plain = experiment.model_dump(mode="json")
+    how, plain = options, experiment.model_dump(mode="json")
     decisive: dict[str, Any] = {
         "experiment": {k: v for k, v in plain.items() if k not in ("runtime", "name", "headline")},
         "space": describe_space(space),
         "objectives": dict(space.objectives),
         "constraints": dict(space.constraints),
-        "options": [
-            options.max_concurrent,
-            options.sampler,
-            options.single,
-            options.step_targets,
-        ],
+        "options": [how.max_concurrent, how.sampler, how.single, how.step_targets],
     }
     if experiment.headline != "first":
-        # Searches from before there was this setting keep their names.
+        # Searches that are older than this setting keep their names.
         decisive["headline"] = experiment.headline
     return f"{experiment.name}-{space.module}-{fingerprint(decisive)[:8]}"
 
 
 def _result(call: Any) -> Any:
-    """The result of a call to the runner; its own errors are raised as they were raised there."""
+    """The result of a call to the runner; errors that the runner raised are raised here as they are."""
     try:
         return ray.get(call)
     except RayTaskError as error:
@@ -202,11 +195,10 @@ def _result(call: Any) -> Any:
 def _tune(
     session: Session, name: str, space: SearchSpace, options: SearchOptions, runner: Any, say: Say
 ) -> list[TrialOutcome]:
-    """Run the trials."""
     steps = math.ceil(len(session.plan.targets) / options.step_targets)
     halving = DeterministicHalving("score", options.max_concurrent) if options.single else None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Ctrl-C must end the search here, not leave Tune with half of the trials called finished.
+    # Ctrl-C must end the search here; otherwise Tune would count half-done trials as finished.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, runner=runner, steps=steps), {HEAD: 0.001}),
@@ -245,3 +237,36 @@ def _outcome(number: int, result: Any, stopped: bool) -> TrialOutcome:
         fault = lines[-1] if lines else repr(result.error)
     targets = int((result.metrics or {}).get("targets", 0))
     return TrialOutcome(number, dict(result.config or {}), targets, fault, stopped)
+
+
+class TrialProgress(tune.Callback):
+    """Reports each trial as it ends: what it tried and found, and how long the rest will take."""
+
+    def __init__(self, total: int, say: Say) -> None:
+        self._total, self._say = total, say
+        self._ended = 0
+        self._began = time.monotonic()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Report a trial that has ended."""
+        last = trial.last_result
+        self._report(
+            trials.index(trial),
+            trial,
+            f"accuracy {last['accuracy']:.1%} ({-last['accuracy_loss']:+.1f} points), attack success "
+            f"{last['attack_success']:.1%} ({last['attack_success_low']:.1%} to "
+            f"{last['attack_success_high']:.1%}) on {last['targets']} targets",
+        )
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Report a trial that has failed."""
+        self._report(trials.index(trial), trial, "failed")
+
+    def _report(self, number: int, trial: Any, what: str) -> None:
+        self._ended += 1
+        left = (time.monotonic() - self._began) / self._ended * (self._total - self._ended)
+        short = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in trial.config.items()}
+        settings = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in short.items())
+        self._say(
+            f"      {self._ended}/{self._total}: trial {number} ({settings}): {what}; {clock(left)} left"
+        )

@@ -1,9 +1,9 @@
-"""Write the record of a search, from which its page is made: what was tried, what was found, what to take."""
+"""Writes the record of a search, from which its page is made: trials, results, and the recommended setting."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,16 +25,23 @@ from inversionlab.results.search import (
     TrialRecord,
     TrialState,
 )
-from inversionlab.tuning.leakage import defended_cells, leak, read_ranks, undefended
 from inversionlab.tuning.search import SearchOutcome
 from inversionlab.tuning.space import describe, experiment_at
 from inversionlab.tuning.study import front, importance, study_bytes
-from inversionlab.tuning.trial_metrics import accuracy, measured, trial_metrics
+from inversionlab.tuning.trial_metrics import (
+    accuracy,
+    defended_cells,
+    leak,
+    measured,
+    read_ranks,
+    trial_metrics,
+    undefended,
+)
 
 MIN_REPEATS = 3
 """Reconstructions of each target, at least, when the recommended setting is audited."""
 MIN_TARGETS = 20
-"""Targets of that audit, at least, if the search has left so many people alone."""
+"""Targets of that audit, at least, if the search left so many people unattacked."""
 TRIAL_ONLY = {"number", "settings", "state", "start", "paper", "fault", "trained"}
 """Fields of a trial that the undefended victim's record lacks."""
 
@@ -69,13 +76,13 @@ def recommended(base: Experiment, settings: Mapping[str, Any], people: int) -> E
     Args:
         base: the search's experiment.
         settings: dotted path -> value.
-        people: private people that there are; if the search attacked all of them, only the starts are new.
+        people: number of private people; if the search attacked all of them, only the starts are new.
     """
     used = base.targets
     first = used.skip + used.count
     fresh: dict[str, int | None] = {
         "first_repeat": used.first_repeat + used.repeats,
-        # A search may make do with few, but the audit's figure is the one to quote.
+        # A few are enough for a search, but the audit's figure is the one to quote.
         "repeats": max(used.repeats, MIN_REPEATS),
     }
     if first < people:
@@ -110,14 +117,8 @@ def _record(
         objectives=dict(space.objectives),
         constraints=dict(space.constraints),
         single=options.single,
-        options={
-            "trials": options.trials,
-            "max_concurrent": options.max_concurrent,
-            "time_budget": options.time_budget,
-            "sampler": options.sampler,
-            "seed": session.experiment.seed,
-            "step_targets": options.step_targets,
-        },
+        options={k: v for k, v in asdict(options).items() if k != "single"}
+        | {"seed": session.experiment.seed},
         experiment=session.experiment.model_dump(mode="json"),
         provenance=provenance(),
         data=data_record(session),
@@ -140,7 +141,7 @@ def _record(
 
 
 def _trials(outcome: SearchOutcome) -> list[TrialRecord]:
-    """The trials; each network is put down to the first trial that needs it."""
+    """The trials; each network counts for the first trial that needs it."""
     session = outcome.session
     plain = undefended(session)
     seen = {spec.key for spec in plain.plan.specs}
@@ -149,7 +150,7 @@ def _trials(outcome: SearchOutcome) -> list[TrialRecord]:
         try:
             trial = with_experiment(session, experiment_at(session.experiment, ended.settings))
         except ConfigError as error:
-            # Each value alone is allowed, but these together are not.
+            # Each value is allowed alone, but not these together.
             trial, ended = plain, replace(ended, fault=str(error), targets=0)
         new = [
             t.key for t in trial.plan.specs if t.key not in seen and session.artifacts.finished(t)
@@ -174,7 +175,7 @@ def _trials(outcome: SearchOutcome) -> list[TrialRecord]:
 def _measured(
     outcome: SearchOutcome, session: Session, record: TrialRecord, targets: Sequence[int]
 ) -> TrialRecord:
-    """`record` with what is known of the protected model of `session` over these targets."""
+    """`record` with the results for the protected model of `session` over these targets."""
     cells = defended_cells(session)
     protected = cells[0].protected
     known: dict[str, Any] = {
@@ -219,7 +220,7 @@ def _work(session: Session, cells: Sequence[Cell], targets: Sequence[int]) -> fl
 
 
 def _recommended(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The complete trial within the bounds that leaves least; of equals the most accurate, then the first."""
+    """The complete trial within the bounds that leaks least; ties go to the most accurate, then the first."""
     allowed = [t for t in trials if t.complete and t.score is not None and t.score <= 1]
     return min(
         allowed,

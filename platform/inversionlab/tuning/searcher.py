@@ -1,9 +1,8 @@
 """Optuna under Tune, with proposals that do not depend on which trial ends first.
 
-Ray's OptunaSearch tells Optuna a result as soon as it comes in, so a slow node changes every later proposal.
-Here proposal n uses exactly the results of trials 0 to n - K (K = trials at once), told in the order of their
-numbers. So the study is a function of space, seed, K and results, and a search that is run again proposes the
-same trials.
+Ray's OptunaSearch passes a result to Optuna as soon as it arrives, so a slow node changes every later proposal.
+Here proposal n uses exactly the results of trials 0 to n - K (K = trials at once), in the order of their numbers.
+So the study is a function of space, seed, K and results, and a search that is run again proposes the same trials.
 
 The price: trial n begins only when trials 0 to n - K have all ended, so a very slow trial can leave up to K - 1
 places idle.
@@ -31,7 +30,7 @@ POPULATION = 12
 
 
 class DeterministicSearcher(Searcher):
-    """Asks an Optuna study for trials, and tells it results in the trials' order, each only when it is due."""
+    """Asks an Optuna study for trials, and passes results to it in the trials' order, each only when it is due."""
 
     def __init__(
         self,
@@ -49,7 +48,7 @@ class DeterministicSearcher(Searcher):
             single: minimize `score`, which contains the constraints, instead of the space's objectives.
             sampler: tpe (multivariate), nsga2 or random.
             seed: root of the sampler's random numbers.
-            max_concurrent: K, at least 1; give it to Tune as `max_concurrent_trials` too.
+            max_concurrent: K, at least 1; Tune needs the same number as `max_concurrent_trials`.
 
         Raises:
             ValueError: there is no such sampler, or K is below 1.
@@ -67,7 +66,7 @@ class DeterministicSearcher(Searcher):
         self._ended: dict[str, dict[str, float] | None] = {}
         """What ended trials reported; None for one that failed."""
         self._told = 0
-        """How many trials, from trial 0 on, Optuna has been told of."""
+        """How many trials, from trial 0 on, have their results in the study."""
         self.study = optuna.create_study(
             directions=[
                 "maximize" if mode == "max" else "minimize" for mode in objectives.values()
@@ -90,7 +89,7 @@ class DeterministicSearcher(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next trial's settings; None while a result that they depend on is missing: Tune then asks again."""
+        """The next trial's settings; None (Tune then asks again) while a result that they depend on is missing."""
         due = max(0, len(self._trials) - self._max_concurrent + 1)
         untold = self._trials[self._told : due]
         if any(name not in self._ended for name, _ in untold):
@@ -105,7 +104,7 @@ class DeterministicSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Note how a trial ended, for `suggest` to tell when it is due. A second call changes nothing.
+        """Note how a trial ended; `suggest` passes it on when it is due. A second call changes nothing.
 
         A trial counts as failed if it raised, or if a metric is missing or not finite, which Optuna would refuse.
         """
@@ -117,7 +116,7 @@ class DeterministicSearcher(Searcher):
         self._ended.setdefault(trial_id, None if failed else found)
 
     def save(self, checkpoint_path: str) -> None:
-        """Save nothing: a search goes on from the store, never from Tune's pickled state."""
+        """Save nothing: a search resumes from the store, never from Tune's pickled state."""
 
     def _tell(self, trial: optuna.Trial, reported: Mapping[str, float] | None) -> None:
         if reported is None:

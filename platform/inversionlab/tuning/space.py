@@ -21,15 +21,7 @@ from ray.tune.search.sample import Domain
 
 from inversionlab.core.settings import ConfigError, assign, validate
 from inversionlab.experiment import Experiment
-from inversionlab.tuning.domains import (
-    LARGEST,
-    Kind,
-    in_words,
-    inside,
-    is_number,
-    kind_of,
-    quoted,
-)
+from inversionlab.tuning.domains import LARGEST, Kind, in_words, inside, is_number, kind_of, quoted
 from inversionlab.tuning.trial_metrics import METRICS
 
 SEARCHED = ("defense", "defense_generator")
@@ -42,12 +34,12 @@ MAX_COMBINATIONS = 64
 """If a space has only choices, and at most this many combinations, each is checked before the search."""
 
 Refuse = Callable[[Mapping[str, Any], str], list[str]]
-"""Says why settings (dotted path -> value) are refused: lines that begin with the text; none where they fit."""
+"""Returns the reasons why settings (dotted path -> value) are refused, as lines that begin with the text."""
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What is searched, from where, and for what."""
+    """The domains of a search, its start points, and its goals."""
 
     module: str
     """The module's name: the defense that it is for."""
@@ -70,7 +62,7 @@ def load_space(path: Path) -> SearchSpace:
     """Import the module at `path` and check it by itself; `check_space` checks it against an experiment.
 
     Raises:
-        ConfigError: one line a fault: file, name, value, and what would be right.
+        ConfigError: one line for each fault: file, name, value, and what would be right.
     """
     names = _import(path)
     start, constraints = names.get("START", []), names.get("CONSTRAINTS", {})
@@ -100,7 +92,7 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
     """Refuse a space that does not fit the experiment: its defense, its keys, the settings' own bounds.
 
     Raises:
-        ConfigError: one line a fault: module, key, value, and what would be right.
+        ConfigError: one line for each fault: module, key, value, and what would be right.
     """
 
     def refuse(settings: Mapping[str, Any], where: str) -> list[str]:
@@ -125,13 +117,9 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
 def refusals(space: SearchSpace, refuse: Refuse, most: int | None = None) -> list[str]:
     """Why points of a space are refused.
 
-    The ends or choices of each key are tried alone, and the first refusal counts. If there is none, the START
-    points are tried; and if none of those is refused either, the combinations of choices up to the first refusal.
-
-    Args:
-        space: whose points.
-        refuse: asked about each point.
-        most: choices of a key that are tried alone, the first ones; None: all.
+    The ends or choices of each key (at most `most` of its choices) are tried alone, up to the first refusal. If
+    there is none, the START points are tried; if these pass too, the combinations of choices up to the first refusal
+    are tried.
     """
     origin, found = f"{space.module}.py", []
     for key, kind in space.kinds.items():

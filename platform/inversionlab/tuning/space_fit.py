@@ -12,21 +12,21 @@ from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.tuning.space import SearchSpace, experiment_at, point_text, refusals
 
 MOST_CHOICES = 64
-"""Choices of one setting whose networks are built, the first ones."""
+"""At most this many choices of one setting, the first ones, have their networks built."""
 
 
 def check_fit(space: SearchSpace, session: Session) -> None:
     """Refuse a space with an end, a choice, a START point or a combination of choices that does not fit the data.
 
-    Attackers' networks that learn from the defended model are not built. They differ from trial to trial, but the
-    attack's own settings, which no search changes, determine their structure.
+    Attackers' networks that learn from the protected model are not built: they differ from trial to trial, but
+    their structure depends only on the attack's own settings, which no search changes.
 
     Args:
         space: the space, which has passed `check_space`.
         session: the experiment that the trials are variations of; its own networks fit.
 
     Raises:
-        ConfigError: one line a fault: module, key, value, and what would be right.
+        ConfigError: one line for each fault: module, key, value, and what would be right.
     """
     built = {spec.key for spec in session.plan.specs}
 

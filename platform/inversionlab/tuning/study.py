@@ -1,6 +1,6 @@
 """A search's record as an Optuna study: the file that optuna-dashboard opens, importance, and the front.
 
-Nothing here runs trials. Everything is built from the record, so it can be built again at any time.
+Everything is built from the record, so it can be built again at any time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IMPORTANCE_FOR = {"attack_success": "min", "accuracy": "max"}
 QUANTILE = 0.25
 """Importance compares the best quarter of the trials with all."""
 ENOUGH = 20
-"""With fewer complete trials importance is noise: the method wants 5 in the best quarter."""
+"""With fewer complete trials importance is noise: the method needs 5 in the best quarter."""
 
 _SHOWN = {
     *("number", "state", "start", "paper", "fault", "accuracy", "accuracy_loss", "attack_success"),
@@ -35,8 +35,8 @@ _SHOWN = {
 def study_bytes(record: SearchRecord) -> bytes:
     """The search as the bytes of an Optuna SQLite file (for optuna-dashboard, `optuna.load_study`).
 
-    Trials stand in the order of their numbers. complete: COMPLETE; stopped: PRUNED; error and unfinished: FAIL
-    (the user attribute `state` tells which). With one objective the value is the score, and each trial's
+    Trials are in the order of their numbers. complete: COMPLETE; stopped: PRUNED; error and unfinished: FAIL
+    (the user attribute `state` says which). With one objective the value is the score, and each trial's
     intermediate values are its attack success by targets attacked.
     """
     modes = {"score": "min"} if record.single else record.objectives
@@ -86,7 +86,7 @@ def importance(
 
 
 def front(trials: Sequence[TrialRecord], objectives: Mapping[str, str]) -> list[int]:
-    """Numbers of the complete trials on the Pareto front, whatever the constraints, in rising order.
+    """Numbers of the complete trials on the Pareto front, regardless of the constraints, in rising order.
 
     A trial is on the front if no other is at least as good in every objective and better in one.
     """
@@ -99,7 +99,7 @@ def front(trials: Sequence[TrialRecord], objectives: Mapping[str, str]) -> list[
 
 
 def _study(modes: Iterable[str], **more: Any) -> optuna.Study:
-    """An empty study, which is not announced in the log."""
+    """An empty study, created without a line in the log."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         directions=["maximize" if mode == "max" else "minimize" for mode in modes], **more
@@ -125,8 +125,8 @@ def _frozen(record: SearchRecord, trial: TrialRecord, metrics: Sequence[str]) ->
             if value is not None
         },
     )
-    # When trials ran is not recorded. The search's start stands for it, so that the same record gives the same
-    # study, and the duration is right.
+    # The record does not say when trials ran. The search's start stands in for it, so the same record gives the
+    # same study, and the duration is right.
     begin = datetime.datetime.fromisoformat(record.created).replace(tzinfo=None)
     frozen.datetime_start = begin
     frozen.datetime_complete = begin + datetime.timedelta(seconds=trial.seconds or 0.0)

@@ -1,8 +1,7 @@
-"""What runs in a trial's process: it asks the trial runner for each step and reports what comes back.
+"""Runs in a trial's process: asks the trial runner for each step and reports the result.
 
 A trial holds none of the resources that its work needs: attack workers attack, Ray Train trains. So any number of
-trials can run on any cluster. This is a file of its own because a trial's process imports it, and nothing heavy
-should come along.
+trials can run on any cluster. Only this file is imported in a trial's process, so it must import nothing heavy.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ def trial(config: dict[str, Any], *, runner: Any, steps: int) -> None:
 
     Args:
         config: dotted path -> value.
-        runner: the actor that has the work done. If it dies, Ray restarts it and repeats the call; what was
-            finished is in the store.
-        steps: shares of the targets.
+        runner: the actor that does the work. If it dies, Ray restarts it and repeats the call; finished work is
+            in the store.
+        steps: number of shares of the targets.
     """
     for step in range(steps):
         tune.report(ray.get(runner.step.remote(dict(config), step)))

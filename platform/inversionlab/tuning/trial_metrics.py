@@ -1,4 +1,4 @@
-"""The metrics of a trial: what a search can optimize and bound.
+"""What the stored attacks on a trial's model found, and the metrics that a search can optimize and bound.
 
 A new metric takes an entry in METRICS and a line in `trial_metrics` here; with a field of its name in
 `results.search.TrialRecord` it is stored as well.
@@ -6,14 +6,18 @@ A new metric takes an entry in METRICS and a line in `trial_metrics` here; with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from inversionlab.attacks import ATTACKS
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.pipeline.measure import model_key
-from inversionlab.pipeline.session import Session
-from inversionlab.tuning.leakage import Leak, defended_cells
+from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.session import Session, with_experiment
+from inversionlab.results.ranking import Strongest, strongest
+from inversionlab.store.tables import Job
 
 METRICS: dict[str, Literal["max", "min"] | None] = {
     # Share of the private people's test pictures that the protected model names rightly, 0 to 1.
@@ -36,18 +40,19 @@ METRICS: dict[str, Literal["max", "min"] | None] = {
     "score": "min",
 }
 """What a trial reports, all finite numbers -> which way a defender wants it; None: it says how much was done."""
+TOP = 5
+"""A reconstruction succeeds if the target is among an evaluator's first five guesses."""
+
+Ranks = Mapping[str, Mapping[Job, Mapping[str, int]]]
+"""Cell -> job -> evaluator -> rank of the target, 1 = best."""
 
 
 def trial_metrics(
     session: Session, found: Leak, targets: Sequence[int], bounds: Mapping[str, float]
 ) -> dict[str, float]:
-    """METRICS, except `seconds`, of a trial whose reconstructions are stored.
+    """METRICS, except `seconds`, of a trial from what attacks on these targets found.
 
-    Args:
-        session: the trial's experiment.
-        found: what its attacks found.
-        targets: the targets attacked so far.
-        bounds: the constraints: metric -> upper bound.
+    `bounds` are the constraints: metric -> upper bound.
     """
     released = defended_cells(session)[0].protected
     victim = session.plan.defense_specs.model(NoneSettings()).id
@@ -78,3 +83,78 @@ def measured(session: Session, protected: str) -> dict[str, Any]:
     row: dict[str, Any]
     (row,) = session.store.read("models", model_key(session, protected)).to_pylist()
     return row
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What attacks on one model found over some targets."""
+
+    success: Mapping[str, Mapping[str, Estimate]]
+    """Attack -> evaluator, in the recipe's order -> top-5 share."""
+    strongest: Strongest[str]
+    reconstructions: int
+    """Of all these attacks together."""
+
+
+def undefended(session: Session) -> Session:
+    """The experiment without its defense."""
+    plain = session.experiment.model_copy(
+        update={"defense": NoneSettings(), "defenses": (), "sweep": None}
+    )
+    return with_experiment(session, plain)
+
+
+def defended_cells(session: Session) -> list[Cell]:
+    """The attacks on the experiment's own defense; on the undefended victim where it changes nothing."""
+    with_model = [cell for cell in session.plan.cells if cell.defense is not None]
+    return [cell for cell in with_model if not cell.baseline] or with_model
+
+
+def read_ranks(session: Session, cells: Sequence[Cell]) -> Ranks:
+    """The ranks of all stored reconstructions of some cells."""
+    return {cell.id: session.store.ranks(cell.id) for cell in cells}
+
+
+def leak(
+    session: Session, cells: Sequence[Cell], targets: Collection[int], ranks: Ranks | None = None
+) -> Leak:
+    """The top-5 shares of the stored reconstructions of `targets`.
+
+    The intervals treat reconstructions as independent. Those of one person are not quite independent, so with
+    more than one repeat the intervals are somewhat too narrow. An attack that inverts the model's answers to
+    private pictures has an easier task than one that starts from a class, so it counts only if there is no other.
+
+    Args:
+        session: the experiment.
+        cells: attacks on one model, or null attacks.
+        targets: the targets that count.
+        ranks: the result of `read_ranks` for these cells; None: read them now.
+
+    Raises:
+        ValueError: a cell has no stored reconstruction of these targets.
+    """
+    experiment = session.experiment
+    first = experiment.targets.first_repeat
+    repeats = range(first, first + experiment.targets.repeats)
+    ranks = read_ranks(session, cells) if ranks is None else ranks
+    chosen, total = set(targets), 0
+    success: dict[str, dict[str, Estimate]] = {}
+    aimed = [c for c in cells if not ATTACKS[c.attack.name].inverts_outputs_at(c.attack)]
+    for cell in aimed or cells:
+        counted = [
+            by_evaluator
+            for (target, repeat), by_evaluator in ranks[cell.id].items()
+            if target in chosen and repeat in repeats
+        ]
+        if not counted:
+            raise ValueError(f"{cell.label}: no reconstruction is stored")
+        total += len(counted)
+        success[cell.attacker] = {
+            evaluator.name: wilson(sum(r[evaluator.name] <= TOP for r in counted), len(counted))
+            for evaluator in experiment.evaluators
+        }
+    found = strongest(
+        success, lambda attack: list(success[attack].values()), headline=experiment.headline
+    )
+    assert found is not None
+    return Leak(success, found, total)

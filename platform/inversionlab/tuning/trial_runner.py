@@ -1,4 +1,4 @@
-"""The trial runner: one actor on the head node that has the work of all trials done by one scheduler."""
+"""The trial runner: one actor on the head node that passes the work of all trials to one scheduler."""
 
 from __future__ import annotations
 
@@ -13,28 +13,23 @@ from inversionlab.distributed.run_record import store_real
 from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, SessionSpec, open_session, with_experiment
-from inversionlab.tuning.leakage import defended_cells, leak, undefended
 from inversionlab.tuning.space import experiment_at
-from inversionlab.tuning.trial_metrics import trial_metrics
+from inversionlab.tuning.trial_metrics import defended_cells, leak, trial_metrics, undefended
 
 
 class AttacksFailedError(RuntimeError):
-    """Some attacks of a trial were given up; the text says why."""
+    """Some attacks of a trial failed for good; the text says why."""
 
 
 class TrialRunner:
-    """Runs steps of many trials at once. Everything it knows is in the store, so Ray may restart it."""
+    """Runs steps of many trials at once. All of its state is in the store, so Ray may restart it."""
 
     def __init__(
         self, spec: SessionSpec, bounds: Mapping[str, float], step_targets: int, gpus: Gpus
     ) -> None:
-        """Open the experiment that the trials are variations of.
+        """Open the experiment `spec`, whose variations the trials are; a step attacks `step_targets` targets.
 
-        Args:
-            spec: that experiment.
-            bounds: the constraints, for the score.
-            step_targets: targets in a step.
-            gpus: which work takes GPUs.
+        `bounds` are the constraints, for the score; `gpus` says which work takes GPUs.
         """
         torch.set_num_threads(1)
         self._base = open_session(spec, torch.device("cpu"))
@@ -47,7 +42,7 @@ class TrialRunner:
         Raises:
             AttacksFailedError: an attack failed.
             ActorPoolError: no attack worker can be started.
-            TrainingError: a training cannot go on.
+            TrainingError: a training cannot continue.
         """
         session = undefended(self._base)
         store_real(session)
@@ -55,16 +50,9 @@ class TrialRunner:
         self._attack(session, session.plan.cells, session.plan.targets)
 
     def step(self, settings: dict[str, Any], step: int) -> dict[str, float]:
-        """Attack the next targets of a trial; returns its metrics over all targets so far.
+        """Attack the targets of a trial's step (0, 1, ...); returns its metrics over all targets so far.
 
-        Args:
-            settings: dotted path -> value.
-            step: number of the step, from 0.
-
-        Raises:
-            AttacksFailedError: an attack failed.
-            ActorPoolError: no attack worker can be started.
-            TrainingError: the defense's training cannot go on.
+        `settings` maps dotted paths to values. The errors are those of `baseline`.
         """
         began = time.monotonic()
         session = with_experiment(self._base, experiment_at(self._base.experiment, settings))

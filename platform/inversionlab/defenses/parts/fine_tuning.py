@@ -36,13 +36,7 @@ from torch import Tensor, nn
 from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob, as_scoring_model
 from inversionlab.core.images import to_float
-from inversionlab.core.learner import (
-    GradientSync,
-    Learner,
-    TrainingSettings,
-    make_optimizer,
-    set_rate,
-)
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
 from inversionlab.core.settings import ConfigError, Settings
 from inversionlab.defenses.base import DefenseContext
 
@@ -163,17 +157,11 @@ class FineTuner(Learner):
             fisher = fisher_diagonal(self.recognizer, *pictures, context.device)
             weights = [p.detach().clone() for p in self.recognizer.parameters()]
             self.anchor = list(zip(weights, fisher, strict=True))
-        self.modules = {"recognizer": self.recognizer}
-        self.optimizers = {
-            "recognizer": make_optimizer(self.recognizer.parameters(), settings.training)
-        }
-        self.counters: dict[str, float] = {}
+        super().__init__(settings.training, recognizer=self.recognizer)
 
-    def step(
-        self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync
-    ) -> dict[str, Tensor]:
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch; returns, unweighted, `private`, `public` and, if used, `consolidation`, `own`."""
-        settings, optimizer = self.settings, self.optimizers["recognizer"]
+        settings = self.settings
         self.recognizer.eval()
         label_N, kind_N = y_N.unbind(1)
         log_p_NK = as_scoring_model(self.recognizer).log_scores(x_NCHW)
@@ -190,10 +178,7 @@ class FineTuner(Learner):
         if settings.private_weight > 0:
             losses["own"] = self._own_loss(len(x_NCHW), rng)
             total = total + settings.private_weight * losses["own"]
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        sync(self.recognizer.parameters())
-        optimizer.step()
+        self.descend("recognizer", total, sync)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _own_loss(self, count: int, rng: torch.Generator) -> Tensor:
@@ -205,14 +190,6 @@ class FineTuner(Learner):
         model: Any = self.recognizer
         loss: Tensor = model.head.loss(model.features(x_NCHW), y_N)
         return loss
-
-    def schedule(self, progress: float) -> None:
-        """Follow the schedule of the settings."""
-        set_rate(self.optimizers["recognizer"], self.settings.training, progress)
-
-    def product(self) -> nn.Module:
-        """The fine-tuned victim."""
-        return self.recognizer
 
 
 def _mean(loss_N: Tensor, chosen_N: Tensor) -> Tensor:
