@@ -118,8 +118,7 @@ def refusals(space: SearchSpace, refuse: Refuse, most: int | None = None) -> lis
     """Why points of a space are refused.
 
     The ends or choices of each key (at most `most` of its choices) are tried alone, up to the first refusal. If
-    there is none, the START points are tried; if these pass too, the combinations of choices up to the first refusal
-    are tried.
+    there is none, the START points are tried; if these pass too, combinations of choices, up to the first refusal.
     """
     origin, found = f"{space.module}.py", []
     for key, kind in space.kinds.items():
