@@ -18,7 +18,7 @@ def hand_run(
     total: int = 1000,
     evaluator_correct: int = 950,
 ) -> RunData:
-    """One evaluator, called "judge"; `ranks[attack, model]` are its ranks, models are "none" or an alpha as text.
+    """One evaluator, called "same"; `ranks[attack, model]` are its ranks, models are "none" or an alpha as text.
 
     Row i of a cell attacks target i // 2 and costs 10 queries, 3 steps and 0.5 seconds.
     """
@@ -48,7 +48,7 @@ def hand_run(
             "seconds": 0.5,
             "verdicts": [
                 {
-                    "evaluator": "judge",
+                    "evaluator": "same",
                     "rank": r,
                     "score": 0.1,
                     "nearest": 1.0 + i,
@@ -69,7 +69,7 @@ def hand_run(
         for m, c in correct.items()
     ]
     evaluator = {
-        "evaluator": "judge",
+        "evaluator": "same",
         "protocol": "p",
         "network": "n",
         "correct": evaluator_correct,

@@ -29,7 +29,7 @@ def hits(count: int, of: int = 20) -> list[int]:
 
 
 def ranks(**by_model: tuple[int, int]) -> dict[tuple[str, str], list[int]]:
-    """Two attacks a model: the counts of hits of 20; "none" and "a25" for alpha 0.25."""
+    """Two attacks per model: their counts of hits out of 20; "none" and "a25" for alpha 0.25."""
     names = {m: "none" if m == "none" else f"0.{m[1:]}" for m in by_model}
     found = {("first", names[m]): hits(a) for m, (a, _) in by_model.items()}
     found |= {("second", names[m]): hits(b) for m, (_, b) in by_model.items()}
@@ -81,7 +81,7 @@ def test_the_sentence_says_the_numbers():
     assert "not clearly above a guess" in text  # 14.5 lies below the null's 23.6
 
 
-def test_a_defense_that_does_nothing_is_called_so():
+def test_a_defense_without_effect_is_not_recommended():
     run = hand_run(ranks(none=(18, 12), a5=(16, 12)), {"none": 950, "0.5": 950})
     assert "not clearly less than undefended" in headline_sentence(RunResults.of(run))
     assert "no measurable cost" in headline_sentence(RunResults.of(run))
@@ -99,11 +99,11 @@ def test_no_warning_where_there_is_no_reason():
 def test_warnings_for_a_weak_attack_victim_and_evaluator():
     run = hand_run(ranks(none=(2, 1), a5=(1, 1)), {"none": 700, "0.5": 700}, evaluator_correct=500)
     text = " ".join(caveats(RunResults.of(run)))
-    for part in ("not clearly above a guess", "recognizer is weak", "evaluator “judge” is weak"):
+    for part in ("not clearly above a guess", "recognizer is weak", "evaluator “same” is weak"):
         assert part in text
 
 
-def test_a_missing_null_and_a_missing_baseline_are_told():
+def test_a_missing_null_and_a_missing_baseline_are_caveats():
     run = hand_run({("first", "none"): hits(18)}, {"none": 950})
     assert any("null attack" in line for line in caveats(RunResults.of(run)))
     run = hand_run({("first", "0.5"): hits(18)}, {"0.5": 950})
@@ -163,8 +163,8 @@ def test_the_headline_evaluator_decides_everywhere(headline, attack, evaluator, 
     assert (f"evaluator “{name}”</span>" in page) is (headline == "worst")
     assert (results.best.evaluator, results.helps) == (evaluator, headline == "first")
     # Another evaluator is a caveat only where it does not decide itself.
-    told = any("recognizes more than the one that chose it" in line for line in caveats(results))
-    assert told is (headline == "first")
+    stated = any("recognizes more than the one that chose it" in line for line in caveats(results))
+    assert stated is (headline == "first")
 
 
 def test_each_evaluator_has_its_own_strongest_attack():
@@ -178,20 +178,20 @@ def test_each_evaluator_has_its_own_strongest_attack():
 
 
 @pytest.mark.parametrize(
-    ("knows", "caveat", "told"),
+    ("knows", "caveat", "stated"),
     [
         (False, "No attack in this run knows about the defense", False),
         (None, "comes from an older version", False),
         (True, None, True),
     ],
 )
-def test_whether_an_attack_knew_of_the_defense_is_said(knows, caveat, told):
+def test_the_page_says_whether_an_attack_knew_about_the_defense(knows, caveat, stated):
     run = hand_run(ranks(none=(18, 12), a5=(5, 6)), {"none": 950, "0.5": 943})
     run = with_record(run, cells=[{**c, "knows_defense": knows} for c in cells_of(run)])
     lines = [line for line in caveats(RunResults.of(run)) if "about the defense" in line]
     assert (caveat in lines[0]) if caveat else lines == []
     page = html.unescape(render(run, pictures=False))
-    assert ("Attacks that know about the defense: first, second." in page) is told
+    assert ("Attacks that know about the defense: first, second." in page) is stated
 
 
 def test_without_a_defended_model_no_attack_needs_to_know_a_defense():

@@ -61,7 +61,7 @@ def test_points_fall_from_undefended_downwards(run):
 
 def test_frechet_is_over_the_private_features(small):
     private = [[0.0, 0.0], [1.0, 5.0], [4.0, 2.0]]
-    features = [{"evaluator": "judge", "target": 0, "feature": f} for f in private]
+    features = [{"evaluator": "same", "target": 0, "feature": f} for f in private]
     run = dataclasses.replace(small, features=pa.Table.from_pylist(features, FEATURES))
     made = [[i, r] for i, r in enumerate(RANKS)]
     expected = frechet_distance(np.array(made, float), np.array(private))
@@ -71,7 +71,7 @@ def test_frechet_is_over_the_private_features(small):
 
 def test_frechet_is_left_out_at_unequal_counts():
     run = hand_run({("a", "none"): RANKS, ("a", "0.5"): RANKS[:4]}, {"none": 9, "0.5": 9}, total=9)
-    features = [{"evaluator": "judge", "target": 0, "feature": [i, i * i]} for i in range(4)]
+    features = [{"evaluator": "same", "target": 0, "feature": [i, i * i]} for i in range(4)]
     run = dataclasses.replace(run, features=pa.Table.from_pylist(features, FEATURES))
     full, part = headline_rows(run)
     assert math.isfinite(full.by_evaluator[0].metrics["frechet"])

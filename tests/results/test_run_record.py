@@ -28,7 +28,7 @@ def old_record(store: Path) -> RunRecord:
     return load_run(Storage(str(store)), run_name(session.experiment)).record
 
 
-def test_an_old_record_loads_and_what_it_lacks_is_derived_or_unknown(store: Path) -> None:
+def test_an_old_record_loads_and_missing_keys_are_derived_or_unknown(store: Path) -> None:
     record = old_record(store)
     assert {c.attack for c in record.cells if c.null} == {"random_latent", "random_public"}
     assert {c.kind for c in record.cells} == {"undefended", "defended", "null"}
@@ -37,7 +37,7 @@ def test_an_old_record_loads_and_what_it_lacks_is_derived_or_unknown(store: Path
     assert record.headline == "first"
 
 
-def test_what_is_written_is_read_back_with_what_the_methods_say_of_themselves(store: Path) -> None:
+def test_a_written_record_is_read_back_with_the_new_keys(store: Path) -> None:
     before = old_record(store)
     session = collect.opened(store, "headline=worst")
     name = write_record(session, {"attack": 1.5}, [], {}, [{"seconds": 0.0}])
@@ -45,9 +45,9 @@ def test_what_is_written_is_read_back_with_what_the_methods_say_of_themselves(st
     assert (name, after.headline) == (before.run, "worst")
     assert after.timings == {"attack": 1.5}
     assert (after.jobs, after.tables, after.data) == (before.jobs, before.tables, before.data)
-    told = {"knows_defense", "inverts_outputs", "victim_share"}
+    added = {"knows_defense", "inverts_outputs", "victim_share"}
     for new, old in zip(after.cells, before.cells, strict=True):
-        assert new.model_dump(exclude=told) == old.model_dump(exclude=told)
+        assert new.model_dump(exclude=added) == old.model_dump(exclude=added)
         mixture = new.defense == "dummy_recognizer"
         assert new.victim_share == ("alpha" if mixture else None)
         assert (new.knows_defense, new.inverts_outputs) == (False, False)

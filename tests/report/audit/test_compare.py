@@ -1,4 +1,4 @@
-"""Defenses side by side: what a white-box attacker takes off is never passed over."""
+"""Defenses side by side; whatever a white-box attacker removes is reported."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_strongest_attack_on_a_model_takes_off_what_comes_off():
     )
 
 
-def test_what_protects_in_some_views_only_is_said(defended):
+def test_a_line_says_which_views_a_defense_protects(defended):
     results = RunResults.of(defended)
     (line,) = partial_protection(results)
     rows = [r for r in results.rows if r.model == "Ad-mi"]
@@ -92,13 +92,13 @@ def test_what_protects_in_some_views_only_is_said(defended):
     assert line in caveats(results)
 
 
-def test_it_is_said_even_where_nobody_held_the_weights(defended):
+def test_a_line_says_that_nobody_held_the_weights(defended):
     seen = [c for c in cells_of(defended) if c["access"] != "white box"]
     (line,) = partial_protection(RunResults.of(with_record(defended, cells=seen)))
     assert line.endswith("Nobody who holds the weights has attacked it in this run.")
 
 
-def test_those_alike_that_nobody_attacked_so_are_told_of_together(defended):
+def test_defenses_that_come_off_alike_and_were_not_attacked_share_a_line(defended):
     twin = [
         {**c, "title": "Ad-two", "label": "two", "protected": "twin"}
         for c in cells_of(defended)
@@ -116,7 +116,7 @@ def test_those_alike_that_nobody_attacked_so_are_told_of_together(defended):
     assert line.endswith("has attacked them in this run.")
 
 
-def test_a_sweep_of_them_is_one_line():
+def test_a_sweep_of_such_defenses_is_one_line():
     line = partial_protection(RunResults.of(swept_noise()))
     assert len(line) == 1
     assert " to " in line[0]
@@ -135,7 +135,7 @@ def swept_noise(values=(0.001, 0.1, 10.0)) -> RunData:
     return with_record(run, cells=cells, sweep=sweep)
 
 
-def test_a_sweep_has_a_line_for_either():
+def test_a_sweep_has_a_line_for_the_released_and_the_stripped_model():
     chart = draw(success_curves(RunResults.of(swept_noise()))[0])
     assert [line.series.name for line in chart.lines] == [
         "latent white box",
@@ -209,7 +209,7 @@ def test_a_sweep_alone_is_no_comparison(run):
     assert side_by_side(RunResults.of(run)) is None
 
 
-def test_needs_are_told_and_what_is_not_known_is_a_dash(defended, page):
+def test_needs_are_shown_and_unknown_ones_are_a_dash(defended, page):
     section = re.search(r'<section id="needs">.*?</section>', page, re.DOTALL)[0]
     for part in ("22.3 M", "4.4 MB", "20.5", "epsilon 8", "scores, labels", ", stripped"):
         assert part in section
