@@ -30,15 +30,15 @@ class SplitSettings(Settings):
     private: tuple[str, ...] = EVERYBODY
     """Patterns of the people who may be private."""
     private_min_pictures: int = Field(default=10, ge=2)
-    """Private people have at least this many pictures."""
+    """The least number of pictures of a private person."""
     private_people: int | None = Field(default=None, ge=2)
-    """At most this many private people, drawn by the seed; null: all who qualify."""
+    """The largest number of private people, drawn by the seed; null: everybody who qualifies."""
     evaluator_only: tuple[str, ...] = EVERYBODY
     """Patterns of the people who may be evaluator-only; they are chosen after the private people."""
     evaluator_min_pictures: int = Field(default=5, ge=2)
-    """Evaluator-only people have at least this many pictures."""
+    """The least number of pictures of an evaluator-only person."""
     evaluator_people: int | None = Field(default=None, ge=0)
-    """At most this many evaluator-only people; null: all who qualify."""
+    """The largest number of evaluator-only people; null: everybody who qualifies."""
     public: tuple[str, ...] = EVERYBODY
     """Patterns of the people who may be public; they are chosen last."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)

@@ -58,7 +58,7 @@ class SweepSettings(Settings):
     setting: str = "defense.alpha"
     """Dotted path of the setting."""
     values: tuple[int | float, ...] = Field(min_length=1, max_length=1001)
-    """The values, in the order of the report."""
+    """The values of the setting, in the order of the report."""
     marked: float | None = None
     """A value that the plots mark, for example the paper's."""
 
@@ -116,7 +116,7 @@ class ExperimentSections(Settings):
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Root of every random stream."""
     data: AnyData
-    """The pictures of private and evaluator-only people; also of public people, unless `public_data` is given."""
+    """The pictures of private and evaluator-only people, and of public people unless `public_data` is given."""
     public_data: AnyData | None = None
     """Another data set for the attacker's public pictures."""
     split: SplitSettings = SplitSettings()
@@ -126,7 +126,7 @@ class ExperimentSections(Settings):
     evaluators: tuple[EvaluatorSettings, ...] = Field(min_length=1, max_length=8)
     """The evaluators of every reconstruction."""
     headline: Literal["first", "worst"] = "first"
-    """Which evaluator decides what is strongest: the first one, or the worst, which finds most."""
+    """The evaluator that decides which attack is strongest: the first, or the worst, which finds most."""
     generator: AnyGenerator
     """The attacker's generator, trained on the public set."""
     generators: dict[Annotated[str, Field(pattern=NAME)], AnyGenerator] = Field(
@@ -138,7 +138,7 @@ class ExperimentSections(Settings):
     defense: AnyDefense
     """The defense under test; the tables always have a row for the undefended victim too."""
     defenses: tuple[AnyDefense, ...] = ()
-    """More defenses to compare with it."""
+    """More defenses to compare with `defense`."""
     attacks: tuple[AnyAttack, ...] = Field(min_length=1)
     """The attacks; the tables always have rows for the null attacks too."""
     targets: TargetSettings = TargetSettings()

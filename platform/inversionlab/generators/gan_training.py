@@ -98,9 +98,24 @@ class GanLearner(Learner):
         self.counters = dict.fromkeys(("pictures", "steps", *counters), 0.0)
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
-        """Learn from one batch by the GAN's own step, then let the running average follow."""
+        """Learn from one batch by the GAN's own step, then let the running average follow.
+
+        The average moves faster early on, to forget the random start.
+        """
         losses = self._step(self, Batch(x_NCHW, y_N, rng, sync))
-        self._follow(len(x_NCHW) * self.workers)
+        count = len(x_NCHW) * self.workers
+        self.counters["pictures"] += count
+        self.counters["steps"] += 1
+        half_life = min(self.settings.average_pictures, 0.05 * self.counters["pictures"])
+        keep = 0.5 ** (count / half_life)
+        with torch.no_grad():
+            learned = self.generator.parameters()
+            for weight, new in zip(self.average.parameters(), learned, strict=True):
+                weight.lerp_(new, 1 - keep)
+            for statistic, value in zip(
+                self.average.buffers(), self.generator.buffers(), strict=True
+            ):
+                statistic.copy_(value)
         return losses
 
     def latents(self, x_NCHW: Tensor, rng: torch.Generator) -> Tensor:
@@ -112,22 +127,6 @@ class GanLearner(Learner):
         with half_precision(z_ND):
             fake_NCHW: Tensor = self.generator(z_ND)
         return fake_NCHW.float()
-
-    @torch.no_grad()
-    def _follow(self, count: int) -> None:
-        """Count a batch of `count` pictures over all workers, and move the running average.
-
-        It moves faster early on, to forget the random start.
-        """
-        self.counters["pictures"] += count
-        self.counters["steps"] += 1
-        half_life = min(self.settings.average_pictures, 0.05 * self.counters["pictures"])
-        keep = 0.5 ** (count / half_life)
-        generator, average = self.generator, self.average
-        for weight, new in zip(average.parameters(), generator.parameters(), strict=True):
-            weight.lerp_(new, 1 - keep)
-        for statistic, value in zip(average.buffers(), generator.buffers(), strict=True):
-            statistic.copy_(value)
 
     def schedule(self, progress: float) -> None:
         """Follow the schedule of the settings."""

@@ -120,7 +120,7 @@ class InversionLearner(Learner):
         seed: int,
         **sizes: int,
     ) -> None:
-        """Build the network and its optimizer; the sizes are those of `InversionModel`, and `seed` sets the weights."""
+        """Build the network and its optimizer; `sizes` are those of `InversionModel`, `seed` sets the weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = InversionModel(settings, **sizes)

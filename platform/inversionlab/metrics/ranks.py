@@ -63,6 +63,6 @@ def mean_score(score_N: NDArray[np.floating]) -> float:
 
 def _check(rank_N: NDArray[np.integer], top: int) -> None:
     if top < 1:
-        raise ValueError(f"ranks up to {top} were asked for; ranks start at 1, the best")
+        raise ValueError(f"top = {top}; ranks start at 1, the best")
     if rank_N.size and rank_N.min() < 1:
         raise ValueError(f"a rank of {rank_N.min()}; ranks start at 1, the best")

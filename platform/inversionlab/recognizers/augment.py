@@ -28,7 +28,7 @@ class AugmentSettings(Settings):
     rotation: float = Field(default=8.0, ge=0, le=180)
     """Largest rotation, in degrees either way."""
     brightness: float = Field(default=0.15, ge=0, le=1)
-    """Largest amount added to or taken off every pixel."""
+    """Largest amount added to or subtracted from every pixel."""
     contrast: float = Field(default=0.2, ge=0, lt=1)
     """Largest relative change of the distance from the picture's mean."""
     erase: float = Field(default=0.3, ge=0, le=1)

@@ -73,7 +73,7 @@ class Cosface(Head):
         scale: float = Field(default=24.0, gt=0, le=256)
         """s, the length that features are scaled to."""
         margin: float = Field(default=0.2, ge=0, lt=1)
-        """m, taken off the cosine of the right class in training."""
+        """m, the margin that training subtracts from the cosine of the right class."""
 
     def __init__(self, settings: Settings, *, feature_size: int, classes: int) -> None:
         super().__init__()

@@ -56,7 +56,7 @@ class RecognizerSettings(Settings):
     training: TrainingSettings = TrainingSettings(
         epochs=40, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=5e-2
     )
-    """How long and how fast it is trained."""
+    """How long and how fast the recognizer is trained."""
 
 
 def recognizer_inputs(settings: RecognizerSettings) -> dict[str, Any]:

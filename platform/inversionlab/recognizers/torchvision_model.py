@@ -2,8 +2,8 @@
 
 Structure: `torchvision.models.get_model(model, weights=None)` without its last layer (the one with one unit per
 class); the input of that layer is the feature.
-Inputs: (N, C, H, W) in [0, 1], rescaled to [-1, 1] inside; C = 1 (repeated three times) or 3; which H = W fit
-depends on the model, and one dry forward pass tells.
+Inputs: (N, C, H, W) in [0, 1], rescaled to [-1, 1] inside; C = 1 (repeated three times) or 3; the H = W
+that fit depend on the model, and one dry forward pass tests them.
 Deviates: no weights are ever downloaded; pictures keep their size (torchvision's own training takes 224 pixels);
 GoogLeNet and Inception have no auxiliary classifiers.
 """

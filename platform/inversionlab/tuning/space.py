@@ -117,8 +117,8 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
 def refusals(space: SearchSpace, refuse: Refuse, most: int | None = None) -> list[str]:
     """Why points of a space are refused.
 
-    The ends or choices of each key (at most `most` of its choices) are tried alone, up to the first refusal. If
-    there is none, the START points are tried; if these pass too, combinations of choices, up to the first refusal.
+    The ends or choices of each key (at most `most` choices) are tried alone, up to the first refusal. If there is
+    none, the START points are tried. If these pass too, combinations of choices follow, up to the first refusal.
     """
     origin, found = f"{space.module}.py", []
     for key, kind in space.kinds.items():
