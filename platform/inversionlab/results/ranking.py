@@ -37,9 +37,6 @@ def strongest(
 ) -> Strongest[Attack] | None:
     """The strongest attack on one model; None where no attack was evaluated.
 
-    An attack that inverts the model's answers to private pictures faces an easier question than one that starts
-    from a class, so it counts only where there is no other.
-
     Args:
         attacks: the attacks on the model.
         success: an attack's success by each evaluator, in the recipe's order; empty where it was not evaluated.
@@ -47,11 +44,20 @@ def strongest(
         inverts_outputs: whether an attack inverts answers to private pictures.
     """
     evaluated = [a for a in attacks if any(e.count for e in success(a))]
-    aimed = [a for a in evaluated if not inverts_outputs(a)] or evaluated
     found = [
         Strongest(attack, place, estimate)
-        for attack in aimed
+        for attack in counting(evaluated, inverts_outputs)
         for place, estimate in enumerate(success(attack))
         if estimate.count and (headline == "worst" or place == 0)
     ]
     return max(found, key=lambda f: (f.success.value, f.success.low), default=None)
+
+
+def counting(attacks: Iterable[Attack], inverts_outputs: Callable[[Attack], bool]) -> list[Attack]:
+    """The attacks that count.
+
+    An attack that inverts the model's answers to private pictures faces an easier question than one that starts
+    from a class, so it counts only where there is no other.
+    """
+    every = list(attacks)
+    return [attack for attack in every if not inverts_outputs(attack)] or every

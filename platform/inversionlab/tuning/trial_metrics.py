@@ -16,7 +16,7 @@ from inversionlab.metrics import Estimate, wilson
 from inversionlab.pipeline.measure import model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
-from inversionlab.results.ranking import Strongest, strongest
+from inversionlab.results.ranking import Strongest, counting, strongest
 from inversionlab.store.tables import Job
 
 METRICS: dict[str, Literal["max", "min"] | None] = {
@@ -139,8 +139,7 @@ def leak(
     ranks = read_ranks(session, cells) if ranks is None else ranks
     chosen, total = set(targets), 0
     success: dict[str, dict[str, Estimate]] = {}
-    aimed = [c for c in cells if not ATTACKS[c.attack.name].inverts_outputs_at(c.attack)]
-    for cell in aimed or cells:
+    for cell in counting(cells, lambda c: ATTACKS[c.attack.name].inverts_outputs_at(c.attack)):
         counted = [
             by_evaluator
             for (target, repeat), by_evaluator in ranks[cell.id].items()
