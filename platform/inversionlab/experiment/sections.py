@@ -28,8 +28,8 @@ class EvaluatorSettings(Settings):
     """The evaluator's name in the tables."""
     protocol: Literal["same_people", "person_disjoint", "nearest_identity"]
     """same_people: trained on the victim's training set, with another structure (Gong).
-    person_disjoint: shares only the pool (by default the targets) with the victim; its other classes are evaluator-only people
-    (Kotsuji, Khosravy, Yoshimura).
+    person_disjoint: shares only the pool (by default the targets) with the victim; its other classes are
+    evaluator-only people (Kotsuji, Khosravy, Yoshimura).
     nearest_identity: an embedding trained on public people alone; a reconstruction shows the private person
     whose mean embedding is nearest. A picture that only fools a classifier does not pass here."""
     recognizer: RecognizerSettings = RecognizerSettings()
