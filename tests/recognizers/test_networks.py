@@ -153,7 +153,7 @@ def test_imported_network_gets_its_arguments_and_the_pictures_as_they_are():
         (f"{__name__}:validate", "subclass of torch.nn.Module"),
         (f"{__name__}:KeepsMap", r"must return features \(2, D\)"),
         (f"{__name__}:Counts", "must return floats"),
-        (f"{__name__}:TellsNothing", "one or more finite numbers"),
+        (f"{__name__}:TellsNothing", "one or more per picture"),
         (f"{__name__}:DividesByZero", "must return finite numbers"),
         ("torch.nn:Bilinear", "cannot be built"),
         ("torch.nn:Bilinear", "missing"),

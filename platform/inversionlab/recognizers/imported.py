@@ -95,6 +95,6 @@ def _feature_size(module: nn.Module, path: str, channels: int, image_size: int) 
         raise ConfigError(f"path = {path}: must return floats, but returned {feature_ND.dtype}")
     if feature_ND.shape[1] == 0 or not bool(feature_ND.isfinite().all()):
         raise ConfigError(
-            f"path = {path}: must return one or more finite numbers for a gray picture"
+            f"path = {path}: must return finite numbers for a gray picture, one or more per picture"
         )
     return feature_ND.shape[1]
