@@ -1,7 +1,5 @@
 """Options and exit codes that the commands in jobs/ share. Nothing heavy is imported, so --help is fast."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated

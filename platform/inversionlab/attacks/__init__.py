@@ -1,7 +1,5 @@
 """The attacks by their registered names. A new attack is one file here and one line below."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from inversionlab.attacks.ami import Ami

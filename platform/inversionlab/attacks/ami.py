@@ -13,8 +13,6 @@ Ranges:  pictures in [0, 1]; vectors are probabilities.
 Deviates: see the cards of the network, `inversionlab/generators/inversion_model.py`, and of the class inversion.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from inversionlab.attacks.base import Attack, AttackSettings

@@ -8,8 +8,6 @@ Deviates: A learns from the defended answers alone from the start. Wen refers to
          say whether undefended answers are among them. On an undefended model this is AMI.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from inversionlab.attacks.base import Attack, AttackSettings

@@ -12,8 +12,6 @@ Deviates: in the public code a is a parameter whose gradient is switched off; he
          the paper's. `vector: log` is Yang's stretching, for comparison.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from inversionlab.attacks.base import Attack, AttackSettings

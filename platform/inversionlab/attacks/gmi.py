@@ -13,8 +13,6 @@ Deviates: the authors run 1,500 updates of all 5 starts with a = 0.02 on a loss 
          paper's auxiliary knowledge (blurred or masked pictures of the target) is left out.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

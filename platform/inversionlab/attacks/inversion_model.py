@@ -14,8 +14,6 @@ class:   makes a picture of a class k (Gong, Table II): x' = A(v) for a vector v
          rest spread evenly 15 %; one look-alike 20 %; the mean of 8 23 %; each of 16 38 %.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 import torch

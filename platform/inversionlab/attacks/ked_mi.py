@@ -17,8 +17,6 @@ Deviates: the authors run 1,500 to 2,400 updates with rate 0.02 from v = 1, with
          by the model's own score. A narrower start and a larger rate save most of the updates.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

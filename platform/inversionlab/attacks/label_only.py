@@ -19,8 +19,6 @@ Deviates: a move is three times the paper's min(R / 3, 3) M; the paper's takes t
          shrinks. The paper goes on until R has not grown for long; here the radius to reach is a setting.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

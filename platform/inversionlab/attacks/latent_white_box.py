@@ -10,8 +10,6 @@ Ranges:  pictures in [0, 1]; z is unbounded.
 Result:  the z of highest target score on the way; for a row that meets the criterion, that is its last z.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

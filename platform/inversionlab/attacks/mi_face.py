@@ -16,8 +16,6 @@ Deviates: gamma is a confidence (the printed c <= 0.99 would be met at once). Th
          updates. The start has noise of at most 1/255, so that repeats differ.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

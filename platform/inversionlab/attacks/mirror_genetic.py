@@ -12,8 +12,6 @@ coordinates by up to 0.1 std: about 200,000 queries a target. The defaults here 
 far, at most about 2,000 queries; on LFW it needed fewer queries than one twice as large that moved by 0.1 std.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -17,8 +17,6 @@ Ranges:  pictures in [0, 1]; z is unbounded. All reconstructions share the rando
 Result:  `confidence` is the protected model's plain score of the picture.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import torch

@@ -10,8 +10,6 @@ Stop:    p_target > `stop`, or `steps` updates (the paper gives neither; its clo
 Ranges:  pixels are clipped to [0, 1] after every update.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

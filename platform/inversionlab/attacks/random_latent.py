@@ -6,8 +6,6 @@ Does:    x = G(z), z ~ N(0, I), one draw a job.
 Returns: pictures in [0, 1]; the confidence is NaN, since the model is never asked.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

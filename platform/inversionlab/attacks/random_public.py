@@ -7,8 +7,6 @@ Does:    x = a public picture, drawn uniformly, one draw a job.
 Returns: pictures in [0, 1]; the confidence is NaN, since the model is never asked.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

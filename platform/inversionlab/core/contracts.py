@@ -1,7 +1,5 @@
 """The contracts between rooms: a model that scores, a generator as a prior, a model's shape, a training job."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Protocol, cast
 

@@ -1,7 +1,5 @@
 """Pictures as bytes: 8-bit rounding, PNG files, grids."""
 
-from __future__ import annotations
-
 import io
 import math
 

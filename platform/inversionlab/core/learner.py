@@ -5,8 +5,6 @@ A `Learner` owns its networks, losses and optimizers, and takes one step on each
 Ray Train. Every network therefore trains on one path, on one worker or on many.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping

@@ -4,8 +4,6 @@
 and at any worker count, so results do not depend on how the work was cut.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The strict, frozen base of all settings: read a recipe, override values, validate, name by hash."""
 
-from __future__ import annotations
-
 import difflib
 import functools
 import hashlib

@@ -1,7 +1,5 @@
 """Explains pydantic's validation errors to the author of a recipe: the key, what is wrong, what would be right."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections.abc import Iterator, Sequence

@@ -10,8 +10,6 @@ of the attack's batch:
 A wrapped defense is inside the view: scores and gradients are those of the *protected* model.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

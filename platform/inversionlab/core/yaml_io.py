@@ -4,8 +4,6 @@ A value is a mapping with text keys, a list, a text, a number, a truth value or 
 objects. Numbers are YAML 1.2's (1e-3 is one, 1:30 is not); yes, no, on and off count as truth values.
 """
 
-from __future__ import annotations
-
 import io
 import re
 from typing import Any

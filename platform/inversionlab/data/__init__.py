@@ -1,7 +1,5 @@
 """Data sets: pictures of people. A new one is a file here and a line in `DATASETS`."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 from inversionlab.core.settings import any_of

@@ -1,7 +1,5 @@
 """The base of every data set: a source of pictures of people; and paths in its settings."""
 
-from __future__ import annotations
-
 import difflib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

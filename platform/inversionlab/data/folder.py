@@ -9,8 +9,6 @@ A picture is turned upright by its EXIF tag, cropped to its central square (side
 picture loses 10 rows above and 10 below) and resized by PIL's antialiased bilinear filter, as RGB or luma.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable, Sequence

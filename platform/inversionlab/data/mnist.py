@@ -6,8 +6,6 @@ idx files (`train-images-idx3-ubyte` and its three siblings, plain or `.gz`) in 
 bilinear interpolation. With 3 channels the gray value is repeated.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import zlib

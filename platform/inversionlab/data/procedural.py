@@ -7,8 +7,6 @@ caricatures: they replace photographs that are missing or may not be used. Figur
 over to real faces.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

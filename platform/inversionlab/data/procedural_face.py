@@ -1,7 +1,5 @@
 """Paints procedural faces from back to front, one function for each larger layer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

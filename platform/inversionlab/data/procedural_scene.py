@@ -5,8 +5,6 @@ of the signed distance to its outline. Edges therefore have no steps, and a pict
 size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

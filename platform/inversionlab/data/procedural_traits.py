@@ -5,8 +5,6 @@ the head is about 1 wide and 1.3 high, its middle is the origin, x points right 
 radians.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

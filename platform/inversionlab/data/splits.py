@@ -6,8 +6,6 @@
 - public: everybody else, the attacker's auxiliary set.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import hashlib
 import itertools

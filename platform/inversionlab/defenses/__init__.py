@@ -4,8 +4,6 @@ A new defense is one file here and one line below. `base.py` has the interface, 
 defenses go together, and `parts/` holds what larger defenses are made of.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from inversionlab.core.settings import any_of

@@ -36,8 +36,6 @@ Deviates: A is narrower than the attackers' (16 against 128), because every quer
           learns from noisy scores alone; the paper does not say whether it also used clean ones.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 import torch

@@ -1,7 +1,5 @@
 """Which defenses can be put on which, and what a white-box attacker leaves of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from inversionlab.core.views import Labels, View, WhiteBox

@@ -31,8 +31,6 @@ Warning:  the noise comes from the training's seeded generator, so that a run ca
 Ranges:   epsilon in [0.5, 1000]; one training worker only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 

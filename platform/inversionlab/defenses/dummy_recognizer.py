@@ -17,8 +17,6 @@ Ranges:   a in [0, 1]: 1 is the victim alone, 0 the dummy alone.
 Precise:  log y' is the logaddexp of log-probabilities, so gradients survive scores near 0.
 """
 
-from __future__ import annotations
-
 import math
 from typing import ClassVar, Literal
 

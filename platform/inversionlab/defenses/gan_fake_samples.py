@@ -27,8 +27,6 @@ Seen:     LFW, 64 x 64, victim 88.7 %. One label in a network, as in the paper (
           `private_weight` 1 to 3 and L_pub 14 to 17 at 84.8 to 87.0 % accuracy, and 11 at 79.6 % with gamma = 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 

@@ -19,8 +19,6 @@ Costs:    one more pass through the reference recognizer a query.
 Ranges:   log-scores of minus infinity are allowed. The raise is a constant in the gradient.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 import torch

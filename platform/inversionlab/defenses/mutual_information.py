@@ -25,8 +25,6 @@ Seen:     LFW, only 10 epochs (the undefended victim has 88.7 % after 40): b = 0
           36 nats in three epochs and the loss had not begun to fall. One training each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """No defense (D0): the victim itself, with which every defense is compared."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn

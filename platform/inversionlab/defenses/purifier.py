@@ -27,8 +27,6 @@ Seen:     LFW, victim of 88.7 %, H at 16x16 to save time, 10 epochs: accuracy 82
           autoencoder's.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 import torch

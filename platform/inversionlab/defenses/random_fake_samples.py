@@ -11,8 +11,6 @@ Deviates: pictures of a person who has fewer than `samples` are taken more than 
 Extends:  `private_weight`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 

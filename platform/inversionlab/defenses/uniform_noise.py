@@ -18,8 +18,6 @@ Ranges:   a in [0, 100]: 0 is the model unchanged, a >> 1 releases noise. u lies
           becomes positive. Differentiable where y > 0, with the noise as a constant. Computed in float64.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 import torch

@@ -9,8 +9,6 @@ An item that takes far longer than the others is also given to an idle worker, b
 Items must therefore be safe to run twice, and twice at once.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable

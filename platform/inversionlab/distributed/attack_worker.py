@@ -1,7 +1,5 @@
 """The attack worker: an actor that holds data and networks, and works off items of any experiment on them."""
 
-from __future__ import annotations
-
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence

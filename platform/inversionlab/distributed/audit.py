@@ -1,7 +1,5 @@
 """The main job: data, trainings, measurements, attacks, record. What is stored is not done again."""
 
-from __future__ import annotations
-
 import time
 
 from inversionlab.distributed.actor_pool import Failure

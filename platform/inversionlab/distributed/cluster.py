@@ -1,7 +1,5 @@
 """The Ray cluster: the connection to it, which work takes GPUs, its provenance, and samples of its size."""
 
-from __future__ import annotations
-
 import logging
 import os
 import subprocess

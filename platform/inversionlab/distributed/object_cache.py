@@ -5,8 +5,6 @@ safetensors, and each worker builds its own module from it once. If an object is
 another copy; if there is none, the worker reads from the storage.
 """
 
-from __future__ import annotations
-
 import threading
 import warnings
 from collections import OrderedDict

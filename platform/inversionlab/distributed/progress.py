@@ -1,7 +1,5 @@
 """Progress with an estimate, in lines that read well in a terminal and in a job's log."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field

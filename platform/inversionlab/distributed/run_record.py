@@ -1,7 +1,5 @@
 """Writes the record of a run; the report is made from it and the store."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any

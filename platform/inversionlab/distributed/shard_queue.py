@@ -5,8 +5,6 @@ This file alone decides how work is cut. A shard is cut when a worker is free fo
 however many targets there are, and no single worker delays the end of the work.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence

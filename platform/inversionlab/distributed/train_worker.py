@@ -1,7 +1,5 @@
 """A training worker: it trains networks one after another, together with the other workers of its group."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ A worker group takes about twenty seconds to start and stop, so one group trains
 finished network is stored at once, so a group that dies loses at most the epochs since its last checkpoint.
 """
 
-from __future__ import annotations
-
 import threading
 import uuid
 from collections.abc import Callable, Sequence

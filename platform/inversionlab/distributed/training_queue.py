@@ -4,8 +4,6 @@ Busy attack workers would keep a training on the same machines waiting for ever.
 until a waiting training has begun, and then leaves it what it needs. This file knows which trainings wait.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence

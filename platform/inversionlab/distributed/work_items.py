@@ -1,7 +1,5 @@
 """What attack workers are asked to do, and which of it an experiment still needs."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial

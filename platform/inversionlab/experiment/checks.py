@@ -1,7 +1,5 @@
 """Checks that an experiment's sections fit together. Each fault is one line: the key, and what would be right."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

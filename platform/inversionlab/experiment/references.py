@@ -1,7 +1,5 @@
 """Resolves what sections of an experiment refer to: the generator of an attack or defense, a sweep's defense."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

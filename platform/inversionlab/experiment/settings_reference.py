@@ -1,7 +1,5 @@
 """Lists every setting with its type, default and meaning, read from the settings classes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin

@@ -1,7 +1,5 @@
 """Generators: attackers search in their latent space, and defenders take synthetic faces from them."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import torch

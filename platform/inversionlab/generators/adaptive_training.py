@@ -8,8 +8,6 @@ Inputs: pictures (N, C, H, W) in [0, 1].
 Deviations: R1 is taken at the augmented picture.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

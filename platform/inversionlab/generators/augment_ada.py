@@ -8,8 +8,6 @@ Random numbers are drawn on the CPU, separately for each picture.
 Deviations: one resampling for all geometry; rotations within 45 degrees; no filtering and no noise.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The base of every generator."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 

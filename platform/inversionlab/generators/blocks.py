@@ -5,8 +5,6 @@ number otherwise), and n steps double or halve it. Level i counts from the pictu
 map (level n).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -17,8 +17,6 @@ generated pictures have the scores of the batch as conditions, half have drawn o
 average, with the discriminator.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import ClassVar, Literal, cast
 

@@ -8,8 +8,6 @@ Deviations: o is a mean over the other pictures, not a sum, so that a smaller la
 same to the discriminator; no batch normalisation, which does not go with the gradient penalty.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

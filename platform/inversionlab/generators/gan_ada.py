@@ -8,8 +8,6 @@ Deviations: SiLU in place of ReLU, because attacks differentiate the generator; 
 last doubling; the product is the generator's running average.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Literal
 

@@ -14,8 +14,6 @@ and R1 in place of batch normalisation in the discriminator); Q reads augmented 
 generator's running average, with the discriminator.
 """
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from typing import ClassVar, Literal

@@ -23,8 +23,6 @@ Deviates:  Yang adds the shortfall to the whole vector where log y < -c; here su
            Adam with amsgrad at a constant 2e-4.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

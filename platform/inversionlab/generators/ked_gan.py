@@ -22,8 +22,6 @@ first level; the pictures are mirrored at random; both networks step equally oft
 of D); the product is the generator's running average, with the discriminator.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import ClassVar, Literal
 

@@ -22,8 +22,6 @@ leave it and style mixing out on small pictures too); the product is the running
 synthesis, with the discriminator.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from functools import partial

@@ -13,8 +13,6 @@ in the critic; the pictures are mirrored at random; the product is the generator
 critic.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Literal

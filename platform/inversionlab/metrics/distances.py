@@ -26,8 +26,6 @@ reconstruction below it resembles one picture more than the person's pictures re
 Inputs: features (N, D) and (M, D), any float type; float64 inside. Output: distances >= 0.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

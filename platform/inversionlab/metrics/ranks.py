@@ -17,8 +17,6 @@ Median rank: the mean of the two middle ranks for an even count. It is a median 
 Inputs: ranks (N,), whole numbers >= 1.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -11,8 +11,6 @@ The tries count as independent. Repeated attacks on one person are alike, so the
 *people* is somewhat larger than the interval says.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -12,8 +12,6 @@ with any worker count and group of networks. Ray's snapshot, which may lag behin
 not matter.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import io

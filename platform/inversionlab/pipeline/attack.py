@@ -1,7 +1,5 @@
 """Stage 3: one attack on one protected model, for some (target, repeat) jobs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ query, because nobody sees its result. Its cost is not measurable next to the co
 Networks that mix rows by other products, such as attention over the batch, and GPUs keep float tolerance.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Stage 1: pictures, person-disjoint splits and targets, and the names under which they are stored."""
 
-from __future__ import annotations
-
 import torch
 
 from inversionlab import data

@@ -1,7 +1,5 @@
 """The networks that defenses train, and the names of the models that they release."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Stage 4: the evaluators' verdicts on the final pictures, and how well a released model recognizes."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The footprint of a released model: its networks, their parameters, and the memory of an answer."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable
 from typing import Any

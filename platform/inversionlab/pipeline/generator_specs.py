@@ -1,7 +1,5 @@
 """The generators, and the networks that attacks train; both may learn a model's scores of public pictures."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is measured in addition to the attacks: models, evaluators, and evaluators' features of the targets."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

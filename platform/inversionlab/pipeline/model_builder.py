@@ -1,7 +1,5 @@
 """The networks and models of one experiment: each is built and loaded once, and frozen."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """What an experiment needs done: networks to train and cells to attack, each named by all that goes into it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property

@@ -4,8 +4,6 @@ A protocol says which people a recognizer is trained and tested on. A new protoc
 `PROTOCOLS` here and a name in `experiment/sections.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """One experiment on one storage root, as every process opens it: data, plan, artifacts, networks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 

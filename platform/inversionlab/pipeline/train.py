@@ -5,8 +5,6 @@ two networks in turns over several forward passes, which DDP's hooks do not allo
 same way on one worker and on many.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping

@@ -4,8 +4,6 @@ One affine resampling does flip, shift, zoom and rotation together; brightness, 
 follow. Inputs and outputs: (N, C, H, W) in [0, 1]. Every picture has random numbers of its own, drawn on the CPU.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

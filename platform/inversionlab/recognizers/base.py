@@ -1,7 +1,5 @@
 """The base of every recognizer network."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from inversionlab.core.settings import Settings

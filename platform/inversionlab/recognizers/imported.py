@@ -4,8 +4,6 @@ Contract: `path` = "package.module:Class". The class is a `torch.nn.Module` that
 maps pictures (N, C, H, W) in [0, 1] to features (N, D). One dry forward pass finds D.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import inspect

@@ -12,8 +12,6 @@ Deviates: face.evoLVe allows 112 and 224 only. Its units have no BN between the 
 ArcFace's have one: `inner_norm`. The layer of the classes is the head of `losses.py`.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

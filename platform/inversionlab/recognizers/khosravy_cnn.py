@@ -10,8 +10,6 @@ Deviations: the paper does not name the activation (ReLU here) and does not ment
 both are settings, off by default.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -10,8 +10,6 @@ and at inference the logits are s cos_k, without the margin. Loss: mean over the
 Inputs: features (N, D), any range; class numbers (N,) in [0, K).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 

@@ -4,8 +4,6 @@ Inputs: pictures (N, C, H, W) in [0, 1]. Training runs under bfloat16 autocast o
 float32 everywhere: an attack that estimates gradients from score differences would otherwise read rounding errors.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import torch

@@ -8,8 +8,6 @@ Inputs: (N, C, H, W) in [0, 1], rescaled to [-1, 1] inside; any H = W from 16.
 Deviations: average-pooled 1x1 shortcuts (as in ResNet-D); flattening in place of global pooling.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

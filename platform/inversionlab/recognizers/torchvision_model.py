@@ -8,8 +8,6 @@ Deviates: no weights are ever downloaded; pictures keep their size (torchvision'
 GoogLeNet and Inception have no auxiliary classifiers.
 """
 
-from __future__ import annotations
-
 import difflib
 from typing import Any, Literal
 

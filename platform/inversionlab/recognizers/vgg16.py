@@ -13,8 +13,6 @@ is an option; Gong et al. use none. Initial weights follow He et al. (2015), bec
 normalisation do not start to learn with smaller ones.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

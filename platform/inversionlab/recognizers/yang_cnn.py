@@ -12,8 +12,6 @@ Deviates: a backbone does not know the number of classes, so `dense` is a settin
 paper's value for the data set of the same picture size.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

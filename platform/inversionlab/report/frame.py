@@ -1,7 +1,5 @@
 """The frame of every page: one file that needs no network."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@ reconstructions from the undefended model down through the swept values, and the
 defense mixes in.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What a white-box attacker takes off a defense, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from inversionlab.report.audit.compare import Column, columns

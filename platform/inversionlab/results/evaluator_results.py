@@ -1,7 +1,5 @@
 """What one evaluator says of one cell. `METRICS` lists the numbers; tables and pages go through that list."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

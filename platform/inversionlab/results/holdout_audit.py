@@ -1,7 +1,5 @@
 """The recommended setting on targets or random starts that the search never used, from the run that audited it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from inversionlab.metrics import Estimate

@@ -1,7 +1,5 @@
 """A run's record and tables, out of the store."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The released models as measured: how well they recognize, and what they need."""
 
-from __future__ import annotations
-
 import math
 
 from pydantic import Field, Json

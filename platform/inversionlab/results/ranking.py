@@ -5,8 +5,6 @@ whose interval has the larger lower end, then the first. The recipe names the he
 `first` is the recipe's first evaluator; `worst` is the evaluator that finds most.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar

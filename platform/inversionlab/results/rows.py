@@ -1,7 +1,5 @@
 """The headline table as data: a row for each attack on each protected model, and for each null attack."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

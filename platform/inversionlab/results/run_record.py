@@ -3,8 +3,6 @@
 Records of older versions lack some keys. A key that is missing or null takes its default here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 

@@ -5,8 +5,6 @@ The keys and their nesting are those of the file. A key that an older file lacks
 
 # ruff: noqa: RUF012 - pydantic copies the default values
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from functools import cached_property

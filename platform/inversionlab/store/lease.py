@@ -9,8 +9,6 @@ holder that only slept goes on; both then train equal networks, and the one that
 cannot create a file atomically, so two runs may rarely both believe that they hold a lease, with the same result.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 import time

@@ -1,7 +1,5 @@
 """Files in a local folder or bucket, through `pyarrow.fs`. A file appears whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

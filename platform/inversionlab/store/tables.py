@@ -5,8 +5,6 @@ Each shard writes one file into its cell's folder, named by the hash of its jobs
 done, so it does not matter how an earlier run cut them into shards.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The domains of a search space: Ray Tune's in the module, plain data in the record, Optuna's in the search."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Mapping

@@ -7,8 +7,6 @@ like the proposed ones, are a pure function of the trials' results, and a search
 stops exactly the trials that it stopped before.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler

@@ -6,8 +6,6 @@ and the study ends as if nothing had happened. (On a GPU rows agree only up to f
 holds for what was stored.) Tune's own state is never read again, because it is pickled.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time

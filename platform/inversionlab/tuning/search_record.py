@@ -1,7 +1,5 @@
 """Writes the record of a search, from which its page is made: trials, results, and the recommended setting."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime

@@ -8,8 +8,6 @@ The price: trial n begins only when trials 0 to n - K have all ended, so a very 
 places idle.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, Literal

@@ -4,8 +4,6 @@ A module holds plain names: SPACE (dotted config path -> Tune domain), START (po
 first), OBJECTIVES (metric -> "max" or "min") and CONSTRAINTS (metric -> upper bound).
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib.util
 import itertools

@@ -1,7 +1,5 @@
 """Whether the networks of a search's trials can be built for its data, checked before anything is trained."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

@@ -3,8 +3,6 @@
 Everything is built from the record, so it can be built again at any time.
 """
 
-from __future__ import annotations
-
 import datetime
 import tempfile
 import warnings

@@ -4,8 +4,6 @@ A trial holds none of the resources that its work needs: attack workers attack, 
 trials can run on any cluster. Only this file is imported in a trial's process, so it must import nothing heavy.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import ray

@@ -1,7 +1,5 @@
 """The trial runner: one actor on the head node that passes the work of all trials to one scheduler."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -23,8 +23,6 @@ Modes:    the victim learns as it is released: batch normalisation keeps the sta
           no parameters.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal

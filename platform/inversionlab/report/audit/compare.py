@@ -1,7 +1,5 @@
 """The defended models side by side, and what each of them needs."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

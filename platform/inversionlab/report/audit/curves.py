@@ -1,7 +1,5 @@
 """The curves of a run: success and accuracy against the swept setting, hits against the number of guesses."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

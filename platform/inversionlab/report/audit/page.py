@@ -1,7 +1,5 @@
 """The page of a run: made from the store, written into it, and its headline printed."""
 
-from __future__ import annotations
-
 import math
 
 from inversionlab.core.yaml_io import dump_yaml

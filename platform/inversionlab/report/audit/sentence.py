@@ -1,7 +1,5 @@
 """The verdict in plain words, and everything that a reader must know before believing it."""
 
-from __future__ import annotations
-
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.report.frame import text_lines
 from inversionlab.report.stripping import partial_protection

@@ -1,7 +1,5 @@
 """The headline table for a terminal."""
 
-from __future__ import annotations
-
 from rich.markup import escape
 from rich.table import Table
 

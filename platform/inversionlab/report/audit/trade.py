@@ -1,7 +1,5 @@
 """The cost of each defended model to its users against what it leaves to attackers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The axes of charts: the places of values and of ticks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

@@ -1,7 +1,5 @@
 """Places for the names of dots: next to their dots, inside the chart, clear of other names and dots."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product

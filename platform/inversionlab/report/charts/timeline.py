@@ -1,7 +1,5 @@
 """The cluster over time: nodes, workers, queue and results, in one panel each."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

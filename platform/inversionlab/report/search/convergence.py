@@ -1,7 +1,5 @@
 """How the estimates of a search narrow as more targets are attacked."""
 
-from __future__ import annotations
-
 from inversionlab.metrics import Estimate
 from inversionlab.report.charts.line_chart import ChartSpec, Point, ReferenceLine, Series
 from inversionlab.results.search import SearchRecord

@@ -1,7 +1,5 @@
 """Accuracy against attack success: every trial as a mark, and the front as a line."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The page of a search, from its record and the store, and the verdict that is printed with it."""
 
-from __future__ import annotations
-
 import shlex
 from typing import Any, get_args
 

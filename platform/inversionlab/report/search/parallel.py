@@ -1,7 +1,5 @@
 """Parallel coordinates: every trial as a line through its settings and its results."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

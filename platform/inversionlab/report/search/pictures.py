@@ -1,7 +1,5 @@
 """The faces on the page of a search: real, undefended, at the paper's point, at the recommended one."""
 
-from __future__ import annotations
-
 from inversionlab.report.pictures import Grid, GridRow, attack_pictures, named_people, reference_row
 from inversionlab.report.search.wording import settings_text
 from inversionlab.results.load import of_jobs

@@ -1,7 +1,5 @@
 """A search's verdict in plain words, and what a reader must know before believing it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from inversionlab.report.frame import text_lines

@@ -1,7 +1,5 @@
 """A search's settings and trials as text, the same everywhere."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
