@@ -144,3 +144,8 @@ def test_a_value_may_be_taken_twice() -> None:
 def test_what_is_written_is_read_as_the_same(text: str) -> None:
     for value in (text, {"label": text}, [text, {text: [text]}]):
         assert parse_yaml(dump_yaml(value)) == value
+
+
+def test_a_version_that_yaml_does_not_have_is_refused() -> None:
+    with pytest.raises(YAMLError, match="cannot be read"):
+        parse_yaml("%YAML 1.3\n---\na: 1\n")

@@ -110,3 +110,16 @@ def test_alpha_does_not_change_the_trained_network() -> None:
     assert one.trained_part() == two.trained_part()  # type: ignore[attr-defined]
     other = settings(sigma=2.0)
     assert one.trained_part() != other.trained_part()  # type: ignore[attr-defined]
+
+
+def test_the_victim_is_asked_first() -> None:
+    """The order decides the last bits of a gradient's sum, and so of stored rows."""
+    asked = []
+
+    class Noting(Fixed):
+        def log_scores(self, x_NCHW: Tensor) -> Tensor:
+            asked.append(float(self.scores[0]))
+            return super().log_scores(x_NCHW)
+
+    Mixture(Noting(0.75, 0.25), Noting(0.125, 0.875), 0.25).log_scores(torch.zeros(1, 1, 2, 2))
+    assert asked == [0.75, 0.125]

@@ -221,3 +221,13 @@ def test_a_trials_experiment_differs_in_its_settings_and_has_no_sweep() -> None:
     assert base.sweep is not None
     with pytest.raises(ConfigError, match=r"trial 7: defense\.alpha = 3"):
         experiment_at(base, {"defense.alpha": 3}, origin="trial 7")
+
+
+def test_a_missing_space_is_compared_by_its_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "dp_sgd.py").touch()
+    with pytest.raises(ConfigError, match=r"did you mean `.*/dp_sgd\.py`"):
+        load_space(tmp_path / "dp_sdg.py")
+    with pytest.raises(ConfigError, match=r"no such search space; there are: dp_sgd$"):
+        load_space(tmp_path / "xyz.py")
+    with pytest.raises(ConfigError, match=r"nowhere holds none$"):
+        load_space(tmp_path / "nowhere" / "xyz.py")

@@ -66,8 +66,8 @@ def parse_yaml(text: str) -> Any:
         return None if node is None else _Reader().read(node)
     except RecursionError as error:
         raise YAMLError(f"values are nested more than {DEEPEST} deep") from error
-    except (ValueError, LookupError, ArithmeticError) as error:
-        # ruamel.yaml lets a few of these through, as for the character "\UFFFFFFFF".
+    except (ValueError, LookupError, ArithmeticError, AssertionError) as error:
+        # ruamel.yaml lets a few of these through, as for the character "\UFFFFFFFF" or `%YAML 1.3`.
         raise YAMLError(f"a part of it cannot be read ({error})") from error
 
 

@@ -72,14 +72,16 @@ class Mixture(ProtectedModel):
         """Log-probabilities (N, K) of the mixture; at a = 0 and a = 1 only one network is run."""
         if self.alpha == 1:
             return as_scoring_model(self.victim).log_scores(x_NCHW)
-        dummy_NK = as_scoring_model(self.dummy).log_scores(x_NCHW) / self.temperature
-        dummy_NK = dummy_NK.log_softmax(1)
         if self.alpha == 0:
-            return dummy_NK
+            return self._dummy_log_scores(x_NCHW)
         # In float64: float32's logaddexp computes the last elements differently, so a row's last bit would depend
-        # on its place in the batch.
+        # on its place in the batch. The victim runs first: the order decides the last bits of a gradient's sum.
         victim_NK = as_scoring_model(self.victim).log_scores(x_NCHW).double() + math.log(self.alpha)
-        return torch.logaddexp(victim_NK, dummy_NK.double() + math.log1p(-self.alpha)).float()
+        dummy_NK = self._dummy_log_scores(x_NCHW).double() + math.log1p(-self.alpha)
+        return torch.logaddexp(victim_NK, dummy_NK).float()
+
+    def _dummy_log_scores(self, x_NCHW: Tensor) -> Tensor:
+        return (as_scoring_model(self.dummy).log_scores(x_NCHW) / self.temperature).log_softmax(1)
 
 
 class DummyRecognizer(Defense):

@@ -59,6 +59,12 @@ def cut(experiment: Experiment, private: Pictures, public: Pictures | None = Non
             f"targets.pool = {wanted.pool}: must hold the targets (targets.skip + targets.count = "
             f"{end}) and be at most {people}, the private people"
         )
+    disjoint = [e.name for e in experiment.evaluators if e.protocol == "person_disjoint"]
+    if disjoint and not splits.evaluator_people:
+        raise ConfigError(
+            f"evaluators: `{disjoint[0]}` is person_disjoint, but split.evaluator_min_pictures = "
+            f"{experiment.split.evaluator_min_pictures} and the private people leave nobody for it"
+        )
     return splits
 
 

@@ -105,11 +105,6 @@ def _same_people(name: str, splits: Splits, pool: tuple[int, ...]) -> Recognizer
 
 def _person_disjoint(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
     """The people in `pool`, the targets among them, as classes 0, 1, ..., then the evaluator-only people."""
-    if not splits.evaluator_people:
-        raise ConfigError(
-            f"evaluators: `{name}` is person_disjoint, but split.evaluator_min_pictures and the private people "
-            "leave nobody for it"
-        )
     class_of = {person: index for index, person in enumerate(pool)}
 
     def join(private: Labelled, others: Labelled) -> Labelled:

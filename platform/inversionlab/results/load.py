@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.results.run_record import JobsRecord, RunRecord
+from inversionlab.results.run_record import JobsRecord, RunRecord, read_record
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import SCHEMAS, Store
 
@@ -42,7 +42,7 @@ def load_run(storage: Storage, run: str) -> RunData:
     name = f"runs/{run}/run.json"
     if not storage.exists(name):
         raise ConfigError(f"{storage.root}: holds no run `{run}`{others(storage, 'runs')}")
-    record = RunRecord.model_validate(storage.read_json(name))
+    record = read_record(RunRecord, storage.read_json(name), storage.uri(name))
     store, tables = Store(storage), record.tables
     cells = dict.fromkeys(c.cell for c in record.cells)
     return RunData(

@@ -3,11 +3,14 @@
 Records of older versions lack some keys. A key that is missing or null takes its default here.
 """
 
+import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from functools import reduce
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from inversionlab.core.settings import ConfigError
 from inversionlab.results.ranking import Headline
 
 Kind = Literal["undefended", "defended", "null"]
@@ -23,6 +26,30 @@ class RecordPart(BaseModel):
     def _without_nulls(cls, data: Any) -> Any:
         known = isinstance(data, Mapping)
         return {k: v for k, v in data.items() if v is not None} if known else data
+
+
+RecordT = TypeVar("RecordT", bound=RecordPart)
+
+
+def read_record(kind: type[RecordT], value: Any, origin: str) -> RecordT:
+    """A record out of the value of its JSON file; a part that is incomplete or damaged counts as absent.
+
+    Raises:
+        ConfigError: the value is no record.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        faults = error.errors()
+    places = {f["loc"][:-1] if f["type"] == "missing" else f["loc"] for f in faults}
+    if () in places:
+        raise ConfigError(f"{origin}: is no record: {faults[0]['msg']}")
+    rest = json.loads(json.dumps(value))
+    # Later items of a list go first, so the numbers of the others stay right.
+    for *path, last in sorted(places, key=lambda loc: [(str(part).zfill(9)) for part in loc])[::-1]:
+        parent = reduce(lambda node, part: node[part], path, rest)
+        del parent[last]
+    return read_record(kind, rest, origin)
 
 
 class SweepRecord(RecordPart):
@@ -116,8 +143,8 @@ class TablesRecord(RecordPart):
 class RunRecord(RecordPart):
     """What was run, on what, and where its results are."""
 
-    run: str
-    name: str
+    run: str = ""
+    name: str = ""
     created: str = ""
     seconds: float = 0.0
     experiment: dict[str, Any] = {}

@@ -142,9 +142,9 @@ class Tables(RecordPart):
 class SearchRecord(RecordPart):
     """One search."""
 
-    search: str
+    search: str = ""
     """Its name: a folder below `searches`."""
-    name: str
+    name: str = ""
     """The experiment's name."""
     created: str = ""
     """When the record was written, in ISO format with the time zone."""
@@ -198,7 +198,8 @@ class SearchRecord(RecordPart):
     @property
     def evaluators(self) -> list[str]:
         """The evaluators' names in the recipe's order; the file itself sorts its keys."""
-        return [e["name"] for e in self.experiment.get("evaluators") or []]
+        evaluators = self.experiment.get("evaluators") or []
+        return [e["name"] for e in evaluators if "name" in e]
 
     def strongest(self, success: Success) -> Strongest[str] | None:
         """The strongest of some attacks; None where there is none."""

@@ -175,8 +175,11 @@ def describe(space: SearchSpace) -> dict[str, Any]:
 def _import(path: Path) -> dict[str, Any]:
     """The module's public names in capitals."""
     if not path.is_file():
-        known = sorted(str(p) for p in path.parent.glob("*.py"))
-        raise ConfigError(f"{path}: there is no such search space{_near(path, known)}")
+        known = sorted(p.stem for p in path.parent.glob("*.py"))
+        near = difflib.get_close_matches(path.stem, known, n=1)
+        others = f"there are: {', '.join(known)}" if known else f"{path.parent} holds none"
+        hint = f"did you mean `{path.with_name(near[0] + '.py')}`?" if near else others
+        raise ConfigError(f"{path}: there is no such search space; {hint}")
     spec = importlib.util.spec_from_file_location(f"search_space_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: is no Python module; a search space is a file that ends in .py")

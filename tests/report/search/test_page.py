@@ -20,6 +20,7 @@ from inversionlab.report.search.page import render_search, write_search_page
 from inversionlab.report.search.parallel import BOTTOM, MARGIN, STEP, TOP, parallel_chart
 from inversionlab.report.search.sentence import search_caveats, search_verdict
 from inversionlab.results.holdout_audit import read_holdout_audit
+from inversionlab.results.run_record import read_record
 from inversionlab.results.search import SearchRecord
 from inversionlab.results.wording import words
 from inversionlab.store.storage import Storage
@@ -480,3 +481,47 @@ def test_a_search_that_has_not_ended_is_refused_with_what_to_do(storage):
     storage.write_json("searches/going/begun.json", {})
     with pytest.raises(ConfigError, match="has not ended; run the same command again"):
         write_search_page(storage.root, "going", pictures=False)
+
+
+def keys_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every key and item below a JSON value."""
+    if isinstance(value, dict | list):
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+        return [p for k, v in inside for p in [(*path, k), *keys_of(v, (*path, k))]]
+    return []
+
+
+def without(value: Any, path: tuple[Any, ...]) -> Any:
+    """A copy of a JSON value without one key or item."""
+    copy = json.loads(json.dumps(value))
+    *above, last = path
+    node = copy
+    for part in above:
+        node = node[part]
+    del node[last]
+    return copy
+
+
+def test_a_record_that_lacks_any_one_key_still_makes_a_page():
+    whole = fake_search(trials=2, targets=5)
+    paths = keys_of(whole)
+    records = [read_record(SearchRecord, without(whole, p), "search.json") for p in paths]
+    # A page takes a quarter of a second: every key at the top, and some of those below.
+    for path, record in zip(paths, records, strict=True):
+        if len(path) == 1 or paths.index(path) % 16 == 0:
+            assert "<html" in render_search(record, place="/runs", pictures=False), path
+
+
+def test_a_damaged_part_counts_as_absent_and_the_rest_stays():
+    whole = fake_search(trials=3, targets=5)
+    whole["undefended"]["accuracy"] = {"value": "?", "low": 0.1}
+    whole["trials"][0]["curve"] = [{"targets": 1}, *whole["trials"][0]["curve"], None]
+    found = read_record(SearchRecord, whole, "search.json")
+    assert found.undefended.accuracy is None
+    assert found.undefended.attack_success is not None
+    assert len(found.trials[0].curve) == len(whole["trials"][0]["curve"]) - 2
+
+
+def test_what_is_no_record_is_refused_by_its_place():
+    with pytest.raises(ConfigError, match=r"searches/x/search.json: is no record"):
+        read_record(SearchRecord, ["not", "a", "record"], "searches/x/search.json")
