@@ -188,10 +188,7 @@ class Defense:
         """Raise ValueError if the settings do not go together; called when a recipe is loaded."""
 
     def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
-        """Raise ValueError if the settings do not fit the victim or the number of private training pictures.
-
-        Called before anything is trained.
-        """
+        """Before training: raise ValueError if the settings do not fit the victim or its number of pictures."""
         del blueprint, pictures
 
     def idle(self) -> bool:
@@ -216,11 +213,7 @@ class Defense:
         return inner
 
     def build(self, blueprint: VictimBlueprint) -> nn.Module:
-        """The untrained network of the structure of `training_job(...).learner.product()`.
-
-        Raises:
-            ConfigError: the network does not fit the data.
-        """
+        """An untrained `training_job(...).learner.product()`; ConfigError if the network does not fit the data."""
         return blueprint.new_network()
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
@@ -230,12 +223,9 @@ class Defense:
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The released model; by default the trained network alone, in the victim's place.
 
-        Args:
-            victim: the model below, with `classes` and `log_scores`: the recognizer R_T or a `ProtectedModel`.
-            trained: the network that `training_job` trained; the undefended victim if `carries_victim`.
-
-        Raises:
-            ValueError: `trained` is None, but the defense needs it.
+        `victim` is the model below, with `classes` and `log_scores`: the recognizer R_T or a `ProtectedModel`.
+        `trained` is the network that `training_job` trained, or the undefended victim if `carries_victim`;
+        ValueError if it is None, but the defense needs it.
         """
         return Undefended(self.own(trained))
 

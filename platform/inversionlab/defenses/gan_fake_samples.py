@@ -111,9 +111,7 @@ def inverted_samples(
     """uint8 pictures (len(labels) * count, C, H, W) on the CPU, `count` in a row for each of the model's labels.
 
     A sample's draw depends on the seed, `purpose`, its label and its place among that label's samples.
-
-    Raises:
-        ValueError: the context has no generator.
+    ValueError if the context has no generator.
     """
     generator, device = context.generator, context.device
     if generator is None:
