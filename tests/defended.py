@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from inversionlab.core.contracts import ModelShape, TrainingJob
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses import DEFENSES, Defense, DefenseContext, ProtectedModel, VictimBlueprint
-from inversionlab.defenses.none import Undefended
+from inversionlab.defenses.base import Undefended
 from inversionlab.generators.inversion_model import InversionModelSettings
 from inversionlab.pipeline.train import Progress, alone, train
 from inversionlab.recognizers import (

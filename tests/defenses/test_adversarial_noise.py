@@ -19,9 +19,8 @@ from inversionlab.defenses.adversarial_noise import (
     bounded_noise,
     find_noise,
 )
-from inversionlab.defenses.base import DefenseContext, VictimBlueprint
+from inversionlab.defenses.base import DefenseContext, Undefended, VictimBlueprint
 from inversionlab.defenses.label_modifier import released, with_winner
-from inversionlab.defenses.none import Undefended
 from inversionlab.generators.inversion_model import (
     InversionLearner,
     InversionModel,

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from inversionlab import generators
 from inversionlab.attacks import ATTACKS, AttackerContext
-from inversionlab.defenses.none import Undefended
+from inversionlab.defenses.base import Undefended
 from inversionlab.generators import GENERATORS
 from inversionlab.generators.vae import Vae
 from inversionlab.pipeline.attack import make_attack, run_attack

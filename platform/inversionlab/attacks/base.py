@@ -175,11 +175,7 @@ class Attack(ABC):
     """The name of that network; attacks with the same name and equal settings share one network."""
 
     def __init__(self, settings: Any, context: AttackerContext) -> None:
-        """Make the attack ready to run. The networks of `context` are frozen.
-
-        Raises:
-            ValueError: it needs a generator or a trained network and `context` has none.
-        """
+        """Make the attack ready to run; ValueError if `context` lacks a generator or network that it needs."""
         if self.needs_generator and context.generator is None:
             raise ValueError(f"attack `{settings.name}` needs a generator, and none was given")
         if self.trains and context.network is None:
@@ -192,11 +188,8 @@ class Attack(ABC):
         """Reconstruct the target of every job.
 
         Rows must not influence each other: losses are summed over rows, and random numbers come from
-        `context.stream(name, target, repeat)`.
-
-        Args:
-            view: what `open` returned for `len(jobs)` rows; None for a null attack.
-            jobs: class numbers and repeats, on the device.
+        `context.stream(name, target, repeat)`. `view` is what `open` returned for `len(jobs)` rows, or None for a
+        null attack; `jobs` are on the device.
 
         Raises:
             AttackError: the model answered with a score that is not a number.
@@ -217,22 +210,14 @@ class Attack(ABC):
         return self.context.prior
 
     def require(self, view: View | None, kind: type[ViewT]) -> ViewT:
-        """`view`, typed as the kind that the attack needs.
-
-        Raises:
-            TypeError: it is of another kind.
-        """
+        """`view`, typed as the kind that the attack needs; TypeError if it is of another kind."""
         if not isinstance(view, kind):
             name, got = self.settings.name, type(view).__name__
             raise TypeError(f"`{name}` needs a {kind.__name__} view, got {got}")
         return view
 
     def target_scores(self, y_NK: Tensor, target_N: Tensor) -> Tensor:
-        """The score, or log-score, of each row's target (N,), picked from all scores (N, K).
-
-        Raises:
-            AttackError: one is not a number.
-        """
+        """The score or log-score (N,) of each row's target, out of all (N, K); AttackError as `refuse_nan`."""
         score_N = y_NK.gather(1, target_N[:, None]).squeeze(1)
         self.refuse_nan(score_N, target_N)
         return score_N
@@ -263,11 +248,7 @@ class Attack(ABC):
 
     @classmethod  # noqa: B027 (most have nothing to refuse)
     def check(cls, settings: Any, latent_size: int) -> None:
-        """Refuse settings that do not fit latents of this length, before anything is trained.
-
-        Raises:
-            ValueError: what is wrong, and what would be right.
-        """
+        """Raise ValueError if settings do not fit latents of this length; called before anything is trained."""
 
     @classmethod
     def teacher(cls, settings: Any) -> Literal["protected", "victim"]:
@@ -282,10 +263,9 @@ class Attack(ABC):
 
     @classmethod
     def learner(cls, settings: Any, shape: ModelShape, seed: int) -> Learner:
-        """Its own network in training, where it `trains` one; the `y_N` of its `step` are scores (N, K).
+        """Its own network in training, where it `trains` one; ConfigError if the settings do not fit the shape.
 
-        Raises:
-            ConfigError: the settings do not fit the shape.
+        The `y_N` of its `step` are scores (N, K).
         """
         raise NotImplementedError(f"{cls.__name__} trains no network")
 

@@ -62,17 +62,11 @@ def descend(
     calm: int = 1,
     patience: int | None = None,
 ) -> Search:
-    """Run the loop from `start` (N, ...) for at most `steps` updates a row.
+    """Run the loop from `start` (N, ...), one point a row, for at most `steps` updates a row.
 
-    Args:
-        start: one point a row.
-        objective: evaluates the rows still in the batch.
-        update: moves them.
-        stop: a row leaves when its target's probability exceeds this.
-        steps: a row leaves after so many updates.
-        calm: the lowest score of so many steps in a row counts as the last one's: where each step shows other
-            random pictures, one success may be luck.
-        patience: a row leaves when its target's log-score has not grown by GAIN for so many updates; None: never.
+    A row leaves when its target's probability exceeds `stop`, or when its target's log-score has not grown by GAIN
+    for `patience` updates (None: never). The lowest score of `calm` steps in a row counts as the last one's: where
+    each step shows other random pictures, one success may be luck.
     """
     log_stop, state = torch.tensor(stop, device=start.device).log(), Search.begin(start, steps)
     rows, point = torch.arange(len(start), device=start.device), start
@@ -123,17 +117,10 @@ def white_box_objective(
     decode: Callable[[Tensor], Tensor] = lambda x_NCHW: x_NCHW,
     loss: Callable[[ForwardPass], Tensor] = lambda seen: -seen.log_p_N.sum(),
 ) -> Objective:
-    """The objective of an attack that differentiates through the model.
+    """The objective of an attack that differentiates through the model; TypeError if `view` is no `WhiteBox`.
 
-    Args:
-        attack: the attack, for error texts.
-        view: must be a `WhiteBox`.
-        jobs: all rows of the attack.
-        decode: turns points into pictures; the default is for points that are pictures.
-        loss: the loss, summed over rows; the default is the targets' cross-entropy.
-
-    Raises:
-        TypeError: the view shows no gradients.
+    `decode` turns points into pictures; by default the points are pictures. `loss` is summed over rows; by default
+    it is the targets' cross-entropy.
     """
     white_box = attack.require(view, WhiteBox)
 

@@ -70,11 +70,7 @@ class InversionSettings(Settings):
 
 
 def inversion_learner(settings: Any, shape: ModelShape, seed: int) -> InversionLearner:
-    """The inversion model in training.
-
-    Raises:
-        ConfigError: more scores are asked for than there are, or the network does not fit the pictures.
-    """
+    """The inversion model in training; ConfigError if it does not fit the pictures or `truncate` the scores."""
     if settings.truncate is not None and settings.truncate > shape.classes:
         raise ConfigError(
             f"attacks ({settings.title}): truncate = {settings.truncate}: the model has "

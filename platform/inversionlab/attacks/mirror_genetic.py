@@ -49,13 +49,8 @@ def evolve(
 ) -> Search:
     """Evolve a separate population for every job; a row whose elite scores above `stop` leaves.
 
-    Args:
-        scores: asks the model.
-        first_NPW: candidates (N, P, W), the best of which are the first population.
-        clipped: moves points (N, P, W) into their space.
-        settings: sizes and mutation.
-        stop: target score above which a row is finished.
-        streams: one random stream a row.
+    The best of the candidates `first_NPW` (N, P, W) are the first population. `clipped` moves points (N, P, W)
+    into their space. Each row has its own random stream.
     """
     rows_N = torch.arange(len(first_NPW), device=first_NPW.device)
     alive_NPW, p_NP = _fittest(first_NPW, scores(first_NPW, rows_N), settings.population)

@@ -82,9 +82,8 @@ class MultiMode(Attack):
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Choose starts, descend from all of them, rank the modes."""
         white_box = self.require(view, WhiteBox)
-        start_NSD = torch.stack(
-            [self._best_candidates(white_box, jobs, r) for r in range(len(jobs))]
-        )
+        best = [self._best_candidates(white_box, jobs, row) for row in range(len(jobs))]
+        start_NSD = torch.stack(best)
         if self.settings.morphs:
             plain = white_box_objective(self, view, jobs, self.generator)
             plain_start_ND = self.context.first_latents(f"{NAME} plain", jobs, 16)
@@ -106,12 +105,8 @@ class MultiMode(Attack):
         else:
             z_CD = self.generator.draw(options.candidates, stream).to(context.device)
         rows_C = torch.full((len(z_CD),), row, device=context.device)
-        score_C = torch.cat(
-            [
-                self._log_p(view, self.generator(z), jobs, r)
-                for z, r in zip(z_CD.split(CHUNK), rows_C.split(CHUNK), strict=True)
-            ]
-        )
+        chunks = zip(z_CD.split(CHUNK), rows_C.split(CHUNK), strict=True)
+        score_C = torch.cat([self._log_p(view, self.generator(z), jobs, r) for z, r in chunks])
         return z_CD[score_C.topk(min(options.starts, len(z_CD))).indices]
 
     def _descend(self, start_ND: Tensor, objective: Objective) -> Search:

@@ -46,15 +46,9 @@ class PixelGrayBox(Attack):
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
         options, context = self.settings, self.context
-        count = min(options.seed_pictures, len(context.public_NCHW))
-        start_NCHW = torch.stack(
-            [
-                context.public(torch.randperm(len(context.public_NCHW), generator=s)[:count]).mean(
-                    0
-                )
-                for s in context.streams(options.name, jobs)
-            ]
-        )
+        total, streams = len(context.public_NCHW), context.streams(options.name, jobs)
+        chosen = [torch.randperm(total, generator=s)[: options.seed_pictures] for s in streams]
+        start_NCHW = torch.stack([context.public(index).mean(0) for index in chosen])
 
         def update(x_NCHW: Tensor, g_NCHW: Tensor, rows_N: Tensor) -> Tensor:
             moved_NCHW: Tensor = x_NCHW - options.rate * g_NCHW

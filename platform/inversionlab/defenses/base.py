@@ -1,8 +1,8 @@
 """The interface of a defense: what it trains, what it releases in place of the victim, and where it protects.
 
 A defense is a subclass of `Defense` with its own `Settings`. It states the class facts (`layer`, `protects`, ...)
-and implements `protect`. If it `trains` a network, it also implements `training_job` and, unless that network is a
-plain recognizer, `build`. Every other method has a default.
+and implements `protect` unless it only replaces the victim. If it `trains` a network, it also implements
+`training_job` and, unless that network is a plain recognizer, `build`. Every other method has a default.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.core.contracts import GenerativePrior, ModelShape, TrainingJob
+from inversionlab.core.contracts import GenerativePrior, ModelShape, TrainingJob, as_scoring_model
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import Learner, TrainingSettings
 from inversionlab.core.settings import Settings
@@ -90,6 +90,19 @@ class ProtectedModel(nn.Module, ABC):
         return self.victim.recognizer() if isinstance(self.victim, ProtectedModel) else self.victim
 
 
+class Undefended(ProtectedModel):
+    """A recognizer as it is."""
+
+    def __init__(self, victim: nn.Module) -> None:
+        super().__init__()
+        self.victim = victim
+        self.classes = as_scoring_model(victim).classes
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """The recognizer's log-probabilities (N, K)."""
+        return as_scoring_model(self.victim).log_scores(x_NCHW)
+
+
 @dataclass(frozen=True)
 class VictimBlueprint:
     """The victim's shape and structure, from which a defense builds its own network."""
@@ -145,7 +158,7 @@ class DefenseContext:
         return torch.cat([self.model.log_scores(to_float(p, self.device)).cpu() for p in parts])
 
 
-class Defense(ABC):
+class Defense:
     """One way to make a victim reveal less of its training data."""
 
     Settings: ClassVar[type[DefenseSettings]]
@@ -170,15 +183,12 @@ class Defense(ABC):
         """Take an instance of the class's own `Settings`."""
         self.settings = settings
 
-    @classmethod  # noqa: B027 (most settings go together)
+    @classmethod
     def check(cls, settings: Any) -> None:
         """Raise ValueError if the settings do not go together; called when a recipe is loaded."""
 
     def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
-        """Raise ValueError if the settings do not fit the victim or the number of private training pictures.
-
-        Called before anything is trained.
-        """
+        """Before training: raise ValueError if the settings do not fit the victim or its number of pictures."""
         del blueprint, pictures
 
     def idle(self) -> bool:
@@ -203,28 +213,21 @@ class Defense(ABC):
         return inner
 
     def build(self, blueprint: VictimBlueprint) -> nn.Module:
-        """The untrained network of the structure of `training_job(...).learner.product()`.
-
-        Raises:
-            ConfigError: the network does not fit the data.
-        """
+        """An untrained `training_job(...).learner.product()`; ConfigError if the network does not fit the data."""
         return blueprint.new_network()
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
         """The training of the defense's own network; NotImplementedError if it trains none."""
         raise NotImplementedError(f"{type(self).__name__} trains nothing")
 
-    @abstractmethod
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
-        """The released model.
+        """The released model; by default the trained network alone, in the victim's place.
 
-        Args:
-            victim: the model below, with `classes` and `log_scores`: the recognizer R_T or a `ProtectedModel`.
-            trained: the network that `training_job` trained; the undefended victim if `carries_victim`.
-
-        Raises:
-            ValueError: `trained` is None, but the defense needs it.
+        `victim` is the model below, with `classes` and `log_scores`: the recognizer R_T or a `ProtectedModel`.
+        `trained` is the network that `training_job` trained, or the undefended victim if `carries_victim`;
+        ValueError if it is None, but the defense needs it.
         """
+        return Undefended(self.own(trained))
 
     def own(self, trained: nn.Module | None) -> nn.Module:
         """`trained`, the network that `protect` was given; ValueError if it is None."""

@@ -16,12 +16,7 @@ def chain(settings: DefenseSettings) -> Iterator[DefenseSettings]:
 
 
 def faults(settings: DefenseSettings, where: str) -> Iterator[str]:
-    """Every reason, one line each, why a defense and those below it do not go together.
-
-    Args:
-        settings: the outermost defense.
-        where: its dotted key in the recipe.
-    """
+    """Every reason, one line each, why a defense at the recipe's key `where` does not go with those below it."""
     parts = list(chain(settings))
     for depth, outer in enumerate(parts):
         key = where + ".inner" * depth

@@ -112,19 +112,11 @@ class PrivateLearner(Learner):
         augment: Callable[[Tensor, torch.Generator], Tensor] | None,
         stream: str,
     ) -> None:
-        """Prepare to train `model` with the budget for `count` private pictures.
+        """Prepare to train `model` with the budget for `count` private pictures; ValueError as `Budget.plan`.
 
-        Args:
-            settings: those of DP-SGD.
-            model: the recognizer.
-            pictures: uint8 (N, C, H, W) and class numbers (N,), on the CPU.
-            count: N, or what the budget is planned for.
-            augment: applied to float pictures, if given.
-            stream: the hash of everything that goes into the network, so that no two released models share their
-                draws or their noise, which could then be removed from both.
-
-        Raises:
-            ValueError: no noise keeps the budget, or delta is not below 1 / `count`.
+        `pictures` are uint8 (N, C, H, W) and class numbers (N,), on the CPU. `augment` is applied to float
+        pictures. `stream` is the hash of everything that goes into the network, so that no two released models
+        share their draws or their noise, which could then be removed from both.
         """
         self.training = training = settings.training
         self.budget = Budget.plan(
@@ -150,11 +142,7 @@ class PrivateLearner(Learner):
         self.counters = {"steps": 0.0}
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
-        """Draw a batch and learn from it; returns `loss` (not private), 0 for an empty batch.
-
-        Raises:
-            ValueError: there is more than one training worker.
-        """
+        """Draw a batch and learn; returns `loss` (not private), 0 if empty. ValueError with several workers."""
         if self.workers > 1:
             raise ValueError(
                 f"dp_sgd: trains on one worker, but runtime.train_workers = {self.workers}: each of them would "

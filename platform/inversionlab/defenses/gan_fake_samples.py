@@ -32,23 +32,15 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.core import seeds
 from inversionlab.core.contracts import GenerativePrior, ScoringModel, TrainingJob, as_scoring_model
 from inversionlab.core.images import to_bytes
-from inversionlab.core.views import Labels, Scores, View, WhiteBox
-from inversionlab.defenses.base import (
-    Defense,
-    DefenseContext,
-    DefenseSettings,
-    Layer,
-    ProtectedModel,
-    VictimBlueprint,
-)
-from inversionlab.defenses.none import Undefended
+from inversionlab.defenses.base import Defense, DefenseContext, DefenseSettings
 from inversionlab.defenses.parts.fine_tuning import (
+    FakeSamplesDefense,
     FakeSamplesSettings,
     fine_tuning_job,
     public_labels,
@@ -75,29 +67,12 @@ class GanFakeSamplesSettings(FakeSamplesSettings, DefenseSettings):
     """Step size of that search (Adam), in latent units."""
 
 
-class GanFakeSamples(Defense):
+class GanFakeSamples(FakeSamplesDefense, Defense):
     """Leads inversions of a label to a stranger's face."""
 
     Settings: ClassVar[type[DefenseSettings]] = GanFakeSamplesSettings
     settings: GanFakeSamplesSettings
-    layer: ClassVar[Layer] = Layer.VICTIM
-    trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"victim", "classifier", "public_generator"})
-    learns_private: ClassVar[bool] = True
-    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
-
-    @classmethod
-    def check(cls, settings: GanFakeSamplesSettings) -> None:
-        """Raise ValueError if nothing would be learned from fake samples."""
-        settings.check()
-
-    def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
-        """Raise ConfigError if a protected label is no class of the victim."""
-        self.settings.labels((), blueprint.shape.classes)
-
-    def aims(self) -> bool:
-        """Whether the labels under attack are the protected ones."""
-        return self.settings.protected == "targets"
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
         """Invert both classifiers, then fine-tune a copy of the victim on the samples found."""
@@ -108,10 +83,6 @@ class GanFakeSamples(Defense):
         )
         public_NCHW = self._public(context, labels, settings.samples)
         return fine_tuning_job(settings, context, labels, private_NCHW, public_NCHW)
-
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
-        """The fine-tuned victim alone."""
-        return Undefended(self.own(trained))
 
     def decoys(self, context: DefenseContext) -> Tensor | None:
         """The first inverted public sample of each label if all are protected; otherwise none."""
@@ -140,9 +111,7 @@ def inverted_samples(
     """uint8 pictures (len(labels) * count, C, H, W) on the CPU, `count` in a row for each of the model's labels.
 
     A sample's draw depends on the seed, `purpose`, its label and its place among that label's samples.
-
-    Raises:
-        ValueError: the context has no generator.
+    ValueError if the context has no generator.
     """
     generator, device = context.generator, context.device
     if generator is None:

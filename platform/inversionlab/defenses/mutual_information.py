@@ -42,10 +42,8 @@ from inversionlab.defenses.base import (
     DefenseContext,
     DefenseSettings,
     Layer,
-    ProtectedModel,
     VictimBlueprint,
 )
-from inversionlab.defenses.none import Undefended
 
 AVERAGED = 50
 """Batches in the running mean that is reported as the bound."""
@@ -157,7 +155,3 @@ class MutualInformation(Defense):
             class_N=context.private_class_N,
             training=self.settings.training,
         )
-
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
-        """The retrained recognizer in the victim's place."""
-        return Undefended(self.own(trained))

@@ -2,30 +2,16 @@
 
 from typing import ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.views import View
-from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel
+from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel, Undefended
 
 
 class NoneSettings(DefenseSettings):
     """There is nothing to set."""
 
     name: Literal["none"] = "none"
-
-
-class Undefended(ProtectedModel):
-    """A recognizer as it is."""
-
-    def __init__(self, victim: nn.Module) -> None:
-        super().__init__()
-        self.victim = victim
-        self.classes = as_scoring_model(victim).classes
-
-    def log_scores(self, x_NCHW: Tensor) -> Tensor:
-        """The recognizer's log-probabilities."""
-        return as_scoring_model(self.victim).log_scores(x_NCHW)
 
 
 class NoDefense(Defense):

@@ -15,21 +15,13 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob
-from inversionlab.core.views import Labels, Scores, View, WhiteBox
-from inversionlab.defenses.base import (
-    Defense,
-    DefenseContext,
-    DefenseSettings,
-    Layer,
-    ProtectedModel,
-    VictimBlueprint,
-)
-from inversionlab.defenses.none import Undefended
+from inversionlab.defenses.base import Defense, DefenseContext, DefenseSettings
 from inversionlab.defenses.parts.fine_tuning import (
+    FakeSamplesDefense,
     FakeSamplesSettings,
     fine_tuning_job,
     public_labels,
@@ -42,29 +34,12 @@ class RandomFakeSamplesSettings(FakeSamplesSettings, DefenseSettings):
     name: Literal["random_fake_samples"] = "random_fake_samples"
 
 
-class RandomFakeSamples(Defense):
+class RandomFakeSamples(FakeSamplesDefense, Defense):
     """Fine-tunes the victim on random pictures of protected people and of strangers."""
 
     Settings: ClassVar[type[DefenseSettings]] = RandomFakeSamplesSettings
     settings: RandomFakeSamplesSettings
-    layer: ClassVar[Layer] = Layer.VICTIM
-    trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"victim", "strangers"})
-    learns_private: ClassVar[bool] = True
-    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
-
-    @classmethod
-    def check(cls, settings: RandomFakeSamplesSettings) -> None:
-        """Raise ValueError if nothing would be learned from fake samples."""
-        settings.check()
-
-    def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
-        """Raise ConfigError if a protected label is no class of the victim."""
-        self.settings.labels((), blueprint.shape.classes)
-
-    def aims(self) -> bool:
-        """Whether the labels under attack are the protected ones."""
-        return self.settings.protected == "targets"
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
         """Draw the pictures and fine-tune a copy of the victim; ValueError if no stranger can be an l_p."""
@@ -93,7 +68,3 @@ class RandomFakeSamples(Defense):
             own = own[torch.randperm(len(own), generator=stream)]
             rows.append(own[torch.arange(self.settings.samples) % len(own)])
         return images_NCHW[torch.cat(rows)]
-
-    def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
-        """The fine-tuned victim alone."""
-        return Undefended(self.own(trained))

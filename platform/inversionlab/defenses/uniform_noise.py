@@ -82,8 +82,7 @@ class UniformNoise(Defense):
 def uniform_of(v_NK: Tensor) -> Tensor:
     """Uniform, independent float64 numbers (N, K) inside (0, 1), a function of each row's float32 bits.
 
-    Args:
-        v_NK: finite or infinite numbers; 0 and -0 count as the same.
+    The numbers (N, K) are finite or infinite; 0 and -0 count as the same.
     """
     # Adding 0 turns -0 into 0.
     bits_NK = (v_NK.float() + 0.0).contiguous().view(torch.int32).long()

@@ -12,8 +12,8 @@ from inversionlab.core.images import png, to_bytes
 from inversionlab.core.settings import fingerprint
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses import DefenseSettings
+from inversionlab.defenses.base import Undefended
 from inversionlab.defenses.composition import chain, protected_views, stripped
-from inversionlab.defenses.none import Undefended
 from inversionlab.metrics import within_person_distance
 from inversionlab.pipeline import evaluate, footprint
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel

@@ -51,8 +51,7 @@ class Budget:
     ) -> Budget:
         """The least noise with which `epochs` passes over `count` pictures stay within (epsilon, delta).
 
-        Raises:
-            ValueError: no noise does, or delta is not below 1 / `count`.
+        ValueError if no noise does, or delta is not below 1 / `count`.
         """
         if delta is not None and delta >= 1 / count:
             raise ValueError(

@@ -25,7 +25,7 @@ Modes:    the victim learns as it is released: batch normalisation keeps the sta
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -36,7 +36,8 @@ from inversionlab.core.contracts import TrainingJob, as_scoring_model
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
 from inversionlab.core.settings import ConfigError, Settings
-from inversionlab.defenses.base import DefenseContext
+from inversionlab.core.views import Labels, Scores, View, WhiteBox
+from inversionlab.defenses.base import DefenseContext, Layer, VictimBlueprint
 
 Anchor = list[tuple[Tensor, Tensor]]
 """theta* and F of each parameter, to which elastic weight consolidation holds the weights."""
@@ -84,14 +85,6 @@ class FakeSamplesSettings(Settings):
             raise ValueError(f"{min(value)} is no label; they are numbered from 0")
         return tuple(sorted(value))
 
-    def check(self) -> None:
-        """Raise ValueError if nothing would be learned from fake samples."""
-        if self.alpha == self.beta == 0:
-            raise ValueError(
-                "alpha = beta = 0: nothing is learned from fake samples; raise one of them, or use "
-                "defense `none`"
-            )
-
     def labels(self, targets: Sequence[int], classes: int) -> tuple[int, ...]:
         """The protected labels, sorted, with `targets` under attack; ConfigError if one is not below `classes`."""
         if self.protected == "all":
@@ -102,6 +95,33 @@ class FakeSamplesSettings(Settings):
                 f"protected: {max(labels)} is no label; the victim knows 0 to {classes - 1}"
             )
         return tuple(sorted(labels))
+
+
+class FakeSamplesDefense:
+    """The facts and answers that both defenses have in common."""
+
+    settings: Any
+    layer: ClassVar[Layer] = Layer.VICTIM
+    trains: ClassVar[bool] = True
+    learns_private: ClassVar[bool] = True
+    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
+
+    @classmethod
+    def check(cls, settings: Any) -> None:
+        """Raise ValueError if nothing would be learned from fake samples."""
+        if settings.alpha == settings.beta == 0:
+            raise ValueError(
+                "alpha = beta = 0: nothing is learned from fake samples; raise one of them, or use "
+                "defense `none`"
+            )
+
+    def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
+        """Raise ConfigError if a protected label is no class of the victim."""
+        self.settings.labels((), blueprint.shape.classes)
+
+    def aims(self) -> bool:
+        """Whether the labels under attack are the protected ones."""
+        return bool(self.settings.protected == "targets")
 
 
 def public_labels(labels: Sequence[int], public_classes: int, seed: int) -> tuple[int, ...]:
