@@ -506,9 +506,9 @@ def test_a_record_that_lacks_any_one_key_still_makes_a_page():
     whole = fake_search(trials=2, targets=5)
     paths = keys_of(whole)
     records = [read_record(SearchRecord, without(whole, p), "search.json") for p in paths]
-    # A page takes a quarter of a second: every key at the top, and some of those below.
+    # A page takes a quarter of a second: every key at the top, and a few of those below.
     for path, record in zip(paths, records, strict=True):
-        if len(path) == 1 or paths.index(path) % 16 == 0:
+        if len(path) == 1 or paths.index(path) % 60 == 0:
             assert "<html" in render_search(record, place="/runs", pictures=False), path
 
 
