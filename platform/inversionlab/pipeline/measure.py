@@ -19,6 +19,7 @@ from inversionlab.pipeline import evaluate, footprint
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
+from inversionlab.results.models import MODEL_METRICS
 
 VIEWS: dict[type[View], str] = {WhiteBox: "white box", Scores: "scores", Labels: "labels"}
 """What each view shows, in words."""
@@ -85,8 +86,7 @@ def measure_model(session: Session, cell: Cell) -> None:
         "networks": footprint.networks(model),
         "parameters": footprint.parameters(model),
         "memory": footprint.memory(model.log_scores, test, builder.device),
-        "distortion": used.distortion,
-        "log_distortion": used.log_distortion,
+        **{metric.key: getattr(used, metric.key) for metric in MODEL_METRICS},
         "facts": json.dumps(footprint.facts(model), sort_keys=True),
         "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
         "left": "" if left == cell.defense else left.title,

@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from inversionlab import metrics
-from inversionlab.metrics import Estimate
+from inversionlab.metrics import Estimate, distances, ranks
 from inversionlab.results.load import RunData
-from inversionlab.results.wording import measure, number
+from inversionlab.results.wording import estimate_text, measure, number
 
 CMC_RANKS = 50
 """The largest number of guesses in the cumulative match characteristic."""
@@ -29,11 +28,17 @@ class Metric:
     """Writes a value that has no interval."""
     compared: bool = False
     """Whether the comparison of defenses shows it, too."""
+    printed: str = ""
+    """Its heading in the terminal's table; "" leaves it out."""
+
+    def cell(self, value: Estimate | float) -> str:
+        """A value as text."""
+        return estimate_text(value) if isinstance(value, Estimate) else self.text(value)
 
 
 METRICS = (
     Metric("top1", "top-1", compared=True),
-    Metric("top5", "top-5", compared=True),
+    Metric("top5", "top-5", compared=True, printed="top-5 (95%)"),
     Metric("median_rank", "median rank"),
     Metric("nearest", "nearest picture", measure),
     Metric("frechet", "FID", measure, compared=True),
@@ -85,13 +90,13 @@ def evaluator_result(
     if private_MD is not None and len(structs) == full:
         frechet = _frechet(_matrix(structs.field("feature")), private_MD)
     found: dict[str, Estimate | float] = {
-        "top1": metrics.attack_accuracy(rank_N, top=1),
-        "top5": metrics.attack_accuracy(rank_N, top=5),
-        "median_rank": metrics.median_rank(rank_N),
-        "nearest": metrics.mean_score(numbers(structs.field("nearest"))),
+        "top1": ranks.attack_accuracy(rank_N, top=1),
+        "top5": ranks.attack_accuracy(rank_N, top=5),
+        "median_rank": ranks.median_rank(rank_N),
+        "nearest": ranks.mean_score(numbers(structs.field("nearest"))),
         "frechet": frechet,
     }
-    return EvaluatorResult(evaluator, found, metrics.cmc(rank_N, max_rank=CMC_RANKS))
+    return EvaluatorResult(evaluator, found, ranks.cmc(rank_N, max_rank=CMC_RANKS))
 
 
 def numbers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
@@ -103,7 +108,7 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
 def _frechet(made_ND: NDArray[np.float64], private_MD: NDArray[np.float64]) -> float:
     comparable = min(len(made_ND), len(private_MD)) >= 2 and made_ND.shape[1] == private_MD.shape[1]
     if comparable and np.isfinite(made_ND).all() and np.isfinite(private_MD).all():
-        return metrics.frechet_distance(made_ND, private_MD)
+        return distances.frechet_distance(made_ND, private_MD)
     return math.nan
 
 

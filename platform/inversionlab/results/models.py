@@ -1,12 +1,33 @@
 """The released models as measured: how well they recognize, and what they need."""
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import Field, Json
 
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.results.load import RunData
 from inversionlab.results.run_record import RecordPart
+
+
+@dataclass(frozen=True)
+class ModelMetric:
+    """How far a released model's answers are from what they should be, as one number."""
+
+    key: str
+    """The field of `Model` and of `pipeline.evaluate.Utility`, the table's column, and a search's metric."""
+    heading: str
+    better: Literal["max", "min"] | None = None
+    """Which way a search wants it; None: a search does not have it."""
+
+
+MODEL_METRICS = (
+    ModelMetric("distortion", "Distortion, 0 to 2"),
+    ModelMetric("log_distortion", "of logarithms", better="min"),
+)
+"""In the page's order. Older stores lack a new one. If `store.tables._NEWEST` names its column, their models are
+measured again first."""
 
 
 class Model(RecordPart):

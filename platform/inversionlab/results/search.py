@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from inversionlab.metrics import Estimate
 from inversionlab.results.ranking import Headline, Strongest, strongest
@@ -49,8 +49,11 @@ class CurvePoint(RecordPart):
 class TrialRecord(RecordPart):
     """One setting that was tried, or the undefended victim, which has no number and no settings.
 
-    What was measured is None where nothing was attacked.
+    What was measured is None where nothing was attacked. The model's own numbers (`models.MODEL_METRICS`) need
+    no fields here.
     """
+
+    model_config = ConfigDict(extra="allow")
 
     number: int | None = None
     settings: dict[str, Any] = {}

@@ -12,6 +12,7 @@ from inversionlab.distributed.run_record import cost, data_record, real_key, run
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
+from inversionlab.results.models import MODEL_METRICS
 from inversionlab.results.search import (
     AuditedRun,
     CurvePoint,
@@ -186,7 +187,8 @@ def _measured(
         ranks = read_ranks(session, cells)
         found = leak(session, cells, targets, ranks)
         numbers = trial_metrics(session, found, targets, outcome.space.constraints)
-        known |= {name: numbers[name] for name in numbers if name in TrialRecord.model_fields}
+        stored = {*TrialRecord.model_fields, *(metric.key for metric in MODEL_METRICS)}
+        known |= {name: numbers[name] for name in numbers if name in stored}
         best, step = found.strongest, outcome.options.step_targets
         evaluator = session.experiment.evaluators[best.evaluator].name
         row = measured(session, protected)

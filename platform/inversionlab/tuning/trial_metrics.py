@@ -1,7 +1,7 @@
 """What the stored attacks on a trial's model found, and the metrics that a search can optimize and bound.
 
-A new metric takes an entry in METRICS and a line in `trial_metrics` here; with a field of its name in
-`results.search.TrialRecord` it is stored as well.
+The models' own numbers are those of `results.models.MODEL_METRICS`. Another metric takes an entry in METRICS and a
+line in `trial_metrics` here; with a field of its name in `results.search.TrialRecord` it is stored as well.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from inversionlab.metrics import Estimate, wilson
 from inversionlab.pipeline.measure import model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
+from inversionlab.results.models import MODEL_METRICS
 from inversionlab.results.ranking import Strongest, counting, strongest
 from inversionlab.store.tables import Job
 
@@ -24,8 +25,9 @@ METRICS: dict[str, Literal["max", "min"] | None] = {
     "accuracy": "max",
     # Percentage points of accuracy lost against the undefended victim.
     "accuracy_loss": "min",
-    # Mean absolute change of a log-score against the undefended victim, in nats.
-    "log_distortion": "min",
+    # The models' own numbers. log_distortion: the mean absolute change of a log-score against the undefended
+    # victim, in nats.
+    **{metric.key: metric.better for metric in MODEL_METRICS if metric.better},
     # Top-5 share of the strongest listed attack by the recipe's headline evaluator, 0 to 1.
     "attack_success": "min",
     # The ends of its 95 % Wilson interval, 0 to 1.
@@ -57,10 +59,11 @@ def trial_metrics(
     released = defended_cells(session)[0].protected
     victim = session.plan.defense_specs.model(NoneSettings()).id
     with_defense, success = accuracy(session, released).value, found.strongest.success
+    row = measured(session, released)
     numbers = {
         "accuracy": with_defense,
         "accuracy_loss": 100 * (accuracy(session, victim).value - with_defense),
-        "log_distortion": float(measured(session, released)["log_distortion"]),
+        **{m.key: float(row[m.key]) for m in MODEL_METRICS if m.better and row[m.key] is not None},
         "attack_success": success.value,
         "attack_success_low": success.low,
         "attack_success_high": success.high,

@@ -14,6 +14,7 @@ from inversionlab.report.frame import fill, publish
 from inversionlab.report.pictures import grids
 from inversionlab.results.evaluator_results import CMC_RANKS, METRICS
 from inversionlab.results.load import RunData, load_run
+from inversionlab.results.models import MODEL_METRICS
 from inversionlab.results.rows import Row
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
 from inversionlab.store.storage import Storage
@@ -55,6 +56,7 @@ def render(run: RunData, *, pictures: bool) -> str:
         "qualities": sentence.evaluator_qualities(run),
         "compared": side_by_side(results),
         "models": columns(results),
+        "model_metrics": MODEL_METRICS,
         "curves": draw_all(sweep_charts),
         "cmc": draw_all(guess_curves(results)),
         "cmc_ranks": CMC_RANKS,

@@ -3,26 +3,28 @@
 from rich.markup import escape
 from rich.table import Table
 
+from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.run_results import RunResults
-from inversionlab.results.wording import MISSING, estimate_text, number, percent, points, words
+from inversionlab.results.wording import MISSING, number, percent, points, words
 
 
 def terminal_table(results: RunResults) -> Table:
-    """The headline table with top-5 success by every evaluator; the recommended model is bold."""
-    names = [words(name) for name in results.evaluators]
+    """The headline table with the printed metrics by every evaluator; the recommended model is bold."""
+    shown = [metric for metric in METRICS if metric.printed]
+    judged = [f"{words(name)}\n{m.printed}" for name in results.evaluators for m in shown]
     table = Table(title=escape(results.run.record.name))
     table.add_column("Attack")
     table.add_column("Model")
-    for header in ("Accuracy", "Loss", *(f"{n}\ntop-5 (95%)" for n in names), "Queries", "s"):
+    for header in ("Accuracy", "Loss", *judged, "Queries", "s"):
         table.add_column(escape(header), justify="right")
     for row in results.rows:
         accuracy = percent(row.accuracy_all.value) if row.accuracy_all else MISSING
         cells = [words(row.attack), row.label, accuracy, points(row.loss_points)]
         if row.done:
-            cells += [estimate_text(found.top5) for found in row.by_evaluator]
+            cells += [m.cell(found.metrics[m.key]) for found in row.by_evaluator for m in shown]
             cells += [number(row.queries), number(row.seconds)]
         else:
-            cells += [*["not attacked yet"] * len(names), MISSING, MISSING]
+            cells += [*["not attacked yet"] * len(judged), MISSING, MISSING]
         chosen = row.kind == "defended" and row.protected == results.recommended
         style = "bold" if chosen else "" if row.done else "dim"
         table.add_row(*(escape(cell) for cell in cells), style=style)
