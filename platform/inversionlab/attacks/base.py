@@ -1,10 +1,8 @@
 """The contract of every attack: its settings, its jobs, what its attacker holds, and what it returns."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field
@@ -58,9 +56,9 @@ class AttackJobs:
     def __len__(self) -> int:
         return len(self.target_N)
 
-    def times(self, starts: int) -> AttackJobs:
+    def times(self, starts: int) -> Self:
         """Every job repeated in `starts` consecutive rows."""
-        return AttackJobs(
+        return type(self)(
             self.target_N.repeat_interleave(starts), self.repeat_N.repeat_interleave(starts), starts
         )
 
@@ -83,7 +81,7 @@ class AttackResult:
     """Number of updates."""
 
     @classmethod
-    def of_null(cls, images_NCHW: Tensor) -> AttackResult:
+    def of_null(cls, images_NCHW: Tensor) -> Self:
         """The result of a null attack: no score was seen and no update was made."""
         none_N = torch.zeros(len(images_NCHW), dtype=torch.int64)
         return cls(images_NCHW, torch.full((len(none_N),), torch.nan), none_N.bool(), none_N)

@@ -4,10 +4,9 @@ Rows are independent: the loss is summed, each row has its own step size and its
 the stop criterion leaves the batch, so that no further pass is spent on it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -36,7 +35,7 @@ class Search:
     steps_N: Tensor
 
     @classmethod
-    def begin(cls, start: Tensor, steps: int) -> Search:
+    def begin(cls, start: Tensor, steps: int) -> Self:
         """Before the first pass; a row that nothing ends sooner makes `steps` updates."""
         n, device = len(start), start.device
         return cls(

@@ -16,11 +16,9 @@ Deviates: all targets share a step's perturbations, which saves factorisations; 
          computed from the whole score vector, not from the rounded p alone (`target_losses`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import Field, field_validator
@@ -212,14 +210,12 @@ class Perturbations:
     """(U^T U)^-1 U^T."""
 
     @classmethod
-    def draw(
-        cls, count: int, size: int, rng: torch.Generator, device: torch.device
-    ) -> Perturbations:
+    def draw(cls, count: int, size: int, rng: torch.Generator, device: torch.device) -> Self:
         """`count` draws from N(0, I) in `size` dimensions."""
         return cls.of(torch.randn(count, size, generator=rng).to(device))
 
     @classmethod
-    def of(cls, unit_MD: Tensor) -> Perturbations:
+    def of(cls, unit_MD: Tensor) -> Self:
         """Factorise U (M, m), M >= m; its columns must be independent.
 
         U = QR gives (U^T U)^-1 U^T = R^-1 Q^T without squaring the condition number. This runs on the CPU in

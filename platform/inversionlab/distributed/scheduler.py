@@ -4,11 +4,10 @@ It alone decides how many attack workers there may be now, in `_worker_limit`. I
 tells the queue among how many workers to share the work. Neither they nor the training queue ask back.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Self
 
 import ray
 
@@ -65,7 +64,7 @@ class Scheduler:
         self._sampling = threading.Thread(target=self._sample, daemon=True, name="cluster sampler")
         self._sampling.start()
 
-    def __enter__(self) -> Scheduler:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,9 +1,8 @@
 """The whole experiment, and how a recipe is loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from pydantic import model_validator
 
@@ -16,7 +15,7 @@ class Experiment(ExperimentSections):
     """An experiment whose sections fit together."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Experiment:
+    def _fits_together(self) -> Self:
         if wrong := all_faults(self):
             raise ValueError("; ".join(wrong))
         return self

@@ -3,10 +3,8 @@
 Each method's settings are in the method's file; this file puts them together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -99,7 +97,7 @@ class RuntimeSettings(Settings):
     """Training time between checkpoints, at epoch ends."""
 
     @model_validator(mode="after")
-    def _says_how_far_it_grows(self) -> RuntimeSettings:
+    def _says_how_far_it_grows(self) -> Self:
         if self.grows and self.attack_workers is None:
             raise ValueError(
                 "runtime.grows = true: say runtime.attack_workers too, how many attack workers the cluster may "

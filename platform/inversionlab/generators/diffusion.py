@@ -26,8 +26,6 @@ both parts learn at once, where Rombach et al. train the autoencoder first. The 
 the codes stand still while the denoiser comes to rest.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 
@@ -115,7 +113,7 @@ class Diffusion(Generator):
         # The small constant is for entries that the autoencoder does not use: they hardly vary.
         return (self.code_variance_D + 1e-6).sqrt()
 
-    def learner(self, settings: Settings, seed: int) -> DiffusionLearner:
+    def learner(self, settings: Settings, seed: int) -> Learner:
         """Trains autoencoder and denoiser."""
         return DiffusionLearner(self, settings, seed=seed)
 

@@ -11,8 +11,6 @@ Deviations: SiLU in place of leaky ReLU, because attacks that differentiate the 
 follow a smooth one better; residual blocks of one convolution; colour is allowed.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 import torch
@@ -98,7 +96,7 @@ class Vae(Generator):
         # Beyond these bounds the exponential of the loss overflows, and its gradient is useless.
         return mu_ND, log_var_ND.clamp(-12, 6)
 
-    def learner(self, settings: Settings, seed: int) -> VaeLearner:
+    def learner(self, settings: Settings, seed: int) -> Learner:
         """Trains encoder and decoder."""
         return VaeLearner(self, settings, seed=seed)
 

@@ -1,10 +1,9 @@
 """A run's rows, which of them are strongest, and which defense setting to recommend."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 from inversionlab.metrics import Estimate
 from inversionlab.results import ranking
@@ -25,7 +24,7 @@ class RunResults:
     headline: Headline = "first"
 
     @classmethod
-    def of(cls, run: RunData, headline: Headline | None = None, frechet: bool = True) -> RunResults:
+    def of(cls, run: RunData, headline: Headline | None = None, frechet: bool = True) -> Self:
         """The results of a run; without `headline` its recipe says which evaluator decides.
 
         Without `frechet` that costly distance is NaN.

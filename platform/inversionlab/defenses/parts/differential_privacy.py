@@ -6,12 +6,10 @@ standard deviation sigma C is added to every number of the sum over the batch. T
 expected batch size, not by the size of the batch drawn.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +46,7 @@ class Budget:
         count: int,
         epochs: int,
         accountant: str,
-    ) -> Budget:
+    ) -> Self:
         """The least noise with which `epochs` passes over `count` pictures stay within (epsilon, delta).
 
         ValueError if no noise does, or delta is not below 1 / `count`.

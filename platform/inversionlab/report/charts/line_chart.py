@@ -4,12 +4,10 @@ The SVG is our own, not plotly's: the page stays near 100 kB, needs no network, 
 reader's light or dark scheme. Coordinates are in a box of WIDTH x HEIGHT; shares are in [0, 1].
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from inversionlab.metrics import Estimate
 from inversionlab.report.charts import axes
@@ -36,7 +34,7 @@ class Point:
     """Whether the dot has a ring: the undefended model."""
 
     @classmethod
-    def of(cls, x: float | None, share: Estimate, text: str = "", **more: Any) -> Point:
+    def of(cls, x: float | None, share: Estimate, text: str = "", **more: Any) -> Self:
         """A share at `x`; without `text` the share and its interval are the text."""
         return cls(x, share.value, share.low, share.high, text or estimate_text(share), **more)
 
@@ -63,7 +61,7 @@ class ReferenceLine:
     text: str
 
     @classmethod
-    def guess(cls, attack: str, share: Estimate) -> ReferenceLine:
+    def guess(cls, attack: str, share: Estimate) -> Self:
         """The success of a null attack."""
         return cls(f"{words(attack)} (no model asked)", "null", share.value, estimate_text(share))
 
