@@ -70,8 +70,6 @@ def open_session(
     """Open the experiment in this process; its networks live on `device` and load when they are first needed.
 
     Args:
-        spec: what to open.
-        device: where the networks live.
         splits: its data; None reads the pictures from the storage and splits them.
         load: returns a network's weights; None reads them from the storage.
         networks: frozen networks at hand, by their specs' keys; the session adds those that it builds.

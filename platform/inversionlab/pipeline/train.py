@@ -90,7 +90,7 @@ def train(
     Args:
         training_job: the learner and its data.
         role: labels the random streams.
-        title: names the network to users; empty: the role.
+        title: names the network to users; by default the role.
         seed: the experiment's.
         world: the training workers; all of them call this function.
         checkpoints: where unfinished states are kept.

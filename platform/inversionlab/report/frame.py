@@ -21,13 +21,9 @@ FILTERS = (
 def fill(
     template: str, context: Mapping[str, Any], *, scripts: Sequence[str], pictures: bool
 ) -> str:
-    """A template of this folder as an HTML document.
+    """A template file as an HTML document that runs these script files in this order.
 
-    Args:
-        template: its file name.
-        context: what it reads, in addition to `style`, `script` and `policy`.
-        scripts: file names of the scripts that the page runs, in this order.
-        pictures: whether the page may show pictures.
+    It reads `context`, `style`, `script` and `policy`; the policy allows pictures only if `pictures` does.
     """
     # Everything is escaped: people's names come from folder names.
     environment = _environment(autoescape=True)

@@ -99,15 +99,9 @@ def search(
     *,
     resume: bool = False,
 ) -> SearchOutcome:
-    """Run a search on the storage `root`; after any interruption the same call resumes it.
+    """Run a search on the storage `root`, a local path or URI; after any interruption the same call resumes it.
 
-    Args:
-        experiment: what the trials are variations of.
-        space: what is varied.
-        options: how the search is run.
-        root: local path or URI.
-        say: called with each line of progress.
-        resume: refuse if this very search was never begun there.
+    The trials are variations of `experiment`. `resume` refuses a search that was never begun there.
 
     Raises:
         ConfigError: space and recipe, or space and data, do not fit; or there is nothing to resume.

@@ -70,12 +70,9 @@ def write_search(outcome: SearchOutcome) -> SearchRecord:
 
 
 def recommended(base: Experiment, settings: Mapping[str, Any], people: int) -> Experiment:
-    """The experiment that audits a setting on people and random starts that the search never used.
+    """The experiment that audits a setting (dotted path -> value) on people and starts that the search never used.
 
-    Args:
-        base: the search's experiment.
-        settings: dotted path -> value.
-        people: number of private people; if the search attacked all of them, only the starts are new.
+    If the search attacked all of the `people`, only the starts are new.
     """
     used = base.targets
     first = used.skip + used.count

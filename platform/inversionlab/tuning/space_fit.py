@@ -19,9 +19,7 @@ def check_fit(space: SearchSpace, session: Session) -> None:
     Attackers' networks that learn from the protected model are not built: they differ from trial to trial, but
     their structure depends only on the attack's own settings, which no search changes.
 
-    Args:
-        space: the space, which has passed `check_space`.
-        session: the experiment that the trials are variations of; its own networks fit.
+    The space has passed `check_space`, and the networks of the experiment that the trials vary fit.
 
     Raises:
         ConfigError: one line for each fault: module, key, value, and what would be right.

@@ -58,9 +58,7 @@ def importance(
 ) -> dict[str, dict[str, float]]:
     """How much each setting matters for reaching low attack success and for reaching high accuracy.
 
-    Args:
-        trials: the search's trials.
-        kinds: dotted path -> domain as plain data.
+    `kinds` maps dotted paths to domains as plain data.
 
     Returns:
         For each of the two metrics, setting -> share (the shares add up to 1), by PED-ANOVA over the complete

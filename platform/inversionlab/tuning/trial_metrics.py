@@ -121,17 +121,10 @@ def read_ranks(session: Session, cells: Sequence[Cell]) -> Ranks:
 def leak(
     session: Session, cells: Sequence[Cell], targets: Collection[int], ranks: Ranks | None = None
 ) -> Leak:
-    """The top-5 shares of the stored reconstructions of `targets`.
+    """The top-5 shares of the stored reconstructions of `targets`, for attacks on one model or for null attacks.
 
     The intervals treat reconstructions as independent. Those of one person are not quite independent, so with
-    more than one repeat the intervals are somewhat too narrow. An attack that inverts the model's answers to
-    private pictures has an easier task than one that starts from a class, so it counts only if there is no other.
-
-    Args:
-        session: the experiment.
-        cells: attacks on one model, or null attacks.
-        targets: the targets that count.
-        ranks: the result of `read_ranks` for these cells; None: read them now.
+    more than one repeat the intervals are somewhat too narrow. Without `ranks`, `read_ranks` reads them now.
 
     Raises:
         ValueError: a cell has no stored reconstruction of these targets.

@@ -65,12 +65,8 @@ def render_search(
 ) -> str:
     """The page as one HTML document.
 
-    Args:
-        search: the search.
-        place: the storage root, for the command that audits the recommended setting.
-        grid: the pictures to show; needs `pictures`.
-        audit: the audit of the recommended setting.
-        pictures: False leaves out every picture and every person's name.
+    `place` is the storage root, for the command that audits the recommended setting. Without `pictures` the page
+    has neither the grid nor any person's name.
     """
     bucket = "://" in place
     recipe = "recommended.yaml" if bucket else f"{place}/searches/{search.search}/recommended.yaml"
