@@ -169,11 +169,11 @@ def _audit_recommended(root: str, name: str, pictures: bool) -> bool:
 
     origin = f"searches/{name}/recommended.yaml"
     recipe = parse_yaml(Storage(root).read(origin).decode())
-    typer.echo("Judging the recommended setting on unseen targets and starts:")
+    typer.echo("Auditing the recommended setting on unseen targets and starts:")
     try:
         run = audit(validate(Experiment, recipe, origin=origin), root, typer.echo)
     except (AuditError, ActorPoolError, TrainingError) as error:
-        typer.echo(f"error: the recommended setting could not be judged: {error}", err=True)
+        typer.echo(f"error: the recommended setting could not be audited: {error}", err=True)
         return False
     write_report(root, run, pictures=pictures)
     return True
