@@ -65,7 +65,7 @@ class Row:
 
     @property
     def stripped(self) -> bool:
-        """Whether the attacker, who holds the weights, has removed what comes off of the defense."""
+        """Whether the attacker has removed the parts of the defense that come off. That takes the weights."""
         return self.cell.stripped
 
     @property

@@ -82,7 +82,7 @@ class CellRecord(RecordPart):
     """Id of the released model; empty for a null attack."""
     label: str = ""
     stripped: bool = False
-    """Whether the attacker, who holds the weights, has removed what comes off of the defense."""
+    """Whether the attacker has removed the parts of the defense that come off. That takes the weights."""
     point: float | None = None
     """The value of the swept setting."""
     baseline: bool = False

@@ -128,7 +128,7 @@ class AuditedRun(RecordPart):
     run: str
 
 
-class Trainings(RecordPart):
+class TrainingCounts(RecordPart):
     """How many networks were trained for how many trials."""
 
     trials: int
@@ -179,7 +179,7 @@ class SearchRecord(RecordPart):
     """Named as soon as a setting is recommended; the run itself may be yet to come."""
     importance: dict[str, dict[str, float]] = {}
     """Metric -> setting -> share; the shares of one metric add up to 1."""
-    trainings: Trainings | None = None
+    trainings: TrainingCounts | None = None
     tables: Tables = Tables()
     cost: dict[str, dict[str, float]] = {}
     """`train` and `attack`, each with `cpu_seconds` and `gpu_seconds`, all machines together."""

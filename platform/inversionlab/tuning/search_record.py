@@ -20,7 +20,7 @@ from inversionlab.results.search import (
     SpaceRecord,
     StrongestAttack,
     Tables,
-    Trainings,
+    TrainingCounts,
     TrialRecord,
     TrialState,
 )
@@ -125,7 +125,7 @@ def _record(
         recommended=None if best is None else best.number,
         audited=audited,
         importance=importance(trials, space.kinds),
-        trainings=Trainings(trials=len(trials), networks=sum(len(t.trained) for t in trials)),
+        trainings=TrainingCounts(trials=len(trials), networks=sum(len(t.trained) for t in trials)),
         tables=Tables(real=real_key(session)),
         # Over all launches of the search.
         cost=cost(session, trained, attack_seconds, outcome.gpus),

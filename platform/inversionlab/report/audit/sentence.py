@@ -5,6 +5,7 @@ from inversionlab.report.frame import text_lines
 from inversionlab.report.stripping import partial_protection
 from inversionlab.results.load import RunData
 from inversionlab.results.models import undefended_accuracy
+from inversionlab.results.run_record import CellRecord
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
 from inversionlab.results.wording import words
 
@@ -33,7 +34,7 @@ def caveats(results: RunResults) -> list[str]:
         "higher": {
             n: o for n, o in others.items() if o and best and o.success.low > best.success.high
         },
-        "attacked": [r.cell for r in results.rows if r.kind == "defended" and r.done],
+        "attacked": _defended_cells(results),
         "aware": defense_aware(results),
         "partial": partial_protection(results),
     }
@@ -42,8 +43,13 @@ def caveats(results: RunResults) -> list[str]:
 
 def defense_aware(results: RunResults) -> list[str]:
     """The attacks, in words, that are made against a defense and ran on a defended model."""
-    ran = [r.cell for r in results.rows if r.kind == "defended" and r.done]
-    return list(dict.fromkeys(words(cell.attack) for cell in ran if cell.knows_defense))
+    aware = (words(c.attack) for c in _defended_cells(results) if c.knows_defense)
+    return list(dict.fromkeys(aware))
+
+
+def _defended_cells(results: RunResults) -> list[CellRecord]:
+    """The attacks on defended models of which reconstructions are stored."""
+    return [r.cell for r in results.rows if r.kind == "defended" and r.done]
 
 
 def evaluator_qualities(run: RunData) -> dict[str, Estimate | None]:
