@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "platform" / "inversionlab"
 LEVELS = (
     {"", "core", "metrics"},
     {"data", "recognizers", "generators", "store"},
-    {"attacks", "defenses", "results"},
+    {"attacks", "defenses", "given", "results"},
     {"experiment", "report"},
     {"pipeline"},
     {"distributed"},
