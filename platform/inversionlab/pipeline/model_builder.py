@@ -12,6 +12,8 @@ from inversionlab.data.splits import Splits
 from inversionlab.defenses import DEFENSES, DefenseSettings, ProtectedModel
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
+from inversionlab.given.live import Live
+from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel, BatchInvariantPrior
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan
@@ -33,17 +35,18 @@ class ModelBuilder:
         load: Callable[[NetworkSpec], Weights],
         device: torch.device,
         networks: dict[str, nn.Module] | None = None,
+        live: Live | None = None,
     ) -> None:
         """Build nothing yet.
 
         `load` returns the weights of a trained network and is called once for each. `networks` holds frozen
-        networks at hand, by their specs' keys; the builder adds those that it builds.
+        networks at hand, by their specs' keys; the builder adds those that it builds. `live`: see `BuildContext`.
         """
         self.experiment, self.splits, self.plan = experiment, splits, plan
-        self.device = device
+        self.device, self.live = device, live
         self._load = load
         self.networks_at_hand = {} if networks is None else networks
-        _, channels, image_size, _ = splits.train.images_NCHW.shape
+        _, channels, image_size, _ = splits.public_NCHW.shape
         self.shape = ModelShape(len(splits.people), channels, image_size)
 
     def check(self) -> None:
@@ -63,6 +66,8 @@ class ModelBuilder:
                 whose = f" (for {', '.join(users)})" if users else ""
                 faults.append(f"{spec.title}{whose}: {error}")
                 continue
+            if spec.given:
+                self.networks_at_hand[spec.key] = frozen(module, self.device)
             if isinstance(module, Generator):
                 latent_sizes[spec.key] = module.latent_size
         for cell in self.plan.cells:
@@ -78,17 +83,15 @@ class ModelBuilder:
         """The trained network of a spec, frozen."""
         module = self.networks_at_hand.pop(spec.key, None)
         if module is None:
-            module = spec.build(self)
-            module.load_state_dict(dict(self._load(spec)))
-            frozen(module, self.device)
+            module = frozen(spec.restore(self, self._load(spec)), self.device)
         # The least recently used network comes first, so a worker short of memory can drop it.
         self.networks_at_hand[spec.key] = module
         return module
 
-    def recognizer(self, role: str) -> Recognizer:
-        """The trained recognizer of this role, frozen."""
+    def recognizer(self, role: str) -> Recognizer | GivenRecognizer:
+        """The trained or given recognizer of this role, frozen."""
         module = self.network(self.plan.spec(role))
-        assert isinstance(module, Recognizer)
+        assert isinstance(module, Recognizer | GivenRecognizer)
         return module
 
     def protected(self, settings: DefenseSettings) -> ProtectedModel:

@@ -13,8 +13,11 @@ from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import attacker_generator, defense_at, null_attacks
 from inversionlab.generators import GENERATORS
+from inversionlab.given.settings import GivenModelSettings
+from inversionlab.given.sface import SFACE_SETTINGS
 from inversionlab.pipeline.defense_specs import DefenseSpecs
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec, GeneratorSpec
+from inversionlab.pipeline.given_specs import GivenFacts, GivenSpec
 from inversionlab.pipeline.network_spec import NETWORK_FORMAT, NetworkSpec
 from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerSpec, victim_spec
 
@@ -73,7 +76,7 @@ class Plan:
     specs: tuple[NetworkSpec, ...]
     """Every network once, each after those that its training needs."""
     cells: tuple[Cell, ...]
-    evaluators: Mapping[str, RecognizerSpec]
+    evaluators: Mapping[str, RecognizerSpec | GivenSpec]
     """The evaluators by their names in the recipe."""
     defense_specs: DefenseSpecs
     """The networks of any defense, and the names of the models that defenses release."""
@@ -97,20 +100,35 @@ def make_plan(
     data_id: str,
     targets: tuple[int, ...],
     pool: tuple[int, ...] | None = None,
+    given: Mapping[str, GivenFacts] | None = None,
 ) -> Plan:
     """The plan of an experiment on this data; without a `pool` the evaluators know the targets.
+
+    `given` holds the facts of its given models, by role.
 
     Raises:
         ConfigError: two of the defenses side by side release the same model.
     """
     pool, seed = targets if pool is None else pool, experiment.seed
-    victim = victim_spec(data_id, seed, experiment.victim)
-    evaluators = {
-        e.name: RecognizerSpec(
-            data_id, seed, f"evaluator:{e.name}", e.name, e.recognizer, PROTOCOLS[e.protocol], pool
-        )
-        for e in experiment.evaluators
-    }
+    facts = given or {}
+    victim: RecognizerSpec | GivenSpec
+    if isinstance(experiment.victim, GivenModelSettings):
+        settings = experiment.victim
+        victim = GivenSpec(data_id, seed, "victim", "victim", settings, facts["victim"], experiment)
+    else:
+        victim = victim_spec(data_id, seed, experiment.victim)
+    evaluators: dict[str, RecognizerSpec | GivenSpec] = {}
+    for e in experiment.evaluators:
+        role = f"evaluator:{e.name}"
+        if e.protocol in PROTOCOLS:
+            evaluators[e.name] = RecognizerSpec(
+                data_id, seed, role, e.name, e.recognizer, PROTOCOLS[e.protocol], pool
+            )
+        else:
+            own = e.given or SFACE_SETTINGS
+            evaluators[e.name] = GivenSpec(
+                data_id, seed, role, e.name, own, facts[role], experiment, e.protocol, pool
+            )
     defense_specs = DefenseSpecs(experiment, victim, targets)
     points = _points(experiment, defense_specs)
     cells = tuple(_cells(defense_specs, evaluators, points))
@@ -163,7 +181,7 @@ def _points(experiment: Experiment, defense_specs: DefenseSpecs) -> list[Point]:
 
 
 def _cells(
-    specs: DefenseSpecs, evaluators: Mapping[str, RecognizerSpec], points: list[Point]
+    specs: DefenseSpecs, evaluators: Mapping[str, NetworkSpec], points: list[Point]
 ) -> Iterator[Cell]:
     """The null attacks, then every attack on the undefended victim and on the defenses under test."""
     for name in null_attacks():
@@ -187,7 +205,7 @@ def _cells(
 
 def _cell(
     specs: DefenseSpecs,
-    evaluators: Mapping[str, RecognizerSpec],
+    evaluators: Mapping[str, NetworkSpec],
     attack: AttackSettings,
     defense: DefenseSettings | None,
     attacked: DefenseSettings | None,
