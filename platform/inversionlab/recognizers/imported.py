@@ -4,10 +4,6 @@ Contract: `path` = "package.module:Class". The class is a `torch.nn.Module` that
 maps pictures (N, C, H, W) in [0, 1] to features (N, D). One dry forward pass finds D.
 """
 
-import hashlib
-import importlib
-import inspect
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.user_code import blamed_on, code_digest, import_object
 from inversionlab.recognizers.base import Backbone, NetworkSettings
 
 
@@ -34,16 +31,15 @@ class Imported(Backbone):
         """Import and build the module, and try it on two blank pictures.
 
         Raises:
-            ConfigError: it cannot be imported or built, is no `nn.Module`, or returns no finite floats (N, D).
+            ConfigError: it cannot be imported or built, is no `nn.Module`, returns no finite floats (N, D), or
+                breaks the gradient.
         """
         super().__init__()
         kind = _imported_class(settings)
-        try:
+        with blamed_on(
+            f"path = {settings.path}: cannot be built with arguments {settings.arguments}"
+        ):
             self.module = kind(**settings.arguments)
-        except Exception as error:  # the user's code may raise anything; the text names the setting
-            raise ConfigError(
-                f"path = {settings.path}: cannot be built with arguments {settings.arguments}: {error}"
-            ) from error
         self.feature_size = _feature_size(self.module, settings.path, channels, image_size)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -53,23 +49,18 @@ class Imported(Backbone):
 
 
 def source_digest(settings: Imported.Settings) -> str:
-    """SHA-256 of the file that defines the class, so that changed code is trained again.
+    """Hash of the class's module, its package and the user's modules that it imports, so that changed code is
+    trained again.
 
     Raises:
-        ConfigError: the module cannot be imported.
+        ConfigError: the class cannot be imported.
     """
-    file = inspect.getsourcefile(_imported_class(settings))
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    _imported_class(settings)
+    return code_digest(settings.path.partition(":")[0])
 
 
 def _imported_class(settings: Imported.Settings) -> type[nn.Module]:
-    module_name, _, class_name = settings.path.partition(":")
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in class_name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"path = {settings.path}: cannot be imported: {error}") from error
+    found = import_object(settings.path, "path")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ConfigError(f"path = {settings.path}: must name a subclass of torch.nn.Module")
     return found
@@ -78,14 +69,9 @@ def _imported_class(settings: Imported.Settings) -> type[nn.Module]:
 def _feature_size(module: nn.Module, path: str, channels: int, image_size: int) -> int:
     x_NCHW = torch.full((2, channels, image_size, image_size), 0.5)
     was_training = module.training
-    try:
-        with torch.no_grad():
-            feature_ND = module.eval()(x_NCHW)
-    except Exception as error:  # the user's code may raise anything; the text names the setting
-        raise ConfigError(
-            f"path = {path}: fails on pictures of shape {tuple(x_NCHW.shape)}: {error}"
-        ) from error
-    module.train(was_training)
+    fails = f"path = {path}: fails on pictures of shape {tuple(x_NCHW.shape)}"
+    with blamed_on(fails), torch.no_grad():
+        feature_ND: Tensor = module.eval()(x_NCHW)
     if not isinstance(feature_ND, Tensor) or feature_ND.ndim != 2 or len(feature_ND) != 2:
         got = getattr(feature_ND, "shape", type(feature_ND).__name__)
         raise ConfigError(f"path = {path}: must return features (2, D), but returned {got}")
@@ -95,4 +81,17 @@ def _feature_size(module: nn.Module, path: str, channels: int, image_size: int) 
         raise ConfigError(
             f"path = {path}: must return finite numbers for a gray picture, one or more per picture"
         )
+    broken = (
+        f"path = {path}: its forward breaks the gradient, and training and attacks need it from the features to "
+        "the pictures; leave out argmax, detach, no_grad and NumPy"
+    )
+    with blamed_on(broken), torch.enable_grad():
+        feature_ND = module(x_NCHW.requires_grad_(True))
+        # Without a gradient at all, autograd itself would raise.
+        if not feature_ND.requires_grad:
+            raise ConfigError(broken)
+        (slope_NCHW,) = torch.autograd.grad(feature_ND.sum(), x_NCHW, allow_unused=True)
+    if slope_NCHW is None:
+        raise ConfigError(broken)
+    module.train(was_training)
     return feature_ND.shape[1]
