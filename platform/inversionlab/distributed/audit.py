@@ -9,7 +9,9 @@ from inversionlab.distributed.run_record import cost, describe, store_real, writ
 from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.distributed.work_items import MeasureEvaluator, WorkItem
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.session import Session, open_experiment
+from inversionlab.given.live import Live
+from inversionlab.pipeline.session import Session, open_experiment, store_given
+from inversionlab.pipeline.victim_check import check_victim
 from inversionlab.store.storage import Storage
 
 
@@ -17,10 +19,18 @@ class AuditError(RuntimeError):
     """Some work items failed; the text names them, and everything else is stored."""
 
 
-def audit(experiment: Experiment, root: str, say: Say = print) -> str:
+def audit(
+    experiment: Experiment,
+    root: str,
+    say: Say = print,
+    *,
+    live: Live | None = None,
+    force: bool = False,
+) -> str:
     """Run the whole experiment on the storage `root`; returns the name of the run's folder there.
 
-    After any interruption the same call continues where the last one stopped.
+    After any interruption the same call continues where the last one stopped. `live` returns the module of a
+    victim that is `live`. `force` attacks a given victim in spite of what `check_victim` finds.
 
     Raises:
         ConfigError: the data is missing or cannot be split as asked.
@@ -31,9 +41,12 @@ def audit(experiment: Experiment, root: str, say: Say = print) -> str:
     log = Log(say)
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
-    session = open_experiment(experiment, Storage(root))
+    session = open_experiment(experiment, Storage(root), live)
     session.builder.check()
     say(f"      {describe(session)}")
+    for line in check_victim(session, force=force):
+        say(f"      {line}")
+    store_given(session)
     log.timed("data", began)
     connect()
     gpus = use_gpus(experiment.runtime)

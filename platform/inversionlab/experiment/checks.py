@@ -59,8 +59,11 @@ def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
 def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
     victim = experiment.victim
     for index, evaluator in enumerate(experiment.evaluators):
-        trained = isinstance(victim, RecognizerSettings)
-        same = trained and evaluator.recognizer.network == victim.network
+        # A given victim's structure is not compared.
+        same = (
+            isinstance(victim, RecognizerSettings)
+            and evaluator.recognizer.network == victim.network
+        )
         if evaluator.protocol == "same_people" and same:
             yield (
                 f"evaluators.{index} ({evaluator.name}): has the victim's own structure "

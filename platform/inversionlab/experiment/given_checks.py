@@ -77,8 +77,8 @@ def _defense_faults(experiment: ExperimentSections, victim: GivenModelSettings) 
             if "victim" not in kind.needs:
                 yield (
                     f"{key} ({part.title}): trains a recognizer anew in the victim's place, and the given model's "
-                    "own training is not known here; train the victim here (victim.network), or use a defense that "
-                    "fine-tunes it or changes its outputs"
+                    "own training is not known here; train the victim here (victim.network), or use a defense "
+                    "that fine-tunes it or changes its outputs"
                 )
             elif not may_train(victim):
                 what = victim.model or "an endpoint"

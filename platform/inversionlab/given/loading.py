@@ -82,7 +82,11 @@ def model_path(settings: GivenModelSettings) -> Path | None:
         return path
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", model):
         return None
-    colon = f"; did you mean `{':'.join(model.rsplit('.', 1))}`?" if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", model) else ""
+    colon = (
+        f"; did you mean `{':'.join(model.rsplit('.', 1))}`?"
+        if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", model)
+        else ""
+    )
     raise ConfigError(f"model = {model}: names no model{colon}; {FORMS}")
 
 

@@ -181,9 +181,7 @@ def packed_onnx(path: Path, name: str) -> bytes:
             onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
         return bytes(model.SerializeToString())
     except Exception as error:  # onnx and protobuf raise errors of their own kinds
-        raise ConfigError(
-            f"{name}: the weights beside it cannot be read: {told(error)}"
-        ) from error
+        raise ConfigError(f"{name}: the weights beside it cannot be read: {told(error)}") from error
 
 
 def _external(model: Any) -> list[Any]:
@@ -223,12 +221,14 @@ def _tried(runtime: OnnxRuntime, dims: list[int | None]) -> tuple[Tensor | None,
                 same = False
             batch = None if same else 1
         return x, batch, ""
-    return None, batch, "it does not say which pictures it takes, so its gradients could not be compared"
+    return (
+        None,
+        batch,
+        "it does not say which pictures it takes, so its gradients could not be compared",
+    )
 
 
-def _difference(
-    twin: RawModel, runtime: OnnxRuntime, x: Tensor, batch: int | None
-) -> str:
+def _difference(twin: RawModel, runtime: OnnxRuntime, x: Tensor, batch: int | None) -> str:
     """How the PyTorch form's answers differ from onnxruntime's on these pictures; "" if they do not."""
     right = torch.cat([runtime(part) for part in x.split(batch or len(x))])
     try:

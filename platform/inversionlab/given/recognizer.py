@@ -70,7 +70,7 @@ class GivenRecognizer(nn.Module):
         self.preprocessing = Preprocessing(settings.preprocessing, channels)
         self.raw, self.answers, self.classes = raw, answers, classes
         self.head = GivenHead(gallery_KD, settings.scale)
-        able = WhiteBox if raw.differentiable else Scores
+        able: type[View] = WhiteBox if raw.differentiable else Scores
         if answers == "labels":
             able = Labels
         chosen = VIEWS.get(settings.access, able)
@@ -91,7 +91,7 @@ class GivenRecognizer(nn.Module):
         if x_NCHW.requires_grad and torch.is_grad_enabled() and not self.raw.differentiable:
             why = f": {self.raw.note}" if self.raw.note else ""
             raise RuntimeError(f"the given model has no gradients{why}")
-        answer_NK = self.raw(self.preprocessing(x_NCHW))
+        answer_NK: Tensor = self.raw(self.preprocessing(x_NCHW))
         match self.answers:
             case "logits":
                 return functional.log_softmax(answer_NK.float(), dim=1)

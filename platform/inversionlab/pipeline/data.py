@@ -34,7 +34,7 @@ def picture_ids(experiment: Experiment) -> tuple[str, ...]:
 def data_id(
     experiment: Experiment, pictures: tuple[str, ...], names: tuple[str, ...] | None = None
 ) -> str:
-    """The name of the splits: it depends on the pictures, on how they are split, and on a given victim's classes."""
+    """The name of the splits, which depends on the pictures, the split, and whom a given victim knows."""
     cut = experiment.split.model_dump(mode="json")
     classes = {} if names is None else {"classes": list(names)}
     given = isinstance(experiment.victim, GivenModelSettings)

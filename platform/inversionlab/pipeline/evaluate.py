@@ -57,10 +57,10 @@ class Evaluator:
     def logits(self, feature_ND: Tensor, device: torch.device) -> Tensor:
         """Logits (N, K) over its classes, on the CPU, of features (N, D) on the CPU."""
         if self.gallery_KD is not None:
-            logit_NK = SCALE * functional.normalize(feature_ND) @ self.gallery_KD.T
+            cosine_NK = functional.normalize(feature_ND) @ self.gallery_KD.T
             # People without a picture in the gallery are nobody's nearest.
-            return logit_NK.masked_fill((self.gallery_KD == 0).all(1), -torch.inf)
-        logit_NK = self.recognizer.head(feature_ND.to(device))
+            return (SCALE * cosine_NK).masked_fill((self.gallery_KD == 0).all(1), -torch.inf)
+        logit_NK: Tensor = self.recognizer.head(feature_ND.to(device))
         return logit_NK.float().cpu()
 
 

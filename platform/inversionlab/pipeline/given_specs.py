@@ -1,7 +1,7 @@
 """Networks that exist and are not trained: the user's own victim, and evaluators that were trained elsewhere.
 
-The machine that starts an experiment has the user's files, and other nodes may not. So it reads them once and stores
-them as an artifact like any trained network; `SessionSpec.given` tells every process what they were.
+The machine that starts an experiment has the user's files, and other nodes may not. So it reads them once and
+stores them as an artifact like any trained network; `SessionSpec.given` tells every process what they were.
 """
 
 from collections.abc import Mapping
@@ -165,7 +165,8 @@ class GivenSpec(NetworkSpec):
         missing = [splits.people[p] for p in self.pool if splits.people[p] not in place]
         if missing:
             raise ConfigError(
-                f"evaluators ({self.name}): does not know the target `{missing[0]}`; an evaluator must know all targets"
+                f"evaluators ({self.name}): does not know the target `{missing[0]}`; an evaluator must know every "
+                "target"
             )
         class_of = {p: place[splits.people[p]] for p in self.pool}
         rows_N = torch.isin(splits.test.class_N, torch.tensor(self.pool))
@@ -181,7 +182,7 @@ class GivenSpec(NetworkSpec):
         """
         names = self._names(context)
         raw = self._load(context, len(names), None)
-        channels, answers = context.shape.channels, self.settings.answers
+        channels = context.shape.channels
         trial = GivenRecognizer(
             raw, self.settings, channels=channels, answers="logits", classes=len(names)
         )
@@ -192,8 +193,8 @@ class GivenSpec(NetworkSpec):
             means_KD = self._gallery(context, trial) if not self.protocol_name else None
         elif answer_NK.ndim == 2 and answer_NK.shape[1] != len(names):
             raise ConfigError(
-                f"{self.role}: the model gives {answer_NK.shape[1]} scores, but {len(names)} classes are named; name "
-                "every class that it knows, in the order of its scores (`classes`)"
+                f"the model gives {answer_NK.shape[1]} scores, but {len(names)} people are known by name; "
+                "list every person that it knows, in the order of its scores, in the file `classes`"
             )
         return GivenRecognizer(
             raw,
@@ -205,7 +206,7 @@ class GivenSpec(NetworkSpec):
         )
 
     def pack(self, module: nn.Module) -> dict[str, Tensor]:
-        """Everything that another node needs to restore a built model: its file or its weights, and its gallery."""
+        """Everything that another node needs to restore the model: its file or its weights, and its gallery."""
         assert isinstance(module, GivenRecognizer)
         packed = {"answers": _bytes(module.answers.encode())}
         file = packed_file(self.settings) if self.settings.model not in (None, LIVE) else None
@@ -266,7 +267,7 @@ class GivenSpec(NetworkSpec):
         empty = (means_KD.norm(dim=1) == 0).nonzero().flatten().tolist()
         if empty:
             raise ConfigError(
-                f"victim.gallery: `{self._names(context)[empty[0]]}` has no enrolled picture; every person needs one"
+                f"victim.gallery: `{self._names(context)[empty[0]]}` has no enrolled picture; everybody needs one"
             )
         return means_KD
 

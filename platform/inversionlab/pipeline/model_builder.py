@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from inversionlab.attacks import ATTACKS, AttackerContext
 from inversionlab.core.contracts import ModelShape
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.views import shows, view_word
 from inversionlab.data.splits import Splits
 from inversionlab.defenses import DEFENSES, DefenseSettings, ProtectedModel
 from inversionlab.experiment import Experiment
@@ -70,7 +71,15 @@ class ModelBuilder:
                 self.networks_at_hand[spec.key] = frozen(module, self.device)
             if isinstance(module, Generator):
                 latent_sizes[spec.key] = module.latent_size
+        victim = self.networks_at_hand.get(self.plan.spec("victim").key)
         for cell in self.plan.cells:
+            view = ATTACKS[cell.attack.name].view_at(cell.attack)
+            if isinstance(victim, GivenRecognizer) and view and not shows(victim.view, view):
+                why = f" ({victim.raw.note})" if victim.raw.note else ""
+                faults.append(
+                    f"attacks ({cell.attack.title}): needs the model's {view_word(view)} view, and the given "
+                    f"victim shows {view_word(victim.view)} at most{why}; leave the attack out"
+                )
             try:
                 if size := latent_sizes.get(cell.generator.key):
                     ATTACKS[cell.attack.name].check(cell.attack, size)

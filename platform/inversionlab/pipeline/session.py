@@ -114,7 +114,7 @@ def with_experiment(session: Session, experiment: Experiment) -> Session:
 
 
 def store_given(session: Session) -> None:
-    """Store the given models of a session that `ModelBuilder.check` has built, for processes without their files."""
+    """Store the given models that `ModelBuilder.check` has built, for processes without the user's files."""
     for spec in session.plan.specs:
         if spec.given and not session.artifacts.finished(spec):
             module = session.builder.networks_at_hand[spec.key]

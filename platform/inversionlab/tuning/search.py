@@ -25,7 +25,8 @@ from inversionlab.distributed.cluster import HEAD, Gpus, connect, use_gpus
 from inversionlab.distributed.progress import Log, Say, clock
 from inversionlab.distributed.run_record import describe
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.session import Session, open_experiment
+from inversionlab.pipeline.session import Session, open_experiment, store_given
+from inversionlab.pipeline.victim_check import check_victim
 from inversionlab.store.storage import Storage
 from inversionlab.tuning.pruner import DeterministicHalving
 from inversionlab.tuning.searcher import DeterministicSearcher, SamplerName
@@ -123,6 +124,9 @@ def search(
     say("[1/4] data: reading the pictures")
     session = open_experiment(base, storage)
     session.builder.check()
+    for line in check_victim(session):
+        say(f"      {line}")
+    store_given(session)
     check_fit(space, session)
     say(f"      {describe(session)}")
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
