@@ -27,6 +27,7 @@ from inversionlab.core.learner import Learner
 from inversionlab.core.seeds import torch_stream
 from inversionlab.core.settings import AbsolutePath, ConfigError
 from inversionlab.core.user_code import blamed_on, code_digest, import_object
+from inversionlab.core.weights import file_digest, load_into, read_state_dict
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.given_checks import RANGES, check_gradient, check_range, tried
 
@@ -78,13 +79,14 @@ class Given(Generator):
         with blamed_on(f"{self.where}: cannot be built with arguments {settings.arguments}"):
             self.module = kind(**settings.arguments)
         if not isinstance(self.module, nn.Module):
-            raise ConfigError(f"{self.where}: must name a subclass of torch.nn.Module")
+            raise ConfigError(f"{self.where}: must make a torch.nn.Module")
         names = {"encoder": ("encoder",), "style": ("mapping", "synthesis"), "critic": ("critic",)}
         for offered in settings.offers:
             for key in names[offered]:
                 self._method(key)
-        with torch.no_grad():
-            raw_NCHW = self.eval()._tried(self.module, torch.randn(2, self.latent_size), "latents")
+        # Whether numbers are finite is seen later: these weights are not the trained ones.
+        z_ND = self.draw(2, torch_stream(0, "given generator"))
+        raw_NCHW = self.eval()._tried(self.module, z_ND, "latents", finite=False)
         self.train()
         if raw_NCHW.ndim != 4 or raw_NCHW.shape[1] != channels:
             raise ConfigError(
@@ -205,9 +207,10 @@ class Given(Generator):
                 self.where, self._method("synthesis"), w_NW, "from pictures to style vectors"
             )
 
-    def _tried(self, part: Any, x_N: Tensor, kind: str) -> Tensor:
-        shape = f"{kind} of shape {tuple(x_N.shape)}"
-        return tried(part, x_N, f"{self.where} (latent_size = {self.latent_size})", shape)
+    def _tried(self, part: Any, x_N: Tensor, kind: str, *, finite: bool = True) -> Tensor:
+        what = f"{kind} of shape {tuple(x_N.shape)}"
+        where = f"{self.where} (latent_size = {self.latent_size})"
+        return tried(part, x_N, where, what, finite=finite)
 
     def _method(self, key: str) -> Any:
         name = getattr(self.settings, key)
@@ -215,7 +218,7 @@ class Given(Generator):
             return attrgetter(name)(self.module)
         except AttributeError as error:
             raise ConfigError(
-                f"{key} = {name}: {self.settings.path} has no such method; name another, or leave it out of `offers`"
+                f"{key} = {name}: {self.settings.path} has no such method; name its own, or shorten `offers`"
             ) from error
 
     def _pictures(self, raw_NCHW: Tensor) -> Tensor:
@@ -236,9 +239,6 @@ def load_given_generator(settings: Given.Settings, channels: int, image_size: in
     Raises:
         ConfigError: it cannot be built, its weights do not fit, or what it makes is not what the settings say.
     """
-    # Late, so that a recipe is read without it.
-    from inversionlab.core.weights import load_into, read_state_dict
-
     generator = Given(settings, channels=channels, image_size=image_size)
     state = read_state_dict(settings.weights, "weights")
     load_into(generator.module, state, f"weights = {settings.weights}")
@@ -252,8 +252,6 @@ def given_inputs(settings: Given.Settings) -> dict[str, Any]:
     Raises:
         ConfigError: the class cannot be imported, or the weights cannot be read.
     """
-    from inversionlab.core.weights import file_digest
-
     import_object(settings.path, "path")
     plain = settings.model_dump(mode="json", exclude={"weights"})
     return {

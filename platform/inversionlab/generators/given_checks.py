@@ -18,18 +18,21 @@ RANGES = {"0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0)}
 """Least and greatest value of a pixel, by the name of the range."""
 
 
-def tried(part: Callable[[Tensor], Any], x_N: Tensor, where: str, what: str) -> Tensor:
+def tried(
+    part: Callable[[Tensor], Any], x_N: Tensor, where: str, what: str, *, finite: bool
+) -> Tensor:
     """What a part makes of a batch `what`, without a gradient.
 
     Raises:
-        ConfigError: it fails, or does not return finite floats; the text begins with `where`.
+        ConfigError: it fails, or does not return floats, or not finite ones where these are asked for; the text
+            begins with `where`.
     """
     with blamed_on(f"{where}: fails on {what}"), torch.no_grad():
         output_N = part(x_N)
     if not isinstance(output_N, Tensor) or not output_N.is_floating_point():
         got = getattr(output_N, "dtype", type(output_N).__name__)
         raise ConfigError(f"{where}: must return floats for {what}, but returned {got}")
-    if not bool(output_N.isfinite().all()):
+    if finite and not bool(output_N.isfinite().all()):
         raise ConfigError(f"{where}: returns numbers that are not finite for {what}")
     return output_N
 
@@ -67,7 +70,7 @@ def check_gradient(where: str, part: Callable[[Tensor], Tensor], x_N: Tensor, co
     Raises:
         ConfigError: it has none, or one that is 0 or not finite; the text begins with `where`.
     """
-    broken = f"{where}: breaks the gradient {course}, which attacks follow; leave out detach, no_grad, argmax and NumPy"
+    broken = f"{where}: breaks the gradient {course}, which attacks need; leave out detach, no_grad, argmax, NumPy"
     with blamed_on(broken), torch.enable_grad():
         input_N = x_N.detach().clone().requires_grad_(True)
         output_N = part(input_N)
