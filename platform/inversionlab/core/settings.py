@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml.error import YAMLError
 
 from inversionlab.core.validation_errors import explain
@@ -34,6 +34,16 @@ class Settings(BaseModel):
         """The settings that a trained network depends on, as plain JSON values."""
         return self.model_dump(mode="json", exclude=set(self.inference_only))
 
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"the home folder is not known: {error}") from error
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+"""A path with `~` expanded; a relative one starts at the folder that is current at load."""
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
-from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.data.base import AbsolutePath, DataSet, DataSettings, Pictures, require_folder
+from inversionlab.core.settings import AbsolutePath, ConfigError, fingerprint
+from inversionlab.data.base import DataSet, DataSettings, Pictures, require_folder
 
 _EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")

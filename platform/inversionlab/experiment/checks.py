@@ -103,6 +103,12 @@ def _generator_faults(experiment: ExperimentSections) -> Iterable[str]:
                 f"{key}: `{settings.name}` learns from the model under attack; give it under "
                 "`generators`, for attacks that use it"
             )
+    private = experiment.defense_generator
+    if private is not None and not GENERATORS[private.name].trains:
+        yield (
+            f"defense_generator: `{private.name}` is not trained, and this one must learn from the private "
+            "pictures; name one that is trained (for example {name: gan_ada})"
+        )
     for attack in experiment.attacks:
         try:
             attacker_generator(experiment, attack)

@@ -4,8 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inversionlab.core.settings import Settings
-from inversionlab.data.base import AbsolutePath
+from inversionlab.core.settings import AbsolutePath, Settings
 from inversionlab.given.endpoint_settings import EndpointSettings
 from inversionlab.recognizers import RecognizerSettings
 

@@ -49,7 +49,8 @@ class GeneratorSpec(NetworkSpec):
         if self.learns_from is not None:
             labels, queries = _public_scores(self.learns_from, context)
         learner = generators.learner(self.settings, **context.shape.sizes, seed=self.weights_seed)
-        return TrainingJob(learner, images_NCHW, labels, self.settings.training, queries)
+        training = self.settings.training  # type: ignore[attr-defined]
+        return TrainingJob(learner, images_NCHW, labels, training, queries)
 
 
 @dataclass(frozen=True)
