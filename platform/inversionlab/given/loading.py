@@ -11,6 +11,7 @@ from inversionlab.given.onnx_model import external_files, load_onnx, packed_onnx
 from inversionlab.given.python_model import load_imported, load_registered
 from inversionlab.given.raw_model import RawModel
 from inversionlab.given.settings import LIVE, SFACE, GivenModelSettings
+from inversionlab.given.sface import load_sface, read_sface
 
 SUFFIXES = (".onnx", ".pt2", ".pt", ".ts", ".torchscript")
 """Endings of files that hold a whole model."""
@@ -41,9 +42,8 @@ def load_model(
         if model.startswith(("torchvision:", "timm:")):
             return load_registered(settings, classes, file)
         if model == SFACE:
-            from inversionlab.given import sface
-
-            return sface.load_sface()
+            sface = load_sface(file)
+            return RawModel(sface, name=f"model = {SFACE}", differentiable=False, note=sface.note)
         return load_imported(settings, file)
     raw = packed_file(settings) if file is None else file
     assert raw is not None
@@ -122,6 +122,8 @@ def packed_file(settings: GivenModelSettings) -> bytes | None:
 
     None for a model without files. Raises as `model_files` does.
     """
+    if settings.model == SFACE:
+        return read_sface()
     files = model_files(settings)
     if not files:
         return None

@@ -1,6 +1,7 @@
 """The networks that defenses train, and the names of the models that they release."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -24,6 +25,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import defender_generator
 from inversionlab.generators import GENERATORS
 from inversionlab.pipeline.generator_specs import GeneratorSpec
+from inversionlab.pipeline.given_facts import GivenFacts
 from inversionlab.pipeline.given_specs import GivenSpec
 from inversionlab.pipeline.network_spec import BuildContext, ModelRef, NetworkSpec
 from inversionlab.pipeline.recognizer_specs import (
@@ -160,6 +162,8 @@ class DefenseSpecs:
     experiment: Experiment
     victim: RecognizerSpec | GivenSpec
     targets: tuple[int, ...]
+    facts: Mapping[str, GivenFacts] = field(default_factory=dict)
+    """What is known of the given models, by role."""
     _own: dict[DefenseSettings, DefenseNetworkSpec] = field(default_factory=dict, init=False)
     _models: dict[DefenseSettings, ModelRef] = field(default_factory=dict, init=False)
 

@@ -16,19 +16,16 @@ from torch import Tensor, nn
 from inversionlab import data
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_float
-from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.data.folder import FolderSettings
+from inversionlab.core.settings import ConfigError
 from inversionlab.data.splits import Labelled, Splits
 from inversionlab.experiment import Experiment
-from inversionlab.given.classes import read_classes
-from inversionlab.given.identity import model_digest
 from inversionlab.given.live import load_live
 from inversionlab.given.loading import load_model, packed_file
 from inversionlab.given.raw_model import RawModel, check_answers
 from inversionlab.given.recognizer import GivenRecognizer, answer_kind
 from inversionlab.given.settings import LIVE, GivenModelSettings
-from inversionlab.given.sface import SFACE_SETTINGS
 from inversionlab.pipeline.evaluate import features, gallery
+from inversionlab.pipeline.given_facts import GivenFacts, gallery_folder
 from inversionlab.pipeline.network_spec import BuildContext, NetworkSpec
 from inversionlab.pipeline.recognizer_specs import RecognizerData
 from inversionlab.recognizers import RecognizerSettings
@@ -39,53 +36,6 @@ EXAMPLES = 8
 """Pictures on which a given model is tried."""
 NOT_INPUTS = {"weights", "classes", "access", "stand_in", "endpoint"}
 """Settings of a given model that do not change its answers, or whose content its digest names."""
-
-
-@dataclass(frozen=True)
-class GivenFacts:
-    """What the starting process found in the user's files."""
-
-    digest: str
-    """Hash of the files and of the user's code, or of the endpoint's address."""
-    classes: tuple[str, ...] | None = None
-    """The people that the model knows; None: whom the data shows."""
-
-
-def read_facts(experiment: Experiment, live: Any) -> tuple[tuple[str, GivenFacts], ...]:
-    """The facts of every given model of an experiment, by role; to be called where the user's files are.
-
-    Raises:
-        ConfigError: a file is missing or unreadable, or the people that the victim knows are not known.
-    """
-    found: dict[str, GivenFacts] = {}
-    victim = experiment.victim
-    if isinstance(victim, GivenModelSettings):
-        classes, gallery_id = None, ""
-        if victim.classes is not None:
-            classes = read_classes(victim.classes)
-        if isinstance(victim.gallery, Path):
-            pictures = data.build(_gallery_folder(experiment, victim.gallery))
-            gallery_id = pictures.fingerprint()
-            classes = classes or pictures.load().people
-        digest = fingerprint([model_digest(victim, live), gallery_id])
-        if classes is None and experiment.data is None:
-            raise ConfigError(
-                "victim.classes: is missing; without `data` nothing else names the people whom the model knows "
-                "(a text file with a line for each class will do)"
-            )
-        found["victim"] = GivenFacts(digest, classes)
-    for evaluator in experiment.evaluators:
-        if evaluator.protocol in ("embedding", "given"):
-            given = evaluator.given or SFACE_SETTINGS
-            names = read_classes(given.classes) if given.classes is not None else None
-            found[f"evaluator:{evaluator.name}"] = GivenFacts(model_digest(given, None), names)
-    return tuple(found.items())
-
-
-def _gallery_folder(experiment: Experiment, folder: Path) -> FolderSettings:
-    """The enrolled pictures, as large as all others of the experiment."""
-    shown = experiment.pictures
-    return FolderSettings(root=folder, image_size=shown.image_size, channels=shown.channels)
 
 
 @dataclass(frozen=True)
@@ -252,7 +202,7 @@ class GivenSpec(NetworkSpec):
         """The mean direction (K, D) of each enrolled person."""
         enrolled = context.splits.train
         if isinstance(self.settings.gallery, Path):
-            pictures = data.build(_gallery_folder(self.experiment, self.settings.gallery)).load()
+            pictures = data.build(gallery_folder(self.experiment, self.settings.gallery)).load()
             number = {name: index for index, name in enumerate(self._names(context))}
             unknown = sorted(set(pictures.people) - number.keys())
             if unknown:

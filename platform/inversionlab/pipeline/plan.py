@@ -12,13 +12,19 @@ from inversionlab.defenses.composition import stripped
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import attacker_generator, defense_at, null_attacks
-from inversionlab.generators import GENERATORS
+from inversionlab.generators import GENERATORS, GeneratorSettings
+from inversionlab.generators.given import Given
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.given.sface import SFACE_SETTINGS
 from inversionlab.pipeline.defense_specs import DefenseSpecs
-from inversionlab.pipeline.generator_specs import AttackNetworkSpec, GeneratorSpec
-from inversionlab.pipeline.given_specs import GivenFacts, GivenSpec
-from inversionlab.pipeline.network_spec import NETWORK_FORMAT, NetworkSpec
+from inversionlab.pipeline.generator_specs import (
+    AttackNetworkSpec,
+    GeneratorSpec,
+    GivenGeneratorSpec,
+)
+from inversionlab.pipeline.given_facts import GivenFacts, generator_role
+from inversionlab.pipeline.given_specs import GivenSpec
+from inversionlab.pipeline.network_spec import NETWORK_FORMAT, ModelRef, NetworkSpec
 from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerSpec, victim_spec
 
 ROW_FORMAT = 4
@@ -43,7 +49,7 @@ class Cell:
     point: float | None
     """The swept setting's value."""
     label: str
-    generator: GeneratorSpec
+    generator: GeneratorSpec | GivenGeneratorSpec
     """The generator that the attacker searches."""
     network: AttackNetworkSpec | None
     """The attack's own network, if it trains one."""
@@ -129,13 +135,13 @@ def make_plan(
             evaluators[e.name] = GivenSpec(
                 data_id, seed, role, e.name, own, facts[role], experiment, e.protocol, pool
             )
-    defense_specs = DefenseSpecs(experiment, victim, targets)
+    defense_specs = DefenseSpecs(experiment, victim, targets, facts)
     points = _points(experiment, defense_specs)
     cells = tuple(_cells(defense_specs, evaluators, points))
     needed = [
         victim,
         *evaluators.values(),
-        GeneratorSpec(data_id, seed, "generator", experiment.generator),
+        generator_spec(data_id, seed, experiment.generator, facts),
         *(spec for _, defense in points for spec in defense_specs.needed(defense)),
         # A network that learns from a model comes after the model's own networks.
         *(spec for cell in cells for spec in (cell.generator, cell.network) if spec is not None),
@@ -241,15 +247,29 @@ def _cell(
     )
 
 
+def generator_spec(
+    data_id: str,
+    seed: int,
+    settings: GeneratorSettings,
+    facts: Mapping[str, GivenFacts],
+    learns_from: ModelRef | None = None,
+) -> GeneratorSpec | GivenGeneratorSpec:
+    """An attacker's generator, to be trained or given."""
+    if isinstance(settings, Given.Settings):
+        digest = facts[generator_role(settings)].digest
+        return GivenGeneratorSpec(data_id, seed, "generator", settings, digest)
+    return GeneratorSpec(data_id, seed, "generator", settings, learns_from=learns_from)
+
+
 def _attacker_networks(
     specs: DefenseSpecs, attack: AttackSettings, attacked: DefenseSettings | None
-) -> tuple[GeneratorSpec, AttackNetworkSpec | None]:
+) -> tuple[GeneratorSpec | GivenGeneratorSpec, AttackNetworkSpec | None]:
     """The generator that the attacker searches, and the network that the attack trains for a model, if it does."""
     kind, name = ATTACKS[attack.name], (specs.victim.data_id, specs.victim.seed)
     victim, settings = NoneSettings(), attacker_generator(specs.experiment, attack)
     learns = GENERATORS[settings.name].learns_from_target
     source = specs.model(attacked or victim) if learns else None
-    generator = GeneratorSpec(*name, "generator", settings, learns_from=source)
+    generator = generator_spec(*name, settings, specs.facts, source)
     if attacked is None or not kind.trains:
         return generator, None
     teacher = specs.model(attacked if kind.teacher(attack) == "protected" else victim)
