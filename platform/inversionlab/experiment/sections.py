@@ -13,6 +13,7 @@ from inversionlab.core.settings import Settings
 from inversionlab.data import AnyData
 from inversionlab.data.splits import SplitSettings
 from inversionlab.defenses import AnyDefense, DefenseSettings
+from inversionlab.defenses.none import NoneSettings
 from inversionlab.generators import AnyGenerator
 from inversionlab.recognizers import RecognizerSettings
 
@@ -133,7 +134,7 @@ class ExperimentSections(Settings):
     """More generators of the attacker, by labels of your own, for attacks that need another kind."""
     defense_generator: AnyGenerator | None = None
     """The defender's generator, trained on the private set, for defenses that need one."""
-    defense: AnyDefense
+    defense: AnyDefense = NoneSettings()
     """The defense under test; the tables always have a row for the undefended victim too."""
     defenses: tuple[AnyDefense, ...] = ()
     """More defenses to compare with `defense`."""
