@@ -107,6 +107,17 @@ def test_evaluators_by_what_the_strangers_and_the_installation_allow() -> None:
     assert first.network != RecognizerSettings().network
 
 
+def test_every_attack_that_is_asked_for_gets_a_generator_that_suits_it() -> None:
+    assert "generators" not in chosen(attacks=("latent_white_box", "mi_face"))
+    # One style GAN, which has a critic, serves two of them.
+    recipe = chosen(attacks=("gmi", "mirror", "ked_mi"))
+    kinds = {label: made["name"] for label, made in recipe["generators"].items()}
+    assert kinds == {"style": "style_gan", "ked_gan": "ked_gan"}
+    del recipe["victim"]
+    validate(Experiment, recipe, origin="test")
+    assert "&" not in recipe_text("", choices(replace(GIVEN, attacks=("mirror", "ked_mi"))))
+
+
 def test_small_public_sets_are_seen_more_often() -> None:
     def epochs(pictures: int) -> tuple[int, int]:
         recipe = chosen(public=replace(STRANGERS, counts=(pictures,)))
@@ -182,7 +193,9 @@ def test_the_text_reads_back_as_the_recipe_and_each_key_has_its_reason() -> None
     keys = [i for i, line in enumerate(lines) if line[0].isalpha()]
     assert len(keys) == len(recipe_for(GIVEN))
     assert all(lines[i - 1].startswith("# ") and lines[i - 1].endswith(".") for i in keys)
+    assert "name: FaceNet" in lines
+    assert "targets: {count: 4, repeats: 3}" in lines
+    assert max(map(len, lines)) <= 115
     assert "64 pixels: more is slow without a GPU; in colour." in text
-    assert "`predict` is a function by its name, which has no gradients" in recipe_text(
-        "", choices(replace(GIVEN, model="m:predict"))
-    )
+    by_function = {c.key: c.why for c in choices(replace(GIVEN, model="m:predict"))}
+    assert "`predict` is a function by its name, which has no gradients" in by_function["attacks"]

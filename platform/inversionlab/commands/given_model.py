@@ -180,7 +180,7 @@ def _with_assignments(chosen: Sequence[Choice], assignments: Sequence[str]) -> l
     after = override({key: choice.value for key, choice in before.items()}, assignments)
     changed = []
     for key, value in after.items():
-        choice = before.get(key, Choice(key, None, "Not chosen."))
+        choice = before.get(key, Choice(key, value, "Given by --set."))
         if value != choice.value:
             choice = replace(choice, value=value, why=f"{choice.why} Changed by --set.")
         changed.append(choice)

@@ -54,7 +54,7 @@ def access(given: ModelOptions) -> tuple[Access, str]:
         return "scores", "a list of the best classes has no gradients"
     if is_import_path(given.model) and function.islower():
         return "scores", f"`{function}` is a function by its name, which has no gradients"
-    return "white_box", "an attacker who has the model's file has its gradients"
+    return "white_box", "whoever has the model's file has its gradients"
 
 
 def is_import_path(model: str | None) -> bool:
