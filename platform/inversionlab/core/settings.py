@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml.error import YAMLError
 
-from inversionlab.core.validation_errors import explain
+from inversionlab.core.validation_errors import HIDDEN, explain
 from inversionlab.core.yaml_io import DEEPEST, cut, parse_yaml
 
 
@@ -149,7 +149,9 @@ def validate(model: type[SettingsT], data: Mapping[str, Any], *, origin: str) ->
         return model.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         lines = [f"{origin}: {line}" for line in explain(model, data, error)]
-        raise ConfigError("\n".join(lines)) from error
+        # The error itself shows every value.
+        hidden = any(e["type"] == HIDDEN for e in error.errors())
+        raise ConfigError("\n".join(lines)) from (None if hidden else error)
 
 
 def _kind(value: Any) -> str:

@@ -12,6 +12,9 @@ from inversionlab.core.yaml_io import cut
 Location = Sequence[int | str]
 """Where an error is, as pydantic gives it: keys, positions in lists, and the names of chosen union members."""
 
+HIDDEN = "hidden"
+"""The type of a `PydanticCustomError` whose value may be a secret: it is not shown."""
+
 
 def explain(model: type[BaseModel], data: Any, error: ValidationError) -> Iterator[str]:
     """One line for each error that tells something new: `key = value: what is wrong (what would be right)`."""
@@ -33,6 +36,8 @@ def _explain(model: type[BaseModel], data: Any, error: Any) -> str:
     dotted = ".".join(str(part) for part in path) or "(whole recipe)"
     shown = f"{dotted} = {cut(json.dumps(error['input'], default=str))}"
     match error["type"]:
+        case "hidden":
+            return f"{dotted}: {error['msg']}"
         case "extra_forbidden":
             known = _known_keys(model, error["loc"])
             hint = f"; {_suggestion(path[-1], known)}" if known else ""
