@@ -17,8 +17,8 @@ SUFFIXES = (".onnx", ".pt2", ".pt", ".ts", ".torchscript")
 WEIGHTS_ALONE = (".pth", ".bin", ".ckpt", ".safetensors")
 """Endings of files that hold weights without a network."""
 FORMS = (
-    "expected `package.module:Class`, `package.module:predict`, a file *.onnx, *.pt2 (torch.export) or *.pt, *.ts, "
-    f"*.torchscript (TorchScript), `torchvision:NAME`, `timm:NAME` or `{SFACE}`"
+    "expected `package.module:Class`, `package.module:predict`, a file *.onnx, *.pt2 (torch.export) or *.pt, "
+    f"*.ts, *.torchscript (TorchScript), `torchvision:NAME`, `timm:NAME` or `{SFACE}`"
 )
 
 
@@ -41,9 +41,11 @@ def load_model(
         if model.startswith(("torchvision:", "timm:")):
             return load_registered(settings, classes, file)
         if model == SFACE:
-            from inversionlab.given import sface
+            from inversionlab.given.sface import load_sface
 
-            return sface.load_sface()
+            network = load_sface(file)
+            name = f"model = {SFACE}"
+            return RawModel(network, name=name, differentiable=False, note=network.note)
         return load_imported(settings, file)
     raw = packed_file(settings) if file is None else file
     assert raw is not None
@@ -82,12 +84,16 @@ def model_path(settings: GivenModelSettings) -> Path | None:
         return path
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", model):
         return None
-    colon = f"; did you mean `{':'.join(model.rsplit('.', 1))}`?" if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", model) else ""
+    colon = (
+        f"; did you mean `{':'.join(model.rsplit('.', 1))}`?"
+        if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", model)
+        else ""
+    )
     raise ConfigError(f"model = {model}: names no model{colon}; {FORMS}")
 
 
 def model_files(settings: GivenModelSettings) -> dict[str, Path]:
-    """The user's files that go into the model: `model` or `weights`, and `model_data` for ONNX's weights beside it.
+    """The user's files that go into the model: `model` or `weights`; `model_data` for weights beside an ONNX file.
 
     Raises:
         ConfigError: `model` names nothing that can be loaded, or a file is missing.
@@ -116,8 +122,12 @@ def file_digests(settings: GivenModelSettings) -> dict[str, str]:
 def packed_file(settings: GivenModelSettings) -> bytes | None:
     """All of the user's files that the model needs, as one: the model with its weights, or the weights.
 
-    None for a model without files. Raises as `model_files` does.
+    None for a model without files. SFace's file comes with its package. Raises as `model_files` does.
     """
+    if settings.model == SFACE:
+        from inversionlab.given.sface import read_sface
+
+        return read_sface()
     files = model_files(settings)
     if not files:
         return None

@@ -14,8 +14,8 @@ from inversionlab.given.raw_model import RawModel, answer_tensor, told
 TOLERANCE = 1e-3
 """The most that answers of both runtimes may differ, as a share of the largest answer (1 at least)."""
 SIDES = (64, 112, 128, 160, 224, 256, 299, 32, 28)
-"""Sides of the random pictures for a model that does not say which it takes, in the order in which they are tried."""
-UNKNOWN_EXTRA = "needs onnx, onnx2torch and onnxruntime: pip install 'inversionlab[onnx]'"
+"""Sides of random pictures for a model that does not say which it takes, in the order of trial."""
+MISSING_EXTRA = "needs onnx, onnx2torch and onnxruntime: pip install 'inversionlab[onnx]'"
 
 
 class OnnxRuntime(nn.Module):
@@ -68,7 +68,7 @@ def load_onnx(raw: bytes, name: str) -> RawModel:
         import onnx
         import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"{name}: {UNKNOWN_EXTRA}") from error
+        raise ConfigError(f"{name}: {MISSING_EXTRA}") from error
     from inversionlab.given.onnx_gradients import NotConvertibleError, to_module
 
     model = parsed(raw, name)
@@ -101,7 +101,7 @@ def load_onnx(raw: bytes, name: str) -> RawModel:
     try:
         network = to_module(onnx.load_model_from_string(model.SerializeToString()))
     except ImportError as error:
-        raise ConfigError(f"{name}: {UNKNOWN_EXTRA}") from error
+        raise ConfigError(f"{name}: {MISSING_EXTRA}") from error
     except NotConvertibleError as error:
         note = f"{error}; onnxruntime gives scores only"
         return RawModel(runtime, name=name, differentiable=False, batch=batch, note=note)
@@ -172,7 +172,7 @@ def packed_onnx(path: Path, name: str) -> bytes:
     try:
         import onnx
     except ImportError as error:
-        raise ConfigError(f"{name}: {UNKNOWN_EXTRA}") from error
+        raise ConfigError(f"{name}: {MISSING_EXTRA}") from error
     if not external_files(path, name):
         return raw
     model = parsed(raw, name)
@@ -181,9 +181,7 @@ def packed_onnx(path: Path, name: str) -> bytes:
             onnx.external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
         return bytes(model.SerializeToString())
     except Exception as error:  # onnx and protobuf raise errors of their own kinds
-        raise ConfigError(
-            f"{name}: the weights beside it cannot be read: {told(error)}"
-        ) from error
+        raise ConfigError(f"{name}: the weights beside it cannot be read: {told(error)}") from error
 
 
 def _external(model: Any) -> list[Any]:
@@ -223,12 +221,14 @@ def _tried(runtime: OnnxRuntime, dims: list[int | None]) -> tuple[Tensor | None,
                 same = False
             batch = None if same else 1
         return x, batch, ""
-    return None, batch, "it does not say which pictures it takes, so its gradients could not be compared"
+    return (
+        None,
+        batch,
+        "it does not say which pictures it takes, so its gradients could not be compared",
+    )
 
 
-def _difference(
-    twin: RawModel, runtime: OnnxRuntime, x: Tensor, batch: int | None
-) -> str:
+def _difference(twin: RawModel, runtime: OnnxRuntime, x: Tensor, batch: int | None) -> str:
     """How the PyTorch form's answers differ from onnxruntime's on these pictures; "" if they do not."""
     right = torch.cat([runtime(part) for part in x.split(batch or len(x))])
     try:
