@@ -8,10 +8,10 @@ Ray Train. Every network therefore trains on one path, on one worker or on many.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from inversionlab.core.settings import Settings
@@ -25,7 +25,7 @@ Losses = dict[str, Tensor]
 class TrainingSettings(Settings):
     """How long and how fast a network trains."""
 
-    epochs: int = Field(default=20, ge=0, le=100_000)
+    epochs: int = Field(default=20, ge=1, le=100_000)
     """Passes over the training pictures."""
     batch_size: int = Field(default=64, ge=2, le=65_536)
     """Pictures in a step, summed over all workers."""
@@ -37,6 +37,15 @@ class TrainingSettings(Settings):
     """Decoupled weight decay for AdamW, L2 decay for SGD."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The optimizer; SGD has Nesterov momentum 0.9."""
+
+    @field_validator("epochs", mode="before")
+    @classmethod
+    def _trained(cls, value: Any) -> Any:
+        if value == 0 and not isinstance(value, bool):
+            raise ValueError(
+                "nothing is trained with 0 epochs; a trained model is given as `victim: {model: ..., weights: ...}`"
+            )
+        return value
 
 
 def make_optimizer(

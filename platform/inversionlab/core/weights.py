@@ -95,9 +95,10 @@ def read_state_dict(source: Path | bytes, key: str) -> dict[str, Tensor]:
     Raises:
         ConfigError: the file is missing, is no state dict, or holds objects that would run code.
     """
-    raw, where = source, key
-    if isinstance(raw, Path):
-        raw, where = read_file(raw, key), f"{key} = {raw}"
+    if isinstance(source, Path):
+        raw, where = read_file(source, key), f"{key} = {source}"
+    else:
+        raw, where = source, key
     kind = contents(raw)
     if kind == "torchscript":
         raise ConfigError(f"{where}: is a TorchScript model; give it as `model` without `weights`")

@@ -1,8 +1,9 @@
-"""What a torch.export archive may hold: a graph of known operators and plain tensors, and nothing that is executed.
+"""What a torch.export archive may hold: a graph of known operators and plain tensors.
 
-`torch.export.load` trusts its file: it unpickles what it cannot read otherwise, loads compiled libraries, evaluates
-expressions as Python, and calls any function below `torch` that the graph names. So an archive is checked here
-before PyTorch sees it, with PyTorch's own reader of archives, and pickles are refused while it is loaded.
+`torch.export.load` trusts its file: it unpickles what it cannot read otherwise, loads compiled libraries,
+evaluates expressions as Python, and calls any function below `torch` that the graph names. So an archive is
+checked here before PyTorch sees it, with PyTorch's own reader of archives, and pickles are refused while it is
+loaded.
 """
 
 import contextlib
@@ -113,7 +114,7 @@ def _fault_of_json(value: Any, record: str) -> str:
 
 
 def _plain_structure(text: Any) -> bool:
-    """Whether a tree of inputs or outputs is made of plain containers, whose context is at most a list of names."""
+    """Whether a tree of inputs or outputs is made of plain containers alone, with at most names as keys."""
     version, root = json.loads(text)
     nodes = [root]
     while nodes:

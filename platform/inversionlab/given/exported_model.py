@@ -26,7 +26,9 @@ class ExportedProgram(nn.Module):
         """What the program answers to pictures."""
         if x.device != self.device:
             # Moving the weights alone would leave the devices that are written in the graph.
-            moved = torch.export.passes.move_to_device_pass(self.program, x.device)
+            from torch.export.passes import move_to_device_pass
+
+            moved = move_to_device_pass(self.program, x.device)
             self.graph = moved.module(check_guards=False).requires_grad_(False)
             self.program, self.device = moved, x.device
         return self.graph(x)

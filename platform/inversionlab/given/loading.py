@@ -11,15 +11,14 @@ from inversionlab.given.onnx_model import external_files, load_onnx, packed_onnx
 from inversionlab.given.python_model import load_imported, load_registered
 from inversionlab.given.raw_model import RawModel
 from inversionlab.given.settings import LIVE, SFACE, GivenModelSettings
-from inversionlab.given.sface import load_sface, read_sface
 
 SUFFIXES = (".onnx", ".pt2", ".pt", ".ts", ".torchscript")
 """Endings of files that hold a whole model."""
 WEIGHTS_ALONE = (".pth", ".bin", ".ckpt", ".safetensors")
 """Endings of files that hold weights without a network."""
 FORMS = (
-    "expected `package.module:Class`, `package.module:predict`, a file *.onnx, *.pt2 (torch.export) or *.pt, *.ts, "
-    f"*.torchscript (TorchScript), `torchvision:NAME`, `timm:NAME` or `{SFACE}`"
+    "expected `package.module:Class`, `package.module:predict`, a file *.onnx, *.pt2 (torch.export) or *.pt, "
+    f"*.ts, *.torchscript (TorchScript), `torchvision:NAME`, `timm:NAME` or `{SFACE}`"
 )
 
 
@@ -42,8 +41,11 @@ def load_model(
         if model.startswith(("torchvision:", "timm:")):
             return load_registered(settings, classes, file)
         if model == SFACE:
-            sface = load_sface(file)
-            return RawModel(sface, name=f"model = {SFACE}", differentiable=False, note=sface.note)
+            from inversionlab.given.sface import load_sface
+
+            network = load_sface(file)
+            name = f"model = {SFACE}"
+            return RawModel(network, name=name, differentiable=False, note=network.note)
         return load_imported(settings, file)
     raw = packed_file(settings) if file is None else file
     assert raw is not None
@@ -91,7 +93,7 @@ def model_path(settings: GivenModelSettings) -> Path | None:
 
 
 def model_files(settings: GivenModelSettings) -> dict[str, Path]:
-    """The user's files that go into the model: `model` or `weights`, and `model_data` for ONNX's weights beside it.
+    """The user's files that go into the model: `model` or `weights`; `model_data` for weights beside an ONNX file.
 
     Raises:
         ConfigError: `model` names nothing that can be loaded, or a file is missing.
@@ -120,9 +122,11 @@ def file_digests(settings: GivenModelSettings) -> dict[str, str]:
 def packed_file(settings: GivenModelSettings) -> bytes | None:
     """All of the user's files that the model needs, as one: the model with its weights, or the weights.
 
-    None for a model without files. Raises as `model_files` does.
+    None for a model without files. SFace's file comes with its package. Raises as `model_files` does.
     """
     if settings.model == SFACE:
+        from inversionlab.given.sface import read_sface
+
         return read_sface()
     files = model_files(settings)
     if not files:

@@ -25,6 +25,7 @@ def to_module(model: Any) -> nn.Module:
         NotConvertibleError: an operator is not supported, or not with these attributes.
     """
     import onnx
+    from onnx import inliner
     from onnx2torch import convert
 
     plain = onnx.ModelProto()
@@ -33,7 +34,7 @@ def to_module(model: Any) -> nn.Module:
         functions = [("", operator) for operator in sorted(unknown)]
         try:
             # The definitions are looked up in the set that the model was written in.
-            plain = onnx.inliner.inline_selected_functions(
+            plain = inliner.inline_selected_functions(
                 model, functions, inline_schema_functions=True
             )
         except Exception as error:  # onnx raises errors of its own kinds
@@ -41,7 +42,8 @@ def to_module(model: Any) -> nn.Module:
         if unknown := unsupported(_in_older_operators(plain)):
             raise NotConvertibleError(_named(unknown))
     try:
-        return convert(plain).eval()
+        module: nn.Module = convert(plain)
+        return module.eval()
     except Exception as error:  # converters assert, and raise errors of a dozen kinds
         raise NotConvertibleError(str(error).partition("\n")[0] or type(error).__name__) from error
 

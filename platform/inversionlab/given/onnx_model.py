@@ -14,8 +14,8 @@ from inversionlab.given.raw_model import RawModel, answer_tensor, told
 TOLERANCE = 1e-3
 """The most that answers of both runtimes may differ, as a share of the largest answer (1 at least)."""
 SIDES = (64, 112, 128, 160, 224, 256, 299, 32, 28)
-"""Sides of the random pictures for a model that does not say which it takes, in the order in which they are tried."""
-UNKNOWN_EXTRA = "needs onnx, onnx2torch and onnxruntime: pip install 'inversionlab[onnx]'"
+"""Sides of random pictures for a model that does not say which it takes, in the order of trial."""
+MISSING_EXTRA = "needs onnx, onnx2torch and onnxruntime: pip install 'inversionlab[onnx]'"
 
 
 class OnnxRuntime(nn.Module):
@@ -68,7 +68,7 @@ def load_onnx(raw: bytes, name: str) -> RawModel:
         import onnx
         import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"{name}: {UNKNOWN_EXTRA}") from error
+        raise ConfigError(f"{name}: {MISSING_EXTRA}") from error
     from inversionlab.given.onnx_gradients import NotConvertibleError, to_module
 
     model = parsed(raw, name)
@@ -101,7 +101,7 @@ def load_onnx(raw: bytes, name: str) -> RawModel:
     try:
         network = to_module(onnx.load_model_from_string(model.SerializeToString()))
     except ImportError as error:
-        raise ConfigError(f"{name}: {UNKNOWN_EXTRA}") from error
+        raise ConfigError(f"{name}: {MISSING_EXTRA}") from error
     except NotConvertibleError as error:
         note = f"{error}; onnxruntime gives scores only"
         return RawModel(runtime, name=name, differentiable=False, batch=batch, note=note)
@@ -172,7 +172,7 @@ def packed_onnx(path: Path, name: str) -> bytes:
     try:
         import onnx
     except ImportError as error:
-        raise ConfigError(f"{name}: {UNKNOWN_EXTRA}") from error
+        raise ConfigError(f"{name}: {MISSING_EXTRA}") from error
     if not external_files(path, name):
         return raw
     model = parsed(raw, name)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.core.user_code import import_object
+from inversionlab.core.user_code import blamed_on, import_object
 from inversionlab.core.weights import fitted, load_into, read_state_dict
-from inversionlab.given.raw_model import RawModel, told
+from inversionlab.given.raw_model import RawModel
 from inversionlab.given.settings import GivenModelSettings
 
 DOWNLOADS = {"pretrained", "weights", "weights_backbone", "checkpoint_path"}
@@ -21,8 +21,8 @@ DOWNLOADS = {"pretrained", "weights", "weights_backbone", "checkpoint_path"}
 def load_imported(settings: GivenModelSettings, weights: bytes | None = None) -> RawModel:
     """The model at an import path `package.module:name`.
 
-    A subclass of `nn.Module` is built with `arguments`. So is the model of a function that got `arguments`, or that
-    needs none: it returns a module. Every other function takes pictures and answers.
+    A subclass of `nn.Module` is built with `arguments`. A function that got `arguments`, or needs none, is called
+    with them and returns a module. Every other function takes pictures and answers.
 
     Args:
         settings: the model, with an import path as `model`.
@@ -63,16 +63,12 @@ def _takes_pictures(function: Callable[..., Any]) -> bool:
 
 def _built(kind: Callable[..., Any], settings: GivenModelSettings) -> nn.Module:
     name = f"model = {settings.model}"
-    try:
+    with blamed_on(f"{name}: cannot be built with arguments {settings.arguments}"):
         module = kind(**settings.arguments)
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ConfigError(
-            f"{name}: cannot be built with arguments {settings.arguments}: {told(error)}"
-        ) from error
     if not isinstance(module, nn.Module):
         raise ConfigError(
-            f"{name}: returned a {type(module).__name__} when called with arguments {settings.arguments}; expected "
-            "a torch.nn.Module. A function that answers pictures takes them as its first argument"
+            f"{name}: returned a {type(module).__name__} when called with arguments {settings.arguments}; "
+            "expected a torch.nn.Module. A function that answers pictures takes them as its first argument"
         )
     return module
 
@@ -207,6 +203,6 @@ def _not_random(settings: GivenModelSettings, build: Callable[[], nn.Module]) ->
 
 def _random(settings: GivenModelSettings, what: str) -> str:
     return (
-        f"model = {settings.model}: has random weights ({what}): give its trained weights, a safetensors file or a "
-        "state dict, as `weights: FILE`"
+        f"model = {settings.model}: has random weights ({what}); give its trained weights, a safetensors file or "
+        "a state dict, as `weights: FILE`"
     )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.user_code import blamed_on
 from inversionlab.given.settings import Answers
 
 EXPECTED = "expected a tensor (N, K): for each of N pictures, K scores or an embedding of K numbers"
@@ -68,15 +69,16 @@ class RawModel(nn.Module):
 
     def _asked(self, x: Tensor) -> Tensor:
         try:
-            answers = answer_tensor(self.network(x))
+            answer = self.network(x)
+        except torch.OutOfMemoryError:
+            raise  # no fault of the model's
+        except BaseException:
+            with blamed_on(f"{self.name}: fails on pictures of shape {tuple(x.shape)}"):
+                raise
+        try:
+            answers = answer_tensor(answer)
         except ConfigError as error:
             raise ConfigError(f"{self.name}: {error}") from error
-        except torch.OutOfMemoryError:
-            raise
-        except (Exception, SystemExit) as error:  # the user's code may raise anything
-            raise ConfigError(
-                f"{self.name}: fails on pictures of shape {tuple(x.shape)}: {told(error)}"
-            ) from error
         if answers.ndim == 0 or len(answers) != len(x):
             raise ConfigError(
                 f"{self.name}: answered {tuple(answers.shape)} to {len(x)} pictures; {EXPECTED}"
@@ -104,8 +106,8 @@ def answer_tensor(answer: Any) -> Tensor:
         return answer
     if isinstance(answer, Mapping):
         tensors = [item for item in answer.values() if isinstance(item, Tensor)]
-        if isinstance(answer.get("logits"), Tensor):
-            return answer_tensor(answer["logits"])
+        if isinstance(logits := answer.get("logits"), Tensor):
+            return logits
         if len(tensors) == 1:
             return tensors[0]
         keys = ", ".join(f"`{key}`" for key in list(answer)[:5]) or "nothing"
@@ -114,10 +116,11 @@ def answer_tensor(answer: Any) -> Tensor:
         tensors = [item for item in answer if isinstance(item, Tensor)]
         rows = isinstance(answer, list) and all(item.ndim <= 1 for item in tensors)
         return torch.stack(tensors) if rows else tensors[0]
-    if isinstance(getattr(answer, "logits", None), Tensor):
-        return answer_tensor(answer.logits)
+    if isinstance(logits := getattr(answer, "logits", None), Tensor):
+        return logits
     try:
-        return torch.as_tensor(answer)
+        made: Tensor = torch.as_tensor(answer)
+        return made
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"returned {type(answer).__name__}; {EXPECTED}") from error
 
