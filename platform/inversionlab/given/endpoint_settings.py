@@ -7,9 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from inversionlab.core.settings import Settings
+from inversionlab.core.settings import AbsolutePath, Settings
 from inversionlab.core.validation_errors import HIDDEN
-from inversionlab.data.base import AbsolutePath
 
 SECRET = re.compile(
     r"key$|token|secret|passw|pwd|^auth|^sig$|signature|credential|session|^code$", re.IGNORECASE
