@@ -113,7 +113,6 @@ def test_every_attack_that_is_asked_for_gets_a_generator_that_suits_it() -> None
     recipe = chosen(attacks=("gmi", "mirror", "ked_mi"))
     kinds = {label: made["name"] for label, made in recipe["generators"].items()}
     assert kinds == {"style": "style_gan", "ked_gan": "ked_gan"}
-    del recipe["victim"]
     validate(Experiment, recipe, origin="test")
     assert "&" not in recipe_text("", choices(replace(GIVEN, attacks=("mirror", "ked_mi"))))
 
@@ -176,13 +175,20 @@ def test_too_few_people_or_the_same_folder_twice_are_refused() -> None:
         chosen(public=replace(STRANGERS, root=PEOPLE.root))
 
 
-@pytest.mark.parametrize("access", ["white_box", "scores", "labels"])
-def test_an_experiment_takes_the_recipe(access: Any) -> None:
-    recipe = chosen(access=access)
-    del recipe["victim"]
-    experiment = validate(Experiment, recipe, origin="test")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"access": access} for access in ("white_box", "scores", "labels")),
+        {"faces": True, "weights": Path("/w.pt")},
+        {"data": None},
+        {"model": None, "endpoint": "https://host/identify", "budget": 50_000},
+        {"answers": "embedding", "gallery": "private"},
+    ],
+)
+def test_an_experiment_takes_the_recipe(changed: dict[str, Any]) -> None:
+    experiment = validate(Experiment, chosen(**changed), origin="test")
+    assert isinstance(experiment.victim, GivenModelSettings)
     assert experiment.defense.name == "none"
-    assert experiment.split.evaluator_people == 0
 
 
 def test_the_text_reads_back_as_the_recipe_and_each_key_has_its_reason() -> None:

@@ -265,6 +265,6 @@ def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool) -> N
 
     began = time.monotonic()
     with exit_codes(AuditError, ActorPoolError, TrainingError):
-        run = audit(experiment, root, typer.echo)
+        run = audit(experiment, root, typer.echo, force=force)
     write_report(root, run, pictures=pictures)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
