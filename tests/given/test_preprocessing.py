@@ -111,8 +111,9 @@ def test_a_size_that_is_not_square_takes_the_central_part_or_stretches() -> None
 
 @pytest.mark.parametrize("keys", [{"size": 16}, {"points": template_points(), "size": 16}])
 def test_a_smaller_size_skips_no_pixels(keys: dict[str, Any]) -> None:
-    board_HW = (torch.arange(64)[:, None] + torch.arange(64)) % 2
-    found_NCHW = preprocessing(1, **keys)(board_HW.float().view(1, 1, 64, 64))
+    # Without a filter, each pixel of the result would lie between two white columns.
+    white_W = (torch.arange(64) % 4 == 1) | (torch.arange(64) % 4 == 2)
+    found_NCHW = preprocessing(1, **keys)(white_W.float().expand(1, 1, 64, 64))
     torch.testing.assert_close(
         found_NCHW[..., 2:-2, 2:-2], torch.full((1, 1, 12, 12), 0.5), atol=0.02, rtol=0
     )
@@ -177,11 +178,22 @@ def test_every_step_is_differentiable(keys: dict[str, Any]) -> None:
 
 
 @EACH
-def test_a_row_does_not_depend_on_its_batch(keys: dict[str, Any]) -> None:
+def test_a_row_and_its_gradient_do_not_depend_on_the_batch(keys: dict[str, Any]) -> None:
     made, x_NCHW = preprocessing(**keys), pictures(9, 3, 32)
-    whole = made(x_NCHW)
+
+    def passed(part_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        leaf_NCHW = part_NCHW.clone().requires_grad_()
+        found_N = made(leaf_NCHW)
+        (found_N**2).sum().backward()
+        assert leaf_NCHW.grad is not None
+        return found_N.detach(), leaf_NCHW.grad
+
+    whole, whole_gradient = passed(x_NCHW)
+    assert (whole_gradient.flatten(1).abs().amax(1) > 0).all()
     for size in (1, 2, 4):
-        assert torch.equal(torch.cat([made(part) for part in x_NCHW.split(size)]), whole)
+        found, gradient = zip(*map(passed, x_NCHW.split(size)), strict=True)
+        assert torch.equal(torch.cat(found), whole)
+        assert torch.equal(torch.cat(gradient), whole_gradient)
 
 
 @pytest.mark.gpu
@@ -211,7 +223,7 @@ def test_a_gpu_computes_the_same(keys: dict[str, Any]) -> None:
         (3, {"std": [255.0]}, "set `range: 0..255`, or divide it by 255"),
         (3, {"size": 0}, "size = 0: a picture has 8 to 4096 pixels a side"),
         (3, {"size": [64, 5000]}, "a picture has 8 to 4096 pixels a side"),
-        (3, {"points": [[21.4, 25.2], *LFW_POINTS[1:]]}, "should be shares of the side from 0 to 1; divide pixels"),
+        (3, {"points": [[21.4, 25.2], *LFW_POINTS[1:]]}, "should be shares of the side from 0 to 1"),
         (3, {"points": [LFW_POINTS[i] for i in (1, 0, 2, 4, 3)]}, "do not look like a face; give the left eye"),
         (3, {"points": [[y, x] for x, y in LFW_POINTS]}, "do not look like a face"),
         (3, {"points": LFW_POINTS[::-1]}, "do not look like a face"),
