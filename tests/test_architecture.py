@@ -26,6 +26,7 @@ LEVELS = (
     {"distributed"},
     {"tuning"},
     {"commands"},
+    {"api"},
     {"__main__"},
 )
 """The rooms from the bottom up; a room imports from lower levels and from itself. "" is the version alone."""

@@ -43,6 +43,11 @@ def fill(
     )
 
 
+def fragment(template: str, context: Mapping[str, Any]) -> str:
+    """A template file as a piece of HTML that stands in a page of somebody else's; everything is escaped."""
+    return _environment(autoescape=True).get_template(template).render(context)
+
+
 def text_lines(template: str, context: Mapping[str, Any]) -> list[str]:
     """The lines of a plain-text template that are not empty."""
     text = _environment(autoescape=False).get_template(template).render(context)

