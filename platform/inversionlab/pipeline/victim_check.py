@@ -5,7 +5,7 @@ would then report that it leaks nothing. So its answers to the private pictures 
 readings. If another reading explains the pictures far better, the audit stops with exactly that advice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
