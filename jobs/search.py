@@ -1,196 +1,23 @@
-"""Search a defense's settings: Ray Tune and Optuna, with the attacks in the loop.
+"""Search a defense's settings: `inversionlab search` for a checkout that is not installed.
 
 python jobs/search.py search_spaces/dummy_recognizer.py --recipe jobs/recipes/demo.yaml --trials 40
 ray job submit --working-dir . -- python jobs/search.py search_spaces/dummy_recognizer.py --recipe ...
 """
 
-from __future__ import annotations
-
-import os
-import re
 import sys
-import time
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 # `ray job submit --working-dir .` unpacks the checkout on the head node without installing it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
-# A user's own network is imported from the current folder.
-sys.path.append(os.getcwd())
 
 import typer
 
-from inversionlab.cli import Assignments, ShowPictures, StorageRoot, exit_codes
-
-if TYPE_CHECKING:
-    from inversionlab.experiment import Experiment
-    from inversionlab.results.search import SearchRecord
-    from inversionlab.tuning.search import SearchOptions
-    from inversionlab.tuning.space import SearchSpace
+from inversionlab.commands import search
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-EPILOG = """Examples:
-
-  python jobs/search.py search_spaces/dummy_recognizer.py --recipe jobs/recipes/lfw.yaml --trials 60 --judge
-
-  python jobs/search.py search_spaces/dummy_recognizer.py --recipe jobs/recipes/demo.yaml --single
-
-Run the same command again after anything stopped it: finished trials are replayed from the store, and the study
-ends as an undisturbed one does. More --trials lengthen a finished search.
-
-Exit codes: 0 done; 1 some trials, or what all of them need, failed (the rest is stored); 2 the recipe, the
-search space or the data is wrong; 130 interrupted."""
-
-
-class Sampler(StrEnum):
-    """Optuna's samplers."""
-
-    tpe = "tpe"
-    nsga2 = "nsga2"
-    random = "random"
-
-
-@app.command(epilog=EPILOG)
-def main(
-    space: Annotated[
-        Path,
-        typer.Argument(
-            help="The search space: a module of search_spaces/, which says how to write one."
-        ),
-    ],
-    recipe: Annotated[Path, typer.Option(help="The experiment as YAML, with that defense.")],
-    trials: Annotated[int, typer.Option(min=1, max=100_000, help="Settings to try.")] = 40,
-    assignments: Assignments = None,
-    storage: StorageRoot = None,
-    max_concurrent: Annotated[
-        int, typer.Option(min=1, max=1000, help="Trials at once; a part of the study's identity.")
-    ] = 4,
-    sampler: Annotated[Sampler, typer.Option(help="How Optuna proposes.")] = Sampler.tpe,
-    single: Annotated[
-        bool,
-        typer.Option(
-            "--single",
-            help="One objective: attack success under the space's constraints (the accuracy floor); hopeless "
-            "trials are stopped early by successive halving (ASHA, made repeatable).",
-        ),
-    ] = False,
-    step_targets: Annotated[
-        int, typer.Option(min=1, help="Targets that a trial attacks between two reports.")
-    ] = 5,
-    time_budget: Annotated[
-        str | None,
-        typer.Option(help="Time after which no trial goes on: 90s, 30m, 2h.", show_default=False),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with this search; refuse if it was never begun."),
-    ] = False,
-    judge: Annotated[
-        bool,
-        typer.Option(
-            "--judge", help="Audit the recommended setting on unseen targets and starts as well."
-        ),
-    ] = False,
-    pictures: ShowPictures = True,
-) -> None:
-    """Search a defense's settings for the least leak at the least loss of accuracy."""
-    # Imported here so that --help answers at once; PyTorch and Ray take seconds.
-    from inversionlab.experiment import load
-    from inversionlab.store.storage import default_root
-    from inversionlab.tuning.search import SearchOptions
-    from inversionlab.tuning.space import load_space
-
-    with exit_codes():
-        options = SearchOptions(
-            trials=trials,
-            max_concurrent=max_concurrent,
-            sampler=sampler.value,
-            single=single,
-            step_targets=step_targets,
-            time_budget=_seconds(time_budget),
-        )
-        experiment = load(recipe, assignments or [])
-        root = storage or default_root()
-        _run(experiment, load_space(space), options, root, resume, judge, pictures)
-
-
-def _seconds(text: str | None) -> float | None:
-    from inversionlab.core.settings import ConfigError
-
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if not match or float(match[1]) <= 0:
-        raise ConfigError(f"--time-budget {text}: must be a time above 0 such as 90s, 30m or 2h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def _run(
-    experiment: Experiment,
-    space: SearchSpace,
-    options: SearchOptions,
-    root: str,
-    resume: bool,
-    judge: bool,
-    pictures: bool,
-) -> None:
-    from inversionlab.pipeline.train import TrainingError
-    from inversionlab.report.search.page import write_search_page
-    from inversionlab.tuning.search import SearchError, search
-    from inversionlab.tuning.search_record import write_search
-
-    began = time.monotonic()
-    with exit_codes(SearchError, TrainingError):
-        outcome = search(experiment, space, options, root, typer.echo, resume=resume)
-    typer.echo("[4/4] report: writing the search's record")
-    record = write_search(outcome)
-    audited = True
-    if judge and record.recommended is not None:
-        audited = _audit_recommended(root, outcome.name, pictures)
-    write_search_page(root, outcome.name, pictures=pictures)
-    typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
-    _refuse_failed(record)
-    if not audited:
-        raise typer.Exit(1)
-
-
-def _audit_recommended(root: str, name: str, pictures: bool) -> bool:
-    """Audit the recommended recipe; returns whether that succeeded."""
-    from inversionlab.core.settings import validate
-    from inversionlab.core.yaml_io import parse_yaml
-    from inversionlab.distributed.actor_pool import ActorPoolError
-    from inversionlab.distributed.audit import AuditError, audit
-    from inversionlab.experiment import Experiment
-    from inversionlab.pipeline.train import TrainingError
-    from inversionlab.report.audit.page import write_report
-    from inversionlab.store.storage import Storage
-
-    origin = f"searches/{name}/recommended.yaml"
-    recipe = parse_yaml(Storage(root).read(origin).decode())
-    typer.echo("Auditing the recommended setting on unseen targets and starts:")
-    try:
-        run = audit(validate(Experiment, recipe, origin=origin), root, typer.echo)
-    except (AuditError, ActorPoolError, TrainingError) as error:
-        typer.echo(f"error: the recommended setting could not be audited: {error}", err=True)
-        return False
-    write_report(root, run, pictures=pictures)
-    return True
-
-
-def _refuse_failed(record: SearchRecord) -> None:
-    """Exit with 1 if a trial failed; without it a cluster would show the job as SUCCEEDED."""
-    failed = [t for t in record.trials if t.state == "error"]
-    for trial in failed[:5]:
-        typer.echo(f"error: trial {trial.number}: {trial.fault}", err=True)
-    if failed:
-        typer.echo(
-            f"error: {len(failed)} of {len(record.trials)} trials failed; the same command tries them again",
-            err=True,
-        )
-        raise typer.Exit(1)
-
+app.command(
+    epilog=search.epilog("python jobs/search.py", "search_spaces/{}.py", "jobs/recipes/{}.yaml")
+)(search.main)
 
 if __name__ == "__main__":
     app()

@@ -25,7 +25,8 @@ LEVELS = (
     {"pipeline"},
     {"distributed"},
     {"tuning"},
-    {"cli"},
+    {"commands"},
+    {"__main__"},
 )
 """The rooms from the bottom up; a room imports from lower levels and from itself. "" is the version alone."""
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from inversionlab.attacks import ATTACKS, Attack, AttackError, AttackSettings
+from inversionlab.attacks.latent_white_box import LatentWhiteBox
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.pipeline.attack import Attacked, make_attack, run_attack
 from tests import toys
@@ -42,18 +43,45 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ami truncated": ("ami", {**SMALL_MODEL, "truncate": 3}),
 }
 """What is tested: every entry, and further settings that make a different attack of it."""
+ENDLESS: dict[str, dict[str, Any]] = {
+    "pixel_gray_box": {"steps": 7},
+    "latent_white_box": {"steps": 7},
+    "latent_black_box": {"steps": 7, "grid_every": 3, "perturbations": 8},
+    "mi_face": {"steps": 7, "patience": 100},
+    "multi_mode": {"steps": 7, "patience": 100, "candidates": 9, "starts": 3, "views": 2},
+    "multi_mode without morphs": {"steps": 4, "patience": 100, "candidates": 2, "morphs": []},
+    "gmi": {"steps": 7, "starts": 3},
+    "ked_mi": {"steps": 7, "samples": 2, "draws": 3},
+    "mirror": {"steps": 7, "candidates": 9},
+    "mirror by scores": {
+        "gradients": False,
+        "candidates": 9,
+        "genetic": {"generations": 4, "population": 5},
+    },
+    "label_only": {"start_queries": 40, "steps": 7},
+    "ami": SMALL_MODEL,
+    "ami_adaptive": {**SMALL_MODEL, "public_pictures": 0},
+    "amplified_mia": {**SMALL_MODEL, "look_alikes": 5, "confidences": [0.9, 0.99]},
+}
+"""Settings with which an attack on a class that is never predicted makes as many queries as it may."""
 ASKING = [v for v, (name, _) in VARIANTS.items() if name in REAL]
 PLAIN_DESCENTS = ["pixel_gray_box", "latent_white_box"]
 
 
 def settings(variant: str) -> AttackSettings:
-    name, extra = VARIANTS[variant]
-    return ATTACKS[name].Settings.model_validate_json(json.dumps({"name": name, **extra}))
+    return with_keys(*VARIANTS[variant])
+
+
+def with_keys(name: str, keys: dict[str, Any]) -> AttackSettings:
+    return ATTACKS[name].Settings.model_validate_json(json.dumps({"name": name, **keys}))
 
 
 def ready(variant: str, channels: int = 1, device: torch.device = toys.CPU) -> Attack:
+    return made(settings(variant), channels, device)
+
+
+def made(chosen: AttackSettings, channels: int = 1, device: torch.device = toys.CPU) -> Attack:
     """The attack, with its own network, trained on the toy world, where it has one."""
-    chosen = settings(variant)
     context = toys.context(channels, device)
     if ATTACKS[chosen.name].trains:
         network = toys.inversion_network(chosen.model_dump_json(), channels)
@@ -197,8 +225,7 @@ def test_no_gradient_is_taken_where_the_view_shows_none(name: str) -> None:
     run_attack(ready(name), model, toys.ALL[:3])
 
 
-@pytest.mark.parametrize("name", ASKING)
-def test_a_class_that_is_never_predicted_is_survived(name: str) -> None:
+def never_class_2() -> toys.ToyVictim:
     """No picture's score of class 2 is ever above 1e-9."""
     model = toys.victim()
     inner = model.log_scores
@@ -209,6 +236,40 @@ def test_a_class_that_is_never_predicted_is_survived(name: str) -> None:
         return (inner(x_NCHW) + bias).log_softmax(1)
 
     model.log_scores = never  # type: ignore[method-assign]
+    return model
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_no_reconstruction_makes_more_queries_than_is_said(name: str) -> None:
+    chosen = settings(name)
+    most = ATTACKS[chosen.name].most_queries(chosen, toys.LATENT)
+    assert int(attack(name, toys.ALL).queries_N.max()) <= most
+    assert (most == 0) == (name in NULLS)
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_an_attack_that_never_converges_makes_all_queries_that_are_said(name: str) -> None:
+    chosen = with_keys(name.split(" ")[0], ENDLESS[name])
+    kind = ATTACKS[chosen.name]
+    found = run_attack(made(chosen), never_class_2(), [(2, 0), (2, 1)])
+    # Without labels of the target there is no start, and so no sphere.
+    unmade = 7 * (32 + 1) if name == "label_only" else 0
+    assert found.queries_N.tolist() == [kind.most_queries(chosen, toys.LATENT) - unmade] * 2
+
+
+def test_every_attack_is_tried_to_its_last_query() -> None:
+    assert {name.split(" ")[0] for name in ENDLESS} == set(REAL)
+
+
+@pytest.mark.parametrize("name", [n for n, a in ATTACKS.items() if a.trains])
+def test_an_attacks_own_network_learns_from_every_public_picture_once(name: str) -> None:
+    assert ATTACKS[name].training_queries(settings(name), 64) == 64
+    assert LatentWhiteBox.training_queries(LatentWhiteBox.Settings(), 64) == 0
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_a_class_that_is_never_predicted_is_survived(name: str) -> None:
+    model = never_class_2()
     both = run_attack(ready(name), model, [(2, 0), (1, 0)])
     assert bool(both.result.images_NCHW.isfinite().all())
     assert float(both.result.images_NCHW.min()) >= 0

@@ -12,6 +12,7 @@ from inversionlab.core.settings import (
     parse_yaml,
     read_recipe,
 )
+from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.experiment import load
 from inversionlab.experiment.settings_reference import settings_reference
 from inversionlab.pipeline.plan import make_plan
@@ -90,3 +91,12 @@ def test_the_settings_reference_gives_the_default_of_the_place_not_of_the_class(
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_recipe_that_we_ship_loads_and_is_called_by_its_name(path: Path) -> None:
     assert load(path).name == path.stem
+
+
+def test_compact_yaml_reads_back_and_keeps_single_values_in_a_line() -> None:
+    value = {"a": {"b": 1, "c": "x, {y}: #z"}, "d": [{"e": None}, "1"], "f": {"g": {"h": [1, 2.5]}}}
+    text = dump_yaml(value, compact=True)
+    assert parse_yaml(text) == value
+    assert "- {e: null}" in text
+    assert "  g: {h: [1, 2.5]}" not in text  # Only the innermost stand in a line.
+    assert "    h: [1, 2.5]" in text

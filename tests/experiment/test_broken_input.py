@@ -131,10 +131,17 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     "missing section": (
         text("name: x\ndata: {name: procedural}"),
         [
-            "evaluators: is missing and has no default",
-            "generator: is missing",
+            "generator: is missing and has no default",
             "attacks: is missing",
         ],
+    ),
+    "no evaluators": (
+        changed(evaluators=[]),
+        ["evaluators: are missing; with private pictures at hand, name one at least"],
+    ),
+    "no private pictures": (
+        changed(data=None),
+        ["data: is missing; a victim that is trained here needs people to learn"],
     ),
     "name that is a path": (
         changed(name="../../etc"),

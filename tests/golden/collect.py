@@ -85,7 +85,7 @@ def plan_of(experiment: Experiment) -> tuple[Plan, tuple[str, ...]]:
     wanted = experiment.targets
     known = experiment.split.private_people or PEOPLE
     people = max(known, wanted.skip + wanted.count, wanted.pool or 0)
-    targets, pool = choose_people(experiment, people)
+    targets, pool = choose_people(experiment, range(people))
     return make_plan(experiment, data_id(experiment, pictures), targets, pool), pictures
 
 

@@ -21,6 +21,7 @@ from inversionlab.pipeline.batch_invariant import (
     batch_invariant,
 )
 from inversionlab.recognizers import Recognizer, RecognizerSettings
+from tests.generators.small import small
 from tests.toys import CPU
 
 SIZE = 32
@@ -49,7 +50,7 @@ def prior(name: str, classes: int = 30) -> BatchInvariantPrior:
     """A generator of this kind with random weights and batch statistics other than the initial ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        settings = generators.GENERATORS[name].Settings(latent_size=8, width=4)
+        settings = small(name, latent_size=8)
         made = generators.build(settings, channels=3, image_size=SIZE, classes=classes)
         made.train()(torch.randn(8, made.latent_size))
     return BatchInvariantPrior(made.eval().requires_grad_(False))

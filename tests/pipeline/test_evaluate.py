@@ -52,7 +52,7 @@ def test_rank_score_and_distance_by_hand() -> None:
 def test_the_nearest_identity_decides_by_angle() -> None:
     # Class 0's pictures point to (1, 0) and (0.6, 0.8): their mean direction is (2, 1) / sqrt(5).
     feature_ND = torch.tensor([[5.0, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 0, 2.0]])
-    people_KD = gallery(feature_ND, torch.tensor([0, 0, 1]))
+    people_KD = gallery(feature_ND, torch.tensor([0, 0, 1]), classes=2)
     root = math.sqrt(5)
     expected = torch.tensor([[2 / root, 1 / root, 0, 0], [0, 0, 0, 1.0]])
     torch.testing.assert_close(people_KD, expected)

@@ -16,7 +16,12 @@ Deviates: see the cards of the network, `inversionlab/generators/inversion_model
 from typing import Literal
 
 from inversionlab.attacks.base import Attack, AttackSettings
-from inversionlab.attacks.inversion_model import InversionSettings, inversion_learner, invert
+from inversionlab.attacks.inversion_model import (
+    InversionSettings,
+    inversion_learner,
+    inversion_queries,
+    invert,
+)
 from inversionlab.core.views import Scores
 
 
@@ -36,4 +41,5 @@ class Ami(Attack):
     trains = True
     network_kind = "inversion_model"
     learner = staticmethod(inversion_learner)
+    most_queries = staticmethod(inversion_queries)
     run = invert

@@ -11,7 +11,12 @@ Deviates: A learns from the defended answers alone from the start. Wen refers to
 from typing import Literal
 
 from inversionlab.attacks.base import Attack, AttackSettings
-from inversionlab.attacks.inversion_model import InversionSettings, inversion_learner, invert
+from inversionlab.attacks.inversion_model import (
+    InversionSettings,
+    inversion_learner,
+    inversion_queries,
+    invert,
+)
 from inversionlab.core.views import Scores
 
 
@@ -30,4 +35,5 @@ class AmiAdaptive(Attack):
     trains = True
     network_kind = "inversion_model"
     learner = staticmethod(inversion_learner)
+    most_queries = staticmethod(inversion_queries)
     run = invert

@@ -15,7 +15,12 @@ Deviates: in the public code a is a parameter whose gradient is switched off; he
 from typing import Literal
 
 from inversionlab.attacks.base import Attack, AttackSettings
-from inversionlab.attacks.inversion_model import InversionSettings, inversion_learner, invert
+from inversionlab.attacks.inversion_model import (
+    InversionSettings,
+    inversion_learner,
+    inversion_queries,
+    invert,
+)
 from inversionlab.core.views import Scores
 from inversionlab.generators.inversion_model import InversionModelSettings
 
@@ -47,4 +52,5 @@ class AmplifiedMia(Attack):
     trains = True
     network_kind = "inversion_model"
     learner = staticmethod(inversion_learner)
+    most_queries = staticmethod(inversion_queries)
     run = invert

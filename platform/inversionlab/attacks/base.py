@@ -244,6 +244,21 @@ class Attack(ABC):
         """The view that it needs at these settings."""
         return cls.view
 
+    @classmethod
+    def most_queries(cls, settings: Any, latent_size: int) -> int:
+        """The most queries of one reconstruction at these settings, with a generator of this latent length.
+
+        Fewer are made where it converges, or where there are fewer public pictures than it would ask about.
+        """
+        if cls.view is None:
+            return 0
+        raise NotImplementedError(f"{cls.__name__} does not say how many queries it makes")
+
+    @classmethod
+    def training_queries(cls, settings: Any, public_pictures: int) -> int:
+        """The queries that its own network's training takes, all of them before the first reconstruction."""
+        return public_pictures if cls.trains else 0
+
     @classmethod  # noqa: B027 (most have nothing to refuse)
     def check(cls, settings: Any, latent_size: int) -> None:
         """Raise ValueError if settings do not fit latents of this length; called before anything is trained."""

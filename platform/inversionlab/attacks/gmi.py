@@ -58,6 +58,11 @@ class Gmi(Attack):
     needs_generator = True
     wants = frozenset({"critic"})
 
+    @classmethod
+    def most_queries(cls, settings: GmiSettings, latent_size: int) -> int:
+        """Those of a descent, for every start."""
+        return settings.starts * (settings.steps + 1)
+
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once, start after start for those that have not converged."""
         objective = white_box_objective(self, view, jobs, self.generator, self._loss)

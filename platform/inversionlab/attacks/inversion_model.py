@@ -79,6 +79,15 @@ def inversion_learner(settings: Any, shape: ModelShape, seed: int) -> InversionL
     return InversionLearner(settings.network, settings.training, **shape.sizes, seed=seed)
 
 
+def inversion_queries(settings: Any, latent_size: int) -> int:
+    """The most queries of one reconstruction: see `output` and `class` above."""
+    if settings.invert == "output":
+        return 1
+    pictures: int = settings.public_pictures
+    bases = min(settings.look_alikes, pictures) if pictures else 1
+    return pictures + bases * len(settings.confidences)
+
+
 @torch.no_grad()
 def invert(attack: Attack, view: View | None, jobs: AttackJobs) -> AttackResult:
     """Invert for all jobs; `steps_N` are 0 and every row has converged, since nothing is iterated.

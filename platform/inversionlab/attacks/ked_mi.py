@@ -62,6 +62,11 @@ class KedMi(Attack):
     needs_generator = True
     wants = frozenset({"critic", "classes"})
 
+    @classmethod
+    def most_queries(cls, settings: KedMiSettings, latent_size: int) -> int:
+        """The samples of every step, and the draws at the end."""
+        return settings.samples * (settings.steps + 1) + settings.draws
+
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Recover all distributions at once, then draw from them."""
         options, size = self.settings, self.generator.latent_size

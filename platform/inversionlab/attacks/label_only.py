@@ -68,6 +68,12 @@ class LabelOnly(Attack):
     view = Labels
     needs_generator = True
 
+    @classmethod
+    def most_queries(cls, settings: LabelOnlySettings, latent_size: int) -> int:
+        """Those of the start in whole rounds, and N + 1 for every sphere."""
+        start = -(-settings.start_queries // ROUND) * ROUND
+        return start + settings.steps * (settings.directions + 1)
+
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Find starts, then widen the spheres of all jobs that have one at once."""
         labels = self.require(view, Labels)

@@ -80,6 +80,14 @@ class LatentBlackBox(Attack):
         """Refuse too few perturbations before anything is trained."""
         perturbation_count(settings.perturbations, latent_size)
 
+    @classmethod
+    def most_queries(cls, settings: LatentBlackBoxSettings, latent_size: int) -> int:
+        """1 + M an update, M more for each further variance that is tried, and 1 at the end."""
+        count = perturbation_count(settings.perturbations, latent_size)
+        grids = -(-settings.steps // settings.grid_every)
+        estimates = settings.steps + grids * (len(settings.variances) - 1)
+        return settings.steps + 1 + count * estimates
+
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once; raises as `check` does."""
         options = self.settings

@@ -42,6 +42,11 @@ class LatentWhiteBox(Attack):
     view = WhiteBox
     needs_generator = True
 
+    @classmethod
+    def most_queries(cls, settings: LatentWhiteBoxSettings, latent_size: int) -> int:
+        """One query a step, and one at the end."""
+        return settings.steps + 1
+
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
         options = self.settings

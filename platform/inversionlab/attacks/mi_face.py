@@ -64,6 +64,11 @@ class MiFace(Attack):
     Settings = MiFaceSettings
     view = WhiteBox
 
+    @classmethod
+    def most_queries(cls, settings: MiFaceSettings, latent_size: int) -> int:
+        """One query a step, and one at the end."""
+        return settings.steps + 1
+
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
         objective = white_box_objective(

@@ -89,6 +89,14 @@ class Mirror(Attack):
         """Scores with or without gradients, as `gradients` says."""
         return WhiteBox if settings.gradients else Scores
 
+    @classmethod
+    def most_queries(cls, settings: MirrorSettings, latent_size: int) -> int:
+        """Those of the candidates and of the search; a descent asks about its picture once more."""
+        if not settings.gradients:
+            genetic = settings.genetic
+            return settings.candidates + genetic.generations * (genetic.population - 1)
+        return settings.candidates + settings.steps + 2
+
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Search for all jobs at once."""
         options, wanted = self.settings, self.view_at(self.settings)

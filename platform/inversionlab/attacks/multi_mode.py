@@ -79,6 +79,15 @@ class MultiMode(Attack):
     knows_defense = True
     needs_generator = True
 
+    @classmethod
+    def most_queries(cls, settings: MultiModeSettings, latent_size: int) -> int:
+        """Those of the candidates, of the plain descent, of all others, and of the ranking."""
+        starts = min(settings.starts, settings.candidates) + len(settings.morphs)
+        updates = settings.steps + 1
+        plain = updates if settings.morphs else 0
+        mode = updates * settings.views + 1 + RANKING_VIEWS
+        return settings.candidates + plain + starts * mode
+
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Choose starts, descend from all of them, rank the modes."""
         white_box = self.require(view, WhiteBox)

@@ -43,6 +43,11 @@ class PixelGrayBox(Attack):
     Settings = PixelGrayBoxSettings
     view = WhiteBox
 
+    @classmethod
+    def most_queries(cls, settings: PixelGrayBoxSettings, latent_size: int) -> int:
+        """One query a step, and one at the end."""
+        return settings.steps + 1
+
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
         options, context = self.settings, self.context

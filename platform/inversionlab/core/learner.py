@@ -43,8 +43,8 @@ class TrainingSettings(Settings):
     def _trained(cls, value: Any) -> Any:
         if value == 0 and not isinstance(value, bool):
             raise ValueError(
-                "nothing is trained with 0 epochs; a trained model is given as "
-                "`victim: {model: ..., weights: ...}`"
+                "nothing is trained with 0 epochs; a trained model is given as `victim: {model: ..., "
+                "weights: ...}`"
             )
         return value
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml.error import YAMLError
 
-from inversionlab.core.validation_errors import explain
+from inversionlab.core.validation_errors import HIDDEN, explain
 from inversionlab.core.yaml_io import DEEPEST, cut, parse_yaml
 
 
@@ -34,6 +34,16 @@ class Settings(BaseModel):
         """The settings that a trained network depends on, as plain JSON values."""
         return self.model_dump(mode="json", exclude=set(self.inference_only))
 
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"the home folder is not known: {error}") from error
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+"""A path with `~` expanded; a relative one starts at the folder that is current at load."""
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -139,7 +149,9 @@ def validate(model: type[SettingsT], data: Mapping[str, Any], *, origin: str) ->
         return model.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         lines = [f"{origin}: {line}" for line in explain(model, data, error)]
-        raise ConfigError("\n".join(lines)) from error
+        # The error itself shows every value.
+        hidden = any(e["type"] == HIDDEN for e in error.errors())
+        raise ConfigError("\n".join(lines)) from (None if hidden else error)
 
 
 def _kind(value: Any) -> str:

@@ -12,6 +12,9 @@ from inversionlab.core.yaml_io import cut
 Location = Sequence[int | str]
 """Where an error is, as pydantic gives it: keys, positions in lists, and the names of chosen union members."""
 
+HIDDEN = "hidden"
+"""The type of a `PydanticCustomError` whose value may be a secret: it is not shown."""
+
 
 def explain(model: type[BaseModel], data: Any, error: ValidationError) -> Iterator[str]:
     """One line for each error that tells something new: `key = value: what is wrong (what would be right)`."""
@@ -29,8 +32,10 @@ def explain(model: type[BaseModel], data: Any, error: ValidationError) -> Iterat
 
 
 def _explain(model: type[BaseModel], data: Any, error: Any) -> str:
-    path = _path(data, error["loc"])
+    path = _path(data, error["loc"], missing=error["type"] == "missing")
     dotted = ".".join(str(part) for part in path) or "(whole recipe)"
+    if error["type"] == HIDDEN:
+        return f"{dotted}: {error['msg']}"
     shown = f"{dotted} = {cut(json.dumps(error['input'], default=str))}"
     match error["type"]:
         case "extra_forbidden":
@@ -56,8 +61,8 @@ def _suggestion(word: Any, known: Sequence[str]) -> str:
     return f"did you mean `{near[0]}`?" if near else f"known are: {', '.join(known)}"
 
 
-def _path(data: Any, location: Location) -> list[int | str]:
-    """The steps of a location that exist in `data`, without the names of union members."""
+def _path(data: Any, location: Location, *, missing: bool) -> list[int | str]:
+    """The steps of a location that exist in `data`, and a `missing` key, without union members' names."""
     path: list[int | str] = []
     node = data
     for index, part in enumerate(location):
@@ -67,7 +72,7 @@ def _path(data: Any, location: Location) -> list[int | str]:
         if is_step:
             path.append(part)
             node = node[part]
-        elif index == len(location) - 1 and isinstance(node, dict) and node.get("name") != part:
+        elif missing and index == len(location) - 1:
             path.append(part)
     return path
 
@@ -77,7 +82,8 @@ def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
     current = [model]
     for part in location[:-1]:
         named = [m for m in current if "name" in m.model_fields]
-        if tagged := [m for m in named if m.model_fields["name"].default == part]:
+        tagged = [m for m in named if m.model_fields["name"].default == part]
+        if tagged := tagged or [m for m in current if m.__name__ == part]:
             current = tagged
         elif fields := [m.model_fields[str(part)] for m in current if part in m.model_fields]:
             current = [m for f in fields for m in models_in((f.annotation, *f.metadata))]

@@ -79,3 +79,18 @@ class Labels(View):
         self._count(x_NCHW, account_N)
         log_y_NK = self._ask(x_NCHW.detach())
         return torch.where(log_y_NK.isnan().any(1), -1, log_y_NK.argmax(1))
+
+
+VIEWS: dict[str, type[View]] = {"white_box": WhiteBox, "scores": Scores, "labels": Labels}
+"""The views by the words of a recipe, from the one that shows most."""
+
+
+def shows(most: type[View], wanted: type[View]) -> bool:
+    """Whether a model that shows `most` to an attacker can be attacked through the view `wanted`."""
+    order = list(VIEWS.values())
+    return order.index(most) <= order.index(wanted)
+
+
+def view_word(view: type[View]) -> str:
+    """A recipe's word for a view, such as `white_box`."""
+    return next(word for word, kind in VIEWS.items() if kind is view)

@@ -71,10 +71,13 @@ def parse_yaml(text: str) -> Any:
         raise YAMLError(f"a part of it cannot be read ({error})") from error
 
 
-def dump_yaml(value: Any, width: int = 80) -> str:
-    """A plain value as YAML that `parse_yaml` reads as the same value; keys keep their order."""
+def dump_yaml(value: Any, width: int = 80, *, compact: bool = False) -> str:
+    """A plain value as YAML that `parse_yaml` reads as the same value; keys keep their order.
+
+    With `compact`, a mapping or list of single values stands in braces or brackets: {name: none}.
+    """
     yaml = _yaml()
-    yaml.default_flow_style = False
+    yaml.default_flow_style = None if compact else False
     yaml.sort_base_mapping_type_on_output = False
     yaml.width = width
     sink = io.StringIO()

@@ -1,13 +1,13 @@
-"""The base of every data set: a source of pictures of people; and paths in its settings."""
+"""The base of every data set: a source of pictures of people."""
 
 import difflib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from inversionlab.core.settings import ConfigError, Settings
 
@@ -60,17 +60,6 @@ class DataSet(ABC):
         Raises:
             ConfigError: there are no usable pictures; the text says where they were expected.
         """
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError as error:
-        raise ValueError(f"the home folder is not known: {error}") from error
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-"""A path with `~` expanded; a relative one starts at the folder that is current at load."""
 
 
 def require_folder(path: Path, what: str) -> None:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
-from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.data.base import AbsolutePath, DataSet, DataSettings, Pictures, require_folder
+from inversionlab.core.settings import AbsolutePath, ConfigError, fingerprint
+from inversionlab.data.base import DataSet, DataSettings, Pictures, require_folder
 
 _EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
@@ -53,7 +53,7 @@ class Folder(DataSet):
 
     def fingerprint(self) -> str:
         """See `DataSet.fingerprint`. It depends on the files' names and contents and on the settings."""
-        files, _ = self._find()
+        files, _ = self.files()
 
         def digest(file: _File) -> str:
             try:
@@ -69,7 +69,7 @@ class Folder(DataSet):
 
     def load(self) -> Pictures:
         """See `DataSet.load`."""
-        files, skipped = self._find()
+        files, skipped = self.files()
         size, channels = self.settings.image_size, self.settings.channels
         images_NCHW = np.empty((len(files), channels, size, size), dtype=np.uint8)
 
@@ -92,8 +92,12 @@ class Folder(DataSet):
         person_N = torch.tensor([number[owner] for owner in owners], dtype=torch.int64)
         return Pictures(torch.from_numpy(images_NCHW), person_N, people, tuple(skipped))
 
-    def _find(self) -> tuple[list[_File], list[str]]:
-        """The picture files, sorted by person and name, and what was left out."""
+    def files(self) -> tuple[list[_File], list[str]]:
+        """The picture files, sorted by person and name, and what was left out.
+
+        Raises:
+            ConfigError: the root is missing, or fewer than two people have pictures.
+        """
         require_folder(self.settings.root, _EXPECTED)
         files, skipped = _walk(self.settings.root, self.settings.max_pictures_per_person)
         self._check_people([owner for owner, _ in files], skipped)

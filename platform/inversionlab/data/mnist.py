@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch.nn import functional
 
-from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.data.base import AbsolutePath, DataSet, DataSettings, Pictures, require_folder
+from inversionlab.core.settings import AbsolutePath, ConfigError, fingerprint
+from inversionlab.data.base import DataSet, DataSettings, Pictures, require_folder
 
 _STEMS = {"train": ("train",), "test": ("t10k",), "both": ("train", "t10k")}
 _MAGIC_IMAGES, _MAGIC_LABELS = 0x803, 0x801

@@ -9,6 +9,7 @@
 import fnmatch
 import hashlib
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,18 +90,39 @@ def split(
         ConfigError: a set would be empty, or two sets would share a person.
     """
     members = _assign_people(pictures, settings, seed, wants_public=public is None)
-    parts = [
-        part
+    private, evaluator = (
+        train_test(pictures, members[name], settings, seed)
         for name in ("private", "evaluator_only")
-        for part in _train_test(pictures, members[name], settings, seed)
-    ]
-    train, test, evaluator_train, evaluator_test = parts
+    )
+    names = tuple(pictures.people[p] for p in members["private"])
+    return assemble(pictures, names, private, members, evaluator, public)
+
+
+def assemble(
+    pictures: Pictures,
+    names: tuple[str, ...],
+    private: tuple[Labelled, Labelled],
+    members: Mapping[str, Sequence[int]],
+    evaluator: tuple[Labelled, Labelled],
+    public: Pictures | None,
+) -> Splits:
+    """The splits, from the private people's `names` and their training and test pictures.
+
+    `members` holds the other sets as positions in `pictures.people`. Without `public`, the public pictures are
+    those of its "public" people. A public picture that equals one of another set is left out.
+
+    Raises:
+        ConfigError: no public picture is left.
+    """
+    parts = (*private, *evaluator)
     known = {_digest(x) for part in parts for x in part.images_NCHW}
-    notes = [*pictures.skipped, *(public.skipped if public is not None else ())]
+    notes = list(pictures.skipped)
+    if public is not None and public is not pictures:
+        notes += public.skipped
     if public is None:
         rows = torch.isin(pictures.person_N, torch.tensor(members["public"], dtype=torch.int64))
-        names = tuple(pictures.people[p] for p in members["public"])
-        public = Pictures(pictures.images_NCHW[rows], pictures.person_N[rows], names)
+        chosen = tuple(pictures.people[p] for p in members["public"])
+        public = Pictures(pictures.images_NCHW[rows], pictures.person_N[rows], chosen)
     fresh = torch.tensor([_digest(x) not in known for x in public.images_NCHW], dtype=torch.bool)
     if not bool(fresh.all()):
         count = int((~fresh).sum())
@@ -111,13 +133,14 @@ def split(
         raise ConfigError(
             "split.public: every public picture equals a private one; nothing is left"
         )
+    others = members.get("evaluator_only", ())
     return Splits(
-        people=tuple(pictures.people[p] for p in members["private"]),
-        train=train,
-        test=test,
-        evaluator_people=tuple(pictures.people[p] for p in members["evaluator_only"]),
-        evaluator_train=evaluator_train,
-        evaluator_test=evaluator_test,
+        people=names,
+        train=private[0],
+        test=private[1],
+        evaluator_people=tuple(pictures.people[p] for p in others),
+        evaluator_train=evaluator[0],
+        evaluator_test=evaluator[1],
         public_NCHW=public.images_NCHW[fresh],
         public_person_N=public.person_N[fresh],
         public_people=len(public.people),
@@ -136,12 +159,12 @@ def _assign_people(
         "evaluator_only": (settings.evaluator_min_pictures, settings.evaluator_people),
         "public": (1, None),
     }
-    claims = _claims(pictures.people, settings)
+    claimed = claims(pictures.people, settings)
     taken: set[int] = set()
     members: dict[str, list[int]] = {}
     for name, (minimum, most) in wanted.items():
-        others = {p for other, people in claims.items() if other != name for p in people}
-        pool = claims.get(name, set(range(len(pictures.people))) - others) - taken
+        others = {p for other, people in claimed.items() if other != name for p in people}
+        pool = claimed.get(name, set(range(len(pictures.people))) - others) - taken
         able = sorted(p for p in pool if counts[p] >= minimum)
         if most is not None and len(able) > most:
             order = torch.randperm(len(able), generator=seeds.torch_stream(seed, "split", name))
@@ -162,37 +185,45 @@ def _assign_people(
     return members
 
 
-def _claims(people: tuple[str, ...], settings: SplitSettings) -> dict[str, set[int]]:
+def claims(people: tuple[str, ...], settings: SplitSettings) -> dict[str, set[int]]:
     """The people whom the patterns of each set name, for sets whose patterns are not `EVERYBODY`.
 
     Raises:
         ConfigError: the patterns of two sets name the same person.
     """
-    claims: dict[str, set[int]] = {}
+    found: dict[str, set[int]] = {}
     for name in ("evaluator_only", "private", "public"):
         patterns: tuple[str, ...] = getattr(settings, name)
         if patterns != EVERYBODY:
-            claims[name] = {
+            found[name] = {
                 i for i, p in enumerate(people) if any(fnmatch.fnmatchcase(p, w) for w in patterns)
             }
-    for first, second in itertools.combinations(claims, 2):
-        both = sorted(claims[first] & claims[second])
+    for first, second in itertools.combinations(found, 2):
+        both = sorted(found[first] & found[second])
         if both:
             names = ", ".join(people[p] for p in both[:3])
             raise ConfigError(
                 f"split.{first} and split.{second} overlap: {len(both)} people match both "
                 f"({names}{', ...' if len(both) > 3 else ''}); the sets must be person-disjoint"
             )
-    return claims
+    return found
 
 
-def _train_test(
-    pictures: Pictures, people: list[int], settings: SplitSettings, seed: int
+def train_test(
+    pictures: Pictures, people: Sequence[int | None], settings: SplitSettings, seed: int
 ) -> tuple[Labelled, Labelled]:
-    """The training and the test pictures of these people, whose class numbers are their positions."""
+    """The training and the test pictures of these people, whose class numbers are their positions.
+
+    A class whose person is None has no pictures.
+    """
     train: list[Tensor] = []
     test: list[Tensor] = []
+    nobody = torch.zeros(0, dtype=torch.int64)
     for person in people:
+        if person is None:
+            train.append(nobody)
+            test.append(nobody)
+            continue
         rows = (pictures.person_N == person).nonzero().squeeze(1)
         stream = seeds.torch_stream(seed, "test pictures", pictures.people[person])
         rows = rows[torch.randperm(len(rows), generator=stream)]

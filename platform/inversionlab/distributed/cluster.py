@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,12 +99,13 @@ def provenance() -> dict[str, Any]:
 
     from inversionlab import __version__
 
-    try:
-        # `+changes` where the tree differs from the commit; empty outside a checkout.
+    commit = ""
+    # Elsewhere, as in site-packages, git could find a repository that is not ours.
+    if (PACKAGE.parents[1] / ".git").exists():
+        # `+changes` where the tree differs from the commit.
         ask = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
-        commit = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = ""
+        with suppress(OSError, subprocess.CalledProcessError):
+            commit = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
     has = ray.cluster_resources()
     return {
         "version": __version__,

@@ -24,8 +24,10 @@ def store_real(session: Session) -> None:
     splits = session.builder.splits
     rows = []
     for target in session.plan.targets:
-        first = int((splits.train.class_N == target).nonzero()[0])
-        picture = png(splits.train.images_NCHW[first])
+        own = (splits.train.class_N == target).nonzero()
+        if not len(own):
+            continue  # No private pictures are at hand.
+        picture = png(splits.train.images_NCHW[int(own[0])])
         row = {"kind": "real", "protected": "", "target": target, "person": splits.people[target]}
         rows.append({**row, "picture": picture})
     session.store.write("references", key, rows)

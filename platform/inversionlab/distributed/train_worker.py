@@ -126,7 +126,7 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     }
     shown = training_job.learner.samples(SAMPLES)
     samples = png(grid(to_bytes(shown))) if shown is not None else None
-    session.artifacts.save(spec, product.state_dict(), card, samples)
+    session.artifacts.save(spec, spec.pack(product), card, samples)
     print(f"[train] {spec.title}: done in {seconds:.0f} s{accuracy}", flush=True)
 
 

@@ -80,7 +80,7 @@ def missing_measurements(
 
     items: list[WorkItem] = []
     for name, evaluator in session.plan.evaluators.items():
-        galleries = ("galleries",) if evaluator.protocol.public_only else ()
+        galleries = ("galleries",) if evaluator.has_gallery else ()
         if missing(evaluator_key(session, name), "evaluators", "features", *galleries):
             items.append(MeasureEvaluator(context, name))
     models: dict[str, Cell] = {}

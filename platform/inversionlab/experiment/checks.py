@@ -8,9 +8,11 @@ from pydantic import BaseModel
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses import DEFENSES
 from inversionlab.defenses.composition import chain, faults
+from inversionlab.experiment.given_checks import given_faults
 from inversionlab.experiment.references import attacker_generator, defender_generator, defense_at
 from inversionlab.experiment.sections import ExperimentSections
 from inversionlab.generators import GENERATORS
+from inversionlab.recognizers import RecognizerSettings
 
 _RESERVED = {"none", "undefended"}
 """Names of the undefended victim in the tables."""
@@ -20,6 +22,7 @@ def all_faults(experiment: ExperimentSections) -> list[str]:
     """All faults of an experiment; those of a sweep's values only if there are no others."""
     wrong = [
         *_name_faults(experiment),
+        *given_faults(experiment),
         *_evaluator_faults(experiment),
         *_defense_faults(experiment),
         *_generator_faults(experiment),
@@ -54,8 +57,13 @@ def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
 
 
 def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
+    victim = experiment.victim
     for index, evaluator in enumerate(experiment.evaluators):
-        same = evaluator.recognizer.network == experiment.victim.network
+        # A given victim's structure is not compared.
+        same = (
+            isinstance(victim, RecognizerSettings)
+            and evaluator.recognizer.network == victim.network
+        )
         if evaluator.protocol == "same_people" and same:
             yield (
                 f"evaluators.{index} ({evaluator.name}): has the victim's own structure "
@@ -95,6 +103,12 @@ def _generator_faults(experiment: ExperimentSections) -> Iterable[str]:
                 f"{key}: `{settings.name}` learns from the model under attack; give it under "
                 "`generators`, for attacks that use it"
             )
+    private = experiment.defense_generator
+    if private is not None and not GENERATORS[private.name].trains:
+        yield (
+            f"defense_generator: `{private.name}` is not trained, and this one must learn from the private "
+            "pictures; name one that is trained (for example {name: gan_ada})"
+        )
     for attack in experiment.attacks:
         try:
             attacker_generator(experiment, attack)

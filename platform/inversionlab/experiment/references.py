@@ -36,12 +36,13 @@ def attacker_generator(experiment: ExperimentSections, attack: AttackSettings) -
                 f"{where}: generator = {label}: `{named.name}` learns "
                 "from whole score vectors, which this attacker does not see; give another one"
             )
-        if not kind.wants <= generator.offers:
+        if not kind.wants <= generator.offers_at(named):
             raise ValueError(f"{where}: generator = {label}: {lack}")
         return named
     for settings in _in_order(experiment):
         generator = GENERATORS[settings.name]
-        if kind.wants <= generator.offers and (sees_scores or not generator.learns_from_target):
+        offered = generator.offers_at(settings)
+        if kind.wants <= offered and (sees_scores or not generator.learns_from_target):
             return settings
     raise ValueError(f"{where}: {lack}")
 
@@ -55,9 +56,14 @@ def defender_generator(
         ValueError: the defense's label is not in `generators`, or no generator has a critic.
     """
     label = getattr(defense, "generator", None)
-    able = [name for name, kind in GENERATORS.items() if "critic" in kind.offers]
+    able = [name for name, g in GENERATORS.items() if g.trains and "critic" in g.offers]
     if label is not None:
         named = _labelled(experiment, label, f"({defense.title})")
+        if not GENERATORS[named.name].trains:
+            raise ValueError(
+                f"({defense.title}): generator = {label}: `{named.name}` is not trained, and a defender trains a "
+                f"generator of its own; name one that is: {' or '.join(able)}"
+            )
         if named.name not in able:
             raise ValueError(
                 f"({defense.title}): generator = {label}: `{named.name}` has no critic, which "

@@ -3,20 +3,48 @@
 Each method's settings are in the method's file; this file puts them together.
 """
 
-from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
 
 from inversionlab.attacks import AnyAttack
 from inversionlab.core.settings import Settings
-from inversionlab.data import AnyData
+from inversionlab.data import AnyData, DataSettings
 from inversionlab.data.splits import SplitSettings
 from inversionlab.defenses import AnyDefense, DefenseSettings
+from inversionlab.defenses.none import NoneSettings
 from inversionlab.generators import AnyGenerator
+from inversionlab.given.settings import GivenModelSettings
 from inversionlab.recognizers import RecognizerSettings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+def _given_or_trained(victim: Any) -> str:
+    """Which kind of victim a recipe's section, or a victim's settings, describe."""
+    given = isinstance(victim, Mapping) and not victim.keys().isdisjoint(GIVEN_KEYS)
+    given = given or isinstance(victim, GivenModelSettings)
+    return (GivenModelSettings if given else RecognizerSettings).__name__
+
+
+GIVEN_KEYS = GivenModelSettings.model_fields.keys() - RecognizerSettings.model_fields.keys()
+
+if TYPE_CHECKING:
+    AnyVictim = RecognizerSettings | GivenModelSettings
+else:
+    AnyVictim = Annotated[
+        Annotated[RecognizerSettings, Tag(RecognizerSettings.__name__)]
+        | Annotated[GivenModelSettings, Tag(GivenModelSettings.__name__)],
+        Discriminator(_given_or_trained),
+    ]
 
 
 class EvaluatorSettings(Settings):
@@ -24,14 +52,24 @@ class EvaluatorSettings(Settings):
 
     name: str = Field(pattern=NAME, max_length=64)
     """The evaluator's name in the tables."""
-    protocol: Literal["same_people", "person_disjoint", "nearest_identity"]
+    protocol: Literal["same_people", "person_disjoint", "nearest_identity", "embedding", "given"]
     """same_people: trained on the victim's training set, with another structure (Gong).
     person_disjoint: shares only the pool (by default the targets) with the victim; its other classes are
     evaluator-only people (Kotsuji, Khosravy, Yoshimura).
     nearest_identity: an embedding trained on public people alone; a reconstruction shows the private person
-    whose mean embedding is nearest. A picture that only fools a classifier does not pass here."""
+    whose mean embedding is nearest. A picture that only fools a classifier does not pass here.
+    embedding: the same decision by an embedding that was trained elsewhere, by default SFace; its gallery is made
+    of private pictures that were held out of the victim's training.
+    given: a classifier of the user's own that knows the targets."""
     recognizer: RecognizerSettings = RecognizerSettings()
-    """The evaluator's structure and training."""
+    """The evaluator's structure and training, where it is trained here."""
+    given: GivenModelSettings | None = None
+    """The evaluator of the protocols `embedding` and `given`, which is not trained; null: SFace."""
+
+    @model_serializer(mode="wrap")
+    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `given` out where it is null, so that the hashes of older recipes stay."""
+        return {k: v for k, v in plain(self).items() if k != "given" or v is not None}
 
 
 class TargetSettings(Settings):
@@ -113,16 +151,18 @@ class ExperimentSections(Settings):
     """Name of the run's folder and of the report."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Root of every random stream."""
-    data: AnyData
-    """The pictures of private and evaluator-only people, and of public people unless `public_data` is given."""
+    data: AnyData | None = None
+    """The pictures of private and evaluator-only people, and of public people unless `public_data` is given. null,
+    for a given victim alone: no private pictures are at hand, and success cannot be judged."""
     public_data: AnyData | None = None
     """Another data set for the attacker's public pictures."""
     split: SplitSettings = SplitSettings()
     """Which people go into which set."""
-    victim: RecognizerSettings = RecognizerSettings()
-    """R_T, the model whose leakage is measured."""
-    evaluators: tuple[EvaluatorSettings, ...] = Field(min_length=1, max_length=8)
-    """The evaluators of every reconstruction."""
+    victim: AnyVictim = RecognizerSettings()
+    """R_T, the model whose leakage is measured: a recognizer to be trained, or a model that exists (`model`,
+    `weights`, `endpoint`, ...)."""
+    evaluators: tuple[EvaluatorSettings, ...] = Field(default=(), max_length=8)
+    """The evaluators of every reconstruction; one or more wherever there is `data`."""
     headline: Literal["first", "worst"] = "first"
     """The evaluator that decides which attack is strongest: the first, or the worst, which finds most."""
     generator: AnyGenerator
@@ -133,7 +173,7 @@ class ExperimentSections(Settings):
     """More generators of the attacker, by labels of your own, for attacks that need another kind."""
     defense_generator: AnyGenerator | None = None
     """The defender's generator, trained on the private set, for defenses that need one."""
-    defense: AnyDefense
+    defense: AnyDefense = NoneSettings()
     """The defense under test; the tables always have a row for the undefended victim too."""
     defenses: tuple[AnyDefense, ...] = ()
     """More defenses to compare with `defense`."""
@@ -145,6 +185,19 @@ class ExperimentSections(Settings):
     """A setting of the defense to try at several values."""
     runtime: RuntimeSettings = RuntimeSettings()
     """How the work is distributed; no attack's result depends on it."""
+
+    @property
+    def victim_structure(self) -> RecognizerSettings:
+        """The victim's structure and training, or those of its stand-in where the victim is given."""
+        victim = self.victim
+        return victim if isinstance(victim, RecognizerSettings) else victim.stand_in
+
+    @property
+    def pictures(self) -> DataSettings:
+        """The settings of the data that shows how large pictures are."""
+        shown = self.data or self.public_data
+        assert shown is not None, "checked at load"
+        return shown
 
     def every_defense(self) -> Iterable[tuple[str, DefenseSettings]]:
         """The defenses under test, with their keys in the recipe."""

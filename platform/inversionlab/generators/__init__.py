@@ -10,6 +10,7 @@ from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.cgan import Cgan
 from inversionlab.generators.diffusion import Diffusion
 from inversionlab.generators.gan_ada import GanAda
+from inversionlab.generators.given import Given
 from inversionlab.generators.infogan import InfoGan
 from inversionlab.generators.ked_gan import KedGan
 from inversionlab.generators.style_gan import StyleGan
@@ -20,6 +21,7 @@ GENERATORS: dict[str, Any] = {
     "diffusion": Diffusion,
     "cgan": Cgan,
     "gan_ada": GanAda,
+    "given": Given,
     "infogan": InfoGan,
     "ked_gan": KedGan,
     "style_gan": StyleGan,

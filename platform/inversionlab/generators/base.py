@@ -6,19 +6,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from inversionlab.core.learner import Learner, TrainingSettings
+from inversionlab.core.learner import Learner
 from inversionlab.core.seeds import torch_stream
 from inversionlab.core.settings import Settings
 
 
 class GeneratorSettings(Settings):
-    """Base of a generator's settings; each generator's own class adds a literal `name`."""
+    """Base of a generator's settings; each generator's own class adds a literal `name`, and `training` where it
+    trains."""
 
     name: str
     latent_size: int = 32
     """m, the length of the latent vector."""
-    training: TrainingSettings = TrainingSettings()
-    """How the generator is trained."""
 
 
 class Generator(nn.Module, ABC):
@@ -38,6 +37,13 @@ class Generator(nn.Module, ABC):
     learns_from_target: ClassVar[bool] = False
     """Whether it is trained on the scores that the target model gives to the training pictures. Its learner then
     takes these scores (N, K) in place of class numbers."""
+    trains: ClassVar[bool] = True
+    """Whether it is trained here. One that is not comes with its weights."""
+
+    @classmethod
+    def offers_at(cls, settings: Any) -> frozenset[str]:
+        """What it offers at these settings; most offer the same at all."""
+        return cls.offers
 
     def forward(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1] of latents (N, m) ~ N(0, I)."""

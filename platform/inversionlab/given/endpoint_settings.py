@@ -1,17 +1,33 @@
 """How a model behind an HTTP endpoint is asked."""
 
+import re
 from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
-from inversionlab.core.settings import Settings
+from inversionlab.core.settings import AbsolutePath, Settings
+from inversionlab.core.validation_errors import HIDDEN
+
+SECRET = re.compile(
+    r"key$|token|secret|passw|pwd|^auth|^sig$|signature|credential|session|^code$", re.IGNORECASE
+)
+"""What in the name of a query parameter says that its value is a secret."""
+OWN_HEADERS = frozenset(
+    {"connection", "content-length", "content-type", "host", "idempotency-key", "transfer-encoding"}
+)
+"""The headers that the client sets itself, in small letters."""
 
 
 class EndpointSettings(Settings):
-    """An HTTP service that recognizes people on pictures."""
+    """An HTTP service that recognizes people on pictures.
+
+    The ledger of queries belongs to the URL: another `request`, `answer` or `budget` does not start it anew.
+    """
 
     url: str = Field(pattern=r"^https?://", max_length=4096)
-    """Where pictures are sent, by POST. It must hold no secret."""
+    """Where pictures are sent, by POST. It must hold no secret; `headers` are for these."""
     request: Literal["json", "multipart"] = "json"
     """json: base64 pictures in a JSON object; multipart: a form with picture files."""
     field: str = Field(default="images", min_length=1, max_length=256)
@@ -19,11 +35,14 @@ class EndpointSettings(Settings):
     encoding: Literal["png", "jpeg"] = "png"
     """How pictures are encoded. PNG loses only what 8 bits a channel lose."""
     batch_size: int = Field(default=1, ge=1, le=4096)
-    """Pictures in a request."""
+    """Pictures in a request at most."""
     answer: str = Field(default="scores", min_length=1, max_length=1024)
     """A JMESPath expression for the scores or labels in the answer: a list with an entry for each picture, or the
     entry itself where `batch_size` is 1. An entry is a list of scores, a class (its number or name), or, for
     `answers: top_k`, a list of {label, score} objects."""
+    version: str = Field(default="", max_length=256)
+    """A name of your own for the model behind the URL. Answers are kept and not asked for again, so change it when
+    the model changes."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Request headers as NAME: VARIABLE; the value is read from this environment variable, such as
     {Authorization: FACES_TOKEN}."""
@@ -36,6 +55,81 @@ class EndpointSettings(Settings):
     timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
     """Time after which a request counts as failed."""
     retries: int = Field(default=5, ge=0, le=100)
-    """How often a request is repeated, with growing pauses, after 429, 5xx, a time-out or a broken answer."""
+    """How often a request is repeated, with growing pauses, after 429, 5xx, a time-out or a broken answer. What
+    the service may have worked on counts as a query again."""
     price: float | None = Field(default=None, ge=0)
     """What a query costs, in any currency, for `--plan`; null: it says nothing of cost."""
+    ledger: AbsolutePath | None = None
+    """A folder on a local disk for the ledger of queries and answers; null: `endpoints/` below the storage. Needed
+    where the storage is a bucket or a network drive."""
+
+    @field_validator("url")
+    @classmethod
+    def _holds_no_secret(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            # The port is read here because reading a wrong one fails.
+            named, user = bool(parts.hostname) and parts.port != 0, parts.username or parts.password
+        except ValueError:
+            named, user = False, None
+        if not named:
+            raise PydanticCustomError(HIDDEN, "should be a URL such as https://host/identify")
+        if user:
+            raise PydanticCustomError(
+                HIDDEN, "holds a user or password; send it as a header from an environment variable"
+            )
+        for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+            if SECRET.search(name):
+                raise PydanticCustomError(
+                    HIDDEN,
+                    "the parameter `{name}` looks like a secret; send it as a header from an "
+                    "environment variable",
+                    {"name": name},
+                )
+        return url
+
+    @field_validator("headers")
+    @classmethod
+    def _names_variables(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, variable in headers.items():
+            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+                raise PydanticCustomError(
+                    HIDDEN, "`{name}` is not the name of a header", {"name": name}
+                )
+            if name.lower() in OWN_HEADERS:
+                raise PydanticCustomError(
+                    HIDDEN, "`{name}` is set by the client itself; leave it out", {"name": name}
+                )
+            # What was written instead may be the secret itself.
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+                raise PydanticCustomError(
+                    HIDDEN,
+                    "`{name}` should name an environment variable, such as FACES_TOKEN, never hold the value",
+                    {"name": name},
+                )
+        return headers
+
+
+def estimate(queries: int, settings: EndpointSettings) -> str:
+    """How long so many queries take at the endpoint's rate, what they cost, and whether the budget allows them."""
+    requests = -(-queries // settings.batch_size)
+    parts = [f"{queries:,} queries in at least {requests:,} requests"]
+    if settings.requests_per_second is None:
+        parts.append("no requests_per_second is set, so the endpoint decides how long that takes")
+    else:
+        seconds = requests / settings.requests_per_second
+        parts.append(f"{duration(seconds)} at {settings.requests_per_second:g} requests a second")
+    if settings.price is not None:
+        parts.append(f"{queries * settings.price:,.2f} at {settings.price:g} a query")
+    if settings.budget is not None and queries > settings.budget:
+        parts.append(f"more than the budget of {settings.budget:,}")
+    return "; ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """A time in words, rounded up: 40 s, 12 min, 3 h 20 min."""
+    whole = -int(-seconds // 1)
+    if whole < 120:
+        return f"{whole} s"
+    minutes = -(-whole // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

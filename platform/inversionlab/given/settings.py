@@ -2,10 +2,10 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from inversionlab.core.settings import Settings
-from inversionlab.data.base import AbsolutePath
+from inversionlab.core.settings import AbsolutePath, Settings
+from inversionlab.given.alignment import similarity
 from inversionlab.given.endpoint_settings import EndpointSettings
 from inversionlab.recognizers import RecognizerSettings
 
@@ -19,29 +19,85 @@ Answers = Literal[
 ]
 Access = Literal["auto", "white_box", "scores", "labels"]
 Point = tuple[float, float]
-"""x and y of a landmark, in shares of the picture's side, from the upper left corner."""
+"""x and y of a point on a square picture, in shares of its side, from the upper left corner."""
+Points = tuple[Point, Point, Point, Point, Point]
 
 
 class PreprocessingSettings(Settings):
-    """What is done to a picture in [0, 1], RGB or gray, before the model sees it; all of it is differentiable."""
+    """What is done to a square picture in [0, 1], RGB or gray, before the model sees it.
+
+    The order is: `points` or `size`, `colors`, `range`, `mean`, `std`, `layout`. All of it is differentiable.
+    """
 
     size: int | tuple[int, int] | None = None
-    """Height and width that the model takes, in pixels; one number: both; null: the pictures' own."""
+    """Height and width that the model takes, in pixels; one number: both; null: the pictures' own, or 112 where
+    `points` are given. Pictures are resized by an antialiased bilinear filter."""
     fit: Literal["crop", "stretch"] = "crop"
     """How a square picture is brought to a size that is not square: by its central part, or stretched."""
-    points: tuple[Point, Point, Point, Point, Point] | None = None
-    """Both eyes, nose and both corners of the mouth as the data shows them, in shares of the side. One similarity
-    transform then maps them to ArcFace's template at 112 pixels. null: pictures are not aligned."""
+    points: Points | None = None
+    """Both eyes (the left one on the picture first), nose and both corners of the mouth, where the data show them,
+    in shares of the side. One similarity transform then maps them to ArcFace's template, scaled to `size`; black
+    fills what lies beyond the picture. null: pictures are not aligned."""
     colors: Literal["auto", "rgb", "bgr", "gray"] = "auto"
-    """The order of the channels that the model takes; auto: those of the data."""
+    """The order of the channels that the model takes; auto: those of the data. Gray is repeated in three channels,
+    and RGB becomes gray by luma."""
     range: Literal["0..1", "0..255", "-1..1"] = "0..1"
     """The range of the pixels that the model takes, before `mean` and `std`."""
     mean: tuple[float, ...] = ()
-    """Subtracted from each channel, in units of `range`; one number counts for all channels."""
+    """Subtracted from each channel that the model takes, in units of `range`; one number: from all of them."""
     std: tuple[float, ...] = ()
-    """Each channel is divided by it afterwards, in units of `range`."""
+    """Each channel is divided by it afterwards, in units of `range`; one number: all of them."""
     layout: Literal["nchw", "nhwc"] = "nchw"
     """The order of the axes that the model takes."""
+
+    @field_validator("size")
+    @classmethod
+    def _pixels(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        sides = size if isinstance(size, tuple) else () if size is None else (size,)
+        if not all(8 <= side <= 4096 for side in sides):
+            raise ValueError("a picture has 8 to 4096 pixels a side")
+        return size
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, std: tuple[float, ...]) -> tuple[float, ...]:
+        if any(number <= 0 for number in std):
+            raise ValueError("pixels are divided by it; each number should be greater than 0")
+        return std
+
+    @field_validator("points")
+    @classmethod
+    def _a_face(cls, points: Points | None) -> Points | None:
+        if points is None:
+            return None
+        if not all(0 <= number <= 1 for point in points for number in point):
+            raise ValueError("should be shares of the side from 0 to 1; divide pixels by it")
+        similarity(points)
+        return points
+
+    @model_validator(mode="after")
+    def _units_of_range(self) -> Self:
+        wide = self.range == "0..255"
+        low, high = {"0..1": (0, 1), "0..255": (0, 255), "-1..1": (-1, 1)}[self.range]
+        if any(not low <= number <= high for number in self.mean):
+            right = (
+                "; are these units of `range: 0..255`?" if max(self.mean) > 1 and not wide else ""
+            )
+            raise ValueError(
+                f"mean = {list(self.mean)}: lies outside of range = {self.range}{right}"
+            )
+        # Pixels in 0..255 spread over more than 1, and those of the other ranges over less than 2.
+        if wide and (0 < max(self.mean, default=0) <= 1 or min(self.std, default=1) < 1):
+            raise ValueError(
+                f"mean = {list(self.mean)}, std = {list(self.std)}: are not in units of range = 0..255; "
+                "set `range: 0..1`, or multiply them by 255"
+            )
+        if not wide and max(self.std, default=1) > 10:
+            raise ValueError(
+                f"std = {list(self.std)}: is not in units of range = {self.range}; "
+                "set `range: 0..255`, or divide it by 255"
+            )
+        return self
 
 
 class GivenModelSettings(Settings):

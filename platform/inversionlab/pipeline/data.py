@@ -1,13 +1,17 @@
 """Stage 1: pictures, person-disjoint splits and targets, and the names under which they are stored."""
 
+from collections.abc import Sequence
+
 import torch
 
 from inversionlab import data
 from inversionlab.core import seeds
 from inversionlab.core.settings import ConfigError, fingerprint
 from inversionlab.data.base import Pictures
+from inversionlab.data.known_people import known_names, split_known, split_unseen
 from inversionlab.data.splits import Splits, split
 from inversionlab.experiment import Experiment
+from inversionlab.given.settings import GivenModelSettings
 
 FORMAT = 1
 """Raise it when stored pictures would differ for equal settings."""
@@ -27,26 +31,31 @@ def picture_ids(experiment: Experiment) -> tuple[str, ...]:
     )
 
 
-def data_id(experiment: Experiment, pictures: tuple[str, ...]) -> str:
-    """The name of the splits: it depends on the pictures and on how they are split."""
+def data_id(
+    experiment: Experiment, pictures: tuple[str, ...], names: tuple[str, ...] | None = None
+) -> str:
+    """The name of the splits, which depends on the pictures, the split, and whom a given victim knows."""
     cut = experiment.split.model_dump(mode="json")
-    return fingerprint({"pictures": pictures, "split": cut, "seed": experiment.seed})
+    classes = {} if names is None else {"classes": list(names)}
+    given = isinstance(experiment.victim, GivenModelSettings)
+    known = {"known": True, **classes} if given else {}
+    return fingerprint({"pictures": pictures, "split": cut, "seed": experiment.seed, **known})
 
 
-def cut(experiment: Experiment, private: Pictures, public: Pictures | None = None) -> Splits:
-    """The experiment's splits.
+def cut(
+    experiment: Experiment,
+    private: Pictures | None,
+    public: Pictures | None,
+    names: tuple[str, ...] | None = None,
+) -> Splits:
+    """The experiment's splits. `names` are the classes of a given victim; None: as the data says.
 
     Raises:
         ConfigError: a set would be empty, two sets overlap, or there are fewer private people than targets.
     """
-    if public is not None and public.images_NCHW.shape[1:] != private.images_NCHW.shape[1:]:
-        raise ConfigError(
-            f"public_data: pictures are {tuple(public.images_NCHW.shape[1:])} (channels, height, width), "
-            f"but those of `data` are {tuple(private.images_NCHW.shape[1:])}; make them equal"
-        )
     _refuse_same_people(experiment)
-    splits = split(private, experiment.split, experiment.seed, public)
-    wanted, people = experiment.targets, len(splits.people)
+    splits = _split(experiment, private, public, names)
+    wanted, people = experiment.targets, len(attackable(splits))
     end = wanted.skip + wanted.count
     if end > people:
         skipped = f" after targets.skip = {wanted.skip}" if wanted.skip else ""
@@ -68,10 +77,37 @@ def cut(experiment: Experiment, private: Pictures, public: Pictures | None = Non
     return splits
 
 
+def _split(
+    experiment: Experiment,
+    private: Pictures | None,
+    public: Pictures | None,
+    names: tuple[str, ...] | None,
+) -> Splits:
+    if private is None:
+        assert public is not None, "checked at load"
+        return split_unseen(names or (), public)
+    if public is not None and public.images_NCHW.shape[1:] != private.images_NCHW.shape[1:]:
+        raise ConfigError(
+            f"public_data: pictures are {tuple(public.images_NCHW.shape[1:])} (channels, height, width), "
+            f"but those of `data` are {tuple(private.images_NCHW.shape[1:])}; make them equal"
+        )
+    if not isinstance(experiment.victim, GivenModelSettings):
+        return split(private, experiment.split, experiment.seed, public)
+    has_public = public is not None
+    names = names or known_names(private, experiment.split, has_public=has_public)
+    return split_known(private, names, experiment.split, experiment.seed, public)
+
+
+def attackable(splits: Splits) -> list[int]:
+    """The classes that can be attacked: those with pictures, or all if no private pictures are at hand."""
+    shown = splits.train.class_N.unique().tolist()
+    return shown or list(range(len(splits.people)))
+
+
 def _refuse_same_people(experiment: Experiment) -> None:
     """Refuse a `public_data` that shows the people of `data` again."""
     mine, theirs = experiment.data, experiment.public_data
-    if theirs is None or theirs.name != mine.name:
+    if mine is None or theirs is None or theirs.name != mine.name:
         return
     parts = {getattr(mine, "part", None), getattr(theirs, "part", None)}
     if parts == {"train", "test"}:
@@ -85,12 +121,16 @@ def _refuse_same_people(experiment: Experiment) -> None:
             )
 
 
-def choose_people(experiment: Experiment, people: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def choose_people(
+    experiment: Experiment, people: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The classes under attack, and those that the person-disjoint evaluators know, drawn by the seed, sorted.
+
+    Both are drawn from the classes `people`.
 
     The evaluators know the targets and, if `targets.pool` is set, as many classes as it says.
     """
     wanted, stream = experiment.targets, seeds.torch_stream(experiment.seed, "targets")
-    drawn: list[int] = torch.randperm(people, generator=stream).tolist()
+    drawn = [people[i] for i in torch.randperm(len(people), generator=stream).tolist()]
     targets = tuple(sorted(drawn[wanted.skip : wanted.skip + wanted.count]))
     return targets, targets if wanted.pool is None else tuple(sorted(drawn[: wanted.pool]))

@@ -1,5 +1,7 @@
 """The networks that defenses train, and the names of the models that they release."""
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -23,6 +25,8 @@ from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import defender_generator
 from inversionlab.generators import GENERATORS
 from inversionlab.pipeline.generator_specs import GeneratorSpec
+from inversionlab.pipeline.given_facts import GivenFacts
+from inversionlab.pipeline.given_specs import GivenSpec
 from inversionlab.pipeline.network_spec import BuildContext, ModelRef, NetworkSpec
 from inversionlab.pipeline.recognizer_specs import (
     RecognizerSpec,
@@ -30,7 +34,13 @@ from inversionlab.pipeline.recognizer_specs import (
     outsider_classes,
     outsiders,
 )
-from inversionlab.recognizers import AugmentSettings, Recognizer, RecognizerLearner, augment
+from inversionlab.recognizers import (
+    AugmentSettings,
+    Recognizer,
+    RecognizerLearner,
+    augment,
+    recognizer_inputs,
+)
 
 NO_AUGMENTATION = AugmentSettings(
     flip=0, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, erase=0
@@ -43,7 +53,7 @@ class DefenseNetworkSpec(NetworkSpec):
     """The network that a defense trains."""
 
     settings: DefenseSettings
-    victim: RecognizerSpec
+    victim: RecognizerSpec | GivenSpec
     inner: ModelRef
     """The model that the defense is put on."""
     targets: tuple[int, ...]
@@ -74,7 +84,7 @@ class DefenseNetworkSpec(NetworkSpec):
     def own_inputs(self) -> dict[str, Any]:
         """The settings that the training depends on, and the names of everything that it needs."""
         defense, needs = self.defense, self.defense.needed()
-        recognizer = self.victim.inputs["recognizer"]
+        recognizer = recognizer_inputs(self.victim.structure)
         if defense.layer != Layer.VICTIM:
             # It has the victim's structure alone; its pictures and its training are its own.
             own = ("training", "augment")
@@ -108,7 +118,7 @@ class DefenseNetworkSpec(NetworkSpec):
 
     def defense_context(self, context: BuildContext) -> DefenseContext:
         """What the defender holds when the network is trained."""
-        splits, needs, victim = context.splits, self.defense.needed(), self.victim.settings
+        splits, needs, victim = context.splits, self.defense.needed(), self.victim.structure
 
         def new_learner(training: TrainingSettings) -> RecognizerLearner:
             changed = {"training": training, "augment": NO_AUGMENTATION}
@@ -135,8 +145,13 @@ class DefenseNetworkSpec(NetworkSpec):
 
     def _blueprint(self, context: BuildContext) -> VictimBlueprint:
         sizes, seed = context.shape.sizes, self.weights_seed
+        if self.victim.given and self.defense.layer == Layer.VICTIM:
+            # A fine-tuned copy has the structure of the given model itself.
+            return VictimBlueprint(
+                context.shape, lambda: copy.deepcopy(context.network(self.victim))
+            )
         return VictimBlueprint(
-            context.shape, lambda: Recognizer(self.victim.settings, **sizes, seed=seed)
+            context.shape, lambda: Recognizer(self.victim.structure, **sizes, seed=seed)
         )
 
 
@@ -145,8 +160,10 @@ class DefenseSpecs:
     """The networks of an experiment's defenses, and the names of the models that they release."""
 
     experiment: Experiment
-    victim: RecognizerSpec
+    victim: RecognizerSpec | GivenSpec
     targets: tuple[int, ...]
+    facts: Mapping[str, GivenFacts] = field(default_factory=dict)
+    """What is known of the given models, by role."""
     _own: dict[DefenseSettings, DefenseNetworkSpec] = field(default_factory=dict, init=False)
     _models: dict[DefenseSettings, ModelRef] = field(default_factory=dict, init=False)
 
@@ -180,7 +197,7 @@ class DefenseSpecs:
                 self.model(settings.inner or NoneSettings()),
                 self.targets,
                 generator,
-                classifier_spec(self.victim) if "classifier" in needs else None,
+                classifier_spec(*name, self.victim.structure) if "classifier" in needs else None,
             )
         return self._own[settings]
 

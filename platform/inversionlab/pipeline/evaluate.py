@@ -1,5 +1,6 @@
 """Stage 4: the evaluators' verdicts on the final pictures, and how well a released model recognizes."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from inversionlab.core.images import to_float
 from inversionlab.data.splits import Labelled
+from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.metrics import nearest_distance
 from inversionlab.recognizers import Recognizer
 
@@ -19,6 +21,8 @@ CHUNK = 256
 """Pictures in a forward pass; it bounds the memory."""
 SCALE = 24.0
 """Factor that turns the cosines of a gallery into logits."""
+QUERIES = 200
+"""The most private pictures that an endpoint is asked about."""
 LOG_FLOOR = -50.0
 """Lower log-probabilities count as this: a zero has no logarithm, and would outweigh all other distances."""
 
@@ -43,7 +47,7 @@ class Evaluator:
     """A trained evaluator, with its classes and features of the targets."""
 
     name: str
-    recognizer: Recognizer
+    recognizer: Recognizer | GivenRecognizer
     class_of: Mapping[int, int]
     """Its class of each target."""
     private: Mapping[int, Tensor]
@@ -55,21 +59,34 @@ class Evaluator:
     def logits(self, feature_ND: Tensor, device: torch.device) -> Tensor:
         """Logits (N, K) over its classes, on the CPU, of features (N, D) on the CPU."""
         if self.gallery_KD is not None:
-            return SCALE * functional.normalize(feature_ND) @ self.gallery_KD.T
+            cosine_NK = functional.normalize(feature_ND) @ self.gallery_KD.T
+            # People without a picture in the gallery are nobody's nearest.
+            return (SCALE * cosine_NK).masked_fill((self.gallery_KD == 0).all(1), -torch.inf)
         logit_NK: Tensor = self.recognizer.head(feature_ND.to(device))
         return logit_NK.float().cpu()
 
 
-def gallery(feature_ND: Tensor, class_N: Tensor) -> Tensor:
-    """The mean direction (K, D) of the features (N, D) of each class; no class is empty."""
-    classes = int(class_N.max()) + 1
+def gallery(feature_ND: Tensor, class_N: Tensor, classes: int) -> Tensor:
+    """The mean direction (K, D) of the features (N, D) of each class; zeros for a class without features."""
     sum_KD = torch.zeros(classes, feature_ND.shape[1])
     sum_KD.index_add_(0, class_N, functional.normalize(feature_ND))
     return functional.normalize(sum_KD)
 
 
+def sample(sources: Sequence[Labelled], count: int) -> Labelled:
+    """At most `count` pictures, spread over all people."""
+    images_NCHW = torch.cat([source.images_NCHW for source in sources])
+    class_N = torch.cat([source.class_N for source in sources])
+    rows = torch.linspace(0, len(class_N) - 1, min(count, len(class_N))).round().long()
+    order_N = class_N.argsort(stable=True)
+    chosen = order_N[rows].sort().values
+    return Labelled(images_NCHW[chosen], class_N[chosen])
+
+
 @torch.no_grad()
-def features(recognizer: Recognizer, images_NCHW: Tensor, device: torch.device) -> Tensor:
+def features(
+    recognizer: Recognizer | GivenRecognizer, images_NCHW: Tensor, device: torch.device
+) -> Tensor:
     """Features (N, D), float32 on the CPU, of uint8 pictures."""
     chunks = images_NCHW.split(CHUNK)
     return torch.cat([recognizer.features(to_float(x, device)).float().cpu() for x in chunks])
@@ -122,6 +139,8 @@ def utility(
     log_scores: LogScores, undefended: LogScores, test: Labelled, device: torch.device
 ) -> Utility:
     """Compare a released model, `log_scores`, with the undefended victim on every test picture."""
+    if not len(test):
+        return Utility(torch.zeros(0, dtype=torch.bool), math.nan, math.nan)
     correct, moved, log_moved = [], 0.0, 0.0
     for x, class_N in zip(test.images_NCHW.split(CHUNK), test.class_N.split(CHUNK), strict=True):
         x_NCHW = to_float(x, device)

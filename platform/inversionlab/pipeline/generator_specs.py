@@ -1,6 +1,8 @@
 """The generators, and the networks that attacks train; both may learn a model's scores of public pictures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_float
 from inversionlab.core.views import Scores
 from inversionlab.generators import GeneratorSettings
+from inversionlab.generators.given import Given, load_given_generator
 from inversionlab.pipeline.network_spec import BuildContext, ModelRef, NetworkSpec
 from inversionlab.pipeline.train import TrainingError
 
@@ -49,7 +52,51 @@ class GeneratorSpec(NetworkSpec):
         if self.learns_from is not None:
             labels, queries = _public_scores(self.learns_from, context)
         learner = generators.learner(self.settings, **context.shape.sizes, seed=self.weights_seed)
-        return TrainingJob(learner, images_NCHW, labels, self.settings.training, queries)
+        training = self.settings.training  # type: ignore[attr-defined]
+        return TrainingJob(learner, images_NCHW, labels, training, queries)
+
+
+@dataclass(frozen=True)
+class GivenGeneratorSpec(NetworkSpec):
+    """A generator of the user's own, which is not trained."""
+
+    settings: Given.Settings
+    digest: str
+    """Hash of its weights and of the user's code."""
+
+    @property
+    def given(self) -> bool:
+        """Always: nothing is trained."""
+        return True
+
+    @property
+    def kind(self) -> str:
+        """Where its class is."""
+        return f"({self.settings.path}, given)"
+
+    def own_inputs(self) -> dict[str, Any]:
+        """Its settings, weights and code, by content and not by place."""
+        return {"given": self.digest}
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """As `NetworkSpec.inputs`, without data and seed, on which it does not depend."""
+        return {k: v for k, v in super().inputs.items() if k not in ("data", "seed")}
+
+    def build(self, context: BuildContext) -> nn.Module:
+        """The generator, from the user's own files; ConfigError if it does not do what its settings say."""
+        shape = context.shape
+        return load_given_generator(self.settings, shape.channels, shape.image_size)
+
+    def restore(self, context: BuildContext, weights: Mapping[str, Tensor]) -> nn.Module:
+        """The generator with stored weights, on any node that can import its class."""
+        module = generators.build(self.settings, **context.shape.sizes)
+        module.load_state_dict(dict(weights))
+        return module
+
+    def training_job(self, context: BuildContext) -> TrainingJob:
+        """Refuses: it is given."""
+        raise TypeError(f"{self.title} is not trained")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from torch import Tensor
 from inversionlab.core.images import png, to_bytes
 from inversionlab.core.settings import fingerprint
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
+from inversionlab.data.splits import Labelled
 from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.base import Undefended
 from inversionlab.defenses.composition import chain, protected_views, stripped
+from inversionlab.given.settings import GivenModelSettings
 from inversionlab.metrics import within_person_distance
 from inversionlab.pipeline import evaluate, footprint
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel
@@ -49,9 +51,7 @@ def evaluator(session: Session, name: str) -> evaluate.Evaluator:
         target: feature_ND[order[first:last]]
         for target, first, last in zip(targets, bounds[:-1], bounds[1:], strict=True)
     }
-    people_KD = (
-        _features(session.store.read("galleries", key)) if spec.protocol.public_only else None
-    )
+    people_KD = _features(session.store.read("galleries", key)) if spec.has_gallery else None
     class_of = spec.data(session.builder.splits).class_of
     return evaluate.Evaluator(
         name, session.builder.recognizer(spec.role), class_of, private, people_KD
@@ -69,6 +69,12 @@ def measure_model(session: Session, cell: Cell) -> None:
     assert cell.defense is not None, "a null attack has no model"
     builder, store = session.builder, session.store
     test = builder.splits.test
+    victim_settings = session.experiment.victim
+    if isinstance(victim_settings, GivenModelSettings) and victim_settings.endpoint is not None:
+        test = evaluate.sample((test,), evaluate.QUERIES)
+    # Without private pictures, time and memory are measured on public ones.
+    public_NCHW = builder.splits.public_NCHW[: footprint.BATCH]
+    shown = test if len(test) else Labelled(public_NCHW, torch.zeros(len(public_NCHW)))
     model = builder.protected(cell.defense)
     victim = BatchInvariantModel(Undefended(builder.recognizer("victim")))
     used = evaluate.utility(model.log_scores, victim.log_scores, test, builder.device)
@@ -82,10 +88,10 @@ def measure_model(session: Session, cell: Cell) -> None:
         "total_all": len(test),
         "correct_targets": int(used.correct_N[aimed_N].sum()),
         "total_targets": int(aimed_N.sum()),
-        "milliseconds": evaluate.milliseconds(model.log_scores, test, builder.device),
+        "milliseconds": evaluate.milliseconds(model.log_scores, shown, builder.device),
         "networks": footprint.networks(model),
         "parameters": footprint.parameters(model),
-        "memory": footprint.memory(model.log_scores, test, builder.device),
+        "memory": footprint.memory(model.log_scores, shown, builder.device),
         **{metric.key: getattr(used, metric.key) for metric in MODEL_METRICS},
         "facts": json.dumps(footprint.facts(model), sort_keys=True),
         "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
@@ -125,19 +131,22 @@ def measure_evaluator(session: Session, name: str) -> None:
     data, train = spec.data(builder.splits), builder.splits.train
     aimed_N = torch.isin(train.class_N, torch.tensor(session.plan.targets))
     key = evaluator_key(session, name)
-    if spec.protocol.public_only:
-        all_ND = evaluate.features(recognizer, train.images_NCHW, builder.device)
-        people_KD = evaluate.gallery(all_ND, train.class_N)
+    if data.gallery is not None:
+        known_ND = evaluate.features(recognizer, data.gallery.images_NCHW, builder.device)
+        classes = len(builder.splits.people)
+        people_KD = evaluate.gallery(known_ND, data.gallery.class_N, classes)
         asked_ND = evaluate.features(recognizer, data.test.images_NCHW, builder.device)
         own = evaluate.Evaluator(name, recognizer, data.class_of, {}, people_KD)
         correct_N = own.logits(asked_ND, builder.device).argmax(1) == data.test.class_N
         people = enumerate(people_KD.tolist())
         rows = [{"evaluator": name, "person": k, "feature": feature} for k, feature in people]
         session.store.write("galleries", key, rows)
-        feature_ND = all_ND[aimed_N]
+    else:
+        correct_N = evaluate.recognition(recognizer.log_scores, data.test, builder.device)
+    if data.gallery is train:
+        feature_ND = known_ND[aimed_N]
     else:
         feature_ND = evaluate.features(recognizer, train.images_NCHW[aimed_N], builder.device)
-        correct_N = evaluate.recognition(recognizer.log_scores, data.test, builder.device)
     target_N = train.class_N[aimed_N]
     rows = [
         {"evaluator": name, "target": int(target), "feature": feature.tolist()}
@@ -146,8 +155,8 @@ def measure_evaluator(session: Session, name: str) -> None:
     session.store.write("features", key, rows)
     row = {
         "evaluator": name,
-        "protocol": spec.inputs["protocol"],
-        "network": spec.settings.network.name,
+        "protocol": spec.protocol_name,
+        "network": spec.structure_name,
         "correct": int(correct_N.sum()),
         "total": len(data.test),
         "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),

@@ -8,10 +8,13 @@ from torch import Tensor, nn
 from inversionlab.attacks import ATTACKS, AttackerContext
 from inversionlab.core.contracts import ModelShape
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.views import shows, view_word
 from inversionlab.data.splits import Splits
 from inversionlab.defenses import DEFENSES, DefenseSettings, ProtectedModel
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
+from inversionlab.given.live import Live
+from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel, BatchInvariantPrior
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan
@@ -33,17 +36,18 @@ class ModelBuilder:
         load: Callable[[NetworkSpec], Weights],
         device: torch.device,
         networks: dict[str, nn.Module] | None = None,
+        live: Live | None = None,
     ) -> None:
         """Build nothing yet.
 
         `load` returns the weights of a trained network and is called once for each. `networks` holds frozen
-        networks at hand, by their specs' keys; the builder adds those that it builds.
+        networks at hand, by their specs' keys; the builder adds those that it builds. `live`: see `BuildContext`.
         """
         self.experiment, self.splits, self.plan = experiment, splits, plan
-        self.device = device
+        self.device, self.live = device, live
         self._load = load
         self.networks_at_hand = {} if networks is None else networks
-        _, channels, image_size, _ = splits.train.images_NCHW.shape
+        _, channels, image_size, _ = splits.public_NCHW.shape
         self.shape = ModelShape(len(splits.people), channels, image_size)
 
     def check(self) -> None:
@@ -63,6 +67,8 @@ class ModelBuilder:
                 whose = f" (for {', '.join(users)})" if users else ""
                 faults.append(f"{spec.title}{whose}: {error}")
                 continue
+            if spec.given:
+                self.networks_at_hand[spec.key] = frozen(module, self.device)
             if isinstance(module, Generator):
                 latent_sizes[spec.key] = module.latent_size
         for cell in self.plan.cells:
@@ -73,22 +79,42 @@ class ModelBuilder:
                 faults.append(f"attacks ({cell.attack.title}): {error}")
         if faults:
             raise ConfigError("; ".join(dict.fromkeys(faults)))
+        self.check_access()
+
+    def check_access(self) -> None:
+        """Refuse attacks that need more of a given victim than it shows, once it is built.
+
+        Raises:
+            ConfigError: which attacks, and why the victim shows no more.
+        """
+        victim = self.networks_at_hand.get(self.plan.spec("victim").key)
+        if not isinstance(victim, GivenRecognizer):
+            return
+        why = f" ({victim.raw.note})" if victim.raw.note else ""
+        faults = []
+        for attack in self.experiment.attacks:
+            view = ATTACKS[attack.name].view_at(attack)
+            if view is not None and not shows(victim.view, view):
+                faults.append(
+                    f"attacks ({attack.title}): needs the model's {view_word(view)} view, and the given victim "
+                    f"shows {view_word(victim.view)} at most{why}; leave the attack out"
+                )
+        if faults:
+            raise ConfigError("; ".join(faults))
 
     def network(self, spec: NetworkSpec) -> nn.Module:
         """The trained network of a spec, frozen."""
         module = self.networks_at_hand.pop(spec.key, None)
         if module is None:
-            module = spec.build(self)
-            module.load_state_dict(dict(self._load(spec)))
-            frozen(module, self.device)
+            module = frozen(spec.restore(self, self._load(spec)), self.device)
         # The least recently used network comes first, so a worker short of memory can drop it.
         self.networks_at_hand[spec.key] = module
         return module
 
-    def recognizer(self, role: str) -> Recognizer:
-        """The trained recognizer of this role, frozen."""
+    def recognizer(self, role: str) -> Recognizer | GivenRecognizer:
+        """The trained or given recognizer of this role, frozen."""
         module = self.network(self.plan.spec(role))
-        assert isinstance(module, Recognizer)
+        assert isinstance(module, Recognizer | GivenRecognizer)
         return module
 
     def protected(self, settings: DefenseSettings) -> ProtectedModel:

@@ -6,18 +6,20 @@ The hash covers everything that goes into a network, so a change retrains what d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inversionlab.core import seeds
 from inversionlab.core.contracts import ModelShape, TrainingJob
 from inversionlab.core.settings import fingerprint
 from inversionlab.data.splits import Labelled, Splits
 from inversionlab.defenses import DefenseSettings, ProtectedModel
+from inversionlab.given.live import Live
 
 NETWORK_FORMAT = 1
 """Raise it when a trained network would differ for equal settings."""
@@ -30,6 +32,8 @@ class BuildContext(Protocol):
     shape: ModelShape
     """The victim's."""
     device: torch.device
+    live: Live | None
+    """Returns what no file holds of a given victim: the user's module, or the connection to an endpoint."""
 
     def network(self, spec: NetworkSpec) -> nn.Module:
         """The trained network of a spec, frozen."""
@@ -66,6 +70,11 @@ class NetworkSpec(ABC):
     def kind(self) -> str:
         """Tells networks of one role apart for users; empty where there is only one."""
         return ""
+
+    @property
+    def given(self) -> bool:
+        """Whether it exists already, and is packed by `pack` instead of being trained."""
+        return False
 
     @property
     def uses(self) -> tuple[NetworkSpec, ...]:
@@ -118,6 +127,16 @@ class NetworkSpec(ABC):
         Raises:
             ValueError: it does not fit the data.
         """
+
+    def pack(self, module: nn.Module) -> dict[str, Tensor]:
+        """The tensors that are stored of a built or trained network."""
+        return dict(module.state_dict())
+
+    def restore(self, context: BuildContext, weights: Mapping[str, Tensor]) -> nn.Module:
+        """The network with stored weights."""
+        module = self.build(context)
+        module.load_state_dict(dict(weights))
+        return module
 
     @abstractmethod
     def training_job(self, context: BuildContext) -> TrainingJob:

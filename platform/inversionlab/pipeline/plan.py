@@ -12,10 +12,19 @@ from inversionlab.defenses.composition import stripped
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import attacker_generator, defense_at, null_attacks
-from inversionlab.generators import GENERATORS
+from inversionlab.generators import GENERATORS, GeneratorSettings
+from inversionlab.generators.given import Given
+from inversionlab.given.settings import GivenModelSettings
+from inversionlab.given.sface import SFACE_SETTINGS
 from inversionlab.pipeline.defense_specs import DefenseSpecs
-from inversionlab.pipeline.generator_specs import AttackNetworkSpec, GeneratorSpec
-from inversionlab.pipeline.network_spec import NETWORK_FORMAT, NetworkSpec
+from inversionlab.pipeline.generator_specs import (
+    AttackNetworkSpec,
+    GeneratorSpec,
+    GivenGeneratorSpec,
+)
+from inversionlab.pipeline.given_facts import GivenFacts, generator_role
+from inversionlab.pipeline.given_specs import GivenSpec
+from inversionlab.pipeline.network_spec import NETWORK_FORMAT, ModelRef, NetworkSpec
 from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerSpec, victim_spec
 
 ROW_FORMAT = 4
@@ -40,7 +49,7 @@ class Cell:
     point: float | None
     """The swept setting's value."""
     label: str
-    generator: GeneratorSpec
+    generator: GeneratorSpec | GivenGeneratorSpec
     """The generator that the attacker searches."""
     network: AttackNetworkSpec | None
     """The attack's own network, if it trains one."""
@@ -73,7 +82,7 @@ class Plan:
     specs: tuple[NetworkSpec, ...]
     """Every network once, each after those that its training needs."""
     cells: tuple[Cell, ...]
-    evaluators: Mapping[str, RecognizerSpec]
+    evaluators: Mapping[str, RecognizerSpec | GivenSpec]
     """The evaluators by their names in the recipe."""
     defense_specs: DefenseSpecs
     """The networks of any defense, and the names of the models that defenses release."""
@@ -97,27 +106,42 @@ def make_plan(
     data_id: str,
     targets: tuple[int, ...],
     pool: tuple[int, ...] | None = None,
+    given: Mapping[str, GivenFacts] | None = None,
 ) -> Plan:
     """The plan of an experiment on this data; without a `pool` the evaluators know the targets.
+
+    `given` holds the facts of its given models, by role.
 
     Raises:
         ConfigError: two of the defenses side by side release the same model.
     """
     pool, seed = targets if pool is None else pool, experiment.seed
-    victim = victim_spec(data_id, seed, experiment.victim)
-    evaluators = {
-        e.name: RecognizerSpec(
-            data_id, seed, f"evaluator:{e.name}", e.name, e.recognizer, PROTOCOLS[e.protocol], pool
-        )
-        for e in experiment.evaluators
-    }
-    defense_specs = DefenseSpecs(experiment, victim, targets)
+    facts = given or {}
+    victim: RecognizerSpec | GivenSpec
+    if isinstance(experiment.victim, GivenModelSettings):
+        settings = experiment.victim
+        victim = GivenSpec(data_id, seed, "victim", "victim", settings, facts["victim"], experiment)
+    else:
+        victim = victim_spec(data_id, seed, experiment.victim)
+    evaluators: dict[str, RecognizerSpec | GivenSpec] = {}
+    for e in experiment.evaluators:
+        role = f"evaluator:{e.name}"
+        if e.protocol in PROTOCOLS:
+            evaluators[e.name] = RecognizerSpec(
+                data_id, seed, role, e.name, e.recognizer, PROTOCOLS[e.protocol], pool
+            )
+        else:
+            own = e.given or SFACE_SETTINGS
+            evaluators[e.name] = GivenSpec(
+                data_id, seed, role, e.name, own, facts[role], experiment, e.protocol, pool
+            )
+    defense_specs = DefenseSpecs(experiment, victim, targets, facts)
     points = _points(experiment, defense_specs)
     cells = tuple(_cells(defense_specs, evaluators, points))
     needed = [
         victim,
         *evaluators.values(),
-        GeneratorSpec(data_id, seed, "generator", experiment.generator),
+        generator_spec(data_id, seed, experiment.generator, facts),
         *(spec for _, defense in points for spec in defense_specs.needed(defense)),
         # A network that learns from a model comes after the model's own networks.
         *(spec for cell in cells for spec in (cell.generator, cell.network) if spec is not None),
@@ -163,7 +187,7 @@ def _points(experiment: Experiment, defense_specs: DefenseSpecs) -> list[Point]:
 
 
 def _cells(
-    specs: DefenseSpecs, evaluators: Mapping[str, RecognizerSpec], points: list[Point]
+    specs: DefenseSpecs, evaluators: Mapping[str, NetworkSpec], points: list[Point]
 ) -> Iterator[Cell]:
     """The null attacks, then every attack on the undefended victim and on the defenses under test."""
     for name in null_attacks():
@@ -187,7 +211,7 @@ def _cells(
 
 def _cell(
     specs: DefenseSpecs,
-    evaluators: Mapping[str, RecognizerSpec],
+    evaluators: Mapping[str, NetworkSpec],
     attack: AttackSettings,
     defense: DefenseSettings | None,
     attacked: DefenseSettings | None,
@@ -223,15 +247,29 @@ def _cell(
     )
 
 
+def generator_spec(
+    data_id: str,
+    seed: int,
+    settings: GeneratorSettings,
+    facts: Mapping[str, GivenFacts],
+    learns_from: ModelRef | None = None,
+) -> GeneratorSpec | GivenGeneratorSpec:
+    """An attacker's generator, to be trained or given."""
+    if isinstance(settings, Given.Settings):
+        digest = facts[generator_role(settings)].digest
+        return GivenGeneratorSpec(data_id, seed, "generator", settings, digest)
+    return GeneratorSpec(data_id, seed, "generator", settings, learns_from=learns_from)
+
+
 def _attacker_networks(
     specs: DefenseSpecs, attack: AttackSettings, attacked: DefenseSettings | None
-) -> tuple[GeneratorSpec, AttackNetworkSpec | None]:
+) -> tuple[GeneratorSpec | GivenGeneratorSpec, AttackNetworkSpec | None]:
     """The generator that the attacker searches, and the network that the attack trains for a model, if it does."""
     kind, name = ATTACKS[attack.name], (specs.victim.data_id, specs.victim.seed)
     victim, settings = NoneSettings(), attacker_generator(specs.experiment, attack)
     learns = GENERATORS[settings.name].learns_from_target
     source = specs.model(attacked or victim) if learns else None
-    generator = GeneratorSpec(*name, "generator", settings, learns_from=source)
+    generator = generator_spec(*name, settings, specs.facts, source)
     if attacked is None or not kind.trains:
         return generator, None
     teacher = specs.model(attacked if kind.teacher(attack) == "protected" else victim)

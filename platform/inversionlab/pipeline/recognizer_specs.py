@@ -31,6 +31,8 @@ class RecognizerData:
     test: Labelled
     class_of: Mapping[int, int]
     """The target's class in the recognizer's head, or in the gallery of private people."""
+    gallery: Labelled | None = None
+    """The private people's pictures that an evaluator compares with, if it decides by the nearest person."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,26 @@ class RecognizerSpec(NetworkSpec):
     protocol: RecognizerProtocol
     pool: tuple[int, ...] = ()
     """Classes of the private people that a person-disjoint evaluator knows."""
+
+    @property
+    def has_gallery(self) -> bool:
+        """Whether an evaluator decides by the nearest private person."""
+        return self.protocol.public_only
+
+    @property
+    def protocol_name(self) -> str:
+        """An evaluator's protocol."""
+        return self.protocol.inputs.get("protocol", "")
+
+    @property
+    def structure(self) -> RecognizerSettings:
+        """The recognizer that defenses train in the victim's place: one like it."""
+        return self.settings
+
+    @property
+    def structure_name(self) -> str:
+        """What tables call the network."""
+        return self.settings.network.name
 
     def data(self, splits: Splits) -> RecognizerData:
         """The pictures that it is trained and tested on.
@@ -122,7 +144,7 @@ def _person_disjoint(name: str, splits: Splits, pool: tuple[int, ...]) -> Recogn
 def _nearest_identity(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
     """Trained on public people; tested on private ones, whose classes are those of the gallery."""
     known = outsiders(splits, f"evaluators ({name}): nearest_identity")
-    return RecognizerData(known, splits.test, {p: p for p in pool})
+    return RecognizerData(known, splits.test, {p: p for p in pool}, splits.train)
 
 
 PROTOCOLS = {
@@ -144,7 +166,7 @@ def victim_spec(data_id: str, seed: int, settings: RecognizerSettings) -> Recogn
     )
 
 
-def classifier_spec(victim: RecognizerSpec) -> RecognizerSpec:
+def classifier_spec(data_id: str, seed: int, structure: RecognizerSettings) -> RecognizerSpec:
     """F_C, the defender's recognizer of public people, with the victim's structure and training."""
 
     def data(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
@@ -152,7 +174,7 @@ def classifier_spec(victim: RecognizerSpec) -> RecognizerSpec:
 
     name = "F_C, the defender's recognizer of public people,"
     protocol = RecognizerProtocol(data, {"on": "public"}, public_only=True)
-    return replace(victim, role="defense_classifier", name=name, protocol=protocol)
+    return RecognizerSpec(data_id, seed, "defense_classifier", name, structure, protocol)
 
 
 def outsiders(splits: Splits, user: str) -> Labelled:

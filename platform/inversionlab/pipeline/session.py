@@ -1,7 +1,7 @@
 """One experiment on one storage root, as every process opens it: data, plan, artifacts, networks."""
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -9,8 +9,10 @@ from torch import nn
 
 from inversionlab.data.splits import Splits
 from inversionlab.experiment import Experiment
+from inversionlab.given.live import Live
 from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts
+from inversionlab.pipeline.given_facts import GivenFacts, read_facts
 from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
@@ -28,6 +30,10 @@ class SessionSpec:
     """Absolute path or URI of the storage root."""
     pictures: tuple[str, ...]
     """Names of the decoded data sets."""
+    given: tuple[tuple[str, GivenFacts], ...] = ()
+    """What is known of the given models, by role."""
+    live: Live | None = field(default=None, compare=False)
+    """Returns what no file holds of a given victim, in any process."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Session:
         return self.builder.plan
 
 
-def open_experiment(experiment: Experiment, storage: Storage) -> Session:
+def open_experiment(experiment: Experiment, storage: Storage, live: Live | None = None) -> Session:
     """Open an experiment on the CPU of a machine that has its data; other processes then open its spec.
 
     The data sets are decoded, unless an earlier run has done so, and kept in the storage for all processes.
@@ -55,8 +61,15 @@ def open_experiment(experiment: Experiment, storage: Storage) -> Session:
         ConfigError: a data set is missing or unusable, or cannot be split as the experiment asks.
     """
     names = data_stage.picture_ids(experiment)
-    spec = SessionSpec(experiment.model_dump_json(), storage.root, names)
+    given = read_facts(experiment, live() if live is not None else None)
+    spec = SessionSpec(experiment.model_dump_json(), storage.root, names, given, live)
     return open_session(spec, torch.device("cpu"))
+
+
+def with_live(session: Session, live: Live) -> Session:
+    """The session whose given victim is reached by `live`, in this and in every other process."""
+    session.builder.live = live
+    return replace(session, spec=replace(session.spec, live=live))
 
 
 def open_session(
@@ -79,14 +92,21 @@ def open_session(
     """
     experiment = Experiment.model_validate_json(spec.experiment)
     artifacts = Artifacts(Storage(spec.storage))
+    facts = dict(spec.given)
+    names = facts["victim"].classes if "victim" in facts else None
     if splits is None:
-        sources = (experiment.data, experiment.public_data)
-        wanted = [settings for settings in sources if settings is not None]
-        pictures = map(artifacts.pictures, wanted, spec.pictures)
-        splits = data_stage.cut(experiment, *pictures)
-    targets, pool = data_stage.choose_people(experiment, len(splits.people))
-    plan = make_plan(experiment, data_stage.data_id(experiment, spec.pictures), targets, pool)
-    builder = ModelBuilder(experiment, splits, plan, load or artifacts.weights, device, networks)
+        stored = iter(spec.pictures)
+        private, public = (
+            None if settings is None else artifacts.pictures(settings, next(stored))
+            for settings in (experiment.data, experiment.public_data)
+        )
+        splits = data_stage.cut(experiment, private, public, names)
+    targets, pool = data_stage.choose_people(experiment, data_stage.attackable(splits))
+    data_id = data_stage.data_id(experiment, spec.pictures, names)
+    plan = make_plan(experiment, data_id, targets, pool, facts)
+    builder = ModelBuilder(
+        experiment, splits, plan, load or artifacts.weights, device, networks, spec.live
+    )
     return Session(spec, experiment, artifacts, Store(artifacts.storage), builder)
 
 
@@ -97,6 +117,15 @@ def with_experiment(session: Session, experiment: Experiment) -> Session:
     return open_session(
         spec, builder.device, splits=builder.splits, networks=builder.networks_at_hand
     )
+
+
+def store_given(session: Session) -> None:
+    """Store the given models that `ModelBuilder.check` has built, for processes without the user's files."""
+    for spec in session.plan.specs:
+        if spec.given and not session.artifacts.finished(spec):
+            module = session.builder.networks_at_hand[spec.key]
+            card = {"seconds": 0.0, "metrics": {}, "workers": 1}
+            session.artifacts.save(spec, spec.pack(module), card, None)
 
 
 def missing_jobs(

@@ -42,10 +42,7 @@ def measure(value: float) -> str:
 
 def points(loss: float) -> str:
     """Percentage points lost, "0.4"; a gain is negative."""
-    if math.isnan(loss):
-        return MISSING
-    text = f"{loss:.1f}"
-    return "0.0" if text == "-0.0" else text
+    return MISSING if math.isnan(loss) else f"{loss:z.1f}"
 
 
 def quantity(value: float | None, unit: str = "") -> str:

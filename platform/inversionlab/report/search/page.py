@@ -1,7 +1,7 @@
 """The page of a search, from its record and the store, and the verdict that is printed with it."""
 
 import shlex
-from typing import Any, get_args
+from typing import get_args
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import dump_yaml
@@ -90,7 +90,8 @@ def render_search(
         "names": names,
         "settings": settings_text(search, search.best) if search.best else "",
         "value_text": value_text,
-        "sort_key": _sort_key,
+        # An empty cell sorts last.
+        "sort_key": lambda value: "" if value is None else str(value),
         "longest_fault": LONGEST_FAULT,
         "headline": headline if search.headline == "first" else "that finds most",
         "command": shlex.join(["python", "jobs/audit.py", recipe, "--storage", place]),
@@ -104,8 +105,3 @@ def render_search(
     }
     scripts = ["hover.js.j2", "sort.js.j2"]
     return fill("search.html.j2", context, scripts=scripts, pictures=pictures)
-
-
-def _sort_key(value: Any) -> str:
-    """What the table's script sorts a cell by; empty sorts last."""
-    return "" if value is None else str(value)

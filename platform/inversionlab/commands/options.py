@@ -1,5 +1,7 @@
-"""Options and exit codes that the commands in jobs/ share. Nothing heavy is imported, so --help is fast."""
+"""Options and exit codes that the commands share. Nothing heavy is imported, so --help is fast."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -45,9 +47,16 @@ def exit_codes(*failures: type[Exception]) -> Iterator[None]:
         yield
     except known as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+        code = 2 if isinstance(error, ConfigError) else getattr(error, "exit_code", 1)
+        raise typer.Exit(code) from error
     except KeyboardInterrupt as stop:
         typer.echo(
             "interrupted; what is finished is stored, and the same command goes on", err=True
         )
         raise typer.Exit(130) from stop
+
+
+def import_from_current_folder() -> None:
+    """Let a user's own modules be imported from the current folder; the workers do so too."""
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)

@@ -1,0 +1,1 @@
+"""The console's commands, such as `inversionlab audit`; the scripts in jobs/ run the same functions."""

@@ -1,0 +1,281 @@
+"""Audit a recognizer: train, protect, attack, evaluate, report.
+
+inversionlab audit demo
+ray job submit --working-dir . -- python jobs/audit.py jobs/recipes/demo.yaml
+"""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from inversionlab.commands.options import (
+    Assignments,
+    ShowPictures,
+    StorageRoot,
+    exit_codes,
+    import_from_current_folder,
+)
+
+if TYPE_CHECKING:
+    from inversionlab.experiment import Experiment
+
+EPILOG = """Examples:
+
+  {program} {demo}
+
+  {program} {lfw} --set data.root=/data/lfw64 --set defense.alpha=0.4
+
+  {program} {demo} --storage s3://bucket/audits --no-pictures
+
+  {program} --model facenet.model:FaceNet --weights facenet.pt --data people/ --public strangers/
+
+  {program} --endpoint https://host/identify --data people/ --public strangers/ --budget 50000
+
+Run the same command again after anything stopped it: finished networks and stored reconstructions are
+kept, a training goes on from its last checkpoint. Change only `defense.alpha`: nothing is trained.
+
+Exit codes: 0 done; 1 some attacks or a training failed (the rest is stored); 2 the recipe, the
+model or the data is wrong; 3 the endpoint's budget of queries is spent (the rest is stored)."""
+PANEL = "A model of your own, without a recipe"
+
+
+class Answers(StrEnum):
+    """What a model answers."""
+
+    auto = "auto"
+    logits = "logits"
+    probabilities = "probabilities"
+    log_probabilities = "log_probabilities"
+    labels = "labels"
+    top_k = "top_k"
+    embedding = "embedding"
+
+
+def epilog(program: str, recipe: str = "{}") -> str:
+    """The last part of the help, with examples of `program`; `recipe` shows how recipes are named."""
+    return EPILOG.format(program=program, demo=recipe.format("demo"), lfw=recipe.format("lfw"))
+
+
+def main(
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The experiment as YAML, a file or a name (--list); jobs/recipes/ holds some to start from.",
+            show_default=False,
+        ),
+    ] = None,
+    assignments: Assignments = None,
+    storage: StorageRoot = None,
+    pictures: ShowPictures = True,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Check everything and say what would be done, then stop."),
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Go on although the checks of a given model say that something is wrong.",
+        ),
+    ] = False,
+    settings: Annotated[
+        bool,
+        typer.Option(
+            "--settings",
+            help="List every setting with its type, bounds, default and meaning, then stop.",
+            is_eager=True,
+            callback=lambda asked: _show_settings() if asked else None,
+        ),
+    ] = False,
+    listed: Annotated[
+        bool,
+        typer.Option(
+            "--list",
+            help="List the recipes that come along, then stop.",
+            is_eager=True,
+            callback=lambda asked: _list_recipes() if asked else None,
+        ),
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            help="`package.module:Class`, a function `package.module:predict`, a file (*.onnx, *.pt2, "
+            "TorchScript), `torchvision:NAME` or `timm:NAME`.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            help="The class's weights: *.safetensors, or a state dict as *.pt or *.pth.",
+            show_default=False,
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            metavar="URL",
+            help="A model behind HTTP, in place of --model; `--set victim.endpoint...` says how it is asked.",
+            show_default=False,
+        ),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            min=1,
+            help="The most queries that the endpoint gets, in all.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            help="Pictures of the people whom the model knows, one folder for each person.",
+            show_default=False,
+        ),
+    ] = None,
+    public: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            help="Pictures of strangers, one folder for each: what the attacker has.",
+            show_default=False,
+        ),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            help="The people in the order of the model's classes: a line a class, or JSON (default: the sorted "
+            "names of the folders).",
+            show_default=False,
+        ),
+    ] = None,
+    gallery: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            metavar="FOLDER",
+            help="The enrolled people's pictures, for an embedding; `private`: those of --data.",
+            show_default=False,
+        ),
+    ] = None,
+    answers: Annotated[
+        Answers | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            help="What the model answers (default: auto).",
+            show_default=False,
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            help="Side of all pictures, in pixels (default: by the pictures).",
+            show_default=False,
+        ),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=PANEL,
+            metavar="FILE",
+            help="Where the recipe of what was chosen is written (default: NAME.yaml in the current folder).",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Measure how much of its training data a recognizer gives away, undefended and behind a defense."""
+    # Imported here so that --help answers at once; PyTorch and Ray take seconds.
+    from inversionlab.commands.given_model import GivenModel, experiment_of
+    from inversionlab.store.storage import default_root
+
+    import_from_current_folder()
+    with exit_codes():
+        given = GivenModel(
+            model=model,
+            weights=weights,
+            endpoint=endpoint,
+            budget=budget,
+            data=data,
+            public=public,
+            classes=classes,
+            gallery=gallery,
+            answers=None if answers is None else answers.value,
+            image_size=image_size,
+            write=write,
+        )
+        experiment = experiment_of(recipe, given, assignments or [], plan=plan)
+        root = storage or default_root()
+        if plan:
+            _show_plan(experiment, root)
+        else:
+            _run(experiment, root, pictures=pictures, force=force)
+
+
+def _list_recipes() -> None:
+    from inversionlab.commands.supplied import recipe_headers
+
+    headers = recipe_headers()
+    width = max(map(len, headers), default=0)
+    for name, header in headers.items():
+        typer.echo(f"{name:{width}}  {header}")
+    raise typer.Exit
+
+
+def _show_settings() -> None:
+    from inversionlab.commands.settings import main as list_settings
+
+    list_settings()
+    raise typer.Exit
+
+
+def _show_plan(experiment: Experiment, root: str) -> None:
+    from inversionlab.distributed.run_record import describe
+    from inversionlab.pipeline.endpoint import begin, planned_queries
+    from inversionlab.pipeline.session import missing_jobs
+    from inversionlab.store.storage import Storage
+
+    session = begin(experiment, Storage(root))
+    typer.echo(describe(session))
+    for spec in session.plan.specs:
+        state = "is stored" if session.artifacts.finished(spec) else "to be trained"
+        if spec.given:
+            state = "given, not trained"
+        typer.echo(f"  network {spec.key}: {state}")
+    for cell in session.plan.cells:
+        _, todo = missing_jobs(session, cell, session.plan.targets)
+        typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
+    for line in planned_queries(session):
+        typer.echo(f"  queries of {line}")
+
+
+def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool) -> None:
+    from inversionlab.distributed.actor_pool import ActorPoolError
+    from inversionlab.distributed.audit import AuditError, audit
+    from inversionlab.given.endpoint_answers import EndpointError
+    from inversionlab.given.ledger import BudgetError
+    from inversionlab.pipeline.train import TrainingError
+    from inversionlab.report.audit.page import write_report
+
+    began = time.monotonic()
+    with exit_codes(AuditError, ActorPoolError, TrainingError, EndpointError, BudgetError):
+        try:
+            run = audit(experiment, root, typer.echo, force=force)
+        except AuditError as error:
+            # What was found until then is worth a page too.
+            write_report(root, error.run, pictures=pictures)
+            raise
+    write_report(root, run, pictures=pictures)
+    typer.echo(f"Done in {time.monotonic() - began:.0f} s.")

@@ -1,0 +1,34 @@
+"""Write the page of a stored run or search again: without pictures, at another place, after a new release.
+
+inversionlab report demo-1a2b3c4d --storage runs --no-pictures
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from inversionlab.commands.options import ShowPictures, StorageRoot, exit_codes
+
+
+def main(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="The name of a run or a search: a folder below STORAGE/runs or STORAGE/searches."
+        ),
+    ],
+    storage: StorageRoot = None,
+    pictures: ShowPictures = True,
+) -> None:
+    """Write the page of a stored run or search and print its headline."""
+    from inversionlab.report.audit.page import write_report
+    from inversionlab.report.search.page import write_search_page
+    from inversionlab.store.storage import Storage, default_root
+
+    root = storage or default_root()
+    with exit_codes():
+        is_search = run in Storage(root).folders("searches")
+        write = write_search_page if is_search else write_report
+        write(root, run, pictures=pictures)
