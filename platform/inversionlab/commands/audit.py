@@ -40,7 +40,7 @@ Run the same command again after anything stopped it: finished networks and stor
 kept, a training goes on from its last checkpoint. Change only `defense.alpha`: nothing is trained.
 
 Exit codes: 0 done; 1 some attacks or a training failed (the rest is stored); 2 the recipe, the
-model or the data is wrong."""
+model or the data is wrong; 3 the endpoint's budget of queries is spent (the rest is stored)."""
 PANEL = "A model of your own, without a recipe"
 
 
@@ -243,28 +243,39 @@ def _show_settings() -> None:
 
 def _show_plan(experiment: Experiment, root: str) -> None:
     from inversionlab.distributed.run_record import describe
-    from inversionlab.pipeline.session import missing_jobs, open_experiment
+    from inversionlab.pipeline.endpoint import begin, planned_queries
+    from inversionlab.pipeline.session import missing_jobs
     from inversionlab.store.storage import Storage
 
-    session = open_experiment(experiment, Storage(root))
-    session.builder.check()
+    session = begin(experiment, Storage(root))
     typer.echo(describe(session))
     for spec in session.plan.specs:
         state = "is stored" if session.artifacts.finished(spec) else "to be trained"
+        if spec.given:
+            state = "given, not trained"
         typer.echo(f"  network {spec.key}: {state}")
     for cell in session.plan.cells:
         _, todo = missing_jobs(session, cell, session.plan.targets)
         typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
+    for line in planned_queries(session):
+        typer.echo(f"  queries of {line}")
 
 
 def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool) -> None:
     from inversionlab.distributed.actor_pool import ActorPoolError
     from inversionlab.distributed.audit import AuditError, audit
+    from inversionlab.given.endpoint_answers import EndpointError
+    from inversionlab.given.ledger import BudgetError
     from inversionlab.pipeline.train import TrainingError
     from inversionlab.report.audit.page import write_report
 
     began = time.monotonic()
-    with exit_codes(AuditError, ActorPoolError, TrainingError):
-        run = audit(experiment, root, typer.echo, force=force)
+    with exit_codes(AuditError, ActorPoolError, TrainingError, EndpointError, BudgetError):
+        try:
+            run = audit(experiment, root, typer.echo, force=force)
+        except AuditError as error:
+            # What was found until then is worth a page too.
+            write_report(root, error.run, pictures=pictures)
+            raise
     write_report(root, run, pictures=pictures)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")

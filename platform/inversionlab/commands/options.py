@@ -47,7 +47,8 @@ def exit_codes(*failures: type[Exception]) -> Iterator[None]:
         yield
     except known as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from error
+        code = 2 if isinstance(error, ConfigError) else getattr(error, "exit_code", 1)
+        raise typer.Exit(code) from error
     except KeyboardInterrupt as stop:
         typer.echo(
             "interrupted; what is finished is stored, and the same command goes on", err=True

@@ -34,10 +34,10 @@ def explain(model: type[BaseModel], data: Any, error: ValidationError) -> Iterat
 def _explain(model: type[BaseModel], data: Any, error: Any) -> str:
     path = _path(data, error["loc"], missing=error["type"] == "missing")
     dotted = ".".join(str(part) for part in path) or "(whole recipe)"
+    if error["type"] == HIDDEN:
+        return f"{dotted}: {error['msg']}"
     shown = f"{dotted} = {cut(json.dumps(error['input'], default=str))}"
     match error["type"]:
-        case "hidden":
-            return f"{dotted}: {error['msg']}"
         case "extra_forbidden":
             known = _known_keys(model, error["loc"])
             hint = f"; {_suggestion(path[-1], known)}" if known else ""

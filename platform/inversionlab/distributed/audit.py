@@ -4,19 +4,35 @@ import time
 
 from inversionlab.distributed.actor_pool import Failure
 from inversionlab.distributed.cluster import connect, use_gpus
+from inversionlab.distributed.live_victim import SharedEndpoint, share_live
 from inversionlab.distributed.progress import Log, Say, ShardProgress
 from inversionlab.distributed.run_record import cost, describe, store_real, write_record
 from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.distributed.work_items import MeasureEvaluator, WorkItem
 from inversionlab.experiment import Experiment
+from inversionlab.given.ledger import BudgetError
 from inversionlab.given.live import Live
-from inversionlab.pipeline.session import Session, open_experiment, store_given
+from inversionlab.pipeline.endpoint import begin
+from inversionlab.pipeline.session import Session, store_given
 from inversionlab.pipeline.victim_check import check_victim
 from inversionlab.store.storage import Storage
 
 
 class AuditError(RuntimeError):
     """Some work items failed; the text names them, and everything else is stored."""
+
+    exit_code = 1
+
+    def __init__(self, text: str, run: str) -> None:
+        """Take the text and the name of the run's folder."""
+        super().__init__(text)
+        self.run = run
+
+
+class BudgetSpentError(AuditError):
+    """The endpoint's budget of queries did not suffice; what was found until then is stored."""
+
+    exit_code = 3
 
 
 def audit(
@@ -36,19 +52,20 @@ def audit(
         ConfigError: the data is missing or cannot be split as asked.
         TrainingError: a training cannot go on; networks that were finished before it are stored.
         ActorPoolError: the attack workers die as fast as they are started.
+        BudgetSpentError: an endpoint's budget of queries did not suffice.
         AuditError: a work item failed; everything else is stored.
     """
     log = Log(say)
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
-    session = open_experiment(experiment, Storage(root), live)
-    session.builder.check()
+    session = begin(experiment, Storage(root), live)
     say(f"      {describe(session)}")
     for line in check_victim(session, force=force):
         say(f"      {line}")
     store_given(session)
     log.timed("data", began)
     connect()
+    session = share_live(session)
     gpus = use_gpus(experiment.runtime)
     with Scheduler(experiment.runtime, gpus) as scheduler:
         began = time.monotonic()
@@ -64,8 +81,17 @@ def audit(
     say("[4/4] report: writing the run's record")
     costs = cost(session, trained, scheduler.attack_seconds, gpus)
     run = write_record(session, log.timings, trained, costs, scheduler.timeline)
+    if any(failure.reason.startswith(BudgetError.__name__) for failure in failures):
+        live = session.builder.live
+        queries = f" ({live().status()})" if isinstance(live, SharedEndpoint) else ""
+        raise BudgetSpentError(
+            f"the endpoint's budget of queries is spent{queries}: {len(failures)} work items are not done; all "
+            f"other rows are stored in run {run}. With a larger victim.endpoint.budget the same command goes on, "
+            "and asks nothing twice",
+            run,
+        )
     if failures:
-        raise AuditError(_explain(session, failures, run))
+        raise AuditError(_explain(session, failures, run), run)
     return run
 
 
@@ -76,7 +102,9 @@ def _attack(session: Session, scheduler: Scheduler, say: Say) -> list[Failure[Wo
     todo, cells = missing_work.jobs, len(session.plan.work)
     stored = cells * len(session.plan.targets) * session.experiment.targets.repeats - todo
     say(f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already")
-    return scheduler.attack(missing_work, ShardProgress(todo, say)).wait()
+    live = session.builder.live
+    note = live().status if isinstance(live, SharedEndpoint) else str
+    return scheduler.attack(missing_work, ShardProgress(todo, say, note=note)).wait()
 
 
 def _explain(session: Session, failures: list[Failure[WorkItem]], run: str) -> str:

@@ -28,7 +28,7 @@ from inversionlab.given.endpoint_settings import EndpointSettings
 from inversionlab.given.secret_headers import SecretHeaders
 from inversionlab.given.settings import Answers
 
-CALLS = 256
+CALLS = 64
 """Calls at once; further ones wait in the actor's queue."""
 RESTARTS = 20
 """How often a dead actor is started again, and a call repeated."""

@@ -22,11 +22,17 @@ class Log:
 class ShardProgress:
     """Counts reconstructions up to `total`, and says how many are done and how long the rest will take.
 
-    It says a line at most once in `every` seconds, and one at the end.
+    It says a line at most once in `every` seconds, and one at the end, each with what `note` returns.
     """
 
-    def __init__(self, total: int, say: Say, every: float = 10.0) -> None:
-        self._total, self._say, self._every = total, say, every
+    def __init__(
+        self,
+        total: int,
+        say: Say,
+        every: float = 10.0,
+        note: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._total, self._say, self._every, self._note = total, say, every, note
         self._done = 0
         self._began = self._last = time.monotonic()
 
@@ -38,7 +44,9 @@ class ShardProgress:
             return
         self._last = now
         left = (now - self._began) / self._done * (self._total - self._done)
-        self._say(f"      {self._done}/{self._total} reconstructions, {clock(left)} left")
+        note = self._note()
+        more = f"; {note}" if note else ""
+        self._say(f"      {self._done}/{self._total} reconstructions, {clock(left)} left{more}")
 
 
 def clock(seconds: float) -> str:

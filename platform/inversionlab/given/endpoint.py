@@ -160,7 +160,11 @@ class EndpointClient:
             flights = {digest: self._flying[digest] for digest in missing}
         for first in range(0, len(mine), size):
             batch = {digest: missing[digest] for digest in mine[first : first + size]}
-            self._pool.submit(self._fetch, batch, stop)
+            try:
+                self._pool.submit(self._fetch, batch, stop)
+            except RuntimeError:
+                # The client was closed meanwhile.
+                self._fail(batch, _NotAskedError())
         found, errors = {}, list[Exception]()
         try:
             for digest, flight in flights.items():
@@ -202,10 +206,7 @@ class EndpointClient:
                         "Everything answered so far is kept; a larger budget goes on from there"
                     )
         except BaseException as error:
-            with self._lock:
-                flights = [self._flying.pop(digest) for digest in left]
-            for flight in flights:
-                flight.set_exception(error)
+            self._fail(left, error)
 
     def _attempt(
         self, left: dict[str, Tensor], digests: list[str], at: float, failures: int
@@ -273,6 +274,13 @@ class EndpointClient:
             with self._lock:
                 flight = self._flying.pop(digest)
             flight.set_result(answer)
+
+    def _fail(self, left: Mapping[str, Tensor], error: BaseException) -> None:
+        """Hand an error to whoever waits for these pictures."""
+        for digest in left:
+            with self._lock:
+                flight = self._flying.pop(digest)
+            flight.set_exception(error)
 
     def _forget_old(self) -> None:
         while self._recent and self._recent[0][0] < time.monotonic() - RATE_OVER:

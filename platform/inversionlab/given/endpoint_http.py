@@ -113,7 +113,8 @@ class EndpointHttp:
     def _request(self, pictures: Mapping[str, Tensor]) -> dict[str, Any]:
         """The arguments of a request; a service that knows its key works on the same pictures once."""
         settings = self._settings
-        key = hashlib.sha256(" ".join(pictures).encode()).hexdigest()
+        content = " ".join([settings.encoding, settings.version, *pictures])
+        key = hashlib.sha256(content.encode()).hexdigest()
         files = [encoded(x_CHW, settings.encoding) for x_CHW in pictures.values()]
         request: dict[str, Any] = {"headers": {"Idempotency-Key": key}}
         if settings.request == "multipart":

@@ -68,7 +68,8 @@ class EndpointSettings(Settings):
     def _holds_no_secret(cls, url: str) -> str:
         try:
             parts = urlsplit(url)
-            named, user = bool(parts.hostname), parts.username or parts.password
+            # The port is read here because reading a wrong one fails.
+            named, user = bool(parts.hostname) and parts.port != 0, parts.username or parts.password
         except ValueError:
             named, user = False, None
         if not named:

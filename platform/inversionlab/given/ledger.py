@@ -45,6 +45,8 @@ CREATE TABLE claims (form TEXT, digest TEXT, owner TEXT NOT NULL, PRIMARY KEY (f
 class BudgetError(RuntimeError):
     """The budget of queries does not suffice for what is asked; what fits it has been asked and kept."""
 
+    exit_code = 3
+
 
 def ledger_folder(settings: EndpointSettings, storage: str) -> Path:
     """The folder of an endpoint's ledger: one for each URL, below `settings.ledger` or the storage root.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from inversionlab.core.images import to_bytes
 from inversionlab.given.raw_model import RawModel
@@ -20,21 +20,20 @@ class Endpoint(Protocol):
         """Scores (N, K) of uint8 pictures (N, C, H, W)."""
 
 
-def load_live(settings: GivenModelSettings, live: Any) -> RawModel:
-    """A live module, or an endpoint, as it is asked.
+def load_live(settings: GivenModelSettings, live: Live) -> RawModel:
+    """A live module, or an endpoint, as it is asked; the endpoint is connected when it is first asked.
 
     An endpoint gets pictures of 8 bits a channel, so its answers to near pictures may be equal.
     """
-    if isinstance(live, nn.Module):
+    if settings.endpoint is None:
         hidden = settings.access in ("scores", "labels")
         note = f"`access` is {settings.access}" if hidden else ""
         return RawModel(
-            live, name=f"model = {LIVE}", differentiable=not hidden, trainable=True, note=note
+            live(), name=f"model = {LIVE}", differentiable=not hidden, trainable=True, note=note
         )
-    assert settings.endpoint is not None, "only an endpoint is asked through a connection"
 
     def ask(x_NCHW: Tensor) -> Tensor:
-        answer_NK: Tensor = live.ask(to_bytes(x_NCHW))
+        answer_NK: Tensor = live().ask(to_bytes(x_NCHW))
         return answer_NK
 
     return RawModel(

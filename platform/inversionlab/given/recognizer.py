@@ -43,8 +43,6 @@ class GivenRecognizer(nn.Module):
 
     classes: int
     """K, the number of people that it knows."""
-    view: type[View]
-    """The view that shows most of it."""
 
     def __init__(
         self,
@@ -62,7 +60,7 @@ class GivenRecognizer(nn.Module):
             raw: the user's model, on pictures as it takes them.
             settings: how it is asked.
             channels: of the pictures, 1 or 3.
-            answers: what it answers; `answer_kind` finds out.
+            answers: what it answers; `answer_kind` finds out. auto: its first answer shows it.
             classes: K.
             gallery_KD: the mean direction of each enrolled person's embeddings, for an embedding.
         """
@@ -70,17 +68,23 @@ class GivenRecognizer(nn.Module):
         self.preprocessing = Preprocessing(settings.preprocessing, channels)
         self.raw, self.answers, self.classes = raw, answers, classes
         self.head = GivenHead(gallery_KD, settings.scale)
-        able: type[View] = WhiteBox if raw.differentiable else Scores
-        if answers == "labels":
-            able = Labels
-        chosen = VIEWS.get(settings.access, able)
-        if not shows(able, chosen):
+        self.settings = settings
+        chosen = VIEWS.get(settings.access)
+        if chosen is not None and self.view is not chosen:
             why = f" ({raw.note})" if raw.note else ""
             raise ConfigError(
-                f"access = {settings.access}: the model gives no more than {view_word(able)}{why}; set access = "
-                f"{view_word(able)}, or leave it out"
+                f"access = {settings.access}: the model gives no more than {view_word(self.view)}{why}; set it to "
+                f"{view_word(self.view)}, or leave it out"
             )
-        self.view = chosen
+
+    @property
+    def view(self) -> type[View]:
+        """The view that shows most of it: what it can give, or less if its settings say so."""
+        able: type[View] = WhiteBox if self.raw.differentiable else Scores
+        if self.answers == "labels":
+            able = Labels
+        chosen = VIEWS.get(self.settings.access, able)
+        return chosen if shows(able, chosen) else able
 
     def features(self, x_NCHW: Tensor) -> Tensor:
         """Embeddings (N, D), or, of a classifier, its log-scores (N, K).
@@ -92,6 +96,9 @@ class GivenRecognizer(nn.Module):
             why = f": {self.raw.note}" if self.raw.note else ""
             raise RuntimeError(f"the given model has no gradients{why}")
         answer_NK: Tensor = self.raw(self.preprocessing(x_NCHW))
+        if self.answers == "auto":
+            # An endpoint's answers are known once it is asked.
+            self.answers = answer_kind(self.settings, answer_NK)
         match self.answers:
             case "logits":
                 return functional.log_softmax(answer_NK.float(), dim=1)

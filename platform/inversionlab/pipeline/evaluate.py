@@ -21,6 +21,8 @@ CHUNK = 256
 """Pictures in a forward pass; it bounds the memory."""
 SCALE = 24.0
 """Factor that turns the cosines of a gallery into logits."""
+QUERIES = 200
+"""The most private pictures that an endpoint is asked about."""
 LOG_FLOOR = -50.0
 """Lower log-probabilities count as this: a zero has no logarithm, and would outweigh all other distances."""
 
@@ -69,6 +71,16 @@ def gallery(feature_ND: Tensor, class_N: Tensor, classes: int) -> Tensor:
     sum_KD = torch.zeros(classes, feature_ND.shape[1])
     sum_KD.index_add_(0, class_N, functional.normalize(feature_ND))
     return functional.normalize(sum_KD)
+
+
+def sample(sources: Sequence[Labelled], count: int) -> Labelled:
+    """At most `count` pictures, spread over all people."""
+    images_NCHW = torch.cat([source.images_NCHW for source in sources])
+    class_N = torch.cat([source.class_N for source in sources])
+    rows = torch.linspace(0, len(class_N) - 1, min(count, len(class_N))).round().long()
+    order_N = class_N.argsort(stable=True)
+    chosen = order_N[rows].sort().values
+    return Labelled(images_NCHW[chosen], class_N[chosen])
 
 
 @torch.no_grad()

@@ -133,6 +133,15 @@ class GivenSpec(NetworkSpec):
         names = self._names(context)
         raw = self._load(context, len(names), None)
         channels = context.shape.channels
+        if self.settings.endpoint is not None and self.settings.answers != "embedding":
+            # It is asked when the audit begins, and not to make a plan.
+            return GivenRecognizer(
+                raw,
+                self.settings,
+                channels=channels,
+                answers=self.settings.answers,
+                classes=len(names),
+            )
         trial = GivenRecognizer(
             raw, self.settings, channels=channels, answers="logits", classes=len(names)
         )
@@ -194,8 +203,12 @@ class GivenSpec(NetworkSpec):
 
     def _load(self, context: BuildContext, classes: int, file: bytes | None) -> RawModel:
         embeds = self.settings.answers == "embedding"
-        if context.live is not None and self.role == "victim":
-            return load_live(self.settings, context.live())
+        if self.role == "victim" and (self.settings.endpoint or self.settings.model == LIVE):
+            if context.live is None:
+                raise ConfigError(
+                    f"victim.model = {LIVE}: only `inversionlab.audit(model=...)` in Python hands over a module"
+                )
+            return load_live(self.settings, context.live)
         return load_model(self.settings, None if embeds else classes, file)
 
     def _gallery(self, context: BuildContext, embedding: GivenRecognizer) -> Tensor:

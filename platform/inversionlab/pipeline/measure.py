@@ -15,6 +15,7 @@ from inversionlab.data.splits import Labelled
 from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.base import Undefended
 from inversionlab.defenses.composition import chain, protected_views, stripped
+from inversionlab.given.settings import GivenModelSettings
 from inversionlab.metrics import within_person_distance
 from inversionlab.pipeline import evaluate, footprint
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel
@@ -68,6 +69,9 @@ def measure_model(session: Session, cell: Cell) -> None:
     assert cell.defense is not None, "a null attack has no model"
     builder, store = session.builder, session.store
     test = builder.splits.test
+    victim_settings = session.experiment.victim
+    if isinstance(victim_settings, GivenModelSettings) and victim_settings.endpoint is not None:
+        test = evaluate.sample((test,), evaluate.QUERIES)
     # Without private pictures, time and memory are measured on public ones.
     public_NCHW = builder.splits.public_NCHW[: footprint.BATCH]
     shown = test if len(test) else Labelled(public_NCHW, torch.zeros(len(public_NCHW)))

@@ -71,15 +71,7 @@ class ModelBuilder:
                 self.networks_at_hand[spec.key] = frozen(module, self.device)
             if isinstance(module, Generator):
                 latent_sizes[spec.key] = module.latent_size
-        victim = self.networks_at_hand.get(self.plan.spec("victim").key)
         for cell in self.plan.cells:
-            view = ATTACKS[cell.attack.name].view_at(cell.attack)
-            if isinstance(victim, GivenRecognizer) and view and not shows(victim.view, view):
-                why = f" ({victim.raw.note})" if victim.raw.note else ""
-                faults.append(
-                    f"attacks ({cell.attack.title}): needs the model's {view_word(view)} view, and the given "
-                    f"victim shows {view_word(victim.view)} at most{why}; leave the attack out"
-                )
             try:
                 if size := latent_sizes.get(cell.generator.key):
                     ATTACKS[cell.attack.name].check(cell.attack, size)
@@ -87,6 +79,28 @@ class ModelBuilder:
                 faults.append(f"attacks ({cell.attack.title}): {error}")
         if faults:
             raise ConfigError("; ".join(dict.fromkeys(faults)))
+        self.check_access()
+
+    def check_access(self) -> None:
+        """Refuse attacks that need more of a given victim than it shows, once it is built.
+
+        Raises:
+            ConfigError: which attacks, and why the victim shows no more.
+        """
+        victim = self.networks_at_hand.get(self.plan.spec("victim").key)
+        if not isinstance(victim, GivenRecognizer):
+            return
+        why = f" ({victim.raw.note})" if victim.raw.note else ""
+        faults = []
+        for attack in self.experiment.attacks:
+            view = ATTACKS[attack.name].view_at(attack)
+            if view is not None and not shows(victim.view, view):
+                faults.append(
+                    f"attacks ({attack.title}): needs the model's {view_word(view)} view, and the given victim "
+                    f"shows {view_word(victim.view)} at most{why}; leave the attack out"
+                )
+        if faults:
+            raise ConfigError("; ".join(faults))
 
     def network(self, spec: NetworkSpec) -> nn.Module:
         """The trained network of a spec, frozen."""

@@ -66,6 +66,12 @@ def open_experiment(experiment: Experiment, storage: Storage, live: Live | None 
     return open_session(spec, torch.device("cpu"))
 
 
+def with_live(session: Session, live: Live) -> Session:
+    """The session whose given victim is reached by `live`, in this and in every other process."""
+    session.builder.live = live
+    return replace(session, spec=replace(session.spec, live=live))
+
+
 def open_session(
     spec: SessionSpec,
     device: torch.device,

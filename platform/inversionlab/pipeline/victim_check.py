@@ -5,7 +5,7 @@ would then report that it leaks nothing. So its answers to the private pictures 
 readings. If another reading explains the pictures far better, the audit stops with exactly that advice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +22,14 @@ from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings, PreprocessingSettings
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.pipeline.class_order import order_advice
-from inversionlab.pipeline.evaluate import features, gallery
+from inversionlab.pipeline.endpoint import LocalEndpoint, settle_answers
+from inversionlab.pipeline.evaluate import QUERIES, features, gallery, sample
 from inversionlab.pipeline.session import Session
 
 CHUNK = 64
 """Pictures in a forward pass."""
 PICTURES = 1000
 """Private pictures that are looked at."""
-QUERIES = 200
-"""Those that an endpoint is asked about."""
 BETTER = 0.05
 """By how much of all pictures another reading must be better for the audit to stop; it must be significant too."""
 SURE = 3.3
@@ -75,12 +74,14 @@ def check_victim(session: Session, *, force: bool = False) -> Iterator[str]:
     settings = session.experiment.victim
     if not isinstance(settings, GivenModelSettings):
         return
+    model = session.builder.recognizer("victim")
+    assert isinstance(model, GivenRecognizer)
+    if isinstance(session.builder.live, LocalEndpoint):
+        settle_answers(session, model, session.builder.live())
     splits = session.builder.splits
     if not len(splits.train):
         yield "no private pictures: the model's accuracy is not known, and success cannot be judged"
         return
-    model = session.builder.recognizer("victim")
-    assert isinstance(model, GivenRecognizer)
     # Enrolled pictures would recognize themselves.
     sources = (splits.test,) if model.answers == "embedding" else (splits.train, splits.test)
     pictures = sample(sources, QUERIES if settings.endpoint else PICTURES)
@@ -126,16 +127,6 @@ def recognize(
         ]
     winner_N = torch.cat(parts)
     return Recognized(winner_N, winner_N == pictures.class_N)
-
-
-def sample(sources: Sequence[Labelled], count: int) -> Labelled:
-    """At most `count` pictures, spread over all people."""
-    images_NCHW = torch.cat([source.images_NCHW for source in sources])
-    class_N = torch.cat([source.class_N for source in sources])
-    rows = torch.linspace(0, len(class_N) - 1, min(count, len(class_N))).round().long()
-    order_N = class_N.argsort(stable=True)
-    chosen = order_N[rows].sort().values
-    return Labelled(images_NCHW[chosen], class_N[chosen])
 
 
 def _reading_advice(

@@ -22,10 +22,12 @@ from ray.exceptions import RayActorError, RayTaskError
 from inversionlab.core.settings import ConfigError, fingerprint
 from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, use_gpus
+from inversionlab.distributed.live_victim import share_live
 from inversionlab.distributed.progress import Log, Say, clock
 from inversionlab.distributed.run_record import describe
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.session import Session, open_experiment, store_given
+from inversionlab.pipeline.endpoint import begin
+from inversionlab.pipeline.session import Session, store_given
 from inversionlab.pipeline.victim_check import check_victim
 from inversionlab.store.storage import Storage
 from inversionlab.tuning.pruner import DeterministicHalving
@@ -122,8 +124,7 @@ def search(
     log = Log(say)
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
-    session = open_experiment(base, storage)
-    session.builder.check()
+    session = begin(base, storage)
     for line in check_victim(session):
         say(f"      {line}")
     store_given(session)
@@ -132,6 +133,7 @@ def search(
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
     log.timed("data", began)
     connect()
+    session = share_live(session)
     gpus = use_gpus(base.runtime)
     # The runner and the trials hold no CPU, only this resource of the head node, so their work has all CPUs.
     runner_class = ray.remote(TrialRunner).options(

@@ -1,0 +1,55 @@
+"""A given victim that no file holds, for all workers: a module from Python, or a connection to an endpoint."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from inversionlab.distributed.endpoint_actor import EndpointHandle, connect_endpoint
+from inversionlab.given.ledger import ledger_folder
+from inversionlab.pipeline.endpoint import LocalEndpoint, victim_settings
+from inversionlab.pipeline.session import Session, with_live
+
+
+@dataclass(frozen=True)
+class SharedModule:
+    """A module in Ray's object store; it may be sent to any worker of this cluster."""
+
+    refs: tuple[Any, ...]
+    """Ray's reference, in a tuple: Ray resolves references that are arguments themselves, not nested ones."""
+
+    def __call__(self) -> Any:
+        """The module."""
+        return ray.get(self.refs[0])
+
+
+@dataclass(frozen=True)
+class SharedEndpoint:
+    """The actor that asks an endpoint for all workers."""
+
+    handle: EndpointHandle
+
+    def __call__(self) -> EndpointHandle:
+        """The handle."""
+        return self.handle
+
+
+def share_live(session: Session) -> Session:
+    """The session as workers can open it; the driver's own connection to an endpoint is closed.
+
+    Raises:
+        ConfigError: the endpoint's ledger or an environment variable is missing.
+    """
+    live = session.builder.live
+    if live is None:
+        return session
+    if not isinstance(live, LocalEndpoint):
+        return with_live(session, SharedModule((ray.put(live()),)))
+    live.close()
+    settings = victim_settings(session)
+    assert settings.endpoint is not None
+    folder = ledger_folder(settings.endpoint, session.artifacts.storage.root)
+    handle = connect_endpoint(
+        settings.endpoint, session.builder.splits.people, folder, settings.answers
+    )
+    return with_live(session, SharedEndpoint(handle))
