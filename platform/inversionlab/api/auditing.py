@@ -19,7 +19,6 @@ from inversionlab.api.victim import copied
 from inversionlab.distributed.audit import AuditError
 from inversionlab.distributed.audit import audit as run_audit
 from inversionlab.distributed.cluster import connect
-from inversionlab.distributed.run_record import run_name
 from inversionlab.experiment import Experiment
 from inversionlab.store.storage import Storage, default_root
 
@@ -88,7 +87,8 @@ def audit(
 
     Raises:
         ConfigError: the recipe, the model or the pictures are wrong.
-        AuditError: attacks failed. Everything else is stored, and the error's `report` holds it.
+        AuditError: attacks failed, or an endpoint's budget is spent. Everything else is stored, and the error's
+            `report` holds it.
         TrainingError: a training cannot go on.
         ActorPoolError: the attack workers die as fast as they are started.
     """
@@ -128,8 +128,7 @@ def audit(
     try:
         run = run_audit(experiment, place.root, told, live=live, force=force)
     except AuditError as error:
-        failed = run_name(experiment)
-        error.report = load_report(failed, place.root, pictures=pictures)  # type: ignore[attr-defined]
+        error.report = load_report(error.run, place.root, pictures=pictures)  # type: ignore[attr-defined]
         raise
     return load_report(run, place.root, pictures=pictures)
 

@@ -87,7 +87,7 @@ def _recognizer(
     data = {"model": LIVE, "answers": answers, "preprocessing": dict(preprocessing or {})}
     settings = validate(GivenModelSettings, data, origin="model")
     if isinstance(model, nn.Module):
-        raw = load_live(settings, model)
+        raw = load_live(settings, lambda: model)
     elif callable(model):
         name = f"model = {getattr(model, '__name__', type(model).__name__)}"
         raw = RawModel(model, name=name, differentiable=False, note="a function has no gradients")
