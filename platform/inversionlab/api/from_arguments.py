@@ -116,7 +116,8 @@ def experiment_for_model(
     elif given.targets is not None:
         data["targets"]["count"] = given.targets
     _change(data, settings)
-    named = options.endpoint or options.model
+    live = options.model == LIVE
+    named = options.endpoint or (type(given.model).__name__ if live else options.model)
     experiment = validate(Experiment, data, origin=f"the recipe for {named}")
     say(f"Chosen for {named}:")
     for choice in chosen[1:]:
