@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ def test_a_module_is_audited_with_everything_chosen(here: Path) -> None:
     assert getattr(made.data, "root", None) == here / "people"
     assert said[0] == "Chosen for Linear:"
     assert any(line.startswith("  targets: 3 of the 3 people") for line in said)
+
+
+def test_two_modules_have_runs_of_their_own() -> None:
+    one, other = nn.Linear(1, 1), nn.Linear(1, 1)
+    names = [chosen(model=model).name for model in (one, one, other)]
+    assert names[0] == names[1] != names[2]
+    assert all(re.fullmatch("Linear-[0-9a-f]{6}", name) for name in names)
 
 
 def test_text_names_a_model_as_on_the_command_line(here: Path) -> None:

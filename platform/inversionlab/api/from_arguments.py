@@ -18,7 +18,8 @@ from inversionlab.data.survey import survey
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.from_model import choices
 from inversionlab.experiment.model_options import ModelOptions
-from inversionlab.given.settings import LIVE
+from inversionlab.given.identity import model_digest
+from inversionlab.given.settings import LIVE, GivenModelSettings
 from inversionlab.store.storage import Storage
 
 Named = str | Mapping[str, Any]
@@ -98,6 +99,12 @@ def experiment_for_model(
     options = _options(given, settings, storage)
     chosen = choices(options)
     data = copy.deepcopy({choice.key: choice.value for choice in chosen})
+    named = options.endpoint or options.model
+    if isinstance(given.model, nn.Module):
+        named = type(given.model).__name__
+        # A recipe cannot tell two modules apart, and each should have a run of its own.
+        digest = model_digest(GivenModelSettings(model=LIVE), given.model)
+        data["name"] = f"{named.strip('_')[:48]}-{digest[:6]}"
     if given.preprocessing is not None:
         data["victim"]["preprocessing"] = dict(given.preprocessing)
     data["attacks"] = [
@@ -116,8 +123,6 @@ def experiment_for_model(
     elif given.targets is not None:
         data["targets"]["count"] = given.targets
     _change(data, settings)
-    live = options.model == LIVE
-    named = options.endpoint or (type(given.model).__name__ if live else options.model)
     experiment = validate(Experiment, data, origin=f"the recipe for {named}")
     say(f"Chosen for {named}:")
     for choice in chosen[1:]:

@@ -16,7 +16,7 @@ SHOWN = 40
 """Pictures that a notebook shows."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Inverted:
     """The reconstructions of one attack, a row for each target and repeat, on the CPU.
 
