@@ -112,6 +112,7 @@ def test_a_module_at_hand_gives_a_report_and_stays_as_it_is(
     assert again.table.equals(table)
 
 
+@pytest.mark.slow
 def test_text_that_names_the_same_model_gives_the_same_rows(
     given: tuple[Path, OutsideNet],
 ) -> None:
@@ -128,6 +129,7 @@ def test_text_that_names_the_same_model_gives_the_same_rows(
     np.testing.assert_allclose(mine.numpy(), theirs.numpy(), atol=1.01 / 255)
 
 
+@pytest.mark.slow
 def test_another_module_is_another_model(given: tuple[Path, OutsideNet]) -> None:
     folder, net = given
     other = copy.deepcopy(net)
@@ -188,6 +190,7 @@ def test_a_failed_attack_raises_with_the_report_of_the_rest(
     assert done == {"latent_white_box": False, "random_latent": True, "random_public": True}
 
 
+@pytest.mark.slow
 def test_a_recipe_is_audited_with_changed_settings(tmp_path: Path) -> None:
     plain = {
         "defense": {"name": "none"},
