@@ -111,7 +111,15 @@ def train_outside(
 def save_every_form(folder: Path, net: OutsideNet, x: Tensor, accuracy: float) -> OutsideFiles:
     """Write the trained network as each kind of file; `x` are two example pictures as the network takes them."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = ("net.pth", "net.safetensors", "net.ts", "net.pt2", "fixed.pt2", "net.onnx", "fixed.onnx")
+    names = (
+        "net.pth",
+        "net.safetensors",
+        "net.ts",
+        "net.pt2",
+        "fixed.pt2",
+        "net.onnx",
+        "fixed.onnx",
+    )
     paths = [folder / name for name in names]
     state, safe, script, exported, exported_fixed, onnx, onnx_fixed = paths
     torch.save(net.state_dict(), state)

@@ -23,7 +23,7 @@ from inversionlab.given.live import load_live
 from inversionlab.given.loading import load_model, packed_file
 from inversionlab.given.raw_model import RawModel, check_answers
 from inversionlab.given.recognizer import GivenRecognizer, answer_kind
-from inversionlab.given.settings import LIVE, GivenModelSettings
+from inversionlab.given.settings import LIVE, SFACE, GivenModelSettings
 from inversionlab.pipeline.evaluate import features, gallery
 from inversionlab.pipeline.given_facts import GivenFacts, gallery_folder
 from inversionlab.pipeline.network_spec import BuildContext, NetworkSpec
@@ -64,6 +64,8 @@ class GivenSpec(NetworkSpec):
     @property
     def structure_name(self) -> str:
         """What tables call the model."""
+        if self.settings.model == SFACE:
+            return "SFace"
         return Path(self.settings.model).name if self.settings.model else "endpoint"
 
     @property

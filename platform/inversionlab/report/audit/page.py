@@ -14,7 +14,7 @@ from inversionlab.report.frame import fill, publish
 from inversionlab.report.pictures import grids
 from inversionlab.results.evaluator_results import CMC_RANKS, METRICS
 from inversionlab.results.load import RunData, load_run
-from inversionlab.results.models import MODEL_METRICS
+from inversionlab.results.models import MODEL_METRICS, undefended_accuracy
 from inversionlab.results.rows import Row
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
 from inversionlab.store.storage import Storage
@@ -54,7 +54,9 @@ def render(run: RunData, *, pictures: bool) -> str:
         "metrics": METRICS,
         "evaluators": run.evaluators.to_pylist(),
         "qualities": sentence.evaluator_qualities(run),
-        "compared": side_by_side(results),
+        "victim_accuracy": undefended_accuracy(run),
+        "notes": results.evaluator_notes,
+        "compared": side_by_side(results) if results.judged else None,
         "models": columns(results),
         "model_metrics": MODEL_METRICS,
         "curves": draw_all(sweep_charts),
