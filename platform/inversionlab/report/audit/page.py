@@ -37,7 +37,8 @@ def write_report(root: str, run: str, *, pictures: bool) -> str:
 def render(run: RunData, *, pictures: bool) -> str:
     """The report as one HTML document.
 
-    `pictures=False` leaves out every picture, every person's name and the names of skipped files.
+    `pictures=False` leaves out every picture, every person's name and the names of skipped files. What the check
+    of a given victim found wrong is left out too, because it may name people.
     """
     results, record = RunResults.of(run), run.record
     nulls = [results.null_by(i) for i in range(len(results.evaluators))]
@@ -46,7 +47,7 @@ def render(run: RunData, *, pictures: bool) -> str:
         "record": record,
         "results": results,
         "verdict": sentence.headline_sentence(results),
-        "caveats": sentence.caveats(results),
+        "caveats": sentence.caveats(results, names=pictures),
         "aware": sentence.defense_aware(results),
         "null_shares": [null.success.value if null else None for null in nulls],
         "groups": _groups(results),

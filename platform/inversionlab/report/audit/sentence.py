@@ -25,14 +25,15 @@ def headline_sentence(results: RunResults) -> str:
     return " ".join(text_lines("verdict.txt.j2", context))
 
 
-def caveats(results: RunResults) -> list[str]:
-    """Reasons to doubt the verdict; empty where there is none."""
+def caveats(results: RunResults, *, names: bool = True) -> list[str]:
+    """Reasons to doubt the verdict; empty where there is none. Without `names` nobody is named in them."""
     best = results.best
     mine = [r for r in results.rows if best and r.protected == best.attack.protected]
     others = {name: results.strongest(mine, i) for i, name in enumerate(results.evaluators)}
     context = {
         "results": results,
         "given": results.run.record.given,
+        "names": names,
         "victim": undefended_accuracy(results.run),
         "weak": WEAK,
         "qualities": evaluator_qualities(results.run),
