@@ -10,7 +10,9 @@ from inversionlab.data.splits import Labelled, Splits
 from inversionlab.pipeline.evaluate import (
     LOG_FLOOR,
     Evaluator,
+    bounded,
     gallery,
+    mean_winning_score,
     recognition,
     utility,
     verdicts,
@@ -114,3 +116,80 @@ def test_a_person_disjoint_evaluator_shares_only_the_targets() -> None:
     own = PROTOCOLS["same_people"].data("same", splits, (0, 2))
     assert own.train is splits.train
     assert dict(own.class_of) == {0: 0, 2: 2}
+
+
+class Log(nn.Module):
+    """Its features are the logarithms of the picture's pixels, and its logits are the features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Identity()
+
+    def features(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW.flatten(1).log()
+
+
+def said_of(target: int, *values: int) -> dict[str, object]:
+    """The verdict of `Log` on one picture; the target's own picture has the features 0."""
+    evaluator = Evaluator("j", Log(), {target: target}, {target: torch.zeros(1, 4)})  # type: ignore[arg-type]
+    ((said,),) = verdicts([evaluator], pixels(*values), [target], CPU)
+    return said
+
+
+def test_a_class_that_an_answer_leaves_out_comes_last() -> None:
+    # Labels and largest scores give all others the logarithm of 0. A tie with them is no second place.
+    assert said_of(0, 255, 0, 0, 0)["rank"] == 1
+    assert said_of(1, 255, 0, 0, 0)["rank"] == 4
+    assert said_of(1, 255, 102, 0, 0)["rank"] == 2
+    assert said_of(2, 255, 102, 0, 0)["score"] == 0.0
+
+
+def test_distances_and_stored_features_of_such_answers_are_finite() -> None:
+    said = said_of(0, 255, 0, 0, 0)
+    assert said["feature"] == pytest.approx([0, LOG_FLOOR, LOG_FLOOR, LOG_FLOOR])
+    assert said["nearest"] == pytest.approx(math.sqrt(3) * -LOG_FLOOR)
+    kept = torch.tensor([[-60.0, 3.0, math.nan]])
+    torch.testing.assert_close(bounded(kept), kept, equal_nan=True)
+
+
+def test_a_feature_that_is_no_number_is_no_success() -> None:
+    class Broken(Log):
+        def features(self, x_NCHW: Tensor) -> Tensor:
+            return torch.full((len(x_NCHW), 4), math.nan)
+
+    evaluator = Evaluator("j", Broken(), {1: 1}, {1: torch.zeros(1, 4)})  # type: ignore[arg-type]
+    ((said,),) = verdicts([evaluator], pixels(255, 0, 0, 0), [1], CPU)
+    assert said["rank"] == 4
+    assert math.isnan(said["score"])
+
+
+def test_people_without_a_gallery_picture_come_after_all_others() -> None:
+    feature_ND = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
+    people_KD = gallery(feature_ND, torch.tensor([0, 2]), classes=4)
+    evaluator = Evaluator("j", Reader(), {0: 0, 2: 2}, {0: feature_ND, 2: feature_ND}, people_KD)  # type: ignore[arg-type]
+    # The picture points away from class 2, and still class 2 is before those who are not enrolled.
+    (first,), (second,) = verdicts(
+        [evaluator], torch.cat([pixels(255, 0, 0, 9), pixels(255, 0, 0, 9)]), [0, 2], CPU
+    )
+    assert (first["rank"], second["rank"]) == (1, 2)
+    assert math.isfinite(second["score"])
+
+
+def test_no_test_picture_is_no_answer() -> None:
+    nothing = Labelled(
+        torch.zeros(0, 1, 2, 2, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    )
+
+    def refuse(x_NCHW: Tensor) -> Tensor:
+        raise AssertionError("nobody is to be asked")
+
+    assert recognition(refuse, nothing, CPU).tolist() == []
+    used = utility(refuse, refuse, nothing, CPU)
+    assert (len(used.correct_N), math.isnan(used.distortion)) == (0, True)
+
+
+def test_how_sure_a_model_is_by_hand() -> None:
+    pictures = Labelled(torch.cat([pixels(255, 0, 0, 0), pixels(0, 51, 102, 51)]), torch.zeros(2))
+    # Largest scores 1 and 0.4.
+    score = mean_winning_score(lambda x: x.flatten(1).log(), pictures, CPU)
+    assert score == pytest.approx(0.7, abs=1e-6)
