@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -38,6 +39,9 @@ def contents(raw: bytes) -> Contents:
             names = zipfile.ZipFile(io.BytesIO(raw)).namelist()
         except (zipfile.BadZipFile, ValueError, NotImplementedError):
             return ""
+        first = raw[30 : 30 + int.from_bytes(raw[26:28], "little")].decode(errors="replace")
+        if first not in names:
+            return ""  # cut off: what was found is the end of an archive within this one
         ends = {name.rpartition("/")[2] for name in names}
         if "constants.pkl" in ends:
             return "torchscript"
@@ -117,7 +121,10 @@ def read_state_dict(source: Path | bytes, key: str) -> dict[str, Tensor]:
 def _plain_values(raw: bytes, where: str) -> Any:
     """What `torch.save` wrote, if it is made of tensors and plain values alone."""
     try:
-        return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # It warns of pickle protocols that it may not read.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except Exception as error:
         # PyTorch's message is not shown, since it advises the loader that would execute what is in the file.
         text = str(error)

@@ -1,6 +1,7 @@
 """Models as `torch.export.save` and `torch.jit.save` write them."""
 
 import io
+import warnings
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ def load_exported(raw: bytes, name: str) -> RawModel:
             program = torch.export.load(io.BytesIO(raw))
     except Exception as error:  # PyTorch raises errors of a dozen kinds
         raise ConfigError(f"{name}: torch.export cannot load it: {told(error)}") from error
-    if program.graph_signature.buffers_to_mutate:
+    if program.graph_signature.buffers_to_mutate or any(map(_trains, program.graph.nodes)):
         raise ConfigError(
             f"{name}: was exported in training mode, so its answers depend on the batch; call model.eval() and "
             "export it again"
@@ -66,6 +67,17 @@ def load_exported(raw: bytes, name: str) -> RawModel:
     return RawModel(ExportedProgram(program), name=name, differentiable=True, batch=batch)
 
 
+def _trains(node: Any) -> bool:
+    """Whether a node normalizes by its batch, or drops units at random."""
+    schema = getattr(node.target, "_schema", None)
+    for position, argument in enumerate(schema.arguments if schema else ()):
+        if argument.name in ("training", "train"):
+            return (*node.args, *([None] * position))[position] is True or (
+                node.kwargs.get(argument.name) is True
+            )
+    return False
+
+
 def load_torchscript(raw: bytes, name: str) -> RawModel:
     """A model from the bytes of a TorchScript archive.
 
@@ -79,7 +91,10 @@ def load_torchscript(raw: bytes, name: str) -> RawModel:
     if kind != "torchscript":
         raise ConfigError(f"{name}: is no TorchScript model: it {_holds(kind)}")
     try:
-        module = torch.jit.load(io.BytesIO(raw), map_location="cpu").eval()
+        with warnings.catch_warnings():
+            # PyTorch recommends torch.export to whoever wrote the file.
+            warnings.simplefilter("ignore", FutureWarning)
+            module = torch.jit.load(io.BytesIO(raw), map_location="cpu").eval()
     except Exception as error:  # PyTorch raises errors of a dozen kinds
         raise ConfigError(f"{name}: TorchScript cannot load it: {told(error)}") from error
     return RawModel(module, name=name, differentiable=True)

@@ -45,7 +45,8 @@ def to_module(model: Any) -> nn.Module:
         module: nn.Module = convert(plain)
         return module.eval()
     except Exception as error:  # converters assert, and raise errors of a dozen kinds
-        raise NotConvertibleError(str(error).partition("\n")[0] or type(error).__name__) from error
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise NotConvertibleError(f"onnx2torch cannot convert it ({why})") from error
 
 
 def _named(operators: set[str]) -> str:
@@ -76,7 +77,14 @@ def _in_older_operators(model: Any) -> Any:
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
             constants[node.output[0]] = node.attribute[0].t
+    # Exporters store equal weights once, and name them again by Identity; converters want the weights themselves.
+    same = {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Identity" and node.input[0] in constants
+    }
     for node in model.graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
         attributes = {attribute.name: attribute for attribute in node.attribute}
         if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum":
             if len(node.input) == 2 and node.input[1] in constants:
@@ -88,6 +96,11 @@ def _in_older_operators(model: Any) -> Any:
             shape = constants.get(node.input[1])
             if shape is not None and 0 not in numpy_helper.to_array(shape):
                 node.attribute.remove(attributes["allowzero"])
+        elif node.op_type == "CastLike":
+            # Definitions of operators cast their constants so; the networks in question compute in float32.
+            del node.input[1]
+            node.op_type = "Cast"
+            node.attribute.append(onnx.helper.make_attribute("to", onnx.TensorProto.FLOAT))
     for entry in model.opset_import:
         if entry.domain == "":
             entry.version = min(entry.version, NEWEST)

@@ -83,15 +83,15 @@ def load_onnx(raw: bytes, name: str) -> RawModel:
     if len(inputs) != 1:
         names = ", ".join(f"`{given.name}`" for given in inputs) or "none"
         raise ConfigError(f"{name}: must take one input, the pictures, but takes {names}")
+    dims = [d.dim_value or None for d in inputs[0].type.tensor_type.shape.dim]
+    if len(dims) not in (0, 4):
+        raise ConfigError(f"{name}: must take pictures (N, C, H, W), but takes {len(dims)} axes")
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     try:
         runtime = OnnxRuntime(model.SerializeToString())
     except Exception as error:  # onnxruntime raises errors of its own kinds
         raise ConfigError(f"{name}: onnxruntime cannot load it: {told(error)}") from error
-    dims = [d.dim_value or None for d in inputs[0].type.tensor_type.shape.dim]
-    if len(dims) not in (0, 4):
-        raise ConfigError(f"{name}: must take pictures (N, C, H, W), but takes {len(dims)} axes")
     x, batch, how = _tried(runtime, dims)
     if x is None:
         return RawModel(runtime, name=name, differentiable=False, batch=batch, note=how)
@@ -235,9 +235,14 @@ def _difference(twin: RawModel, runtime: OnnxRuntime, x: Tensor, batch: int | No
         with torch.no_grad():
             found = twin(x)
     except ConfigError as error:
-        return f"its PyTorch form fails ({error})"
+        why = str(error).removeprefix(f"{twin.name}: ")
+        return f"its PyTorch form (by onnx2torch) {why}"
     if found.shape != right.shape:
-        return f"its PyTorch form answers {tuple(found.shape)}, not {tuple(right.shape)}"
+        return f"its PyTorch form (by onnx2torch) answers {tuple(found.shape)}, not {tuple(right.shape)}"
     off = float((found - right).abs().max())
     bound = TOLERANCE * max(1.0, float(right.abs().max()))
-    return "" if off <= bound else f"its PyTorch form's answers differ by up to {off:.3g}"
+    return (
+        ""
+        if off <= bound
+        else f"the answers of its PyTorch form (by onnx2torch) differ by up to {off:.3g}"
+    )

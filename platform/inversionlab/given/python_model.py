@@ -197,7 +197,7 @@ def _not_random(settings: GivenModelSettings, build: Callable[[], nn.Module]) ->
     ]
     if drawn or built[0].keys() != built[1].keys():
         more = f" and {len(drawn) - 1} more" if len(drawn) > 1 else ""
-        raise ConfigError(_random(settings, f"`{(drawn or list(built[0]))[0]}`{more}"))
+        raise ConfigError(_random(settings, f"`{(drawn or [*built[0], *built[1]])[0]}`{more}"))
     return module
 
 

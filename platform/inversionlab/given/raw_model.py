@@ -141,7 +141,7 @@ def check_answers(model: RawModel, x: Tensor, answers: Answers = "auto") -> Tens
     """
     name = model.name
     with torch.no_grad():
-        found = model(x)
+        found: Tensor = model(x)
     shape = tuple(found.shape)
     labels = found.ndim == 1 and not found.is_floating_point() and answers in ("auto", "labels")
     pairs = found.ndim == 3 and shape[2] == 2 and answers == "top_k"
