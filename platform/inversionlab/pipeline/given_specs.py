@@ -110,7 +110,10 @@ class GivenSpec(NetworkSpec):
                     f"evaluators ({self.name}): `{splits.people[min(lacking)]}` has no held-out picture for the "
                     "gallery; raise split.test_fraction or split.private_min_pictures"
                 )
-            probes = _first(splits.train, PROBES)
+            # With one picture of a person nothing is held out, and the gallery does not know the person.
+            enrolled_N = torch.isin(splits.train.class_N, splits.test.class_N.unique())
+            known = Labelled(splits.train.images_NCHW[enrolled_N], splits.train.class_N[enrolled_N])
+            probes = _first(known, PROBES)
             return RecognizerData(probes, probes, {p: p for p in self.pool}, splits.test)
         names = self.facts.classes or splits.people
         place = {name: index for index, name in enumerate(names)}
