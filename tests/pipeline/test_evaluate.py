@@ -1,23 +1,32 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.settings import ConfigError
 from inversionlab.data.splits import Labelled, Splits
+from inversionlab.given.raw_model import RawModel
+from inversionlab.given.recognizer import GivenRecognizer
+from inversionlab.given.settings import GivenModelSettings
+from inversionlab.given.sface import SFACE_SETTINGS
 from inversionlab.pipeline.evaluate import (
     LOG_FLOOR,
     Evaluator,
     bounded,
+    features,
     gallery,
     mean_winning_score,
     recognition,
     utility,
     verdicts,
 )
-from inversionlab.pipeline.recognizer_specs import PROTOCOLS
+from inversionlab.pipeline.given_facts import GivenFacts
+from inversionlab.pipeline.given_specs import GivenSpec
+from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerData
 from tests.toys import CPU
 
 
@@ -193,3 +202,43 @@ def test_how_sure_a_model_is_by_hand() -> None:
     # Largest scores 1 and 0.4.
     score = mean_winning_score(lambda x: x.flatten(1).log(), pictures, CPU)
     assert score == pytest.approx(0.7, abs=1e-6)
+
+
+def test_features_of_a_given_embedding_have_length_1() -> None:
+    settings = GivenModelSettings(model="m:M", answers="embedding", gallery="private")
+    raw = RawModel(nn.Flatten(), name="m", differentiable=True)
+    embedding = GivenRecognizer(raw, settings, channels=1, answers="embedding", classes=4)
+    picture = pixels(204, 153, 0, 0)  # 0.8 and 0.6 of white
+    expected = torch.tensor([[0.8, 0.6, 0, 0]])
+    torch.testing.assert_close(features(embedding, picture, CPU), expected)
+    torch.testing.assert_close(features(embedding, picture // 3, CPU), expected)
+    torch.testing.assert_close(features(Reader(), picture // 3, CPU), expected / 3)  # type: ignore[arg-type]
+
+
+def test_an_embeddings_gallery_is_held_out_and_its_probes_are_of_enrolled_people() -> None:
+    splits = Splits(
+        people=("a", "b", "c"),
+        # Of b there is one picture, so none is held out.
+        train=labelled(0, 0, 0, 0, 0, 1, 2),
+        test=labelled(0, 2, 2),
+        evaluator_people=(),
+        evaluator_train=labelled(),
+        evaluator_test=labelled(),
+        public_NCHW=torch.zeros(1, 1, 2, 2, dtype=torch.uint8),
+        public_person_N=torch.zeros(1, dtype=torch.int64),
+        public_people=1,
+        notes=(),
+    )
+
+    def data(*pool: int) -> RecognizerData:
+        experiment: Any = None
+        facts = GivenFacts("d")
+        spec = ("d", 0, "evaluator:sface", "sface", SFACE_SETTINGS, facts, experiment)
+        return GivenSpec(*spec, protocol_name="embedding", pool=pool).data(splits)
+
+    judge = data(0, 2)
+    assert judge.gallery is splits.test
+    assert judge.test.class_N.tolist() == [0, 0, 0, 0, 2], "four of each person at most"
+    assert dict(judge.class_of) == {0: 0, 2: 2}
+    with pytest.raises(ConfigError, match=r"evaluators \(sface\): `b` has no held-out picture"):
+        data(0, 1)

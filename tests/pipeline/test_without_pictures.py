@@ -17,6 +17,7 @@ from inversionlab.distributed.run_record import describe, store_real, write_reco
 from inversionlab.distributed.train_worker import train_network
 from inversionlab.distributed.work_items import Shard, WorkContext, missing_measurements
 from inversionlab.experiment import Experiment
+from inversionlab.pipeline import measure
 from inversionlab.pipeline.endpoint import begin
 from inversionlab.pipeline.given_record import given_victim_record
 from inversionlab.pipeline.session import Session, missing_jobs, store_given
@@ -68,7 +69,8 @@ def audited(session: Session) -> None:
         worker.run(item)
     for cell in session.plan.work.values():
         jobs, _ = missing_jobs(session, cell, session.plan.targets)
-        worker.run(Shard(context, cell.id, tuple(jobs)))
+        if work := tuple(jobs):
+            worker.run(Shard(context, cell.id, work))
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +149,18 @@ def test_a_search_is_refused(tmp_path: Path) -> None:
     said = str(refused.value)
     assert "evaluators: the recipe `tiny` has none, and a search compares models by" in said
     assert "name the folder of the people whom the model knows as `data`" in said
+
+
+def test_an_endpoint_is_asked_for_no_footprint_and_no_strangers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = begin(experiment(tmp_path), Storage(str(tmp_path / "runs")))
+    victim = session.builder.recognizer("victim")
+    monkeypatch.setattr(victim, "features", lambda x: pytest.fail("it was asked"))
+    monkeypatch.setattr(measure, "_behind_http", lambda session: True)
+    cell = next(c for c in session.plan.cells if c.defense is not None)
+    measure.measure_model(session, cell)
+    (row,) = session.store.read("models", measure.model_key(session, cell.protected)).to_pylist()
+    unknown = ("milliseconds", "networks", "parameters", "memory")
+    assert [row[name] for name in unknown] == [None] * 4
+    assert (row["facts"], row["total_all"]) == ("{}", 0)

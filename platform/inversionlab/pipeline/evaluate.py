@@ -87,9 +87,14 @@ def sample(sources: Sequence[Labelled], count: int) -> Labelled:
 def features(
     recognizer: Recognizer | GivenRecognizer, images_NCHW: Tensor, device: torch.device
 ) -> Tensor:
-    """Features (N, D), float32 on the CPU, of uint8 pictures."""
+    """Features (N, D), float32 on the CPU, of uint8 pictures.
+
+    A given embedding is compared by angle, so its features have length 1.
+    """
     chunks = images_NCHW.split(CHUNK)
-    return torch.cat([recognizer.features(to_float(x, device)).float().cpu() for x in chunks])
+    feature_ND = torch.cat([recognizer.features(to_float(x, device)).float().cpu() for x in chunks])
+    by_angle = isinstance(recognizer, GivenRecognizer) and recognizer.answers == "embedding"
+    return functional.normalize(feature_ND) if by_angle else feature_ND
 
 
 @torch.no_grad()
