@@ -6,6 +6,7 @@ import html
 import io
 import re
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -231,3 +232,19 @@ def test_given_networks_show_no_training() -> None:
     assert "<td>–</td>" in given
     assert "12 s" in trained
     assert "given" not in trained
+
+
+def test_a_sweep_that_nobody_judges_has_no_curves() -> None:
+    run = fake_run(alphas=(0.25, 0.5), evaluators=(), targets=3, repeats=1)
+    models = [{**m, "total_all": 0, "total_targets": 0} for m in run.models.to_pylist()]
+    models = [{**m, "correct_all": 0, "correct_targets": 0} for m in models]
+    table = pa.Table.from_pylist(models, run.models.schema)
+    experiment = {**run.record.experiment, "data": None}
+    run = with_record(RunData(**{**vars(run), "models": table}), experiment=experiment)
+    page = render(run, pictures=True)
+    for name in ("curves", "cmc", "defenses", "evaluators"):
+        assert f'id="{name}"' not in page
+    assert "recommended" not in section(page, "results")
+    grid, *others = grids(RunResults.of(run))
+    assert grid.attack == "every attack on the undefended model"
+    assert len(others) == 3, "one for each attack, with the defended models"
