@@ -81,7 +81,7 @@ def grids(results: RunResults) -> list[Grid]:
         note = ", ".join(["paper’s value"] * row.marked + ["recommended"] * chosen)
         made = GridRow(row.label, note, attack_pictures(table, people, row.label, evaluator))
         if row.kind == "null":
-            guesses.append(replace(made, label=words(row.attack), note="no model asked"))
+            guesses.append(replace(made, label=words(row.attack), note="a guess, no model asked"))
             continue
         by_attack.setdefault(row.attack, []).append(made)
         if row.kind == "undefended":

@@ -120,7 +120,7 @@ def test_pictures_stand_without_real_faces_and_beside_guesses() -> None:
         *("plug and play", "mirror", "latent white box", "label only"),
         *("random latent", "random public"),
     ]
-    assert [row.note for row in grid.rows[-2:]] == ["no model asked"] * 2
+    assert [row.note for row in grid.rows[-2:]] == ["a guess, no model asked"] * 2
     assert all(row.filled for row in grid.rows)
     # Of both repeats the one with the higher score is shown.
     assert [p.own_score for p in grid.rows[0].pictures] == pytest.approx([0.95] * 4)
@@ -154,6 +154,16 @@ def test_a_defended_model_is_not_recommended_where_nobody_judges() -> None:
     page = text(with_record(run, cells=cells + defended))
     assert "not attacked yet" in page
     assert "4 of 10 combinations have not been attacked yet." in page
+
+
+def test_stripped_attacks_that_nobody_judged_are_not_denied() -> None:
+    run = unjudged_run()
+    noise = {"protected": "noise", "defense": "uniform_noise", "title": "uniform_noise"}
+    bare = next(c for c in cells_of(run) if c["attack"] == "latent_white_box")
+    cells = [*cells_of(run), {**bare, **noise, "baseline": False, "stripped": True}]
+    lines = caveats(RunResults.of(with_record(run, cells=cells)))
+    (line,) = (line for line in lines if "perturbation" in line)
+    assert line.endswith("Such attacks were made in this run, and their success is not judged.")
 
 
 def test_before_any_attack_and_without_any_score() -> None:
