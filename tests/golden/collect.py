@@ -22,6 +22,7 @@ from inversionlab.distributed.train_worker import train_network
 from inversionlab.distributed.work_items import Shard, WorkContext, missing_measurements
 from inversionlab.experiment import Experiment, load
 from inversionlab.pipeline.data import choose_people, data_id, picture_ids
+from inversionlab.pipeline.given_facts import read_facts
 from inversionlab.pipeline.plan import Plan, make_plan
 from inversionlab.pipeline.session import Session, missing_jobs, open_experiment
 from inversionlab.pipeline.train import alone
@@ -86,7 +87,8 @@ def plan_of(experiment: Experiment) -> tuple[Plan, tuple[str, ...]]:
     known = experiment.split.private_people or PEOPLE
     people = max(known, wanted.skip + wanted.count, wanted.pool or 0)
     targets, pool = choose_people(experiment, range(people))
-    return make_plan(experiment, data_id(experiment, pictures), targets, pool), pictures
+    facts = dict(read_facts(experiment, None))
+    return make_plan(experiment, data_id(experiment, pictures), targets, pool, facts), pictures
 
 
 def named(plan: Plan) -> dict[str, list[str]]:

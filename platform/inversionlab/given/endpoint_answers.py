@@ -60,7 +60,7 @@ class AnswerReader:
             ConfigError: `answer` is no JMESPath expression, or jmespath is not installed.
         """
         try:
-            import jmespath  # type: ignore[import-untyped]
+            import jmespath
         except ImportError as error:
             raise ConfigError(
                 "endpoint: reading its answers needs jmespath; pip install 'inversionlab[endpoint]'"

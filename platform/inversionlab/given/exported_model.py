@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.weights import contents, not_a_model
 from inversionlab.given.exported_archive import check_archive, pickles_refused
-from inversionlab.given.raw_model import RawModel, told
+from inversionlab.given.raw_model import RawModel, picture_size, told
 
 
 class ExportedProgram(nn.Module):
@@ -62,9 +62,10 @@ def load_exported(raw: bytes, name: str) -> RawModel:
     (placeholder,) = [
         node for node in program.graph.nodes if node.op == "placeholder" and node.name == taken[0]
     ]
-    size = placeholder.meta["val"].shape[0]
-    batch = size if isinstance(size, int) else None
-    return RawModel(ExportedProgram(program), name=name, differentiable=True, batch=batch)
+    # What is not fixed is a symbol and no number.
+    dims = [d if isinstance(d, int) else None for d in placeholder.meta["val"].shape]
+    network, size = ExportedProgram(program), picture_size(dims)
+    return RawModel(network, name=name, differentiable=True, batch=dims[0], size=size)
 
 
 def _trains(node: Any) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.weights import contents, not_a_model, read_file
-from inversionlab.given.raw_model import RawModel, answer_tensor, told
+from inversionlab.given.raw_model import RawModel, answer_tensor, picture_size, told
 
 TOLERANCE = 1e-3
 """The most that answers of both runtimes may differ, as a share of the largest answer (1 at least)."""
@@ -86,6 +86,7 @@ def load_onnx(raw: bytes, name: str) -> RawModel:
     dims = [d.dim_value or None for d in inputs[0].type.tensor_type.shape.dim]
     if len(dims) not in (0, 4):
         raise ConfigError(f"{name}: must take pictures (N, C, H, W), but takes {len(dims)} axes")
+    size = picture_size(dims)
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     try:
@@ -94,21 +95,21 @@ def load_onnx(raw: bytes, name: str) -> RawModel:
         raise ConfigError(f"{name}: onnxruntime cannot load it: {told(error)}") from error
     x, batch, how = _tried(runtime, dims)
     if x is None:
-        return RawModel(runtime, name=name, differentiable=False, batch=batch, note=how)
+        return RawModel(runtime, name=name, differentiable=False, batch=batch, size=size, note=how)
     if runtime.dtype.kind in "iu":
         how = f"it takes pictures of {runtime.dtype}, and rounding has no gradient"
-        return RawModel(runtime, name=name, differentiable=False, batch=batch, note=how)
+        return RawModel(runtime, name=name, differentiable=False, batch=batch, size=size, note=how)
     try:
         network = to_module(onnx.load_model_from_string(model.SerializeToString()))
     except ImportError as error:
         raise ConfigError(f"{name}: {MISSING_EXTRA}") from error
     except NotConvertibleError as error:
         note = f"{error}; onnxruntime gives scores only"
-        return RawModel(runtime, name=name, differentiable=False, batch=batch, note=note)
-    twin = RawModel(network, name=name, differentiable=True, batch=batch)
+        return RawModel(runtime, name=name, differentiable=False, batch=batch, size=size, note=note)
+    twin = RawModel(network, name=name, differentiable=True, batch=batch, size=size)
     if difference := _difference(twin, runtime, x, batch):
         note = f"{difference}; onnxruntime gives scores only"
-        return RawModel(runtime, name=name, differentiable=False, batch=batch, note=note)
+        return RawModel(runtime, name=name, differentiable=False, batch=batch, size=size, note=note)
     return twin
 
 

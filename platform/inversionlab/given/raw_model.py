@@ -1,6 +1,6 @@
 """The user's model as it is: it asks the model, and brings every form of answer to one tensor."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -24,6 +24,7 @@ class RawModel(nn.Module):
         differentiable: bool,
         trainable: bool = False,
         batch: int | None = None,
+        size: tuple[int, int] | None = None,
         note: str = "",
     ) -> None:
         """Wrap a model.
@@ -34,12 +35,14 @@ class RawModel(nn.Module):
             differentiable: whether gradients reach the pictures.
             trainable: whether the module has a training mode and parameters to fine-tune.
             batch: the only N that the model takes; None: it takes any.
+            size: the only height and width that it takes; None: it takes several, or does not say.
             note: why it gives scores only, in words; "" where it gives gradients.
         """
         super().__init__()
         self.network = answer
         self.name, self.note = name, note
-        self.differentiable, self.trainable, self.batch = differentiable, trainable, batch
+        self.differentiable, self.trainable = differentiable, trainable
+        self.batch, self.size = batch, size
         self.requires_grad_(False)
         if isinstance(answer, nn.Module) and trainable:
             answer.eval()
@@ -88,6 +91,15 @@ class RawModel(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Switch to training mode, where the module has one; an exported or scripted model has none."""
         return super().train(mode) if self.trainable else self
+
+
+def picture_size(dims: Sequence[int | None]) -> tuple[int, int] | None:
+    """Height and width in the axes of an input, (N, C, H, W) or (N, H, W, C), where both are fixed."""
+    if len(dims) != 4:
+        return None
+    last = dims[3] in (1, 3) and dims[1] not in (1, 3)
+    height, width = dims[1:3] if last else dims[2:4]
+    return (height, width) if height and width else None
 
 
 def told(error: BaseException) -> str:

@@ -65,6 +65,10 @@ class GivenRecognizer(nn.Module):
             gallery_KD: the mean direction of each enrolled person's embeddings, for an embedding.
         """
         super().__init__()
+        if raw.size is not None and settings.preprocessing.size is None:
+            # The file says what size it takes.
+            sized = settings.preprocessing.model_copy(update={"size": raw.size})
+            settings = settings.model_copy(update={"preprocessing": sized})
         self.preprocessing = Preprocessing(settings.preprocessing, channels)
         self.raw, self.answers, self.classes = raw, answers, classes
         self.head = GivenHead(gallery_KD, settings.scale)

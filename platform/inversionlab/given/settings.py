@@ -30,8 +30,8 @@ class PreprocessingSettings(Settings):
     """
 
     size: int | tuple[int, int] | None = None
-    """Height and width that the model takes, in pixels; one number: both; null: the pictures' own, or 112 where
-    `points` are given. Pictures are resized by an antialiased bilinear filter."""
+    """Height and width that the model takes, in pixels; one number: both; null: what its file says, else the
+    pictures' own, or 112 where `points` are given. Pictures are resized by an antialiased bilinear filter."""
     fit: Literal["crop", "stretch"] = "crop"
     """How a square picture is brought to a size that is not square: by its central part, or stretched."""
     points: Points | None = None

@@ -1,0 +1,50 @@
+"""The file of a given model's classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inversionlab.core.settings import ConfigError
+from inversionlab.given.classes import read_classes
+
+READ = {
+    "lines": ("classes.txt", "Ann\nBob\n\n", ("Ann", "Bob")),
+    "windows": ("classes.txt", "\ufeffAnn\r\nBob\r\n", ("Ann", "Bob")),
+    "list": ("classes.json", '["Ann", "Bob"]', ("Ann", "Bob")),
+    "names to numbers": ("classes.json", '{"Bob": 1, "Ann": 0}', ("Ann", "Bob")),
+    "numbers to names": ("classes.json", '{"1": "Bob", "0": "Ann"}', ("Ann", "Bob")),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_every_form_is_read(case: str, tmp_path: Path) -> None:
+    name, text, expected = READ[case]
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert read_classes(tmp_path / name) == expected
+
+
+REFUSED = {
+    "twice": ("classes.txt", "Ann\nBob\nAnn\n", "`Ann` is there twice"),
+    "empty line": ("classes.txt", "Ann\n\nBob\n", "line 2 is empty"),
+    "one": ("classes.txt", "Ann\n", "has 1 names; a recognizer knows 2 people or more"),
+    "gap": ("classes.json", '{"Ann": 0, "Bob": 2}', "the numbers must be 0 to 1, each once"),
+    "no numbers": ("classes.json", '{"a": "Ann", "b": "Bob"}', "expected a list of names"),
+    "no names": ("classes.json", "[1, 2]", "expected a list of names"),
+    "no JSON": ("classes.json", "Ann", "is not readable as JSON"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_wrong_is_said(case: str, tmp_path: Path) -> None:
+    name, text, expected = REFUSED[case]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=expected) as error:
+        read_classes(tmp_path / name)
+    assert f"classes = {tmp_path / name}" in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_classes(tmp_path / "none.txt")
