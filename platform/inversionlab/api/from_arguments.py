@@ -113,9 +113,9 @@ def experiment_for_model(
             data["attacks"], given.attacks or [""] * len(data["attacks"]), strict=True
         )
     ]
-    for key, named in (("defense", given.defense), ("generator", given.generator)):
-        if named is not None:
-            data[key] = _settings(named)
+    for key, method in (("defense", given.defense), ("generator", given.generator)):
+        if method is not None:
+            data[key] = _settings(method)
     if given.evaluators:
         data["evaluators"] = _evaluators(given.evaluators, data.get("evaluators", []))
     if isinstance(given.targets, Mapping):
