@@ -86,8 +86,8 @@ def test_two_people_with_each_others_names() -> None:
     assert text == (
         "victim.classes = /x/names.txt: 2 people are mixed up, pictures are recognized of `p10` as `p3`; `p3` as "
         "`p10`. With the names the other way round the model recognizes 100.0% of 24 pictures, and 66.7% as "
-        "given. If the pictures lie in each other's folders, exchange the folders' names; else write `p10` into line 5, "
-        "`p3` into line 2 of /x/names.txt"
+        "given. If the pictures lie in each other's folders, exchange the folders' names; else write `p10` into "
+        "line 5, `p3` into line 2 of /x/names.txt"
     )
 
 

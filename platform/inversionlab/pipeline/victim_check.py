@@ -94,8 +94,8 @@ def _advice(
     if reading and (order is None or reading.found.correct >= order.correct - EQUAL * count):
         return reading.advice
     if order is not None:
-        file = settings.classes if settings.classes is not None else settings.gallery
-        return order.advice(people, found.correct, count, "" if file is None else str(file))
+        file = "" if settings.classes is None else str(settings.classes)
+        return order.advice(people, found.correct, count, file)
     guessed = _guessed(found, pictures, model.classes)
     bound = count * guessed + SURE * (count * guessed * (1 - guessed)) ** 0.5
     if found.correct <= bound and found.accuracy.high < (1 + guessed) / 2:
