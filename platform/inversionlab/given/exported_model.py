@@ -64,7 +64,8 @@ def load_exported(raw: bytes, name: str) -> RawModel:
     ]
     size = placeholder.meta["val"].shape[0]
     batch = size if isinstance(size, int) else None
-    return RawModel(ExportedProgram(program), name=name, differentiable=True, batch=batch)
+    module = ExportedProgram(program)
+    return RawModel(module, name=name, differentiable=True, batch=batch, opaque=True)
 
 
 def _trains(node: Any) -> bool:
@@ -97,7 +98,7 @@ def load_torchscript(raw: bytes, name: str) -> RawModel:
             module = torch.jit.load(io.BytesIO(raw), map_location="cpu").eval()
     except Exception as error:  # PyTorch raises errors of a dozen kinds
         raise ConfigError(f"{name}: TorchScript cannot load it: {told(error)}") from error
-    return RawModel(module, name=name, differentiable=True)
+    return RawModel(module, name=name, differentiable=True, opaque=True)
 
 
 def _holds(kind: str) -> str:
