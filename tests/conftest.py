@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from inversionlab.results.load import RunData
 from tests import faults
+from tests.given.outside_audit import Own, make_own
+from tests.given.outside_model import OutsideFiles, made_up_people, train_outside
 from tests.report.fake_run import fake_run
 
 
@@ -22,6 +24,18 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is absent: no real pictures to test on")
     return path
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
+    """What the owner of a model has: its files, and pictures of its people and of strangers."""
+    return make_own(tmp_path_factory.mktemp("own"))
+
+
+@pytest.fixture(scope="session")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> OutsideFiles:
+    """A model that was trained outside, saved in every form."""
+    return train_outside(tmp_path_factory.mktemp("outside"), *made_up_people())
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,9 @@ from inversionlab.attacks import ATTACKS, AttackerContext
 from inversionlab.defenses.base import Undefended
 from inversionlab.generators import GENERATORS
 from inversionlab.generators.vae import Vae
+from inversionlab.given.loading import load_model
+from inversionlab.given.recognizer import GivenRecognizer
+from inversionlab.given.settings import GivenModelSettings
 from inversionlab.pipeline.attack import make_attack, run_attack
 from inversionlab.pipeline.batch_invariant import (
     LANE,
@@ -22,6 +25,7 @@ from inversionlab.pipeline.batch_invariant import (
 )
 from inversionlab.recognizers import Recognizer, RecognizerSettings
 from tests.generators.small import small
+from tests.given.outside_model import PEOPLE, SIDE, OutsideFiles
 from tests.toys import CPU
 
 SIZE = 32
@@ -128,6 +132,34 @@ def test_a_long_attack_that_never_converges_gives_the_same_pictures_in_any_shard
     alone = [run_attack(attack, model, [job]).result for job in work]
     assert int(whole.steps_N.max()) == 150
     assert torch.equal(torch.cat([a.images_NCHW for a in alone]), whole.images_NCHW)
+
+
+@pytest.mark.parametrize("form", ["state", "script", "exported", "exported_fixed", "onnx"])
+def test_given_models_of_every_form_give_the_same_bits_at_every_batch_size(
+    outside: OutsideFiles, form: str
+) -> None:
+    settings = GivenModelSettings(model=str(getattr(outside, form)))
+    if form == "state":
+        model = "tests.given.outside_model:OutsideNet"
+        settings = GivenModelSettings(model=model, weights=outside.state)
+    given = GivenRecognizer(
+        load_model(settings), settings, channels=3, answers="logits", classes=PEOPLE
+    )
+    assert given.raw.differentiable
+    protected = BatchInvariantModel(Undefended(given))
+    x_NCHW = torch.rand(19, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+
+    def passes(x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.clone().requires_grad_(True)
+        y = protected.log_scores(x)
+        (g,) = torch.autograd.grad(y[:, 3].sum(), x)
+        return y.detach(), g
+
+    whole = passes(x_NCHW)
+    for size in (1, 3, 8, 13):
+        parts = [passes(x) for x in x_NCHW.split(size)]
+        for i in range(2):
+            assert torch.equal(torch.cat([p[i] for p in parts]), whole[i]), (size, i)
 
 
 SHORT: dict[str, dict[str, Any]] = {

@@ -219,7 +219,7 @@ def main(
         experiment = experiment_of(recipe, given, assignments or [], plan=plan)
         root = storage or default_root()
         if plan:
-            _show_plan(experiment, root)
+            _show_plan(experiment, root, force=force)
         else:
             _run(experiment, root, pictures=pictures, force=force)
 
@@ -241,14 +241,19 @@ def _show_settings() -> None:
     raise typer.Exit
 
 
-def _show_plan(experiment: Experiment, root: str) -> None:
+def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
     from inversionlab.distributed.run_record import describe
     from inversionlab.pipeline.endpoint import begin, planned_queries
     from inversionlab.pipeline.session import missing_jobs
+    from inversionlab.pipeline.victim_check import check_victim
     from inversionlab.store.storage import Storage
 
     session = begin(experiment, Storage(root))
     typer.echo(describe(session))
+    if getattr(experiment.victim, "endpoint", None) is None:
+        # A plan asks an endpoint nothing.
+        for line in check_victim(session, force=force):
+            typer.echo(line)
     for spec in session.plan.specs:
         state = "is stored" if session.artifacts.finished(spec) else "to be trained"
         if spec.given:

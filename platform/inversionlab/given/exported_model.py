@@ -65,7 +65,7 @@ def load_exported(raw: bytes, name: str) -> RawModel:
     # What is not fixed is a symbol and no number.
     dims = [d if isinstance(d, int) else None for d in placeholder.meta["val"].shape]
     network, size = ExportedProgram(program), picture_size(dims)
-    return RawModel(network, name=name, differentiable=True, batch=dims[0], size=size)
+    return RawModel(network, name=name, differentiable=True, batch=dims[0], size=size, opaque=True)
 
 
 def _trains(node: Any) -> bool:
@@ -98,7 +98,7 @@ def load_torchscript(raw: bytes, name: str) -> RawModel:
             module = torch.jit.load(io.BytesIO(raw), map_location="cpu").eval()
     except Exception as error:  # PyTorch raises errors of a dozen kinds
         raise ConfigError(f"{name}: TorchScript cannot load it: {told(error)}") from error
-    return RawModel(module, name=name, differentiable=True)
+    return RawModel(module, name=name, differentiable=True, opaque=True)
 
 
 def _holds(kind: str) -> str:

@@ -1,5 +1,6 @@
 """ONNX models: through PyTorch where that gives the same answers, with gradients; else scores by onnxruntime."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -93,23 +94,26 @@ def load_onnx(raw: bytes, name: str) -> RawModel:
         runtime = OnnxRuntime(model.SerializeToString())
     except Exception as error:  # onnxruntime raises errors of its own kinds
         raise ConfigError(f"{name}: onnxruntime cannot load it: {told(error)}") from error
+    scores_only = partial(
+        RawModel, runtime, name=name, differentiable=False, size=size, opaque=True
+    )
     x, batch, how = _tried(runtime, dims)
     if x is None:
-        return RawModel(runtime, name=name, differentiable=False, batch=batch, size=size, note=how)
+        return scores_only(batch=batch, note=how)
     if runtime.dtype.kind in "iu":
         how = f"it takes pictures of {runtime.dtype}, and rounding has no gradient"
-        return RawModel(runtime, name=name, differentiable=False, batch=batch, size=size, note=how)
+        return scores_only(batch=batch, note=how)
     try:
         network = to_module(onnx.load_model_from_string(model.SerializeToString()))
     except ImportError as error:
         raise ConfigError(f"{name}: {MISSING_EXTRA}") from error
     except NotConvertibleError as error:
         note = f"{error}; onnxruntime gives scores only"
-        return RawModel(runtime, name=name, differentiable=False, batch=batch, size=size, note=note)
+        return scores_only(batch=batch, note=note)
     twin = RawModel(network, name=name, differentiable=True, batch=batch, size=size)
     if difference := _difference(twin, runtime, x, batch):
         note = f"{difference}; onnxruntime gives scores only"
-        return RawModel(runtime, name=name, differentiable=False, batch=batch, size=size, note=note)
+        return scores_only(batch=batch, note=note)
     return twin
 
 

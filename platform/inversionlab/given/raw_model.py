@@ -10,6 +10,8 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.core.user_code import blamed_on
 from inversionlab.given.settings import Answers
 
+LANE = 8
+"""Pictures that a model gets at once on a CPU whose layers nobody sees from outside."""
 EXPECTED = "expected a tensor (N, K): for each of N pictures, K scores or an embedding of K numbers"
 
 
@@ -25,6 +27,7 @@ class RawModel(nn.Module):
         trainable: bool = False,
         batch: int | None = None,
         size: tuple[int, int] | None = None,
+        opaque: bool = False,
         note: str = "",
     ) -> None:
         """Wrap a model.
@@ -36,13 +39,15 @@ class RawModel(nn.Module):
             trainable: whether the module has a training mode and parameters to fine-tune.
             batch: the only N that the model takes; None: it takes any.
             size: the only height and width that it takes; None: it takes several, or does not say.
+            opaque: whether its layers cannot be seen from outside, so that `pipeline/batch_invariant.py` cannot
+                make its answers to a picture independent of the other pictures, to the last bit.
             note: why it gives scores only, in words; "" where it gives gradients.
         """
         super().__init__()
         self.network = answer
         self.name, self.note = name, note
         self.differentiable, self.trainable = differentiable, trainable
-        self.batch, self.size = batch, size
+        self.batch, self.size, self.opaque = batch, size, opaque
         self.requires_grad_(False)
         if isinstance(answer, nn.Module) and trainable:
             answer.eval()
@@ -61,12 +66,15 @@ class RawModel(nn.Module):
         return self._answers(x.clone())
 
     def _answers(self, x: Tensor) -> Tensor:
-        if self.batch is None or len(x) == self.batch:
+        batch = (
+            LANE if self.batch is None and self.opaque and x.device.type == "cpu" else self.batch
+        )
+        if batch is None or len(x) == batch:
             return self._asked(x)
         parts = []
-        for part in x.split(self.batch):
+        for part in x.split(batch):
             # The last part is filled up with its last picture.
-            filler = part[-1:].expand(self.batch - len(part), *part.shape[1:])
+            filler = part[-1:].expand(batch - len(part), *part.shape[1:])
             parts.append(self._asked(torch.cat([part, filler]))[: len(part)])
         return torch.cat(parts)
 

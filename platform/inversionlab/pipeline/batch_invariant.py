@@ -7,6 +7,9 @@ worker), a convolution gives a row the same bits at every batch size but 1, and 
 layers are computed in lanes of one height, the last one padded, and a batch of one is doubled. Padding is no
 query, because nobody sees its result. Its cost is not measurable next to the convolutions.
 
+A given ONNX model in its PyTorch form has linear layers like any other. Those of TorchScript, of torch.export and
+of onnxruntime cannot be seen here, so on a CPU `given/raw_model.py` asks such a model in lanes as a whole.
+
 Networks that mix rows by other products, such as attention over the batch, and GPUs keep float tolerance.
 """
 

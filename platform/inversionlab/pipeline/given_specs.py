@@ -26,6 +26,7 @@ from inversionlab.given.recognizer import GivenRecognizer, answer_kind
 from inversionlab.given.settings import LIVE, SFACE, GivenModelSettings
 from inversionlab.pipeline.evaluate import features, gallery
 from inversionlab.pipeline.given_facts import GivenFacts, gallery_folder
+from inversionlab.pipeline.input_advice import input_advice
 from inversionlab.pipeline.network_spec import BuildContext, NetworkSpec
 from inversionlab.pipeline.recognizer_specs import RecognizerData
 from inversionlab.recognizers import RecognizerSettings
@@ -150,7 +151,7 @@ class GivenSpec(NetworkSpec):
         trial = GivenRecognizer(
             raw, self.settings, channels=channels, answers="logits", classes=len(names)
         )
-        answer_NK = check_answers(raw, trial.preprocessing(_examples(context)))
+        answer_NK = self._tried(trial, _examples(context))
         answers = answer_kind(self.settings, answer_NK)
         means_KD = None
         if answers == "embedding":
@@ -168,6 +169,14 @@ class GivenSpec(NetworkSpec):
             classes=len(names),
             gallery_KD=means_KD,
         )
+
+    def _tried(self, trial: GivenRecognizer, x_NCHW: Tensor) -> Tensor:
+        """The model's answers to some pictures in [0, 1]."""
+        try:
+            return check_answers(trial.raw, trial.preprocessing(x_NCHW))
+        except ConfigError as error:
+            advice = input_advice(trial.raw, self.settings.preprocessing, x_NCHW)
+            raise ConfigError(f"{error}{advice}") from error
 
     def pack(self, module: nn.Module) -> dict[str, Tensor]:
         """Everything that another node needs to restore the model: its file or its weights, and its gallery."""
