@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
+from torch import nn
 
 from inversionlab import data as data_sets
 from inversionlab.core.settings import assign, validate
@@ -31,19 +32,25 @@ from tests.given.outside_model import trained
 
 PEOPLE, STRANGERS, PICTURES, SIDE = 5, 12, 8, 16
 TARGETS, REPEATS = 3, 2
+BATCH, AT_ONCE = 4, 3
+"""Pictures in a request, and requests in flight."""
+ROWS = 5 * TARGETS * REPEATS
+"""Reconstructions: three attacks and two null attacks."""
 SMALL = {"epochs": 2, "batch_size": 16}
 
-PREDICT = """
-import torch
-NETWORK = torch.jit.load({script!r}).double().eval()
 
-def predict(x_NCHW):
-    # An endpoint sees pictures of 8 bits a channel.
-    seen = (x_NCHW * 255).round().clamp(0, 255) / 255
-    with torch.no_grad():
-        return NETWORK(seen.float().double()).softmax(1).float()
-"""
-"""A module of the user's: the network as the server computes it, as a function."""
+class EightBits(nn.Module):
+    """A network as an endpoint shows it: pictures lose all but 8 bits a channel, and it computes in doubles."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net.double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (N, K) of pictures (N, C, H, W) in [0, 1]."""
+        seen = (x * 255).round().clamp(0, 255).to(torch.uint8)
+        return self.net(seen.double() / 255).float()
+
 
 Row = dict[str, Any]
 
@@ -112,12 +119,6 @@ class World:
             assign(recipe, path, value)
         return recipe
 
-    def predict_module(self, folder: Path) -> Path:
-        """Write the module `served_net`, whose `predict` answers as the server does."""
-        file = folder / "served_net.py"
-        file.write_text(PREDICT.format(script=str(self.script)))
-        return file
-
     def audit(
         self,
         folder: Path,
@@ -130,7 +131,8 @@ class World:
         storage = folder / "runs"
         if not storage.exists():
             shutil.copytree(self.storage, storage)
-        given = victim or {"endpoint": {"url": url, "batch_size": 4, "concurrency": 3}}
+        asked = {"url": url, "batch_size": BATCH, "concurrency": AT_ONCE}
+        given = victim or {"answers": "logits", "endpoint": asked}
         recipe = folder / "served.yaml"
         recipe.write_text(dump_yaml(self.recipe(given, **changed)))
         return Audit(recipe, storage)
@@ -201,7 +203,8 @@ def make_world(folder: Path) -> World:
     private_N = pictures.person_N < PEOPLE
     x = pictures.images_NCHW[private_N].float() / 255
     world = World(folder)
-    torch.jit.script(trained(x, pictures.person_N[private_N], epochs=40)).save(str(world.script))
+    net = EightBits(trained(x, pictures.person_N[private_N], epochs=40))
+    torch.jit.script(net.eval()).save(str(world.script))
     unasked = {"endpoint": {"url": "http://127.0.0.1:9/unasked"}}
     experiment = validate(Experiment, world.recipe(unasked), origin="served")
     session = open_experiment(experiment, Storage(str(world.storage)))

@@ -64,8 +64,10 @@ def attacks_and_targets(given: ModelOptions) -> Iterator[Choice]:
     who = (
         f"{count} people, drawn by the seed" if known is None else f"{count} of the {known} people"
     )
-    limit = ""
-    if given.budget is not None and count * repeats < _most_targets(given) * REPEATS:
+    limit, costs = "", min(map(_most_queries, attacks), default=0)
+    if given.budget is not None and not given.attacks and given.budget < CHECK_QUERIES + costs:
+        limit = f", although the budget of {given.budget:,} queries may not suffice for one picture"
+    elif given.budget is not None and count * repeats < _most_targets(given) * REPEATS:
         limit = f", which the budget of {given.budget:,} queries suffices for"
     starts = f"each from {repeats} random start{'s' if repeats > 1 else ''}"
     yield Choice(
