@@ -111,6 +111,27 @@ def test_labels_by_name_suffice_for_label_only(
     assert audit.findings() == expected
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_an_endpoint_that_shows_its_largest_scores(world: World, tmp_path: Path) -> None:
+    names = ",".join(f"f{person:04d}" for person in range(PEOPLE))
+    with served(tmp_path, world, "--answers=top_k", f"--names={names}") as server:
+        audit = world.audit(tmp_path / "audit", server.url, **{"victim.answers": "auto"})
+        result = run(audit)
+        assert result.exit_code == 2
+        assert (
+            "attacks (latent_black_box): needs whole score vectors, and the given victim answers with its largest "
+            "scores only; set `truncate`" in result.output
+        )
+        assert server.count()["processed"] == 8
+        black_box = {**world.recipe({})["attacks"][0], "truncate": 2}
+        changed = {"victim.answers": "auto", "attacks": [black_box]}
+        audit = world.audit(tmp_path / "audit", server.url, **changed)
+        result = run(audit)
+        assert result.exit_code == 0, result.output
+        assert server.count()["processed"] == audit.spent(server.url)
+        assert len(audit.rows()) == ROWS // 5 * 3
+
+
 def test_a_spent_budget_ends_the_run_with_what_it_has(
     world: World, from_file: Audit, tmp_path: Path
 ) -> None:
@@ -309,3 +330,29 @@ def test_networks_learn_from_an_endpoint(world: World, tmp_path: Path) -> None:
         assert server.count()["processed"] == audit.spent(server.url)
         assert twice(server) == 0
         assert {row["attack"] for row in audit.rows().values()} == NULLS | {"ami"}
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_search_for_a_defense_of_the_answers(world: World, tmp_path: Path) -> None:
+    with served(tmp_path, world) as server:
+        changed = {
+            "attacks": [world.recipe({})["attacks"][0]],
+            "defense": {"name": "uniform_noise"},
+            "victim.endpoint.budget": 3000,
+        }
+        audit = world.audit(tmp_path / "search", server.url, **changed)
+        space = str(faults.CHECKOUT / "search_spaces" / "uniform_noise.py")
+        options = ["--trials", "2", "--max-concurrent", "1", "--step-targets", "3"]
+        where = ["--recipe", str(audit.recipe), "--storage", str(audit.storage)]
+        result = CliRunner().invoke(app, ["search", space, *where, *options])
+        assert result.exit_code == 0, result.output
+        assert server.count()["processed"] == audit.spent(server.url)
+        assert twice(server) == 0
+        # Another seed gives other starts, for which too little of the budget is left.
+        spent = audit.spent(server.url)
+        more = ["--set", "seed=1", "--set", f"victim.endpoint.budget={spent + 20}"]
+        result = CliRunner().invoke(app, ["search", space, *where, *options, *more])
+        assert result.exit_code == 3, result.output
+        assert "the undefended victim could not be attacked" in result.output
+        assert "BudgetError: " in result.output
+        assert server.count()["processed"] == audit.spent(server.url) == spent + 20

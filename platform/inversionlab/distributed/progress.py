@@ -55,9 +55,9 @@ class ShardProgress:
 def with_status(say: Say, status: Callable[[], str], every: float = 10.0) -> Iterator[Say]:
     """`say` for the lines of the block, and a status whenever nothing was said for `every` seconds.
 
-    A status that is empty is not said.
+    A status that is empty, or the same as before, is not said.
     """
-    last, over = time.monotonic(), threading.Event()
+    last, before, over = time.monotonic(), "", threading.Event()
 
     def told(line: str) -> None:
         nonlocal last
@@ -65,7 +65,7 @@ def with_status(say: Say, status: Callable[[], str], every: float = 10.0) -> Ite
         say(line)
 
     def watch() -> None:
-        nonlocal last
+        nonlocal last, before
         while not over.wait(max(0.05, last + every - time.monotonic())):
             if time.monotonic() < last + every:
                 continue
@@ -74,7 +74,8 @@ def with_status(say: Say, status: Callable[[], str], every: float = 10.0) -> Ite
             with suppress(Exception):
                 line = status()
             last = time.monotonic()
-            if line and not over.is_set():
+            if line not in ("", before) and not over.is_set():
+                before = line
                 say(f"      {line}")
 
     watcher = threading.Thread(target=watch, daemon=True, name="status")

@@ -25,6 +25,7 @@ class RawModel(nn.Module):
         trainable: bool = False,
         batch: int | None = None,
         note: str = "",
+        explains: bool = False,
     ) -> None:
         """Wrap a model.
 
@@ -35,10 +36,11 @@ class RawModel(nn.Module):
             trainable: whether the module has a training mode and parameters to fine-tune.
             batch: the only N that the model takes; None: it takes any.
             note: why it gives scores only, in words; "" where it gives gradients.
+            explains: whether its errors say by themselves what is wrong, and are raised as they are.
         """
         super().__init__()
         self.network = answer
-        self.name, self.note = name, note
+        self.name, self.note, self.explains = name, note, explains
         self.differentiable, self.trainable, self.batch = differentiable, trainable, batch
         self.requires_grad_(False)
         if isinstance(answer, nn.Module) and trainable:
@@ -73,6 +75,8 @@ class RawModel(nn.Module):
         except torch.OutOfMemoryError:
             raise  # no fault of the model's
         except BaseException:
+            if self.explains:
+                raise
             with blamed_on(f"{self.name}: fails on pictures of shape {tuple(x.shape)}"):
                 raise
         try:

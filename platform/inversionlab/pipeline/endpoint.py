@@ -122,10 +122,10 @@ def planned_queries(session: Session) -> Iterator[str]:
     # The defenses that go on an endpoint change its answers, and ask about the same pictures.
     measured = min(QUERIES, tested) or min(BATCH, public)
     yield f"the accuracy: at most {measured:,}"
-    learning = [spec.title for spec in session.plan.specs if _learns(session, spec)]
+    learning = [f"{s.role} {s.kind}".strip() for s in session.plan.specs if _learns(session, s)]
     total = first + measured + (public if learning else 0)
     if learning:
-        yield f"the public pictures, for the training of {', '.join(learning)}: {public:,}"
+        yield f"the public pictures, for the training of {', '.join(dict.fromkeys(learning))}: {public:,}"
     for cell in work:
         attack, size = ATTACKS[cell.attack.name], cell.generator.settings.latent_size
         if attack.view is None:
