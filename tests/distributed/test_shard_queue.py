@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -347,3 +348,26 @@ def test_skipped_people_are_not_attacked(root: Path) -> None:
     # Of six private people two are left when four are skipped.
     assert {target for target, _ in jobs} == set(range(6)) - set(first)
     assert count == 2 * 2
+
+
+def test_a_lasting_failure_ends_whatever_else_asks_the_model() -> None:
+    source: ShardQueue[Item] = ShardQueue(
+        shard_seconds=1e9, shard_size=1, lasting=("BudgetError", "EndpointError")
+    )
+    free = replace(pending(2, "free"), asks=False)
+    request = source.put([("measurement", 1), ("measurement", 2)], [pending(4), free])
+    source.failed(source.take(), "BudgetError: spent")  # type: ignore[arg-type]
+    # Another measurement may ask nothing, and is done.
+    second = source.take()
+    assert second == ("measurement", 2)
+    source.done(second, 1.0)
+    shards = [source.take() for _ in range(2)]
+    assert shards == [("free", ((0, 0),)), ("free", ((1, 0),))]
+    assert source.take() is None
+    for shard in shards:
+        assert shard is not None
+        source.done(shard, 1.0)
+    assert [failure.reason for failure in request.wait()] == ["BudgetError: spent"]
+    source.put([], [pending(3)])
+    source.failed(source.take(), "ValueError: BudgetError")  # type: ignore[arg-type]
+    assert targets(source.take()) == [1]

@@ -35,6 +35,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--answers", default="scores", help="scores, logits, labels, names or top_k"
     )
+    parser.add_argument("--names", help="the classes by name, with commas; else person 0, ...")
     parser.add_argument("--field", default="images")
     parser.add_argument("--token", help="the Authorization header that it wants, else 401")
     parser.add_argument("--echo", action="store_true", help="a 401 repeats the header")
@@ -69,11 +70,12 @@ def network() -> Any:
         import torch
 
         torch.set_num_threads(1)
-        module = torch.jit.load(OPTIONS.network).eval()
+        # In double precision, so that an answer in float32 does not depend on the rest of its request.
+        module = torch.jit.load(OPTIONS.network).double().eval()
 
         def of_module(x: np.ndarray) -> np.ndarray:
             with LOCK, torch.no_grad():
-                return module(torch.from_numpy(x)).double().numpy()
+                return module(torch.from_numpy(x).double()).numpy()
 
         return of_module
 
@@ -88,6 +90,10 @@ def network() -> Any:
 NETWORK = network()
 
 
+def name_of(k: int) -> str:
+    return str(OPTIONS.names.split(",")[k]) if OPTIONS.names else f"person {k}"
+
+
 def entries(files: list[bytes]) -> list[Any]:
     pictures = [np.asarray(Image.open(io.BytesIO(f)), dtype=np.float32) / 255 for f in files]
     x = np.stack([p[None] if p.ndim == 2 else p.transpose(2, 0, 1) for p in pictures])
@@ -99,11 +105,11 @@ def entries(files: list[bytes]) -> list[Any]:
     if OPTIONS.answers == "labels":
         return scores.argmax(1).tolist()
     if OPTIONS.answers == "names":
-        return [f"person {k}" for k in scores.argmax(1)]
+        return [name_of(k) for k in scores.argmax(1)]
     if OPTIONS.answers == "top_k":
         order = (-scores).argsort(1)[:, :2]
         return [
-            [{"label": f"person {k}", "score": float(s[k])} for k in o]
+            [{"label": name_of(k), "score": float(s[k])} for k in o]
             for s, o in zip(scores, order, strict=True)
         ]
     return scores.tolist()

@@ -90,11 +90,20 @@ def train_outside(
     width: int = 8,
 ) -> OutsideFiles:
     """Train on pictures (N, C, H, W) in [0, 1], normalized by `mean` and `std`, and save in every form."""
+    x = (pictures - mean) / std
+    net = trained(x, labels, epochs=epochs, width=width)
+    with torch.no_grad():
+        accuracy = float((net(x).argmax(1) == labels).float().mean())
+    with torch.random.fork_rng():
+        return save_every_form(folder, net, x[:2].clone(), accuracy)
+
+
+def trained(x: Tensor, labels: Tensor, *, epochs: int, width: int = 8) -> OutsideNet:
+    """The network, trained on pictures (N, C, H, W) as it takes them."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = OutsideNet(int(labels.max()) + 1, pictures.shape[1], width)
+        net = OutsideNet(int(labels.max()) + 1, x.shape[1], width)
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
-        x = (pictures - mean) / std
         for _ in range(epochs):
             for rows in torch.randperm(len(x)).split(32):
                 if len(rows) > 1:
@@ -102,10 +111,7 @@ def train_outside(
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
-        net.eval()
-        with torch.no_grad():
-            accuracy = float((net(x).argmax(1) == labels).float().mean())
-        return save_every_form(folder, net, x[:2].clone(), accuracy)
+        return net.eval()
 
 
 def save_every_form(folder: Path, net: OutsideNet, x: Tensor, accuracy: float) -> OutsideFiles:

@@ -263,7 +263,7 @@ def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         _, todo = missing_jobs(session, cell, session.plan.targets)
         typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
     for line in planned_queries(session):
-        typer.echo(f"  queries of {line}")
+        typer.echo(f"  queries: {line}")
 
 
 def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool) -> None:

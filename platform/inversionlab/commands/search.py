@@ -146,13 +146,15 @@ def _run(
     judge: bool,
     pictures: bool,
 ) -> None:
+    from inversionlab.given.endpoint_answers import EndpointError
+    from inversionlab.given.ledger import BudgetError
     from inversionlab.pipeline.train import TrainingError
     from inversionlab.report.search.page import write_search_page
     from inversionlab.tuning.search import SearchError, search
     from inversionlab.tuning.search_record import write_search
 
     began = time.monotonic()
-    with exit_codes(SearchError, TrainingError):
+    with exit_codes(SearchError, TrainingError, EndpointError, BudgetError):
         outcome = search(experiment, space, options, root, typer.echo, resume=resume)
     typer.echo("[4/4] report: writing the search's record")
     record = write_search(outcome)
@@ -173,6 +175,8 @@ def _audit_recommended(root: str, name: str, pictures: bool) -> bool:
     from inversionlab.distributed.actor_pool import ActorPoolError
     from inversionlab.distributed.audit import AuditError, audit
     from inversionlab.experiment import Experiment
+    from inversionlab.given.endpoint_answers import EndpointError
+    from inversionlab.given.ledger import BudgetError
     from inversionlab.pipeline.train import TrainingError
     from inversionlab.report.audit.page import write_report
     from inversionlab.store.storage import Storage
@@ -182,7 +186,7 @@ def _audit_recommended(root: str, name: str, pictures: bool) -> bool:
     typer.echo("Auditing the recommended setting on unseen targets and starts:")
     try:
         run = audit(validate(Experiment, recipe, origin=origin), root, typer.echo)
-    except (AuditError, ActorPoolError, TrainingError) as error:
+    except (AuditError, ActorPoolError, TrainingError, EndpointError, BudgetError) as error:
         typer.echo(f"error: the recommended setting could not be audited: {error}", err=True)
         return False
     write_report(root, run, pictures=pictures)
@@ -190,7 +194,10 @@ def _audit_recommended(root: str, name: str, pictures: bool) -> bool:
 
 
 def _refuse_failed(record: SearchRecord) -> None:
-    """Exit with 1 if a trial failed; without it a cluster would show the job as SUCCEEDED."""
+    """Exit with 1 if a trial failed, with 3 if an endpoint's budget was spent.
+
+    Without it a cluster would show the job as SUCCEEDED.
+    """
     failed = [t for t in record.trials if t.state == "error"]
     for trial in failed[:5]:
         typer.echo(f"error: trial {trial.number}: {trial.fault}", err=True)
@@ -199,4 +206,5 @@ def _refuse_failed(record: SearchRecord) -> None:
             f"error: {len(failed)} of {len(record.trials)} trials failed; the same command tries them again",
             err=True,
         )
-        raise typer.Exit(1)
+        spent = any("BudgetError" in trial.fault for trial in failed)
+        raise typer.Exit(3 if spent else 1)

@@ -1,11 +1,12 @@
 """The main job: data, trainings, measurements, attacks, record. What is stored is not done again."""
 
 import time
+from functools import partial
 
 from inversionlab.distributed.actor_pool import Failure
 from inversionlab.distributed.cluster import connect, use_gpus
-from inversionlab.distributed.live_victim import SharedEndpoint, share_live
-from inversionlab.distributed.progress import Log, Say, ShardProgress
+from inversionlab.distributed.live_victim import closed_on_error, endpoint_status, share_live
+from inversionlab.distributed.progress import Log, Say, ShardProgress, with_status
 from inversionlab.distributed.run_record import cost, describe, store_real, write_record
 from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.distributed.work_items import MeasureEvaluator, WorkItem
@@ -14,7 +15,7 @@ from inversionlab.given.ledger import BudgetError
 from inversionlab.given.live import Live
 from inversionlab.pipeline.endpoint import begin
 from inversionlab.pipeline.given_record import given_victim_record
-from inversionlab.pipeline.session import Session, store_given
+from inversionlab.pipeline.session import Session, missing_jobs, store_given
 from inversionlab.pipeline.victim_check import check_victim
 from inversionlab.store.storage import Storage
 
@@ -53,7 +54,9 @@ def audit(
         ConfigError: the data is missing or cannot be split as asked.
         TrainingError: a training cannot go on; networks that were finished before it are stored.
         ActorPoolError: the attack workers die as fast as they are started.
-        BudgetSpentError: an endpoint's budget of queries did not suffice.
+        BudgetSpentError: an endpoint's budget of queries did not suffice for all attacks.
+        BudgetError: it did not suffice for what comes before the attacks.
+        EndpointError: the endpoint does not answer, or not as it should.
         AuditError: a work item failed; everything else is stored.
     """
     log = Log(say)
@@ -62,9 +65,10 @@ def audit(
     session = begin(experiment, Storage(root), live)
     say(f"      {describe(session)}")
     checked = []
-    for line in check_victim(session, force=force):
-        checked.append(line)
-        say(f"      {line}")
+    with with_status(say, partial(endpoint_status, session)) as tell, closed_on_error(session):
+        for line in check_victim(session, force=force):
+            checked.append(line)
+            tell(f"      {line}")
     given = given_victim_record(session, checked)
     store_given(session)
     log.timed("data", began)
@@ -73,11 +77,13 @@ def audit(
     gpus = use_gpus(experiment.runtime)
     with Scheduler(experiment.runtime, gpus) as scheduler:
         began = time.monotonic()
-        missing = [spec.title for spec in scheduler.missing(session)]
-        titles = f": {', '.join(missing)}" if missing else ""
+        specs = scheduler.missing(session)
+        titles = f": {', '.join(spec.title for spec in specs)}" if specs else ""
         total = len(session.plan.specs)
-        say(f"[2/4] train: {len(missing)} of {total} networks to train{titles}")
-        trained = scheduler.train(session)
+        say(f"[2/4] train: {len(specs)} of {total} networks to train{titles}")
+        asked = any(spec.learns_from is not None for spec in specs)
+        with with_status(say, partial(endpoint_status, session) if asked else str):
+            trained = scheduler.train(session)
         log.timed("train", began)
         began = time.monotonic()
         failures = _attack(session, scheduler, say)
@@ -86,14 +92,7 @@ def audit(
     costs = cost(session, trained, scheduler.attack_seconds, gpus)
     run = write_record(session, log.timings, trained, costs, scheduler.timeline, given)
     if any(failure.reason.startswith(BudgetError.__name__) for failure in failures):
-        live = session.builder.live
-        queries = f" ({live().status()})" if isinstance(live, SharedEndpoint) else ""
-        raise BudgetSpentError(
-            f"the endpoint's budget of queries is spent{queries}: {len(failures)} work items are not done; all "
-            f"other rows are stored in run {run}. With a larger victim.endpoint.budget the same command goes on, "
-            "and asks nothing twice",
-            run,
-        )
+        raise BudgetSpentError(_explain_budget(session, failures, run), run)
     if failures:
         raise AuditError(_explain(session, failures, run), run)
     return run
@@ -104,11 +103,35 @@ def _attack(session: Session, scheduler: Scheduler, say: Say) -> list[Failure[Wo
     store_real(session)
     missing_work = scheduler.missing_work(session, session.plan.cells)
     todo, cells = missing_work.jobs, len(session.plan.work)
-    stored = cells * len(session.plan.targets) * session.experiment.targets.repeats - todo
+    stored = _jobs(session) - todo
     say(f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already")
-    live = session.builder.live
-    note = live().status if isinstance(live, SharedEndpoint) else str
-    return scheduler.attack(missing_work, ShardProgress(todo, say, note=note)).wait()
+    status = partial(endpoint_status, session)
+    with with_status(say, status) as tell:
+        return scheduler.attack(missing_work, ShardProgress(todo, tell, note=status)).wait()
+
+
+def _explain_budget(session: Session, failures: list[Failure[WorkItem]], run: str) -> str:
+    """How much is not done, and how to continue."""
+    left = _left(session)
+    others = [f for f in failures if not f.reason.startswith(BudgetError.__name__)]
+    more = f"\nBesides, {_explain(session, others, run)}" if others else ""
+    return (
+        f"the endpoint's budget is spent ({endpoint_status(session)}): {left} of {_jobs(session)} reconstructions "
+        f"are not done, all others are stored in run {run}. With a larger budget (--set victim.endpoint.budget=N) "
+        f"the audit goes on from there, and asks nothing twice{more}"
+    )
+
+
+def _jobs(session: Session) -> int:
+    """Reconstructions of the whole experiment."""
+    targets = session.experiment.targets
+    return len(session.plan.work) * len(session.plan.targets) * targets.repeats
+
+
+def _left(session: Session) -> int:
+    """Reconstructions that are not stored."""
+    cells, targets = session.plan.work.values(), session.plan.targets
+    return sum(missing_jobs(session, cell, targets)[1] for cell in cells)
 
 
 def _explain(session: Session, failures: list[Failure[WorkItem]], run: str) -> str:

@@ -1,5 +1,7 @@
 """A given victim that no file holds, for all workers: a module from Python, or a connection to an endpoint."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,25 @@ class SharedEndpoint:
     def __call__(self) -> EndpointHandle:
         """The handle."""
         return self.handle
+
+
+def endpoint_status(session: Session) -> str:
+    """A line of progress: the queries so far; empty where no endpoint is asked."""
+    live = session.builder.live
+    if isinstance(live, LocalEndpoint):
+        return live.status()
+    return live().status() if isinstance(live, SharedEndpoint) else ""
+
+
+@contextmanager
+def closed_on_error(session: Session) -> Iterator[None]:
+    """Close the driver's own connection where the block raises: nothing is sent any more, and nothing waits."""
+    try:
+        yield
+    except BaseException:
+        if isinstance(session.builder.live, LocalEndpoint):
+            session.builder.live.close()
+        raise
 
 
 def share_live(session: Session) -> Session:

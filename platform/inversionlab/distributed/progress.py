@@ -1,7 +1,9 @@
 """Progress with an estimate, in lines that read well in a terminal and in a job's log."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 Say = Callable[[str], None]
@@ -47,6 +49,42 @@ class ShardProgress:
         note = self._note()
         more = f"; {note}" if note else ""
         self._say(f"      {self._done}/{self._total} reconstructions, {clock(left)} left{more}")
+
+
+@contextmanager
+def with_status(say: Say, status: Callable[[], str], every: float = 10.0) -> Iterator[Say]:
+    """`say` for the lines of the block, and a status whenever nothing was said for `every` seconds.
+
+    A status that is empty, or the same as before, is not said.
+    """
+    last, before, over = time.monotonic(), "", threading.Event()
+
+    def told(line: str) -> None:
+        nonlocal last
+        last = time.monotonic()
+        say(line)
+
+    def watch() -> None:
+        nonlocal last, before
+        while not over.wait(max(0.05, last + every - time.monotonic())):
+            if time.monotonic() < last + every:
+                continue
+            line = ""
+            # Whom it asks may be gone or start anew, and the next look will do.
+            with suppress(Exception):
+                line = status()
+            last = time.monotonic()
+            if line not in ("", before) and not over.is_set():
+                before = line
+                say(f"      {line}")
+
+    watcher = threading.Thread(target=watch, daemon=True, name="status")
+    watcher.start()
+    try:
+        yield told
+    finally:
+        over.set()
+        watcher.join(timeout=1)
 
 
 def clock(seconds: float) -> str:

@@ -26,6 +26,8 @@ from inversionlab.distributed.work_items import (
     pending_jobs,
 )
 from inversionlab.experiment import RuntimeSettings
+from inversionlab.given.endpoint_answers import EndpointError
+from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
@@ -52,7 +54,9 @@ class Scheduler:
         )
         self._pool: ActorPool[WorkItem] = ActorPool(partial(worker.remote, gpu=gpus.attack))
         self._queue: ShardQueue[WorkItem] = ShardQueue(
-            shard_seconds=runtime.shard_seconds, shard_size=runtime.shard_size
+            shard_seconds=runtime.shard_seconds,
+            shard_size=runtime.shard_size,
+            lasting=(BudgetError.__name__, EndpointError.__name__),
         )
         self._trainings = TrainingQueue(runtime, gpus)
         self._cache = ObjectCache()

@@ -32,6 +32,8 @@ class PendingJobs(Generic[Item]):
     """Jobs of the same key are expected to run at the same pace, in seconds per job."""
     make_item: Callable[[tuple[Job, ...]], Item]
     """Makes the work item of a shard."""
+    asks: bool = True
+    """Whether its items ask the model under attack."""
 
 
 @dataclass(eq=False)
@@ -66,11 +68,19 @@ class WorkRequest(Generic[Item]):
 class ShardQueue(Generic[Item]):
     """The actor pool's source; serves requests in the order in which they come; thread-safe.
 
-    A shard holds about `shard_seconds` of work, and at most `shard_size` jobs.
+    A shard holds about `shard_seconds` of work, and at most `shard_size` jobs. Where the reason of a failure
+    begins with one of `lasting`, whatever else asks the model would fail in the same way, and is not begun.
     """
 
-    def __init__(self, *, shard_seconds: float, shard_size: int, workers: int = 1) -> None:
-        self._seconds, self._size = shard_seconds, shard_size
+    def __init__(
+        self,
+        *,
+        shard_seconds: float,
+        shard_size: int,
+        workers: int = 1,
+        lasting: tuple[str, ...] = (),
+    ) -> None:
+        self._seconds, self._size, self._lasting = shard_seconds, shard_size, lasting
         self.workers = workers
         """Among how many workers the work is shared; set it when the pool is resized."""
         self._lock = threading.Lock()
@@ -168,7 +178,9 @@ class ShardQueue(Generic[Item]):
             request, _, jobs = self._at_work.pop(item)
             request.failures.append(Failure(item, reason))
             request.at_work -= 1
-            if not jobs:
+            if self._lasting and reason.startswith(self._lasting):
+                request.pending[:] = [p for p in request.pending if not p.asks]
+            elif not jobs:
                 # The shards that read this measurement would all fail too.
                 request.measurements.clear()
                 request.pending.clear()

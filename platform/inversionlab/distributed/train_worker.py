@@ -11,6 +11,8 @@ from torch import distributed
 from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.images import grid, png, to_bytes
 from inversionlab.distributed.progress import clock
+from inversionlab.given.endpoint_answers import EndpointError
+from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.artifacts import NetworkCheckpoints
 from inversionlab.pipeline.evaluate import recognition
 from inversionlab.pipeline.network_spec import NetworkSpec
@@ -65,6 +67,9 @@ def learn(config: dict[str, Any]) -> str | None:
                 distributed.barrier()
     except TrainingError as error:
         return str(error)
+    except (BudgetError, EndpointError) as error:
+        # A network that learns from a model behind an endpoint; all workers ask it the same.
+        return f"{type(error).__name__}: {error}"
     except (StorageError, ValueError) as error:
         # Only an exception ends the wait of the other workers for this one.
         if size > 1:

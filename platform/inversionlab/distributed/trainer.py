@@ -15,6 +15,7 @@ from ray.exceptions import RayError
 
 from inversionlab.distributed.train_worker import begun_file, learn
 from inversionlab.experiment import RuntimeSettings
+from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
 from inversionlab.store.storage import StorageError
@@ -30,6 +31,7 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
     Raises:
         TrainingLostError: the workers failed three times, or Ray lost the process that leads them.
         TrainingError: a training cannot go on; networks that were finished before it are stored.
+        BudgetError: a network learns from an endpoint, whose budget of queries does not suffice.
         StorageError: the storage cannot be written to.
     """
     # Imported late: Ray Train costs seconds, and a run that trains nothing does not need it.
@@ -73,6 +75,9 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
     finally:
         session.artifacts.storage.delete(begun_file(keys[0]))
     if fault is not None:
+        kind, _, text = str(fault).partition(": ")
+        if kind == BudgetError.__name__:
+            raise BudgetError(text)
         raise TrainingError(str(fault))
     return name
 

@@ -100,4 +100,5 @@ def pending_jobs(
     jobs, left = missing_jobs(session, cell, targets)
     defense = cell.attacked.name if cell.attacked is not None else ""
     pace_key = f"{cell.attack.model_dump_json()} {defense}"
-    return PendingJobs(jobs, left, pace_key, partial(Shard, context, cell.id))
+    make, asks = partial(Shard, context, cell.id), cell.attacked is not None
+    return PendingJobs(jobs, left, pace_key, make, asks)

@@ -6,7 +6,6 @@ Nothing is loaded or asked. Each choice comes with the reason for it, which is w
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +13,12 @@ from urllib.parse import urlsplit
 from inversionlab.attacks import ATTACKS
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import dump_yaml
-from inversionlab.experiment.model_options import ModelOptions, access
+from inversionlab.experiment.model_attacks import (
+    LATENT_SIZE,
+    attack_settings,
+    attacks_and_targets,
+)
+from inversionlab.experiment.model_options import Choice, ModelOptions
 from inversionlab.generators import GENERATORS
 from inversionlab.given.settings import LIVE
 
@@ -23,31 +27,6 @@ SIZES = (32, 64, 128)
 LARGEST_WITHOUT_GPU = 64
 WIDTH = 115
 """Characters in a line of a recipe."""
-TARGETS, REPEATS = 20, 3
-BY_ACCESS: dict[str, tuple[dict[str, Any], ...]] = {
-    "white_box": (
-        {"name": "latent_white_box", "stop": 0.9999},
-        {"name": "mirror", "generator": "style"},
-        {"name": "label_only"},
-    ),
-    "scores": (
-        {"name": "latent_black_box", "stop": 0.9999},
-        {"name": "mirror", "generator": "style", "gradients": False},
-    ),
-    "labels": ({"name": "label_only"},),
-}
-"""The attacks that each access allows."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One key of a recipe."""
-
-    key: str
-    value: Any
-    """A plain value, as in YAML."""
-    why: str
-    """The reason, as a line of text."""
 
 
 def recipe_for(given: ModelOptions) -> dict[str, Any]:
@@ -88,8 +67,7 @@ def choices(given: ModelOptions) -> list[Choice]:
         *_evaluators(given),
         *_generators(given),
         Choice("defense", {"name": "none"}, "none: the model as it is."),
-        *_attacks(given),
-        *_targets(given),
+        *attacks_and_targets(given),
     ]
 
 
@@ -184,7 +162,7 @@ def _generators(given: ModelOptions) -> Iterator[Choice]:
         "generator",
         {
             "name": "vae",
-            "latent_size": 64,
+            "latent_size": LATENT_SIZE,
             "width": 12,
             "training": {
                 "epochs": epochs,
@@ -211,7 +189,7 @@ def _more_generators(given: ModelOptions) -> Iterator[Choice]:
     }
     more: dict[str, dict[str, Any]] = {}
     why = []
-    for attack in (settings["name"] for settings in _attack_settings(given)):
+    for attack in (settings["name"] for settings in attack_settings(given)):
         # The recipe's check refuses an unknown attack by name.
         wants = ATTACKS[attack].wants if attack in ATTACKS else frozenset()
         there = [GENERATORS[settings["name"]].offers for settings in more.values()]
@@ -227,25 +205,6 @@ def _more_generators(given: ModelOptions) -> Iterator[Choice]:
 def _epochs(pictures: int, *, seen: int, least: int, most: int = 200) -> int:
     """Epochs after which a training has seen about so many pictures, within bounds."""
     return min(most, max(least, round(seen / max(1, pictures))))
-
-
-def _attack_settings(given: ModelOptions) -> list[dict[str, Any]]:
-    seen, _ = access(given)
-    if not given.attacks:
-        return list(BY_ACCESS[seen])
-    usual = {attack["name"]: attack for attack in BY_ACCESS[seen]}
-    return [usual.get(name, {"name": name}) for name in given.attacks]
-
-
-def _attacks(given: ModelOptions) -> Iterator[Choice]:
-    seen, why = access(given)
-    words = {"white_box": "scores with gradients", "scores": "scores", "labels": "labels"}
-    attacks = _attack_settings(given)
-    names = ", ".join(attack["name"] for attack in attacks)
-    reason = "as said" if given.attacks else f"for an attacker who sees {words[seen]}: {why}"
-    if any("stop" in attack for attack in attacks):
-        reason += ". On LFW twice as many people were found with a stop at 0.9999 as with the papers' 0.99"
-    yield Choice("attacks", attacks, f"{names}; {reason}.")
 
 
 def _evaluators(given: ModelOptions) -> Iterator[Choice]:
@@ -283,14 +242,3 @@ def _evaluator(protocol: str, *, width: int, epochs: int) -> dict[str, Any]:
             },
         },
     }
-
-
-def _targets(given: ModelOptions) -> Iterator[Choice]:
-    known = None if given.data is None else given.data.people(2)
-    count = TARGETS if known is None else min(TARGETS, known)
-    who = "twenty people, drawn by the seed" if known is None else f"{count} of the {known} people"
-    yield Choice(
-        "targets",
-        {"count": count, "repeats": REPEATS},
-        f"{who[0].upper()}{who[1:]}, each from {REPEATS} random starts; more make the intervals narrower.",
-    )

@@ -3,11 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from inversionlab.data.survey import FolderSurvey
 
 Access = Literal["white_box", "scores", "labels"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One key of a recipe."""
+
+    key: str
+    value: Any
+    """A plain value, as in YAML."""
+    why: str
+    """The reason, as a line of text."""
 
 
 @dataclass(frozen=True, kw_only=True)

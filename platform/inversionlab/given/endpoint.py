@@ -202,7 +202,7 @@ class EndpointClient:
                 elif given.unaffordable:
                     raise BudgetError(
                         f"{self.settings.url}: the budget of {self.settings.budget:,} queries is spent "
-                        f"(endpoint.budget); {len(given.unaffordable)} or more pictures were not asked. "
+                        f"(victim.endpoint.budget); {len(given.unaffordable)} or more pictures were not asked. "
                         "Everything answered so far is kept; a larger budget goes on from there"
                     )
         except BaseException as error:
@@ -261,7 +261,7 @@ class EndpointClient:
             if redacted == body:
                 raise
             raise type(error)(
-                "endpoint.answer: does not find what `answers` and `classes` say; what came is not shown, "
+                "victim.endpoint.answer: does not find what `answers` and `classes` say; what came is not shown, "
                 "because it repeats a header"
             ) from None
         texts = (json.dumps(entry, separators=(",", ":")) for entry in entries)

@@ -63,10 +63,10 @@ class AnswerReader:
             import jmespath
         except ImportError as error:
             raise ConfigError(
-                "endpoint: reading its answers needs jmespath; pip install 'inversionlab[endpoint]'"
+                "victim.endpoint: reading its answers needs jmespath; pip install 'inversionlab[endpoint]'"
             ) from error
         self._wrong = jmespath.exceptions.JMESPathError
-        self._place = f"endpoint.answer = {settings.answer}"
+        self._place = f"victim.endpoint.answer = {settings.answer}"
         try:
             self._expression = jmespath.compile(settings.answer)
         except self._wrong as error:
@@ -123,16 +123,16 @@ class AnswerReader:
             self.kind = kind
         if kind != self.kind:
             raise ConfigError(
-                f"answers = {self._answers}: {IN_WORDS[self.kind]} was expected for each picture, but "
-                f"{IN_WORDS[kind]} came: {shown(entry)}; correct `answers` or the expression "
-                "`endpoint.answer`"
+                f"victim.answers = {self._answers}: {IN_WORDS[self.kind]} was expected for each picture, but "
+                f"{IN_WORDS[kind]} came: {shown(entry)}; correct it or the expression "
+                "`victim.endpoint.answer`"
             )
         if kind == "scores":
             return self._scores(entry)
         pairs = [(entry, 1.0)] if kind == "labels" else [_pair(item) for item in entry]
         if self.length is None:
             raise ConfigError(
-                f"classes = null: {IN_WORDS[kind]} came, and without the class list it is not known how "
+                f"victim.classes = null: {IN_WORDS[kind]} came, and without the class list it is not known how "
                 "many there are; name the file as `classes`"
             )
         vector = [0.0] * self.length
@@ -151,8 +151,8 @@ class AnswerReader:
                 f"`classes` names {self.length}" if self._named else f"others hold {self.length}"
             )
             raise ConfigError(
-                f"classes: an answer holds {len(entry)} scores, but {known}; came: {shown(entry)}. "
-                "`classes` should name every class of the model, in its order, and `endpoint.answer` "
+                f"victim.classes: an answer holds {len(entry)} scores, but {known}; came: {shown(entry)}. "
+                "`classes` should name every class of the model, in its order, and `victim.endpoint.answer` "
                 "find the scores"
             )
         return [_finite(score, entry) for score in entry]
@@ -163,7 +163,7 @@ class AnswerReader:
         if _is_class_number(label):
             if not 0 <= label < self.length:
                 raise ConfigError(
-                    f"classes: the endpoint answers class {shown(label)}, but `classes` names "
+                    f"victim.classes: the endpoint answers class {shown(label)}, but `classes` names "
                     f"{self.length}, which have the numbers 0 to {self.length - 1}"
                 )
             return int(label)
@@ -171,7 +171,7 @@ class AnswerReader:
             near = difflib.get_close_matches(str(label), self._numbers, n=1)
             hint = f"did you mean `{near[0]}`?" if near else "name every class of the model there"
             raise ConfigError(
-                f"classes: the endpoint answers `{shown(label)}`, which is not in `classes`; {hint}"
+                f"victim.classes: the endpoint answers `{shown(label)}`, which is not in `classes`; {hint}"
             )
         return self._numbers[label]
 
@@ -187,7 +187,7 @@ def _kind_of(entry: Any) -> Kind:
     if isinstance(entry, list) and any(item is None for item in entry):
         raise EndpointError(f"the endpoint's scores are not all numbers: {shown(entry)}")
     raise ConfigError(
-        f"endpoint.answer: finds {shown(entry)} for a picture, which is neither a list of scores, nor a "
+        f"victim.endpoint.answer: finds {shown(entry)} for a picture, which is neither a list of scores, nor a "
         "class, nor a list of {label, score} objects; correct the expression"
     )
 
@@ -199,7 +199,7 @@ def _pair(item: dict[str, Any]) -> tuple[Any, Any]:
     usable = len(labels) == len(scores) == 1
     if not usable or not (isinstance(labels[0], str) or _is_class_number(labels[0])):
         raise ConfigError(
-            f"endpoint.answer: {shown(item)} should hold a class under one of {', '.join(CLASS_KEYS)}, and "
+            f"victim.endpoint.answer: {shown(item)} should hold a class under one of {', '.join(CLASS_KEYS)}, and "
             f"its score under one of {', '.join(SCORE_KEYS)}; an expression such as "
             "`results[*].{label: id, score: similarity}` renames them"
         )

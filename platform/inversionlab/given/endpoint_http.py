@@ -53,12 +53,12 @@ class EndpointHttp:
             import httpx
         except ImportError as error:
             raise ConfigError(
-                "endpoint: asking it needs httpx; pip install 'inversionlab[endpoint]'"
+                "victim.endpoint: asking it needs httpx; pip install 'inversionlab[endpoint]'"
             ) from error
         try:
             httpx.URL(settings.url)
         except httpx.InvalidURL as error:
-            raise ConfigError(f"endpoint.url = {settings.url}: {error}") from error
+            raise ConfigError(f"victim.endpoint.url = {settings.url}: {error}") from error
         self._settings, self._headers = settings, headers
         self._http = httpx.Client(
             headers=headers.values,
@@ -103,11 +103,11 @@ class EndpointHttp:
             return Failure(f"it answered {status}: {said}", False, pause)
         if answer.is_redirect:
             place = shown(self._safe(answer.headers.get("location", "")))
-            said = f"it redirects to {place}, which is not followed; if that is right, name it as endpoint.url"
+            said = f"it redirects to {place}, which is not followed; if it is right, set victim.endpoint.url"
         else:
             keys = {401: "headers", 403: "headers", 404: "url", 405: "url", 413: "batch_size"}
             key = keys.get(status, "request")
-            said = f"it answered {status} (see endpoint.{key}): {said}"
+            said = f"it answered {status} (see victim.endpoint.{key}): {said}"
         return Failure(said, final=True)
 
     def _request(self, pictures: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from inversionlab.given.loading import file_digests
 from inversionlab.given.settings import SFACE, GivenModelSettings
 from inversionlab.given.sface import SHA256
 
-ASKED = {"url", "request", "field", "encoding", "batch_size", "answer"}
-"""Settings of an endpoint that its answers depend on. One picture a request and several differ in form alone."""
+ASKED = {"url", "request", "field", "encoding", "answer", "version"}
+"""Settings of an endpoint that its answers depend on; how many pictures are in a request is none of them."""
 
 
 def model_digest(settings: GivenModelSettings, live: Any) -> str:

@@ -60,7 +60,7 @@ def ledger_folder(settings: EndpointSettings, storage: str) -> Path:
     root = storage.removeprefix("file://")
     if "://" in root:
         raise ConfigError(
-            f"endpoint.ledger = null: the storage {storage} is a bucket, and the ledger of queries "
+            f"victim.endpoint.ledger = null: the storage {storage} is a bucket, and the ledger of queries "
             "needs a local disk; name a folder that stays, such as ~/inversionlab-ledger"
         )
     return Path(root).expanduser().absolute() / "endpoints" / name
@@ -116,7 +116,7 @@ class Ledger:
             self.close()
             raise ConfigError(
                 f"{self.file}: cannot be used as a ledger of queries ({error}), and without one no budget "
-                "is kept. Restore it, or name another folder as endpoint.ledger"
+                "is kept. Restore it, or name another folder as victim.endpoint.ledger"
             ) from error
 
     def _make_tables(self) -> None:

@@ -29,6 +29,7 @@ class RawModel(nn.Module):
         size: tuple[int, int] | None = None,
         opaque: bool = False,
         note: str = "",
+        explains: bool = False,
     ) -> None:
         """Wrap a model.
 
@@ -42,10 +43,11 @@ class RawModel(nn.Module):
             opaque: whether its layers cannot be seen from outside, so that `pipeline/batch_invariant.py` cannot
                 make its answers to a picture independent of the other pictures, to the last bit.
             note: why it gives scores only, in words; "" where it gives gradients.
+            explains: whether its errors say by themselves what is wrong, and are raised as they are.
         """
         super().__init__()
         self.network = answer
-        self.name, self.note = name, note
+        self.name, self.note, self.explains = name, note, explains
         self.differentiable, self.trainable = differentiable, trainable
         self.batch, self.size, self.opaque = batch, size, opaque
         self.requires_grad_(False)
@@ -84,6 +86,8 @@ class RawModel(nn.Module):
         except torch.OutOfMemoryError:
             raise  # no fault of the model's
         except BaseException:
+            if self.explains:
+                raise
             with blamed_on(f"{self.name}: fails on pictures of shape {tuple(x.shape)}"):
                 raise
         try:

@@ -35,12 +35,12 @@ class SecretHeaders:
             value = os.environ.get(variable)
             if not value:
                 raise ConfigError(
-                    f"endpoint.headers.{name}: the environment variable {variable} is not set; export it "
+                    f"victim.endpoint.headers.{name}: the environment variable {variable} is not set; export it "
                     "before the run"
                 )
             if value != value.strip() or not (value.isascii() and value.isprintable()):
                 raise ConfigError(
-                    f"endpoint.headers.{name}: the value of the environment variable {variable} cannot be "
+                    f"victim.endpoint.headers.{name}: the value of the environment variable {variable} cannot be "
                     "sent: it begins or ends with a blank, or holds a line break or a character beyond ASCII"
                 )
             values[name] = value

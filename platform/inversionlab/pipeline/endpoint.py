@@ -13,6 +13,11 @@ from inversionlab.given.ledger import ledger_folder
 from inversionlab.given.live import Live
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings
+from inversionlab.pipeline.defense_specs import DefenseNetworkSpec
+from inversionlab.pipeline.evaluate import QUERIES
+from inversionlab.pipeline.footprint import BATCH
+from inversionlab.pipeline.given_specs import GivenSpec
+from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session, missing_jobs, open_experiment
 from inversionlab.store.storage import Storage
 
@@ -37,6 +42,10 @@ class LocalEndpoint:
                 settings.endpoint, self._session.builder.splits.people, folder, settings.answers
             )
         return self._client
+
+    def status(self) -> str:
+        """A line of progress; empty while nothing was asked."""
+        return "" if self._client is None else self._client.status()
 
     def close(self) -> None:
         """Close the client, if it was opened."""
@@ -69,39 +78,68 @@ def victim_settings(session: Session) -> GivenModelSettings:
 
 
 def settle_answers(session: Session, model: GivenRecognizer, client: EndpointClient) -> None:
-    """Ask the endpoint about a few public pictures, and note what it answers.
+    """Ask the endpoint about a few public pictures, and note what it answers; enrol an embedding's people.
 
     Raises:
-        ConfigError: its answers fit neither the settings nor the attacks.
+        ConfigError: its answers fit neither the settings nor the attacks, or the gallery is not whole.
         EndpointError, BudgetError: it does not answer.
     """
-    examples = session.builder.splits.public_NCHW[:EXAMPLES]
+    builder = session.builder
+    x_NCHW = to_float(builder.splits.public_NCHW[:EXAMPLES], builder.device)
     with torch.no_grad():
-        model.features(to_float(examples, session.builder.device))
-    if model.answers != "embedding" and client.kind in ("labels", "top_k"):
-        model.answers = client.kind
-    session.builder.check_access()
+        # Asked first: what the entries of its answers are says more than the scores made of them.
+        model.raw(model.preprocessing(x_NCHW))
+        if model.answers == "auto" and client.kind in ("labels", "top_k"):
+            model.answers = client.kind
+        model.features(x_NCHW)
+    builder.check_access()
+    if model.answers == "embedding":
+        model.head.gallery_KD = victim_spec(session).gallery(builder, model)
+
+
+def victim_spec(session: Session) -> GivenSpec:
+    """The spec of a given victim."""
+    spec = session.plan.spec("victim")
+    assert isinstance(spec, GivenSpec)
+    return spec
 
 
 def planned_queries(session: Session) -> Iterator[str]:
-    """How many queries every attack on an endpoint will make at most, one line each, and what all of them take."""
+    """How many queries an audit of an endpoint will make at most, a line each, and what all of them take.
+
+    Pictures that were asked about before, or are asked about twice, take fewer.
+    """
     victim = session.experiment.victim
     if not isinstance(victim, GivenModelSettings) or victim.endpoint is None:
         return
-    total = 0
-    public = len(session.builder.splits.public_NCHW)
-    trained: set[str] = set()
-    for cell in session.plan.work.values():
+    splits, work = session.builder.splits, session.plan.work.values()
+    public, tested = len(splits.public_NCHW), len(splits.test)
+    enrolled, known = 0, len(splits.train) + tested
+    if victim.answers == "embedding":
+        enrolled, known = len(victim_spec(session).enrolled(session.builder)), tested
+    first = min(EXAMPLES, public) + enrolled + min(QUERIES, known)
+    yield f"the check before anything is attacked: at most {first:,}"
+    # The defenses that go on an endpoint change its answers, and ask about the same pictures.
+    measured = min(QUERIES, tested) or min(BATCH, public)
+    yield f"the accuracy: at most {measured:,}"
+    learning = [f"{s.role} {s.kind}".strip() for s in session.plan.specs if _learns(session, s)]
+    total = first + measured + (public if learning else 0)
+    if learning:
+        yield f"the public pictures, for the training of {', '.join(dict.fromkeys(learning))}: {public:,}"
+    for cell in work:
         attack, size = ATTACKS[cell.attack.name], cell.generator.settings.latent_size
         if attack.view is None:
             continue
         _, jobs = missing_jobs(session, cell, session.plan.targets)
         each = attack.most_queries(cell.attack, size)
-        training = 0
-        if cell.network is not None and cell.network.key not in trained:
-            trained.add(cell.network.key)
-            training = attack.training_queries(cell.attack, public)
-        total += jobs * each + training
-        more = f", and {training:,} to train its network" if training else ""
-        yield f"{cell.label}: at most {each:,} queries a reconstruction, {jobs * each:,} in all{more}"
-    yield f"all attacks: {estimate(total, victim.endpoint)}"
+        total += jobs * each
+        yield f"{cell.label}: at most {each:,} queries a reconstruction, {jobs * each:,} in all"
+    yield f"all together: {estimate(total, victim.endpoint)}"
+
+
+def _learns(session: Session, spec: NetworkSpec) -> bool:
+    """Whether a network is to be trained on the victim's scores of the public pictures."""
+    asks = spec.learns_from is not None
+    if isinstance(spec, DefenseNetworkSpec):
+        asks = "model" in spec.defense.needed()
+    return asks and not session.artifacts.finished(spec)

@@ -139,8 +139,8 @@ class GivenSpec(NetworkSpec):
         names = self._names(context)
         raw = self._load(context, len(names), None)
         channels = context.shape.channels
-        if self.settings.endpoint is not None and self.settings.answers != "embedding":
-            # It is asked when the audit begins, and not to make a plan.
+        if self.settings.endpoint is not None:
+            # It is asked, and its gallery made, when the audit begins, and not to make a plan.
             return GivenRecognizer(
                 raw,
                 self.settings,
@@ -155,7 +155,7 @@ class GivenSpec(NetworkSpec):
         answers = answer_kind(self.settings, answer_NK)
         means_KD = None
         if answers == "embedding":
-            means_KD = self._gallery(context, trial) if not self.protocol_name else None
+            means_KD = self.gallery(context, trial) if not self.protocol_name else None
         elif answer_NK.ndim == 2 and answer_NK.shape[1] != len(names):
             raise ConfigError(
                 f"the model gives {answer_NK.shape[1]} scores, but {len(names)} people are known by name; "
@@ -225,8 +225,25 @@ class GivenSpec(NetworkSpec):
             return load_live(self.settings, context.live)
         return load_model(self.settings, None if embeds else classes, file)
 
-    def _gallery(self, context: BuildContext, embedding: GivenRecognizer) -> Tensor:
-        """The mean direction (K, D) of each enrolled person."""
+    def gallery(self, context: BuildContext, embedding: GivenRecognizer) -> Tensor:
+        """The mean direction (K, D) of each enrolled person.
+
+        Raises:
+            ConfigError: somebody is enrolled whom `classes` does not name, or has no picture.
+        """
+        enrolled = self.enrolled(context)
+        embedding.answers = "embedding"
+        feature_ND = features(embedding.to(context.device), enrolled.images_NCHW, context.device)
+        means_KD = gallery(feature_ND, enrolled.class_N, len(self._names(context)))
+        empty = (means_KD.norm(dim=1) == 0).nonzero().flatten().tolist()
+        if empty:
+            raise ConfigError(
+                f"victim.gallery: `{self._names(context)[empty[0]]}` has no enrolled picture; everybody needs one"
+            )
+        return means_KD
+
+    def enrolled(self, context: BuildContext) -> Labelled:
+        """The enrolled pictures; raises as `gallery` does."""
         enrolled = context.splits.train
         if isinstance(self.settings.gallery, Path):
             pictures = data.build(gallery_folder(self.experiment, self.settings.gallery)).load()
@@ -238,15 +255,7 @@ class GivenSpec(NetworkSpec):
                 )
             class_N = torch.tensor([number[pictures.people[p]] for p in pictures.person_N.tolist()])
             enrolled = Labelled(pictures.images_NCHW, class_N)
-        embedding.answers = "embedding"
-        feature_ND = features(embedding.to(context.device), enrolled.images_NCHW, context.device)
-        means_KD = gallery(feature_ND, enrolled.class_N, len(self._names(context)))
-        empty = (means_KD.norm(dim=1) == 0).nonzero().flatten().tolist()
-        if empty:
-            raise ConfigError(
-                f"victim.gallery: `{self._names(context)[empty[0]]}` has no enrolled picture; everybody needs one"
-            )
-        return means_KD
+        return enrolled
 
 
 def _examples(context: BuildContext) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from inversionlab.attacks import ATTACKS, AttackerContext
 from inversionlab.core.contracts import ModelShape
 from inversionlab.core.settings import ConfigError
-from inversionlab.core.views import shows, view_word
+from inversionlab.core.views import Scores, shows, view_word
 from inversionlab.data.splits import Splits
 from inversionlab.defenses import DEFENSES, DefenseSettings, ProtectedModel
 from inversionlab.experiment import Experiment
@@ -94,6 +94,14 @@ class ModelBuilder:
         faults = []
         for attack in self.experiment.attacks:
             view = ATTACKS[attack.name].view_at(attack)
+            partial = (
+                victim.answers == "top_k" and ATTACKS[attack.name].training_top(attack) is None
+            )
+            if view is Scores and partial:
+                faults.append(
+                    f"attacks ({attack.title}): needs whole score vectors, and the given victim answers with its "
+                    "largest scores only; set `truncate` to their number, or leave the attack out"
+                )
             if view is not None and not shows(victim.view, view):
                 faults.append(
                     f"attacks ({attack.title}): needs the model's {view_word(view)} view, and the given victim "

@@ -22,10 +22,11 @@ from ray.exceptions import RayActorError, RayTaskError
 from inversionlab.core.settings import ConfigError, fingerprint
 from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, use_gpus
-from inversionlab.distributed.live_victim import share_live
+from inversionlab.distributed.live_victim import closed_on_error, share_live
 from inversionlab.distributed.progress import Log, Say, clock
 from inversionlab.distributed.run_record import describe
 from inversionlab.experiment import Experiment
+from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.endpoint import begin
 from inversionlab.pipeline.session import Session, store_given
 from inversionlab.pipeline.victim_check import check_victim
@@ -44,6 +45,8 @@ EXTRA_CALLS = 100
 
 class SearchError(RuntimeError):
     """Something that all trials need could not be made; finished work is stored."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +128,9 @@ def search(
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
     session = begin(base, storage)
-    for line in check_victim(session):
-        say(f"      {line}")
+    with closed_on_error(session):
+        for line in check_victim(session):
+            say(f"      {line}")
     store_given(session)
     check_fit(space, session)
     say(f"      {describe(session)}")
@@ -150,7 +154,10 @@ def search(
     try:
         _result(runner.baseline.remote())
     except (AttacksFailedError, ActorPoolError, RayActorError) as error:
-        raise SearchError(f"the undefended victim could not be attacked: {error}") from error
+        failure = SearchError(f"the undefended victim could not be attacked: {error}")
+        if BudgetError.__name__ in str(error):
+            failure.exit_code = BudgetError.exit_code
+        raise failure from error
     log.timed("baseline", began)
     began = time.monotonic()
     say(f"[3/4] search: {options.trials} trials, {options.max_concurrent} at once")

@@ -1,0 +1,103 @@
+"""Which attacks are chosen for a model that the user has, on how many people, and how the work is cut."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from inversionlab.attacks import ATTACKS
+from inversionlab.experiment.model_options import Choice, ModelOptions, access
+
+TARGETS, REPEATS = 20, 3
+BY_ACCESS: dict[str, tuple[dict[str, Any], ...]] = {
+    "white_box": (
+        {"name": "latent_white_box", "stop": 0.9999},
+        {"name": "mirror", "generator": "style"},
+        {"name": "label_only"},
+    ),
+    "scores": (
+        {"name": "latent_black_box", "stop": 0.9999},
+        {"name": "mirror", "generator": "style", "gradients": False},
+    ),
+    "labels": ({"name": "label_only"},),
+}
+"""The attacks that each access allows."""
+CHECK_QUERIES = 408
+"""The most queries of an audit's check of an endpoint and of its accuracy."""
+LATENT_SIZE = 64
+"""The length of the generator's latent vector."""
+
+
+def attack_settings(given: ModelOptions) -> list[dict[str, Any]]:
+    """The attacks: those that the user names, or those that access and budget allow."""
+    seen, _ = access(given)
+    usual = {attack["name"]: attack for attack in BY_ACCESS[seen]}
+    if given.attacks:
+        return [usual.get(name, {"name": name}) for name in given.attacks]
+    if given.budget is None:
+        return list(BY_ACCESS[seen])
+    count, repeats = _wanted(given)
+    cheap, *others = sorted(BY_ACCESS[seen], key=_most_queries)
+    kept, left = [cheap], given.budget - CHECK_QUERIES - count * repeats * _most_queries(cheap)
+    for attack in others:
+        left -= count * repeats * _most_queries(attack)
+        if left >= 0:
+            kept.append(attack)
+    return kept
+
+
+def attacks_and_targets(given: ModelOptions) -> Iterator[Choice]:
+    """The attacks, the people, and how the work is cut."""
+    seen, why = access(given)
+    words = {"white_box": "scores with gradients", "scores": "scores", "labels": "labels"}
+    attacks, (count, repeats) = attack_settings(given), _wanted(given)
+    names = ", ".join(attack["name"] for attack in attacks)
+    reason = "as said" if given.attacks else f"for an attacker who sees {words[seen]}: {why}"
+    if any("stop" in attack for attack in attacks):
+        reason += ". On LFW twice as many people were found with a stop at 0.9999 as with the papers' 0.99"
+    for attack in BY_ACCESS[seen]:
+        if given.budget is not None and not given.attacks and attack not in attacks:
+            reason += (
+                f". {attack['name']}, which asks up to {_most_queries(attack):,} times for a picture, is left out "
+                f"for the budget of {given.budget:,}"
+            )
+    yield Choice("attacks", attacks, f"{names}; {reason}.")
+    known = None if given.data is None else given.data.people(2)
+    who = (
+        f"{count} people, drawn by the seed" if known is None else f"{count} of the {known} people"
+    )
+    limit, costs = "", min(map(_most_queries, attacks), default=0)
+    if given.budget is not None and not given.attacks and given.budget < CHECK_QUERIES + costs:
+        limit = f", although the budget of {given.budget:,} queries may not suffice for one picture"
+    elif given.budget is not None and count * repeats < _most_targets(given) * REPEATS:
+        limit = f", which the budget of {given.budget:,} queries suffices for"
+    starts = f"each from {repeats} random start{'s' if repeats > 1 else ''}"
+    yield Choice(
+        "targets",
+        {"count": count, "repeats": repeats},
+        f"{who}, {starts}{limit}; more make the intervals narrower.",
+    )
+    if given.endpoint is not None:
+        yield Choice(
+            "runtime",
+            {"shard_size": 1},
+            "One picture is reconstructed at a time by each worker: where the budget or the service ends in the "
+            "middle, all that is finished is stored.",
+        )
+
+
+def _most_targets(given: ModelOptions) -> int:
+    return TARGETS if given.data is None else min(TARGETS, given.data.people(2))
+
+
+def _wanted(given: ModelOptions) -> tuple[int, int]:
+    """People and repeats: the usual ones, or as many as the budget allows the cheapest attack."""
+    count = _most_targets(given)
+    if given.budget is None or given.attacks:
+        return count, REPEATS
+    cheap = min(map(_most_queries, BY_ACCESS[access(given)[0]]))
+    pictures = max(1, (given.budget - CHECK_QUERIES) // cheap)
+    return min(count, pictures), min(REPEATS, max(1, pictures // count))
+
+
+def _most_queries(attack: dict[str, Any]) -> int:
+    kind = ATTACKS[attack["name"]]
+    return kind.most_queries(kind.Settings(**attack), LATENT_SIZE)
