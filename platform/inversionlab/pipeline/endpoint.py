@@ -13,6 +13,8 @@ from inversionlab.given.ledger import ledger_folder
 from inversionlab.given.live import Live
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings
+from inversionlab.pipeline.enrolment import enrolled
+from inversionlab.pipeline.given_specs import GivenSpec
 from inversionlab.pipeline.session import Session, missing_jobs, open_experiment
 from inversionlab.store.storage import Storage
 
@@ -78,6 +80,10 @@ def settle_answers(session: Session, model: GivenRecognizer, client: EndpointCli
     examples = session.builder.splits.public_NCHW[:EXAMPLES]
     with torch.no_grad():
         model.features(to_float(examples, session.builder.device))
+    if model.answers == "embedding":
+        spec = session.plan.spec("victim")
+        assert isinstance(spec, GivenSpec)
+        spec.enrol(model, session.builder)
     if model.answers != "embedding" and client.kind in ("labels", "top_k"):
         model.answers = client.kind
     session.builder.check_access()
@@ -89,6 +95,11 @@ def planned_queries(session: Session) -> Iterator[str]:
     if not isinstance(victim, GivenModelSettings) or victim.endpoint is None:
         return
     total = 0
+    if victim.answers == "embedding":
+        people = session.builder.splits.people
+        pictures, _ = enrolled(session.experiment, session.builder, people)
+        total = len(pictures)
+        yield f"the gallery: {total:,} queries, to enrol {len(people)} people"
     public = len(session.builder.splits.public_NCHW)
     trained: set[str] = set()
     for cell in session.plan.work.values():

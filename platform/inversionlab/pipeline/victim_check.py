@@ -23,6 +23,7 @@ from inversionlab.given.settings import GivenModelSettings, PreprocessingSetting
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.pipeline.class_order import order_advice
 from inversionlab.pipeline.endpoint import LocalEndpoint, settle_answers
+from inversionlab.pipeline.enrolment import gallery_lines
 from inversionlab.pipeline.evaluate import QUERIES, features, gallery, sample
 from inversionlab.pipeline.session import Session
 
@@ -91,6 +92,7 @@ def check_victim(session: Session, *, force: bool = False) -> Iterator[str]:
         f"the given model recognizes {share.value:.1%} ({share.low:.1%} to {share.high:.1%}) of {share.count} "
         "pictures; if it was trained on them, it will do worse on new ones"
     )
+    yield from gallery_lines(session.experiment, session.builder, splits.people, pictures)
     advice = order_advice(found.winner_N, pictures.class_N, splits.people)
     if advice is None and settings.endpoint is None:
         advice = _reading_advice(model, settings.preprocessing, pictures, found, session)
