@@ -212,7 +212,7 @@ def test_the_commands_find_everything_done(store: Path, tmp_path: Path) -> None:
 
 
 ADDED = {
-    "experiment.headline",
+    *("experiment.headline", "given", "artifacts[].given"),
     *(f"cells[].{key}" for key in ("null", "knows_defense", "inverts_outputs", "victim_share")),
 }
 """Keys that records have got since."""

@@ -1,21 +1,32 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.settings import ConfigError
 from inversionlab.data.splits import Labelled, Splits
+from inversionlab.given.raw_model import RawModel
+from inversionlab.given.recognizer import GivenRecognizer
+from inversionlab.given.settings import GivenModelSettings
+from inversionlab.given.sface import SFACE_SETTINGS
 from inversionlab.pipeline.evaluate import (
     LOG_FLOOR,
     Evaluator,
+    bounded,
+    features,
     gallery,
+    mean_winning_score,
     recognition,
     utility,
     verdicts,
 )
-from inversionlab.pipeline.recognizer_specs import PROTOCOLS
+from inversionlab.pipeline.given_facts import GivenFacts
+from inversionlab.pipeline.given_specs import GivenSpec
+from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerData
 from tests.toys import CPU
 
 
@@ -114,3 +125,120 @@ def test_a_person_disjoint_evaluator_shares_only_the_targets() -> None:
     own = PROTOCOLS["same_people"].data("same", splits, (0, 2))
     assert own.train is splits.train
     assert dict(own.class_of) == {0: 0, 2: 2}
+
+
+class Log(nn.Module):
+    """Its features are the logarithms of the picture's pixels, and its logits are the features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Identity()
+
+    def features(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW.flatten(1).log()
+
+
+def said_of(target: int, *values: int) -> dict[str, object]:
+    """The verdict of `Log` on one picture; the target's own picture has the features 0."""
+    evaluator = Evaluator("j", Log(), {target: target}, {target: torch.zeros(1, 4)})  # type: ignore[arg-type]
+    ((said,),) = verdicts([evaluator], pixels(*values), [target], CPU)
+    return said
+
+
+def test_a_class_that_an_answer_leaves_out_comes_last() -> None:
+    # Labels and largest scores give all others the logarithm of 0. A tie with them is no second place.
+    assert said_of(0, 255, 0, 0, 0)["rank"] == 1
+    assert said_of(1, 255, 0, 0, 0)["rank"] == 4
+    assert said_of(1, 255, 102, 0, 0)["rank"] == 2
+    assert said_of(2, 255, 102, 0, 0)["score"] == 0.0
+
+
+def test_distances_and_stored_features_of_such_answers_are_finite() -> None:
+    said = said_of(0, 255, 0, 0, 0)
+    assert said["feature"] == pytest.approx([0, LOG_FLOOR, LOG_FLOOR, LOG_FLOOR])
+    assert said["nearest"] == pytest.approx(math.sqrt(3) * -LOG_FLOOR)
+    kept = torch.tensor([[-60.0, 3.0, math.nan]])
+    torch.testing.assert_close(bounded(kept), kept, equal_nan=True)
+
+
+def test_a_feature_that_is_no_number_is_no_success() -> None:
+    class Broken(Log):
+        def features(self, x_NCHW: Tensor) -> Tensor:
+            return torch.full((len(x_NCHW), 4), math.nan)
+
+    evaluator = Evaluator("j", Broken(), {1: 1}, {1: torch.zeros(1, 4)})  # type: ignore[arg-type]
+    ((said,),) = verdicts([evaluator], pixels(255, 0, 0, 0), [1], CPU)
+    assert said["rank"] == 4
+    assert math.isnan(said["score"])
+
+
+def test_people_without_a_gallery_picture_come_after_all_others() -> None:
+    feature_ND = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]])
+    people_KD = gallery(feature_ND, torch.tensor([0, 2]), classes=4)
+    evaluator = Evaluator("j", Reader(), {0: 0, 2: 2}, {0: feature_ND, 2: feature_ND}, people_KD)  # type: ignore[arg-type]
+    # The picture points away from class 2, and still class 2 is before those who are not enrolled.
+    (first,), (second,) = verdicts(
+        [evaluator], torch.cat([pixels(255, 0, 0, 9), pixels(255, 0, 0, 9)]), [0, 2], CPU
+    )
+    assert (first["rank"], second["rank"]) == (1, 2)
+    assert math.isfinite(second["score"])
+
+
+def test_no_test_picture_is_no_answer() -> None:
+    nothing = Labelled(
+        torch.zeros(0, 1, 2, 2, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
+    )
+
+    def refuse(x_NCHW: Tensor) -> Tensor:
+        raise AssertionError("nobody is to be asked")
+
+    assert recognition(refuse, nothing, CPU).tolist() == []
+    used = utility(refuse, refuse, nothing, CPU)
+    assert (len(used.correct_N), math.isnan(used.distortion)) == (0, True)
+
+
+def test_how_sure_a_model_is_by_hand() -> None:
+    pictures = Labelled(torch.cat([pixels(255, 0, 0, 0), pixels(0, 51, 102, 51)]), torch.zeros(2))
+    # Largest scores 1 and 0.4.
+    score = mean_winning_score(lambda x: x.flatten(1).log(), pictures, CPU)
+    assert score == pytest.approx(0.7, abs=1e-6)
+
+
+def test_features_of_a_given_embedding_have_length_1() -> None:
+    settings = GivenModelSettings(model="m:M", answers="embedding", gallery="private")
+    raw = RawModel(nn.Flatten(), name="m", differentiable=True)
+    embedding = GivenRecognizer(raw, settings, channels=1, answers="embedding", classes=4)
+    picture = pixels(204, 153, 0, 0)  # 0.8 and 0.6 of white
+    expected = torch.tensor([[0.8, 0.6, 0, 0]])
+    torch.testing.assert_close(features(embedding, picture, CPU), expected)
+    torch.testing.assert_close(features(embedding, picture // 3, CPU), expected)
+    torch.testing.assert_close(features(Reader(), picture // 3, CPU), expected / 3)  # type: ignore[arg-type]
+
+
+def test_an_embeddings_gallery_is_held_out_and_its_probes_are_of_enrolled_people() -> None:
+    splits = Splits(
+        people=("a", "b", "c"),
+        # Of b there is one picture, so none is held out.
+        train=labelled(0, 0, 0, 0, 0, 1, 2),
+        test=labelled(0, 2, 2),
+        evaluator_people=(),
+        evaluator_train=labelled(),
+        evaluator_test=labelled(),
+        public_NCHW=torch.zeros(1, 1, 2, 2, dtype=torch.uint8),
+        public_person_N=torch.zeros(1, dtype=torch.int64),
+        public_people=1,
+        notes=(),
+    )
+
+    def data(*pool: int) -> RecognizerData:
+        experiment: Any = None
+        facts = GivenFacts("d")
+        spec = ("d", 0, "evaluator:sface", "sface", SFACE_SETTINGS, facts, experiment)
+        return GivenSpec(*spec, protocol_name="embedding", pool=pool).data(splits)
+
+    judge = data(0, 2)
+    assert judge.gallery is splits.test
+    assert judge.test.class_N.tolist() == [0, 0, 0, 0, 2], "four of each person at most"
+    assert dict(judge.class_of) == {0: 0, 2: 2}
+    with pytest.raises(ConfigError, match=r"evaluators \(sface\): `b` has no held-out picture"):
+        data(0, 1)

@@ -13,6 +13,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.given.ledger import BudgetError
 from inversionlab.given.live import Live
 from inversionlab.pipeline.endpoint import begin
+from inversionlab.pipeline.given_record import given_victim_record
 from inversionlab.pipeline.session import Session, store_given
 from inversionlab.pipeline.victim_check import check_victim
 from inversionlab.store.storage import Storage
@@ -60,8 +61,11 @@ def audit(
     say("[1/4] data: reading the pictures")
     session = begin(experiment, Storage(root), live)
     say(f"      {describe(session)}")
+    checked = []
     for line in check_victim(session, force=force):
+        checked.append(line)
         say(f"      {line}")
+    given = given_victim_record(session, checked)
     store_given(session)
     log.timed("data", began)
     connect()
@@ -80,7 +84,7 @@ def audit(
         log.timed("attack", began)
     say("[4/4] report: writing the run's record")
     costs = cost(session, trained, scheduler.attack_seconds, gpus)
-    run = write_record(session, log.timings, trained, costs, scheduler.timeline)
+    run = write_record(session, log.timings, trained, costs, scheduler.timeline, given)
     if any(failure.reason.startswith(BudgetError.__name__) for failure in failures):
         live = session.builder.live
         queries = f" ({live().status()})" if isinstance(live, SharedEndpoint) else ""

@@ -74,6 +74,7 @@ def write_record(
     trained: Sequence[str],
     costs: Mapping[str, Any],
     timeline: Sequence[Mapping[str, float]],
+    given: records.GivenVictimRecord | None = None,
 ) -> str:
     """Write the run's record, from which a report can be made without the experiment; returns its name.
 
@@ -83,6 +84,7 @@ def write_record(
         trained: keys of the networks that this run trained.
         costs: see `cost`.
         timeline: samples of the cluster and the work in it.
+        given: what is known of the victim, if it was given.
     """
     experiment, plan = session.experiment, session.plan
     plain = experiment.model_dump(mode="json")
@@ -93,10 +95,8 @@ def write_record(
     for spec in plan.specs:
         card = session.artifacts.card(spec) or {}
         known = {key: card[key] for key in ("seconds", "metrics") if key in card}
-        was_trained = spec.key in trained
-        artifacts.append(
-            records.ArtifactRecord(role=spec.title, id=spec.id, trained=was_trained, **known)
-        )
+        made = {"trained": spec.key in trained, "given": spec.given}
+        artifacts.append(records.ArtifactRecord(role=spec.title, id=spec.id, **made, **known))
     models = {model_key(session, c.protected) for c in plan.cells if c.protected}
     record = records.RunRecord(
         run=run,
@@ -106,6 +106,7 @@ def write_record(
         experiment=plain,
         provenance=provenance(),
         data=data_record(session),
+        given=given,
         sweep=plain["sweep"],
         cells=tuple(_cell_record(cell) for cell in plan.cells),
         artifacts=tuple(artifacts),
@@ -153,8 +154,14 @@ def describe(session: Session) -> str:
     """The data in one line."""
     splits = session.builder.splits
     size = " x ".join(str(s) for s in splits.train.images_NCHW.shape[1:])
+    known = f"{len(splits.people)} private people"
+    shown = len(splits.train.class_N.unique())
+    if not shown:
+        known = f"{len(splits.people)} people by name alone"
+    elif shown < len(splits.people):
+        known = f"{known}, {shown} of them with pictures"
     return (
-        f"{len(splits.people)} private people ({len(splits.train)} training and {len(splits.test)} "
+        f"{known} ({len(splits.train)} training and {len(splits.test)} "
         f"test pictures), {len(splits.evaluator_people)} evaluator-only, {splits.public_people} public "
         f"({len(splits.public_NCHW)} pictures), {size}; {len(splits.notes)} pictures left out or noted"
     )

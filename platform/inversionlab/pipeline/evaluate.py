@@ -87,9 +87,14 @@ def sample(sources: Sequence[Labelled], count: int) -> Labelled:
 def features(
     recognizer: Recognizer | GivenRecognizer, images_NCHW: Tensor, device: torch.device
 ) -> Tensor:
-    """Features (N, D), float32 on the CPU, of uint8 pictures."""
+    """Features (N, D), float32 on the CPU, of uint8 pictures.
+
+    A given embedding is compared by angle, so its features have length 1.
+    """
     chunks = images_NCHW.split(CHUNK)
-    return torch.cat([recognizer.features(to_float(x, device)).float().cpu() for x in chunks])
+    feature_ND = torch.cat([recognizer.features(to_float(x, device)).float().cpu() for x in chunks])
+    by_angle = isinstance(recognizer, GivenRecognizer) and recognizer.answers == "embedding"
+    return functional.normalize(feature_ND) if by_angle else feature_ND
 
 
 @torch.no_grad()
@@ -110,25 +115,50 @@ def verdicts(
         logit_NK = evaluator.logits(feature_ND, device)
         score_NK = logit_NK.softmax(1)
         own_N1 = logit_NK.gather(1, class_N[:, None])
-        rank_N = (logit_NK > own_N1).sum(1) + 1
+        rank_N, near_ND = _ranks(logit_NK, own_N1), bounded(feature_ND)
         for row, target in enumerate(targets):
             own_MD = evaluator.private[target].numpy()
-            nearest = nearest_distance(feature_ND[row : row + 1].numpy(), own_MD)[0]
+            nearest = nearest_distance(near_ND[row : row + 1].numpy(), own_MD)[0]
             result[row].append(
                 {
                     "evaluator": evaluator.name,
                     "rank": int(rank_N[row]),
                     "score": float(score_NK[row, class_N[row]]),
                     "nearest": float(nearest),
-                    "feature": feature_ND[row].tolist(),
+                    "feature": near_ND[row].tolist(),
                 }
             )
     return result
 
 
+def bounded(feature_ND: Tensor) -> Tensor:
+    """Features between which distances exist: a given classifier's are log-scores, and may be -inf."""
+    return feature_ND.nan_to_num(nan=math.nan, posinf=torch.inf, neginf=LOG_FLOOR)
+
+
+def _ranks(logit_NK: Tensor, own_N1: Tensor) -> Tensor:
+    """The rank (N,) of the target's logit among all, 1 = best.
+
+    A target without a score, such as one that an answer of largest scores or of a label leaves out, comes last.
+    """
+    # A comparison with NaN is false, so NaN counts as better.
+    rank_N = (~(logit_NK <= own_N1)).sum(1) + 1
+    unknown_N = own_N1.squeeze(1).isnan() | own_N1.squeeze(1).isneginf()
+    return rank_N.where(~unknown_N, torch.tensor(logit_NK.shape[1]))
+
+
+@torch.no_grad()
+def mean_winning_score(log_scores: LogScores, pictures: Labelled, device: torch.device) -> float:
+    """The mean of the largest score of each picture: how sure the model is, 0 to 1."""
+    x_NCHW = to_float(pictures.images_NCHW, device)
+    return float(log_scores(x_NCHW).max(1).values.exp().mean())
+
+
 @torch.no_grad()
 def recognition(log_scores: LogScores, test: Labelled, device: torch.device) -> Tensor:
     """Whether the class of each test picture has the highest score: bool (N,)."""
+    if not len(test):
+        return torch.zeros(0, dtype=torch.bool)
     chunks = test.images_NCHW.split(CHUNK)
     winners = [log_scores(to_float(x, device)).argmax(1).cpu() for x in chunks]
     return torch.cat(winners) == test.class_N

@@ -22,7 +22,7 @@ from inversionlab.given.live import load_live
 from inversionlab.given.loading import load_model, packed_file
 from inversionlab.given.raw_model import RawModel, check_answers
 from inversionlab.given.recognizer import GivenRecognizer, answer_kind
-from inversionlab.given.settings import LIVE, GivenModelSettings
+from inversionlab.given.settings import LIVE, SFACE, GivenModelSettings
 from inversionlab.pipeline.enrolment import enrol
 from inversionlab.pipeline.given_facts import GivenFacts
 from inversionlab.pipeline.network_spec import BuildContext, NetworkSpec
@@ -63,6 +63,8 @@ class GivenSpec(NetworkSpec):
     @property
     def structure_name(self) -> str:
         """What tables call the model."""
+        if self.settings.model == SFACE:
+            return "SFace"
         return Path(self.settings.model).name if self.settings.model else "endpoint"
 
     @property
@@ -107,7 +109,10 @@ class GivenSpec(NetworkSpec):
                     f"evaluators ({self.name}): `{splits.people[min(lacking)]}` has no held-out picture for the "
                     "gallery; raise split.test_fraction or split.private_min_pictures"
                 )
-            probes = _first(splits.train, PROBES)
+            # With one picture of a person nothing is held out, and the gallery does not know the person.
+            enrolled_N = torch.isin(splits.train.class_N, splits.test.class_N.unique())
+            known = Labelled(splits.train.images_NCHW[enrolled_N], splits.train.class_N[enrolled_N])
+            probes = _first(known, PROBES)
             return RecognizerData(probes, probes, {p: p for p in self.pool}, splits.test)
         names = self.facts.classes or splits.people
         place = {name: index for index, name in enumerate(names)}

@@ -1,6 +1,7 @@
 """What is measured in addition to the attacks: models, evaluators, and evaluators' features of the targets."""
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,17 @@ from inversionlab.core.images import png, to_bytes
 from inversionlab.core.settings import fingerprint
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.data.splits import Labelled
-from inversionlab.defenses import DefenseSettings
+from inversionlab.defenses import DefenseSettings, ProtectedModel
 from inversionlab.defenses.base import Undefended
 from inversionlab.defenses.composition import chain, protected_views, stripped
+from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.metrics import within_person_distance
 from inversionlab.pipeline import evaluate, footprint
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
-from inversionlab.results.models import MODEL_METRICS
+from inversionlab.results.models import MODEL_METRICS, STRANGER_SCORE
 
 VIEWS: dict[type[View], str] = {WhiteBox: "white box", Scores: "scores", Labels: "labels"}
 """What each view shows, in words."""
@@ -67,14 +69,10 @@ def _features(table: pa.Table) -> Tensor:
 def measure_model(session: Session, cell: Cell) -> None:
     """Store how well the protected model of a cell recognizes, its footprint, and the decoys of its defense."""
     assert cell.defense is not None, "a null attack has no model"
-    builder, store = session.builder, session.store
+    builder, store, behind_http = session.builder, session.store, _behind_http(session)
     test = builder.splits.test
-    victim_settings = session.experiment.victim
-    if isinstance(victim_settings, GivenModelSettings) and victim_settings.endpoint is not None:
+    if behind_http:
         test = evaluate.sample((test,), evaluate.QUERIES)
-    # Without private pictures, time and memory are measured on public ones.
-    public_NCHW = builder.splits.public_NCHW[: footprint.BATCH]
-    shown = test if len(test) else Labelled(public_NCHW, torch.zeros(len(public_NCHW)))
     model = builder.protected(cell.defense)
     victim = BatchInvariantModel(Undefended(builder.recognizer("victim")))
     used = evaluate.utility(model.log_scores, victim.log_scores, test, builder.device)
@@ -88,18 +86,54 @@ def measure_model(session: Session, cell: Cell) -> None:
         "total_all": len(test),
         "correct_targets": int(used.correct_N[aimed_N].sum()),
         "total_targets": int(aimed_N.sum()),
-        "milliseconds": evaluate.milliseconds(model.log_scores, shown, builder.device),
-        "networks": footprint.networks(model),
-        "parameters": footprint.parameters(model),
-        "memory": footprint.memory(model.log_scores, shown, builder.device),
+        # What runs elsewhere has no footprint here, and its time would be the network's.
+        **({} if behind_http else _footprint(session, model)),
         **{metric.key: getattr(used, metric.key) for metric in MODEL_METRICS},
-        "facts": json.dumps(footprint.facts(model), sort_keys=True),
+        "facts": json.dumps(_facts(session, model), sort_keys=True),
         "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
         "left": "" if left == cell.defense else left.title,
     }
     key = model_key(session, cell.protected)
     store.write("references", key, _decoys(session, cell.defense))
     store.write("models", key, [row])
+
+
+def _behind_http(session: Session) -> bool:
+    """Whether the victim is an endpoint, where every picture costs a query."""
+    settings = session.experiment.victim
+    return isinstance(settings, GivenModelSettings) and settings.endpoint is not None
+
+
+def _footprint(session: Session, model: ProtectedModel) -> dict[str, Any]:
+    """What a released model needs; without private pictures it is measured on public ones."""
+    device, test = session.builder.device, session.builder.splits.test
+    shown = test if len(test) else _strangers(session)
+    return {
+        "milliseconds": evaluate.milliseconds(model.log_scores, shown, device),
+        "networks": footprint.networks(model),
+        "parameters": footprint.parameters(model),
+        "memory": footprint.memory(model.log_scores, shown, device),
+    }
+
+
+def _facts(session: Session, model: ProtectedModel) -> dict[str, float]:
+    """The facts that a released model states.
+
+    Without private pictures its own score is all that there is to judge by, so its score of strangers is added.
+    """
+    facts, builder = footprint.facts(model), session.builder
+    victim = builder.recognizer("victim")
+    silent = isinstance(victim, GivenRecognizer) and victim.answers == "labels"
+    if len(builder.splits.train) or _behind_http(session) or silent:
+        return facts
+    score = evaluate.mean_winning_score(model.log_scores, _strangers(session), builder.device)
+    return facts | ({STRANGER_SCORE: score} if math.isfinite(score) else {})
+
+
+def _strangers(session: Session) -> Labelled:
+    """Some public pictures, all of class 0."""
+    public_NCHW = session.builder.splits.public_NCHW[: footprint.BATCH]
+    return Labelled(public_NCHW, torch.zeros(len(public_NCHW), dtype=torch.int64))
 
 
 def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
@@ -137,7 +171,8 @@ def measure_evaluator(session: Session, name: str) -> None:
         people_KD = evaluate.gallery(known_ND, data.gallery.class_N, classes)
         asked_ND = evaluate.features(recognizer, data.test.images_NCHW, builder.device)
         own = evaluate.Evaluator(name, recognizer, data.class_of, {}, people_KD)
-        correct_N = own.logits(asked_ND, builder.device).argmax(1) == data.test.class_N
+        winner_N = own.logits(asked_ND, builder.device).argmax(1)
+        correct_N = winner_N == data.test.class_N
         people = enumerate(people_KD.tolist())
         rows = [{"evaluator": name, "person": k, "feature": feature} for k, feature in people]
         session.store.write("galleries", key, rows)
@@ -147,7 +182,7 @@ def measure_evaluator(session: Session, name: str) -> None:
         feature_ND = known_ND[aimed_N]
     else:
         feature_ND = evaluate.features(recognizer, train.images_NCHW[aimed_N], builder.device)
-    target_N = train.class_N[aimed_N]
+    feature_ND, target_N = evaluate.bounded(feature_ND), train.class_N[aimed_N]
     rows = [
         {"evaluator": name, "target": int(target), "feature": feature.tolist()}
         for target, feature in zip(target_N, feature_ND, strict=True)

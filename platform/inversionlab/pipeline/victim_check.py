@@ -35,6 +35,8 @@ BETTER = 0.05
 """By how much of all pictures another reading must be better for the audit to stop; it must be significant too."""
 SURE = 3.3
 """Standard errors that count as significant."""
+FORCED = "goes on by --force, although: "
+"""Begins the line on what an audit by `--force` ignores."""
 
 _IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 READINGS: tuple[dict[str, Any], ...] = (
@@ -106,7 +108,7 @@ def check_victim(session: Session, *, force: bool = False) -> Iterator[str]:
         return
     if not force:
         raise ConfigError(f"{advice} (--force attacks it as it is)")
-    yield f"goes on by --force, although: {advice}"
+    yield f"{FORCED}{advice}"
 
 
 def recognize(

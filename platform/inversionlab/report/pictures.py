@@ -6,6 +6,7 @@ defense mixes in.
 """
 
 import base64
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,8 @@ class GridPicture:
     alt: str
     rank: int | None = None
     """An evaluator's rank of the person, 1 = best."""
+    own_score: float | None = None
+    """Where nobody ranks it, the score that the attacked model gives the person."""
 
 
 @dataclass(frozen=True)
@@ -58,31 +61,38 @@ class Grid:
 def grids(results: RunResults) -> list[Grid]:
     """A grid for each attack except the null ones, the strongest first.
 
-    With three attacks or more on the undefended model, another grid before these shows them side by side.
+    With three attacks or more on the undefended model, another grid before these shows them side by side. Where
+    nobody judges, that grid is always there, and guesses without the model stand below it to compare with.
     """
     run = results.run
     people = named_people((run.reconstructions, run.references), COLUMNS)
     if not people:
         return []
-    evaluator = (results.evaluators or [""])[results.headline_evaluator]
+    evaluator = (results.evaluators or [""])[results.headline_evaluator] if results.judged else None
     real = reference_row(people, "real face", "private picture", _references(results, "real"))
     synthetic = _synthetic_rows(results, people)
     by_attack: dict[str, list[GridRow]] = {}
-    undefended = []
+    undefended, guesses = [], []
     for row in results.rows:
-        if row.kind == "null" or not row.done:
+        if not row.done or (row.kind == "null" and results.judged):
             continue
         table = run.reconstructions.filter(pc.equal(run.reconstructions["cell"], row.cell.cell))
         chosen = row.kind == "defended" and row.protected == results.recommended
         note = ", ".join(["paper’s value"] * row.marked + ["recommended"] * chosen)
         made = GridRow(row.label, note, attack_pictures(table, people, row.label, evaluator))
+        if row.kind == "null":
+            guesses.append(replace(made, label=words(row.attack), note="a guess, no model asked"))
+            continue
         by_attack.setdefault(row.attack, []).append(made)
         if row.kind == "undefended":
             undefended.append(replace(made, label=words(row.attack)))
     names = tuple(people.values())
     found = []
-    if len(undefended) > 2:
-        found.append(Grid("every attack on the undefended model", names, (real, *undefended)))
+    if len(undefended) > 2 or guesses:
+        rows = tuple(row for row in (real, *undefended, *guesses) if row.filled)
+        found.append(Grid("every attack on the undefended model", names, rows))
+    if not (results.judged or results.defended):
+        return found
     top = results.undefended.attack.attack if results.undefended else ""
     for attack in sorted(by_attack, key=lambda attack: attack != top):
         rows = tuple(r for r in (real, *by_attack[attack], *synthetic) if r.filled)
@@ -112,12 +122,13 @@ def reference_row(
 
 
 def attack_pictures(
-    table: pa.Table, people: Mapping[int, str], label: str, evaluator: str
+    table: pa.Table, people: Mapping[int, str], label: str, evaluator: str | None
 ) -> tuple[GridPicture, ...]:
     """One picture of each person out of an attack's reconstructions.
 
     Of several repeats it is the one that the attacked model scores highest: the attacker's own choice.
-    `people` are names by target; `label` says what was attacked; `evaluator` ranks the person.
+    `people` are names by target; `label` says what was attacked; `evaluator` ranks the person;
+    None: nobody does, and the model's own scores take the place of ranks.
     """
     table = table.select(["target", "repeat", "picture", "confidence", "verdicts"])
     best: dict[int, dict[str, Any]] = {}
@@ -139,7 +150,10 @@ def attack_pictures(
         rank = ranks[0] if ranks and ranks[0] else None
         ranked = f", rank {rank} by the evaluator" if rank else ""
         alt = f"reconstruction of {person}, {label}{ranked}"
-        pictures.append(GridPicture(_source(item["picture"]), alt, rank))
+        score = item["confidence"] if evaluator is None else None
+        if score is not None and math.isnan(score):
+            score = None
+        pictures.append(GridPicture(_source(item["picture"]), alt, rank, score))
     return tuple(pictures)
 
 

@@ -6,6 +6,8 @@ from inversionlab.report.audit.compare import Column, columns
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import listed, percent, words
 
+NOT_JUDGED = "Such attacks were made in this run, and their success is not judged."
+
 
 def partial_protection(results: RunResults) -> list[str]:
     """A line for each defense that comes off, wholly or in part.
@@ -23,7 +25,11 @@ def partial_protection(results: RunResults) -> list[str]:
     for (title, left), group in groups.items():
         name = f"“{group[0].name if len(group) == 1 else words(title)}”"
         protects = group[0].model.protects if group[0].model else ""
-        worst = results.strongest(row for column in group for row in column.rows if row.stripped)
+        stripped = [row for column in group for row in column.rows if row.stripped]
+        worst = results.strongest(stripped)
+        if worst is None and any(row.done for row in stripped):
+            attacked.append(stripping_line([name], protects, left, NOT_JUDGED))
+            continue
         if worst is None:
             spared.setdefault((protects, left), []).append(name)
             continue

@@ -46,6 +46,13 @@ METRICS = (
 """In the tables' order. `top5` decides what is strongest."""
 
 
+PROTOCOL_NOTES = {
+    "embedding": "{}, an embedding trained elsewhere; its gallery is made of held-out private pictures",
+    "given": "{}, a classifier that was given and not trained here",
+}
+"""What an evaluator is that no training of this run made, by its protocol; the blank is for its network."""
+
+
 @dataclass(frozen=True)
 class EvaluatorResult:
     """What one evaluator says of one cell."""

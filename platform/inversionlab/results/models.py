@@ -29,6 +29,9 @@ MODEL_METRICS = (
 """In the page's order. Older stores lack a new one. If `store.tables._NEWEST` names its column, their models are
 measured again first."""
 
+STRANGER_SCORE = "stranger_score"
+"""The fact of a model that says how sure it is of strangers: the mean of its largest score on public faces."""
+
 
 class Model(RecordPart):
     """One released model: a row of the table `models`. NaN, None or "" where something is not known."""

@@ -93,8 +93,10 @@ class Row:
 def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
     """Every cell as a row: attack by attack, null attacks last.
 
-    Within an attack: undefended; then the defended models in the record's order, each as it was released and
-    then stripped; then the swept ones by falling point. Without `frechet` that costly distance is NaN.
+    The attacks stand in the record's order. Where nobody judges them, it is that of the mean score that the
+    undefended model itself gives their pictures, the highest first. Within an attack: undefended; then the
+    defended models in the record's order, each as it was released and then stripped; then the swept ones by
+    falling point. Without `frechet` that costly distance is NaN.
     """
     cells, column = run.record.cells, run.reconstructions["cell"]
     tables = {c.cell: run.reconstructions.filter(pc.equal(column, c.cell)) for c in cells}
@@ -119,6 +121,10 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
         model = models.get(cell.protected, Model())
         rows.append(_row(cell, table, full[cell.null], found, run.record.sweep, model, base))
     attacks = list(dict.fromkeys(c.attack for c in cells))
+    if not run.record.judged:
+        bare = {r.attack: -r.confidence for r in rows if r.kind == "undefended"}
+        known = {attack: score for attack, score in bare.items() if not math.isnan(score)}
+        attacks.sort(key=lambda attack: known.get(attack, math.inf))
     released = list(dict.fromkeys(c.protected for c in cells))
     kinds = ("undefended", "defended", "null")
 

@@ -111,8 +111,31 @@ class CellRecord(RecordPart):
         return "undefended" if self.baseline else "defended"
 
 
+class GivenVictimRecord(RecordPart):
+    """A victim that was given and not trained here."""
+
+    model: str
+    """The name of its file, its import path, or an endpoint's address."""
+    weights: str = ""
+    """The name of the file of its weights, if it has one."""
+    answers: str = ""
+    """What it answers, in words."""
+    shows: str = ""
+    """The most that an attacker may see of it: "white box", "scores", "labels"."""
+    why: str = ""
+    """Why it shows no more, in words."""
+    preprocessing: str = ""
+    """In one line."""
+    people: int = 0
+    """How many it knows."""
+    checked: tuple[str, ...] = ()
+    """What the check before the attacks said."""
+    fault: str = ""
+    """What that check found wrong, where the audit went on nevertheless."""
+
+
 class ArtifactRecord(RecordPart):
-    """One trained network."""
+    """One trained or given network."""
 
     role: str
     id: str
@@ -120,6 +143,8 @@ class ArtifactRecord(RecordPart):
     """Training time."""
     trained: bool = False
     """Whether this run trained it."""
+    given: bool = False
+    """Whether it was given, so that nothing was trained."""
     metrics: dict[str, Any] = {}
 
 
@@ -153,6 +178,8 @@ class RunRecord(RecordPart):
     """Versions and machine."""
     data: dict[str, Any] = {}
     """The data in numbers, with a line for each picture that was left out."""
+    given: GivenVictimRecord | None = None
+    """The victim, if it was given."""
     sweep: SweepRecord | None = None
     cells: tuple[CellRecord, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
@@ -165,6 +192,11 @@ class RunRecord(RecordPart):
     warnings: tuple[str, ...] = ()
     jobs: JobsRecord = JobsRecord()
     tables: TablesRecord = TablesRecord()
+
+    @property
+    def judged(self) -> bool:
+        """Whether private pictures were at hand; without them nobody can say whether an attack succeeded."""
+        return "data" not in self.experiment or self.experiment["data"] is not None
 
     @property
     def headline(self) -> Headline:

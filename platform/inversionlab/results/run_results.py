@@ -1,5 +1,6 @@
 """A run's rows, which of them are strongest, and which defense setting to recommend."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -7,7 +8,9 @@ from typing import Self
 
 from inversionlab.metrics import Estimate
 from inversionlab.results import ranking
+from inversionlab.results.evaluator_results import PROTOCOL_NOTES
 from inversionlab.results.load import RunData
+from inversionlab.results.models import STRANGER_SCORE, models_of
 from inversionlab.results.ranking import Headline, Strongest
 from inversionlab.results.rows import Row, headline_rows
 
@@ -33,9 +36,33 @@ class RunResults:
         return cls(run, rows, headline or run.record.headline)
 
     @property
+    def judged(self) -> bool:
+        """Whether private pictures were at hand; else no attack can be called the strongest."""
+        return self.run.record.judged
+
+    @property
+    def by_own_score(self) -> list[Row]:
+        """The attacks on the undefended model whose pictures it scores, in the rows' order."""
+        bare = (row for row in self.rows if row.kind == "undefended")
+        return [row for row in bare if not math.isnan(row.confidence)]
+
+    @property
     def evaluators(self) -> list[str]:
         """The evaluators' names in the recipe's order."""
         return list(self.run.evaluators["evaluator"].to_pylist())
+
+    @property
+    def evaluator_notes(self) -> list[str]:
+        """What the evaluators are, in words, in the recipe's order; "" for those that were trained here."""
+        table = self.run.evaluators.select(["protocol", "network"]).to_pylist()
+        return [PROTOCOL_NOTES.get(e["protocol"] or "", "").format(e["network"]) for e in table]
+
+    @cached_property
+    def stranger_score(self) -> float:
+        """How sure the undefended model is of strangers' faces, 0 to 1; NaN where it is not known."""
+        known, rows = models_of(self.run), (r for r in self.rows if r.kind == "undefended")
+        found = (known[r.protected].facts.get(STRANGER_SCORE) for r in rows if r.protected in known)
+        return next((score for score in found if score is not None), math.nan)
 
     @cached_property
     def models(self) -> dict[str, list[Row]]:

@@ -100,6 +100,12 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
             return [str(error)]
         return []
 
+    if not experiment.evaluators:
+        raise ConfigError(
+            f"evaluators: the recipe `{experiment.name}` has none, and a search compares models by what they "
+            "find; name the folder of the people whom the model knows as `data`, and one evaluator at least "
+            "(without them, only an audit can show what is reconstructed)"
+        )
     defense = experiment.defense.name
     if space.module != defense:
         raise ConfigError(

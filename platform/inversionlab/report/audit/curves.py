@@ -68,10 +68,17 @@ def _success(results: RunResults, evaluator: int, name: str) -> ChartSpec:
     return _sweep_spec(
         results,
         f"Attack success, evaluator “{words(name)}”",
-        "Share of reconstructions with the right person among the evaluator’s top 5; bands are 95% intervals.",
+        "Share of reconstructions with the right person among the evaluator’s top 5; bands are 95% intervals."
+        + _note(results, evaluator),
         tuple(series),
         (ReferenceLine.guess(null.attack.attack, null.success),) if null else (),
     )
+
+
+def _note(results: RunResults, evaluator: int) -> str:
+    """A sentence on an evaluator that no training of this run made."""
+    note = results.evaluator_notes[evaluator] if results.evaluators else ""
+    return f" The evaluator is {note}." if note else ""
 
 
 def _placed(results: RunResults) -> list[tuple[float | None, Row]]:
@@ -127,7 +134,7 @@ def _guesses(results: RunResults, attack: str) -> ChartSpec:
     return ChartSpec(
         title=words(attack),
         about=f"Share of reconstructions whose person is among the first k guesses of the evaluator “{name}”, "
-        "for k on the horizontal axis.",
+        f"for k on the horizontal axis.{_note(results, evaluator)}",
         x_name="guesses",
         x_label="guesses k",
         series=tuple(_until_all_found(series)),

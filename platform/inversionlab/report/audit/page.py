@@ -14,7 +14,7 @@ from inversionlab.report.frame import fill, publish
 from inversionlab.report.pictures import grids
 from inversionlab.results.evaluator_results import CMC_RANKS, METRICS
 from inversionlab.results.load import RunData, load_run
-from inversionlab.results.models import MODEL_METRICS
+from inversionlab.results.models import MODEL_METRICS, undefended_accuracy
 from inversionlab.results.rows import Row
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
 from inversionlab.store.storage import Storage
@@ -37,7 +37,8 @@ def write_report(root: str, run: str, *, pictures: bool) -> str:
 def render(run: RunData, *, pictures: bool) -> str:
     """The report as one HTML document.
 
-    `pictures=False` leaves out every picture, every person's name and the names of skipped files.
+    `pictures=False` leaves out every picture, every person's name and the names of skipped files. What the check
+    of a given victim found wrong is left out too, because it may name people.
     """
     results, record = RunResults.of(run), run.record
     nulls = [results.null_by(i) for i in range(len(results.evaluators))]
@@ -46,7 +47,7 @@ def render(run: RunData, *, pictures: bool) -> str:
         "record": record,
         "results": results,
         "verdict": sentence.headline_sentence(results),
-        "caveats": sentence.caveats(results),
+        "caveats": sentence.caveats(results, names=pictures),
         "aware": sentence.defense_aware(results),
         "null_shares": [null.success.value if null else None for null in nulls],
         "groups": _groups(results),
@@ -54,7 +55,9 @@ def render(run: RunData, *, pictures: bool) -> str:
         "metrics": METRICS,
         "evaluators": run.evaluators.to_pylist(),
         "qualities": sentence.evaluator_qualities(run),
-        "compared": side_by_side(results),
+        "victim_accuracy": undefended_accuracy(run),
+        "notes": results.evaluator_notes,
+        "compared": side_by_side(results) if results.judged else None,
         "models": columns(results),
         "model_metrics": MODEL_METRICS,
         "curves": draw_all(sweep_charts),

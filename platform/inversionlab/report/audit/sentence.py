@@ -14,19 +14,26 @@ WEAK = 0.8
 
 
 def headline_sentence(results: RunResults) -> str:
-    """Says how much leaks undefended, what the recommended setting leaves and costs, and by which evaluator."""
+    """Says how much leaks undefended, what the recommended setting leaves and costs, and by which evaluator.
+
+    Without private pictures it says that this cannot be judged.
+    """
+    if not results.judged:
+        return " ".join(text_lines("unjudged.txt.j2", {"results": results}))
     victim = undefended_accuracy(results.run)
     context = {"results": results, "victim": victim, "max_loss": MAX_LOSS_POINTS}
     return " ".join(text_lines("verdict.txt.j2", context))
 
 
-def caveats(results: RunResults) -> list[str]:
-    """Reasons to doubt the verdict; empty where there is none."""
+def caveats(results: RunResults, *, names: bool = True) -> list[str]:
+    """Reasons to doubt the verdict; empty where there is none. Without `names` nobody is named in them."""
     best = results.best
     mine = [r for r in results.rows if best and r.protected == best.attack.protected]
     others = {name: results.strongest(mine, i) for i, name in enumerate(results.evaluators)}
     context = {
         "results": results,
+        "given": results.run.record.given,
+        "names": names,
         "victim": undefended_accuracy(results.run),
         "weak": WEAK,
         "qualities": evaluator_qualities(results.run),

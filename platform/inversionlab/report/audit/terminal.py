@@ -1,5 +1,7 @@
 """The headline table for a terminal."""
 
+from collections.abc import Iterable
+
 from rich.markup import escape
 from rich.table import Table
 
@@ -10,13 +12,11 @@ from inversionlab.results.wording import MISSING, number, percent, points, words
 
 def terminal_table(results: RunResults) -> Table:
     """The headline table with the printed metrics by every evaluator; the recommended model is bold."""
+    if not results.judged:
+        return _table_without_judges(results)
     shown = [metric for metric in METRICS if metric.printed]
     judged = [f"{words(name)}\n{m.printed}" for name in results.evaluators for m in shown]
-    table = Table(title=escape(results.run.record.name))
-    table.add_column("Attack")
-    table.add_column("Model")
-    for header in ("Accuracy", "Loss", *judged, "Queries", "s"):
-        table.add_column(escape(header), justify="right")
+    table = _table(results, ("Accuracy", "Loss", *judged, "Queries", "s"))
     for row in results.rows:
         accuracy = percent(row.accuracy_all.value) if row.accuracy_all else MISSING
         cells = [words(row.attack), row.label, accuracy, points(row.loss_points)]
@@ -28,4 +28,31 @@ def terminal_table(results: RunResults) -> Table:
         chosen = row.kind == "defended" and row.protected == results.recommended
         style = "bold" if chosen else "" if row.done else "dim"
         table.add_row(*(escape(cell) for cell in cells), style=style)
+    return table
+
+
+def _table_without_judges(results: RunResults) -> Table:
+    """The table of a run without private pictures: what the model itself says, and what the attacks cost."""
+    table = _table(results, ("Model's own score", "Success", "Queries", "s"))
+    for row in results.rows:
+        cells = [words(row.attack), row.label]
+        if row.done:
+            cells += [
+                percent(row.confidence),
+                "not judged",
+                number(row.queries),
+                number(row.seconds),
+            ]
+        else:
+            cells += [MISSING, "not attacked yet", MISSING, MISSING]
+        table.add_row(*(escape(cell) for cell in cells), style="" if row.done else "dim")
+    return table
+
+
+def _table(results: RunResults, headers: Iterable[str]) -> Table:
+    table = Table(title=escape(results.run.record.name))
+    table.add_column("Attack")
+    table.add_column("Model")
+    for header in headers:
+        table.add_column(escape(header), justify="right")
     return table
