@@ -65,7 +65,10 @@ def opened(root: Path, victim: dict[str, Any] | None = None, **changed: Any) -> 
             "victim": {**given, **(victim or {})},
             "evaluators": tiny.RECIPE["evaluators"][:1],
             "defense": {"name": "none"},
-            "attacks": [{"name": "latent_white_box", "steps": 3}, {"name": "label_only"}],
+            "attacks": [
+                {"name": "latent_white_box", "steps": 3},
+                {"name": "label_only", "start_queries": 40, "steps": 2},
+            ],
             "sweep": None,
             **changed,
         }
