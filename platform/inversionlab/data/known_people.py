@@ -78,8 +78,9 @@ def split_known(
     if unclear:
         raise ConfigError(
             f"data: {len(unclear)} people are none of the model's classes "
-            f"({_listed(pictures.people[i] for i in unclear)}); correct the names in `victim.classes`, take their "
-            "folders out, or name them in split.public if the model never saw them"
+            f"({_listed(pictures.people[i] for i in unclear)}); correct the names in `victim.classes` or "
+            "enrol them in `victim.gallery`, take their folders out, or name them in split.public if the model "
+            "never saw them"
         )
     train, test = train_test(pictures, able, settings, seed)
     members = {
@@ -121,7 +122,8 @@ def _nobody(pictures: Pictures, names: tuple[str, ...], least: int) -> str:
         )
     return (
         f"data: none of its {len(pictures.people)} people ({_listed(pictures.people)}) is one of the model's "
-        f"{len(names)} classes ({_listed(names)}); name the folders as the classes, or correct `victim.classes`"
+        f"{len(names)} classes ({_listed(names)}); name the folders as the classes, or correct `victim.classes` "
+        "(or the folders of `victim.gallery`)"
     )
 
 

@@ -126,7 +126,9 @@ class GivenModelSettings(Settings):
     """For an embedding, the pictures of the people that it has enrolled: a folder with one folder for each
     person, or `private`, the private people's training pictures."""
     scale: float = Field(default=24.0, gt=0, le=1000)
-    """Factor that turns an embedding's cosines with the enrolled people into logits."""
+    """Factor that turns an embedding's cosines with the enrolled people into logits. It does not change who is
+    recognized. Confidences grow with it, so an attack's `stop`, a probability, is reached sooner. Seen with 24 on
+    40 people of LFW: SFace gives the right person 0.99 on average, a weak embedding (65 % recognized) 0.59."""
     stand_in: RecognizerSettings = RecognizerSettings()
     """The recognizer that a defense trains where it needs one of the model's structure, which cannot be built
     anew."""

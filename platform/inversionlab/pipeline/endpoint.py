@@ -14,6 +14,7 @@ from inversionlab.given.live import Live
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.pipeline.defense_specs import DefenseNetworkSpec
+from inversionlab.pipeline.enrolment import enrolled
 from inversionlab.pipeline.evaluate import QUERIES
 from inversionlab.pipeline.footprint import BATCH
 from inversionlab.pipeline.given_specs import GivenSpec
@@ -94,14 +95,9 @@ def settle_answers(session: Session, model: GivenRecognizer, client: EndpointCli
         model.features(x_NCHW)
     builder.check_access()
     if model.answers == "embedding":
-        model.head.gallery_KD = victim_spec(session).gallery(builder, model)
-
-
-def victim_spec(session: Session) -> GivenSpec:
-    """The spec of a given victim."""
-    spec = session.plan.spec("victim")
-    assert isinstance(spec, GivenSpec)
-    return spec
+        spec = session.plan.spec("victim")
+        assert isinstance(spec, GivenSpec)
+        spec.enrol(model, builder)
 
 
 def planned_queries(session: Session) -> Iterator[str]:
@@ -114,10 +110,11 @@ def planned_queries(session: Session) -> Iterator[str]:
         return
     splits, work = session.builder.splits, session.plan.work.values()
     public, tested = len(splits.public_NCHW), len(splits.test)
-    enrolled, known = 0, len(splits.train) + tested
+    asked, known = 0, len(splits.train) + tested
     if victim.answers == "embedding":
-        enrolled, known = len(victim_spec(session).enrolled(session.builder)), tested
-    first = min(EXAMPLES, public) + enrolled + min(QUERIES, known)
+        pictures, _ = enrolled(session.experiment, session.builder, splits.people)
+        asked, known = len(pictures), tested
+    first = min(EXAMPLES, public) + asked + min(QUERIES, known)
     yield f"the check before anything is attacked: at most {first:,}"
     # The defenses that go on an endpoint change its answers, and ask about the same pictures.
     measured = min(QUERIES, tested) or min(BATCH, public)

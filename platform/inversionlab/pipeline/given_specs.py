@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inversionlab import data
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_float
 from inversionlab.core.settings import ConfigError
@@ -24,8 +23,8 @@ from inversionlab.given.loading import load_model, packed_file
 from inversionlab.given.raw_model import RawModel, check_answers
 from inversionlab.given.recognizer import GivenRecognizer, answer_kind
 from inversionlab.given.settings import LIVE, SFACE, GivenModelSettings
-from inversionlab.pipeline.evaluate import features, gallery
-from inversionlab.pipeline.given_facts import GivenFacts, gallery_folder
+from inversionlab.pipeline.enrolment import enrol
+from inversionlab.pipeline.given_facts import GivenFacts
 from inversionlab.pipeline.input_advice import input_advice
 from inversionlab.pipeline.network_spec import BuildContext, NetworkSpec
 from inversionlab.pipeline.recognizer_specs import RecognizerData
@@ -136,11 +135,11 @@ class GivenSpec(NetworkSpec):
         Raises:
             ConfigError: it cannot be loaded, or does not answer as its settings say.
         """
-        names = self._names(context)
+        names = self.names(context)
         raw = self._load(context, len(names), None)
         channels = context.shape.channels
         if self.settings.endpoint is not None:
-            # It is asked, and its gallery made, when the audit begins, and not to make a plan.
+            # It is asked, and its people are enrolled, when the audit begins, and not to make a plan.
             return GivenRecognizer(
                 raw,
                 self.settings,
@@ -153,10 +152,9 @@ class GivenSpec(NetworkSpec):
         )
         answer_NK = self._tried(trial, _examples(context))
         answers = answer_kind(self.settings, answer_NK)
-        means_KD = None
-        if answers == "embedding":
-            means_KD = self.gallery(context, trial) if not self.protocol_name else None
-        elif answer_NK.ndim == 2 and answer_NK.shape[1] != len(names):
+        if answers == "embedding" and not self.protocol_name:
+            self.enrol(trial, context)
+        elif answers != "embedding" and answer_NK.ndim == 2 and answer_NK.shape[1] != len(names):
             raise ConfigError(
                 f"the model gives {answer_NK.shape[1]} scores, but {len(names)} people are known by name; "
                 "list every person that it knows, in the order of its scores, in the file `classes`"
@@ -167,7 +165,7 @@ class GivenSpec(NetworkSpec):
             channels=channels,
             answers=answers,
             classes=len(names),
-            gallery_KD=means_KD,
+            gallery_KD=trial.head.gallery_KD,
         )
 
     def _tried(self, trial: GivenRecognizer, x_NCHW: Tensor) -> Tensor:
@@ -193,7 +191,7 @@ class GivenSpec(NetworkSpec):
 
     def restore(self, context: BuildContext, weights: Mapping[str, Tensor]) -> GivenRecognizer:
         """The model from what `pack` made of it, on any node."""
-        names = self._names(context)
+        names = self.names(context)
         file = weights.get("file")
         raw = self._load(context, len(names), None if file is None else file.numpy().tobytes())
         if file is None:
@@ -212,7 +210,8 @@ class GivenSpec(NetworkSpec):
         """Refuses: it is given."""
         raise TypeError(f"{self.title} is not trained")
 
-    def _names(self, context: BuildContext) -> tuple[str, ...]:
+    def names(self, context: BuildContext) -> tuple[str, ...]:
+        """The people whom it knows, in the order of its classes."""
         return self.facts.classes or context.splits.people
 
     def _load(self, context: BuildContext, classes: int, file: bytes | None) -> RawModel:
@@ -225,37 +224,17 @@ class GivenSpec(NetworkSpec):
             return load_live(self.settings, context.live)
         return load_model(self.settings, None if embeds else classes, file)
 
-    def gallery(self, context: BuildContext, embedding: GivenRecognizer) -> Tensor:
-        """The mean direction (K, D) of each enrolled person.
+    def enrol(self, embedding: GivenRecognizer, context: BuildContext) -> None:
+        """Give an embedding the gallery of the victim's people.
 
         Raises:
-            ConfigError: somebody is enrolled whom `classes` does not name, or has no picture.
+            ConfigError: the gallery and the names do not fit.
         """
-        enrolled = self.enrolled(context)
         embedding.answers = "embedding"
-        feature_ND = features(embedding.to(context.device), enrolled.images_NCHW, context.device)
-        means_KD = gallery(feature_ND, enrolled.class_N, len(self._names(context)))
-        empty = (means_KD.norm(dim=1) == 0).nonzero().flatten().tolist()
-        if empty:
-            raise ConfigError(
-                f"victim.gallery: `{self._names(context)[empty[0]]}` has no enrolled picture; everybody needs one"
-            )
-        return means_KD
-
-    def enrolled(self, context: BuildContext) -> Labelled:
-        """The enrolled pictures; raises as `gallery` does."""
-        enrolled = context.splits.train
-        if isinstance(self.settings.gallery, Path):
-            pictures = data.build(gallery_folder(self.experiment, self.settings.gallery)).load()
-            number = {name: index for index, name in enumerate(self._names(context))}
-            unknown = sorted(set(pictures.people) - number.keys())
-            if unknown:
-                raise ConfigError(
-                    f"victim.gallery: `{unknown[0]}` is enrolled but none of `victim.classes`"
-                )
-            class_N = torch.tensor([number[pictures.people[p]] for p in pictures.person_N.tolist()])
-            enrolled = Labelled(pictures.images_NCHW, class_N)
-        return enrolled
+        means_KD = enrol(
+            embedding.to(context.device), self.experiment, context, self.names(context)
+        )
+        embedding.head.gallery_KD = means_KD.to(context.device)
 
 
 def _examples(context: BuildContext) -> Tensor:

@@ -15,6 +15,7 @@ from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.pipeline.class_order import EQUAL, SURE, other_order
 from inversionlab.pipeline.endpoint import LocalEndpoint, settle_answers
+from inversionlab.pipeline.enrolment import gallery_lines
 from inversionlab.pipeline.evaluate import QUERIES, sample
 from inversionlab.pipeline.readings import Recognized, better_reading, recognize
 from inversionlab.pipeline.session import Session
@@ -56,6 +57,7 @@ def check_victim(session: Session, *, force: bool = False) -> Iterator[str]:
         f"the given model recognizes {share.value:.1%} ({share.low:.1%} to {share.high:.1%}) of {share.count} "
         "pictures; if it was trained on them, it will do worse on new ones"
     )
+    yield from gallery_lines(session.experiment, session.builder, splits.people, pictures)
     advice = _advice(session, settings, model, pictures, found)
     if advice is None:
         guessed = _guessed(found, pictures, model.classes)
