@@ -113,7 +113,8 @@ def planned_queries(session: Session) -> Iterator[str]:
     asked, known = 0, len(splits.train) + tested
     if victim.answers == "embedding":
         pictures, _ = enrolled(session.experiment, session.builder, splits.people)
-        asked, known = len(pictures), tested
+        asked = len(pictures)
+        known = tested if victim.gallery == "private" else known
     first = min(EXAMPLES, public) + asked + min(QUERIES, known)
     yield f"the check before anything is attacked: at most {first:,}"
     # The defenses that go on an endpoint change its answers, and ask about the same pictures.

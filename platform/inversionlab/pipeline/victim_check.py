@@ -15,7 +15,7 @@ from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.pipeline.class_order import EQUAL, SURE, other_order
 from inversionlab.pipeline.endpoint import LocalEndpoint, settle_answers
-from inversionlab.pipeline.enrolment import gallery_lines
+from inversionlab.pipeline.enrolment import enrolled, gallery_lines
 from inversionlab.pipeline.evaluate import QUERIES, sample
 from inversionlab.pipeline.readings import Recognized, better_reading, recognize
 from inversionlab.pipeline.session import Session
@@ -49,7 +49,7 @@ def check_victim(session: Session, *, force: bool = False) -> Iterator[str]:
         yield "no private pictures: the model's accuracy is not known, and success cannot be judged"
         return
     # Enrolled pictures would recognize themselves.
-    sources = (splits.test,) if model.answers == "embedding" else (splits.train, splits.test)
+    sources = (splits.test,) if settings.gallery == "private" else (splits.train, splits.test)
     pictures = sample(sources, QUERIES if settings.endpoint else PICTURES)
     found = recognize(model, pictures, builder.device)
     share = found.accuracy
@@ -87,12 +87,12 @@ def _advice(
     order = other_order(found.winner_N, pictures.class_N, people)
     reading = None
     if settings.endpoint is None and (order is None or order.correct < ENOUGH * count):
-        enrolled = None
+        known = None
         if model.answers == "embedding":
             # The gallery must be read in the same way as the pictures that are compared with it.
-            enrolled = sample((session.builder.splits.train,), PICTURES)
+            known = sample((enrolled(session.experiment, session.builder, people)[0],), PICTURES)
         reading = better_reading(
-            model, model.settings.preprocessing, pictures, found, session.builder.device, enrolled
+            model, model.settings.preprocessing, pictures, found, session.builder.device, known
         )
     # A wrong reading confuses people too, and a wrong order spoils every reading; the better explanation is right.
     if reading and (order is None or reading.found.correct >= order.correct - EQUAL * count):
