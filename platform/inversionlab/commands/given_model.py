@@ -13,8 +13,8 @@ from inversionlab.commands.supplied import recipe_file
 from inversionlab.core.settings import ConfigError, override, validate
 from inversionlab.data.survey import survey
 from inversionlab.experiment import Experiment, load
-from inversionlab.experiment.from_model import Choice, choices, recipe_text
-from inversionlab.experiment.model_options import ModelOptions, is_import_path
+from inversionlab.experiment.from_model import choices, recipe_text
+from inversionlab.experiment.model_options import Choice, ModelOptions, is_import_path
 from inversionlab.given.settings import SFACE
 
 MODEL_FILES = (".onnx", ".pt2", ".pt", ".ts", ".torchscript")
