@@ -154,7 +154,8 @@ class Audit:
         found: dict[tuple[str, int, int], Row] = {}
         for file in self.storage.glob("reconstructions/*/*.parquet"):
             for row in pq.read_table(file, partitioning=None).to_pylist():
-                key = (row["attack"], row["target"], row["repeat"])
+                on = "" if row["defense"] in ("", "none") else f" on {row['defense']}"
+                key = (row["attack"] + on, row["target"], row["repeat"])
                 assert key not in found, f"{key} is there twice"
                 found[key] = row
         return found

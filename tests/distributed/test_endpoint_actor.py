@@ -55,7 +55,7 @@ def test_workers_share_one_client_whose_errors_arrive_as_themselves(
         assert handle.status().startswith("queries: 40 of 50, ")
         kind, text = ray.get(ask.remote(handle, 3, 1))
         assert kind is EndpointError
-        assert "answered 400 (see endpoint.request): no, 400" in text
+        assert "answered 400 (see victim.endpoint.request): no, 400" in text
         kind, text = ray.get(ask.remote(handle, 30, 1))
         assert kind is BudgetError
         assert "the budget of 50 queries is spent" in text

@@ -79,7 +79,7 @@ def test_faults_change_neither_rows_nor_counts(
         # The check and the accuracy are among them, and what was asked again.
         assert count["processed"] == audit.spent(server.url) > len(count["digests"]) > 600
         assert count["refused"] > 3
-        assert count["most_in_a_second"] <= 62
+        assert count["most_in_a_second"] <= 75
         assert re.search(r"queries: [\d,]+ of 3,000, [\d.]+ a second", result.output)
         assert audit.findings() == from_file.findings()
         assert "recognizes 100.0%" in result.output
@@ -277,9 +277,10 @@ def test_the_plan_counts_queries_and_sends_none(world: World, tmp_path: Path) ->
             "mirror on none: at most 20 queries a reconstruction, 120 in all",
             "label_only on none: at most 52 queries a reconstruction, 312 in all",
         ]
-        total = (
-            48 + 10 + 96 + 606 + 120 + 312 + int(re.findall(r"ami .* (\d+) in all", lines[6])[0])
-        )
+        pattern = r"ami on none: at most [\d,]+ queries a reconstruction, ([\d,]+) in all"
+        found = re.fullmatch(pattern, lines[6])
+        assert found is not None, lines[6]
+        total = 48 + 10 + 96 + 606 + 120 + 312 + int(found[1].replace(",", ""))
         assert lines[7].startswith(
             f"all together: {total:,} queries in at least {-(-total // 4)} requests; "
         )

@@ -187,7 +187,7 @@ def test_the_budget_is_spent_to_the_last_query_and_no_further(tmp_path: Path) ->
     ):
         with pytest.raises(BudgetError, match="the budget of 25 queries is spent") as caught:
             asked.ask(pictures(40))
-        assert "endpoint.budget" in str(caught.value)
+        assert "(victim.endpoint.budget)" in str(caught.value)
         assert server.count()["processed"] == asked.spent == 25
         assert asked.budget_left == 0
         assert len(server.count()["digests"]) == 25
@@ -285,7 +285,7 @@ def test_secrets_are_shown_nowhere(
         assert "redirects to http://elsewhere.example/identify, which is not followed" in shown[0]
     with face_server(tmp_path, "--token=another", "--echo", log="b") as server:
         shown.append(complaint(server, tmp_path / "2", **keys))
-        assert "answered 401 (see endpoint.headers): not allowed: [hidden]" in shown[1]
+        assert "answered 401 (see victim.endpoint.headers): not allowed: [hidden]" in shown[1]
     raw = '--raw={"you": "Bearer s3cr3t-t0ken", "scores": [0.1]}'
     with face_server(tmp_path, raw, log="c") as server:
         shown.append(complaint(server, tmp_path / "3", **keys))
@@ -308,12 +308,12 @@ def test_secrets_are_shown_nowhere(
         (["--faults=500,503,500", "--again"], {}, "after 2 attempts"),
         (["--faults=html", "--again"], {}, "not JSON, or was cut: <html>maintenance</html>"),
         (["--faults=cut", "--again"], {}, "the answer was cut ("),
-        (["--faults=400"], {}, "answered 400 (see endpoint.request): no, 400"),
-        (["--faults=404"], {}, "answered 404 (see endpoint.url): no, 404"),
+        (["--faults=400"], {}, "answered 400 (see victim.endpoint.request): no, 400"),
+        (["--faults=404"], {}, "answered 404 (see victim.endpoint.url): no, 404"),
         (
             [],
             {"answer": "nothing"},
-            'endpoint.answer = nothing: finds nothing in the answer; came: {"sc',
+            'victim.endpoint.answer = nothing: finds nothing in the answer; came: {"sc',
         ),
         (['--raw={"scores": [0.5, NaN]}'], {}, "not finite numbers: [0.5, NaN]"),
         (['--raw={"scores": [[1, 2]]}'], {"batch_size": 3}, "3 pictures were sent"),

@@ -87,7 +87,9 @@ class ModelBuilder:
         Raises:
             ConfigError: which attacks, and why the victim shows no more.
         """
-        victim = self.networks_at_hand.get(self.plan.spec("victim").key)
+        # A search checks the networks of a trial alone, which are not the victim.
+        keys = [spec.key for spec in self.plan.specs if spec.role == "victim"]
+        victim = self.networks_at_hand.get(keys[0]) if keys else None
         if not isinstance(victim, GivenRecognizer):
             return
         why = f" ({victim.raw.note})" if victim.raw.note else ""
