@@ -38,9 +38,11 @@ def input_advice(raw: RawModel, given: PreprocessingSettings, x_NCHW: Tensor) ->
 def _others(given: PreprocessingSettings, channels: int) -> Iterator[dict[str, Any]]:
     """Changes to try, one key first."""
     taken = 1 if given.colors == "gray" or (given.colors == "auto" and channels == 1) else 3
-    colors = {"colors": "rgb" if taken == 1 else "gray"}
-    layout = {"layout": "nchw" if given.layout == "nhwc" else "nhwc"}
-    sizes = [{"size": size} for size in SIZES if size != given.size and given.points is None]
+    colors: dict[str, Any] = {"colors": "rgb" if taken == 1 else "gray"}
+    layout: dict[str, Any] = {"layout": "nchw" if given.layout == "nhwc" else "nhwc"}
+    sizes: list[dict[str, Any]] = [
+        {"size": size} for size in SIZES if size != given.size and given.points is None
+    ]
     yield from (colors, layout, *sizes, {**colors, **layout})
     yield from ({**size, **other} for other in (colors, layout) for size in sizes)
 
