@@ -290,7 +290,8 @@ def test_the_plan_counts_queries_and_sends_none(world: World, tmp_path: Path) ->
         embedding = {"victim.answers": "embedding", "victim.gallery": "private"}
         result = run(world.audit(tmp_path / "embedding", server.url, **embedding), "--plan")
         assert result.exit_code == 0, result.output
-        assert "the check before anything is attacked: at most 48" in result.output
+        assert "the gallery: 30, to enrol " in result.output
+        assert "the check before anything is attacked: at most 18" in result.output
         assert server.count()["requests"] == 0
 
 

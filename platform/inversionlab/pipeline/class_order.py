@@ -25,8 +25,12 @@ LEAST = 4
 """Pictures by which another order must be better."""
 AGREED = 0.5
 """Share of a person's pictures that must go to one other class for the person to be mixed up with it."""
+FAIR = 0.25
+"""Share of the moved people's pictures that a usual order must explain; even a weak model does so."""
 TIMES = 3
 """How often an order that nothing but the answers suggest must be right as the given one."""
+CLEAR = 0.5
+"""Share of the pictures that such an order must explain; a last layer of random weights seems ordered too."""
 EQUAL = 0.02
 """Share of all pictures by which a simpler explanation may be worse."""
 SHOWN = 3
@@ -154,9 +158,11 @@ def significant(gained: int, lost: int, accuracy: float, classes: int) -> bool:
 
 
 def _significant(winner_N: Tensor, class_N: Tensor, mapping_K: Tensor) -> bool:
+    """Whether another order is better, and explains a fair share of the people whom it moves."""
     mended_N, right_N = winner_N == mapping_K[class_N], winner_N == class_N
     gained, lost = int((mended_N & ~right_N).sum()), int((right_N & ~mended_N).sum())
-    return significant(gained, lost, float(mended_N.float().mean()), len(mapping_K))
+    fair = gained >= FAIR * int((mapping_K[class_N] != class_N).sum())
+    return fair and significant(gained, lost, float(mended_N.float().mean()), len(mapping_K))
 
 
 def _known_orders(people: Sequence[str]) -> Iterable[tuple[str, Tensor]]:
@@ -225,7 +231,9 @@ def _any_order(winner_N: Tensor, class_N: Tensor, own_K: Tensor) -> Tensor | Non
         gained += int((mended_N & ~right_N).sum())
         lost += int((right_N & ~mended_N).sum())
         right, before = right + int(mended_N.sum()), before + int(right_N.sum())
-    if right <= TIMES * before or not significant(gained, lost, right / len(class_N), len(own_K)):
+    share = right / len(class_N)
+    far = right > TIMES * before and share >= CLEAR
+    if not far or not significant(gained, lost, share, len(own_K)):
         return None
     return _completed(_assigned(_votes(winner_N, class_N)), own_K)
 

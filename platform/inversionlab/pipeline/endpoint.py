@@ -115,13 +115,14 @@ def planned_queries(session: Session) -> Iterator[str]:
         pictures, _ = enrolled(session.experiment, session.builder, splits.people)
         asked = len(pictures)
         known = tested if victim.gallery == "private" else known
-    first = min(EXAMPLES, public) + asked + min(QUERIES, known)
+        yield f"the gallery: {asked:,}, to enrol {len(splits.people)} people"
+    first = min(EXAMPLES, public) + min(QUERIES, known)
     yield f"the check before anything is attacked: at most {first:,}"
     # The defenses that go on an endpoint change its answers, and ask about the same pictures.
     measured = min(QUERIES, tested) or min(BATCH, public)
     yield f"the accuracy: at most {measured:,}"
     learning = [f"{s.role} {s.kind}".strip() for s in session.plan.specs if _learns(session, s)]
-    total = first + measured + (public if learning else 0)
+    total = asked + first + measured + (public if learning else 0)
     if learning:
         yield f"the public pictures, for the training of {', '.join(dict.fromkeys(learning))}: {public:,}"
     for cell in work:

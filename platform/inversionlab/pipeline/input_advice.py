@@ -40,7 +40,9 @@ def _others(given: PreprocessingSettings, channels: int) -> Iterator[dict[str, A
     taken = 1 if given.colors == "gray" or (given.colors == "auto" and channels == 1) else 3
     colors: dict[str, Any] = {"colors": "rgb" if taken == 1 else "gray"}
     layout: dict[str, Any] = {"layout": "nchw" if given.layout == "nhwc" else "nhwc"}
-    sizes: list[dict[str, Any]] = [{"size": size} for size in SIZES if size != given.size and given.points is None]
+    sizes: list[dict[str, Any]] = [
+        {"size": size} for size in SIZES if size != given.size and given.points is None
+    ]
     yield from (colors, layout, *sizes, {**colors, **layout})
     yield from ({**size, **other} for other in (colors, layout) for size in sizes)
 
