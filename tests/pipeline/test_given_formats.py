@@ -72,7 +72,8 @@ def test_four_forms_of_a_model_give_the_same_rows(own: Own, roots: dict[str, Ses
     images, confidence, said = attacked(roots["state"])
     # The attack did something: the model is surer than by guessing, and pictures of several people differ.
     assert confidence.max() > 1 / 3
-    assert (images[0] - images[4]).abs().max() > 5
+    # By more than the tolerance of the comparison below.
+    assert (images[0] - images[4]).abs().max() > 2
     for form in FORMS[1:]:
         theirs, sure, told = attacked(roots[form])
         torch.testing.assert_close(theirs, images, atol=1.0, rtol=0)
