@@ -77,10 +77,10 @@ def test_text_names_a_model_as_on_the_command_line(here: Path) -> None:
     assert made.victim.model == "my.net:Net"
     assert made.victim.weights == here / "net.safetensors"
     assert made.victim.answers == "logits"
-    by_url = chosen(model=None, endpoint="https://host/identify", budget=1000)
+    by_url = chosen(model=None, endpoint="https://host/identify", budget=5_000_000)
     assert isinstance(by_url.victim, GivenModelSettings)
     assert by_url.victim.endpoint is not None
-    assert by_url.victim.endpoint.budget == 1000
+    assert by_url.victim.endpoint.budget == 5_000_000
     assert names(by_url.attacks) == ["latent_black_box", "mirror"]
 
 
