@@ -41,7 +41,7 @@ def attack_settings(given: ModelOptions) -> list[dict[str, Any]]:
         left -= count * repeats * _most_queries(attack)
         if left >= 0:
             kept.append(attack)
-    return kept
+    return [attack for attack in BY_ACCESS[seen] if attack in kept]
 
 
 def attacks_and_targets(given: ModelOptions) -> Iterator[Choice]:
@@ -64,11 +64,16 @@ def attacks_and_targets(given: ModelOptions) -> Iterator[Choice]:
     who = (
         f"{count} people, drawn by the seed" if known is None else f"{count} of the {known} people"
     )
-    limit, costs = "", min(map(_most_queries, attacks), default=0)
-    if given.budget is not None and not given.attacks and given.budget < CHECK_QUERIES + costs:
-        limit = f", although the budget of {given.budget:,} queries may not suffice for one picture"
-    elif given.budget is not None and count * repeats < _most_targets(given) * REPEATS:
-        limit = f", which the budget of {given.budget:,} queries suffices for"
+    limit = ""
+    # The recipe's own checks refuse attacks that the user named wrongly.
+    if given.budget is not None and not given.attacks:
+        costs = min(map(_most_queries, attacks))
+        if given.budget < CHECK_QUERIES + costs:
+            limit = (
+                f", although the budget of {given.budget:,} queries may not suffice for one picture"
+            )
+        elif count * repeats < _most_targets(given) * REPEATS:
+            limit = f", which the budget of {given.budget:,} queries suffices for"
     starts = f"each from {repeats} random start{'s' if repeats > 1 else ''}"
     yield Choice(
         "targets",
