@@ -41,7 +41,7 @@ def attack_settings(given: ModelOptions) -> list[dict[str, Any]]:
         left -= count * repeats * _most_queries(attack)
         if left >= 0:
             kept.append(attack)
-    return [attack for attack in BY_ACCESS[seen] if attack in kept]
+    return kept
 
 
 def attacks_and_targets(given: ModelOptions) -> Iterator[Choice]:
