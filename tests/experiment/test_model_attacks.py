@@ -75,3 +75,10 @@ def test_the_most_queries_are_those_that_attacks_state() -> None:
 
 def test_a_file_is_cut_into_shards_as_usual() -> None:
     assert "runtime" not in chosen(None, endpoint=None, model="a.b:C")
+
+
+def test_without_pictures_the_classes_say_how_many_people_there_are(tmp_path: Path) -> None:
+    (tmp_path / "people.txt").write_text("ann\nbob\neve\n")
+    found = chosen(None, data=None, classes=tmp_path / "people.txt")
+    assert found["targets"].value == {"count": 3, "repeats": 3}
+    assert chosen(None, data=None)["targets"].value["count"] == 20

@@ -5,6 +5,7 @@ from typing import Any
 
 from inversionlab.attacks import ATTACKS
 from inversionlab.experiment.model_options import Choice, ModelOptions, access
+from inversionlab.given.classes import read_classes
 
 TARGETS, REPEATS = 20, 3
 BY_ACCESS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -60,7 +61,7 @@ def attacks_and_targets(given: ModelOptions) -> Iterator[Choice]:
                 f"for the budget of {given.budget:,}"
             )
     yield Choice("attacks", attacks, f"{names}; {reason}.")
-    known = None if given.data is None else given.data.people(2)
+    known = _known(given)
     who = (
         f"{count} people, drawn by the seed" if known is None else f"{count} of the {known} people"
     )
@@ -89,8 +90,16 @@ def attacks_and_targets(given: ModelOptions) -> Iterator[Choice]:
         )
 
 
+def _known(given: ModelOptions) -> int | None:
+    """The people who can be targets, if the options tell; ConfigError as `read_classes` raises it."""
+    if given.data is not None:
+        return given.data.people(2)
+    return None if given.classes is None else len(read_classes(given.classes))
+
+
 def _most_targets(given: ModelOptions) -> int:
-    return TARGETS if given.data is None else min(TARGETS, given.data.people(2))
+    known = _known(given)
+    return TARGETS if known is None else min(TARGETS, known)
 
 
 def _wanted(given: ModelOptions) -> tuple[int, int]:
