@@ -142,6 +142,7 @@ def test_another_module_is_another_model(given: tuple[Path, OutsideNet]) -> None
     assert len(cells[0] - cells[1]) == 2
 
 
+@pytest.mark.slow
 def test_a_wrong_order_of_classes_stops_it_unless_it_is_forced(
     given: tuple[Path, OutsideNet],
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_wrong_order_of_classes_stops_it_unless_it_is_forced(
     assert inversionlab.audit(net, **swapped, force=True).table["complete"].all()
 
 
+@pytest.mark.slow
 def test_without_private_pictures_there_is_confidence_alone(
     given: tuple[Path, OutsideNet],
 ) -> None:
