@@ -132,6 +132,7 @@ def test_the_denoiser_passes_no_gradient_to_the_autoencoder():
     assert all(torch.equal(a, b) for a, b in zip(*after, strict=True))
 
 
+@pytest.mark.slow
 def test_the_denoiser_learns_codes_of_two_kinds():
     """Codes at +1 and -1 on every entry at once: samples must end near one or the other."""
     learner = _learner(denoiser_width=64, sample_steps=12)

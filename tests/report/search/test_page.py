@@ -502,6 +502,7 @@ def without(value: Any, path: tuple[Any, ...]) -> Any:
     return copy
 
 
+@pytest.mark.slow
 def test_a_record_that_lacks_any_one_key_still_makes_a_page():
     whole = fake_search(trials=2, targets=5)
     paths = keys_of(whole)
