@@ -17,6 +17,8 @@ from inversionlab.distributed.run_record import describe, store_real, write_reco
 from inversionlab.distributed.train_worker import train_network
 from inversionlab.distributed.work_items import Shard, WorkContext, missing_measurements
 from inversionlab.experiment import Experiment
+from inversionlab.experiment.sections import ExperimentSections
+from inversionlab.given.endpoint_settings import EndpointSettings
 from inversionlab.pipeline import measure
 from inversionlab.pipeline.endpoint import begin
 from inversionlab.pipeline.given_record import given_victim_record
@@ -157,7 +159,8 @@ def test_an_endpoint_is_asked_for_no_footprint_and_no_strangers(
     session = begin(experiment(tmp_path), Storage(str(tmp_path / "runs")))
     victim = session.builder.recognizer("victim")
     monkeypatch.setattr(victim, "features", lambda x: pytest.fail("it was asked"))
-    monkeypatch.setattr(measure, "_behind_http", lambda session: True)
+    behind = EndpointSettings(url="http://127.0.0.1:9/identify")
+    monkeypatch.setattr(ExperimentSections, "endpoint", property(lambda self: behind))
     cell = next(c for c in session.plan.cells if c.defense is not None)
     measure.measure_model(session, cell)
     (row,) = session.store.read("models", measure.model_key(session, cell.protected)).to_pylist()

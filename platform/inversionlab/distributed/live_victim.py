@@ -8,8 +8,7 @@ from typing import Any
 import ray
 
 from inversionlab.distributed.endpoint_actor import EndpointHandle, connect_endpoint
-from inversionlab.given.ledger import ledger_folder
-from inversionlab.pipeline.endpoint import LocalEndpoint, victim_settings
+from inversionlab.pipeline.endpoint import LocalEndpoint, endpoint_of
 from inversionlab.pipeline.session import Session, with_live
 
 
@@ -67,10 +66,4 @@ def share_live(session: Session) -> Session:
     if not isinstance(live, LocalEndpoint):
         return with_live(session, SharedModule((ray.put(live()),)))
     live.close()
-    settings = victim_settings(session)
-    assert settings.endpoint is not None
-    folder = ledger_folder(settings.endpoint, session.artifacts.storage.root)
-    handle = connect_endpoint(
-        settings.endpoint, session.builder.splits.people, folder, settings.answers
-    )
-    return with_live(session, SharedEndpoint(handle))
+    return with_live(session, SharedEndpoint(connect_endpoint(*endpoint_of(session))))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from inversionlab.attacks import ATTACKS
-from inversionlab.core.views import VIEWS, Labels, Scores, View, WhiteBox, shows
+from inversionlab.core.views import VIEWS, Labels, Scores, View, WhiteBox, shows, view_word
 from inversionlab.defenses import DEFENSES, Layer
 from inversionlab.defenses.composition import chain
 from inversionlab.experiment.sections import EvaluatorSettings, ExperimentSections
@@ -56,10 +56,9 @@ def _attack_faults(experiment: ExperimentSections, victim: GivenModelSettings) -
     for attack in experiment.attacks:
         view = ATTACKS[attack.name].view_at(attack)
         if view is not None and not shows(most, view):
-            words = {kind: word for word, kind in VIEWS.items()}
             yield (
-                f"attacks ({attack.title}): needs the model's {words[view].replace('_', ' ')} view, and this "
-                f"victim shows {words[most].replace('_', ' ')} at most; leave the attack out"
+                f"attacks ({attack.title}): needs the model's {view_word(view).replace('_', ' ')} view, and this "
+                f"victim shows {view_word(most).replace('_', ' ')} at most; leave the attack out"
             )
         elif view is Scores and victim.answers == "top_k" and not getattr(attack, "truncate", None):
             yield (

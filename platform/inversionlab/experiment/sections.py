@@ -22,6 +22,7 @@ from inversionlab.data.splits import SplitSettings
 from inversionlab.defenses import AnyDefense, DefenseSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.generators import AnyGenerator
+from inversionlab.given.endpoint_settings import EndpointSettings
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.recognizers import RecognizerSettings
 
@@ -187,10 +188,9 @@ class ExperimentSections(Settings):
     """How the work is distributed; no attack's result depends on it."""
 
     @property
-    def victim_structure(self) -> RecognizerSettings:
-        """The victim's structure and training, or those of its stand-in where the victim is given."""
-        victim = self.victim
-        return victim if isinstance(victim, RecognizerSettings) else victim.stand_in
+    def endpoint(self) -> EndpointSettings | None:
+        """The endpoint that the victim is behind, if it is."""
+        return self.victim.endpoint if isinstance(self.victim, GivenModelSettings) else None
 
     @property
     def pictures(self) -> DataSettings:

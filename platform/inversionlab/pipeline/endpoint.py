@@ -1,6 +1,7 @@
 """A given victim behind HTTP, as the starting process asks it, and how many queries attacks on it take."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -8,11 +9,11 @@ from inversionlab.attacks import ATTACKS
 from inversionlab.core.images import to_float
 from inversionlab.experiment import Experiment
 from inversionlab.given.endpoint import EndpointClient
-from inversionlab.given.endpoint_settings import estimate
+from inversionlab.given.endpoint_settings import EndpointSettings, estimate
 from inversionlab.given.ledger import ledger_folder
 from inversionlab.given.live import Live
 from inversionlab.given.recognizer import GivenRecognizer
-from inversionlab.given.settings import GivenModelSettings
+from inversionlab.given.settings import Answers, GivenModelSettings
 from inversionlab.pipeline.defense_specs import DefenseNetworkSpec
 from inversionlab.pipeline.enrolment import enrolled
 from inversionlab.pipeline.evaluate import QUERIES
@@ -36,12 +37,7 @@ class LocalEndpoint:
     def __call__(self) -> EndpointClient:
         """The client; raises as `EndpointClient` does."""
         if self._client is None:
-            settings = victim_settings(self._session)
-            assert settings.endpoint is not None
-            folder = ledger_folder(settings.endpoint, self._session.artifacts.storage.root)
-            self._client = EndpointClient(
-                settings.endpoint, self._session.builder.splits.people, folder, settings.answers
-            )
+            self._client = EndpointClient(*endpoint_of(self._session))
         return self._client
 
     def status(self) -> str:
@@ -64,18 +60,23 @@ def begin(experiment: Experiment, storage: Storage, live: Live | None = None) ->
         ConfigError: something is wrong with the data, a given model or the settings of a network.
     """
     session = open_experiment(experiment, storage, live)
-    victim = experiment.victim
-    if isinstance(victim, GivenModelSettings) and victim.endpoint is not None:
+    if experiment.endpoint is not None:
         session.builder.live = LocalEndpoint(session)
     session.builder.check()
     return session
 
 
-def victim_settings(session: Session) -> GivenModelSettings:
-    """The settings of a given victim."""
-    settings = session.experiment.victim
-    assert isinstance(settings, GivenModelSettings)
-    return settings
+def endpoint_of(session: Session) -> tuple[EndpointSettings, tuple[str, ...], Path, Answers]:
+    """What `EndpointClient` and `connect_endpoint` take: settings, names of the classes, ledger's folder, answers.
+
+    Raises:
+        ConfigError: the storage is a bucket, and the settings name no folder for the ledger.
+    """
+    victim = session.experiment.victim
+    assert isinstance(victim, GivenModelSettings)
+    assert victim.endpoint is not None
+    folder = ledger_folder(victim.endpoint, session.artifacts.storage.root)
+    return victim.endpoint, session.builder.splits.people, folder, victim.answers
 
 
 def settle_answers(session: Session, model: GivenRecognizer, client: EndpointClient) -> None:

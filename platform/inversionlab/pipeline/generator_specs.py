@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -77,11 +76,6 @@ class GivenGeneratorSpec(NetworkSpec):
     def own_inputs(self) -> dict[str, Any]:
         """Its settings, weights and code, by content and not by place."""
         return {"given": self.digest}
-
-    @cached_property
-    def inputs(self) -> dict[str, Any]:
-        """As `NetworkSpec.inputs`, without data and seed, on which it does not depend."""
-        return {k: v for k, v in super().inputs.items() if k not in ("data", "seed")}
 
     def build(self, context: BuildContext) -> nn.Module:
         """The generator, from the user's own files; ConfigError if it does not do what its settings say."""

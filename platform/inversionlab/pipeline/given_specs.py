@@ -6,7 +6,6 @@ stores them as an artifact like any trained network; `SessionSpec.given` tells e
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,11 @@ class GivenSpec(NetworkSpec):
         return True
 
     @property
+    def of_the_data(self) -> bool:
+        """Whether the victim's gallery is made of the experiment's private pictures."""
+        return self.settings.gallery == "private" and not self.protocol_name
+
+    @property
     def title(self) -> str:
         """Its name for users."""
         return f"{self.role} ({self.structure_name}, given)"
@@ -88,14 +92,6 @@ class GivenSpec(NetworkSpec):
         protocol = {"protocol": self.protocol_name} if self.protocol_name else {}
         classes = None if self.facts.classes is None else list(self.facts.classes)
         return {**protocol, "given": own, "digest": self.facts.digest, "classes": classes}
-
-    @cached_property
-    def inputs(self) -> dict[str, Any]:
-        """As `NetworkSpec.inputs`; without data and seed, on which it depends through its gallery at most."""
-        inputs = super().inputs
-        if self.settings.gallery == "private" and not self.protocol_name:
-            return inputs
-        return {k: v for k, v in inputs.items() if k not in ("data", "seed")}
 
     def data(self, splits: Splits) -> RecognizerData:
         """The pictures that an evaluator is tested on, its gallery, and its class of every target.

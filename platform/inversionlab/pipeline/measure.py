@@ -9,15 +9,15 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from inversionlab.core import views
 from inversionlab.core.images import png, to_bytes
 from inversionlab.core.settings import fingerprint
-from inversionlab.core.views import Labels, Scores, View, WhiteBox
+from inversionlab.core.views import View
 from inversionlab.data.splits import Labelled
 from inversionlab.defenses import DefenseSettings, ProtectedModel
 from inversionlab.defenses.base import Undefended
 from inversionlab.defenses.composition import chain, protected_views, stripped
 from inversionlab.given.recognizer import GivenRecognizer
-from inversionlab.given.settings import GivenModelSettings
 from inversionlab.metrics import within_person_distance
 from inversionlab.pipeline import evaluate, footprint
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel
@@ -25,7 +25,7 @@ from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
 from inversionlab.results.models import MODEL_METRICS, STRANGER_SCORE
 
-VIEWS: dict[type[View], str] = {WhiteBox: "white box", Scores: "scores", Labels: "labels"}
+VIEWS: dict[type[View], str] = {view: word.replace("_", " ") for word, view in views.VIEWS.items()}
 """What each view shows, in words."""
 
 
@@ -69,7 +69,11 @@ def _features(table: pa.Table) -> Tensor:
 def measure_model(session: Session, cell: Cell) -> None:
     """Store how well the protected model of a cell recognizes, its footprint, and the decoys of its defense."""
     assert cell.defense is not None, "a null attack has no model"
-    builder, store, behind_http = session.builder, session.store, _behind_http(session)
+    builder, store, behind_http = (
+        session.builder,
+        session.store,
+        session.experiment.endpoint is not None,
+    )
     test = builder.splits.test
     if behind_http:
         test = evaluate.sample((test,), evaluate.QUERIES)
@@ -98,12 +102,6 @@ def measure_model(session: Session, cell: Cell) -> None:
     store.write("models", key, [row])
 
 
-def _behind_http(session: Session) -> bool:
-    """Whether the victim is an endpoint, where every picture costs a query."""
-    settings = session.experiment.victim
-    return isinstance(settings, GivenModelSettings) and settings.endpoint is not None
-
-
 def _footprint(session: Session, model: ProtectedModel) -> dict[str, Any]:
     """What a released model needs; without private pictures it is measured on public ones."""
     device, test = session.builder.device, session.builder.splits.test
@@ -124,7 +122,7 @@ def _facts(session: Session, model: ProtectedModel) -> dict[str, float]:
     facts, builder = footprint.facts(model), session.builder
     victim = builder.recognizer("victim")
     silent = isinstance(victim, GivenRecognizer) and victim.answers == "labels"
-    if len(builder.splits.train) or _behind_http(session) or silent:
+    if len(builder.splits.train) or session.experiment.endpoint is not None or silent:
         return facts
     score = evaluate.mean_winning_score(model.log_scores, _strangers(session), builder.device)
     return facts | ({STRANGER_SCORE: score} if math.isfinite(score) else {})

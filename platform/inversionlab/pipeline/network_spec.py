@@ -77,6 +77,11 @@ class NetworkSpec(ABC):
         return False
 
     @property
+    def of_the_data(self) -> bool:
+        """Whether the experiment's data and seed go into it; a given network mostly exists without them."""
+        return not self.given
+
+    @property
     def uses(self) -> tuple[NetworkSpec, ...]:
         """The networks that exist only for the training of this one."""
         return ()
@@ -93,9 +98,9 @@ class NetworkSpec(ABC):
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """Everything that goes into the network, as JSON values; it is hashed and kept in the card."""
-        shared = {"format": NETWORK_FORMAT, "data": self.data_id, "seed": self.seed}
+        made_from = {"data": self.data_id, "seed": self.seed} if self.of_the_data else {}
         source = {} if self.learns_from is None else {"taught_by": self.learns_from.id}
-        return {**shared, **self.own_inputs(), **source}
+        return {"format": NETWORK_FORMAT, **made_from, **self.own_inputs(), **source}
 
     @cached_property
     def id(self) -> str:
