@@ -20,8 +20,8 @@ from torch import Tensor
 
 from benchmarks.arena import Arena, enter, prepare
 from inversionlab.attacks.base import AttackJobs
-from inversionlab.attacks.descent import limited_step
 from inversionlab.attacks.latent_black_box import Losses, Perturbations, perturbation_count
+from inversionlab.attacks.updates import LimitedStep
 
 VARIANCES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 STEPS = 24
@@ -37,7 +37,7 @@ def points(arena: Arena, targets: int) -> tuple[Tensor, Tensor]:
     z_ND = context.first_latents(
         "latent_white_box", AttackJobs(chosen, torch.zeros_like(chosen)), 16
     )
-    step, passed = limited_step(0.1, 100.0), []
+    step, passed = LimitedStep(0.1, 100.0), []
     for number in range(STEPS):
         if number % 8 == 0:
             passed.append(z_ND)
@@ -45,7 +45,7 @@ def points(arena: Arena, targets: int) -> tuple[Tensor, Tensor]:
         log_y_NK = model.log_scores(context.prior(z_ND))
         loss = -log_y_NK.gather(1, chosen[:, None]).sum()
         (g_ND,) = torch.autograd.grad(loss, z_ND)
-        z_ND = step(z_ND.detach(), g_ND, torch.arange(len(z_ND)))
+        z_ND, _ = step(z_ND.detach(), g_ND, step.memory(z_ND), torch.zeros(len(z_ND)))
     return torch.cat(passed).detach(), chosen.repeat(len(passed))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inversionlab.attacks.base import AttackResult
+from inversionlab.attacks.engine import Width
 from inversionlab.attacks.mirror import Mirror, MirrorSettings, Space
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
 from inversionlab.core.views import Scores, View, WhiteBox
@@ -100,12 +101,15 @@ def test_stays_inside_the_clipping() -> None:
         assert float(q_NW.abs().max()) < 0.5 + 1e-2
 
 
-def test_the_model_sees_dropped_and_mirrored_pictures_that_all_rows_share() -> None:
+def test_the_model_sees_dropped_and_mirrored_pictures_that_rows_at_a_step_share() -> None:
     attack = Mirror(WIDE.model_copy(update={"drop": 0.25}), toys.context())
     x_NCHW = torch.linspace(0, 0.4, 2 * 3 * 40 * 40).view(2, 3, 40, 40)
     mirrored = 0
     for step in range(20):
-        seen_NCHW = attack._disturbed(x_NCHW, step)
+        seen_NCHW = attack._disturbed(x_NCHW, torch.tensor([step, step]))
+        other_NCHW = attack._disturbed(x_NCHW, torch.tensor([step + 1, step]))
+        assert torch.equal(other_NCHW[1], seen_NCHW[1])
+        assert not torch.equal(other_NCHW[0], seen_NCHW[0])
         grey_HW = (seen_NCHW == 0.5).all(dim=(0, 1))
         assert 0.2 < float(grey_HW.float().mean()) < 0.3
         flipped = bool(torch.equal(seen_NCHW[..., ~grey_HW], x_NCHW.flip(3)[..., ~grey_HW]))
@@ -113,7 +117,7 @@ def test_the_model_sees_dropped_and_mirrored_pictures_that_all_rows_share() -> N
         mirrored += flipped
     assert 0 < mirrored < 20
     plain = Mirror(WIDE.model_copy(update={"drop": 0.0, "flip": False}), toys.context())
-    assert plain._disturbed(x_NCHW, 0) is x_NCHW
+    assert torch.equal(plain._disturbed(x_NCHW, torch.tensor([0, 1])), x_NCHW)
 
 
 def test_white_box_search_finds_the_targets_and_waits_for_calm() -> None:
@@ -143,12 +147,14 @@ def test_elite_never_gets_worse() -> None:
     def best(generations: int) -> Tensor:
         streams = [context.stream("mirror", t, r) for t, r in toys.ALL]
         path = evolve(
+            jobs.rows_N,
             functools.partial(attack.point_scores, space, view, jobs),
-            space.candidates(8, streams, context.device),
+            lambda row_L: space.candidates(8, [streams[row] for row in row_L], context.device),
             space.clipped,
             GeneticSettings(population=8, generations=generations, mutation=1.0),
             0.999999,
             streams,
+            Width((64,)),
         )
         return path.log_p_N
 

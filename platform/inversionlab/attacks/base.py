@@ -1,13 +1,15 @@
 """The contract of every attack: its settings, its jobs, what its attacker holds, and what it returns."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from inversionlab.attacks.engine import Widths
 from inversionlab.core import seeds
 from inversionlab.core.contracts import GenerativePrior, ModelShape, ScoringModel
 from inversionlab.core.learner import Learner
@@ -56,11 +58,20 @@ class AttackJobs:
     def __len__(self) -> int:
         return len(self.target_N)
 
+    @property
+    def rows_N(self) -> Tensor:
+        """The numbers of the jobs."""
+        return torch.arange(len(self)).to(self.target_N)
+
     def times(self, starts: int) -> Self:
         """Every job repeated in `starts` consecutive rows."""
         return type(self)(
             self.target_N.repeat_interleave(starts), self.repeat_N.repeat_interleave(starts), starts
         )
+
+    def take(self, rows_L: Tensor) -> Self:
+        """Some of the jobs, by their numbers."""
+        return type(self)(self.target_N[rows_L], self.repeat_N[rows_L], self.starts)
 
     def account(self, rows_N: Tensor) -> Tensor:
         """The reconstruction that each row's queries are counted for: its entry in the view's ledger."""
@@ -99,6 +110,8 @@ class AttackerContext:
     device: torch.device
     network: nn.Module | None = None
     """The attack's own trained network, frozen, where it `trains` one."""
+    widths: Widths = field(default_factory=Widths)
+    """How many rows are in flight; no result depends on it."""
 
     def stream(self, attack: str, target: int, repeat: int) -> torch.Generator:
         """The random stream of one job; it does not depend on where, or with which other jobs, the job runs."""
@@ -107,7 +120,7 @@ class AttackerContext:
     def streams(self, attack: str, jobs: AttackJobs) -> list[torch.Generator]:
         """The random stream of every job."""
         pairs = zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True)
-        return [self.stream(attack, target, repeat) for target, repeat in pairs]
+        return [self.stream(attack, *pair) for pair in pairs]
 
     def shared_stream(self, attack: str, *labels: str | int) -> torch.Generator:
         """A random stream that all jobs of an attack share, such as that of a step's perturbations."""
@@ -123,7 +136,7 @@ class AttackerContext:
         assert self.generator is not None, "checked in Attack.__init__"
         return self.generator
 
-    @torch.no_grad()
+    @cached_property
     def has_encoder(self) -> bool:
         """Whether the generator encodes pictures."""
         return self.prior.encode(self.public(torch.tensor([0]))) is not None
@@ -143,18 +156,17 @@ class AttackerContext:
 
         Without an encoder it is a draw from the prior. Yoshimura et al. 2021, §V-A.3, average 16 pictures.
         """
-        streams, count = self.streams(attack, jobs), min(pictures, len(self.public_NCHW))
-        if not self.has_encoder():
+        streams, count = self.streams(attack, jobs), len(self.public_NCHW)
+        if not self.has_encoder:
             return torch.cat([self.prior.draw(1, s) for s in streams]).to(self.device)
-        chosen = [torch.randperm(len(self.public_NCHW), generator=s)[:count] for s in streams]
-        return self.encoded(torch.cat(chosen)).view(len(streams), count, -1).mean(1)
+        chosen = [torch.randperm(count, generator=s)[:pictures] for s in streams]
+        return self.encoded(torch.cat(chosen)).view(*torch.stack(chosen).shape, -1).mean(1)
 
 
 class Attack(ABC):
     """One model inversion attack: a subclass states the facts below and implements `run`.
 
-    An attack that `trains` a network of its own also implements `learner`. The other methods have defaults that
-    suit most attacks.
+    One that `trains` a network of its own also implements `learner`. The other methods have defaults.
     """
 
     Settings: ClassVar[type[AttackSettings]]

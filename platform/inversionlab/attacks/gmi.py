@@ -27,6 +27,7 @@ from inversionlab.attacks.descent import (
     descend,
     white_box_objective,
 )
+from inversionlab.attacks.updates import Nesterov
 from inversionlab.core.views import View, WhiteBox
 
 
@@ -67,9 +68,7 @@ class Gmi(Attack):
         """Descend for all jobs at once, start after start for those that have not converged."""
         objective = white_box_objective(self, view, jobs, self.generator, self._loss)
         streams = self.context.streams("gmi", jobs)
-        state = self._attempt(
-            objective, streams, torch.arange(len(jobs), device=self.context.device)
-        )
+        state = self._attempt(objective, streams, jobs.rows_N)
         for _ in range(1, self.settings.starts):
             left_L = (~state.converged_N).nonzero()[:, 0]
             if len(left_L) == 0:
@@ -87,24 +86,14 @@ class Gmi(Attack):
     ) -> Search:
         """One start of the chosen rows, each drawn from the row's own stream."""
         options = self.settings
-        start_LD = torch.cat([self.generator.draw(1, streams[row]) for row in chosen_L.tolist()])
-        start_LD = start_LD.to(self.context.device)
-        speed_LD = torch.zeros_like(start_LD)
 
-        def update(z_ND: Tensor, g_ND: Tensor, rows_N: Tensor) -> Tensor:
-            before_ND = speed_LD[rows_N]
-            after_ND = options.momentum * before_ND - options.rate * g_ND
-            speed_LD[rows_N] = after_ND
-            moved_ND = z_ND - options.momentum * before_ND + (1 + options.momentum) * after_ND
-            clipped_ND: Tensor = moved_ND.clamp(-options.clip, options.clip)
-            return clipped_ND
+        def start(row_L: Tensor) -> Tensor:
+            drawn = [self.generator.draw(1, streams[row]) for row in row_L.tolist()]
+            return torch.cat(drawn).to(self.context.device)
 
+        update = Nesterov(options.rate, options.momentum, options.clip)
         return descend(
-            start_LD,
-            lambda z_ND, rows_N: objective(z_ND, chosen_L[rows_N]),
-            update,
-            stop=options.stop,
-            steps=options.steps,
+            self, chosen_L, start, objective, update, stop=options.stop, steps=options.steps
         )
 
 

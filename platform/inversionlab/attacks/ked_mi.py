@@ -25,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import Adam, ForwardPass, Objective, descend, white_box_objective
+from inversionlab.attacks.descent import ForwardPass, Objective, descend, white_box_objective
+from inversionlab.attacks.updates import Adam
 from inversionlab.core.views import View, WhiteBox
 
 PASS = 256
@@ -72,15 +73,22 @@ class KedMi(Attack):
         options, size = self.settings, self.generator.latent_size
         white_box = self.require(view, WhiteBox)
         streams = self.context.streams("ked_mi", jobs)
-        start_N2D = torch.zeros(len(jobs), 2, size, device=self.context.device)
-        start_N2D[:, 1] = options.log_variance
+
+        def start(row_L: Tensor) -> Tensor:
+            start_L2D = torch.zeros(len(row_L), 2, size, device=self.context.device)
+            start_L2D[:, 1] = options.log_variance
+            return start_L2D
+
         end = descend(
-            start_N2D,
+            self,
+            jobs.rows_N,
+            start,
             self._objective(white_box, jobs, streams),
-            Adam(start_N2D, options.rate),
+            Adam(options.rate),
             stop=options.stop,
             steps=options.steps,
             calm=options.calm,
+            pictures=options.samples,
         )
         images, log_p_N = self._best_draws(white_box, jobs, end.best, streams)
         return AttackResult(images, log_p_N.exp(), end.converged_N, end.steps_N)
@@ -92,10 +100,12 @@ class KedMi(Attack):
         count = self.settings.samples
         of_latents = white_box_objective(self, view, jobs.times(count), self.generator, self._loss)
 
-        def objective(point_N2D: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
+        def objective(point_N2D: Tensor, rows_N: Tensor, step_N: Tensor) -> tuple[Tensor, Tensor]:
             noise_NSD = self._noise(streams, rows_N, count)
             log_p_N, slope_ND = of_latents(
-                latents(point_N2D, noise_NSD).flatten(0, 1), several(rows_N, count)
+                latents(point_N2D, noise_NSD).flatten(0, 1),
+                several(rows_N, count),
+                step_N.repeat_interleave(count),
             )
             slope_N2D = carried_back(point_N2D, noise_NSD, slope_ND.view_as(noise_NSD))
             return log_p_N.view(-1, count).amin(dim=1), slope_N2D

@@ -20,6 +20,7 @@ Deviates: a move is three times the paper's min(R / 3, 3) M; the paper's takes t
 """
 
 import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -28,7 +29,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import Search, pass_size
+from inversionlab.attacks.descent import Outcomes, Search, pass_size
+from inversionlab.attacks.engine import InFlight, by_step, keep_full
 from inversionlab.core.views import Labels, View
 
 NAME = "label_only"
@@ -61,6 +63,21 @@ class LabelOnlySettings(AttackSettings):
     """Public pictures whose mean encoding is the result for a target without a start."""
 
 
+@dataclass
+class _Rows(InFlight):
+    """Rows that look for a start, or widen a sphere."""
+
+    z_LD: Tensor
+    """The mean encoding, the start, or the centre."""
+    radius_L: Tensor
+    """Of the sphere; it means nothing before there is a start."""
+    won_L: Tensor
+
+    def outcome(self, steps_L: Tensor) -> Search:
+        """Their outcome after so many steps; labels show no score."""
+        return Search(self.z_LD, torch.full_like(self.radius_L, torch.nan), self.won_L, steps_L)
+
+
 class LabelOnly(Attack):
     """Boundary repulsion in the generator's latent space."""
 
@@ -75,77 +92,127 @@ class LabelOnly(Attack):
         return start + settings.steps * (settings.directions + 1)
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
-        """Find starts, then widen the spheres of all jobs that have one at once."""
+        """Find starts, then widen the spheres of all jobs that have one."""
         labels = self.require(view, Labels)
-        start_ND = self.context.first_latents(NAME, jobs, self.settings.seed_pictures)
-        state = Search.begin(start_ND, steps=0)
-        state.log_p_N.fill_(torch.nan)
-        self._repel(labels, jobs, state, self._find_starts(labels, jobs, state.best))
-        return state.result(self.generator)
+        found = self._find_starts(labels, jobs)
+        started_N = found.converged_N.clone()
+        if bool(started_N.any()):
+            end = self._repel(labels, jobs, started_N.nonzero()[:, 0], found.best)
+            found.best[started_N], found.steps_N[started_N] = end.best, end.steps_N
+            found.converged_N[started_N] = end.converged_N
+        return found.result(self.generator)
 
     @torch.no_grad()
-    def _find_starts(self, view: Labels, jobs: AttackJobs, z_ND: Tensor) -> Tensor:
-        """Overwrite rows of `z_ND` with latents labelled as their targets; the numbers of these rows."""
-        streams, encodes = self.context.streams(f"{NAME} start", jobs), self.context.has_encoder()
-        has_start_N = torch.zeros(len(streams), dtype=torch.bool, device=z_ND.device)
-        for turn in range(-(-self.settings.start_queries // ROUND)):
-            rows = (~has_start_N).nonzero().squeeze(1)
-            if len(rows) == 0:
-                break
-            left = [streams[row] for row in rows.tolist()]
-            z_LRD = self._candidates(left, public=encodes and turn % 2 == 1)
-            row_N = rows.repeat_interleave(ROUND)
+    def _find_starts(self, view: Labels, jobs: AttackJobs) -> Search:
+        """A latent that is labelled as its target for each row that has found one; these count as converged."""
+        streams, encodes = self.context.streams(f"{NAME} start", jobs), self.context.has_encoder
+        rounds, outcomes = -(-self.settings.start_queries // ROUND), Outcomes()
+
+        def enter(row_L: Tensor) -> _Rows:
+            mean_LD = self.context.first_latents(
+                NAME, jobs.take(row_L), self.settings.seed_pictures
+            )
+            none_L = torch.zeros_like(row_L)
+            return _Rows(row_L, none_L, mean_LD, radius_L=mean_LD[:, 0], won_L=none_L.bool())
+
+        def judge(flying: _Rows) -> tuple[_Rows, Tensor]:
+            return flying, flying.won_L | (flying.step_L == rounds)
+
+        def move(flying: _Rows) -> _Rows:
+            z_LRD = self._candidates(flying, streams, encodes)
+            row_N = flying.row_L.repeat_interleave(ROUND)
             hit_LR = self._is_target(view, jobs, z_LRD.flatten(0, 1), row_N).view(-1, ROUND)
-            some_L = hit_LR.any(1)
-            z_ND[rows[some_L]] = z_LRD[some_L, hit_LR[some_L].int().argmax(1)]
-            has_start_N[rows[some_L]] = True
-        return has_start_N.nonzero().squeeze(1)
+            first_LD = z_LRD[torch.arange(len(z_LRD), device=z_LRD.device), hit_LR.int().argmax(1)]
+            won_L = hit_LR.any(1)
+            z_LD = torch.where(won_L[:, None], first_LD, flying.z_LD)
+            return replace(flying, z_LD=z_LD, won_L=won_L, step_L=flying.step_L + 1)
 
-    def _candidates(self, streams: list[torch.Generator], public: bool) -> Tensor:
-        """Latents (N, ROUND, m), a round per stream: encodings of public pictures, or draws from the prior."""
-        if not public:
-            drawn = [self.generator.draw(ROUND, s) for s in streams]
-            return torch.stack(drawn).to(self.context.device)
+        def leave(done: _Rows) -> None:
+            outcomes.add(done.row_L, done.outcome(torch.zeros_like(done.step_L)))
+
+        width = self.context.widths.of("start", self.context.device)
+        keep_full(
+            jobs.rows_N, width, enter=enter, judge=judge, move=move, leave=leave, pictures=ROUND
+        )
+        return outcomes.in_order()
+
+    def _candidates(self, flying: _Rows, streams: list[torch.Generator], encodes: bool) -> Tensor:
+        """A round of latents a row (L, ROUND, m): in turn draws from the prior and encoded public pictures."""
+        public_L = flying.step_L % 2 == 1 if encodes else torch.zeros_like(flying.won_L)
         count = len(self.context.public_NCHW)
-        index_N = torch.cat([torch.randint(count, (ROUND,), generator=s) for s in streams])
-        return self.context.encoded(index_N).view(len(streams), ROUND, -1)
+        z_LRD = torch.empty(
+            len(flying), ROUND, self.generator.latent_size, device=self.context.device
+        )
+        encoded, index = public_L.nonzero()[:, 0], []
+        for at, row in enumerate(flying.row_L.tolist()):
+            if bool(public_L[at]):
+                index.append(torch.randint(count, (ROUND,), generator=streams[row]))
+            else:
+                z_LRD[at] = self.generator.draw(ROUND, streams[row]).to(z_LRD)
+        if index:
+            z_LRD[encoded] = self.context.encoded(torch.cat(index)).view(len(index), ROUND, -1)
+        return z_LRD
 
-    def _repel(self, view: Labels, jobs: AttackJobs, state: Search, rows: Tensor) -> None:
-        """Widen the spheres of `rows` around their starts, the latents in `state`."""
-        options, size = self.settings, state.best.shape[1]
+    @torch.no_grad()
+    def _repel(self, view: Labels, jobs: AttackJobs, rows_N: Tensor, start_ND: Tensor) -> Search:
+        """Widen the spheres of `rows_N` around their starts, the entries of `start_ND` at these numbers."""
+        options, size, outcomes = self.settings, start_ND.shape[1], Outcomes()
         wide = options.stop_radius or math.sqrt(size)
-        radius_N = torch.full((len(jobs),), options.radius, device=rows.device)
-        state.steps_N[rows] = options.steps
-        for step in range(options.steps):
-            if len(rows) == 0:
-                break
-            u_KD, z_LD, r_L = self._sphere(step, size), state.best[rows], radius_N[rows]
-            points_ND = (z_LD[:, None] + r_L[:, None, None] * u_KD).flatten(0, 1)
-            row_N = rows.repeat_interleave(len(u_KD))
-            inside_LK = self._is_target(view, jobs, points_ND, row_N).view(len(rows), -1)
+
+        def enter(row_L: Tensor) -> _Rows:
+            none_L = torch.zeros_like(row_L)
+            radius_L = torch.full((len(row_L),), options.radius, device=row_L.device)
+            return _Rows(row_L, none_L, start_ND[row_L], radius_L, won_L=none_L.bool())
+
+        def judge(flying: _Rows) -> tuple[_Rows, Tensor]:
+            return flying, flying.won_L | (flying.step_L == options.steps)
+
+        def move(flying: _Rows) -> _Rows:
+            u_LKD = by_step(flying.step_L, lambda step: self._sphere(step, size))
+            z_LD, r_L, rows_L = flying.z_LD.clone(), flying.radius_L, flying.row_L
+            points_ND = (z_LD[:, None] + r_L[:, None, None] * u_LKD).flatten(0, 1)
+            row_N = rows_L.repeat_interleave(u_LKD.shape[1])
+            inside_LK = self._is_target(view, jobs, points_ND, row_N).view(len(rows_L), -1)
             whole_L, none_L = inside_LK.all(1), ~inside_LK.any(1)
             moving = (~whole_L & ~none_L).nonzero().squeeze(1)
-            moved_ND = self._moved(z_LD[moving], r_L[moving], u_KD, inside_LK[moving])
-            stays = self._is_target(view, jobs, moved_ND, rows[moving])
-            state.best[rows[moving[stays]]] = moved_ND[stays]
-            won = whole_L & (r_L >= wide)
-            state.converged_N[rows[won]], state.steps_N[rows[won]] = True, step + 1
-            r_L = torch.where(whole_L, r_L * options.growth, r_L)
-            radius_N[rows] = torch.where(none_L, r_L / options.growth, r_L)
-            rows = rows[~won]
+            moved_ND = self._moved(z_LD[moving], r_L[moving], u_LKD[moving], inside_LK[moving])
+            stays = self._is_target(view, jobs, moved_ND, rows_L[moving])
+            z_LD[moving[stays]] = moved_ND[stays]
+            wider_L = torch.where(whole_L, r_L * options.growth, r_L)
+            return replace(
+                flying,
+                step_L=flying.step_L + 1,
+                z_LD=z_LD,
+                radius_L=torch.where(none_L, wider_L / options.growth, wider_L),
+                won_L=whole_L & (r_L >= wide),
+            )
+
+        def leave(done: _Rows) -> None:
+            outcomes.add(done.row_L, done.outcome(done.step_L))
+
+        keep_full(
+            rows_N,
+            self.context.widths.of("spheres", self.context.device),
+            enter=enter,
+            judge=judge,
+            move=move,
+            leave=leave,
+            pictures=options.directions,
+        )
+        return outcomes.in_order()
 
     def _sphere(self, step: int, size: int) -> Tensor:
-        """Unit vectors (K, m) in pairs u, -u, the same for all rows of a step."""
+        """Unit vectors (K, m) in pairs u, -u, the same for all rows at their step `step`."""
         rng = self.context.shared_stream(NAME, step)
         half = torch.randn(self.settings.directions // 2, size, generator=rng)
-        half = functional.normalize(half, dim=1).to(self.context.device)
+        half = functional.normalize(half, dim=1)
         return torch.cat([half, -half])
 
-    def _moved(self, z_ND: Tensor, r_N: Tensor, u_KD: Tensor, inside_NK: Tensor) -> Tensor:
+    def _moved(self, z_ND: Tensor, r_N: Tensor, u_NKD: Tensor, inside_NK: Tensor) -> Tensor:
         """Centres a step further from where the sphere left the class."""
         phi_NK = 2 * inside_NK.float() - 1
         # Not a matrix product: that sums in another order for another number of rows.
-        m_ND = (phi_NK[:, :, None] * u_KD).mean(1)
+        m_ND = (phi_NK[:, :, None] * u_NKD).mean(1)
         factor_N = (self.settings.step_share * r_N).clamp_max(self.settings.max_step)
         moved_ND: Tensor = z_ND + factor_N[:, None] * m_ND
         return moved_ND

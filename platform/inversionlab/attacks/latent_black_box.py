@@ -16,6 +16,9 @@ Deviates: all targets share a step's perturbations, which saves factorisations; 
          computed from the whole score vector, not from the rounded p alone (`target_losses`).
 """
 
+from __future__ import annotations
+
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -25,12 +28,15 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import descend, limited_step, pass_size
+from inversionlab.attacks.descent import descend, pass_size
+from inversionlab.attacks.updates import LimitedStep
 from inversionlab.core.views import Scores, View
 
 NAME = "latent_black_box"
 ROWS = 32
 """Points whose gradients are solved for at once."""
+STEPS_KEPT = 64
+"""Steps whose factorised perturbations are kept; rows in flight are at different steps."""
 Losses = Callable[[Tensor, Tensor], Tensor]
 """(points (N, m), the number of the centre that each belongs to (N,)) -> losses (N,), each of its point alone."""
 TINY = torch.finfo(torch.float32).tiny
@@ -91,12 +97,16 @@ class LatentBlackBox(Attack):
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once; raises as `check` does."""
         options = self.settings
+        objective = _EstimatedObjective(self, self.require(view, Scores), jobs)
         end = descend(
-            self.context.first_latents(NAME, jobs, options.seed_pictures),
-            _EstimatedObjective(self, self.require(view, Scores), jobs),
-            limited_step(options.step_length, options.max_rate),
+            self,
+            jobs.rows_N,
+            lambda row_L: self.context.first_latents(NAME, jobs.take(row_L), options.seed_pictures),
+            objective,
+            LimitedStep(options.step_length, options.max_rate),
             stop=options.stop,
             steps=options.steps,
+            pictures=objective.count,
         )
         return end.result(self.generator)
 
@@ -108,25 +118,32 @@ class _EstimatedObjective:
         self.attack, self.view, self.jobs = attack, view, jobs
         self.options, self.generator = attack.settings, attack.generator
         self.count = perturbation_count(self.options.perturbations, self.generator.latent_size)
-        self.step = 0
+        self._directions = functools.lru_cache(maxsize=STEPS_KEPT)(self._drawn)
         self.variance_N = torch.zeros(len(jobs), device=attack.context.device)
         """The last choice of every row."""
 
-    def __call__(self, z_ND: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, z_ND: Tensor, rows_N: Tensor, step_N: Tensor) -> tuple[Tensor, Tensor]:
         log_p_N, loss_N = self._ask(z_ND, rows_N)
         gradient_ND = torch.zeros_like(z_ND)
         # A row that has converged, or that may make no further update, needs no gradient.
-        onward_N = log_p_N <= torch.tensor(self.options.stop, device=log_p_N.device).log()
-        if self.step < self.options.steps and bool(onward_N.any()):
-            gradient_ND[onward_N] = self._gradients(
-                z_ND[onward_N], loss_N[onward_N], rows_N[onward_N]
+        onward_N = log_p_N <= torch.tensor(self.options.stop).log().to(log_p_N.device)
+        onward_N = onward_N & (step_N < self.options.steps)
+        for step in step_N[onward_N].unique().tolist():
+            here_N = onward_N & (step_N == step)
+            gradient_ND[here_N] = self._gradients(
+                z_ND[here_N], loss_N[here_N], rows_N[here_N], step
             )
-        self.step += 1
         return log_p_N, gradient_ND
 
-    def _gradients(self, z_ND: Tensor, loss_N: Tensor, rows_N: Tensor) -> Tensor:
-        rng = self.attack.context.shared_stream(NAME, self.step)
-        directions = Perturbations.draw(self.count, z_ND.shape[1], rng, z_ND.device)
+    def _drawn(self, step: int) -> Perturbations:
+        """The perturbations of a step."""
+        context = self.attack.context
+        rng = context.shared_stream(NAME, step)
+        return Perturbations.draw(self.count, self.generator.latent_size, rng, context.device)
+
+    def _gradients(self, z_ND: Tensor, loss_N: Tensor, rows_N: Tensor, step: int) -> Tensor:
+        """Gradients (N, m) at the points of rows that have all made `step` updates."""
+        directions = self._directions(step)
 
         def estimate() -> Estimate:
             """g and C at every row's present sigma^2."""
@@ -136,7 +153,7 @@ class _EstimatedObjective:
         def losses(points_ND: Tensor, index_N: Tensor) -> Tensor:
             return self._ask(points_ND, rows_N[index_N])[1]
 
-        if self.step % self.options.grid_every:
+        if step % self.options.grid_every:
             return estimate().gradient_ND
         best_ND, lowest_N = torch.zeros_like(z_ND), torch.full_like(loss_N, torch.inf)
         chosen_N = torch.zeros_like(loss_N)

@@ -15,7 +15,8 @@ from typing import Literal
 from pydantic import Field
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import descend, limited_step, white_box_objective
+from inversionlab.attacks.descent import descend, white_box_objective
+from inversionlab.attacks.updates import LimitedStep
 from inversionlab.core.views import View, WhiteBox
 
 
@@ -51,9 +52,13 @@ class LatentWhiteBox(Attack):
         """Descend for all jobs at once."""
         options = self.settings
         end = descend(
-            self.context.first_latents(options.name, jobs, options.seed_pictures),
+            self,
+            jobs.rows_N,
+            lambda row_L: self.context.first_latents(
+                options.name, jobs.take(row_L), options.seed_pictures
+            ),
             white_box_objective(self, view, jobs, decode=self.generator),
-            limited_step(options.step_length, options.max_rate),
+            LimitedStep(options.step_length, options.max_rate),
             stop=options.stop,
             steps=options.steps,
         )

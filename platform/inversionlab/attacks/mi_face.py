@@ -16,6 +16,7 @@ Deviates: gamma is a confidence (the printed c <= 0.99 would be met at once). Th
          updates. The start has noise of at most 1/255, so that repeats differ.
 """
 
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -24,7 +25,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import Objective, Search, white_box_objective
+from inversionlab.attacks.descent import Objective, Outcomes, Search, white_box_objective
+from inversionlab.attacks.engine import InFlight, keep_full
 from inversionlab.core.views import View, WhiteBox
 
 NAME = "mi_face"
@@ -74,11 +76,7 @@ class MiFace(Attack):
         objective = white_box_objective(
             self, view, jobs, loss=lambda seen: self._cost(seen.x_NCHW, seen.log_p_N).sum()
         )
-        shape = self.context.public_NCHW.shape[1:]
-        noise = [torch.rand(shape, generator=s) for s in self.context.streams(NAME, jobs)]
-        start_NCHW: Tensor = self.settings.blank + torch.stack(noise) / 255
-        end = self._descend(start_NCHW.clamp_max(1).to(self.context.device), objective)
-        return end.result()
+        return self._descend(jobs, objective).result()
 
     def _cost(self, x_NCHW: Tensor, log_p_N: Tensor) -> Tensor:
         """c of every picture, (N,)."""
@@ -87,42 +85,82 @@ class MiFace(Attack):
             cost_N = cost_N + self.settings.variation * variation(x_NCHW)
         return cost_N
 
-    def _descend(self, start_NCHW: Tensor, objective: Objective) -> Search:
+    def _descend(self, jobs: AttackJobs, objective: Objective) -> Search:
         """Algorithm 1 for all rows; a row that ends leaves the batch."""
-        options, n, device = self.settings, len(start_NCHW), start_NCHW.device
-        log_stop = torch.tensor(options.stop, device=device).log()
-        state = Search.begin(start_NCHW, options.steps)
-        lowest_N = torch.full((n,), torch.inf, device=device)
-        # The costs of the last `patience` steps, the oldest overwritten; infinite while there are fewer.
-        recent_NB = torch.full((n, options.patience), torch.inf, device=device)
-        rows, x_NCHW, best_NCHW = torch.arange(n, device=device), start_NCHW, start_NCHW
-        for step in range(options.steps + 1):
-            log_p_N, gradient_NCHW = objective(x_NCHW, rows)
-            cost_N = self._cost(x_NCHW, log_p_N)
-            better = cost_N < lowest_N[rows]
-            # Most steps improve every row; then this point is the best one, and nothing need be copied.
-            if bool(better.all()):
-                best_NCHW = x_NCHW
-            else:
-                best_NCHW = torch.where(better[:, None, None, None], x_NCHW, best_NCHW)
-            state.log_p_N[rows[better]] = log_p_N[better]
-            lowest_N[rows[better]] = cost_N[better]
-            converged = log_p_N > log_stop
-            ended = converged | (cost_N >= recent_NB[rows].amax(1))
-            state.converged_N[rows[converged]] = True
-            state.steps_N[rows[ended]] = step
-            recent_NB[rows, step % options.patience] = cost_N
-            if bool(ended.any()):
-                state.best[rows[ended]] = best_NCHW[ended]
-                best_NCHW = best_NCHW[~ended]
-                rows, x_NCHW, gradient_NCHW = rows[~ended], x_NCHW[~ended], gradient_NCHW[~ended]
-            if len(rows) == 0 or step == options.steps:
-                break
-            x_NCHW = (x_NCHW - options.rate * gradient_NCHW).clamp(0, 1)
-            if options.process_every and (step + 1) % options.process_every == 0:
-                x_NCHW = processed(x_NCHW, options.denoise, options.sharpen)
-        state.best[rows] = best_NCHW
-        return state
+        options, device = self.settings, self.context.device
+        log_stop, outcomes = torch.tensor(options.stop).log().to(device), Outcomes()
+
+        def enter(row_L: Tensor) -> _Descent:
+            shape = self.context.public_NCHW.shape[1:]
+            streams = self.context.streams(NAME, jobs.take(row_L))
+            noise = torch.stack([torch.rand(shape, generator=stream) for stream in streams])
+            x_LCHW = (options.blank + noise / 255).clamp_max(1).to(device)
+            never_L = torch.full((len(row_L),), torch.inf, device=device)
+            return _Descent(
+                row_L,
+                step_L=torch.zeros_like(row_L),
+                x_LCHW=x_LCHW,
+                gradient_LCHW=x_LCHW,
+                best_LCHW=x_LCHW,
+                log_p_L=-never_L,
+                lowest_L=never_L,
+                recent_LB=never_L[:, None].expand(-1, options.patience),
+                converged_L=torch.zeros_like(row_L, dtype=torch.bool),
+            )
+
+        def judge(flying: _Descent) -> tuple[_Descent, Tensor]:
+            log_p_L, gradient_LCHW = objective(flying.x_LCHW, flying.row_L, flying.step_L)
+            cost_L = self._cost(flying.x_LCHW, log_p_L)
+            better_L, converged_L = cost_L < flying.lowest_L, log_p_L > log_stop
+            ended_L = converged_L | (cost_L >= flying.recent_LB.amax(1))
+            oldest_L1 = (flying.step_L % options.patience)[:, None]
+            met = replace(
+                flying,
+                gradient_LCHW=gradient_LCHW,
+                best_LCHW=torch.where(
+                    better_L[:, None, None, None], flying.x_LCHW, flying.best_LCHW
+                ),
+                log_p_L=torch.where(better_L, log_p_L, flying.log_p_L),
+                lowest_L=torch.minimum(cost_L, flying.lowest_L),
+                recent_LB=flying.recent_LB.scatter(1, oldest_L1, cost_L[:, None]),
+                converged_L=converged_L,
+            )
+            return met, ended_L | (flying.step_L == options.steps)
+
+        def move(flying: _Descent) -> _Descent:
+            step_L = flying.step_L + 1
+            x_LCHW = (flying.x_LCHW - options.rate * flying.gradient_LCHW).clamp(0, 1)
+            if options.process_every:
+                due_L = step_L % options.process_every == 0
+                if bool(due_L.any()):
+                    x_LCHW[due_L] = processed(x_LCHW[due_L], options.denoise, options.sharpen)
+            return replace(flying, x_LCHW=x_LCHW, step_L=step_L)
+
+        def leave(done: _Descent) -> None:
+            outcomes.add(
+                done.row_L, Search(done.best_LCHW, done.log_p_L, done.converged_L, done.step_L)
+            )
+
+        width = self.context.widths.of("descent", device)
+        keep_full(jobs.rows_N, width, enter=enter, judge=judge, move=move, leave=leave)
+        return outcomes.in_order()
+
+
+@dataclass
+class _Descent(InFlight):
+    """Rows that descend."""
+
+    x_LCHW: Tensor
+    gradient_LCHW: Tensor
+    best_LCHW: Tensor
+    """The picture of smallest cost on the way."""
+    log_p_L: Tensor
+    """Its target's log-score."""
+    lowest_L: Tensor
+    """Its cost."""
+    recent_LB: Tensor
+    """The costs of the last `patience` steps, the oldest overwritten; infinite while there are fewer."""
+    converged_L: Tensor
 
 
 def variation(x_NCHW: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ Deviates: the code steps w, not p (its clipping is the same), in units of w, wit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 from typing import Literal
 
 import torch
@@ -36,8 +36,10 @@ from inversionlab.attacks.base import (
     AttackResult,
     AttackSettings,
 )
-from inversionlab.attacks.descent import Adam, Search, descend, white_box_objective
+from inversionlab.attacks.descent import Search, descend, white_box_objective
+from inversionlab.attacks.engine import by_step
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
+from inversionlab.attacks.updates import Adam
 from inversionlab.core.contracts import GenerativePrior
 from inversionlab.core.views import Scores, View, WhiteBox
 
@@ -104,32 +106,49 @@ class Mirror(Attack):
         view = self.require(view, wanted)
         space = Space.measure(self.context, options.mapped, options.clip)
         streams = self.context.streams("mirror", jobs)
-        first_NCW = space.candidates(options.candidates, streams, self.context.device)
+
+        def candidates(row_L: Tensor) -> Tensor:
+            own = [streams[row] for row in row_L.tolist()]
+            return space.candidates(options.candidates, own, self.context.device)
+
         if options.gradients:
-            end = self._descend(space, view, jobs, first_NCW)
+            end = self._descend(space, view, jobs, candidates)
         else:
             scores = partial(self.point_scores, space, view, jobs)
-            end = evolve(scores, first_NCW, space.clipped, options.genetic, options.stop, streams)
-        return end.result(lambda q_NW: torch.cat([space.pictures(q) for q in q_NW.split(PASS)]))
+            end = evolve(
+                jobs.rows_N,
+                scores,
+                candidates,
+                space.clipped,
+                options.genetic,
+                options.stop,
+                streams,
+                self.context.widths.of("evolution", self.context.device),
+            )
+        return end.result(space.pictures)
 
-    def _descend(self, space: Space, view: View, jobs: AttackJobs, first_NCW: Tensor) -> Search:
+    def _descend(
+        self, space: Space, view: View, jobs: AttackJobs, candidates: Callable[[Tensor], Tensor]
+    ) -> Search:
         """Descend from each row's best candidate; log p is that of the undisturbed picture at the end."""
-        options, step = self.settings, count()
-        rows_N = torch.arange(len(jobs), device=first_NCW.device)
-        p_NC = self.point_scores(space, view, jobs, first_NCW, rows_N)
-        start_NW = first_NCW[rows_N, p_NC.argmax(dim=1)]
-        adam = Adam(start_NW, options.rate)
+        options = self.settings
+
+        def start(row_L: Tensor) -> Tensor:
+            first_LCW = candidates(row_L)
+            p_LC = self.point_scores(space, view, jobs, first_LCW, row_L)
+            return first_LCW[torch.arange(len(row_L), device=row_L.device), p_LC.argmax(dim=1)]
+
         end = descend(
-            start_NW,
-            white_box_objective(
-                self, view, jobs, lambda q_NW: self._disturbed(space.pictures(q_NW), next(step))
-            ),
-            lambda q_NW, g_NW, left_N: space.clipped(adam(q_NW, g_NW, left_N)),
+            self,
+            jobs.rows_N,
+            start,
+            white_box_objective(self, view, jobs, space.pictures, disturb=self._disturbed),
+            Adam(options.rate, clip=options.clip),
             stop=options.stop,
             steps=options.steps,
             calm=options.calm,
         )
-        p_N1 = self.point_scores(space, view, jobs, end.best[:, None], rows_N)
+        p_N1 = self.point_scores(space, view, jobs, end.best[:, None], jobs.rows_N)
         return replace(end, log_p_N=p_N1[:, 0].log())
 
     @torch.no_grad()
@@ -148,15 +167,21 @@ class Mirror(Attack):
             parts.append(self.target_scores(y_BK, jobs.target_N[row_B]))
         return torch.cat(parts).view(q_NCW.shape[:2])
 
-    def _disturbed(self, x_NCHW: Tensor, step: int) -> Tensor:
-        """The pictures as the model sees them at a step: all mirrored or none, all without the same pixels."""
-        rng = self.context.shared_stream("mirror", "disturbance", step)
-        if self.settings.flip and float(torch.rand(1, generator=rng)) < 0.5:
-            x_NCHW = x_NCHW.flip(3)
-        if self.settings.drop == 0:
-            return x_NCHW
-        dropped_HW = torch.rand(x_NCHW.shape[2:], generator=rng) < self.settings.drop
-        return x_NCHW.masked_fill(dropped_HW.to(x_NCHW.device), GREY)
+    def _disturbed(self, x_NCHW: Tensor, step_N: Tensor) -> Tensor:
+        """The pictures as the model sees them: those at one step are mirrored alike and lack the same pixels."""
+        size = x_NCHW.shape[2:]
+
+        def drawn(step: int) -> Tensor:
+            """Whether to mirror, in the first row; which pixels to drop, in the others."""
+            rng = self.context.shared_stream("mirror", "disturbance", step)
+            mirrored = self.settings.flip and float(torch.rand(1, generator=rng)) < 0.5
+            dropped_HW = torch.rand(size, generator=rng) < self.settings.drop
+            return torch.cat([torch.full((1, size[1]), mirrored), dropped_HW])
+
+        drawn_NHW = by_step(step_N, drawn)
+        mirrored_N = drawn_NHW[:, 0, 0]
+        x_NCHW = torch.where(mirrored_N[:, None, None, None], x_NCHW.flip(3), x_NCHW)
+        return x_NCHW.masked_fill(drawn_NHW[:, None, 1:], GREY)
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,21 @@ far, at most about 2,000 queries; on LFW it needed fewer queries than one twice 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
-from inversionlab.attacks.descent import Search
+from inversionlab.attacks.descent import Outcomes, Search
+from inversionlab.attacks.engine import InFlight, Width, keep_full
 from inversionlab.core.settings import Settings
 
 PointScores = Callable[[Tensor, Tensor], Tensor]
 """(points (N, P, W), rows (N,)) -> the model's score (N, P) of each row's target for its points."""
+NEVER = 1e-12
+"""Added to every score, so that points of score 0 may be drawn, and those of score -NEVER may not."""
 
 
 class GeneticSettings(Settings):
@@ -38,37 +43,71 @@ class GeneticSettings(Settings):
     """How far it moves at most, in standard deviations."""
 
 
+@dataclass
+class _Population(InFlight):
+    """Rows whose populations evolve."""
+
+    alive_LPW: Tensor
+    p_LP: Tensor
+    """Their target scores, the highest first."""
+
+
 @torch.no_grad()
 def evolve(
+    rows_N: Tensor,
     scores: PointScores,
-    first_NPW: Tensor,
+    candidates: Callable[[Tensor], Tensor],
     clipped: Callable[[Tensor], Tensor],
     settings: GeneticSettings,
     stop: float,
     streams: list[torch.Generator],
+    width: Width,
 ) -> Search:
-    """Evolve a separate population for every job; a row whose elite scores above `stop` leaves.
+    """Evolve a separate population for every row; a row whose elite scores above `stop` leaves.
 
-    The best of the candidates `first_NPW` (N, P, W) are the first population. `clipped` moves points (N, P, W)
-    into their space. Each row has its own random stream.
+    The best of the candidates (L, P, W) of rows that enter are their first population. `clipped` moves points
+    (L, P, W) into their space. Each row has its own random stream.
     """
-    rows_N = torch.arange(len(first_NPW), device=first_NPW.device)
-    alive_NPW, p_NP = _fittest(first_NPW, scores(first_NPW, rows_N), settings.population)
-    state = Search.begin(alive_NPW[:, 0], settings.generations)
-    for generation in range(settings.generations + 1):
-        state.best[rows_N], state.log_p_N[rows_N] = alive_NPW[:, 0], p_NP[:, 0].log()
-        won = p_NP[:, 0] > stop
-        state.converged_N[rows_N[won]] = True
-        state.steps_N[rows_N[won]] = generation
-        rows_N, alive_NPW, p_NP = rows_N[~won], alive_NPW[~won], p_NP[~won]
-        if len(rows_N) == 0 or generation == settings.generations:
-            break
-        left = [streams[row] for row in rows_N.tolist()]
-        born_NPW = clipped(_children(alive_NPW, p_NP, settings, left))
-        p_NP = torch.cat([p_NP[:, :1], scores(born_NPW, rows_N)], dim=1)
-        alive_NPW = torch.cat([alive_NPW[:, :1], born_NPW], dim=1)
-        alive_NPW, p_NP = _fittest(alive_NPW, p_NP, settings.population)
-    return state
+    outcomes = Outcomes()
+
+    def enter(row_L: Tensor) -> _Population:
+        first_LCW = candidates(row_L)
+        alive_LPW, p_LP = _fittest(first_LCW, scores(first_LCW, row_L), settings.population)
+        # Where there are fewer candidates, copies that nobody inherits from fill the first population up.
+        missing = settings.population - p_LP.shape[1]
+        copies_LMW = alive_LPW[:, :1].expand(-1, missing, -1)
+        return _Population(
+            row_L,
+            step_L=torch.zeros_like(row_L),
+            alive_LPW=torch.cat([alive_LPW, copies_LMW], dim=1),
+            p_LP=functional.pad(p_LP, (0, missing), value=-NEVER),
+        )
+
+    def judge(flying: _Population) -> tuple[_Population, Tensor]:
+        return flying, (flying.p_LP[:, 0] > stop) | (flying.step_L == settings.generations)
+
+    def move(flying: _Population) -> _Population:
+        own = [streams[row] for row in flying.row_L.tolist()]
+        born_LPW = clipped(_children(flying.alive_LPW, flying.p_LP, settings, own))
+        p_LP = torch.cat([flying.p_LP[:, :1], scores(born_LPW, flying.row_L)], dim=1)
+        both_LPW = torch.cat([flying.alive_LPW[:, :1], born_LPW], dim=1)
+        alive_LPW, p_LP = _fittest(both_LPW, p_LP, settings.population)
+        return replace(flying, alive_LPW=alive_LPW, p_LP=p_LP, step_L=flying.step_L + 1)
+
+    def leave(done: _Population) -> None:
+        p_L = done.p_LP[:, 0]
+        outcomes.add(done.row_L, Search(done.alive_LPW[:, 0], p_L.log(), p_L > stop, done.step_L))
+
+    keep_full(
+        rows_N,
+        width,
+        enter=enter,
+        judge=judge,
+        move=move,
+        leave=leave,
+        pictures=settings.population,
+    )
+    return outcomes.in_order()
 
 
 def _fittest(q_NPW: Tensor, p_NP: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -86,7 +125,7 @@ def _children(
     chance_3NCW = torch.stack([torch.rand(3, count, size, generator=s) for s in streams], dim=1)
     chance_3NCW = chance_3NCW.to(device)
     # Where only the largest scores are shown, all may be zero; then every point has the same chance.
-    weight_NP = p_NP + 1e-12
+    weight_NP = p_NP + NEVER
     reach_NP = weight_NP.cumsum(dim=1)
     drawn_N2C = choice_N2C * reach_NP[:, -1, None, None]
     parent_N2C = torch.searchsorted(reach_NP, drawn_N2C.flatten(1)).view_as(drawn_N2C)

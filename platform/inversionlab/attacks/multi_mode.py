@@ -25,13 +25,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
-from inversionlab.attacks.descent import (
-    Objective,
-    Search,
-    descend,
-    limited_step,
-    white_box_objective,
-)
+from inversionlab.attacks.descent import Objective, Search, Start, descend, white_box_objective
+from inversionlab.attacks.engine import by_step
+from inversionlab.attacks.updates import LimitedStep
 from inversionlab.core.views import View, WhiteBox
 
 NAME = "multi_mode"
@@ -95,12 +91,16 @@ class MultiMode(Attack):
         start_NSD = torch.stack(best)
         if self.settings.morphs:
             plain = white_box_objective(self, view, jobs, self.generator)
-            plain_start_ND = self.context.first_latents(f"{NAME} plain", jobs, 16)
-            mode_ND, best_ND = self._descend(plain_start_ND, plain).best, start_NSD[:, 0]
-            morphs = [(1 - t) * best_ND + t * mode_ND for t in self.settings.morphs]
+
+            def plain_start(row_L: Tensor) -> Tensor:
+                return self.context.first_latents(f"{NAME} plain", jobs.take(row_L), 16)
+
+            mode_ND = self._descend(jobs, plain_start, plain).best
+            morphs = [(1 - t) * start_NSD[:, 0] + t * mode_ND for t in self.settings.morphs]
             start_NSD = torch.cat([start_NSD, torch.stack(morphs, dim=1)], dim=1)
-        wide = jobs.times(start_NSD.shape[1])
-        end = self._descend(start_NSD.flatten(0, 1), self._objective(white_box, wide))
+        wide, start_ND = jobs.times(start_NSD.shape[1]), start_NSD.flatten(0, 1)
+        objective = self._objective(white_box, wide)
+        end = self._descend(wide, lambda row_L: start_ND[row_L], objective, self.settings.views)
         return self._choose(white_box, wide, end)
 
     @torch.no_grad()
@@ -108,7 +108,7 @@ class MultiMode(Attack):
         """The `starts` latents (S, m) of highest target score among a reconstruction's candidates, best first."""
         context, options = self.context, self.settings
         stream = context.stream(NAME, int(jobs.target_N[row]), int(jobs.repeat_N[row]))
-        if context.has_encoder():
+        if context.has_encoder:
             index = torch.randperm(len(context.public_NCHW), generator=stream)
             z_CD = context.encoded(index[: options.candidates])
         else:
@@ -118,34 +118,34 @@ class MultiMode(Attack):
         score_C = torch.cat([self._log_p(view, self.generator(z), jobs, r) for z, r in chunks])
         return z_CD[score_C.topk(min(options.starts, len(z_CD))).indices]
 
-    def _descend(self, start_ND: Tensor, objective: Objective) -> Search:
+    def _descend(
+        self, jobs: AttackJobs, start: Start, objective: Objective, pictures: int = 1
+    ) -> Search:
         options = self.settings
         return descend(
-            start_ND,
+            self,
+            jobs.rows_N,
+            start,
             objective,
-            limited_step(options.step_length, options.max_rate),
+            LimitedStep(options.step_length, options.max_rate),
             stop=options.stop,
             steps=options.steps,
             patience=options.patience,
+            pictures=pictures,
         )
 
     def _objective(self, view: WhiteBox, jobs: AttackJobs) -> Objective:
         """Log p as the mean over a step's views, and the gradient of the loss."""
-        options, step = self.settings, 0
+        options = self.settings
 
-        def objective(z_ND: Tensor, rows_N: Tensor) -> tuple[Tensor, Tensor]:
-            nonlocal step
+        def objective(z_ND: Tensor, rows_N: Tensor, step_N: Tensor) -> tuple[Tensor, Tensor]:
             z_ND = z_ND.detach().requires_grad_(True)
-            changes = self._changes("step", step, options.views)
-            step += 1
-            log_p, gradient = [], []
-            for z_BD, rows_B in zip(z_ND.split(CHUNK), rows_N.split(CHUNK), strict=True):
-                log_p_B = self._mean_log_p(view, self.generator(z_BD), jobs, rows_B, changes)
-                natural_B = z_BD.square().mean(1) / 2
-                loss = (-log_p_B + options.prior * natural_B).sum()
-                gradient.append(torch.autograd.grad(loss, z_BD)[0])
-                log_p.append(log_p_B.detach())
-            return torch.cat(log_p), torch.cat(gradient)
+            changes_NV6 = by_step(step_N, lambda step: self._changes("step", step, options.views))
+            x_NCHW = self.generator(z_ND)
+            log_p_N = self._mean_log_p(view, x_NCHW, jobs, rows_N, changes_NV6)
+            natural_N = z_ND.square().mean(1) / 2
+            loss = (-log_p_N + options.prior * natural_N).sum()
+            return log_p_N.detach(), torch.autograd.grad(loss, z_ND)[0]
 
         return objective
 
@@ -154,12 +154,13 @@ class MultiMode(Attack):
         """Each reconstruction's widest and most natural mode."""
         options = self.settings
         rows_N = torch.arange(len(wide), device=self.context.device)
-        changes = self._changes("width", 0, RANKING_VIEWS)
+        changes_V6 = self._changes("width", 0, RANKING_VIEWS).to(self.context.device)
         height, spread, pictures = [], [], []
         for z_BD, rows_B in zip(end.best.split(CHUNK), rows_N.split(CHUNK), strict=True):
             x_NCHW = self.generator(z_BD)
             height.append(self._log_p(view, x_NCHW, wide, rows_B))
-            spread.append(self._mean_log_p(view, x_NCHW, wide, rows_B, changes))
+            same_BV6 = changes_V6.expand(len(rows_B), -1, -1)
+            spread.append(self._mean_log_p(view, x_NCHW, wide, rows_B, same_BV6))
             pictures.append(x_NCHW)
         height_NS = torch.cat(height).view(-1, wide.starts)
         rank_N = torch.cat(spread) - torch.cat(height)
@@ -175,13 +176,13 @@ class MultiMode(Attack):
         )
 
     def _mean_log_p(
-        self, view: WhiteBox, x_NCHW: Tensor, jobs: AttackJobs, rows_N: Tensor, changes_V6: Tensor
+        self, view: WhiteBox, x_NCHW: Tensor, jobs: AttackJobs, rows_N: Tensor, changes_NV6: Tensor
     ) -> Tensor:
-        """The mean over the changes of the target's log-score (N,)."""
+        """The mean of the target's log-score (N,) over each picture's changes (N, V, 6)."""
         total = torch.zeros(len(x_NCHW), device=x_NCHW.device)
-        for change_6 in changes_V6:
-            total = total + self._log_p(view, changed(x_NCHW, change_6), jobs, rows_N)
-        mean_N: Tensor = total / len(changes_V6)
+        for change_N6 in changes_NV6.unbind(dim=1):
+            total = total + self._log_p(view, changed(x_NCHW, change_N6), jobs, rows_N)
+        mean_N: Tensor = total / changes_NV6.shape[1]
         return mean_N
 
     def _log_p(self, view: WhiteBox, x_NCHW: Tensor, jobs: AttackJobs, rows_N: Tensor) -> Tensor:
@@ -189,7 +190,7 @@ class MultiMode(Attack):
         return self.target_scores(log_y_NK, jobs.target_N[rows_N])
 
     def _changes(self, what: str, step: int, count: int) -> Tensor:
-        """Random changes (V, 6) that all rows share: mirror, shift x, shift y, zoom, contrast, brightness."""
+        """Random changes (V, 6) of a step: mirror, shift x, shift y, zoom, contrast, brightness."""
         stream = self.context.shared_stream(NAME, what, step)
         u_V6 = torch.rand(count, 6, generator=stream) * 2 - 1
         size_6 = torch.tensor([1.0, 0.12, 0.12, 0.1, 0.2, 0.15]) * self.settings.strength
@@ -197,14 +198,15 @@ class MultiMode(Attack):
         return changes_V6
 
 
-def changed(x_NCHW: Tensor, change_6: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) in [0, 1] after one and the same change; differentiable."""
-    mirror, right, down, zoom, contrast, light = change_6.tolist()
-    sign = -1.0 if mirror < 0 else 1.0
-    affine_23 = torch.tensor([[sign * (1 + zoom), 0.0, right], [0.0, 1 + zoom, down]])
-    affine_N23 = affine_23.to(x_NCHW.device).expand(len(x_NCHW), 2, 3)
+def changed(x_NCHW: Tensor, change_N6: Tensor) -> Tensor:
+    """Pictures (N, C, H, W) in [0, 1] after a change of each (N, 6); differentiable."""
+    mirror_N, right_N, down_N, zoom_N = change_N6[:, :4].unbind(dim=1)
+    contrast_N111, light_N111 = (part.view(-1, 1, 1, 1) for part in change_N6[:, 4:].unbind(dim=1))
+    affine_N23 = x_NCHW.new_zeros(len(x_NCHW), 2, 3)
+    affine_N23[:, 0, 0] = torch.where(mirror_N < 0, -1 - zoom_N, 1 + zoom_N)
+    affine_N23[:, 1, 1], affine_N23[:, 0, 2], affine_N23[:, 1, 2] = 1 + zoom_N, right_N, down_N
     grid_NHW2 = functional.affine_grid(affine_N23, list(x_NCHW.shape), align_corners=False)
     moved = functional.grid_sample(x_NCHW, grid_NHW2, padding_mode="border", align_corners=False)
     mean_N111 = moved.mean(dim=(1, 2, 3), keepdim=True)
-    lit_NCHW: Tensor = (moved - mean_N111) * (1 + contrast) + mean_N111 + light
+    lit_NCHW: Tensor = (moved - mean_N111) * (1 + contrast_N111) + mean_N111 + light_N111
     return lit_NCHW.clamp(0, 1)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
 from inversionlab.attacks.descent import ForwardPass, descend, white_box_objective
+from inversionlab.attacks.updates import PlainStep
 from inversionlab.core.views import View, WhiteBox
 
 
@@ -51,16 +52,18 @@ class PixelGrayBox(Attack):
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
         options, context = self.settings, self.context
-        total, streams = len(context.public_NCHW), context.streams(options.name, jobs)
-        chosen = [torch.randperm(total, generator=s)[: options.seed_pictures] for s in streams]
-        start_NCHW = torch.stack([context.public(index).mean(0) for index in chosen])
+        total = len(context.public_NCHW)
 
-        def update(x_NCHW: Tensor, g_NCHW: Tensor, rows_N: Tensor) -> Tensor:
-            moved_NCHW: Tensor = x_NCHW - options.rate * g_NCHW
-            return moved_NCHW.clamp(0, 1)
+        def start(row_L: Tensor) -> Tensor:
+            streams = context.streams(options.name, jobs.take(row_L))
+            chosen = [torch.randperm(total, generator=s)[: options.seed_pictures] for s in streams]
+            return torch.stack([context.public(index).mean(0) for index in chosen])
 
         objective = white_box_objective(self, view, jobs, loss=self._loss)
-        end = descend(start_NCHW, objective, update, stop=options.stop, steps=options.steps)
+        update = PlainStep(options.rate)
+        end = descend(
+            self, jobs.rows_N, start, objective, update, stop=options.stop, steps=options.steps
+        )
         return end.result()
 
     def _loss(self, seen: ForwardPass) -> Tensor:

@@ -1,0 +1,92 @@
+"""The rules by which a descent moves its points, each with what it remembers of a row."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LimitedStep:
+    """z - min(max_rate, length / |g|) g of each row (Yoshimura et al. 2021, §V-A.3)."""
+
+    length: float
+    max_rate: float
+
+    def memory(self, start: Tensor) -> Tensor:
+        """Nothing."""
+        return start.new_zeros(len(start), 0)
+
+    def __call__(
+        self, point: Tensor, gradient: Tensor, memory: Tensor, step_L: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Points (L, m) after a step."""
+        norm_L1 = gradient.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        moved = point - (self.length / norm_L1).clamp_max(self.max_rate) * gradient
+        return moved, memory
+
+
+@dataclass(frozen=True)
+class PlainStep:
+    """x - rate g, clipped to [0, 1]: a step of pixels."""
+
+    rate: float
+
+    def memory(self, start: Tensor) -> Tensor:
+        """Nothing."""
+        return start.new_zeros(len(start), 0)
+
+    def __call__(
+        self, point: Tensor, gradient: Tensor, memory: Tensor, step_L: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Pictures (L, C, H, W) after a step."""
+        return (point - self.rate * gradient).clamp(0, 1), memory
+
+
+@dataclass(frozen=True)
+class Nesterov:
+    """v' = m v - a g,  z - m v + (1 + m) v',  clipped to [-clip, clip] (the code of Zhang et al. 2020)."""
+
+    rate: float
+    momentum: float
+    clip: float
+
+    def memory(self, start: Tensor) -> Tensor:
+        """The velocity v."""
+        return torch.zeros_like(start)
+
+    def __call__(
+        self, point: Tensor, gradient: Tensor, memory: Tensor, step_L: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Points and velocities after a step."""
+        speed = self.momentum * memory - self.rate * gradient
+        moved = point - self.momentum * memory + (1 + self.momentum) * speed
+        return moved.clamp(-self.clip, self.clip), speed
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma & Ba 2015): steps of about `rate` in every coordinate, then clipping to [-clip, clip]."""
+
+    rate: float
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = torch.inf
+
+    EPSILON = 1e-8
+
+    def memory(self, start: Tensor) -> Tensor:
+        """The moments of the gradient, (L, 2, ...): its mean and its mean square."""
+        return torch.zeros_like(torch.stack([start, start], dim=1))
+
+    def __call__(
+        self, point: Tensor, gradient: Tensor, memory: Tensor, step_L: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Points and moments after a step."""
+        first, second = self.betas
+        mean = first * memory[:, 0] + (1 - first) * gradient
+        square = second * memory[:, 1] + (1 - second) * gradient.square()
+        # Each row has its own step, so the corrections for the moments' start at 0 are its own as well.
+        made_L = (step_L + 1).view(-1, *[1] * (point.ndim - 1)).double()
+        deviation = (square / (1 - second**made_L).float()).sqrt() + self.EPSILON
+        moved = point - self.rate / (1 - first**made_L).float() * mean / deviation
+        return moved.clamp(-self.clip, self.clip), torch.stack([mean, square], dim=1)
