@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.arena import Arena, enter, prepare
-from inversionlab.attacks.base import AttackJobs
+from inversionlab.attacks.jobs import AttackJobs
 from inversionlab.attacks.latent_black_box import Losses, Perturbations, perturbation_count
 from inversionlab.attacks.updates import LimitedStep
 

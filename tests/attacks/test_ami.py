@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.attacks.ami import Ami, AmiSettings
-from inversionlab.attacks.base import AttackError, AttackResult
+from inversionlab.attacks.base import AttackError
+from inversionlab.attacks.jobs import AttackResult
 from inversionlab.core.settings import ConfigError, validate
 from inversionlab.core.views import Labels, Scores
 from inversionlab.generators.inversion_model import InversionModelSettings

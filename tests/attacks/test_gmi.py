@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.attacks.base import AttackerContext, AttackResult
+from inversionlab.attacks.context import AttackerContext
 from inversionlab.attacks.gmi import Gmi, GmiSettings
+from inversionlab.attacks.jobs import AttackResult
 from inversionlab.core.views import WhiteBox
 from tests import toys
 

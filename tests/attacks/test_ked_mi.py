@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.attacks.base import AttackResult
+from inversionlab.attacks.jobs import AttackResult
 from inversionlab.attacks.ked_mi import KedMi, KedMiSettings, carried_back, latents, several
 from inversionlab.core.views import WhiteBox
 from tests import toys

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.attacks.base import AttackResult
 from inversionlab.attacks.engine import Width
+from inversionlab.attacks.jobs import AttackResult
 from inversionlab.attacks.mirror import Mirror, MirrorSettings, Space
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
 from inversionlab.core.views import Scores, View, WhiteBox

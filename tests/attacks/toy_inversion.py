@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from inversionlab.attacks.base import Attack, AttackerContext, AttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
+from inversionlab.attacks.context import AttackerContext
 from inversionlab.core.contracts import ModelShape
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses.base import ProtectedModel

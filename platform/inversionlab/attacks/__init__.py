@@ -5,15 +5,10 @@ from typing import TYPE_CHECKING
 from inversionlab.attacks.ami import Ami
 from inversionlab.attacks.ami_adaptive import AmiAdaptive
 from inversionlab.attacks.amplified_mia import AmplifiedMia
-from inversionlab.attacks.base import (
-    Attack,
-    AttackerContext,
-    AttackError,
-    AttackJobs,
-    AttackResult,
-    AttackSettings,
-)
+from inversionlab.attacks.base import Attack, AttackError, AttackSettings
+from inversionlab.attacks.context import AttackerContext
 from inversionlab.attacks.gmi import Gmi
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.ked_mi import KedMi
 from inversionlab.attacks.label_only import LabelOnly
 from inversionlab.attacks.latent_black_box import LatentBlackBox

@@ -1,24 +1,19 @@
-"""The contract of every attack: its settings, its jobs, what its attacker holds, and what it returns."""
+"""The contract of every attack, and the base of its settings."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
-import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from inversionlab.attacks.engine import Widths
-from inversionlab.core import seeds
+from inversionlab.attacks.context import AttackerContext
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.core.contracts import GenerativePrior, ModelShape, ScoringModel
 from inversionlab.core.learner import Learner
 from inversionlab.core.settings import Settings
 from inversionlab.core.views import Scores, View
 
 ViewT = TypeVar("ViewT", bound=View)
-ENCODER_BATCH = 256
-"""Pictures encoded at once, so that memory does not grow with the number of jobs."""
 
 
 class AttackError(RuntimeError):
@@ -40,127 +35,22 @@ class AttackSettings(Settings):
     """Which of the recipe's `generators` it searches; null: the recipe's `generator` if that has what the attack
     needs, else the first of `generators` that has."""
 
+    as_published: bool = Field(default=False, exclude=True)
+    """Whether settings that are left out take the values of the attack's paper or code, where those differ."""
+    published: ClassVar[dict[str, Any]] = {}
+    """These values; the card says what cannot be set."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_published(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("as_published") is True:
+            return {**cls.published, **given}
+        return given
+
     @property
     def title(self) -> str:
         """The attack's name in tables."""
         return self.label or self.name
-
-
-@dataclass(frozen=True)
-class AttackJobs:
-    """What to reconstruct: row i is repeat `repeat_N[i]` of class `target_N[i]`."""
-
-    target_N: Tensor
-    repeat_N: Tensor
-    starts: int = 1
-    """Consecutive rows that are attempts at one reconstruction; only the best of them is kept."""
-
-    def __len__(self) -> int:
-        return len(self.target_N)
-
-    @property
-    def rows_N(self) -> Tensor:
-        """The numbers of the jobs."""
-        return torch.arange(len(self)).to(self.target_N)
-
-    def times(self, starts: int) -> Self:
-        """Every job repeated in `starts` consecutive rows."""
-        return type(self)(
-            self.target_N.repeat_interleave(starts), self.repeat_N.repeat_interleave(starts), starts
-        )
-
-    def take(self, rows_L: Tensor) -> Self:
-        """Some of the jobs, by their numbers."""
-        return type(self)(self.target_N[rows_L], self.repeat_N[rows_L], self.starts)
-
-    def account(self, rows_N: Tensor) -> Tensor:
-        """The reconstruction that each row's queries are counted for: its entry in the view's ledger."""
-        return rows_N // self.starts
-
-
-@dataclass(frozen=True)
-class AttackResult:
-    """What an attack returns, one row per job."""
-
-    images_NCHW: Tensor
-    """float pictures in [0, 1]."""
-    confidence_N: Tensor
-    """The protected model's score of the target as the attacker saw it; NaN where it saw none."""
-    converged_N: Tensor
-    """Whether the attack's own stop criterion was met."""
-    steps_N: Tensor
-    """Number of updates."""
-
-    @classmethod
-    def of_null(cls, images_NCHW: Tensor) -> Self:
-        """The result of a null attack: no score was seen and no update was made."""
-        none_N = torch.zeros(len(images_NCHW), dtype=torch.int64)
-        return cls(images_NCHW, torch.full((len(none_N),), torch.nan), none_N.bool(), none_N)
-
-
-@dataclass(frozen=True)
-class AttackerContext:
-    """What the attacker holds in addition to the view: a prior over faces, public pictures and randomness."""
-
-    generator: GenerativePrior | None
-    public_NCHW: Tensor
-    """uint8 (N, C, H, W), people the victim never saw; on the CPU."""
-    seed: int
-    """Root of every random stream of the attack."""
-    device: torch.device
-    network: nn.Module | None = None
-    """The attack's own trained network, frozen, where it `trains` one."""
-    widths: Widths = field(default_factory=Widths)
-    """How many rows are in flight; no result depends on it."""
-
-    def stream(self, attack: str, target: int, repeat: int) -> torch.Generator:
-        """The random stream of one job; it does not depend on where, or with which other jobs, the job runs."""
-        return seeds.torch_stream(self.seed, "attack", attack, target, repeat)
-
-    def streams(self, attack: str, jobs: AttackJobs) -> list[torch.Generator]:
-        """The random stream of every job."""
-        pairs = zip(jobs.target_N.tolist(), jobs.repeat_N.tolist(), strict=True)
-        return [self.stream(attack, *pair) for pair in pairs]
-
-    def shared_stream(self, attack: str, *labels: str | int) -> torch.Generator:
-        """A random stream that all jobs of an attack share, such as that of a step's perturbations."""
-        return seeds.torch_stream(self.seed, "attack", attack, "shared", *labels)
-
-    def public(self, index_N: Tensor) -> Tensor:
-        """Public pictures by number, as float (N, C, H, W) in [0, 1] on the device."""
-        return self.public_NCHW[index_N].to(self.device).float() / 255
-
-    @property
-    def prior(self) -> GenerativePrior:
-        """The generator, for an attack that needs one."""
-        assert self.generator is not None, "checked in Attack.__init__"
-        return self.generator
-
-    @cached_property
-    def has_encoder(self) -> bool:
-        """Whether the generator encodes pictures."""
-        return self.prior.encode(self.public(torch.tensor([0]))) is not None
-
-    @torch.no_grad()
-    def encoded(self, index_N: Tensor) -> Tensor:
-        """Latents (N, m) of public pictures by number; the generator must have an encoder."""
-        parts = []
-        for index_B in index_N.split(ENCODER_BATCH):
-            z_BD = self.prior.encode(self.public(index_B))
-            assert z_BD is not None, "the caller checks that there is an encoder"
-            parts.append(z_BD)
-        return torch.cat(parts)
-
-    def first_latents(self, attack: str, jobs: AttackJobs, pictures: int) -> Tensor:
-        """z(0) (N, m) of every job: the mean encoding of `pictures` random public pictures of its own.
-
-        Without an encoder it is a draw from the prior. Yoshimura et al. 2021, §V-A.3, average 16 pictures.
-        """
-        streams, count = self.streams(attack, jobs), len(self.public_NCHW)
-        if not self.has_encoder:
-            return torch.cat([self.prior.draw(1, s) for s in streams]).to(self.device)
-        chosen = [torch.randperm(count, generator=s)[:pictures] for s in streams]
-        return self.encoded(torch.cat(chosen)).view(*torch.stack(chosen).shape, -1).mean(1)
 
 
 class Attack(ABC):

@@ -11,8 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult
+from inversionlab.attacks.base import Attack
 from inversionlab.attacks.engine import InFlight, keep_full
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.core.views import View, WhiteBox
 
 GAIN = 0.01

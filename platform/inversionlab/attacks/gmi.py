@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import (
     ForwardPass,
     Objective,
@@ -27,6 +27,7 @@ from inversionlab.attacks.descent import (
     descend,
     white_box_objective,
 )
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.updates import Nesterov
 from inversionlab.core.views import View, WhiteBox
 

@@ -20,7 +20,8 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult
+from inversionlab.attacks.base import Attack
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.core.contracts import ModelShape
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.settings import ConfigError, Settings

@@ -24,8 +24,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import ForwardPass, Objective, descend, white_box_objective
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.updates import Adam
 from inversionlab.core.views import View, WhiteBox
 

@@ -27,8 +27,9 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import descend, pass_size
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.updates import LimitedStep
 from inversionlab.core.views import Scores, View
 

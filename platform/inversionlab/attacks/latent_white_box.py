@@ -14,8 +14,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import descend, white_box_objective
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.updates import LimitedStep
 from inversionlab.core.views import View, WhiteBox
 

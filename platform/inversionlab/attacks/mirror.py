@@ -29,15 +29,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import (
-    Attack,
-    AttackerContext,
-    AttackJobs,
-    AttackResult,
-    AttackSettings,
-)
+from inversionlab.attacks.base import Attack, AttackSettings
+from inversionlab.attacks.context import AttackerContext
 from inversionlab.attacks.descent import Search, descend, white_box_objective
 from inversionlab.attacks.engine import by_step
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
 from inversionlab.attacks.updates import Adam
 from inversionlab.core.contracts import GenerativePrior

@@ -24,9 +24,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import Objective, Search, Start, descend, white_box_objective
 from inversionlab.attacks.engine import by_step
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.updates import LimitedStep
 from inversionlab.core.views import View, WhiteBox
 

@@ -16,8 +16,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import ForwardPass, descend, white_box_objective
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.updates import PlainStep
 from inversionlab.core.views import View, WhiteBox
 

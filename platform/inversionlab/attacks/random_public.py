@@ -11,7 +11,8 @@ from typing import Literal
 
 import torch
 
-from inversionlab.attacks.base import Attack, AttackJobs, AttackResult, AttackSettings
+from inversionlab.attacks.base import Attack, AttackSettings
+from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.core.views import View
 
 

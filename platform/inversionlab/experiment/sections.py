@@ -121,8 +121,11 @@ class RuntimeSettings(Settings):
     """More Ray resources of an attack worker."""
     shard_seconds: float = Field(default=30.0, gt=0, le=86_400)
     """Work in a shard, by the measured pace; a worker that dies loses at most this much."""
-    shard_size: int = Field(default=64, ge=1, le=100_000)
-    """At most this many reconstructions in a shard; it bounds a worker's memory."""
+    shard_size: int = Field(default=512, ge=1, le=100_000)
+    """At most this many reconstructions in a shard; a worker holds their pictures until all are done."""
+    attack_width: int | None = Field(default=None, ge=1, le=65_536)
+    """Pictures that an attack worker sends through the networks at once, while there are so many; null: as many as
+    measures best, for every attack and device. It bounds a worker's memory."""
     train_gpu: Literal["auto", "never", "always"] = "auto"
     """Whether training workers use GPUs. auto: if the cluster has one; always: refuse to start without one."""
     attack_gpu: Literal["auto", "never", "always"] = "auto"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.attacks import ATTACKS, AttackerContext
+from inversionlab.attacks.engine import Widths
 from inversionlab.core.contracts import ModelShape
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.views import Scores, shows, view_word
@@ -150,6 +151,7 @@ class ModelBuilder:
             seed=self.experiment.seed,
             device=self.device,
             network=self.network(cell.network) if cell.network is not None else None,
+            widths=Widths(self.experiment.runtime.attack_width),
         )
 
     def private_pictures(self, work: Sequence[Job]) -> Tensor:
