@@ -120,7 +120,7 @@ def invert(
         steps=torch.cat([part.steps_N for part in found]).cpu(),
         attack=settings.title,
         seconds=time.monotonic() - began,
-        training_queries=attacker.training_queries,
+        training_queries=attacker.training_queries + ready.shared_queries,
     )
 
 

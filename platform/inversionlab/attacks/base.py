@@ -1,13 +1,14 @@
 """The contract of every attack, and the base of its settings."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from inversionlab.attacks.context import AttackerContext
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
+from inversionlab.attacks.pool import Pool
 from inversionlab.core.contracts import GenerativePrior, ModelShape, ScoringModel
 from inversionlab.core.learner import Learner
 from inversionlab.core.settings import Settings
@@ -40,12 +41,13 @@ class AttackSettings(Settings):
     published: ClassVar[dict[str, Any]] = {}
     """These values; the card says what cannot be set."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _take_published(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("as_published") is True:
-            return {**cls.published, **given}
-        return given
+    @model_validator(mode="after")
+    def _take_published(self) -> Self:
+        if self.as_published:
+            # The model is frozen for everybody else. A validator of the raw input would need to know its form.
+            left_out = self.published.keys() - self.model_fields_set
+            self.__dict__.update({key: self.published[key] for key in left_out})
+        return self
 
     @property
     def title(self) -> str:
@@ -82,6 +84,9 @@ class Attack(ABC):
             raise ValueError(f"attack `{settings.name}` needs its trained network; none was given")
         self.settings = settings
         self.context = context
+        self.shared_queries = 0
+        """Pictures that were sent to the model for all rows together."""
+        self._pool: Pool | None = None
 
     @abstractmethod
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
@@ -103,6 +108,14 @@ class Attack(ABC):
         if view is Scores:
             return Scores(model, rows, self.training_top(self.settings))
         return view(model, rows)
+
+    def pool(self, view: View) -> Pool:
+        """The starts that all targets choose from, `settings.pool` of them; the model is asked about them once."""
+        if self._pool is None:
+            before = view.shared_queries
+            self._pool = Pool.ask(self.settings.name, self.context, view, self.settings.pool)
+            self.shared_queries += view.shared_queries - before
+        return self._pool
 
     @property
     def generator(self) -> GenerativePrior:
@@ -155,6 +168,12 @@ class Attack(ABC):
         if cls.view is None:
             return 0
         raise NotImplementedError(f"{cls.__name__} does not say how many queries it makes")
+
+    @classmethod
+    def pool_size(cls, settings: Any) -> int:
+        """The queries about starts that serve all targets."""
+        size: int = getattr(settings, "pool", 0)
+        return size
 
     @classmethod
     def training_queries(cls, settings: Any, public_pictures: int) -> int:

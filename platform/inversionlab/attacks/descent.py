@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inversionlab.attacks.base import Attack
-from inversionlab.attacks.engine import InFlight, keep_full
+from inversionlab.attacks.engine import InFlight, keep_full, pass_size
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.core.views import View, WhiteBox
 
@@ -218,8 +218,3 @@ def white_box_objective(
         return log_p_N.detach(), gradient
 
     return objective
-
-
-def pass_size(device: torch.device) -> int:
-    """Pictures a pass without gradients: few enough for a CPU's cache, or enough to fill a GPU."""
-    return 128 if device.type == "cpu" else 1024

@@ -146,3 +146,8 @@ def by_step(step_L: Tensor, make: Callable[[int], Tensor]) -> Tensor:
     steps = step_L.tolist()
     made = {step: make(step) for step in dict.fromkeys(steps)}
     return torch.stack([made[step] for step in steps]).to(step_L.device)
+
+
+def pass_size(device: torch.device) -> int:
+    """Pictures a pass without gradients: few enough for a CPU's cache, or enough to fill a GPU."""
+    return 128 if device.type == "cpu" else 1024

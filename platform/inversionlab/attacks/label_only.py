@@ -29,8 +29,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.attacks.base import Attack, AttackSettings
-from inversionlab.attacks.descent import Outcomes, Search, pass_size
-from inversionlab.attacks.engine import InFlight, by_step, keep_full
+from inversionlab.attacks.descent import Outcomes, Search
+from inversionlab.attacks.engine import InFlight, by_step, keep_full, pass_size
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.core.views import Labels, View
 

@@ -28,9 +28,10 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from inversionlab.attacks.base import Attack, AttackSettings
-from inversionlab.attacks.descent import descend, pass_size
+from inversionlab.attacks.descent import descend
+from inversionlab.attacks.engine import pass_size
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
-from inversionlab.attacks.updates import LimitedStep
+from inversionlab.attacks.updates import latent_update
 from inversionlab.core.views import Scores, View
 
 NAME = "latent_black_box"
@@ -98,13 +99,21 @@ class LatentBlackBox(Attack):
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once; raises as `check` does."""
         options = self.settings
-        objective = _EstimatedObjective(self, self.require(view, Scores), jobs)
+        scores = self.require(view, Scores)
+        objective = _EstimatedObjective(self, scores, jobs)
+
+        def start(row_L: Tensor) -> Tensor:
+            entering = jobs.take(row_L)
+            if options.pool:
+                return self.pool(scores).starts(entering)[0]
+            return self.context.first_latents(NAME, entering, options.seed_pictures)
+
         end = descend(
             self,
             jobs.rows_N,
-            lambda row_L: self.context.first_latents(NAME, jobs.take(row_L), options.seed_pictures),
+            start,
             objective,
-            LimitedStep(options.step_length, options.max_rate),
+            latent_update(options),
             stop=options.stop,
             steps=options.steps,
             pictures=objective.count,

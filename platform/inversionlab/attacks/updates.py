@@ -1,6 +1,7 @@
 """The rules by which a descent moves its points, each with what it remembers of a row."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,39 @@ class LimitedStep:
         norm_L1 = gradient.norm(dim=1, keepdim=True).clamp_min(1e-12)
         moved = point - (self.length / norm_L1).clamp_max(self.max_rate) * gradient
         return moved, memory
+
+
+@dataclass(frozen=True)
+class AdaptiveStep:
+    """Steps against the gradient whose length is longer where successive gradients agree, and shorter where not.
+
+    The first step has `length`. Where a gradient's angle to the one before is above 90 degrees, the descent has
+    gone too far, and the length is multiplied by SHRINK, else by GROW. It stays between the bounds below.
+    """
+
+    length: float
+
+    GROW, SHRINK = 1.2, 0.7
+    LEAST, MOST = 1 / 16, 2.5
+    """Bounds of the length, as shares of the first one."""
+
+    def memory(self, start: Tensor) -> Tensor:
+        """The present length, then the direction of the last gradient."""
+        return torch.cat([start.new_full((len(start), 1), self.length), torch.zeros_like(start)], 1)
+
+    def __call__(
+        self, point: Tensor, gradient: Tensor, memory: Tensor, step_L: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Points (L, m) after a step."""
+        length_L1, before_LD = memory[:, :1], memory[:, 1:]
+        direction_LD = gradient / gradient.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        agrees_L1 = (direction_LD * before_LD).sum(dim=1, keepdim=True).sign()
+        factor_L1 = torch.where(
+            agrees_L1 < 0, self.SHRINK, torch.where(agrees_L1 > 0, self.GROW, 1.0)
+        )
+        length_L1 = (length_L1 * factor_L1).clamp(self.LEAST * self.length, self.MOST * self.length)
+        moved = point - length_L1 * direction_LD
+        return moved, torch.cat([length_L1, direction_LD], dim=1)
 
 
 @dataclass(frozen=True)
@@ -90,3 +124,10 @@ class Adam:
         deviation = (square / (1 - second**made_L).float()).sqrt() + self.EPSILON
         moved = point - self.rate / (1 - first**made_L).float() * mean / deviation
         return moved.clamp(-self.clip, self.clip), torch.stack([mean, square], dim=1)
+
+
+def latent_update(settings: Any) -> AdaptiveStep | LimitedStep:
+    """The rule that a latent attack's settings name: `update`, `step_length` and `max_rate`."""
+    if settings.update == "adaptive":
+        return AdaptiveStep(settings.step_length)
+    return LimitedStep(settings.step_length, settings.max_rate)

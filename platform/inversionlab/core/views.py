@@ -7,6 +7,8 @@ of the attack's batch:
 - `Scores`: the score vector, whole or its `top` largest entries, without gradients;
 - `Labels`: the number of the winning class.
 
+Pictures that serve all rows alike, such as starts to choose from, are counted apart.
+
 A wrapped defense is inside the view: scores and gradients are those of the *protected* model.
 """
 
@@ -23,10 +25,15 @@ class View:
         """Open a view on `model` for an attack that makes `rows` reconstructions at once."""
         self.classes = model.classes
         self.queries = torch.zeros(rows, dtype=torch.int64)
+        self.shared_queries = 0
+        """Pictures that were sent for all rows together."""
         # Only the bound method: no attribute of a view is the model.
         self._ask = model.log_scores
 
-    def _count(self, x_NCHW: Tensor, account_N: Tensor) -> None:
+    def _count(self, x_NCHW: Tensor, account_N: Tensor | None) -> None:
+        if account_N is None:
+            self.shared_queries += len(x_NCHW)
+            return
         if account_N.shape != x_NCHW.shape[:1]:
             raise ValueError(
                 f"{len(x_NCHW)} pictures were sent on the account of {len(account_N)} rows; "
@@ -39,8 +46,8 @@ class View:
 class WhiteBox(View):
     """Scores with gradients; one query is a forward pass and its backward pass."""
 
-    def log_scores(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
-        """Differentiable log-probabilities (N, K); `account_N` is the row that each picture is for."""
+    def log_scores(self, x_NCHW: Tensor, account_N: Tensor | None = None) -> Tensor:
+        """Differentiable log-probabilities (N, K); `account_N` is the row that each picture is for, None: all."""
         self._count(x_NCHW, account_N)
         return self._ask(x_NCHW)
 
@@ -60,7 +67,7 @@ class Scores(View):
         self.observed_NK = self.scores(x_NCHW, torch.arange(len(x_NCHW)))
 
     @torch.no_grad()
-    def scores(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
+    def scores(self, x_NCHW: Tensor, account_N: Tensor | None = None) -> Tensor:
         """Detached probabilities (N, K); entries that are not among the `top` largest are 0."""
         self._count(x_NCHW, account_N)
         p_NK = self._ask(x_NCHW.detach()).exp()
@@ -74,7 +81,7 @@ class Labels(View):
     """The winning class only."""
 
     @torch.no_grad()
-    def labels(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
+    def labels(self, x_NCHW: Tensor, account_N: Tensor | None = None) -> Tensor:
         """Class numbers (N,); -1 if a score is NaN."""
         self._count(x_NCHW, account_N)
         log_y_NK = self._ask(x_NCHW.detach())

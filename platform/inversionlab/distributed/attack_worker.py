@@ -43,7 +43,7 @@ class _ReadyAttack:
     attack: Attack
     model: ProtectedModel | None
     training_queries: int
-    """Pictures that were sent to a model to train the attacker's networks."""
+    """Pictures that were sent to a model to train the attacker's networks; the attack adds those about starts."""
 
 
 @dataclass
@@ -157,7 +157,7 @@ class AttackWorker:
                 "steps": int(result.steps_N[i]),
                 "queries": int(attacked.queries_N[i]),
                 "seconds": float(seconds_N[i]),
-                "training_queries": ready.training_queries,
+                "training_queries": ready.training_queries + ready.attack.shared_queries,
                 "error": float(attacked.error_N[i]),
                 "verdicts": row_verdicts[i],
             }

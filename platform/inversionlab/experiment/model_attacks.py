@@ -37,9 +37,9 @@ def attack_settings(given: ModelOptions) -> list[dict[str, Any]]:
         return list(BY_ACCESS[seen])
     count, repeats = _wanted(given)
     cheap, *others = sorted(BY_ACCESS[seen], key=_most_queries)
-    kept, left = [cheap], given.budget - CHECK_QUERIES - count * repeats * _most_queries(cheap)
+    kept, left = [cheap], given.budget - CHECK_QUERIES - _all_queries(cheap, count * repeats)
     for attack in others:
-        left -= count * repeats * _most_queries(attack)
+        left -= _all_queries(attack, count * repeats)
         if left >= 0:
             kept.append(attack)
     return kept
@@ -68,7 +68,7 @@ def attacks_and_targets(given: ModelOptions) -> Iterator[Choice]:
     limit = ""
     # The recipe's own checks refuse attacks that the user named wrongly.
     if given.budget is not None and not given.attacks:
-        costs = min(map(_most_queries, attacks))
+        costs = min(_all_queries(attack, 1) for attack in attacks)
         if given.budget < CHECK_QUERIES + costs:
             limit = (
                 f", although the budget of {given.budget:,} queries may not suffice for one picture"
@@ -107,9 +107,16 @@ def _wanted(given: ModelOptions) -> tuple[int, int]:
     count = _most_targets(given)
     if given.budget is None or given.attacks:
         return count, REPEATS
-    cheap = min(map(_most_queries, BY_ACCESS[access(given)[0]]))
-    pictures = max(1, (given.budget - CHECK_QUERIES) // cheap)
+    cheap = min(BY_ACCESS[access(given)[0]], key=_most_queries)
+    left = given.budget - CHECK_QUERIES - _all_queries(cheap, 0)
+    pictures = max(1, left // _most_queries(cheap))
     return min(count, pictures), min(REPEATS, max(1, pictures // count))
+
+
+def _all_queries(attack: dict[str, Any], pictures: int) -> int:
+    """The most queries for so many pictures, those about starts for all targets among them."""
+    kind = ATTACKS[attack["name"]]
+    return kind.pool_size(kind.Settings(**attack)) + pictures * _most_queries(attack)
 
 
 def _most_queries(attack: dict[str, Any]) -> int:

@@ -131,9 +131,11 @@ def planned_queries(session: Session) -> Iterator[str]:
         if attack.view is None:
             continue
         _, jobs = missing_jobs(session, cell, session.plan.targets)
-        each = attack.most_queries(cell.attack, size)
-        total += jobs * each
-        yield f"{cell.label}: at most {each:,} queries a reconstruction, {jobs * each:,} in all"
+        each, once = attack.most_queries(cell.attack, size), attack.pool_size(cell.attack)
+        once = min(once, public) if jobs else 0
+        total += jobs * each + once
+        starts = f", after {once:,} about starts for all of them" if once else ""
+        yield f"{cell.label}: at most {each:,} queries a reconstruction, {jobs * each:,} in all{starts}"
     yield f"all together: {estimate(total, victim.endpoint)}"
 
 

@@ -49,7 +49,7 @@ class Row:
     steps: float
     seconds: float
     training_queries: float
-    """Pictures sent to a model, once for all targets, to train the attacker's networks."""
+    """Pictures sent to a model once for all targets: to train the attacker's networks, or to choose starts."""
     error: float
     """Mean squared error per pixel to the private pictures whose score vectors were inverted; else NaN."""
 
