@@ -20,7 +20,8 @@ from torch import Tensor
 
 from benchmarks.arena import Arena, enter, prepare
 from inversionlab.attacks.jobs import AttackJobs
-from inversionlab.attacks.latent_black_box import Losses, Perturbations, perturbation_count
+from inversionlab.attacks.latent_black_box import perturbation_count
+from inversionlab.attacks.perturbations import Losses, Perturbations
 from inversionlab.attacks.updates import LimitedStep
 
 VARIANCES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

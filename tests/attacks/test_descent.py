@@ -10,7 +10,7 @@ from inversionlab.attacks import AttackJobs
 from inversionlab.attacks.descent import descend
 from inversionlab.attacks.engine import Widths
 from inversionlab.attacks.latent_white_box import LatentWhiteBox, LatentWhiteBoxSettings
-from inversionlab.attacks.updates import Adam, LimitedStep, Nesterov
+from inversionlab.attacks.updates import Adam, AdaptiveStep, LimitedStep, Nesterov
 from tests import toys
 
 
@@ -115,3 +115,19 @@ def test_widths_are_kept_by_the_name_of_the_search() -> None:
     assert widths.of("descent", toys.CPU) is widths.of("descent", toys.CPU)
     assert widths.of("descent", toys.CPU) is not widths.of("spheres", toys.CPU)
     assert Widths(7).of("descent", toys.CPU).pictures == 7
+
+
+def test_an_adaptive_step_grows_while_gradients_agree_and_shrinks_where_they_turn() -> None:
+    update, point = AdaptiveStep(length=1.0), torch.zeros(1, 2)
+    memory, lengths = update.memory(point), []
+    for slope in ([0.0, -2.0], [0.0, -9.0], [0.0, 1.0], [1.0, 0.0]):
+        before = point
+        point, memory = update(point, torch.tensor([slope]), memory, torch.tensor([0]))
+        lengths.append(float((point - before).norm()))
+    # The first has none before it; then agreement, a turn, and a right angle.
+    torch.testing.assert_close(lengths, [1.0, 1.2, 1.2 * 0.7, 1.2 * 0.7])
+    torch.testing.assert_close(point, torch.tensor([[-0.84, 1.0 + 1.2 - 0.84]]))
+    for turn in range(40):
+        slope_2 = torch.tensor([[(-1.0) ** turn, 0.0]])
+        point, memory = update(point, slope_2, memory, torch.tensor([0]))
+    assert float(memory[0, 0]) == pytest.approx(1 / 16)

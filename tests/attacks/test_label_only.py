@@ -116,15 +116,19 @@ def test_directions_are_unit_pairs_of_their_own_step() -> None:
 
 def test_queries_of_a_sphere_are_its_points_and_the_new_centre() -> None:
     # The ball is so large that it holds every draw, and the first sphere (radius 2) is wide enough already.
-    settings = LabelOnlySettings(stop_radius=1.0, directions=12)
+    settings = LabelOnlySettings(stop_radius=1.0, directions=12, pool=0)
     result, view = run(settings, 1e3, [1])
     assert result.steps_N.tolist() == [1]
     assert view.queries.tolist() == [32 + 12]
+    # A start from the pool costs the row nothing.
+    pooled, view = run(settings.model_copy(update={"pool": 50}), 1e3, [1])
+    assert pooled.steps_N.tolist() == [1]
+    assert (view.queries.tolist(), view.shared_queries) == ([12], 50)
 
 
 def test_a_negative_label_names_the_target() -> None:
     class Broken(Labels):
-        def labels(self, x_NCHW: Tensor, account_N: Tensor) -> Tensor:
+        def labels(self, x_NCHW: Tensor, account_N: Tensor | None = None) -> Tensor:
             return super().labels(x_NCHW, account_N) * 0 - 1
 
     attack = LabelOnly(LabelOnlySettings(), toys.context())

@@ -71,8 +71,17 @@ def test_number_of_perturbations() -> None:
     assert perturbation_count(None, 32) == 64
     assert perturbation_count(None, 64) == 128
     assert perturbation_count(40, 32) == 40
-    with pytest.raises(ValueError, match="31 is below 32"):
-        perturbation_count(31, 32)
+
+
+def test_a_choice_of_sigma_needs_more_perturbations_than_dimensions() -> None:
+    grid = (1e-4, 1e-2)
+    LatentBlackBox.check(LatentBlackBoxSettings(perturbations=33, variances=grid), 32)
+    LatentBlackBox.check(LatentBlackBoxSettings(perturbations=8), 32)
+    LatentBlackBox.check(LatentBlackBoxSettings(as_published=True), 32)
+    with pytest.raises(
+        ValueError, match="perturbations = 32: a choice among 2 variances needs more than 32"
+    ):
+        LatentBlackBox.check(LatentBlackBoxSettings(perturbations=32, variances=grid), 32)
 
 
 @pytest.mark.parametrize("variances", [(), (0.0,), (0.1, -1.0)])

@@ -6,8 +6,9 @@ Access:  labels only (`Labels`).
 Solves:  z* = the centre of the largest sphere in latent space whose points are all labelled as the target
 Step:    z <- z + min(R, 9) M,  M = 1/N sum_n Phi(z + R u_n) u_n,  Phi = 1 where the label is the target, else -1,
          u_n on the unit sphere, N = 32. Where all N are the target, R <- 1.3 R instead. The first R is 2.
-Start:   the first latent of a stream whose picture is labelled as the target: draws from the prior in turn with
-         encodings of random public pictures, where there is an encoder.
+Start:   of `pool` encoded public pictures (or draws from the prior, without an encoder) one that is labelled as
+         the target; repeat r takes the one that comes r-th. Where there are too few, and as published (`pool: 0`),
+         the first latent of a stream that is labelled so: draws in turn with encodings.
 Stop:    all points of a sphere of radius `stop_radius` or more are the target, or `steps` spheres were asked.
 Ranges:  pictures in [0, 1]; z is unbounded.
 Result:  the last centre; without a start, the mean encoding of 16 public pictures (or a draw), not converged. The
@@ -21,7 +22,7 @@ Deviates: a move is three times the paper's min(R / 3, 3) M; the paper's takes t
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -42,9 +43,13 @@ ROUND = 32
 class LabelOnlySettings(AttackSettings):
     """Settings of the label-only attack."""
 
+    published: ClassVar[dict[str, Any]] = {"pool": 0}
+
     name: Literal["label_only"] = "label_only"
+    pool: int = Field(default=2048, ge=0, le=1_000_000)
+    """Public pictures that the model is asked about once, as starts for all targets; 0: none."""
     start_queries: int = Field(default=3200, ge=1, le=10_000_000)
-    """Queries for a start at most, rounded up to rounds of 32."""
+    """Queries for a start at most where the pool has none, rounded up to rounds of 32."""
     directions: int = Field(default=32, ge=2, le=65_536, multiple_of=2)
     """N, the points on a sphere."""
     radius: float = Field(default=2.0, gt=0, le=1e4)
@@ -110,11 +115,13 @@ class LabelOnly(Attack):
         rounds, outcomes = -(-self.settings.start_queries // ROUND), Outcomes()
 
         def enter(row_L: Tensor) -> _Rows:
-            mean_LD = self.context.first_latents(
-                NAME, jobs.take(row_L), self.settings.seed_pictures
-            )
-            none_L = torch.zeros_like(row_L)
-            return _Rows(row_L, none_L, mean_LD, radius_L=mean_LD[:, 0], won_L=none_L.bool())
+            entering, none_L = jobs.take(row_L), torch.zeros_like(row_L)
+            z_LD = self.context.first_latents(NAME, entering, self.settings.seed_pictures)
+            won_L = none_L.bool()
+            if self.settings.pool:
+                start_LD, won_L = self.pool(view).starts(entering)
+                z_LD = torch.where(won_L[:, None], start_LD, z_LD)
+            return _Rows(row_L, none_L, z_LD, radius_L=z_LD[:, 0], won_L=won_L)
 
         def judge(flying: _Rows) -> tuple[_Rows, Tensor]:
             return flying, flying.won_L | (flying.step_L == rounds)

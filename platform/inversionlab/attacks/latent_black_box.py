@@ -3,25 +3,26 @@
 Paper:   Yoshimura et al. 2021, "Model Inversion Attack against a Face Recognition System in a Black-Box Setting".
 Access:  black box (`Scores`): the score vector, whole or cut to its largest entries; no gradient.
 Solves:  z* = argmin_z CE(R(G(z)), y^)                                   (eq. 6)
-Step:    z <- z - min(100, 0.1 / |g|) g,  g = (E^T E)^-1 E^T s            (eq. 14, 15; §V-A.3)
-         with M perturbations e ~ N(0, sigma^2 I) and s_k = L(z + e_k) - L(z). sigma^2 is the value of a grid over
-         [1e-4, 1e0] with the smallest criterion C (eq. 17). M = 64 for m = 32: twice the latent's length.
-Start:   the mean encoding of 16 random public pictures; z ~ N(0, I) if the generator has no encoder.
-Stop:    p_target > 0.99, or `steps` updates (the paper gives no limit).
+Step:    z <- z - a g / |g|,  g = E^+ s; a grows while successive gradients agree, and shrinks where they do not.
+         With M perturbations e ~ N(0, sigma^2 I), the rows of E, and s_k = L(z + e_k) - L(z). Where M >= m, the
+         length of z, E^+ is (E^T E)^-1 E^T (eq. 14). Where M < m, g is the slope within the perturbations' span.
+         As published (`as_published: true`): z <- z - min(100, 0.1 / |g|) g  (eq. 15; §V-A.3), M = 64 for m = 32.
+         Then sigma^2 is the value of a grid over [1e-4, 1e0] with the smallest criterion C (eq. 17), every time.
+Start:   of `pool` encoded public pictures the one of highest target score; repeat r takes the one of rank r. As
+         published (`pool: 0`): the mean encoding of 16 random public pictures. Draws from N(0, I) stand in for
+         encodings where the generator has no encoder.
+Stop:    p_target > 0.99, or no progress for `patience` updates, or `steps` updates (the paper gives no limit).
 Ranges:  pictures in [0, 1]; z is unbounded.
 Result:  the z of highest target score on the way; for a row that meets the criterion, that is its last z.
-Queries: 1 + M an update, and M more for each further sigma^2 that is tried.
+Queries: 1 + M an update, and M more for each further sigma^2 that is tried; those of the pool, once for all.
 Deviates: all targets share a step's perturbations, which saves factorisations; otherwise these are independent.
-         The grid is tried every `grid_every` updates (the paper: 1); the last choice is kept in between. L is
-         computed from the whole score vector, not from the rounded p alone (`target_losses`).
+         L is computed from the whole score vector, not from the rounded p alone (`target_losses`).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -31,16 +32,13 @@ from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import descend
 from inversionlab.attacks.engine import pass_size
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
+from inversionlab.attacks.perturbations import Estimate, Perturbations
 from inversionlab.attacks.updates import latent_update
 from inversionlab.core.views import Scores, View
 
 NAME = "latent_black_box"
-ROWS = 32
-"""Points whose gradients are solved for at once."""
 STEPS_KEPT = 64
 """Steps whose factorised perturbations are kept; rows in flight are at different steps."""
-Losses = Callable[[Tensor, Tensor], Tensor]
-"""(points (N, m), the number of the centre that each belongs to (N,)) -> losses (N,), each of its point alone."""
 TINY = torch.finfo(torch.float32).tiny
 """A score of 0 counts as this: -log of it is 87."""
 
@@ -48,23 +46,39 @@ TINY = torch.finfo(torch.float32).tiny
 class LatentBlackBoxSettings(AttackSettings):
     """Settings of the generator-latent black-box attack."""
 
+    published: ClassVar[dict[str, Any]] = {
+        "perturbations": None,
+        "variances": (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+        "grid_every": 1,
+        "pool": 0,
+        "update": "limited",
+        "step_length": 0.1,
+        "patience": None,
+    }
+
     name: Literal["latent_black_box"] = "latent_black_box"
-    perturbations: int | None = Field(default=None, ge=1, le=65_536)
-    """M, at least the latent's length m; null: the larger of 64 and 2 m."""
-    variances: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-    """The grid of sigma^2, each from 1e-12 to 1e12."""
+    perturbations: int | None = Field(default=32, ge=1, le=65_536)
+    """M; null: the larger of 64 and twice the latent's length."""
+    variances: tuple[float, ...] = (0.1,)
+    """The grid of sigma^2, each from 1e-12 to 1e12; several need M to be above the latent's length."""
     grid_every: int = Field(default=25, ge=1, le=100_000)
     """All of `variances` are tried every so many updates; 1: at every update."""
     steps: int = Field(default=300, ge=1, le=100_000)
     """Updates at most."""
     stop: float = Field(default=0.99, gt=0, lt=1)
     """A reconstruction is finished when the target's score exceeds this."""
-    step_length: float = Field(default=0.1, gt=0, le=100)
-    """Length of an update in latent units, unless the gradient is tiny."""
-    max_rate: float = Field(default=100.0, gt=0, le=1e6)
-    """Upper bound of the factor that multiplies the gradient."""
+    pool: int = Field(default=512, ge=0, le=1_000_000)
+    """Public pictures that the model is asked about once, as starts for all targets; 0: see `seed_pictures`."""
     seed_pictures: int = Field(default=16, ge=1, le=4096)
-    """Public pictures whose mean encoding is the start."""
+    """Without a pool: public pictures whose mean encoding is the start."""
+    update: Literal["adaptive", "limited"] = "adaptive"
+    """Steps of an adaptive length, or of a limited one."""
+    step_length: float = Field(default=0.8, gt=0, le=100)
+    """Length of the first step in latent units; of every limited step, unless the gradient is tiny."""
+    max_rate: float = Field(default=100.0, gt=0, le=1e6)
+    """Upper bound of the factor that multiplies the gradient in a limited step."""
+    patience: int | None = Field(default=20, ge=1, le=100_000)
+    """A descent ends when its score has not grown by 1 % for so many updates; null: never."""
     truncate: int | None = Field(default=None, ge=1)
     """The attacker sees only so many of the largest scores; null: all."""
 
@@ -85,8 +99,13 @@ class LatentBlackBox(Attack):
 
     @classmethod
     def check(cls, settings: LatentBlackBoxSettings, latent_size: int) -> None:
-        """Refuse too few perturbations before anything is trained."""
-        perturbation_count(settings.perturbations, latent_size)
+        """Refuse too few perturbations for a choice of sigma before anything is trained."""
+        count = perturbation_count(settings.perturbations, latent_size)
+        if len(settings.variances) > 1 and count <= latent_size:
+            raise ValueError(
+                f"{NAME}: perturbations = {count}: a choice among {len(settings.variances)} variances needs more "
+                f"than {latent_size}, the length of the latent; give one variance, or more perturbations"
+            )
 
     @classmethod
     def most_queries(cls, settings: LatentBlackBoxSettings, latent_size: int) -> int:
@@ -116,6 +135,7 @@ class LatentBlackBox(Attack):
             latent_update(options),
             stop=options.stop,
             steps=options.steps,
+            patience=options.patience,
             pictures=objective.count,
         )
         return end.result(self.generator)
@@ -193,13 +213,8 @@ class _EstimatedObjective:
 
 
 def perturbation_count(wanted: int | None, latent_size: int) -> int:
-    """M; raises ValueError where it is below the latent's length, since eq. 14 has no solution then."""
-    count = max(64, 2 * latent_size) if wanted is None else wanted
-    if count < latent_size:
-        raise ValueError(
-            f"{NAME}: perturbations = {count} is below {latent_size}, the length of the latent"
-        )
-    return count
+    """M: as many as wanted, or the larger of 64 and twice the latent's length."""
+    return max(64, 2 * latent_size) if wanted is None else wanted
 
 
 def target_losses(y_NK: Tensor, target_N: Tensor, top: int | None = None) -> Tensor:
@@ -219,67 +234,3 @@ def target_losses(y_NK: Tensor, target_N: Tensor, top: int | None = None) -> Ten
     hidden_N = (1 - y_NK.sum(1)) / max(y_NK.shape[1] - top, 1)
     p_N = torch.where(p_N1.squeeze(1) > 0, p_N, hidden_N.clamp_min(TINY))
     return -p_N.log()
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What the differences s around each point say about the slope there (Yoshimura §IV-B, IV-C)."""
-
-    gradient_ND: Tensor
-    """g = (E^T E)^-1 E^T s, the rows of E being the perturbations (eq. 14)."""
-    criterion_N: Tensor
-    """C = |s - E g|^2 / |s|^2 in [0, 1], the share of |s|^2 that no plane explains (eq. 17); 1 where s = 0."""
-
-
-@dataclass(frozen=True)
-class Perturbations:
-    """M directions of a latent space of m >= 1 dimensions, factorised.
-
-    All points share the perturbations of a step up to their length: E = sigma U with one U a step. So U is
-    factorised once, and g for any sigma is g for U divided by sigma.
-    """
-
-    unit_MD: Tensor
-    """U: the perturbations of sigma = 1."""
-    inverse_DM: Tensor
-    """(U^T U)^-1 U^T."""
-
-    @classmethod
-    def draw(cls, count: int, size: int, rng: torch.Generator, device: torch.device) -> Self:
-        """`count` draws from N(0, I) in `size` dimensions."""
-        return cls.of(torch.randn(count, size, generator=rng).to(device))
-
-    @classmethod
-    def of(cls, unit_MD: Tensor) -> Self:
-        """Factorise U (M, m), M >= m; its columns must be independent.
-
-        U = QR gives (U^T U)^-1 U^T = R^-1 Q^T without squaring the condition number. This runs on the CPU in
-        double precision, so that every device works with the same numbers.
-        """
-        q_MD, r_DD = torch.linalg.qr(unit_MD.cpu().double())
-        inverse_DM = torch.linalg.solve_triangular(r_DD, q_MD.T, upper=True)
-        return cls(unit_MD, inverse_DM.to(unit_MD))
-
-    def estimate_around(
-        self, losses: Losses, z_ND: Tensor, loss_N: Tensor, sigma_N: Tensor
-    ) -> Estimate:
-        """g and C of `losses` at points z, where it is `loss_N`, from perturbations of these sigmas."""
-        index_N = torch.arange(len(z_ND), device=z_ND.device)
-        around = self.around(z_ND, sigma_N)
-        value = losses(around, index_N.repeat_interleave(len(self.unit_MD)))
-        return self.estimate(value.view(len(z_ND), -1) - loss_N[:, None], sigma_N)
-
-    def around(self, z_ND: Tensor, sigma_N: Tensor) -> Tensor:
-        """The perturbed points (N * M, m): those of the first point, then those of the second, ..."""
-        return (z_ND[:, None] + sigma_N[:, None, None] * self.unit_MD).flatten(0, 1)
-
-    def estimate(self, s_NM: Tensor, sigma_N: Tensor) -> Estimate:
-        """g and C of every point from its differences s and the sigma of its perturbations."""
-        # Not matrix products: they sum in another order for another number of rows. A few rows at a time,
-        # since the products before the sums take rows times m times M of memory.
-        slope_ND = torch.cat([(s[:, None] * self.inverse_DM).sum(2) for s in s_NM.split(ROWS)])
-        explained_NM = torch.cat([(g[:, None] * self.unit_MD).sum(2) for g in slope_ND.split(ROWS)])
-        rest_NM = s_NM - explained_NM
-        total_N, left_N = s_NM.square().sum(1), rest_NM.square().sum(1)
-        criterion_N = torch.where(total_N > 0, left_N / total_N, 1.0)
-        return Estimate(slope_ND / sigma_N[:, None], criterion_N)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.attacks.latent_black_box import Perturbations
+from inversionlab.attacks.perturbations import Perturbations
 
 ONE = torch.ones(1)
 
@@ -92,3 +92,13 @@ def test_estimates_of_a_row_do_not_depend_on_the_other_rows_to_the_bit(count: in
     part = directions.estimate(s_NM[:count], sigma_N[:count])
     assert torch.equal(part.gradient_ND, whole.gradient_ND[:count])
     assert torch.equal(part.criterion_N, whole.criterion_N[:count])
+
+
+def test_with_fewer_perturbations_than_dimensions_the_slope_is_that_within_their_span() -> None:
+    rng = torch.Generator().manual_seed(0)
+    slope_6 = torch.randn(6, generator=rng)
+    unit_MD = torch.randn(4, 6, generator=rng)
+    directions = Perturbations.of(unit_MD)
+    got = directions.estimate((unit_MD @ slope_6)[None] * 0.1, 0.1 * ONE)
+    projection_66 = torch.linalg.pinv(unit_MD) @ unit_MD
+    torch.testing.assert_close(got.gradient_ND[0], projection_66 @ slope_6, atol=1e-4, rtol=1e-4)
