@@ -3,9 +3,10 @@
 Paper:   future work of Kotsuji & Nakamura 2025 (§6), turning the reasoning of their defense (§4.3) against it: the
          dummy's score "forms a sharp peak", that of real faces "becomes high in a relatively wide area".
 Access:  white box (`WhiteBox`) of the protected scores; it never sees victim and dummy apart.
-Does:    1. Starts: `candidates` random public pictures are encoded (or latents drawn), and descents begin from the
-            `starts` best of them by target score. More descents begin from morphs (1 - t) a + t b, t in `morphs`,
-            between the best candidate a and the mode b that a plain descent (A2) ends in.
+Does:    1. Starts: `pool` public pictures are encoded (or latents drawn), once for all targets, and descents begin
+            from the `starts` best of them by target score; repeat r takes those that come next. More descents
+            begin from morphs (1 - t) a + t b, t in `morphs`, between the first of them, a, and the mode b that a
+            plain descent (A2) ends in.
          2. Descends  L = -mean_T log p_k(T(G(z))) + prior |z|^2 / 2m.  T are `views` random mirrorings, shifts,
             zooms and changes of light; a narrow peak survives few of them. The step is A2's.
          3. Drops the modes of a reconstruction that are below `floor` times its highest, and returns the one with
@@ -42,10 +43,10 @@ class MultiModeSettings(AttackSettings):
     """Settings of the multi-mode attack."""
 
     name: Literal["multi_mode"] = "multi_mode"
-    candidates: int = Field(default=256, ge=1, le=65_536)
-    """Public pictures that each reconstruction considers as starts."""
-    starts: int = Field(default=4, ge=1, le=1024)
-    """Descents from the best of these candidates."""
+    pool: int = Field(default=512, ge=1, le=1_000_000)
+    """Public pictures that the model is asked about once, as starts for all targets."""
+    starts: int = Field(default=4, ge=1, le=64)
+    """Descents from the best of these for the target."""
     morphs: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.25, 0.5)
     """Shares t of the plain descent's mode in the morphs, which are further starts."""
     views: int = Field(default=2, ge=1, le=64)
@@ -78,18 +79,17 @@ class MultiMode(Attack):
 
     @classmethod
     def most_queries(cls, settings: MultiModeSettings, latent_size: int) -> int:
-        """Those of the candidates, of the plain descent, of all others, and of the ranking."""
-        starts = min(settings.starts, settings.candidates) + len(settings.morphs)
+        """Those of the plain descent, of all others, and of the ranking."""
+        starts = min(settings.starts, settings.pool) + len(settings.morphs)
         updates = settings.steps + 1
         plain = updates if settings.morphs else 0
         mode = updates * settings.views + 1 + RANKING_VIEWS
-        return settings.candidates + plain + starts * mode
+        return plain + starts * mode
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Choose starts, descend from all of them, rank the modes."""
         white_box = self.require(view, WhiteBox)
-        best = [self._best_candidates(white_box, jobs, row) for row in range(len(jobs))]
-        start_NSD = torch.stack(best)
+        start_NSD = self.pool(white_box).several(jobs, self.settings.starts)
         if self.settings.morphs:
             plain = white_box_objective(self, view, jobs, self.generator)
 
@@ -103,21 +103,6 @@ class MultiMode(Attack):
         objective = self._objective(white_box, wide)
         end = self._descend(wide, lambda row_L: start_ND[row_L], objective, self.settings.views)
         return self._choose(white_box, wide, end)
-
-    @torch.no_grad()
-    def _best_candidates(self, view: WhiteBox, jobs: AttackJobs, row: int) -> Tensor:
-        """The `starts` latents (S, m) of highest target score among a reconstruction's candidates, best first."""
-        context, options = self.context, self.settings
-        stream = context.stream(NAME, int(jobs.target_N[row]), int(jobs.repeat_N[row]))
-        if context.has_encoder:
-            index = torch.randperm(len(context.public_NCHW), generator=stream)
-            z_CD = context.encoded(index[: options.candidates])
-        else:
-            z_CD = self.generator.draw(options.candidates, stream).to(context.device)
-        rows_C = torch.full((len(z_CD),), row, device=context.device)
-        chunks = zip(z_CD.split(CHUNK), rows_C.split(CHUNK), strict=True)
-        score_C = torch.cat([self._log_p(view, self.generator(z), jobs, r) for z, r in chunks])
-        return z_CD[score_C.topk(min(options.starts, len(z_CD))).indices]
 
     def _descend(
         self, jobs: AttackJobs, start: Start, objective: Objective, pictures: int = 1

@@ -46,6 +46,15 @@ class Pool:
         rank_N = jobs.repeat_N % self.best_KR.shape[1]
         return self.z_PD[self.best_KR[jobs.target_N, rank_N]], self.fits_KR[jobs.target_N, rank_N]
 
+    def several(self, jobs: AttackJobs, count: int) -> Tensor:
+        """Latents (N, S, m), the best first: repeat r takes the S that come after those of the repeats before it.
+
+        S is `count`, or the size of the pool if that is smaller. Where the pool is at its end, its best are next.
+        """
+        kept = self.best_KR.shape[1]
+        rank_NS = jobs.repeat_N[:, None] * count + torch.arange(min(count, kept)).to(jobs.repeat_N)
+        return self.z_PD[self.best_KR[jobs.target_N[:, None], rank_NS % kept]]
+
 
 def candidates(attack: str, context: AttackerContext, size: int) -> Tensor:
     """Latents (P, m) that all jobs share; fewer than `size` if there are fewer public pictures to encode."""
