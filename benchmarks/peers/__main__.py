@@ -25,6 +25,8 @@ TRAINING = (
 )
 GAN = f"latent_size: 32, width: 8, discriminator_width: 12, training: {TRAINING}"
 ARENA = (
+    "data.image_size=16",
+    "public_data.image_size=16",
     "data.people=64",
     "data.pictures_per_person=16",
     "split.private_people=60",
@@ -34,7 +36,7 @@ ARENA = (
     "attacks=[{name: mi_face}, {name: gmi, generator: critic}, "
     "{name: ked_mi, generator: classes}, {name: mirror}]",
 )
-"""Changes of the arena's recipe: more people, and a generator for each family of attacks."""
+"""Changes of the arena's recipe: more people, smaller pictures, and a generator for each family of attacks."""
 HEAD = f"{'':10} {'':9} {'top-1':>20} {'top-5':>20} {'seconds':>9} {'updates':>9}"
 
 
@@ -109,13 +111,13 @@ def _options() -> argparse.Namespace:
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="fewer targets, an earlier cut: about five minutes")
+    add("--quick", action="store_true", help="an earlier cut: about five minutes on an idle core")
     add("--recipe", type=Path, help="an experiment whose networks an audit has trained")
     add("--set", action="append", default=[], metavar="A.B=C", help="override a setting of it")
     add("--storage", type=Path, help="where its networks are; without a recipe, where to keep them")
     add("--peers", nargs="+", choices=PEERS, default=[*PEERS], help="which; default: all")
-    add("--targets", type=int, default=60, help="people; their networks must not depend on it")
-    add("--rounds", type=int, default=3, help="turns of the compared runs, each on its own targets")
+    add("--targets", type=int, default=50, help="people, each attacked once")
+    add("--rounds", type=int, default=2, help="turns of the compared runs, each on its own targets")
     add("--cap", type=float, help="cut a peer's defaults after so many times our seconds")
     add("--top", type=int, default=5, help="success is a rank of at most this")
     add("--bound", action="store_true", help="the second bound, and our share of it")
@@ -133,7 +135,7 @@ def main() -> None:
     """Open the arena, let each peer and ours take turns, print."""
     given = _options()
     torch.set_num_threads(1)
-    cap = given.cap or (8.0 if given.quick else 40.0)
+    cap = given.cap or (4.0 if given.quick else 40.0)
     wanted = [PEERS[name] for name in given.peers]
     duels, last, lines = list[Duel](), dict[str, dict[str, Any]](), list[str]()
     with ExitStack() as stack:
