@@ -1,15 +1,14 @@
-"""Three of our attacks written plainly, without what makes them fast; `benchmarks.attacks` compares ours with them.
+"""Three of our attacks written plainly, without what makes them fast; `benchmarks.attacks` compares them.
 
 They have the steps and the starts of our attacks. They are not the loops that other projects publish, which have
-momentum or Adam, candidates, restarts and batches of their own: those are in `benchmarks/peers/`, compared at equal
-success. All three attack one target at a time, in batches of 1. Weights keep requiring gradients, so every backward
-pass computes those too and every forward pass records for one. All `steps` updates are made even if the stop score
-has long been reached, and the best of all points is kept. So most of the ratio is early stopping, and the rest is
-the batch; the column "an update" of `benchmarks.attacks` leaves the early stopping out. No code of the black-box
-attack has been published. Here it follows its paper: at every update each sigma^2 of the grid gets fresh
-perturbations, which go through the networks in one small batch, and its own least squares.
-
-The black-box attack reads log-scores, which keep the digits that scores lose near 1.
+momentum or Adam, candidates, restarts and batches of their own: `benchmarks/peers/` has those, compared at equal
+success. All three attack one target at a time, in batches of 1. Weights keep requiring gradients, so every
+backward pass computes those too and every forward pass records for one. All `steps` updates are made even if the
+stop score has long been reached, and the best of all points is kept. So most of the ratio is early stopping; the
+column "an update" of `benchmarks.attacks` leaves that out. No code of the black-box attack has been published.
+Here it follows its paper: at every update each sigma^2 of the grid gets fresh perturbations, which go through the
+networks in one small batch, and its own least squares. It reads log-scores, which keep the digits that scores lose
+near 1.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ its own, with a share of our updates.
 reach. A curve's time to L is where it first reaches L, linear from the point before (with its best success so
 far) to the first point that is not below L, or that point's seconds if it is the curve's first. The ratio is the
 peer's time to L over ours. Its interval is the middle 95 % over draws of the targets with replacement, the same
-for both. If one of the two finds nobody, the ratio is a bound: its whole time against the other's time to the
-first success.
+for both. L must lie above chance, `--top` over the number of people. Where only ours finds more, the ratio is
+infinite if the peer's loop came to its end, and otherwise a lower bound: its whole time over ours to the first
+success above chance.
 """

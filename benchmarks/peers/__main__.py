@@ -51,11 +51,11 @@ def row(name: str, side: str, curve: Curve) -> str:
     )
 
 
-def verdict(found: Duel, top: int) -> tuple[str, dict[str, Ratio]]:
+def verdict(found: Duel, top: int, people: int) -> tuple[str, dict[str, Ratio]]:
     """A peer's last line, and its ratios."""
     ratios = {
-        "defaults": paired_ratio(found.defaults, found.ours, top),
-        "equal": paired_ratio(found.equal, found.ours, top),
+        "defaults": paired_ratio(found.defaults, found.ours, top, people),
+        "equal": paired_ratio(found.equal, found.ours, top, people),
     }
     at = {key: f"(at {each.level:.0%} top-{top})" for key, each in ratios.items()}
     line = (
@@ -147,6 +147,7 @@ def main() -> None:
         arena = enter(spec, torch.device(given.device))
         judge, jobs = Judge.of(arena.session), arena.jobs(given.targets)
         chunks = [jobs[number :: given.rounds] for number in range(given.rounds)]
+        people = len(arena.session.builder.splits.people)
         print(HEAD, flush=True)
         for peer in wanted:
             found = duel(arena, peer, judge, chunks, cap)
@@ -154,7 +155,7 @@ def main() -> None:
             print(row(peer.name, "defaults", found.defaults), flush=True)
             print(row("", "equal", found.equal), flush=True)
             print(row(f"  {peer.ours}", "ours", found.ours), flush=True)
-            line, ratios = verdict(found, given.top)
+            line, ratios = verdict(found, given.top, people)
             lines.append(line)
             last[peer.name] = {
                 "ours": peer.ours,

@@ -75,7 +75,7 @@ class Curve:
         return [(p.seconds, float((p.rank_N[rows] <= top).double().mean())) for p in self.points]
 
 
-def seconds_to(levels: Sequence[tuple[float, float]], level: float) -> float:
+def seconds_to(levels: Levels, level: float) -> float:
     """When a curve of (seconds, success) first reaches `level`; infinite if it never does.
 
     Between two points the best success so far grows linearly to the next point's. A curve whose first point has
@@ -95,51 +95,56 @@ class Ratio:
     """Their seconds over ours at equal success."""
 
     value: float
-    """NaN where neither finds anyone."""
+    """Infinite where only ours finds more than chance does, 0 where only they do, NaN where neither does."""
     level: float
     """The share of targets at which both are compared."""
-    sign: str = ""
-    """`>=`: they find nobody, and their whole time is compared with our time to the first success; `<=`: the
-    other way round."""
+    bound: bool = False
+    """They were cut off before they found more than chance does: the value is a lower bound, their whole time over
+    ours to the first success above chance."""
     low: float = math.nan
     high: float = math.nan
     """The middle 95 % of the ratio over draws of the targets, the same targets for both."""
 
     def __str__(self) -> str:
-        return f"{self.sign}{self.value:.1f} ({self.low:.1f}-{self.high:.1f})"
+        return f"{'>= ' if self.bound else ''}{self.value:.1f} ({self.low:.1f}-{self.high:.1f})"
 
 
-def equal_success(
-    theirs: Sequence[tuple[float, float]], ours: Sequence[tuple[float, float]]
-) -> Ratio:
-    """Their seconds over ours at the largest success that both curves of (seconds, success) reach.
+Levels = Sequence[tuple[float, float]]
+"""(seconds, success) of the points of a curve."""
 
-    That is the smaller of the two curves' highest points. Where one of them finds nobody, the ratio is a bound.
+
+def equal_success(theirs: Levels, ours: Levels, *, chance: float = 0.0, cut: bool = False) -> Ratio:
+    """Their seconds over ours at the largest success that both curves reach.
+
+    That is the smaller of the two curves' highest points. It must lie above `chance`, the success of pictures that
+    show nobody; `cut` says that the peer would have gone on.
     """
     most_theirs, most_ours = (max(success for _, success in each) for each in (theirs, ours))
     level = min(most_theirs, most_ours)
-    if level > 0:
+    if level > chance:
         return Ratio(seconds_to(theirs, level) / seconds_to(ours, level), level)
-    whole_theirs, whole_ours = max(theirs)[0], max(ours)[0]
-    if most_ours > 0:
-        first = min(seconds for seconds, success in ours if success > 0)
-        return Ratio(whole_theirs / first, 0.0, ">=")
-    if most_theirs > 0:
-        first = min(seconds for seconds, success in theirs if success > 0)
-        return Ratio(first / whole_ours, 0.0, "<=")
-    return Ratio(math.nan, 0.0)
+    if most_ours > chance and cut:
+        first = min(seconds for seconds, success in ours if success > chance)
+        return Ratio(max(theirs)[0] / first, level, bound=True)
+    if most_ours > chance:
+        return Ratio(math.inf, level)
+    return Ratio(0.0 if most_theirs > chance else math.nan, level)
 
 
-def paired_ratio(theirs: Curve, ours: Curve, top: int) -> Ratio:
-    """`equal_success` of two curves of the same targets, in the same order, with its interval."""
-    rng, count, drawn = torch.Generator().manual_seed(0), theirs.targets, list[float]()
-    for _ in range(DRAWS):
-        chosen_N = torch.randint(count, (count,), generator=rng)
-        value = equal_success(theirs.levels(top, chosen_N), ours.levels(top, chosen_N)).value
-        if not math.isnan(value):
-            drawn.append(value)
-    found = equal_success(theirs.levels(top), ours.levels(top))
-    if not drawn:
-        return found
-    ends = torch.tensor(drawn).double().quantile(torch.tensor([0.025, 0.975]).double())
-    return replace(found, low=float(ends[0]), high=float(ends[1]))
+def paired_ratio(theirs: Curve, ours: Curve, top: int, people: int) -> Ratio:
+    """`equal_success` of two curves of the same targets, in the same order, with its interval.
+
+    Success is a rank of at most `top` among `people`, so chance is their quotient.
+    """
+
+    def ratio(chosen_N: Tensor | None = None) -> Ratio:
+        levels = theirs.levels(top, chosen_N), ours.levels(top, chosen_N)
+        return equal_success(*levels, chance=top / people, cut=theirs.cut)
+
+    rng, count = torch.Generator().manual_seed(0), theirs.targets
+    drawn = [ratio(torch.randint(count, (count,), generator=rng)).value for _ in range(DRAWS)]
+    known = sorted(value for value in drawn if not math.isnan(value))
+    if not known:
+        return ratio()
+    low, high = (known[round(share * (len(known) - 1))] for share in (0.025, 0.975))
+    return replace(ratio(), low=low, high=high)

@@ -6,9 +6,10 @@ Source:  ART 1.x, `art/attacks/inference/model_inversion/mi_face.py`: 10,000 upd
 Batch:   all targets at once (ART's own `batch_size` is 1, which is slower on a CPU).
 Step:    x <- x + rate dp/dx, plain, without momentum. Each update asks twice: for the gradient of the rows that
          are active, then for the scores of all rows.
-Stop:    ART's own rule keeps a row active while c = 1 - p is at most 0.99, or no better than the worst of the last
-         100. So it ends rows that score below 0.01 after one update, and no others. `stopping: paper` is what the
-         paper means: a row ends once p > 0.99, or once c is no better than the worst of the last 100.
+Stop:    a row ends once p > 0.99, or once c = 1 - p is no better than the worst of the last 100, as in the paper.
+         ART's own code has it the other way round (`stopping: published`): a row stays active while c is at most
+         0.99, or no better than that. So it ends rows that score below 0.01 after one update, and no others. With
+         that rule it finds nobody on a victim of a hundred people, so here it has the paper's.
 Result:  the last picture; there is no choice.
 Left out: nothing. The gradient is that of the softmax score, as for any classifier whose answers are
           probabilities.
@@ -28,13 +29,13 @@ from benchmarks.peers.networks import Networks, Pause
 
 @dataclass(frozen=True)
 class MiFace:
-    """Settings, by default those of ART."""
+    """Settings, by default those of ART but for `stopping`."""
 
     steps: int = 10_000
     window: int = 100
     threshold: float = 0.99
     rate: float = 0.1
-    stopping: Literal["published", "paper"] = "published"
+    stopping: Literal["paper", "published"] = "paper"
 
 
 def loop(

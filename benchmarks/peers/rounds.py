@@ -50,8 +50,6 @@ class Peer:
             targets: how many are attacked at once; the samples are scored once for all of them.
         """
         changes: dict[str, Any] = {"steps": max(1, round(updates))}
-        if self.name == "mi_face":
-            changes["stopping"] = "paper"
         if self.name == "gmi":
             changes["starts"] = 1
         if self.name in ("mirror", "ppa"):
@@ -117,11 +115,12 @@ def duel(arena: Arena, peer: Peer, judge: Judge, chunks: Sequence[list[Job]], ca
         walk = peer.loop(networks, target_N, settings, rng)
         equal.append(followed(walk, judge, target_N)[0])
         walk = peer.loop(networks, target_N, peer.defaults, rng)
-        # The first round's seconds say where to cut; later rounds are cut at the same update.
-        most = cap * ours[0].end.seconds if pauses is None else math.inf
+        # Where the first round is cut, later ones are cut at the same update.
+        most = math.inf if pauses is not None else cap * ours[0].end.seconds
         curve, made = followed(walk, judge, target_N, most, pauses)
         defaults.append(curve)
-        pauses = made if pauses is None else pauses
+        if curve.cut:
+            pauses = made
     return Duel(peer, Curve.pooled(ours), Curve.pooled(defaults), Curve.pooled(equal), asked)
 
 

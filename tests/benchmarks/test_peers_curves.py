@@ -32,18 +32,21 @@ def test_the_ratio_is_taken_at_the_largest_common_success() -> None:
     theirs = [(1.0, 0.1), (2.0, 0.3), (4.0, 0.7)]
     ours = [(0.5, 0.0), (1.0, 0.4), (1.5, 0.5)]
     found = equal_success(theirs, ours)
-    assert (found.value, found.level, found.sign) == (pytest.approx(3.0 / 1.5), 0.5, "")
+    assert (found.value, found.level, found.bound) == (pytest.approx(3.0 / 1.5), 0.5, False)
     # The other way round it is the inverse.
     assert equal_success(ours, theirs).value == pytest.approx(0.5)
 
 
-def test_where_one_finds_nobody_the_ratio_is_a_bound() -> None:
-    nobody, somebody = [(4.0, 0.0), (10.0, 0.0)], [(1.0, 0.0), (2.0, 0.5), (3.0, 0.6)]
-    found = equal_success(nobody, somebody)
-    assert (found.value, found.sign) == (pytest.approx(5.0), ">=")
-    found = equal_success(somebody, nobody)
-    assert (found.value, found.sign) == (pytest.approx(0.2), "<=")
-    assert math.isnan(equal_success(nobody, nobody).value)
+def test_success_must_lie_above_chance() -> None:
+    nobody, somebody = [(4.0, 0.0), (10.0, 0.1)], [(1.0, 0.0), (2.0, 0.5), (3.0, 0.6)]
+    ended = equal_success(nobody, somebody, chance=0.1)
+    assert (ended.value, ended.bound) == (math.inf, False)
+    cut = equal_success(nobody, somebody, chance=0.1, cut=True)
+    assert (cut.value, cut.bound) == (pytest.approx(10 / 2), True)
+    assert equal_success(somebody, nobody, chance=0.1).value == 0.0
+    assert math.isnan(equal_success(nobody, nobody, chance=0.1).value)
+    # 0.1 at 10 s against 0.1 at 1.2 s.
+    assert equal_success(nobody, somebody).value == pytest.approx(10 / 1.2)
 
 
 def test_success_counts_ranks_with_a_wilson_interval() -> None:
@@ -69,7 +72,7 @@ def test_an_interval_draws_the_same_targets_for_both() -> None:
     ranks = [[9] * 6, [1, 9, 9, 2, 9, 9], [1, 1, 9, 2, 3, 9]]
     theirs = curve(*zip((2.0, 4.0, 8.0), ranks, strict=True))
     ours = curve(*zip((1.0, 2.0, 4.0), ranks, strict=True))
-    found = paired_ratio(theirs, ours, 5)
+    found = paired_ratio(theirs, ours, 5, 60)
     assert found.level == pytest.approx(4 / 6)
     assert (found.value, found.low, found.high) == pytest.approx((2.0, 2.0, 2.0))
 

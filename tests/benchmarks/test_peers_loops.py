@@ -186,7 +186,7 @@ def test_ppa_returns_the_candidate_that_crops_recognise_best() -> None:
 def test_art_ends_rows_below_one_percent_and_the_paper_those_above_ninety_nine() -> None:
     infinite, cost_N = torch.full((3, 4), torch.inf), torch.tensor([0.995, 0.5, 0.005])
     on = torch.ones(3, dtype=torch.bool)
-    art, paper = mi_face.MiFace(), mi_face.MiFace(stopping="paper")
+    art, paper = mi_face.MiFace(stopping="published"), mi_face.MiFace()
     assert mi_face.stays_active(cost_N, infinite, on, art).tolist() == [False, True, True]
     assert mi_face.stays_active(cost_N, infinite, on, paper).tolist() == [True, True, False]
     # No better than the worst of the window: ART goes on, the paper ends.
@@ -199,7 +199,7 @@ def test_art_ends_rows_below_one_percent_and_the_paper_those_above_ninety_nine()
 
 def test_mi_face_ascends_the_score_from_black() -> None:
     networks = toy()
-    settings = mi_face.MiFace(steps=1, rate=5.0, stopping="paper")
+    settings = mi_face.MiFace(steps=1, rate=5.0)
     (pause,) = mi_face.loop(networks, ALL, settings, stream())
     x_NCHW = torch.zeros(toys.CLASSES, *networks.shape, requires_grad=True)
     p_N = networks.logits(x_NCHW).exp().diagonal()
@@ -209,7 +209,7 @@ def test_mi_face_ascends_the_score_from_black() -> None:
 
 def test_mi_face_ends_with_its_last_row() -> None:
     # Toy scores of black are above 1 %, and 3 rows are soon above 99 %: the paper's rule ends them all in time.
-    settings = mi_face.MiFace(steps=3000, rate=50.0, stopping="paper")
+    settings = mi_face.MiFace(steps=3000, rate=50.0)
     pauses = [*mi_face.loop(toy(), ALL, settings, stream())]
     assert len(pauses) < 3000
     assert pauses[-1].updates < len(pauses), "some rows ended before others"
@@ -232,5 +232,4 @@ def test_equal_cost_leaves_one_start_or_candidate() -> None:
     # 64 pictures a target for 20 targets; PPA shows the model every sample twice.
     assert (made["mirror"].samples, made["ppa"].samples) == (1280, 640)
     assert made["ppa"].milestones == (15, 20), "after 3/5 and 4/5 of the updates"
-    assert made["mi_face"].stopping == "paper"
     assert made["gmi"].rate == PEERS["gmi"].defaults.rate
