@@ -117,7 +117,7 @@ def _options() -> argparse.Namespace:
     add("--storage", type=Path, help="where its networks are; without a recipe, where to keep them")
     add("--peers", nargs="+", choices=PEERS, default=[*PEERS], help="which; default: all")
     add("--targets", type=int, default=50, help="people, each attacked once")
-    add("--rounds", type=int, default=2, help="turns of the compared runs, each on its own targets")
+    add("--rounds", type=int, default=3, help="turns of the compared runs, each on its own targets")
     add("--cap", type=float, help="cut a peer's defaults after so many times our seconds")
     add("--top", type=int, default=5, help="success is a rank of at most this")
     add("--bound", action="store_true", help="the second bound, and our share of it")

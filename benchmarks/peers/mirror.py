@@ -5,10 +5,11 @@ Source:  the authors' `my_whitebox_mirror.py` and its helper: 20,000 updates of 
          those sampled beforehand, Adam 0.2 with a rate that rises over the first 5 % of the updates and falls
          over the last 25 %, clip at 1 standard deviation. 5,000 latents are sampled, as in MIBench (the authors:
          100,000).
-Batch:   the 8 latents of one target; the samples are scored once for all targets.
+Batch:   8 rows: the candidates of one target, or of several that have fewer (the authors' `--target` takes
+         several too); the samples are scored once for all targets.
 Step:    w moves; p = leaky_relu(w, 5) is clipped to mean +- 1 standard deviation of p over random latents.
 Stop:    never.
-Result:  the 8 points after the update of smallest mean loss; of these the one of highest score.
+Result:  a target's points after the update of smallest mean loss; of these the one of highest score.
 Left out: dropout in the victim and mirrored pictures, which are off by default there; the truncation of the
          samples, for which our small generators have no layers.
 """
@@ -37,6 +38,7 @@ class Mirror:
     samples: int = 5000
     candidates: int = 8
     steps: int = 20_000
+    batch: int = 8
     rate: float = 0.2
     deviations: float = 1.0
 
@@ -44,31 +46,34 @@ class Mirror:
 def loop(
     networks: Networks, target_N: Tensor, settings: Mirror, rng: torch.Generator
 ) -> Iterator[Pause]:
-    """All updates of all candidates, one target's at a time."""
+    """All updates of all candidates, in batches that take turns."""
     w_SW = networks.in_parts(networks.draw(settings.samples, rng), networks.generator.style)
     low_W, high_W = bounds(w_SW, settings.deviations)
     score_SK = networks.in_parts(w_SW, lambda w: networks.scores(networks.generator.synthesize(w)))
     best_CN = score_SK[:, target_N].topk(settings.candidates, dim=0).indices
     w_NCW = w_SW[best_CN.T].clone().requires_grad_(True)
     adam = torch.optim.Adam([w_NCW], lr=settings.rate)
-    lowest_N, best_NCW = torch.full(target_N.shape, torch.inf), w_NCW.detach().clone()
+    target_M = target_N.repeat_interleave(settings.candidates)
+    lowest_N = torch.full(target_N.shape, torch.inf, device=networks.device)
+    best_NCW = w_NCW.detach().clone()
     for step in range(1, settings.steps + 1):
         adam.param_groups[0]["lr"] = settings.rate * ramp(step / settings.steps)
         adam.zero_grad()
-        loss_N = torch.empty(len(target_N))
-        for row, target in enumerate(target_N):
-            x_CCHW = networks.generator.synthesize(w_NCW[row])
-            own_C = target.expand(settings.candidates)
-            loss = functional.cross_entropy(networks.logits(x_CCHW), own_C)
-            loss.backward()
-            loss_N[row] = loss.item()
+        losses = []
+        for rows in torch.arange(len(target_M), device=networks.device).split(settings.batch):
+            x_BCHW = networks.generator.synthesize(w_NCW.flatten(0, 1)[rows])
+            loss_B = functional.cross_entropy(
+                networks.logits(x_BCHW), target_M[rows], reduction="none"
+            )
+            loss_B.mean().backward()
+            losses.append(loss_B.detach())
+        loss_N = torch.cat(losses).view(w_NCW.shape[:2]).mean(1)
         adam.step()
         with torch.no_grad():
             w_NCW.copy_(w_NCW.clamp(low_W, high_W))
         better_N = loss_N < lowest_N
         lowest_N = torch.where(better_N, loss_N, lowest_N)
-        taken_N = better_N.to(networks.device)[:, None, None]
-        best_NCW = torch.where(taken_N, w_NCW.detach(), best_NCW)
+        best_NCW = torch.where(better_N[:, None, None], w_NCW.detach(), best_NCW)
         yield Pause(step * settings.candidates, partial(chosen, networks, target_N, best_NCW))
 
 

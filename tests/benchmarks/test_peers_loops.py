@@ -115,7 +115,7 @@ def test_mirror_stays_in_its_space_and_its_rate_rises_and_falls() -> None:
     networks, seen = toy(), list[Tensor]()
     synthesize = networks.generator.synthesize
     networks.generator.synthesize = lambda w: seen.append(w.detach().clone()) or synthesize(w)  # type: ignore
-    settings = mirror.Mirror(samples=200, candidates=3, steps=4, rate=50.0)
+    settings = mirror.Mirror(samples=200, candidates=3, steps=4, batch=3, rate=50.0)
     pauses = [*mirror.loop(networks, ALL, settings, stream())]
     assert [p.updates for p in pauses] == [3, 6, 9, 12]
     w_SW = networks.generator.style(networks.generator.draw(200, stream()))
@@ -126,6 +126,15 @@ def test_mirror_stays_in_its_space_and_its_rate_rises_and_falls() -> None:
     assert bool((moved == low_W).any()), "the rate is so large that some coordinates are at a bound"
     ramp = [mirror.ramp(done) for done in (0.0, 0.025, 0.05, 0.5, 0.875, 1.0)]
     assert ramp == pytest.approx([0, 0.5, 1, 1, 0.5, 0])
+
+
+def test_mirrors_passes_hold_eight_rows_whatever_their_targets() -> None:
+    networks, sizes = toy(), list[int]()
+    logits = networks.logits
+    networks = replace(networks, logits=lambda x: sizes.append(len(x)) or logits(x))  # type: ignore
+    settings = mirror.Mirror(samples=50, candidates=3, steps=1)
+    [*mirror.loop(networks, ALL, settings, stream())]
+    assert sizes == [50, 8, 7], "the samples, then 15 rows"
 
 
 def test_the_poincare_loss_has_the_value_of_its_formula() -> None:
