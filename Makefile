@@ -40,6 +40,7 @@ format: $(INSTALLED) ## let the formatter and the linter mend what they can
 
 bench: $(INSTALLED) ## the benchmarks: ratios, not seconds
 	$(RUN) -m benchmarks.attacks
+	$(RUN) -m benchmarks.peers --quick --bound
 	$(RUN) -m benchmarks.gradient_estimates
 	$(RUN) -m benchmarks.fanout
 	$(RUN) -m benchmarks.scaling

@@ -1,14 +1,14 @@
-"""Three attacks written plainly, as in public code; `benchmarks.attacks` compares ours with them.
+"""Three of our attacks written plainly, without what makes them fast; `benchmarks.attacks` compares them.
 
-All three attack one target at a time, in batches of 1. Weights keep requiring gradients, so every backward pass
-computes those too and every forward pass records for one. All `steps` updates are made even if the stop score
-has long been reached, and the best of all points is kept. AIJack does the same for MI-FACE, and so does GMI's
-published code for the descent in a generator's latent space (with several targets a batch). No code of the
-black-box attack has been published. Here it follows its paper: at every update each sigma^2 of the grid gets
-fresh perturbations, which go through the networks in one small batch, and its own least squares.
-
-Where plain code could be written in several ways, it is the fastest one, or the one that finds most: the black-box
-attack reads log-scores, which keep the digits that scores lose near 1, and starts are those of our own attacks.
+They have the steps and the starts of our attacks. They are not the loops that other projects publish, which have
+momentum or Adam, candidates, restarts and batches of their own: `benchmarks/peers/` has those, compared at equal
+success. All three attack one target at a time, in batches of 1. Weights keep requiring gradients, so every
+backward pass computes those too and every forward pass records for one. All `steps` updates are made even if the
+stop score has long been reached, and the best of all points is kept. So most of the ratio is early stopping; the
+column "an update" of `benchmarks.attacks` leaves that out. No code of the black-box attack has been published.
+Here it follows its paper: at every update each sigma^2 of the grid gets fresh perturbations, which go through the
+networks in one small batch, and its own least squares. It reads log-scores, which keep the digits that scores lose
+near 1.
 """
 
 from __future__ import annotations
