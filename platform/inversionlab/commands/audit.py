@@ -267,8 +267,8 @@ def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
 
 
 def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool) -> None:
-    from inversionlab.distributed.actor_pool import ActorPoolError
-    from inversionlab.distributed.audit import AuditError, audit
+    from inversionlab.distributed.audit import audit
+    from inversionlab.distributed.errors import ActorPoolError, AuditError
     from inversionlab.given.endpoint_answers import EndpointError
     from inversionlab.given.ledger import BudgetError
     from inversionlab.pipeline.train import TrainingError
