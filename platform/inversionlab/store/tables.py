@@ -223,14 +223,6 @@ def _unpacked(raw: bytes, schema: pa.Schema, columns: list[str] | None) -> pa.Ta
     known = {field.name: field for field in schema}
     if not all(f.name in known and f.equals(known[f.name]) for f in file.schema_arrow):
         raise ValueError("its columns are not those of this table")
-    if columns is not None:
-        return file.read(columns=columns)
-    # Not by `pq.read_table`, which imports pandas.
-    rows = file.read()
-    return pa.table(
-        [
-            rows[field.name] if field.name in rows.schema.names else pa.nulls(len(rows), field.type)
-            for field in schema
-        ],
-        schema=schema,
-    )
+    if columns is None:
+        return pq.read_table(pa.BufferReader(raw), schema=schema)
+    return file.read(columns=columns)
