@@ -6,7 +6,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PLACES = {
-    "AuditError": "distributed.audit",
+    "AuditError": "distributed.errors",
     "ConfigError": "core.settings",
     "Inverted": "api.inverted",
     "Report": "api.report",

@@ -4,7 +4,7 @@ from inversionlab.api.inverted import Inverted as Inverted
 from inversionlab.api.report import Report as Report
 from inversionlab.api.report import load_report as load_report
 from inversionlab.core.settings import ConfigError as ConfigError
-from inversionlab.distributed.audit import AuditError as AuditError
+from inversionlab.distributed.errors import AuditError as AuditError
 
 __all__ = [
     "AuditError",

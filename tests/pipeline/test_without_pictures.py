@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from inversionlab.core.settings import ConfigError, validate
-from inversionlab.distributed import run_record
 from inversionlab.distributed.attack_worker import AttackWorker
-from inversionlab.distributed.run_record import describe, store_real, write_record
+from inversionlab.distributed.run_record import WorkDone, describe, store_real, write_record
 from inversionlab.distributed.train_worker import train_network
 from inversionlab.distributed.work_items import Shard, WorkContext, missing_measurements
 from inversionlab.experiment import Experiment
@@ -90,9 +89,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunData:
         audited(session)
     finally:
         torch.set_num_threads(threads)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(run_record, "provenance", lambda: {"version": "0"})
-        name = write_record(session, {}, [], {}, [], given)
+    name = write_record(session, {}, WorkDone(), given)
     return load_run(session.store.storage, name)
 
 

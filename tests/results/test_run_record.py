@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inversionlab.distributed import run_record
-from inversionlab.distributed.run_record import run_name, write_record
+from inversionlab.distributed.run_record import WorkDone, run_name, write_record
 from inversionlab.results.load import load_run
 from inversionlab.results.run_record import CellRecord, RunRecord
 from inversionlab.store.storage import Storage
@@ -17,9 +16,8 @@ from tests.golden import collect
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The golden store; versions and machine are taken without a cluster."""
-    monkeypatch.setattr(run_record, "provenance", lambda: {"version": "0"})
+def store(tmp_path: Path) -> Path:
+    """The golden store."""
     return collect.unpacked(tmp_path)
 
 
@@ -40,7 +38,7 @@ def test_an_old_record_loads_and_missing_keys_are_derived_or_unknown(store: Path
 def test_a_written_record_is_read_back_with_the_new_keys(store: Path) -> None:
     before = old_record(store)
     session = collect.opened(store, "headline=worst")
-    name = write_record(session, {"attack": 1.5}, [], {}, [{"seconds": 0.0}])
+    name = write_record(session, {"attack": 1.5}, WorkDone(timeline=[{"seconds": 0.0}]))
     after = load_run(Storage(str(store)), name).record
     assert (name, after.headline) == (before.run, "worst")
     assert after.timings == {"attack": 1.5}
@@ -56,7 +54,7 @@ def test_a_written_record_is_read_back_with_the_new_keys(store: Path) -> None:
 def test_no_key_of_an_old_record_is_lost(store: Path) -> None:
     (path,) = (store / "runs").glob("golden-bae*/run.json")
     old = collect.keys(json.loads(path.read_text()))
-    write_record(collect.opened(store), {}, [], {}, [])
+    write_record(collect.opened(store), {}, WorkDone())
     lost = old - collect.keys(json.loads(path.read_text()))
     # These depend on the machine and on what the run did.
     free = ("provenance", "timings", "cost", "timeline")

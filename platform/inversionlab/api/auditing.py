@@ -16,9 +16,8 @@ from inversionlab.api.from_arguments import (
 )
 from inversionlab.api.report import Report, load_report
 from inversionlab.api.victim import copied
-from inversionlab.distributed.audit import AuditError
 from inversionlab.distributed.audit import audit as run_audit
-from inversionlab.distributed.cluster import connect
+from inversionlab.distributed.errors import AuditError
 from inversionlab.experiment import Experiment
 from inversionlab.store.storage import Storage, default_root
 
@@ -123,10 +122,8 @@ def audit(
         # Workers get what this returns, so it is on the CPU.
         copy = copied(model).cpu()
         live = lambda: copy  # noqa: E731
-    if quiet:
-        connect(log_to_driver=False)
     try:
-        run = run_audit(experiment, place.root, told, live=live, force=force)
+        run = run_audit(experiment, place.root, told, live=live, force=force, quiet=quiet)
     except AuditError as error:
         error.report = load_report(error.run, place.root, pictures=pictures)  # type: ignore[attr-defined]
         raise

@@ -19,6 +19,7 @@ from inversionlab.commands.options import (
     StorageRoot,
     exit_codes,
     import_from_current_folder,
+    importing,
 )
 
 if TYPE_CHECKING:
@@ -198,8 +199,9 @@ def main(
 ) -> None:
     """Measure how much of its training data a recognizer gives away, undefended and behind a defense."""
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
-    from inversionlab.commands.given_model import GivenModel, experiment_of
-    from inversionlab.store.storage import default_root
+    with importing():
+        from inversionlab.commands.given_model import GivenModel, experiment_of
+        from inversionlab.store.storage import default_root
 
     import_from_current_folder()
     with exit_codes():
@@ -242,11 +244,12 @@ def _show_settings() -> None:
 
 
 def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
-    from inversionlab.distributed.run_record import describe
-    from inversionlab.pipeline.endpoint import begin, planned_queries
-    from inversionlab.pipeline.session import missing_jobs
-    from inversionlab.pipeline.victim_check import check_victim
-    from inversionlab.store.storage import Storage
+    with importing():
+        from inversionlab.distributed.run_record import describe
+        from inversionlab.pipeline.endpoint import begin, planned_queries
+        from inversionlab.pipeline.session import missing_jobs
+        from inversionlab.pipeline.victim_check import check_victim
+        from inversionlab.store.storage import Storage
 
     session = begin(experiment, Storage(root))
     typer.echo(describe(session))
@@ -267,12 +270,13 @@ def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
 
 
 def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool) -> None:
-    from inversionlab.distributed.actor_pool import ActorPoolError
-    from inversionlab.distributed.audit import AuditError, audit
-    from inversionlab.given.endpoint_answers import EndpointError
-    from inversionlab.given.ledger import BudgetError
-    from inversionlab.pipeline.train import TrainingError
-    from inversionlab.report.audit.page import write_report
+    with importing():
+        from inversionlab.distributed.audit import audit
+        from inversionlab.distributed.errors import ActorPoolError, AuditError
+        from inversionlab.given.endpoint_answers import EndpointError
+        from inversionlab.given.ledger import BudgetError
+        from inversionlab.pipeline.train import TrainingError
+        from inversionlab.report.audit.page import write_report
 
     began = time.monotonic()
     with exit_codes(AuditError, ActorPoolError, TrainingError, EndpointError, BudgetError):

@@ -1,5 +1,6 @@
 """Options and exit codes that the commands share. Nothing heavy is imported, so --help is fast."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -60,3 +61,16 @@ def import_from_current_folder() -> None:
     """Let a user's own modules be imported from the current folder; the workers do so too."""
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import large libraries in the block without garbage collection.
+
+    It would look through all that is imported many times and find nothing: a sixth of PyTorch's import.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

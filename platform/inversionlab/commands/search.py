@@ -172,8 +172,8 @@ def _audit_recommended(root: str, name: str, pictures: bool) -> bool:
     """Audit the recommended recipe; returns whether that succeeded."""
     from inversionlab.core.settings import validate
     from inversionlab.core.yaml_io import parse_yaml
-    from inversionlab.distributed.actor_pool import ActorPoolError
-    from inversionlab.distributed.audit import AuditError, audit
+    from inversionlab.distributed.audit import audit
+    from inversionlab.distributed.errors import ActorPoolError, AuditError
     from inversionlab.experiment import Experiment
     from inversionlab.given.endpoint_answers import EndpointError
     from inversionlab.given.ledger import BudgetError

@@ -8,6 +8,7 @@ Ray Train. Every network therefore trains on one path, on one worker or on many.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -81,8 +82,6 @@ class Learner(ABC):
     """Whose schedule the step sizes follow; None: they stay as they are."""
     modules: Mapping[str, nn.Module]
     """Every network by name; the loop moves them to the device and checkpoints them."""
-    optimizers: Mapping[str, torch.optim.Optimizer]
-    """Every optimizer by name; the loop checkpoints them."""
     workers: int = 1
     """Training workers that share each batch; the loop sets it."""
     counters: dict[str, float]
@@ -91,9 +90,17 @@ class Learner(ABC):
     def __init__(self, training: TrainingSettings, **networks: nn.Module) -> None:
         """Take over the networks; each gets an optimizer of its own name, and the first is the product."""
         self.training, self.modules, self.counters = training, networks, {}
-        self.optimizers = {
-            name: make_optimizer(net.parameters(), training) for name, net in networks.items()
-        }
+        self._optimized = (training, networks)
+
+    @cached_property
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Every optimizer by name; the loop checkpoints them.
+
+        They are made when they are first asked for: PyTorch imports its compiler with the first optimizer, which
+        takes seconds, and many a learner is made only for its untrained network.
+        """
+        training, networks = self._optimized
+        return {name: make_optimizer(net.parameters(), training) for name, net in networks.items()}
 
     @abstractmethod
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:

@@ -23,9 +23,7 @@ class ConfigError(ValueError):
 class Settings(BaseModel):
     """Base of every group of settings: frozen, no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     inference_only: ClassVar[frozenset[str]] = frozenset()
     """Names of the settings that no trained network depends on; `trained_part` leaves them out."""

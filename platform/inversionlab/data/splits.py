@@ -9,7 +9,7 @@
 import fnmatch
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -115,7 +115,7 @@ def assemble(
         ConfigError: no public picture is left.
     """
     parts = (*private, *evaluator)
-    known = {_digest(x) for part in parts for x in part.images_NCHW}
+    known = {digest for part in parts for digest in _digests(part.images_NCHW)}
     notes = list(pictures.skipped)
     if public is not None and public is not pictures:
         notes += public.skipped
@@ -123,7 +123,7 @@ def assemble(
         rows = torch.isin(pictures.person_N, torch.tensor(members["public"], dtype=torch.int64))
         chosen = tuple(pictures.people[p] for p in members["public"])
         public = Pictures(pictures.images_NCHW[rows], pictures.person_N[rows], chosen)
-    fresh = torch.tensor([_digest(x) not in known for x in public.images_NCHW], dtype=torch.bool)
+    fresh = torch.tensor([d not in known for d in _digests(public.images_NCHW)], dtype=torch.bool)
     if not bool(fresh.all()):
         count = int((~fresh).sum())
         notes.append(
@@ -241,5 +241,7 @@ def _labelled(pictures: Pictures, parts: list[Tensor]) -> Labelled:
     return Labelled(pictures.images_NCHW[torch.cat(parts)], classes)
 
 
-def _digest(image_CHW: Tensor) -> bytes:
-    return hashlib.blake2b(image_CHW.numpy().tobytes(), digest_size=16).digest()
+def _digests(images_NCHW: Tensor) -> Iterator[bytes]:
+    """A digest of each picture."""
+    for image_CHW in images_NCHW.contiguous().numpy():
+        yield hashlib.blake2b(image_CHW, digest_size=16).digest()

@@ -18,6 +18,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from inversionlab.distributed.errors import ActorPoolError
+
 TRIES = 3
 """Workers that may die with an item before the pool gives it up."""
 DEATHS = 10
@@ -31,10 +33,6 @@ SLOW_FACTOR, SLOW_SECONDS = 4.0, 60.0
 
 Item = TypeVar("Item")
 Given = TypeVar("Given", covariant=True)
-
-
-class ActorPoolError(RuntimeError):
-    """Workers die as fast as they are started."""
 
 
 @dataclass(frozen=True)

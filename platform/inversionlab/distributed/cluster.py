@@ -1,12 +1,9 @@
-"""The Ray cluster: the connection to it, which work takes GPUs, its provenance, and samples of its size."""
+"""The Ray cluster: the connection to it, which work takes GPUs, its resources, and samples of its size."""
 
 import logging
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,28 +90,10 @@ def use_gpus(runtime: RuntimeSettings) -> Gpus:
     return Gpus(wanted[runtime.train_gpu], wanted[runtime.attack_gpu])
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, commit and resources, for the run's record."""
-    import torch
-
-    from inversionlab import __version__
-
-    commit = ""
-    # Elsewhere, as in site-packages, git could find a repository that is not ours.
-    if (PACKAGE.parents[1] / ".git").exists():
-        # `+changes` where the tree differs from the commit.
-        ask = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
-        with suppress(OSError, subprocess.CalledProcessError):
-            commit = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+def machine() -> str:
+    """The cluster's resources in words, for the record of a run or a search."""
     has = ray.cluster_resources()
-    return {
-        "version": __version__,
-        "git": commit,
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "ray": ray.__version__,
-        "machine": ", ".join(f"{has[kind]:g} {kind}" for kind in ("CPU", "GPU") if kind in has),
-    }
+    return ", ".join(f"{has[kind]:g} {kind}" for kind in ("CPU", "GPU") if kind in has)
 
 
 class ClusterSampler:

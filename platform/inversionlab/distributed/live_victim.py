@@ -1,15 +1,20 @@
-"""A given victim that no file holds, for all workers: a module from Python, or a connection to an endpoint."""
+"""A given victim that no file holds, for all workers: a module from Python, or a connection to an endpoint.
+
+Ray is imported where a victim is shared, because a run with nothing to do needs none.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ray
-
-from inversionlab.distributed.endpoint_actor import EndpointHandle, connect_endpoint
 from inversionlab.pipeline.endpoint import LocalEndpoint, endpoint_of
 from inversionlab.pipeline.session import Session, with_live
+
+if TYPE_CHECKING:
+    from inversionlab.distributed.endpoint_actor import EndpointHandle
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,8 @@ class SharedModule:
 
     def __call__(self) -> Any:
         """The module."""
+        import ray
+
         return ray.get(self.refs[0])
 
 
@@ -49,9 +56,14 @@ def closed_on_error(session: Session) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if isinstance(session.builder.live, LocalEndpoint):
-            session.builder.live.close()
+        close_own(session)
         raise
+
+
+def close_own(session: Session) -> None:
+    """Close the driver's own connection to an endpoint, if it has one."""
+    if isinstance(session.builder.live, LocalEndpoint):
+        session.builder.live.close()
 
 
 def share_live(session: Session) -> Session:
@@ -60,6 +72,10 @@ def share_live(session: Session) -> Session:
     Raises:
         ConfigError: the endpoint's ledger or an environment variable is missing.
     """
+    import ray
+
+    from inversionlab.distributed.endpoint_actor import connect_endpoint
+
     live = session.builder.live
     if live is None:
         return session

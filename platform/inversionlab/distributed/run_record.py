@@ -1,19 +1,42 @@
-"""Writes the record of a run; the report is made from it and the store."""
+"""Writes the record of a run; the report is made from it and the store. Ray is not imported here."""
 
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import torch
+
+from inversionlab import __version__
 from inversionlab.attacks import ATTACKS
 from inversionlab.core.images import png
 from inversionlab.core.settings import fingerprint
 from inversionlab.defenses import DEFENSES
-from inversionlab.distributed.cluster import Gpus, provenance
+from inversionlab.distributed.errors import AuditError
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.measure import VIEWS, evaluator_key, model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
 from inversionlab.results import run_record as records
+
+if TYPE_CHECKING:
+    from inversionlab.distributed.cluster import Gpus
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def reconstructions(session: Session) -> int:
+    """Reconstructions of the whole experiment."""
+    targets = session.experiment.targets
+    return len(session.plan.work) * len(session.plan.targets) * targets.repeats
 
 
 def store_real(session: Session) -> None:
@@ -39,7 +62,7 @@ def real_key(session: Session) -> str:
 
 
 def cost(
-    session: Session, trained: Sequence[str], attack_seconds: float, gpus: Gpus
+    session: Session, trained: Sequence[str], attack_seconds: float, gpus: Gpus | None
 ) -> dict[str, dict[str, float]]:
     """CPU- and GPU-seconds that trainings and attacks held.
 
@@ -49,7 +72,7 @@ def cost(
         session: the experiment.
         trained: keys of the networks that this run trained.
         attack_seconds: working time of all attack workers together.
-        gpus: which work took GPUs.
+        gpus: which work took GPUs; None: there was no work.
     """
     runtime = session.experiment.runtime
     cards = [session.store.storage.read_json(f"artifacts/{key}/card.json") for key in trained]
@@ -59,21 +82,35 @@ def cost(
     return {
         "train": {
             "cpu_seconds": round(cpus, 1),
-            "gpu_seconds": round(sum(seconds) if gpus.train else 0.0, 1),
+            "gpu_seconds": round(sum(seconds) if gpus and gpus.train else 0.0, 1),
         },
         "attack": {
             "cpu_seconds": round(attack_seconds * runtime.attack_cpus, 1),
-            "gpu_seconds": round(gpu_seconds if gpus.attack else 0.0, 1),
+            "gpu_seconds": round(gpu_seconds if gpus and gpus.attack else 0.0, 1),
         },
     }
+
+
+@dataclass(frozen=True)
+class WorkDone:
+    """What a run did."""
+
+    trained: Sequence[str] = ()
+    """Keys of the networks that it trained."""
+    costs: Mapping[str, Any] = field(default_factory=dict)
+    """See `cost`."""
+    timeline: Sequence[Mapping[str, float]] = ()
+    """Samples of the cluster and the work in it."""
+    machine: str | None = None
+    """The cluster's resources; None: there was no work, so no cluster was asked for."""
+    error: AuditError | None = None
+    """What the run ends with, once its record is written; None: all is well."""
 
 
 def write_record(
     session: Session,
     timings: Mapping[str, float],
-    trained: Sequence[str],
-    costs: Mapping[str, Any],
-    timeline: Sequence[Mapping[str, float]],
+    done: WorkDone,
     given: records.GivenVictimRecord | None = None,
 ) -> str:
     """Write the run's record, from which a report can be made without the experiment; returns its name.
@@ -81,9 +118,7 @@ def write_record(
     Args:
         session: the experiment.
         timings: seconds of each stage of this run.
-        trained: keys of the networks that this run trained.
-        costs: see `cost`.
-        timeline: samples of the cluster and the work in it.
+        done: what this run did.
         given: what is known of the victim, if it was given.
     """
     experiment, plan = session.experiment, session.plan
@@ -95,7 +130,7 @@ def write_record(
     for spec in plan.specs:
         card = session.artifacts.card(spec) or {}
         known = {key: card[key] for key in ("seconds", "metrics") if key in card}
-        made = {"trained": spec.key in trained, "given": spec.given}
+        made = {"trained": spec.key in done.trained, "given": spec.given}
         artifacts.append(records.ArtifactRecord(role=spec.title, id=spec.id, **made, **known))
     models = {model_key(session, c.protected) for c in plan.cells if c.protected}
     record = records.RunRecord(
@@ -104,15 +139,15 @@ def write_record(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=sum(timings.values()),
         experiment=plain,
-        provenance=provenance(),
+        provenance=provenance(done.machine),
         data=data_record(session),
         given=given,
         sweep=plain["sweep"],
         cells=tuple(_cell_record(cell) for cell in plan.cells),
         artifacts=tuple(artifacts),
         timings=dict(timings),
-        cost=dict(costs),
-        timeline=tuple(dict(sample) for sample in timeline),
+        cost=dict(done.costs),
+        timeline=tuple(dict(sample) for sample in done.timeline),
         warnings=(left_out,) if notes else (),
         jobs=records.JobsRecord(
             targets=plan.targets,
@@ -133,6 +168,25 @@ def run_name(experiment: Experiment) -> str:
     """The name of an experiment's run. The runtime and the headline evaluator do not change it."""
     plain = experiment.model_dump(mode="json", exclude={"runtime", "headline"})
     return f"{experiment.name}-{fingerprint(plain)[:8]}"
+
+
+def provenance(machine: str | None) -> dict[str, Any]:
+    """Versions, commit and machine, for a record; None: this machine, without a cluster."""
+    commit = ""
+    # Elsewhere, as in site-packages, git could find a repository that is not ours.
+    if (PACKAGE.parents[1] / ".git").exists():
+        # `+changes` where the tree differs from the commit.
+        ask = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
+        with suppress(OSError, subprocess.CalledProcessError):
+            commit = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    return {
+        "version": __version__,
+        "git": commit,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "ray": version("ray"),
+        "machine": f"{os.cpu_count()} CPU" if machine is None else machine,
+    }
 
 
 def data_record(session: Session) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import Self
 
 import ray
 
-from inversionlab.distributed.actor_pool import ActorPool, ActorPoolError
+from inversionlab.distributed.actor_pool import ActorPool
 from inversionlab.distributed.attack_worker import AttackWorker
 from inversionlab.distributed.cluster import ClusterSampler, Gpus
+from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.object_cache import ObjectCache
 from inversionlab.distributed.shard_queue import ShardQueue, WorkRequest
 from inversionlab.distributed.trainer import training_needs
@@ -28,6 +29,7 @@ from inversionlab.distributed.work_items import (
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.given.endpoint_answers import EndpointError
 from inversionlab.given.ledger import BudgetError
+from inversionlab.pipeline.missing import Found
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
@@ -40,8 +42,10 @@ class Scheduler:
     context.
     """
 
-    def __init__(self, runtime: RuntimeSettings, gpus: Gpus) -> None:
+    def __init__(self, runtime: RuntimeSettings, gpus: Gpus, found: Found | None = None) -> None:
+        """`found` holds what an earlier look at the store found whole."""
         self._runtime, self._gpus = runtime, gpus
+        self._found = found or Found()
         self._worker_needs = {"CPU": runtime.attack_cpus, **runtime.attack_resources}
         if gpus.attack:
             self._worker_needs["GPU"] = runtime.attack_gpu_share
@@ -58,10 +62,8 @@ class Scheduler:
             shard_size=runtime.shard_size,
             lasting=(BudgetError.__name__, EndpointError.__name__),
         )
-        self._trainings = TrainingQueue(runtime, gpus)
+        self._trainings = TrainingQueue(runtime, gpus, self._found)
         self._cache = ObjectCache()
-        self._measured: set[str] = set()
-        """Keys of measurements that were found whole."""
         self._start_lock = threading.Lock()
         self._attacking: threading.Thread | None = None
         self._sampler, self._closed = ClusterSampler(), threading.Event()
@@ -109,7 +111,7 @@ class Scheduler:
         chosen = session.plan.targets if targets is None else targets
         splits, networks = self._cache.splits(session), self._cache.networks(session)
         context = WorkContext(session.spec, session.plan.data_id, splits, networks)
-        measurements = missing_measurements(session, cells, context, self._measured)
+        measurements = missing_measurements(session, cells, context, self._found.measurements)
         # An attack on a stripped model and on what is left of it are one piece of work.
         work = {cell.id: cell for cell in cells}
         pending = [pending_jobs(session, cell, chosen, context) for cell in work.values()]

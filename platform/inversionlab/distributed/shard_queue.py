@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic
 
-from inversionlab.distributed.actor_pool import ActorPoolError, Failure, Item
+from inversionlab.distributed.actor_pool import Failure, Item
+from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.store.tables import Job
 
 FIRST = 8

@@ -18,6 +18,7 @@ from inversionlab.distributed.cluster import Gpus
 from inversionlab.distributed.train_worker import begun_file
 from inversionlab.distributed.trainer import TrainingLostError, train_group, training_needs
 from inversionlab.experiment import RuntimeSettings
+from inversionlab.pipeline.missing import Found, missing_networks
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
@@ -46,13 +47,14 @@ class _Training:
 class TrainingQueue:
     """Trains networks for callers in any thread; two callers that need the same network share its training."""
 
-    def __init__(self, runtime: RuntimeSettings, gpus: Gpus) -> None:
+    def __init__(self, runtime: RuntimeSettings, gpus: Gpus, found: Found | None = None) -> None:
+        """`found` holds what an earlier look at the store found whole."""
         self._runtime, self._gpus = runtime, gpus
+        self._found = found or Found()
         self._turn = threading.Condition()
         self._groups: list[set[str]] = []
         self._trainings: list[_Training] = []
         self._broken: dict[str, str] = {}
-        self._stored: set[str] = set()
 
     def __len__(self) -> int:
         """Groups of networks that are being trained, or wait for their resources."""
@@ -84,10 +86,7 @@ class TrainingQueue:
 
     def missing(self, session: Session) -> list[NetworkSpec]:
         """Networks of the plan that are not stored whole; a stored network is read through only once."""
-        for spec in session.plan.specs:
-            if spec.key not in self._stored and session.artifacts.finished(spec):
-                self._stored.add(spec.key)
-        return [spec for spec in session.plan.specs if spec.key not in self._stored]
+        return missing_networks(session, self._found)
 
     def need_room(self, held: Resources) -> bool:
         """Whether a training waits for resources that the attack workers hold; `held` is what they hold now."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from inversionlab.distributed.object_cache import CachedObject
 from inversionlab.distributed.shard_queue import PendingJobs
-from inversionlab.pipeline.measure import evaluator_key, model_key
+from inversionlab.pipeline.missing import missing_evaluators, missing_models
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, SessionSpec, missing_jobs
 from inversionlab.store.tables import Job
@@ -71,26 +71,12 @@ def missing_measurements(
 
     `stored` holds the keys of measurements that an earlier call found whole; the call adds those that it finds.
     """
-
-    def missing(key: str, *tables: str) -> bool:
-        # The store reads a file through to see whether it is whole, and an evaluator's features may be many.
-        if key not in stored and all(session.store.has(table, key) for table in tables):
-            stored.add(key)
-        return key not in stored
-
-    items: list[WorkItem] = []
-    for name, evaluator in session.plan.evaluators.items():
-        galleries = ("galleries",) if evaluator.has_gallery else ()
-        if missing(evaluator_key(session, name), "evaluators", "features", *galleries):
-            items.append(MeasureEvaluator(context, name))
-    models: dict[str, Cell] = {}
-    for cell in cells:
-        if cell.defense is not None and not cell.stripped:
-            models.setdefault(cell.protected, cell)
-    for protected, cell in models.items():
-        if missing(model_key(session, protected), "models", "references"):
-            items.append(MeasureModel(context, cell.id))
-    return items
+    evaluators = missing_evaluators(session, stored)
+    models = missing_models(session, cells, stored)
+    return [
+        *(MeasureEvaluator(context, name) for name in evaluators),
+        *(MeasureModel(context, cell.id) for cell in models),
+    ]
 
 
 def pending_jobs(

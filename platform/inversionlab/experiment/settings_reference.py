@@ -1,7 +1,11 @@
 """Lists every setting with its type, default and meaning, read from the settings classes."""
 
+import ast
+import inspect
 import json
+import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -35,6 +39,7 @@ def _listed(
         given: its settings at this place by default; None: the class's own defaults.
         rooms: the path at which each room's entries were listed first; new ones are added.
     """
+    meanings = _meanings(model)
     for name, field in model.model_fields.items():
         if _is_tag(name, field):
             continue
@@ -49,7 +54,7 @@ def _listed(
         elif not isinstance(default, BaseModel) and field.default_factory is None:
             kind += f", default {json.dumps(default, default=str)}"
         yield f"{path}  ({kind})"
-        yield f"    {' '.join((field.description or '').split())}"
+        yield f"    {' '.join(meanings.get(name, '').split())}"
         room = frozenset(sections)
         if len(room) > 1 and rooms.setdefault(room, path) != path:
             yield f"    Its entries are those of `{rooms[room]}`."
@@ -60,6 +65,27 @@ def _listed(
                 yield f"  {path}.{step}name: {tag.default}"
             inside = default if isinstance(default, section) else None
             yield from _listed(section, f"{path}.{step}", inside, rooms)
+
+
+def _meanings(model: type[BaseModel]) -> dict[str, str]:
+    """The text below each setting in the source of its class.
+
+    pydantic would read it for every class at import, though only this list needs it.
+    """
+    meanings: dict[str, str] = {}
+    for kind in reversed(model.__mro__):
+        if not issubclass(kind, BaseModel) or kind is BaseModel:
+            continue
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+        assert isinstance(definition, ast.ClassDef)
+        for setting, below in pairwise(definition.body):
+            match setting, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str() as text)),
+                ):
+                    meanings[name] = text
+    return meanings
 
 
 def _is_tag(name: str, field: FieldInfo) -> bool:

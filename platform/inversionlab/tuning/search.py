@@ -20,8 +20,8 @@ from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 
 from inversionlab.core.settings import ConfigError, fingerprint
-from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, use_gpus
+from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.live_victim import closed_on_error, share_live
 from inversionlab.distributed.progress import Log, Say, clock
 from inversionlab.distributed.run_record import describe

@@ -7,8 +7,14 @@ from typing import Any
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import dump_yaml
-from inversionlab.distributed.cluster import provenance
-from inversionlab.distributed.run_record import cost, data_record, real_key, run_name
+from inversionlab.distributed.cluster import machine
+from inversionlab.distributed.run_record import (
+    cost,
+    data_record,
+    provenance,
+    real_key,
+    run_name,
+)
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
@@ -116,7 +122,7 @@ def _record(
         options={k: v for k, v in asdict(options).items() if k != "single"}
         | {"seed": session.experiment.seed},
         experiment=session.experiment.model_dump(mode="json"),
-        provenance=provenance(),
+        provenance=provenance(machine()),
         data=data_record(session),
         trials=list(trials),
         undefended=_measured(outcome, plain, TrialRecord(), session.plan.targets),

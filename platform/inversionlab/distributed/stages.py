@@ -1,0 +1,113 @@
+"""The stages of an audit that run on Ray: training the missing networks, and attacking."""
+
+import time
+from functools import partial
+
+from inversionlab.distributed.actor_pool import Failure
+from inversionlab.distributed.cluster import connect, machine, use_gpus
+from inversionlab.distributed.errors import AuditError, BudgetSpentError
+from inversionlab.distributed.live_victim import endpoint_status, share_live
+from inversionlab.distributed.progress import Log, Say, ShardProgress, with_status
+from inversionlab.distributed.run_record import (
+    WorkDone,
+    cost,
+    reconstructions,
+    run_name,
+    store_real,
+)
+from inversionlab.distributed.scheduler import Scheduler
+from inversionlab.distributed.work_items import MeasureEvaluator, WorkItem
+from inversionlab.given.ledger import BudgetError
+from inversionlab.pipeline.missing import Found
+from inversionlab.pipeline.session import Session, missing_jobs
+
+
+def train_and_attack(session: Session, found: Found, log: Log, *, quiet: bool) -> WorkDone:
+    """Do whatever the store lacks; connects to Ray, or starts it.
+
+    Args:
+        session: the experiment.
+        found: what was found whole in the store already.
+        log: gets the lines about the progress, and the seconds of each stage.
+        quiet: hide what the workers of a Ray that is started here print.
+
+    Raises:
+        ConfigError, TrainingError, ActorPoolError, BudgetError, EndpointError: as `audit`.
+    """
+    connect(**({"log_to_driver": False} if quiet else {}))
+    session = share_live(session)
+    runtime, say = session.experiment.runtime, log.say
+    gpus = use_gpus(runtime)
+    with Scheduler(runtime, gpus, found) as scheduler:
+        began = time.monotonic()
+        specs = scheduler.missing(session)
+        titles = f": {', '.join(spec.title for spec in specs)}" if specs else ""
+        total = len(session.plan.specs)
+        say(f"[2/4] train: {len(specs)} of {total} networks to train{titles}")
+        asked = any(spec.learns_from is not None for spec in specs)
+        with with_status(say, partial(endpoint_status, session) if asked else str):
+            trained = scheduler.train(session)
+        log.timed("train", began)
+        began = time.monotonic()
+        failures = _attack(session, scheduler, say)
+        log.timed("attack", began)
+    return WorkDone(
+        trained=trained,
+        costs=cost(session, trained, scheduler.attack_seconds, gpus),
+        timeline=scheduler.timeline,
+        machine=machine(),
+        error=_error(session, failures),
+    )
+
+
+def _attack(session: Session, scheduler: Scheduler, say: Say) -> list[Failure[WorkItem]]:
+    """Measure and attack whatever the store lacks."""
+    store_real(session)
+    missing_work = scheduler.missing_work(session, session.plan.cells)
+    todo, cells = missing_work.jobs, len(session.plan.work)
+    stored = reconstructions(session) - todo
+    say(f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already")
+    status = partial(endpoint_status, session)
+    with with_status(say, status) as tell:
+        return scheduler.attack(missing_work, ShardProgress(todo, tell, note=status)).wait()
+
+
+def _error(session: Session, failures: list[Failure[WorkItem]]) -> AuditError | None:
+    """The error of an audit with these failures; None if there are none."""
+    run = run_name(session.experiment)
+    if any(failure.reason.startswith(BudgetError.__name__) for failure in failures):
+        return BudgetSpentError(_explain_budget(session, failures, run), run)
+    return AuditError(_explain(session, failures, run), run) if failures else None
+
+
+def _explain_budget(session: Session, failures: list[Failure[WorkItem]], run: str) -> str:
+    """How much is not done, and how to continue."""
+    left = _left(session)
+    others = [f for f in failures if not f.reason.startswith(BudgetError.__name__)]
+    more = f"\nBesides, {_explain(session, others, run)}" if others else ""
+    return (
+        f"the endpoint's budget is spent ({endpoint_status(session)}): {left} of {reconstructions(session)} "
+        f"reconstructions are not done, all others are stored in run {run}. With a larger budget (--set "
+        f"victim.endpoint.budget=N) the audit goes on from there, and asks nothing twice{more}"
+    )
+
+
+def _left(session: Session) -> int:
+    """Reconstructions that are not stored."""
+    cells, targets = session.plan.work.values(), session.plan.targets
+    return sum(missing_jobs(session, cell, targets)[1] for cell in cells)
+
+
+def _explain(session: Session, failures: list[Failure[WorkItem]], run: str) -> str:
+    """The first failures, and how to continue."""
+    labels = {key: cell.label for key, cell in session.plan.work.items()}
+    lines = []
+    for failure in failures[:5]:
+        item = failure.item
+        what = f"evaluator {item.name}" if isinstance(item, MeasureEvaluator) else labels[item.cell]
+        lines.append(f"  {what}: {failure.reason}")
+    more = f"\n  and {len(failures) - 5} more" if len(failures) > 5 else ""
+    return (
+        f"{len(failures)} work items failed; all other rows are stored in run {run}, and the same command "
+        "tries these again:\n" + "\n".join(lines) + more
+    )

@@ -1,0 +1,69 @@
+"""What the store lacks of an experiment: networks, measurements, reconstructions. An audit does just that."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from inversionlab.pipeline.measure import evaluator_key, model_key
+from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.session import Session, missing_jobs
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found whole in the store. A file is read through to see that, so this is done only once."""
+
+    networks: set[str] = field(default_factory=set)
+    """The networks' keys."""
+    measurements: set[str] = field(default_factory=set)
+    """The measurements' keys."""
+
+
+def nothing_missing(session: Session, found: Found) -> bool:
+    """Whether every network, measurement and reconstruction of the experiment is stored whole."""
+    plan = session.plan
+    return not (
+        missing_networks(session, found)
+        or missing_evaluators(session, found.measurements)
+        or missing_models(session, plan.cells, found.measurements)
+        or any(missing_jobs(session, cell, plan.targets)[1] for cell in plan.work.values())
+    )
+
+
+def missing_networks(session: Session, found: Found) -> list[NetworkSpec]:
+    """Networks of the plan that are not stored whole; adds the others to `found`."""
+    for spec in session.plan.specs:
+        if spec.key not in found.networks and session.artifacts.finished(spec):
+            found.networks.add(spec.key)
+    return [spec for spec in session.plan.specs if spec.key not in found.networks]
+
+
+def missing_evaluators(session: Session, found: set[str]) -> list[str]:
+    """Names of the evaluators that are not measured; adds the keys of the others' measurements to `found`."""
+    missing = []
+    for name, spec in session.plan.evaluators.items():
+        galleries = ("galleries",) if spec.has_gallery else ()
+        key = evaluator_key(session, name)
+        if not _has(session, found, key, "evaluators", "features", *galleries):
+            missing.append(name)
+    return missing
+
+
+def missing_models(session: Session, cells: Iterable[Cell], found: set[str]) -> list[Cell]:
+    """A cell for each of these cells' protected models that is not measured; adds to `found` as above."""
+    models: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.defense is not None and not cell.stripped:
+            models.setdefault(cell.protected, cell)
+    return [
+        cell
+        for protected, cell in models.items()
+        if not _has(session, found, model_key(session, protected), "models", "references")
+    ]
+
+
+def _has(session: Session, found: set[str], key: str, *tables: str) -> bool:
+    """Whether all these tables hold a measurement whole."""
+    if key not in found and all(session.store.has(table, key) for table in tables):
+        found.add(key)
+    return key in found

@@ -1,0 +1,119 @@
+"""An audit of which everything is stored: Ray is neither started nor imported, and the report is the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inversionlab.distributed import stages
+from inversionlab.distributed.audit import audit
+from inversionlab.pipeline.measure import evaluator_key, model_key
+from inversionlab.report.audit.page import write_report
+from inversionlab.results.load import load_run
+from inversionlab.store.storage import Storage
+from tests.golden import collect
+
+HEAVY = {
+    *("ray", "torchvision", "torch._dynamo", "opacus", "optuna", "scipy", "sklearn", "onnx"),
+    *("onnxruntime", "matplotlib", "timm", "httpx", "inversionlab.tuning", "inversionlab.api"),
+}
+"""What neither a plan nor a finished run needs."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """The golden store, which holds a finished run."""
+    return collect.unpacked(tmp_path)
+
+
+class RayNeededError(Exception):
+    """Raised in place of any work on Ray."""
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever would need Ray raises."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RayNeededError
+
+    monkeypatch.setattr(stages, "train_and_attack", refuse)
+
+
+def headline(store: Path, run: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The table and the sentence that are printed with a run's page."""
+    capsys.readouterr()
+    write_report(str(store), run, pictures=False)
+    return capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_a_finished_run_goes_straight_to_its_report(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = collect.load(collect.RECIPE)
+    before = headline(store, collect.run_name(experiment), capsys)
+    said: list[str] = []
+    run = audit(experiment, str(store), said.append)
+    assert headline(store, run, capsys) == before
+    record = load_run(Storage(str(store)), run).record
+    jobs = len({c.cell for c in record.cells}) * len(record.jobs.targets) * record.jobs.repeats
+    assert [line for line in said if line.startswith("[2/4]")] == [
+        f"[2/4] train: 0 of {len(record.artifacts)} networks to train"
+    ]
+    assert [line for line in said if line.startswith("[3/4]")] == [
+        f"[3/4] attack: 0 reconstructions over {len({c.cell for c in record.cells})} cells; "
+        f"{jobs} are stored already"
+    ]
+    assert not any(artifact.trained for artifact in record.artifacts)
+    assert {seconds for part in record.cost.values() for seconds in part.values()} == {0.0}
+    assert record.timings.keys() == {"data", "train", "attack"}
+    assert record.provenance["machine"] == f"{os.cpu_count()} CPU"
+
+
+@pytest.mark.usefixtures("without_ray")
+@pytest.mark.parametrize("table", ["network", "evaluators", "features", "models", "references"])
+def test_what_is_missing_needs_ray(store: Path, table: str) -> None:
+    session = collect.opened(store)
+    evaluator, model = list(session.plan.evaluators)[-1], session.plan.cells[-1].protected
+    key = evaluator_key(session, evaluator) if table in ("evaluators", "features") else ""
+    file = store / table / f"{key or model_key(session, model)}.parquet"
+    if table == "network":
+        file = store / "artifacts" / session.plan.specs[-1].key / "weights.safetensors"
+    file.unlink()
+    with pytest.raises(RayNeededError):
+        audit(session.experiment, str(store), lambda line: None)
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_a_missing_or_damaged_row_needs_ray(store: Path) -> None:
+    session = collect.opened(store)
+    last = list(session.plan.work)[-1]
+    file = next(store.glob(f"reconstructions/{last}/*.parquet"))
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(RayNeededError):
+        audit(session.experiment, str(store), lambda line: None)
+
+
+@pytest.mark.parametrize("more", [["--plan"], ["--no-pictures"]])
+def test_a_plan_and_a_finished_run_import_only_what_they_need(store: Path, more: list[str]) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-X", "importtime", "-m", "inversionlab", "audit"),
+            *(str(collect.RECIPE), "--storage", str(store), *more),
+        ],
+        cwd=store,
+        env={**os.environ, "PYTHONPATH": str(collect.CHECKOUT / "platform")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"torch", "inversionlab.pipeline.plan", "inversionlab.defenses.dp_sgd"} <= imported
+    assert not imported & HEAVY
+    if "--plan" in more:
+        assert not imported & {"pandas", "jinja2", "inversionlab.report.audit.page"}
