@@ -24,7 +24,9 @@ from torch.overrides import TorchFunctionMode
 
 from inversionlab.defenses import ProtectedModel
 from inversionlab.generators.base import Generator
+from inversionlab.pipeline.compiled import Precision, bfloat16
 
+Pass = Callable[[Tensor], Tensor]
 LANE = 8
 """Rows that a linear layer takes at once."""
 
@@ -45,25 +47,27 @@ class BatchInvariantModel(ProtectedModel):
 class BatchInvariantPrior:
     """An attacker's generator with batch-invariant pictures and encodings; its methods are `GenerativePrior`'s."""
 
-    def __init__(self, generator: Generator) -> None:
-        self.generator = generator
+    def __init__(self, generator: Generator, precision: Precision = "fp32") -> None:
+        """Wrap a frozen generator, to be run in `precision`; it takes and gives float32."""
+        self.generator, self.precision = generator, precision
         self.latent_size, self.draw = generator.latent_size, generator.draw
-        self.critic = partial(batch_invariant, generator.critic)
-        self.style = partial(batch_invariant, generator.style)
-        self.synthesize = partial(batch_invariant, generator.synthesize)
+        self.critic = partial(self._run, generator.critic)
+        self.style = partial(self._run, generator.style)
+        self.synthesize = partial(self._run, generator.synthesize)
 
     def __call__(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of latents (N, m)."""
-        return batch_invariant(self.generator, z_ND)
+        return self._run(self.generator, z_ND)
 
     def encode(self, x_NCHW: Tensor) -> Tensor | None:
         """Latents (N, m) of pictures, or None where the generator has no encoder."""
         if self.generator.encode(x_NCHW[:1]) is None:
             return None
-        return batch_invariant(cast(Pass, self.generator.encode), x_NCHW)
+        return self._run(cast(Pass, self.generator.encode), x_NCHW)
 
-
-Pass = Callable[[Tensor], Tensor]
+    def _run(self, forward: Pass, x_N: Tensor) -> Tensor:
+        with bfloat16(x_N, self.precision):
+            return batch_invariant(forward, x_N).float()
 
 
 def batch_invariant(forward: Pass, x_N: Tensor) -> Tensor:
