@@ -152,7 +152,7 @@ def _same(x: Tensor) -> Tensor:
 def _channels_last(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            layer.to(memory_format=torch.channels_last)
 
 
 class InBfloat16(nn.Module):
@@ -205,7 +205,7 @@ def _to_bfloat16(module: nn.Module) -> None:
             _keep_float32(layer)
     for part in list(module.modules()):
         if isinstance(part, Recognizer):
-            part.backbone = InBfloat16(part.backbone)
+            part.backbone = InBfloat16(part.backbone)  # type: ignore[assignment]
 
 
 def _keep_float32(layer: nn.Module) -> None:
