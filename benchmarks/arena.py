@@ -100,7 +100,7 @@ class Arena:
     @property
     def model(self) -> ProtectedModel:
         """The model under attack, as a worker holds it."""
-        return self.session.builder.protected(self.session.experiment.defense)
+        return self.session.builder.attacked(self.session.experiment.defense)
 
     @property
     def bare_model(self) -> ProtectedModel:

@@ -66,7 +66,8 @@ RECIPE: dict[str, Any] = {
     ],
     "targets": {"count": 4, "repeats": 2},
     "sweep": {"setting": "defense.alpha", "values": [0.25, 1.0], "marked": 0.25},
-    "runtime": {"train_cpus": 1, "attack_workers": 1, "shard_size": 4},
+    # The same numbers on every machine.
+    "runtime": {"train_cpus": 1, "attack_workers": 1, "shard_size": 4, "precision": "fp32"},
 }
 
 

@@ -132,7 +132,8 @@ def test_what_is_made_anew_is_the_same(store: Path) -> None:
     torch.set_num_threads(1)
     try:
         with collect.listening() as heard:
-            session = collect.opened(store)
+            # Without rows in the store, `auto` follows the chip.
+            session = collect.opened(store, "runtime.precision=fp32")
             for spec in session.plan.specs:
                 collect.train_network(session, spec, collect.alone(torch.device("cpu")))
             _attack(session)
@@ -213,6 +214,7 @@ def test_the_commands_find_everything_done(store: Path, tmp_path: Path) -> None:
 
 ADDED = {
     *("experiment.headline", "given", "artifacts[].given"),
+    *("experiment.runtime.precision", "provenance.precision"),
     *(f"cells[].{key}" for key in ("null", "knows_defense", "inverts_outputs", "victim_share")),
 }
 """Keys that records have got since."""

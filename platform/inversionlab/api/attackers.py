@@ -20,6 +20,7 @@ from inversionlab.generators import GENERATORS, Generator
 from inversionlab.generators.given import Given, load_given_generator
 from inversionlab.given.live import Live
 from inversionlab.pipeline.batch_invariant import BatchInvariantPrior
+from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec, GeneratorSpec
 from inversionlab.pipeline.network_spec import ModelRef, NetworkSpec
 from inversionlab.pipeline.train import Progress, alone, frozen, train
@@ -71,7 +72,7 @@ class Attacker:
         network = None
         if kind.trains:
             spec = AttackNetworkSpec("", self.seed, "attack", settings, learns_from=THE_MODEL)
-            network = self._trained(spec, f"the network of {settings.title}")
+            network = compiled(self._trained(spec, f"the network of {settings.title}"))
         return AttackerContext(
             # A wrapper needs no more of a generator than its contract.
             generator=None if prior is None else BatchInvariantPrior(cast(Generator, prior)),
@@ -110,7 +111,7 @@ class Attacker:
         spec = GeneratorSpec(
             "", self.seed, "generator", chosen, learns_from=THE_MODEL if learns else None
         )
-        trained = self._trained(spec, f"the generator {chosen.name}")
+        trained = compiled(self._trained(spec, f"the generator {chosen.name}"))
         return cast(GenerativePrior, trained)
 
     def _trained(self, spec: NetworkSpec, title: str) -> nn.Module:

@@ -12,7 +12,7 @@ from inversionlab.api.attackers import Attacker
 from inversionlab.api.inverted import Inverted
 from inversionlab.api.pictures import public_pictures
 from inversionlab.api.prior import OwnPrior
-from inversionlab.api.victim import victim_of
+from inversionlab.api.victim import compiled_victim, victim_of
 from inversionlab.attacks import ATTACKS, Attack, AttackSettings
 from inversionlab.core.images import to_bytes, to_float
 from inversionlab.core.seeds import torch_stream
@@ -100,6 +100,8 @@ def invert(
             raise ConfigError(f"{name} = {number}: should be 1 or more")
     jobs = [(target, repeat) for target in wanted for repeat in range(repeats)]
     protected = BatchInvariantModel(victim)
+    # Trainings learn from the model as it is.
+    attacked = BatchInvariantModel(compiled_victim(victim))
     told = say or (lambda line: None)
     # Trainings draw from PyTorch's own stream.
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
@@ -107,7 +109,7 @@ def invert(
         context = attacker.context(kind, settings, generator if own is None else own)
         ready, parts, began = make_attack(settings, context), list[Attacked](), time.monotonic()
         for start in range(0, len(jobs), batch):
-            parts.append(run_attack(ready, protected, jobs[start : start + batch]))
+            parts.append(run_attack(ready, attacked, jobs[start : start + batch]))
             told(f"[attack] {settings.title}: {min(start + batch, len(jobs))}/{len(jobs)}")
     found = [part.result for part in parts]
     return Inverted(

@@ -15,6 +15,7 @@ from inversionlab.given.live import load_live
 from inversionlab.given.raw_model import RawModel, check_answers
 from inversionlab.given.recognizer import GivenRecognizer, answer_kind
 from inversionlab.given.settings import LIVE, GivenModelSettings
+from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.train import frozen
 
 
@@ -69,6 +70,13 @@ def victim_of(
     whole = Undefended(recognizer)
     frozen(whole, device)
     return whole, recognizer.view
+
+
+def compiled_victim(victim: ProtectedModel) -> ProtectedModel:
+    """A model of `victim_of` as an audit's attacks ask it; one with its own `log_scores` as it is."""
+    if not (isinstance(victim, Undefended) and isinstance(victim.victim, GivenRecognizer)):
+        return victim
+    return Undefended(compiled(victim.victim))
 
 
 def _recognizer(

@@ -177,7 +177,7 @@ def _ready_attack(experiment: _OpenExperiment, cell: Cell) -> _ReadyAttack:
     if experiment.ready is not None and experiment.ready.cell == cell.id:
         return experiment.ready
     session = experiment.session
-    model = session.builder.protected(cell.attacked) if cell.attacked is not None else None
+    model = session.builder.attacked(cell.attacked) if cell.attacked is not None else None
     attack = make_attack(cell.attack, session.builder.attacker_context(cell))
     queries = 0
     for spec in (cell.generator, cell.network):

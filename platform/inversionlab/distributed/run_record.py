@@ -139,7 +139,7 @@ def write_record(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=sum(timings.values()),
         experiment=plain,
-        provenance=provenance(done.machine),
+        provenance={**provenance(done.machine), "precision": plan.precision},
         data=data_record(session),
         given=given,
         sweep=plain["sweep"],

@@ -101,8 +101,8 @@ class SweepSettings(Settings):
 
 
 class RuntimeSettings(Settings):
-    """How the work is distributed. No attack's result depends on it. A network trained by several workers
-    differs from one trained by one worker as two seeds differ."""
+    """How the work is distributed. No attack's result depends on it but for `precision`. A network trained by
+    several workers differs from one trained by one worker as two seeds differ."""
 
     train_workers: int = Field(default=1, ge=1, le=4096)
     """Ray Train workers that share each training."""
@@ -135,6 +135,10 @@ class RuntimeSettings(Settings):
     yet, and a training requests all of its CPUs."""
     attack_gpu_share: float = Field(default=0.25, gt=0, le=1)
     """Share of a GPU for each attack worker, if GPUs are used."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """The numbers in which attacks run networks; rows of bf16 are other rows than those of fp32. auto: that of the
+    rows that are stored already, else bf16 if the machine that starts the command has a GPU with it, or a CPU with
+    AMX or AVX512-BF16."""
     checkpoint_seconds: float = Field(default=20.0, ge=0, le=86_400)
     """Training time between checkpoints, at epoch ends."""
 
@@ -188,7 +192,7 @@ class ExperimentSections(Settings):
     sweep: SweepSettings | None = None
     """A setting of the defense to try at several values."""
     runtime: RuntimeSettings = RuntimeSettings()
-    """How the work is distributed; no attack's result depends on it."""
+    """How the work is distributed, and the numbers in which attacks compute."""
 
     @property
     def endpoint(self) -> EndpointSettings | None:

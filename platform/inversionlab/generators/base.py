@@ -37,6 +37,8 @@ class Generator(nn.Module, ABC):
     learns_from_target: ClassVar[bool] = False
     """Whether it is trained on the scores that the target model gives to the training pictures. Its learner then
     takes these scores (N, K) in place of class numbers."""
+    bf16_on_cpu: ClassVar[bool] = True
+    """Whether bfloat16 pays on a CPU that has it, and leaves a row's bits independent of its batch."""
     trains: ClassVar[bool] = True
     """Whether it is trained here. One that is not comes with its weights."""
 

@@ -47,6 +47,8 @@ class StyleGan(Generator):
     """Mapping, synthesis and discriminator."""
 
     offers: ClassVar[frozenset[str]] = frozenset({"style", "critic"})
+    # Much of it is modulation in float32: 1.2 x faster for 64 rows, slower for 2.
+    bf16_on_cpu: ClassVar[bool] = False
 
     class Settings(AdaptiveSettings, GanSettings, GeneratorSettings):
         """Sizes, losses, augmentation and training."""

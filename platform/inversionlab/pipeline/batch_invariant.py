@@ -3,14 +3,18 @@
 A matrix product of another height may be summed in another order. The difference is in the seventh digit, but an
 attack of hundreds of steps that has not converged amplifies it into another picture, and a row would depend on
 how the work was cut. Measured layer by layer on a CPU (`torch` 2.15, float32, one thread, as in an attack
-worker), a convolution gives a row the same bits at every batch size but 1, and a linear layer does not. So linear
-layers are computed in lanes of one height, the last one padded, and a batch of one is doubled. Padding is no
-query, because nobody sees its result. Its cost is not measurable next to the convolutions.
+worker), a convolution gives a row the same bits at every batch size but 1, unless its kernel is 1x1 and it has
+few channels, and a linear layer does not. So these are computed in lanes of one height, the last one padded,
+and a batch of one is doubled. Padding is no query, because nobody sees its result. Its cost is not measurable next
+to the other convolutions.
 
 A given ONNX model in its PyTorch form has linear layers like any other. Those of TorchScript, of torch.export and
 of onnxruntime cannot be seen here, so on a CPU `given/raw_model.py` asks such a model in lanes as a whole.
 
 Networks that mix rows by other products, such as attention over the batch, and GPUs keep float tolerance.
+
+All of this was seen to hold for folded and channels-last networks too, and in bfloat16 (AVX512-BF16) for every
+network but `style_gan`, which stays in float32 on CPUs (`compiled.py`); in bfloat16 it is no promise.
 """
 
 from collections.abc import Callable
@@ -24,9 +28,13 @@ from torch.overrides import TorchFunctionMode
 
 from inversionlab.defenses import ProtectedModel
 from inversionlab.generators.base import Generator
+from inversionlab.pipeline.compiled import Precision, bfloat16
 
+Pass = Callable[[Tensor], Tensor]
 LANE = 8
 """Rows that a linear layer takes at once."""
+FEW = 12
+"""Channels before or after a 1x1 convolution below which its rows depend on the batch."""
 
 
 class BatchInvariantModel(ProtectedModel):
@@ -45,37 +53,40 @@ class BatchInvariantModel(ProtectedModel):
 class BatchInvariantPrior:
     """An attacker's generator with batch-invariant pictures and encodings; its methods are `GenerativePrior`'s."""
 
-    def __init__(self, generator: Generator) -> None:
-        self.generator = generator
+    def __init__(self, generator: Generator, precision: Precision = "fp32") -> None:
+        """Wrap a frozen generator, to be run in `precision`; it takes and gives float32."""
+        self.generator, self.precision = generator, precision
         self.latent_size, self.draw = generator.latent_size, generator.draw
-        self.critic = partial(batch_invariant, generator.critic)
-        self.style = partial(batch_invariant, generator.style)
-        self.synthesize = partial(batch_invariant, generator.synthesize)
+        self.critic = partial(self._run, generator.critic)
+        self.style = partial(self._run, generator.style)
+        self.synthesize = partial(self._run, generator.synthesize)
 
     def __call__(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of latents (N, m)."""
-        return batch_invariant(self.generator, z_ND)
+        return self._run(self.generator, z_ND)
 
     def encode(self, x_NCHW: Tensor) -> Tensor | None:
         """Latents (N, m) of pictures, or None where the generator has no encoder."""
         if self.generator.encode(x_NCHW[:1]) is None:
             return None
-        return batch_invariant(cast(Pass, self.generator.encode), x_NCHW)
+        return self._run(cast(Pass, self.generator.encode), x_NCHW)
 
-
-Pass = Callable[[Tensor], Tensor]
+    def _run(self, forward: Pass, x_N: Tensor) -> Tensor:
+        half = self.precision == "bf16" and (x_N.is_cuda or self.generator.bf16_on_cpu)
+        with bfloat16(x_N, "bf16" if half else "fp32"):
+            return batch_invariant(forward, x_N).float()
 
 
 def batch_invariant(forward: Pass, x_N: Tensor) -> Tensor:
     """`forward(x_N)` for a network that treats each row separately; differentiable."""
     count = len(x_N)
     padded_N = torch.cat([x_N, x_N.detach()]) if count == 1 else x_N
-    with _LinearInLanes():
+    with _InLanes():
         return forward(padded_N)[:count]
 
 
-class _LinearInLanes(TorchFunctionMode):
-    """Computes every linear layer of a two-dimensional input in lanes."""
+class _InLanes(TorchFunctionMode):
+    """Computes every layer whose rows would depend on the batch in lanes."""
 
     def __torch_function__(
         self,
@@ -85,10 +96,19 @@ class _LinearInLanes(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         given = kwargs or {}
-        if func is not functional.linear or args[0].ndim != 2:
+        if not _varies(func, args):
             return func(*args, **given)
-        x_ND, *rest = args
-        count = len(x_ND)
+        x_N, *rest = args
+        count = len(x_N)
         if missing := -count % LANE:
-            x_ND = torch.cat([x_ND, x_ND.new_zeros(missing, x_ND.shape[1])])
-        return torch.cat([func(lane, *rest, **given) for lane in x_ND.split(LANE)])[:count]
+            x_N = torch.cat([x_N, x_N.new_zeros(missing, *x_N.shape[1:])])
+        return torch.cat([func(lane, *rest, **given) for lane in x_N.split(LANE)])[:count]
+
+
+def _varies(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether a layer's rows depend on the height of the batch."""
+    if func is functional.linear:
+        return bool(args[0].ndim == 2)
+    if func is not functional.conv2d or len(args) < 2 or args[0].ndim != 4:
+        return False
+    return args[1].shape[2:] == (1, 1) and min(args[1].shape[:2]) < FEW

@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +15,18 @@ from inversionlab.core.settings import fingerprint
 from inversionlab.core.views import View
 from inversionlab.data.splits import Labelled
 from inversionlab.defenses import DefenseSettings, ProtectedModel
-from inversionlab.defenses.base import Undefended
 from inversionlab.defenses.composition import chain, protected_views, stripped
+from inversionlab.defenses.none import NoneSettings
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.metrics import within_person_distance
 from inversionlab.pipeline import evaluate, footprint
-from inversionlab.pipeline.batch_invariant import BatchInvariantModel
+from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
+from inversionlab.recognizers import Recognizer
 from inversionlab.results.models import MODEL_METRICS, STRANGER_SCORE
 
+Judge = Recognizer | GivenRecognizer
 VIEWS: dict[type[View], str] = {view: word.replace("_", " ") for word, view in views.VIEWS.items()}
 """What each view shows, in words."""
 
@@ -55,9 +57,8 @@ def evaluator(session: Session, name: str) -> evaluate.Evaluator:
     }
     people_KD = _features(session.store.read("galleries", key)) if spec.has_gallery else None
     class_of = spec.data(session.builder.splits).class_of
-    return evaluate.Evaluator(
-        name, session.builder.recognizer(spec.role), class_of, private, people_KD
-    )
+    judge = cast(Judge, compiled(session.builder.recognizer(spec.role)))
+    return evaluate.Evaluator(name, judge, class_of, private, people_KD)
 
 
 def _features(table: pa.Table) -> Tensor:
@@ -77,8 +78,8 @@ def measure_model(session: Session, cell: Cell) -> None:
     test = builder.splits.test
     if behind_http:
         test = evaluate.sample((test,), evaluate.QUERIES)
-    model = builder.protected(cell.defense)
-    victim = BatchInvariantModel(Undefended(builder.recognizer("victim")))
+    model = builder.attacked(cell.defense, "fp32")
+    victim = builder.attacked(NoneSettings(), "fp32")
     used = evaluate.utility(model.log_scores, victim.log_scores, test, builder.device)
     aimed_N = torch.isin(test.class_N, torch.tensor(session.plan.targets))
     stopped, left = protected_views(cell.defense), stripped(cell.defense)
@@ -91,7 +92,7 @@ def measure_model(session: Session, cell: Cell) -> None:
         "correct_targets": int(used.correct_N[aimed_N].sum()),
         "total_targets": int(aimed_N.sum()),
         # What runs elsewhere has no footprint here, and its time would be the network's.
-        **({} if behind_http else _footprint(session, model)),
+        **({} if behind_http else _footprint(session, cell.defense, model)),
         **{metric.key: getattr(used, metric.key) for metric in MODEL_METRICS},
         "facts": json.dumps(_facts(session, model), sort_keys=True),
         "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
@@ -102,14 +103,16 @@ def measure_model(session: Session, cell: Cell) -> None:
     store.write("models", key, [row])
 
 
-def _footprint(session: Session, model: ProtectedModel) -> dict[str, Any]:
+def _footprint(session: Session, defense: DefenseSettings, model: ProtectedModel) -> dict[str, Any]:
     """What a released model needs; without private pictures it is measured on public ones."""
     device, test = session.builder.device, session.builder.splits.test
+    # A folded network has fewer parameters than the released one.
+    released = session.builder.protected(defense)
     shown = test if len(test) else _strangers(session)
     return {
         "milliseconds": evaluate.milliseconds(model.log_scores, shown, device),
-        "networks": footprint.networks(model),
-        "parameters": footprint.parameters(model),
+        "networks": footprint.networks(released),
+        "parameters": footprint.parameters(released),
         "memory": footprint.memory(model.log_scores, shown, device),
     }
 
@@ -159,7 +162,7 @@ def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
 def measure_evaluator(session: Session, name: str) -> None:
     """Store how well an evaluator recognizes, and its features of the targets' private pictures."""
     builder, spec = session.builder, session.plan.evaluators[name]
-    recognizer = builder.recognizer(spec.role)
+    recognizer = cast(Judge, compiled(builder.recognizer(spec.role)))
     data, train = spec.data(builder.splits), builder.splits.train
     aimed_N = torch.isin(train.class_N, torch.tensor(session.plan.targets))
     key = evaluator_key(session, name)

@@ -17,6 +17,7 @@ from inversionlab.generators.base import Generator
 from inversionlab.given.live import Live
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel, BatchInvariantPrior
+from inversionlab.pipeline.compiled import Precision, compiled
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan
 from inversionlab.pipeline.train import frozen
@@ -24,6 +25,8 @@ from inversionlab.recognizers import Recognizer
 from inversionlab.store.tables import Job
 
 Weights = Mapping[str, Tensor]
+Run = Callable[[nn.Module], nn.Module]
+"""A stored network to the one that is run in its place."""
 
 
 class ModelBuilder:
@@ -129,28 +132,38 @@ class ModelBuilder:
         return module
 
     def protected(self, settings: DefenseSettings) -> ProtectedModel:
-        """The model that the defense releases, frozen."""
-        model = self._released(settings)
-        frozen(model, self.device)
-        return BatchInvariantModel(model)
+        """The model that the defense releases, of networks as they are stored, frozen."""
+        return BatchInvariantModel(self._released(settings, lambda network: network))
 
-    def _released(self, settings: DefenseSettings) -> ProtectedModel:
-        victim, inner = self.recognizer("victim"), settings.inner
-        below = victim if inner is None else self._released(inner)
+    def attacked(
+        self, settings: DefenseSettings, precision: Precision | None = None
+    ) -> ProtectedModel:
+        """The model that the defense releases, of compiled networks; None: in the plan's precision."""
+        chosen = precision or self.plan.precision
+        made = self._released(settings, lambda network: compiled(network, chosen))
+        return BatchInvariantModel(made)
+
+    def _released(self, settings: DefenseSettings, run: Run) -> ProtectedModel:
+        victim, inner = run(self.recognizer("victim")), settings.inner
+        below = victim if inner is None else self._released(inner, run)
         defense, spec = DEFENSES[settings.name](settings), self.plan.defense_specs.own(settings)
-        trained = self.network(spec) if spec is not None else None
-        return defense.protect(below, victim if defense.carries_victim() else trained)
+        trained = run(self.network(spec)) if spec is not None else None
+        made = defense.protect(below, victim if defense.carries_victim() else trained)
+        frozen(made, self.device)
+        return made
 
     def attacker_context(self, cell: Cell) -> AttackerContext:
         """What the attacker of a cell holds."""
-        module = self.network(cell.generator)
+        precision = self.plan.precision
+        module = compiled(self.network(cell.generator), precision)
         assert isinstance(module, Generator)
+        own = compiled(self.network(cell.network), precision) if cell.network is not None else None
         return AttackerContext(
-            generator=BatchInvariantPrior(module),
+            generator=BatchInvariantPrior(module, precision),
             public_NCHW=self.splits.public_NCHW,
             seed=self.experiment.seed,
             device=self.device,
-            network=self.network(cell.network) if cell.network is not None else None,
+            network=own,
             widths=Widths(self.experiment.runtime.attack_width),
         )
 

@@ -16,6 +16,7 @@ from inversionlab.generators import GENERATORS, GeneratorSettings
 from inversionlab.generators.given import Given
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.given.sface import SFACE_SETTINGS
+from inversionlab.pipeline.compiled import Precision
 from inversionlab.pipeline.defense_specs import DefenseSpecs
 from inversionlab.pipeline.generator_specs import (
     AttackNetworkSpec,
@@ -86,6 +87,8 @@ class Plan:
     """The evaluators by their names in the recipe."""
     defense_specs: DefenseSpecs
     """The networks of any defense, and the names of the models that defenses release."""
+    precision: Precision = "fp32"
+    """In which attacks run the networks."""
 
     def spec(self, role: str) -> NetworkSpec:
         """The only network of this role; `generator`, `attack` and the defenses' roles may have several."""
@@ -107,10 +110,11 @@ def make_plan(
     targets: tuple[int, ...],
     pool: tuple[int, ...] | None = None,
     given: Mapping[str, GivenFacts] | None = None,
+    precision: Precision = "fp32",
 ) -> Plan:
     """The plan of an experiment on this data; without a `pool` the evaluators know the targets.
 
-    `given` holds the facts of its given models, by role.
+    `given` holds the facts of its given models, by role, and `precision` is that of its attacks.
 
     Raises:
         ConfigError: two of the defenses side by side release the same model.
@@ -137,7 +141,7 @@ def make_plan(
             )
     defense_specs = DefenseSpecs(experiment, victim, targets, facts)
     points = _points(experiment, defense_specs)
-    cells = tuple(_cells(defense_specs, evaluators, points))
+    cells = tuple(_cells(defense_specs, evaluators, points, precision))
     needed = [
         victim,
         *evaluators.values(),
@@ -149,7 +153,8 @@ def make_plan(
     specs: dict[str, NetworkSpec] = {}
     for spec in needed:
         specs.setdefault(spec.key, spec)
-    return Plan(data_id, targets, pool, tuple(specs.values()), cells, evaluators, defense_specs)
+    made = tuple(specs.values())
+    return Plan(data_id, targets, pool, made, cells, evaluators, defense_specs, precision)
 
 
 Point = tuple[float | None, DefenseSettings]
@@ -187,11 +192,15 @@ def _points(experiment: Experiment, defense_specs: DefenseSpecs) -> list[Point]:
 
 
 def _cells(
-    specs: DefenseSpecs, evaluators: Mapping[str, NetworkSpec], points: list[Point]
+    specs: DefenseSpecs,
+    evaluators: Mapping[str, NetworkSpec],
+    points: list[Point],
+    precision: Precision,
 ) -> Iterator[Cell]:
     """The null attacks, then every attack on the undefended victim and on the defenses under test."""
     for name in null_attacks():
-        yield _cell(specs, evaluators, ATTACKS[name].Settings(name=name), None, None, None)
+        settings = ATTACKS[name].Settings(name=name)
+        yield _cell(specs, evaluators, settings, None, None, None, precision)
     undefended: Point = (None, NoneSettings())
     for attack in specs.experiment.attacks:
         kind, seen = ATTACKS[attack.name], set()
@@ -203,7 +212,7 @@ def _cells(
                 # An attacker who holds the weights can also take a part of the defense off.
                 models.append(left)
             for attacked in models:
-                cell = _cell(specs, evaluators, attack, defense, attacked, point)
+                cell = _cell(specs, evaluators, attack, defense, attacked, point, precision)
                 if (cell.protected, cell.id) not in seen:
                     seen.add((cell.protected, cell.id))
                     yield cell
@@ -216,6 +225,7 @@ def _cell(
     defense: DefenseSettings | None,
     attacked: DefenseSettings | None,
     point: float | None,
+    precision: Precision,
 ) -> Cell:
     model = specs.model(attacked).id if attacked is not None else ""
     generator, network = _attacker_networks(specs, attack, attacked)
@@ -230,6 +240,8 @@ def _cell(
         "protected": model,
         "generator": generator.id if ATTACKS[attack.name].needs_generator else None,
         "network": network.id if network is not None else None,
+        # Left out in fp32, so that rows of before there was a choice stay.
+        **({} if precision == "fp32" else {"precision": precision}),
     }
     label = attack.title if defense is None else f"{attack.title} on {defense.title}"
     label += "" if point is None else f" at {point:g}"

@@ -12,6 +12,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.given.live import Live
 from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts
+from inversionlab.pipeline.compiled import Precision, chip_precision
 from inversionlab.pipeline.given_facts import GivenFacts, read_facts
 from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec
@@ -34,6 +35,8 @@ class SessionSpec:
     """What is known of the given models, by role."""
     live: Live | None = field(default=None, compare=False)
     """Returns what no file holds of a given victim, in any process."""
+    precision: Precision = "fp32"
+    """In which attacks run the networks."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,29 @@ def open_experiment(experiment: Experiment, storage: Storage, live: Live | None 
     names = data_stage.picture_ids(experiment)
     given = read_facts(experiment, live() if live is not None else None)
     spec = SessionSpec(experiment.model_dump_json(), storage.root, names, given, live)
-    return open_session(spec, torch.device("cpu"))
+    return _in_its_precision(open_session(spec, torch.device("cpu")))
+
+
+def _in_its_precision(session: Session) -> Session:
+    """The session with `runtime.precision`; auto: that of the rows that are stored, else what suits the chip."""
+    runtime, half = session.experiment.runtime, _with_precision(session, "bf16")
+    if runtime.precision != "auto":
+        return half if runtime.precision == "bf16" else session
+    order = [session, half] if chip_precision(runtime) == "fp32" else [half, session]
+    return next((opened for opened in order if _has_begun(opened)), order[0])
+
+
+def _has_begun(session: Session) -> bool:
+    """Whether rows of an attack are stored; null attacks are shared with other experiments."""
+    attacks = (cell.id for cell in session.plan.cells if cell.defense is not None)
+    return any(session.store.done(cell) for cell in attacks)
+
+
+def _with_precision(session: Session, precision: Precision) -> Session:
+    spec, builder = replace(session.spec, precision=precision), session.builder
+    return open_session(
+        spec, builder.device, splits=builder.splits, networks=builder.networks_at_hand
+    )
 
 
 def with_live(session: Session, live: Live) -> Session:
@@ -103,7 +128,7 @@ def open_session(
         splits = data_stage.cut(experiment, private, public, names)
     targets, pool = data_stage.choose_people(experiment, data_stage.attackable(splits))
     data_id = data_stage.data_id(experiment, spec.pictures, names)
-    plan = make_plan(experiment, data_id, targets, pool, facts)
+    plan = make_plan(experiment, data_id, targets, pool, facts, spec.precision)
     builder = ModelBuilder(
         experiment, splits, plan, load or artifacts.weights, device, networks, spec.live
     )

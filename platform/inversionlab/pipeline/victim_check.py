@@ -8,12 +8,14 @@ explains the pictures far better, the audit stops with exactly that advice.
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import cast
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.splits import Labelled
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.pipeline.class_order import EQUAL, SURE, other_order
+from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.endpoint import LocalEndpoint, settle_answers
 from inversionlab.pipeline.enrolment import enrolled, gallery_lines
 from inversionlab.pipeline.evaluate import QUERIES, sample
@@ -51,7 +53,9 @@ def check_victim(session: Session, *, force: bool = False) -> Iterator[str]:
     # Enrolled pictures would recognize themselves.
     sources = (splits.test,) if settings.gallery == "private" else (splits.train, splits.test)
     pictures = sample(sources, QUERIES if settings.endpoint else PICTURES)
-    found = recognize(model, pictures, builder.device)
+    # As attacks run it.
+    attacked = cast(GivenRecognizer, compiled(model, session.plan.precision))
+    found = recognize(attacked, pictures, builder.device)
     share = found.accuracy
     yield (
         f"the given model recognizes {share.value:.1%} ({share.low:.1%} to {share.high:.1%}) of {share.count} "
