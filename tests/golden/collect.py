@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from inversionlab.attacks import ATTACKS
 from inversionlab.core import seeds
 from inversionlab.core.yaml_io import parse_yaml
 from inversionlab.distributed.attack_worker import AttackWorker
@@ -35,6 +36,7 @@ from inversionlab.tuning.searcher import DeterministicSearcher
 from inversionlab.tuning.space import SearchSpace, check_space, experiment_at, load_space
 
 __all__ = [
+    "ATTACKS",
     "AttackWorker",
     "DeterministicSearcher",
     "Experiment",
@@ -52,6 +54,7 @@ __all__ = [
     "missing_jobs",
     "missing_measurements",
     "open_experiment",
+    "parse_yaml",
     "run_name",
     "search_name",
     "seeds",

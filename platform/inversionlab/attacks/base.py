@@ -3,7 +3,13 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor, nn
 
 from inversionlab.attacks.context import AttackerContext
@@ -11,7 +17,7 @@ from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.pool import Pool
 from inversionlab.core.contracts import GenerativePrior, ModelShape, ScoringModel
 from inversionlab.core.learner import Learner
-from inversionlab.core.settings import Settings
+from inversionlab.core.settings import NAMING, Settings
 from inversionlab.core.views import Scores, View
 
 ViewT = TypeVar("ViewT", bound=View)
@@ -48,6 +54,16 @@ class AttackSettings(Settings):
             left_out = self.published.keys() - self.model_fields_set
             self.__dict__.update({key: self.published[key] for key in left_out})
         return self
+
+    later: ClassVar[dict[str, Any]] = {}
+    """Settings that came later than stored reconstructions, with the values that mean what was done before."""
+
+    @model_serializer(mode="wrap")
+    def _named(self, plain: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+        values = plain(self)
+        if info.context == NAMING:
+            return {k: v for k, v in values.items() if k not in self.later or v != self.later[k]}
+        return values
 
     @property
     def title(self) -> str:

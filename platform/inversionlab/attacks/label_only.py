@@ -44,6 +44,7 @@ class LabelOnlySettings(AttackSettings):
     """Settings of the label-only attack."""
 
     published: ClassVar[dict[str, Any]] = {"pool": 0}
+    later: ClassVar[dict[str, Any]] = {"pool": 0}
 
     name: Literal["label_only"] = "label_only"
     pool: int = Field(default=2048, ge=0, le=1_000_000)

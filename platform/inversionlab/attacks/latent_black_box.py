@@ -56,6 +56,8 @@ class LatentBlackBoxSettings(AttackSettings):
         "patience": None,
     }
 
+    later: ClassVar[dict[str, Any]] = {"pool": 0, "update": "limited", "patience": None}
+
     name: Literal["latent_black_box"] = "latent_black_box"
     perturbations: int | None = Field(default=32, ge=1, le=65_536)
     """M; null: the larger of 64 and twice the latent's length."""

@@ -36,6 +36,8 @@ class LatentWhiteBoxSettings(AttackSettings):
         "patience": None,
     }
 
+    later: ClassVar[dict[str, Any]] = {"pool": 0, "update": "limited", "patience": None}
+
     name: Literal["latent_white_box"] = "latent_white_box"
     steps: int = Field(default=300, ge=1, le=100_000)
     """Updates at most."""

@@ -45,6 +45,10 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
+NAMING: dict[str, Any] = {"naming": True}
+"""The context of a dump that names what is stored: settings that came later are left out of it at the values that
+mean what was done before they came, so that what was stored then keeps its name."""
+
 
 def any_of(entries: Mapping[str, Any]) -> Any:
     """The type of the settings of any of a room's entries; their `name` tells them apart."""

@@ -18,7 +18,7 @@ import torch
 from inversionlab import __version__
 from inversionlab.attacks import ATTACKS
 from inversionlab.core.images import png
-from inversionlab.core.settings import fingerprint
+from inversionlab.core.settings import NAMING, fingerprint
 from inversionlab.defenses import DEFENSES
 from inversionlab.distributed.errors import AuditError
 from inversionlab.experiment import Experiment
@@ -166,7 +166,7 @@ def write_record(
 
 def run_name(experiment: Experiment) -> str:
     """The name of an experiment's run. The runtime and the headline evaluator do not change it."""
-    plain = experiment.model_dump(mode="json", exclude={"runtime", "headline"})
+    plain = experiment.model_dump(mode="json", exclude={"runtime", "headline"}, context=NAMING)
     return f"{experiment.name}-{fingerprint(plain)[:8]}"
 
 

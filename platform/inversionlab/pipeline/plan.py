@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from inversionlab.attacks import ATTACKS, AttackSettings
-from inversionlab.core.settings import ConfigError, fingerprint
+from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.core.views import WhiteBox
 from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.composition import stripped
@@ -236,7 +236,7 @@ def _cell(
         "rows": ROW_FORMAT,
         "evaluators": [[name, spec.id] for name, spec in evaluators.items()],
         # Which generator the label means is in its id.
-        "attack": attack.model_dump(mode="json", exclude={"generator"}),
+        "attack": attack.model_dump(mode="json", exclude={"generator"}, context=NAMING),
         "protected": model,
         "generator": generator.id if ATTACKS[attack.name].needs_generator else None,
         "network": network.id if network is not None else None,

@@ -19,7 +19,7 @@ import ray
 from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 
-from inversionlab.core.settings import ConfigError, fingerprint
+from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, use_gpus
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.live_victim import closed_on_error, share_live
@@ -175,7 +175,7 @@ def search(
 
 def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptions) -> str:
     """The search's name, equal for all calls that end in the same study; more trials only lengthen the study."""
-    how, plain = options, experiment.model_dump(mode="json")
+    how, plain = options, experiment.model_dump(mode="json", context=NAMING)
     decisive: dict[str, Any] = {
         "experiment": {k: v for k, v in plain.items() if k not in ("runtime", "name", "headline")},
         "space": describe_space(space),
