@@ -9,7 +9,7 @@ medians: how many times faster the compiled network is, in fp32 and in bf16.
 
 import argparse
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -33,12 +33,10 @@ LFW: dict[str, dict[str, Any]] = {
 }
 """The generators of `jobs/recipes/lfw_attacks.yaml`."""
 WAYS: dict[str, Precision] = {"fp32": "fp32", "bf16": "bf16"}
-Pass = Callable[[Tensor], Tensor]
+Pass = Callable[[Any], Tensor]
 
 
-def cases(
-    device: torch.device, ir50: bool
-) -> Iterator[tuple[str, tuple[int, ...], dict[str, Pass]]]:
+def cases(device: torch.device, ir50: bool) -> Iterator[tuple[str, Sequence[int], dict[str, Pass]]]:
     """Name, shape of a row, and the ways to compute it, of each network."""
     recognizers: dict[str, tuple[dict[str, Any], int]] = {
         "small_resnet": ({"name": "small_resnet", "width": 32}, 64)
@@ -49,7 +47,7 @@ def cases(
         settings = RecognizerSettings.model_validate({"network": network})
         victim = Recognizer(settings, classes=CLASSES, channels=3, image_size=side, seed=1)
         frozen(victim, device)
-        ways = {"stored": BatchInvariantModel(Undefended(victim)).log_scores}
+        ways: dict[str, Pass] = {"stored": BatchInvariantModel(Undefended(victim)).log_scores}
         for way, precision in WAYS.items():
             ways[way] = BatchInvariantModel(Undefended(compiled(victim, precision))).log_scores
         yield title, (3, side, side), ways
@@ -57,9 +55,10 @@ def cases(
         sized = GENERATORS[name].Settings(name=name, **options)
         made = generators.build(sized, channels=3, image_size=64, classes=CLASSES)
         frozen(made, device)
-        ways = {"stored": BatchInvariantPrior(made)}
+        ways = {"stored": BatchInvariantPrior(made).__call__}
         for way, precision in WAYS.items():
-            ways[way] = BatchInvariantPrior(cast(Generator, compiled(made, precision)), precision)
+            prior = BatchInvariantPrior(cast(Generator, compiled(made, precision)), precision)
+            ways[way] = prior.__call__
         yield name, (made.latent_size,), ways
 
 

@@ -111,4 +111,4 @@ def _varies(func: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         return bool(args[0].ndim == 2)
     if func is not functional.conv2d or len(args) < 2 or args[0].ndim != 4:
         return False
-    return args[1].shape[2:] == (1, 1) and min(args[1].shape[:2]) < FEW
+    return bool(args[1].shape[2:] == (1, 1) and min(args[1].shape[:2]) < FEW)
