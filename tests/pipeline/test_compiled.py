@@ -360,7 +360,7 @@ def test_in_bfloat16_pictures_are_float32_and_close(name: str) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 64])
-@pytest.mark.parametrize("name", ["ir50", "small_resnet", "vgg16", "yang_cnn"])
+@pytest.mark.parametrize("name", ["ir50", "small_resnet", "vgg16"])
 def test_folded_channels_last_networks_give_a_row_the_same_bits(name: str, count: int) -> None:
     model = BatchInvariantModel(Undefended(compiled(recognizer(name))))
     x_NCHW = pictures(64)
