@@ -21,7 +21,9 @@ JOBS = [(0, 0), (1, 0), (3, 1)]
 
 
 def settings(name: str, **changed: Any) -> Any:
-    return ATTACKS[name].Settings.model_validate({"name": name, **changed})
+    """As published, as the plain attacks are."""
+    data = {"name": name, "as_published": True, **changed}
+    return ATTACKS[name].Settings.model_validate(data)
 
 
 def plain() -> Plain:

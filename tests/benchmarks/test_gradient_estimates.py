@@ -6,7 +6,7 @@ import torch
 from benchmarks.gradient_estimates import approximation
 from torch import Tensor
 
-from inversionlab.attacks.latent_black_box import Perturbations
+from inversionlab.attacks.perturbations import Perturbations
 
 
 def test_figure_seven_low_criterion_means_the_true_direction() -> None:
