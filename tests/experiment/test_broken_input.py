@@ -200,9 +200,14 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         ),
         ["attacks (label_only): generator = k: `ked_gan` learns from whole score vectors"],
     ),
-    "fewer perturbations than latent dimensions": (
-        changed(attacks=[{"name": "latent_black_box", "perturbations": 7}]),
-        ["attacks (latent_black_box): latent_black_box: perturbations = 7 is below 8"],
+    "too few perturbations to choose among variances": (
+        changed(
+            attacks=[{"name": "latent_black_box", "perturbations": 8, "variances": [0.1, 0.01]}]
+        ),
+        [
+            "attacks (latent_black_box): latent_black_box: perturbations = 8: a choice among 2 variances needs "
+            "more than 8, the length of the latent"
+        ],
     ),
     "a generator that does not suit": (
         changed(attacks=[{"name": "mirror", "generator": "v"}], generators={"v": {"name": "vae"}}),

@@ -16,8 +16,10 @@ PEOPLE = FolderSurvey(Path("/people"), (3,) * 30, shorter_side=100, gray=False)
 GIVEN = ModelOptions(endpoint="https://host/identify", data=PEOPLE, public=PEOPLE)
 MIRROR = 64 + 70 * 31
 """Most queries of `mirror` by scores: candidates, and 31 children in each of 70 generations."""
-BLACK_BOX = 300 + 1 + 128 * (300 + 12 * 4)
-"""Most queries of `latent_black_box`: 300 updates, every 25th with all 5 variances."""
+BLACK_BOX = 300 + 1 + 32 * 300
+"""Most queries of `latent_black_box`: 300 updates with 32 perturbations each ..."""
+POOL = 512
+"""... and once for all targets, of its starts."""
 
 
 def chosen(budget: int | None, **changed: object) -> dict[str, Choice]:
@@ -29,8 +31,8 @@ def chosen(budget: int | None, **changed: object) -> dict[str, Choice]:
     ("budget", "attacks", "count", "repeats"),
     [
         (None, ["latent_black_box", "mirror"], 20, 3),
-        (408 + 60 * (MIRROR + BLACK_BOX), ["mirror", "latent_black_box"], 20, 3),
-        (408 + 60 * (MIRROR + BLACK_BOX) - 1, ["mirror"], 20, 3),
+        (408 + 60 * (MIRROR + BLACK_BOX) + POOL, ["mirror", "latent_black_box"], 20, 3),
+        (408 + 60 * (MIRROR + BLACK_BOX) + POOL - 1, ["mirror"], 20, 3),
         (408 + 40 * MIRROR, ["mirror"], 20, 2),
         (50_000, ["mirror"], 20, 1),
         (408 + 7 * MIRROR + 1, ["mirror"], 7, 1),
