@@ -127,7 +127,10 @@ def test_a_long_attack_that_never_converges_gives_the_same_pictures_in_any_shard
     )
     context = AttackerContext(generator=generator, public_NCHW=public, seed=1, device=CPU)
     attack = make_attack(
-        ATTACKS["latent_white_box"].Settings(name="latent_white_box", steps=150), context
+        ATTACKS["latent_white_box"].Settings(
+            name="latent_white_box", steps=150, step_length=0.1, patience=None
+        ),
+        context,
     )
     work = [(t, r) for t in range(3) for r in range(2)]
     whole = run_attack(attack, model, work).result
