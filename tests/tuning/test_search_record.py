@@ -76,7 +76,7 @@ def record(base: Session) -> SearchRecord:
     outcome = SearchOutcome("tiny", base, SPACE, options, ended, Gpus(False, False), {}, [])
     with pytest.MonkeyPatch.context() as patch:
         # Which machines there were is Ray's to say, and there is none.
-        patch.setattr(search_record, "provenance", dict)
+        patch.setattr(search_record, "machine", str)
         return search_record.write_search(outcome)
 
 
