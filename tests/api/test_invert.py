@@ -172,8 +172,8 @@ class Recognizer:
 def test_anything_with_log_scores_is_a_model(net: OutsideNet) -> None:
     mine = quiet(Recognizer(net, gradients=True), 1, WHITE_BOX, generator=VAE)
     theirs = quiet(net, 1, WHITE_BOX, generator=VAE)
-    # The module is run folded, the object as it is: their last bits differ, and the descent amplifies that. A quarter
-    # of a step of a stored picture is 1e-3.
+    # The module is run folded, the object as it is: their last bits differ, and the descent amplifies that.
+    # 1e-3 is a quarter of a step of a stored picture.
     torch.testing.assert_close(mine.images, theirs.images, atol=1e-3, rtol=0)
     with pytest.raises(ConfigError, match="this model gives no gradients"):
         quiet(Recognizer(net, gradients=False), 1, WHITE_BOX, generator=VAE)
