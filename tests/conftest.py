@@ -26,6 +26,17 @@ def shared_data() -> Path:
     return path
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in an attack worker: several threads divide a batch by its size, and then the bits depend on it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Own:
     """What the owner of a model has: its files, and pictures of its people and of strangers."""

@@ -117,11 +117,12 @@ class LabelOnly(Attack):
 
         def enter(row_L: Tensor) -> _Rows:
             entering, none_L = jobs.take(row_L), torch.zeros_like(row_L)
-            z_LD = self.context.first_latents(NAME, entering, self.settings.seed_pictures)
-            won_L = none_L.bool()
+            won_L, z_LD = none_L.bool(), self._empty(len(row_L))
             if self.settings.pool:
-                start_LD, won_L = self.pool(view).starts(entering)
-                z_LD = torch.where(won_L[:, None], start_LD, z_LD)
+                z_LD, won_L = self.pool(view).starts(entering)
+            if not bool(won_L.all()):
+                left = entering.take(~won_L)
+                z_LD[~won_L] = self.context.first_latents(NAME, left, self.settings.seed_pictures)
             return _Rows(row_L, none_L, z_LD, radius_L=z_LD[:, 0], won_L=won_L)
 
         def judge(flying: _Rows) -> tuple[_Rows, Tensor]:
@@ -149,9 +150,7 @@ class LabelOnly(Attack):
         """A round of latents a row (L, ROUND, m): in turn draws from the prior and encoded public pictures."""
         public_L = flying.step_L % 2 == 1 if encodes else torch.zeros_like(flying.won_L)
         count = len(self.context.public_NCHW)
-        z_LRD = torch.empty(
-            len(flying), ROUND, self.generator.latent_size, device=self.context.device
-        )
+        z_LRD = self._empty(len(flying), ROUND)
         encoded, index = public_L.nonzero()[:, 0], []
         for at, row in enumerate(flying.row_L.tolist()):
             if bool(public_L[at]):
@@ -161,6 +160,10 @@ class LabelOnly(Attack):
         if index:
             z_LRD[encoded] = self.context.encoded(torch.cat(index)).view(len(index), ROUND, -1)
         return z_LRD
+
+    def _empty(self, *count: int) -> Tensor:
+        """Room for so many latents."""
+        return torch.empty(*count, self.generator.latent_size, device=self.context.device)
 
     @torch.no_grad()
     def _repel(self, view: Labels, jobs: AttackJobs, rows_N: Tensor, start_ND: Tensor) -> Search:

@@ -29,11 +29,10 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from inversionlab.attacks.base import Attack, AttackSettings
-from inversionlab.attacks.descent import descend
 from inversionlab.attacks.engine import pass_size
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
+from inversionlab.attacks.latent_descent import LatentDescentSettings, descend_latents
 from inversionlab.attacks.perturbations import Estimate, Perturbations
-from inversionlab.attacks.updates import latent_update
 from inversionlab.core.views import Scores, View
 
 NAME = "latent_black_box"
@@ -43,20 +42,15 @@ TINY = torch.finfo(torch.float32).tiny
 """A score of 0 counts as this: -log of it is 87."""
 
 
-class LatentBlackBoxSettings(AttackSettings):
+class LatentBlackBoxSettings(LatentDescentSettings, AttackSettings):
     """Settings of the generator-latent black-box attack."""
 
     published: ClassVar[dict[str, Any]] = {
+        **LatentDescentSettings.published,
         "perturbations": None,
         "variances": (1e-4, 1e-3, 1e-2, 1e-1, 1.0),
         "grid_every": 1,
-        "pool": 0,
-        "update": "limited",
-        "step_length": 0.1,
-        "patience": None,
     }
-
-    later: ClassVar[dict[str, Any]] = {"pool": 0, "update": "limited", "patience": None}
 
     name: Literal["latent_black_box"] = "latent_black_box"
     perturbations: int | None = Field(default=32, ge=1, le=65_536)
@@ -65,22 +59,6 @@ class LatentBlackBoxSettings(AttackSettings):
     """The grid of sigma^2, each from 1e-12 to 1e12; several need M to be above the latent's length."""
     grid_every: int = Field(default=25, ge=1, le=100_000)
     """All of `variances` are tried every so many updates; 1: at every update."""
-    steps: int = Field(default=300, ge=1, le=100_000)
-    """Updates at most."""
-    stop: float = Field(default=0.99, gt=0, lt=1)
-    """A reconstruction is finished when the target's score exceeds this."""
-    pool: int = Field(default=512, ge=0, le=1_000_000)
-    """Public pictures that the model is asked about once, as starts for all targets; 0: see `seed_pictures`."""
-    seed_pictures: int = Field(default=16, ge=1, le=4096)
-    """Without a pool: public pictures whose mean encoding is the start."""
-    update: Literal["adaptive", "limited"] = "adaptive"
-    """Steps of an adaptive length, or of a limited one."""
-    step_length: float = Field(default=0.8, gt=0, le=100)
-    """Length of the first step in latent units; of every limited step, unless the gradient is tiny."""
-    max_rate: float = Field(default=100.0, gt=0, le=1e6)
-    """Upper bound of the factor that multiplies the gradient in a limited step."""
-    patience: int | None = Field(default=20, ge=1, le=100_000)
-    """A descent ends when its score has not grown by 1 % for so many updates; null: never."""
     truncate: int | None = Field(default=None, ge=1)
     """The attacker sees only so many of the largest scores; null: all."""
 
@@ -119,27 +97,9 @@ class LatentBlackBox(Attack):
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once; raises as `check` does."""
-        options = self.settings
         scores = self.require(view, Scores)
         objective = _EstimatedObjective(self, scores, jobs)
-
-        def start(row_L: Tensor) -> Tensor:
-            entering = jobs.take(row_L)
-            if options.pool:
-                return self.pool(scores).starts(entering)[0]
-            return self.context.first_latents(NAME, entering, options.seed_pictures)
-
-        end = descend(
-            self,
-            jobs.rows_N,
-            start,
-            objective,
-            latent_update(options),
-            stop=options.stop,
-            steps=options.steps,
-            patience=options.patience,
-            pictures=objective.count,
-        )
+        end = descend_latents(self, scores, jobs, objective, pictures=objective.count)
         return end.result(self.generator)
 
 

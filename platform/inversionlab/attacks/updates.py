@@ -1,7 +1,6 @@
 """The rules by which a descent moves its points, each with what it remembers of a row."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -124,10 +123,3 @@ class Adam:
         deviation = (square / (1 - second**made_L).float()).sqrt() + self.EPSILON
         moved = point - self.rate / (1 - first**made_L).float() * mean / deviation
         return moved.clamp(-self.clip, self.clip), torch.stack([mean, square], dim=1)
-
-
-def latent_update(settings: Any) -> AdaptiveStep | LimitedStep:
-    """The rule that a latent attack's settings name: `update`, `step_length` and `max_rate`."""
-    if settings.update == "adaptive":
-        return AdaptiveStep(settings.step_length)
-    return LimitedStep(settings.step_length, settings.max_rate)

@@ -71,9 +71,12 @@ def open_experiment(experiment: Experiment, storage: Storage, live: Live | None 
 
 def _in_its_precision(session: Session) -> Session:
     """The session with `runtime.precision`; auto: that of the rows that are stored, else what suits the chip."""
-    runtime, half = session.experiment.runtime, _with_precision(session, "bf16")
-    if runtime.precision != "auto":
-        return half if runtime.precision == "bf16" else session
+    runtime = session.experiment.runtime
+    if runtime.precision == "fp32":
+        return session
+    half = _with_precision(session, "bf16")
+    if runtime.precision == "bf16":
+        return half
     order = [session, half] if chip_precision(runtime) == "fp32" else [half, session]
     return next((opened for opened in order if _has_begun(opened)), order[0])
 
