@@ -211,3 +211,20 @@ def test_the_product_is_a_running_average_of_the_generator():
     expected = (start + now) / 2
     torch.testing.assert_close(dict(learner.product().named_parameters())[name], expected)
     assert isinstance(learner.product(), GanAda)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_in_bfloat16_a_step_is_another_one_but_weights_and_losses_are_float32_and_close(name):
+    steps = {}
+    for precision in ("fp32", "bf16"):
+        learner = _learner(name)
+        learner.precision = precision
+        losses = _step(learner)
+        assert all(loss.dtype == torch.float32 for loss in losses.values())
+        weights = [p for m in learner.modules.values() for p in m.parameters()]
+        assert all(p.dtype == torch.float32 and p.isfinite().all() for p in weights)
+        steps[precision] = losses, _weights(learner)
+    plain, half = steps["fp32"], steps["bf16"]
+    assert not torch.equal(plain[1], half[1])
+    for key, loss in plain[0].items():
+        torch.testing.assert_close(half[0][key], loss, rtol=0.05, atol=0.05)

@@ -15,6 +15,7 @@ from safetensors.torch import save
 from inversionlab.distributed.train_worker import train_network
 from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts, NetworkCheckpoints
+from inversionlab.pipeline.compiled import best_precision
 from inversionlab.pipeline.recognizer_specs import victim_spec
 from inversionlab.pipeline.train import alone
 from inversionlab.recognizers import RecognizerSettings
@@ -197,6 +198,20 @@ def test_a_training_with_another_networks_checkpoint_starts_anew(
     card = session.artifacts.card(spec)
     assert card is not None
     assert card["metrics"]["resumed_at"] == 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
+def test_a_card_says_in_which_precision_its_network_was_trained(
+    tmp_path: Path, precision: str
+) -> None:
+    changes = {"data.people": 16, "runtime.precision": precision}
+    session = tiny.session(tmp_path, **changes)
+    spec = session.plan.spec("victim")
+    train_network(session, spec, alone(tiny.CPU))
+    card = session.artifacts.card(spec)
+    assert card is not None
+    assert card["precision"] == (best_precision(tiny.CPU) if precision == "auto" else precision)
+    assert spec.key == tiny.session(tmp_path, **{"data.people": 16}).plan.spec("victim").key
 
 
 def test_no_flipped_bit_of_a_checkpoint_goes_into_the_weights(tmp_path: Path) -> None:

@@ -72,6 +72,21 @@ def test_it_learns(loss):
     assert bool((model.log_scores(x_NCHW).argmax(1) == y_N).all())
 
 
+def test_in_bfloat16_it_learns_as_well_and_its_head_and_weights_stay_float32():
+    x_NCHW, y_N = _batch()
+    ends = {}
+    for precision in ("fp32", "bf16"):
+        learner = _learner()
+        learner.precision = precision
+        rng = torch.Generator().manual_seed(0)
+        for _ in range(15):
+            loss = learner.step(x_NCHW, y_N, rng, lambda parameters: None)["loss"]
+            assert loss.dtype == torch.float32
+        assert all(p.dtype == torch.float32 for p in learner.recognizer.parameters())
+        ends[precision] = float(loss)
+    assert ends["fp32"] != ends["bf16"] == pytest.approx(ends["fp32"], abs=0.3)
+
+
 def test_sync_sees_every_gradient_before_the_weights_move():
     learner, (x_NCHW, y_N) = _learner(), _batch(8)
     before = [p.clone() for p in learner.recognizer.parameters()]

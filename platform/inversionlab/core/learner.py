@@ -19,6 +19,7 @@ from inversionlab.core.settings import Settings
 
 GradientSync = Callable[[Iterable[nn.Parameter]], None]
 """Averages the gradients of these parameters over all training workers, in place; does nothing for one worker."""
+Precision = Literal["fp32", "bf16"]
 Losses = dict[str, Tensor]
 """Detached scalar losses by name, on the device."""
 
@@ -84,6 +85,8 @@ class Learner(ABC):
     """Every network by name; the loop moves them to the device and checkpoints them."""
     workers: int = 1
     """Training workers that share each batch; the loop sets it."""
+    precision: Precision = "fp32"
+    """What convolutions and dense layers compute in; the loop sets it. Weights and losses are float32."""
     counters: dict[str, float]
     """Other numbers for the checkpoint, for example the strength of the augmentation."""
 
@@ -123,6 +126,11 @@ class Learner(ABC):
         loss.backward()
         sync(weight for group in optimizer.param_groups for weight in group["params"])
         optimizer.step()
+
+    def autocast(self, x_N: Tensor) -> torch.autocast:
+        """Lets networks compute in `precision` on the device of `x_N`; losses belong outside of it."""
+        half = self.precision == "bf16"
+        return torch.autocast(x_N.device.type, torch.bfloat16, enabled=half)
 
     def schedule(self, progress: float) -> None:
         """Set the step sizes for `progress` in [0, 1]; the loop calls it before every step."""

@@ -84,7 +84,11 @@ class BottleneckRecognizer(nn.Module):
 
     def code(self, x_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and spread (N, k) of the code of pictures (N, C, H, W) in [0, 1]; spreads are positive."""
-        mean_ND, raw_ND = self.statistics(self.network.features(x_NCHW)).chunk(2, dim=1)
+        return self.code_of_features(self.network.features(x_NCHW))
+
+    def code_of_features(self, feature_ND: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and spread (N, k) of the code of features (N, D)."""
+        mean_ND, raw_ND = self.statistics(feature_ND).chunk(2, dim=1)
         # In float32 a very small spread would be 0, and its logarithm infinite.
         return mean_ND, functional.softplus(raw_ND - 5).clamp_min(1e-8)
 
@@ -118,7 +122,9 @@ class BottleneckLearner(Learner):
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch; returns the victim's own `loss`, and `nats`."""
         model = self.recognizer
-        mean_ND, spread_ND = model.code(self.augment(x_NCHW, rng))
+        with self.autocast(x_NCHW):
+            feature_ND = model.network.features(self.augment(x_NCHW, rng))
+        mean_ND, spread_ND = model.code_of_features(feature_ND)
         noise_ND = torch.randn(mean_ND.shape, generator=rng).to(mean_ND.device)
         loss: Tensor = model.network.head.loss(model.widen(mean_ND + spread_ND * noise_ND), y_N)
         nats = information(mean_ND, spread_ND).mean()

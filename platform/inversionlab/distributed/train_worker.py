@@ -14,6 +14,7 @@ from inversionlab.distributed.progress import clock
 from inversionlab.given.endpoint_answers import EndpointError
 from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.artifacts import NetworkCheckpoints
+from inversionlab.pipeline.compiled import best_precision
 from inversionlab.pipeline.evaluate import recognition
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session, open_session
@@ -93,6 +94,9 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     """
     began = time.monotonic()
     training_job = spec.training_job(session.builder)
+    runtime = session.experiment.runtime
+    auto = runtime.precision == "auto"
+    precision = best_precision(world.device) if auto else runtime.precision
     metrics = train(
         training_job,
         role=spec.role,
@@ -101,7 +105,8 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
         world=world,
         checkpoints=NetworkCheckpoints(session.artifacts.storage, spec),
         report=_printer() if world.rank == 0 else lambda progress: None,
-        checkpoint_seconds=session.experiment.runtime.checkpoint_seconds,
+        checkpoint_seconds=runtime.checkpoint_seconds,
+        precision=precision,
     )
     # Another run on the same storage may have finished it meanwhile; a network under attack must stay.
     if world.rank != 0 or session.artifacts.finished(spec):
@@ -127,6 +132,7 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
         "workers": world.size,
         "cpus": torch.get_num_threads(),
         "device": str(world.device),
+        "precision": precision,
         "run": run,
     }
     shown = training_job.learner.samples(SAMPLES)

@@ -18,7 +18,7 @@ from torch.nn import functional
 from inversionlab.core.learner import Losses
 from inversionlab.core.settings import Settings
 from inversionlab.generators.augment_ada import augment_ada
-from inversionlab.generators.blocks import averaged, half_precision
+from inversionlab.generators.blocks import averaged
 from inversionlab.generators.gan_training import Batch, GanLearner
 
 R1_EVERY = 16
@@ -72,7 +72,7 @@ def adaptive_step(
     with torch.no_grad():
         z_ND = draw()
         fake_NCHW = augment_ada(gan.generate(z_ND), p, rng)
-    with half_precision(x_NCHW):
+    with gan.autocast(x_NCHW):
         real_N = score_real(real_NCHW)
         fake_N, further = score_fake(fake_NCHW, z_ND)
     loss = functional.softplus(-real_N).mean() + functional.softplus(fake_N).mean()
@@ -88,7 +88,7 @@ def adaptive_step(
     fake_NCHW = augment_ada(gan.generate(z_ND), p, rng)
     # Only the generator learns here: spare the gradients of the discriminator's weights.
     gan.discriminator.requires_grad_(False)
-    with half_precision(x_NCHW):
+    with gan.autocast(x_NCHW):
         fake_N, further = score_fake(fake_NCHW, z_ND)
     loss = functional.softplus(-fake_N).mean()
     losses["generator"] = loss.detach()

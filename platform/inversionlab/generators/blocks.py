@@ -102,11 +102,6 @@ def mirror(x_NCHW: Tensor, rng: torch.Generator) -> Tensor:
     return torch.where(mirrored_N[:, None, None, None].to(x_NCHW.device), x_NCHW.flip(3), x_NCHW)
 
 
-def half_precision(x_NCHW: Tensor) -> torch.autocast:
-    """bfloat16 where the tensor lies on a GPU."""
-    return torch.autocast(x_NCHW.device.type, torch.bfloat16, enabled=x_NCHW.is_cuda)
-
-
 def averaged(value: Tensor, sync: GradientSync) -> Tensor:
     """The mean of a detached tensor over the training workers; `sync` averages it as a gradient."""
     carrier = nn.Parameter(torch.zeros_like(value))

@@ -41,7 +41,7 @@ from inversionlab.core.learner import (
     make_optimizer,
 )
 from inversionlab.generators.base import Generator, GeneratorSettings
-from inversionlab.generators.blocks import averaged, half_precision, mirror
+from inversionlab.generators.blocks import averaged, mirror
 from inversionlab.generators.vae import Vae, VaeLearner
 
 # The share of the newest batch in the codes' running mean and variance.
@@ -186,7 +186,7 @@ class DiffusionLearner(Learner):
     @torch.no_grad()
     def _codes(self, x_NCHW: Tensor, rng: torch.Generator) -> Tensor:
         """Codes (N * noisings, m), each drawn from the encoder's distribution for a picture."""
-        with half_precision(x_NCHW):
+        with self.autocast(x_NCHW):
             mu_ND, log_var_ND = self.net.codec.posterior(mirror(x_NCHW, rng))
         many = self.settings.noisings
         mu_ND, spread_ND = mu_ND.repeat(many, 1), (0.5 * log_var_ND).exp().repeat(many, 1)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings, set_rate
 from inversionlab.core.settings import Settings
 from inversionlab.generators.base import Generator
-from inversionlab.generators.blocks import half_precision
 
 
 def gan_training_settings(*, epochs: int, rate: float = 5e-4) -> TrainingSettings:
@@ -124,7 +123,7 @@ class GanLearner(Learner):
 
     def generate(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) by the generator in training, in float32."""
-        with half_precision(z_ND):
+        with self.autocast(z_ND):
             fake_NCHW: Tensor = self.generator(z_ND)
         return fake_NCHW.float()
 

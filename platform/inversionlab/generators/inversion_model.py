@@ -129,6 +129,8 @@ class InversionLearner(Learner):
 
         Pictures are not mirrored: the scores belong to the picture that was sent to the model.
         """
-        error = functional.mse_loss(self.model(y_N), x_NCHW)
+        with self.autocast(x_NCHW):
+            made_NCHW = self.model(y_N)
+        error = functional.mse_loss(made_NCHW.float(), x_NCHW)
         self.descend("inversion", error, sync)
         return {"error": error.detach()}

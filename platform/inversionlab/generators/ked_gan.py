@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from inversionlab.core.learner import Losses, TrainingSettings
 from inversionlab.generators.base import Generator, GeneratorSettings
-from inversionlab.generators.blocks import channels_at, dcgan, half_precision, mirror, pyramid
+from inversionlab.generators.blocks import channels_at, dcgan, mirror, pyramid
 from inversionlab.generators.gan_training import (
     Batch,
     GanLearner,
@@ -131,7 +131,7 @@ def _step(
     real_NCHW = mirror(x_NCHW, rng)
     with torch.no_grad():
         fake_NCHW = gan.generate(gan.latents(x_NCHW, rng))
-    with half_precision(x_NCHW):
+    with gan.autocast(x_NCHW):
         logits_NK = discriminator(torch.cat([real_NCHW, fake_NCHW]))
     classes = soft_cross_entropy(logits_NK[:count], y_N)
     reality = reality_loss(logits_NK[:count], logits_NK[count:])
@@ -140,7 +140,7 @@ def _step(
     # Only the generator learns here: spare the gradients of the discriminator's weights.
     discriminator.requires_grad_(False)
     fake_NCHW = gan.generate(gan.latents(x_NCHW, rng))
-    with half_precision(x_NCHW):
+    with gan.autocast(x_NCHW):
         fake_NF, fake_NK = discriminator.features_and_logits(fake_NCHW)
         with torch.no_grad():
             real_NF = discriminator.features_and_logits(real_NCHW)[0]

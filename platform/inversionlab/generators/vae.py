@@ -24,7 +24,6 @@ from inversionlab.generators.blocks import (
     ToMap,
     channels_at,
     down,
-    half_precision,
     mirror,
     pyramid,
     up,
@@ -113,7 +112,7 @@ class VaeLearner(Learner):
         """Learn from one batch; returns `reconstruction` and `divergence` (both per picture)."""
         noise_ND = torch.randn(len(x_NCHW), self.vae.latent_size, generator=rng).to(x_NCHW.device)
         x_NCHW = mirror(x_NCHW, rng)
-        with half_precision(x_NCHW):
+        with self.autocast(x_NCHW):
             mu_ND, log_var_ND = self.vae.posterior(x_NCHW)
             decoded_NCHW = self.vae(mu_ND + noise_ND * (0.5 * log_var_ND).exp()).float()
         distance_NCHW = (decoded_NCHW - x_NCHW).abs()

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from inversionlab.core.learner import Losses, TrainingSettings
 from inversionlab.generators.base import Generator, GeneratorSettings
-from inversionlab.generators.blocks import dcgan, half_precision, mirror
+from inversionlab.generators.blocks import dcgan, mirror
 from inversionlab.generators.discriminator import Discriminator
 from inversionlab.generators.gan_training import (
     Batch,
@@ -78,7 +78,7 @@ def _step(settings: WganGp.Settings, gan: GanLearner, batch: Batch) -> Losses:
     with torch.set_grad_enabled(generator_learns):
         fake_NCHW = gan.generate(gan.latents(x_NCHW, rng))
     fixed_NCHW = fake_NCHW.detach()
-    with half_precision(x_NCHW):
+    with gan.autocast(x_NCHW):
         real_N, fake_N = gan.discriminator(torch.cat([real_NCHW, fixed_NCHW])).chunk(2)
     distance = real_N.mean() - fake_N.mean()
     mix_N = torch.rand(len(x_NCHW), generator=rng).to(x_NCHW.device)
@@ -87,7 +87,7 @@ def _step(settings: WganGp.Settings, gan: GanLearner, batch: Batch) -> Losses:
     if generator_learns:
         # Only the generator learns here: spare the gradients of the critic's weights.
         gan.discriminator.requires_grad_(False)
-        with half_precision(x_NCHW):
+        with gan.autocast(x_NCHW):
             score_N = gan.discriminator(fake_NCHW)
         gan.descend("generator", -score_N.mean(), sync)
         gan.discriminator.requires_grad_(True)

@@ -26,9 +26,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from inversionlab.core.learner import Precision
 from inversionlab.defenses import ProtectedModel
 from inversionlab.generators.base import Generator
-from inversionlab.pipeline.compiled import Precision, bfloat16
+from inversionlab.pipeline.compiled import bfloat16
 
 Pass = Callable[[Tensor], Tensor]
 LANE = 8

@@ -20,20 +20,19 @@ Measured on an AMD EPYC with AVX512-BF16 and no AMX, one thread: `docs/precision
 import copy
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from inversionlab.core.learner import Precision
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.generators.base import Generator
 from inversionlab.generators.given import Given
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.recognizers import Recognizer
-
-Precision = Literal["fp32", "bf16"]
 
 _compiled: WeakKeyDictionary[nn.Module, dict[Precision, nn.Module]] = WeakKeyDictionary()
 """The copies of each network, for as long as the network itself lives."""
@@ -44,7 +43,13 @@ def chip_precision(runtime: RuntimeSettings) -> Precision:
 
     bf16 on GPUs that compute in it, and on CPUs with AMX or AVX512-BF16.
     """
-    if runtime.attack_gpu != "never" and torch.cuda.is_available():
+    gpu = runtime.attack_gpu != "never" and torch.cuda.is_available()
+    return best_precision(torch.device("cuda" if gpu else "cpu"))
+
+
+def best_precision(device: torch.device) -> Precision:
+    """bf16 on a device that computes in it, else fp32."""
+    if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     # Older releases of PyTorch cannot tell.
     has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()

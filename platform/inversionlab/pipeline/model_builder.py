@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from inversionlab.attacks import ATTACKS, AttackerContext
 from inversionlab.attacks.engine import Widths
 from inversionlab.core.contracts import ModelShape
+from inversionlab.core.learner import Precision
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.views import Scores, shows, view_word
 from inversionlab.data.splits import Splits
@@ -17,7 +18,7 @@ from inversionlab.generators.base import Generator
 from inversionlab.given.live import Live
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel, BatchInvariantPrior
-from inversionlab.pipeline.compiled import Precision, compiled
+from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan
 from inversionlab.pipeline.train import frozen

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from inversionlab.attacks import ATTACKS, AttackSettings
+from inversionlab.core.learner import Precision
 from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.core.views import WhiteBox
 from inversionlab.defenses import DefenseSettings
@@ -16,7 +17,6 @@ from inversionlab.generators import GENERATORS, GeneratorSettings
 from inversionlab.generators.given import Given
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.given.sface import SFACE_SETTINGS
-from inversionlab.pipeline.compiled import Precision
 from inversionlab.pipeline.defense_specs import DefenseSpecs
 from inversionlab.pipeline.generator_specs import (
     AttackNetworkSpec,

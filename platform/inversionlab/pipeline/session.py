@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from inversionlab.core.learner import Precision
 from inversionlab.data.splits import Splits
 from inversionlab.experiment import Experiment
 from inversionlab.given.live import Live
 from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts
-from inversionlab.pipeline.compiled import Precision, chip_precision
+from inversionlab.pipeline.compiled import chip_precision
 from inversionlab.pipeline.given_facts import GivenFacts, read_facts
 from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_float
-from inversionlab.core.learner import Learner
+from inversionlab.core.learner import Learner, Precision
 
 
 class TrainingError(RuntimeError):
@@ -84,6 +84,7 @@ def train(
     checkpoints: Checkpoints,
     report: Callable[[Progress], None],
     checkpoint_seconds: float = 20.0,
+    precision: Precision = "fp32",
 ) -> dict[str, float]:
     """Train the job's learner to the end, from its last checkpoint if there is one.
 
@@ -96,6 +97,7 @@ def train(
         checkpoints: where unfinished states are kept.
         report: called after every epoch.
         checkpoint_seconds: training time between checkpoints, which are written at the ends of epochs.
+        precision: what convolutions and dense layers compute in.
 
     Returns:
         The losses of the last epoch, `epochs` and `resumed_at`.
@@ -107,7 +109,7 @@ def train(
     title, epochs = title or role, training.epochs
     for module in learner.modules.values():
         module.to(world.device)
-    learner.workers = world.size
+    learner.workers, learner.precision = world.size, precision
     first = _resume(learner, checkpoints.load(), world.device)
     losses: dict[str, float] = {}
     began = saved = time.monotonic()

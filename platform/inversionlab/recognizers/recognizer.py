@@ -1,6 +1,6 @@
 """A recognizer: backbone and head, and its training.
 
-Inputs: pictures (N, C, H, W) in [0, 1]. Training runs under bfloat16 autocast on CUDA. Scores are computed in
+Inputs: pictures (N, C, H, W) in [0, 1]. The backbone may run under autocast to bfloat16. Scores are computed in
 float32 everywhere: an attack that estimates gradients from score differences would otherwise read rounding errors.
 """
 
@@ -103,9 +103,7 @@ class Recognizer(nn.Module):
         """Features (N, D) of pictures (N, C, H, W) in [0, 1], float32."""
         # Channels-last convolutions are a third faster on CPUs and no slower on GPUs.
         x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
-        fast = self.training and x_NCHW.is_cuda
-        with torch.autocast(x_NCHW.device.type, torch.bfloat16, enabled=fast):
-            feature_ND: Tensor = self.backbone(x_NCHW)
+        feature_ND: Tensor = self.backbone(x_NCHW)
         return feature_ND.float()
 
     def logits(self, x_NCHW: Tensor) -> Tensor:
@@ -134,7 +132,8 @@ class RecognizerLearner(Learner):
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch; returns `loss`."""
         x_NCHW = augment(x_NCHW, self.settings.augment, rng)
-        feature_ND = self.recognizer.features(x_NCHW)
+        with self.autocast(x_NCHW):
+            feature_ND = self.recognizer.features(x_NCHW)
         loss = self.recognizer.head.loss(feature_ND, y_N, self.settings.label_smoothing)
         self.descend("recognizer", loss, sync)
         return {"loss": loss.detach()}
