@@ -13,11 +13,10 @@ from typing import Any
 import torch
 
 from benchmarks.arena import Arena, enter, prepare
+from benchmarks.bound import measure
 from benchmarks.peers import __doc__ as about
-from benchmarks.peers.bound import bound
 from benchmarks.peers.curves import Curve, Ratio, paired_ratio
 from benchmarks.peers.judge import Judge
-from benchmarks.peers.networks import Networks
 from benchmarks.peers.rounds import PEERS, Duel, duel
 
 TRAINING = (
@@ -65,16 +64,14 @@ def verdict(found: Duel, top: int, people: int) -> tuple[str, dict[str, Ratio]]:
     return line, ratios
 
 
-def bounded(arena: Arena, found: Duel) -> tuple[str, float]:
+def bounded(arena: Arena, name: str, rows: int, rounds: int) -> tuple[str, float]:
     """The line of the second bound, and our attack's share of it."""
-    cost = bound(Networks.of(arena, found.peer.ours), found.peer.ours)
-    end = found.ours.end
-    share = cost.seconds(end.updates, found.passes) / end.seconds
+    found = measure(arena, name, rows, rounds)
     text = (
-        f"bound {found.peer.ours}: an update costs {1000 * cost.update:.2f} ms at batch {cost.batch}; "
-        f"the bound is {share:.0%} of our seconds"
+        f"bound {name}: an update costs {1000 * found.update:.2f} ms at batch {found.batch}; "
+        f"the bound is {found.share:.0%} of our seconds"
     )
-    return text, share
+    return text, found.share
 
 
 def written(folder: Path, duels: list[Duel], last: dict[str, dict[str, Any]]) -> None:
@@ -163,7 +160,9 @@ def main() -> None:
                 "ratios": {key: vars(each) for key, each in ratios.items()},
             }
             if given.bound:
-                text, last[peer.name]["share_of_bound"] = bounded(arena, found)
+                text, last[peer.name]["share_of_bound"] = bounded(
+                    arena, peer.ours, len(chunks[0]), given.rounds
+                )
                 lines.insert(0, text)
     if given.out is not None:
         written(given.out, duels, last)

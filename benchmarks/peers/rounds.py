@@ -85,8 +85,6 @@ class Duel:
     """The peer at its own defaults."""
     equal: Curve
     """The peer at equal cost."""
-    passes: float
-    """Pictures that our attack sends to the model without an update, a target."""
 
 
 def duel(arena: Arena, peer: Peer, judge: Judge, chunks: Sequence[list[Job]], cap: float) -> Duel:
@@ -121,7 +119,7 @@ def duel(arena: Arena, peer: Peer, judge: Judge, chunks: Sequence[list[Job]], ca
         defaults.append(curve)
         if curve.cut:
             pauses = made
-    return Duel(peer, Curve.pooled(ours), Curve.pooled(defaults), Curve.pooled(equal), asked)
+    return Duel(peer, Curve.pooled(ours), Curve.pooled(defaults), Curve.pooled(equal))
 
 
 def our_point(

@@ -1,4 +1,4 @@
-"""What `benchmarks.attacks` compares: the plain attacks are the same methods, the bare loop the same passes."""
+"""What `benchmarks.attacks` compares: the plain attacks are the same methods, the bound all passes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from benchmarks.attacks import Tally
-from benchmarks.bare import Pass, RecordingModel, bare_loop, recording
+from benchmarks.bound import Pass, RecordingModel, bound, recording
 from benchmarks.naive import NAIVE, Plain
 from torch import Tensor
 
@@ -105,20 +105,38 @@ def test_every_query_is_a_recorded_pass(name: str) -> None:
     assert {each.back for each in asked} == {name != "latent_black_box"}
 
 
-def test_the_bare_loop_makes_the_recorded_passes() -> None:
+def test_the_bound_counts_an_update_once_and_every_other_row_by_its_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     log = [
         Pass("encode", 4, False),
         Pass("decode", 3, True),
         Pass("scores", 3, True),
+        Pass("decode", 2, True),
         Pass("scores", 2, True),
+        Pass("decode", 5, False),
         Pass("scores", 5, False),
-        Pass("decode", 1, False),
     ]
-    again: list[Pass] = []
-    context = recording(toys.context(), again)
-    generator: Any = context.generator
-    bare_loop(log, RecordingModel(toys.victim(), again), generator, torch.rand(5, 1, 8, 8))
-    assert again == log
+    again = list[Pass]()
+    prior: Any = recording(toys.context(), again).generator
+    calls: Any = {
+        "encode": prior.encode,
+        "decode": prior,
+        "scores": RecordingModel(toys.victim(), again).log_scores,
+    }
+    x_NCHW, z_ND = torch.rand(6, 1, 8, 8), torch.rand(6, prior.latent_size)
+    inputs: Any = {"encode": x_NCHW, "decode": z_ND, "scores": x_NCHW}
+
+    def best(work: Any, device: torch.device) -> tuple[float, int]:
+        before = len(again)
+        work(6)
+        return {"decode": 10.0, "scores": 100.0, "encode": 1000.0}[again[before].kind], 6
+
+    monkeypatch.setattr("benchmarks.bound._best", best)
+    total, update, batch = bound(log, calls, inputs, toys.CPU)
+    # An update begins with the generator; so do the 5 rows that it decodes besides.
+    assert (total, update, batch) == (5 * 10 + 4 * 1000 + 5 * 10 + 5 * 100, 10, 6)
+    assert again[:2] == [Pass("decode", 6, True), Pass("scores", 6, True)]
 
 
 def test_a_tally_tells_ratios_and_how_far_successes_are_apart() -> None:

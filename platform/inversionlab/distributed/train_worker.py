@@ -14,7 +14,7 @@ from inversionlab.distributed.progress import clock
 from inversionlab.given.endpoint_answers import EndpointError
 from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.artifacts import NetworkCheckpoints
-from inversionlab.pipeline.compiled import best_precision
+from inversionlab.pipeline.compiled import training_precision
 from inversionlab.pipeline.evaluate import recognition
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session, open_session
@@ -95,8 +95,7 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     began = time.monotonic()
     training_job = spec.training_job(session.builder)
     runtime = session.experiment.runtime
-    auto = runtime.precision == "auto"
-    precision = best_precision(world.device) if auto else runtime.precision
+    precision = training_precision(runtime, world.device)
     metrics = train(
         training_job,
         role=spec.role,

@@ -138,7 +138,7 @@ class RuntimeSettings(Settings):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """The numbers in which attacks run networks; rows of bf16 are other rows than those of fp32. auto: that of the
     rows that are stored already, else bf16 if the machine that starts the command has a GPU with it, or a CPU with
-    AMX or AVX512-BF16. Training computes in it too (auto: what the worker's chip has); a network keeps its name."""
+    AMX or AVX512-BF16. Networks are trained in it too (auto: what the worker's chip has), and keep their names."""
     checkpoint_seconds: float = Field(default=20.0, ge=0, le=86_400)
     """Training time between checkpoints, at epoch ends."""
 

@@ -72,9 +72,13 @@ class BatchInvariantPrior:
             return None
         return self._run(cast(Pass, self.generator.encode), x_NCHW)
 
-    def _run(self, forward: Pass, x_N: Tensor) -> Tensor:
+    def autocast(self, x_N: Tensor) -> torch.autocast:
+        """Lets the generator run in its precision on the device of `x_N`."""
         half = self.precision == "bf16" and (x_N.is_cuda or self.generator.bf16_on_cpu)
-        with bfloat16(x_N, "bf16" if half else "fp32"):
+        return bfloat16(x_N, "bf16" if half else "fp32")
+
+    def _run(self, forward: Pass, x_N: Tensor) -> Tensor:
+        with self.autocast(x_N):
             return batch_invariant(forward, x_N).float()
 
 

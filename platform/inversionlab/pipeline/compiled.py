@@ -47,6 +47,11 @@ def chip_precision(runtime: RuntimeSettings) -> Precision:
     return best_precision(torch.device("cuda" if gpu else "cpu"))
 
 
+def training_precision(runtime: RuntimeSettings, device: torch.device) -> Precision:
+    """What networks on this device are trained in; auto: what the device has."""
+    return best_precision(device) if runtime.precision == "auto" else runtime.precision
+
+
 def best_precision(device: torch.device) -> Precision:
     """bf16 on a device that computes in it, else fp32."""
     if device.type == "cuda":
