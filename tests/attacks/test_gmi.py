@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +13,8 @@ from inversionlab.attacks.gmi import Gmi, GmiSettings
 from inversionlab.attacks.jobs import AttackResult
 from inversionlab.core.views import WhiteBox
 from tests import toys
+
+published = functools.partial(GmiSettings, as_published=True)
 
 
 def run(settings: GmiSettings, pairs: list[tuple[int, int]]) -> tuple[AttackResult, WhiteBox]:
@@ -38,7 +42,7 @@ def watched() -> tuple[AttackerContext, Watched]:
 
 def test_steps_are_nesterovs_down_prior_plus_weighted_identity() -> None:
     context, generator = watched()
-    settings = GmiSettings(rate=1e-3, identity_weight=7.0, steps=3, starts=1, clip=50.0)
+    settings = published(rate=1e-3, identity_weight=7.0, steps=3, starts=1, clip=50.0)
     victim = toys.victim()
     Gmi(settings, context).run(WhiteBox(victim, 1), toys.jobs([(2, 0)]))
 
@@ -57,7 +61,7 @@ def test_steps_are_nesterovs_down_prior_plus_weighted_identity() -> None:
 
 def test_the_critic_pulls_where_the_target_does_not() -> None:
     def realness(weight: float) -> Tensor:
-        settings = GmiSettings(
+        settings = published(
             identity_weight=weight, rate=0.01 / weight, stop=0.9999999, starts=1, steps=50
         )
         result, _ = run(settings, toys.ALL[:3])
@@ -69,7 +73,7 @@ def test_the_critic_pulls_where_the_target_does_not() -> None:
 
 def test_latents_are_clipped_after_every_update() -> None:
     context, generator = watched()
-    settings = GmiSettings(rate=1.0, clip=0.25, steps=3, starts=1)
+    settings = published(rate=1.0, clip=0.25, steps=3, starts=1)
     Gmi(settings, context).run(WhiteBox(toys.victim(), 2), toys.jobs([(0, 0), (1, 0)]))
     first_ND, *others = generator.asked
     assert float(first_ND.abs().max()) > 0.25
@@ -77,7 +81,7 @@ def test_latents_are_clipped_after_every_update() -> None:
 
 
 def test_a_converged_row_makes_no_further_start() -> None:
-    result, view = run(GmiSettings(clip=3.0, rate=2e-3, stop=0.9, starts=5), toys.ALL)
+    result, view = run(published(clip=3.0, rate=2e-3, stop=0.9, starts=5), toys.ALL)
     once_N = result.converged_N & (result.steps_N <= 300)
     assert bool(once_N.any())
     # One start: one evaluation more than updates.
@@ -85,7 +89,7 @@ def test_a_converged_row_makes_no_further_start() -> None:
 
 
 def test_more_starts_never_hurt_and_all_are_counted() -> None:
-    few = GmiSettings(steps=5, starts=1, stop=0.9999999)
+    few = published(steps=5, starts=1, stop=0.9999999)
     one, _ = run(few, toys.ALL)
     five, view = run(few.model_copy(update={"starts": 5}), toys.ALL)
     assert bool((five.confidence_N >= one.confidence_N).all())
@@ -95,13 +99,33 @@ def test_more_starts_never_hurt_and_all_are_counted() -> None:
 
 
 def test_restarts_of_some_rows_do_not_depend_on_the_others() -> None:
-    settings = GmiSettings(clip=3.0, rate=2e-3, stop=0.9995, steps=30, starts=2)
+    settings = published(clip=3.0, rate=2e-3, stop=0.9995, steps=30, starts=2)
     whole, _ = run(settings, toys.ALL)
     assert 0 < int(whole.converged_N.sum()) < len(toys.ALL)
     for row in (0, 14):
         alone, _ = run(settings, [toys.ALL[row]])
         torch.testing.assert_close(alone.images_NCHW[0], whole.images_NCHW[row], atol=1e-4, rtol=0)
         assert int(alone.steps_N[0]) == int(whole.steps_N[row])
+
+
+def test_a_start_takes_the_next_best_of_the_pool_and_repeats_take_those_after() -> None:
+    context, generator = watched()
+    settings = GmiSettings(pool=30, steps=1, starts=2, stop=0.9999999, step_length=1e-9, clip=99.0)
+    attack, view = Gmi(settings, context), WhiteBox(toys.victim(), 2)
+    attack.run(view, toys.jobs([(3, 0), (3, 1)]))
+    best_SD = attack.pool(view).several(toys.jobs([(3, 0)]), 4)[0]
+    # Each start is seen twice: before its update, and after it.
+    first, _, second, _ = generator.asked
+    torch.testing.assert_close(torch.stack([first, second], dim=1).flatten(0, 1), best_SD)
+    assert view.shared_queries == 30
+    assert view.queries.tolist() == [4, 4]
+
+
+def test_the_default_steps_find_the_targets_in_fewer_updates() -> None:
+    slow, _ = run(published(clip=3.0, starts=1, stop=0.99), toys.ALL)
+    fast, _ = run(GmiSettings(clip=3.0, starts=1, stop=0.99), toys.ALL)
+    assert int(fast.converged_N.sum()) >= int(slow.converged_N.sum())
+    assert float(fast.steps_N.float().mean()) < 0.5 * float(slow.steps_N.float().mean())
 
 
 def test_wants_a_critic() -> None:

@@ -13,11 +13,12 @@ from inversionlab.attacks.engine import Width
 from inversionlab.attacks.jobs import AttackResult
 from inversionlab.attacks.mirror import Mirror, MirrorSettings, Space
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
+from inversionlab.attacks.pool import candidates
 from inversionlab.core.views import Scores, View, WhiteBox
 from inversionlab.generators.style_gan import StyleGan
 from tests import toys
 
-WIDE = MirrorSettings(clip=3.0, stop=0.9, steps=60, candidates=8, mapped=512)
+WIDE = MirrorSettings(as_published=True, clip=3.0, stop=0.9, steps=60, candidates=8, mapped=512)
 BLIND = WIDE.model_copy(
     update={"gradients": False, "genetic": GeneticSettings(population=16, generations=15)}
 )
@@ -78,7 +79,7 @@ def test_every_row_starts_from_its_own_best_candidate() -> None:
     streams = [context.stream("mirror", t, r) for t, r in toys.ALL]
     q_NCW = space.candidates(8, streams, context.device)
     view = Scores(toys.victim(), len(toys.ALL))
-    p_NC = Mirror(WIDE, context).point_scores(space, view, jobs, q_NCW, torch.arange(len(toys.ALL)))
+    p_NC = Mirror(WIDE, context).point_scores(view, jobs, q_NCW, torch.arange(len(toys.ALL)))
     assert view.queries.tolist() == [8] * len(toys.ALL)
     torch.testing.assert_close(p_NC[3], targets(space.pictures(q_NCW[3]), [(1, 0)] * 8))
 
@@ -129,6 +130,35 @@ def test_white_box_search_finds_the_targets_and_waits_for_calm() -> None:
     assert torch.equal(view.queries, 8 + result.steps_N + 1 + 1)
 
 
+def test_searches_start_from_the_pool_which_is_asked_about_once() -> None:
+    context, pairs = toys.context(), [(1, 0), (1, 1), (2, 0)]
+    settings = WIDE.model_copy(update={"pool": 40, "steps": 1, "rate": 1e-7, "flip": False})
+    attack, view = Mirror(settings, context), WhiteBox(toys.victim(), len(pairs))
+    result = attack.run(view, toys.jobs(pairs))
+    space = Space.measure(context, settings.mapped, settings.clip)
+    picture_PCHW = space.pictures(space.points(candidates("mirror", context, 40)))
+    for row, (target, repeat) in enumerate(pairs):
+        best = targets(picture_PCHW, [(target, 0)] * 40).argsort(descending=True)[repeat]
+        torch.testing.assert_close(result.images_NCHW[row], picture_PCHW[best])
+    # The picture before the update, after it, and the final one.
+    assert (view.shared_queries, view.queries.tolist()) == (40, [3, 3, 3])
+
+
+def test_by_scores_the_best_of_the_pool_are_the_first_population() -> None:
+    settings = BLIND.model_copy(update={"pool": 64})
+    result, view = run(settings, toys.ALL)
+    assert view.shared_queries == 64
+    assert torch.equal(view.queries, 16 + 15 * result.steps_N)
+    assert float(targets(result.images_NCHW, toys.ALL).mean()) > 0.9
+
+
+def test_the_default_steps_find_the_targets_in_fewer_updates() -> None:
+    slow, _ = run(WIDE, toys.ALL)
+    fast, _ = run(MirrorSettings(clip=3.0, stop=0.9, steps=60, mapped=512, pool=64), toys.ALL)
+    assert int(fast.converged_N.sum()) >= int(slow.converged_N.sum())
+    assert float(fast.steps_N.float().mean()) < float(slow.steps_N.float().mean())
+
+
 def test_scores_only_finds_the_targets() -> None:
     result, view = run(BLIND, toys.ALL)
     assert type(view) is Scores
@@ -148,7 +178,7 @@ def test_elite_never_gets_worse() -> None:
         streams = [context.stream("mirror", t, r) for t, r in toys.ALL]
         path = evolve(
             jobs.rows_N,
-            functools.partial(attack.point_scores, space, view, jobs),
+            functools.partial(attack.point_scores, view, jobs),
             lambda row_L: space.candidates(8, [streams[row] for row in row_L], context.device),
             space.clipped,
             GeneticSettings(population=8, generations=generations, mutation=1.0),

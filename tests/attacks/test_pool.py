@@ -9,7 +9,7 @@ import torch
 
 from inversionlab.attacks import ATTACKS, AttackerContext
 from inversionlab.attacks.latent_white_box import LatentWhiteBox, LatentWhiteBoxSettings
-from inversionlab.attacks.pool import Pool
+from inversionlab.attacks.pool import Pool, candidates
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.pipeline.attack import make_attack, run_attack
 from tests import toys
@@ -34,36 +34,36 @@ def test_repeat_r_of_a_target_starts_from_the_candidate_of_rank_r(
     kind: type[View], context: AttackerContext
 ) -> None:
     view = kind(toys.victim(), rows=1)
-    pool = Pool.ask("some", context, view, 40)
-    assert pool.z_PD.shape == (40, toys.LATENT)
+    pool = Pool.ask(view, candidates("some", context, 40), context.prior)
+    assert pool.point_PD.shape == (40, toys.LATENT)
     assert view.shared_queries == 40
     assert view.queries.tolist() == [0]
     with torch.no_grad():
-        score_PK = toys.victim().log_scores(context.prior(pool.z_PD))
+        score_PK = toys.victim().log_scores(context.prior(pool.point_PD))
     start_ND, fits_N = pool.starts(toys.jobs([(3, 0), (3, 1), (0, 0)]))
     ranked = score_PK[:, 3].argsort(descending=True)
-    assert torch.equal(start_ND[:2], pool.z_PD[ranked[:2]])
-    assert torch.equal(start_ND[2], pool.z_PD[score_PK[:, 0].argmax()])
+    assert torch.equal(start_ND[:2], pool.point_PD[ranked[:2]])
+    assert torch.equal(start_ND[2], pool.point_PD[score_PK[:, 0].argmax()])
     assert bool(fits_N.all())
 
 
 def test_labels_say_which_candidates_are_of_a_class() -> None:
     context = toys.context()
-    pool = Pool.ask("some", context, Labels(toys.victim(), rows=1), 30)
+    view = Labels(toys.victim(), rows=1)
+    pool = Pool.ask(view, candidates("some", context, 30), context.prior)
     with torch.no_grad():
-        label_P = toys.victim().log_scores(context.prior(pool.z_PD)).argmax(1)
+        label_P = toys.victim().log_scores(context.prior(pool.point_PD)).argmax(1)
     for target in range(toys.CLASSES):
         own = int((label_P == target).sum())
         start_ND, fits_N = pool.starts(toys.jobs([(target, r) for r in range(30)]))
         assert fits_N.tolist() == [True] * own + [False] * (30 - own)
         assert torch.equal(
-            start_ND[:own].sort(0).values, pool.z_PD[label_P == target].sort(0).values
+            start_ND[:own].sort(0).values, pool.point_PD[label_P == target].sort(0).values
         )
 
 
 def test_more_starts_than_public_pictures_are_no_fault() -> None:
-    pool = Pool.ask("some", toys.context(), Scores(toys.victim(), 1), 100_000)
-    assert len(pool.z_PD) == 64
+    assert len(candidates("some", toys.context(), 100_000)) == 64
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -14,12 +14,14 @@ from inversionlab.experiment.model_options import Choice, ModelOptions
 
 PEOPLE = FolderSurvey(Path("/people"), (3,) * 30, shorter_side=100, gray=False)
 GIVEN = ModelOptions(endpoint="https://host/identify", data=PEOPLE, public=PEOPLE)
-MIRROR = 64 + 70 * 31
-"""Most queries of `mirror` by scores: candidates, and 31 children in each of 70 generations."""
+MIRROR = 32 + 70 * 31
+"""Most queries of `mirror` by scores: the first 32 points, and 31 children in each of 70 generations ..."""
+MIRROR_POOL = 1024
+"""... and once for all targets, of its starts."""
 BLACK_BOX = 300 + 1 + 32 * 300
 """Most queries of `latent_black_box`: 300 updates with 32 perturbations each ..."""
-POOL = 512
-"""... and once for all targets, of its starts."""
+POOL = MIRROR_POOL + 512
+"""... and once for all targets, of the starts of both."""
 
 
 def chosen(budget: int | None, **changed: object) -> dict[str, Choice]:
@@ -33,9 +35,9 @@ def chosen(budget: int | None, **changed: object) -> dict[str, Choice]:
         (None, ["latent_black_box", "mirror"], 20, 3),
         (408 + 60 * (MIRROR + BLACK_BOX) + POOL, ["mirror", "latent_black_box"], 20, 3),
         (408 + 60 * (MIRROR + BLACK_BOX) + POOL - 1, ["mirror"], 20, 3),
-        (408 + 40 * MIRROR, ["mirror"], 20, 2),
+        (408 + MIRROR_POOL + 40 * MIRROR, ["mirror"], 20, 2),
         (50_000, ["mirror"], 20, 1),
-        (408 + 7 * MIRROR + 1, ["mirror"], 7, 1),
+        (408 + MIRROR_POOL + 7 * MIRROR + 1, ["mirror"], 7, 1),
         (100, ["mirror"], 1, 1),
     ],
 )

@@ -1,6 +1,7 @@
 """The contract of every attack, and the base of its settings."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from inversionlab.attacks.context import AttackerContext
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
-from inversionlab.attacks.pool import Pool
+from inversionlab.attacks.pool import Pool, candidates
 from inversionlab.core.contracts import GenerativePrior, ModelShape, ScoringModel
 from inversionlab.core.learner import Learner
 from inversionlab.core.settings import NAMING, Settings
@@ -129,9 +130,14 @@ class Attack(ABC):
         """The starts that all targets choose from, `settings.pool` of them; the model is asked about them once."""
         if self._pool is None:
             before = view.shared_queries
-            self._pool = Pool.ask(self.settings.name, self.context, view, self.settings.pool)
+            z_PD = candidates(self.settings.name, self.context, self.settings.pool)
+            self._pool = Pool.ask(view, *self.search_space(z_PD))
             self.shared_queries += view.shared_queries - before
         return self._pool
+
+    def search_space(self, z_PD: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The points of latents in the space that is searched, and what makes pictures of such points."""
+        return z_PD, self.generator
 
     @property
     def generator(self) -> GenerativePrior:

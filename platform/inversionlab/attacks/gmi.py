@@ -3,17 +3,22 @@
 Paper:   Zhang et al. 2020, "The Secret Revealer: Generative Model-Inversion Attacks"; Gong et al. 2023, eq. 5-6.
 Access:  white box (`WhiteBox`): scores with gradients.
 Solves:  z* = argmin_z L_prior + lambda L_id,  L_prior = -D(G(z)),  L_id = CE(R(G(z)), y^)
-Step:    Nesterov's:  v' = m v - a dL/dz,  z <- z - m v + (1 + m) v',  m = 0.9   (the authors' code)
-Start:   z ~ N(0, I); of up to `starts` starts the one of highest target score is kept (the authors' code).
-Stop:    p_target > `stop`, or `steps` updates a start. A job makes no further start once one has met `stop`.
-Ranges:  z is clipped to [-1, 1] after every update from the first on (the authors' code); pictures in [0, 1].
-Deviates: the authors run 1,500 updates of all 5 starts with a = 0.02 on a loss averaged over a batch of 100
-         targets, which is a = 0.0002 for one target. Here each row has its own rate, ten times that, for 100
-         updates, and rows leave early. A start ends at its point of highest target score, not at its last. The
-         paper's auxiliary knowledge (blurred or masked pictures of the target) is left out.
+Step:    against the gradient, of a length that adapts (`updates.py`). As published (`update: nesterov`):
+         v' = m v - a dL/dz,  z <- z - m v + (1 + m) v',  m = 0.9   (the authors' code)
+Start:   of `pool` draws from the prior, about which the model is asked once for all targets, those of highest
+         target score. As published (`pool: 0`): draws of each row's own. Of up to `starts` starts the one of
+         highest target score at its end is kept (the authors' code).
+Stop:    p_target > `stop`, `steps` updates a start, or none of the last `patience` updates has raised p_target. A
+         job makes no further start once one has met `stop`.
+Ranges:  z is clipped to [-2, 2] after every update, as published to [-1, 1]; pictures in [0, 1].
+Deviates: as published, the authors run 1,500 updates of all 5 starts with a = 0.02 on a loss averaged over a batch
+         of 100 targets, which is a = 0.0002 for one target. Here each row has its own rate, ten times that, for
+         100 updates, and rows leave early. A start ends at its point of highest target score, not at its last.
+         The paper's auxiliary knowledge (blurred or masked pictures of the target) is left out.
 """
 
-from typing import Literal
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -24,25 +29,47 @@ from inversionlab.attacks.descent import (
     ForwardPass,
     Objective,
     Search,
+    Start,
     descend,
     white_box_objective,
 )
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
-from inversionlab.attacks.updates import Nesterov
+from inversionlab.attacks.updates import AdaptiveStep, Nesterov
 from inversionlab.core.views import View, WhiteBox
 
 
 class GmiSettings(AttackSettings):
     """Settings of the generative model inversion attack."""
 
+    published: ClassVar[dict[str, Any]] = {
+        "pool": 0,
+        "update": "nesterov",
+        "clip": 1.0,
+        "patience": None,
+    }
+    later: ClassVar[dict[str, Any]] = {
+        "pool": 0,
+        "update": "nesterov",
+        "patience": None,
+        "step_length": 0.8,
+    }
+
     name: Literal["gmi"] = "gmi"
     identity_weight: float = Field(default=100.0, gt=0, le=1e6)
     """lambda, the weight of the target's cross-entropy relative to the critic's score."""
+    pool: int = Field(default=512, ge=0, le=1_000_000)
+    """Draws that the model is asked about once, as starts for all targets; 0: each row draws its own."""
+    update: Literal["adaptive", "nesterov"] = "adaptive"
+    """Steps of an adaptive length, or Nesterov's."""
+    step_length: float = Field(default=0.8, gt=0, le=100)
+    """Length of the first adaptive step in latent units."""
+    patience: int | None = Field(default=20, ge=1, le=100_000)
+    """A start ends when its score has not grown by 1 % for so many updates; null: never."""
     rate: float = Field(default=2e-3, gt=0, le=10)
-    """a, the step size."""
+    """a, Nesterov's step size."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """m, the share of the velocity that an update keeps."""
-    clip: float = Field(default=1.0, gt=0, le=100)
+    """m, the share of the velocity that Nesterov's update keeps."""
+    clip: float = Field(default=2.0, gt=0, le=100)
     """Bound of every latent coordinate's absolute value."""
     starts: int = Field(default=3, ge=1, le=100)
     """Random starts at most."""
@@ -67,14 +94,23 @@ class Gmi(Attack):
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once, start after start for those that have not converged."""
+        white_box = self.require(view, WhiteBox)
         objective = white_box_objective(self, view, jobs, self.generator, self._loss)
-        streams = self.context.streams("gmi", jobs)
-        state = self._attempt(objective, streams, jobs.rows_N)
-        for _ in range(1, self.settings.starts):
+        streams, count = self.context.streams("gmi", jobs), self.settings.starts
+
+        def start(attempt: int, row_L: Tensor) -> Tensor:
+            if self.settings.pool:
+                best_LSD = self.pool(white_box).several(jobs.take(row_L), count)
+                return best_LSD[:, attempt % best_LSD.shape[1]]
+            drawn = [self.generator.draw(1, streams[row]) for row in row_L.tolist()]
+            return torch.cat(drawn).to(self.context.device)
+
+        state = self._attempt(objective, partial(start, 0), jobs.rows_N)
+        for attempt in range(1, count):
             left_L = (~state.converged_N).nonzero()[:, 0]
             if len(left_L) == 0:
                 break
-            _improve(state, left_L, self._attempt(objective, streams, left_L))
+            _improve(state, left_L, self._attempt(objective, partial(start, attempt), left_L))
         return state.result(self.generator)
 
     def _loss(self, seen: ForwardPass) -> Tensor:
@@ -82,19 +118,21 @@ class Gmi(Attack):
         total: Tensor = prior - self.settings.identity_weight * seen.log_p_N.sum()
         return total
 
-    def _attempt(
-        self, objective: Objective, streams: list[torch.Generator], chosen_L: Tensor
-    ) -> Search:
-        """One start of the chosen rows, each drawn from the row's own stream."""
+    def _attempt(self, objective: Objective, start: Start, chosen_L: Tensor) -> Search:
+        """One start of the chosen rows."""
         options = self.settings
-
-        def start(row_L: Tensor) -> Tensor:
-            drawn = [self.generator.draw(1, streams[row]) for row in row_L.tolist()]
-            return torch.cat(drawn).to(self.context.device)
-
-        update = Nesterov(options.rate, options.momentum, options.clip)
+        adaptive = options.update == "adaptive"
         return descend(
-            self, chosen_L, start, objective, update, stop=options.stop, steps=options.steps
+            self,
+            chosen_L,
+            start,
+            objective,
+            AdaptiveStep(options.step_length, options.clip)
+            if adaptive
+            else Nesterov(options.rate, options.momentum, options.clip),
+            stop=options.stop,
+            steps=options.steps,
+            patience=options.patience,
         )
 
 

@@ -5,11 +5,13 @@ Paper:   Kahla et al. 2022, "Label-Only Model Inversion Attacks via Boundary Rep
 Access:  labels only (`Labels`).
 Solves:  z* = the centre of the largest sphere in latent space whose points are all labelled as the target
 Step:    z <- z + min(R, 9) M,  M = 1/N sum_n Phi(z + R u_n) u_n,  Phi = 1 where the label is the target, else -1,
-         u_n on the unit sphere, N = 32. Where all N are the target, R <- 1.3 R instead. The first R is 2.
+         u_n on the unit sphere, N = 16 (the paper: 32). Where all N are the target, R <- 1.3 R instead. The first
+         R is 2.
 Start:   of `pool` encoded public pictures (or draws from the prior, without an encoder) one that is labelled as
          the target; repeat r takes the one that comes r-th. Where there are too few, and as published (`pool: 0`),
          the first latent of a stream that is labelled so: draws in turn with encodings.
-Stop:    all points of a sphere of radius `stop_radius` or more are the target, or `steps` spheres were asked.
+Stop:    all points of a sphere of radius 1.25 sqrt(m) or more are the target (as published: sqrt(m)), or `steps`
+         spheres were asked.
 Ranges:  pictures in [0, 1]; z is unbounded.
 Result:  the last centre; without a start, the mean encoding of 16 public pictures (or a draw), not converged. The
          confidence is NaN, since labels show none.
@@ -43,23 +45,25 @@ ROUND = 32
 class LabelOnlySettings(AttackSettings):
     """Settings of the label-only attack."""
 
-    published: ClassVar[dict[str, Any]] = {"pool": 0}
-    later: ClassVar[dict[str, Any]] = {"pool": 0}
+    published: ClassVar[dict[str, Any]] = {"pool": 0, "directions": 32, "stop_share": 1.0}
+    later: ClassVar[dict[str, Any]] = {"pool": 0, "stop_share": 1.0}
 
     name: Literal["label_only"] = "label_only"
     pool: int = Field(default=2048, ge=0, le=1_000_000)
     """Public pictures that the model is asked about once, as starts for all targets; 0: none."""
     start_queries: int = Field(default=3200, ge=1, le=10_000_000)
     """Queries for a start at most where the pool has none, rounded up to rounds of 32."""
-    directions: int = Field(default=32, ge=2, le=65_536, multiple_of=2)
+    directions: int = Field(default=16, ge=2, le=65_536, multiple_of=2)
     """N, the points on a sphere."""
     radius: float = Field(default=2.0, gt=0, le=1e4)
     """R of the first sphere, in latent units."""
     growth: float = Field(default=1.3, gt=1, le=10)
     """R is multiplied by this where the whole sphere is the target, and divided by it where no point is."""
     stop_radius: float | None = Field(default=None, gt=0, le=1e4)
-    """A reconstruction is finished when a sphere of at least this radius is the target's; null: the square root of
-    the latent's length, which is about how far from 0 the prior's draws lie."""
+    """A reconstruction is finished when a sphere of at least this radius is the target's."""
+    stop_share: float = Field(default=1.25, gt=0, le=100)
+    """Without `stop_radius`: that radius over the square root of the latent's length, which is about how far from
+    0 the prior's draws lie."""
     steps: int = Field(default=150, ge=1, le=100_000)
     """Spheres at most."""
     step_share: float = Field(default=1.0, gt=0, le=10)
@@ -169,7 +173,7 @@ class LabelOnly(Attack):
     def _repel(self, view: Labels, jobs: AttackJobs, rows_N: Tensor, start_ND: Tensor) -> Search:
         """Widen the spheres of `rows_N` around their starts, the entries of `start_ND` at these numbers."""
         options, size, outcomes = self.settings, start_ND.shape[1], Outcomes()
-        wide = options.stop_radius or math.sqrt(size)
+        wide = options.stop_radius or options.stop_share * math.sqrt(size)
 
         def enter(row_L: Tensor) -> _Rows:
             none_L = torch.zeros_like(row_L)

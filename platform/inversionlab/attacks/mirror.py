@@ -5,24 +5,28 @@ Access:  white box (`WhiteBox`): scores with gradients; or the score vector only
 Solves:  q* = argmin_q CE(R(S(leaky_relu(mean + std q, 0.2))), y^),  |q_i| <= `clip`
          where S makes a picture of a style vector and p = mean + std q is the input of the mapping network's last
          leaky ReLU; mean and std of p, dimension by dimension, are taken over many random latents.
-Start:   of `candidates` random latents the one of highest target score. These queries are counted.
-Step:    Adam on q, then the clipping. At every step the model sees the picture with other random pixels dropped,
-         mirrored or not, so that the search finds a picture it recognises robustly, not an adversarial one.
-Stop:    the score of `calm` such pictures in a row exceeds `stop`, or `steps` updates.
+Start:   of `pool` latents, about which the model is asked once for all targets, the one of highest target
+         score; by scores only, the best `population`. As published (`pool: 0`): of `candidates` of each row's own.
+Step:    against the gradient in q, of a length that adapts (`updates.py`; as published: Adam's), then clipping. At
+         every step the model sees the picture with other random pixels dropped, mirrored or not, so that the
+         search finds a picture it recognises robustly, not an adversarial one.
+Stop:    the score of `calm` such pictures in a row exceeds `stop`, `steps` updates, or none of the last `patience`
+         updates has raised it.
 Scores:  a genetic algorithm (`mirror_genetic`) on undisturbed pictures; it stops when its best exceeds `stop`.
 Ranges:  pictures in [0, 1]; a dropped pixel is middle grey in all channels.
 Deviates: the code steps w, not p (its clipping is the same), in units of w, with a rate that rises and falls over
-         20,000 steps, from each of the 8 best of 100,000 latents that all targets share. Here every row draws its
-         own candidates and the rate is constant. The code drops inputs in a copy of the model and scales up the
-         others; here pictures stay in range. They are mirrored with the same chance, 1/2.
+         20,000 steps, from each of the 8 best of 100,000 latents that all targets share. Here the rate of Adam is
+         constant, a repeat has one start, and as published every row draws its own candidates. The code drops
+         inputs in a copy of the model and scales up the others; here pictures stay in range. They are mirrored
+         with the same chance, 1/2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal
+from functools import cached_property, partial
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -35,7 +39,7 @@ from inversionlab.attacks.descent import Search, descend, white_box_objective
 from inversionlab.attacks.engine import by_step
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
-from inversionlab.attacks.updates import Adam
+from inversionlab.attacks.updates import Adam, AdaptiveStep
 from inversionlab.core.contracts import GenerativePrior
 from inversionlab.core.views import Scores, View, WhiteBox
 
@@ -49,15 +53,32 @@ PASS = 256
 class MirrorSettings(AttackSettings):
     """Settings of Mirror."""
 
+    published: ClassVar[dict[str, Any]] = {"pool": 0, "update": "adam", "patience": None}
+    later: ClassVar[dict[str, Any]] = {
+        "pool": 0,
+        "update": "adam",
+        "patience": None,
+        "step_length": 3.0,
+    }
+
     name: Literal["mirror"] = "mirror"
     gradients: bool = True
     """Whether it sees gradients; if not, it evolves points by their scores."""
+    pool: int = Field(default=1024, ge=0, le=1_000_000)
+    """Latents that the model is asked about once, as starts for all targets; 0: see `candidates`."""
     candidates: int = Field(default=64, ge=1, le=100_000)
-    """Random latents; a search starts from the best of them (by scores only: from the best `population`)."""
+    """Without a pool: random latents of each row; a search starts from the best (by scores only: from the best
+    `population`)."""
     mapped: int = Field(default=4096, ge=2, le=1_000_000)
     """Random latents over which mean and std are taken."""
     clip: float = Field(default=1.0, gt=0, le=100)
     """How many standard deviations a coordinate may be from the mean (the authors' code: 1)."""
+    update: Literal["adaptive", "adam"] = "adaptive"
+    """Steps of an adaptive length, or Adam's."""
+    step_length: float = Field(default=3.0, gt=0, le=1000)
+    """Length of the first adaptive step, in standard deviations."""
+    patience: int | None = Field(default=20, ge=1, le=100_000)
+    """A descent ends when its score has not grown by 1 % for so many updates; null: never."""
     rate: float = Field(default=0.1, gt=0, le=10)
     """Adam's step size, in standard deviations."""
     drop: float = Field(default=0.1, ge=0, lt=1)
@@ -89,73 +110,90 @@ class Mirror(Attack):
 
     @classmethod
     def most_queries(cls, settings: MirrorSettings, latent_size: int) -> int:
-        """Those of the candidates and of the search; a descent asks about its picture once more."""
+        """Those of the row's own candidates and of the search; a descent asks about its picture once more."""
+        genetic = settings.genetic
         if not settings.gradients:
-            genetic = settings.genetic
-            return settings.candidates + genetic.generations * (genetic.population - 1)
-        return settings.candidates + settings.steps + 2
+            first = genetic.population if settings.pool else settings.candidates
+            return first + genetic.generations * (genetic.population - 1)
+        return (0 if settings.pool else settings.candidates) + settings.steps + 2
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Search for all jobs at once."""
-        options, wanted = self.settings, self.view_at(self.settings)
+        wanted = self.view_at(self.settings)
         assert wanted is not None
         view = self.require(view, wanted)
-        space = Space.measure(self.context, options.mapped, options.clip)
+        search = self._descend if self.settings.gradients else self._evolve
+        return search(view, jobs).result(self.space.pictures)
+
+    @cached_property
+    def space(self) -> Space:
+        """The space that is searched."""
+        return Space.measure(self.context, self.settings.mapped, self.settings.clip)
+
+    def search_space(self, z_PD: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Points of latents, and pictures of points."""
+        parts = [self.space.points(z_BD) for z_BD in z_PD.split(PASS)]
+        return torch.cat(parts), self.space.pictures
+
+    def _evolve(self, view: View, jobs: AttackJobs) -> Search:
+        """Evolve from each row's best candidates."""
+        options, device = self.settings, self.context.device
         streams = self.context.streams("mirror", jobs)
 
         def candidates(row_L: Tensor) -> Tensor:
+            if options.pool:
+                return self.pool(view).several(jobs.take(row_L), options.genetic.population)
             own = [streams[row] for row in row_L.tolist()]
-            return space.candidates(options.candidates, own, self.context.device)
+            return self.space.candidates(options.candidates, own, device)
 
-        if options.gradients:
-            end = self._descend(space, view, jobs, candidates)
-        else:
-            scores = partial(self.point_scores, space, view, jobs)
-            end = evolve(
-                jobs.rows_N,
-                scores,
-                candidates,
-                space.clipped,
-                options.genetic,
-                options.stop,
-                streams,
-                self.context.widths.of("evolution", self.context.device),
-            )
-        return end.result(space.pictures)
+        return evolve(
+            jobs.rows_N,
+            partial(self.point_scores, view, jobs),
+            candidates,
+            self.space.clipped,
+            options.genetic,
+            options.stop,
+            streams,
+            self.context.widths.of("evolution", device),
+        )
 
-    def _descend(
-        self, space: Space, view: View, jobs: AttackJobs, candidates: Callable[[Tensor], Tensor]
-    ) -> Search:
+    def _descend(self, view: View, jobs: AttackJobs) -> Search:
         """Descend from each row's best candidate; log p is that of the undisturbed picture at the end."""
-        options = self.settings
+        options, space = self.settings, self.space
+        streams = self.context.streams("mirror", jobs)
 
         def start(row_L: Tensor) -> Tensor:
-            first_LCW = candidates(row_L)
-            p_LC = self.point_scores(space, view, jobs, first_LCW, row_L)
+            if options.pool:
+                return self.pool(view).starts(jobs.take(row_L))[0]
+            own = [streams[row] for row in row_L.tolist()]
+            first_LCW = space.candidates(options.candidates, own, self.context.device)
+            p_LC = self.point_scores(view, jobs, first_LCW, row_L)
             return first_LCW[torch.arange(len(row_L), device=row_L.device), p_LC.argmax(dim=1)]
 
+        adaptive = options.update == "adaptive"
         end = descend(
             self,
             jobs.rows_N,
             start,
             white_box_objective(self, view, jobs, space.pictures, disturb=self._disturbed),
-            Adam(options.rate, clip=options.clip),
+            AdaptiveStep(options.step_length, options.clip)
+            if adaptive
+            else Adam(options.rate, clip=options.clip),
             stop=options.stop,
             steps=options.steps,
             calm=options.calm,
+            patience=options.patience,
         )
-        p_N1 = self.point_scores(space, view, jobs, end.best[:, None], jobs.rows_N)
+        p_N1 = self.point_scores(view, jobs, end.best[:, None], jobs.rows_N)
         return replace(end, log_p_N=p_N1[:, 0].log())
 
     @torch.no_grad()
-    def point_scores(
-        self, space: Space, view: View, jobs: AttackJobs, q_NCW: Tensor, rows_N: Tensor
-    ) -> Tensor:
+    def point_scores(self, view: View, jobs: AttackJobs, q_NCW: Tensor, rows_N: Tensor) -> Tensor:
         """The model's score (N, C) of the target of each of `rows_N` for the row's points (N, C, W)."""
         row_N = rows_N.repeat_interleave(q_NCW.shape[1])
         parts = []
         for q_BW, row_B in zip(q_NCW.flatten(0, 1).split(PASS), row_N.split(PASS), strict=True):
-            x_BCHW = space.pictures(q_BW)
+            x_BCHW = self.space.pictures(q_BW)
             if isinstance(view, WhiteBox):
                 y_BK = view.log_scores(x_BCHW, row_B).exp()
             else:

@@ -5,6 +5,7 @@ questions again. The pool depends on the attack's seed alone. So a row's start d
 is in, and every worker finds the same one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,8 +25,8 @@ RANKS = 64
 class Pool:
     """The best candidates of every class."""
 
-    z_PD: Tensor
-    """Latents of all candidates."""
+    point_PD: Tensor
+    """The points of all candidates: latents, where the attack says nothing else."""
     best_KR: Tensor
     """Their numbers by the score of each class, the highest first."""
     fits_KR: Tensor
@@ -33,31 +34,35 @@ class Pool:
 
     @classmethod
     @torch.no_grad()
-    def ask(cls, attack: str, context: AttackerContext, view: View, size: int) -> Self:
-        """Ask about `size` encodings of public pictures, or draws from the prior where there is no encoder."""
-        z_PD = candidates(attack, context, size)
-        parts = [_scores(view, context.prior(z_BD)) for z_BD in z_PD.split(pass_size(z_PD.device))]
-        score_KP = torch.cat(parts).T
-        best = score_KP.topk(min(RANKS, len(z_PD)), dim=1)
-        return cls(z_PD, best.indices, best.values > -torch.inf)
+    def ask(cls, view: View, point_PD: Tensor, decode: Callable[[Tensor], Tensor]) -> Self:
+        """Ask about the pictures that `decode` makes of the points."""
+        parts = point_PD.split(pass_size(point_PD.device))
+        score_KP = torch.cat([_scores(view, decode(point_BD)) for point_BD in parts]).T
+        best = score_KP.topk(min(RANKS, len(point_PD)), dim=1)
+        return cls(point_PD, best.indices, best.values > -torch.inf)
 
     def starts(self, jobs: AttackJobs) -> tuple[Tensor, Tensor]:
-        """A latent (N, m) for each job, and whether it fits, (N,): repeat r takes the candidate of rank r."""
+        """A point (N, m) for each job, and whether it fits, (N,): repeat r takes the candidate of rank r."""
         rank_N = jobs.repeat_N % self.best_KR.shape[1]
-        return self.z_PD[self.best_KR[jobs.target_N, rank_N]], self.fits_KR[jobs.target_N, rank_N]
+        return self.point_PD[self.best_KR[jobs.target_N, rank_N]], self.fits_KR[
+            jobs.target_N, rank_N
+        ]
 
     def several(self, jobs: AttackJobs, count: int) -> Tensor:
-        """Latents (N, S, m), the best first: repeat r takes the S that come after those of the repeats before it.
+        """Points (N, S, m), the best first: repeat r takes the S that come after those of the repeats before it.
 
         S is `count`, or the size of the pool if that is smaller. Where the pool is at its end, its best are next.
         """
         kept = self.best_KR.shape[1]
         rank_NS = jobs.repeat_N[:, None] * count + torch.arange(min(count, kept)).to(jobs.repeat_N)
-        return self.z_PD[self.best_KR[jobs.target_N[:, None], rank_NS % kept]]
+        return self.point_PD[self.best_KR[jobs.target_N[:, None], rank_NS % kept]]
 
 
 def candidates(attack: str, context: AttackerContext, size: int) -> Tensor:
-    """Latents (P, m) that all jobs share; fewer than `size` if there are fewer public pictures to encode."""
+    """Latents (P, m) that all jobs share: encodings of public pictures, or draws where there is no encoder.
+
+    There are fewer than `size` if there are fewer public pictures to encode.
+    """
     rng = context.shared_stream(attack, "pool")
     if not context.has_encoder:
         return context.prior.draw(size, rng).to(context.device)

@@ -31,10 +31,12 @@ class AdaptiveStep:
     """Steps against the gradient whose length is longer where successive gradients agree, and shorter where not.
 
     The first step has `length`. Where a gradient's angle to the one before is above 90 degrees, the descent has
-    gone too far, and the length is multiplied by SHRINK, else by GROW. It stays between the bounds below.
+    gone too far, and the length is multiplied by SHRINK, else by GROW. It stays between the bounds below. Points
+    are clipped to [-clip, clip].
     """
 
     length: float
+    clip: float = torch.inf
 
     GROW, SHRINK = 1.2, 0.7
     LEAST, MOST = 1 / 16, 2.5
@@ -55,7 +57,7 @@ class AdaptiveStep:
             agrees_L1 < 0, self.SHRINK, torch.where(agrees_L1 > 0, self.GROW, 1.0)
         )
         length_L1 = (length_L1 * factor_L1).clamp(self.LEAST * self.length, self.MOST * self.length)
-        moved = point - length_L1 * direction_LD
+        moved = (point - length_L1 * direction_LD).clamp(-self.clip, self.clip)
         return moved, torch.cat([length_L1, direction_LD], dim=1)
 
 
