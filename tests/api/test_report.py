@@ -15,7 +15,7 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.metrics import wilson
 from inversionlab.results.load import RunData
 from tests.report.fake_run import EVALUATORS, fake_run, with_record
-from tests.report.hand_run import hand_run
+from tests.report.hand_run import hand_run, tries
 
 RANKS = {
     ("attack", "none"): [1, 1, 5, 6],
@@ -54,7 +54,7 @@ def test_the_table_has_a_row_an_attack_and_model_with_intervals(by_hand: Report)
         ["random_latent", "no model asked", "null"],
     ]
     first = table.iloc[0]
-    top1, top5 = wilson(2, 4), wilson(3, 4)
+    top1, top5 = tries(True, True, False, False), tries(True, True, True, False)
     assert first[["top1", "top1_low", "top1_high"]].tolist() == [top1.value, top1.low, top1.high]
     assert first[["top5", "top5_low", "top5_high"]].tolist() == [0.75, top5.low, top5.high]
     assert first["evaluator"] == "same"

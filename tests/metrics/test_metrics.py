@@ -53,12 +53,12 @@ def test_wilson_refuses_impossible_counts(successes, count):
 
 
 def test_attack_accuracy_counts_ranks_up_to_top():
-    rank_N = np.array([1, 1, 2, 5, 6, 40])
-    assert attack_accuracy(rank_N, top=1).value == pytest.approx(2 / 6)
-    assert attack_accuracy(rank_N, top=5).value == pytest.approx(4 / 6)
-    assert attack_accuracy(rank_N, top=5) == wilson(4, 6)
+    rank_N, person_N = np.array([1, 1, 2, 5, 6, 40]), np.arange(6)
+    assert attack_accuracy(rank_N, person_N, top=1).value == pytest.approx(2 / 6)
+    assert attack_accuracy(rank_N, person_N, top=5).value == pytest.approx(4 / 6)
+    assert attack_accuracy(rank_N, person_N, top=5) == wilson(4, 6)
     with pytest.raises(ValueError, match="start at 1"):
-        attack_accuracy(np.array([0, 1]), top=1)
+        attack_accuracy(np.array([0, 1]), np.arange(2), top=1)
 
 
 def test_median_rank_and_mean_score():

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 
+from inversionlab.metrics import Estimate, by_person
 from inversionlab.results.load import RunData
 from inversionlab.results.run_record import RunRecord
 from tests.report.fake_run import EVALUATORS, FEATURES, MODELS, NULLS, RECONSTRUCTIONS, REFERENCES
+
+
+def tries(*hits: bool) -> Estimate:
+    """The share of hits in rows in order, two for each target."""
+    return by_person(np.array(hits), np.arange(len(hits)) // 2)
 
 
 def hand_run(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from inversionlab.metrics import wilson
+from inversionlab.metrics import Estimate, by_person
 from inversionlab.tuning.trial_metrics import defended_cells, leak
 from tests import tiny
 
@@ -15,6 +16,11 @@ HITS = {
     "latent_white_box": {"same": 4, "disjoint": 5},
 }
 """Of 8 reconstructions, how many each evaluator puts among its first five."""
+
+
+def hits_of(count: int) -> Estimate:
+    """The share where the first `count` of 8 jobs are hits, two jobs a person."""
+    return by_person(np.arange(8) < count, np.arange(8) // 2)
 
 
 @pytest.mark.parametrize(
@@ -36,13 +42,13 @@ def test_the_headline_evaluator_decides(
     }
     found = leak(session, cells, session.plan.targets, ranks)
     assert found.reconstructions == 16
-    assert found.success["pixel_gray_box"]["disjoint"] == wilson(6, 8)
+    assert found.success["pixel_gray_box"]["disjoint"] == hits_of(6)
     assert found.strongest.attack == attack
     assert session.experiment.evaluators[found.strongest.evaluator].name == evaluator
-    assert found.strongest.success == wilson(hits, 8)
+    assert found.strongest.success == hits_of(hits)
     # The first two people have four jobs, all of them hits of the first evaluator on one attack.
     few = leak(session, cells, session.plan.targets[:2], ranks)
-    assert few.success["latent_white_box"]["same"] == wilson(4, 4)
+    assert few.success["latent_white_box"]["same"] == by_person(np.full(4, True), np.arange(4) // 2)
 
 
 def test_a_cell_of_which_nothing_is_stored_is_an_error(tmp_path: Path) -> None:

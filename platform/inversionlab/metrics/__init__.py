@@ -1,5 +1,6 @@
 """What is measured: pure functions on NumPy arrays, one family of metrics a file."""
 
+from inversionlab.metrics.by_person import by_person
 from inversionlab.metrics.distances import (
     frechet_distance,
     nearest_distance,
@@ -11,6 +12,7 @@ from inversionlab.metrics.wilson import Estimate, wilson
 __all__ = [
     "Estimate",
     "attack_accuracy",
+    "by_person",
     "cmc",
     "frechet_distance",
     "mean_score",

@@ -6,7 +6,7 @@ S. Chen et al., "Knowledge-Enriched Distributional Model Inversion Attacks" (ICC
 
     accuracy(k) = |{i : rank_i <= k}| / N
 
-Papers quote a standard deviation over folds; the interval here comes from the counts.
+Papers quote a standard deviation over folds; the interval here comes from the people (`by_person.py`).
 
 Cumulative match characteristic, the same share for k = 1 .. K: P. J. Phillips et al., "The FERET evaluation
 methodology for face-recognition algorithms" (IEEE TPAMI 2000).
@@ -22,17 +22,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from inversionlab.metrics.wilson import Estimate, wilson
+from inversionlab.metrics.by_person import by_person
+from inversionlab.metrics.wilson import Estimate
 
 
-def attack_accuracy(rank_N: NDArray[np.integer], *, top: int) -> Estimate:
-    """Share of the ranks (N,) that are `top` or better, with its Wilson interval.
+def attack_accuracy(
+    rank_N: NDArray[np.integer], person_N: NDArray[np.integer], *, top: int
+) -> Estimate:
+    """Share of the ranks (N,) that are `top` or better, with its interval by the attacked people (N,).
 
     Raises:
-        ValueError: `top` or a rank is below 1.
+        ValueError: `top` or a rank is below 1, or there are not as many people as ranks.
     """
     _check(rank_N, top)
-    return wilson(int((rank_N <= top).sum()), int(rank_N.size))
+    return by_person(rank_N <= top, person_N)
 
 
 def cmc(rank_N: NDArray[np.integer], *, max_rank: int) -> NDArray[np.float64]:

@@ -7,8 +7,7 @@ JASA 22 (1927). For k successes in n tries, p = k/n and the normal quantile z:
 
 Inputs: counts 0 <= k <= n. Output: shares in [0, 1].
 Deviates: nothing. Unlike the textbook p ± z·sqrt(p(1-p)/n) its interval never shrinks to a point at 0/n or n/n.
-The tries count as independent. Repeated attacks on one person are alike, so the uncertainty about
-*people* is somewhat larger than the interval says.
+The tries count as independent. Tries at one person are not: `by_person.py`.
 """
 
 import math
@@ -42,11 +41,16 @@ def wilson(successes: int, count: int) -> Estimate:
         raise ValueError(f"{successes} successes in {count} tries; must be 0 <= successes <= tries")
     if count == 0:
         return Estimate(math.nan, 0.0, 1.0, 0)
-    p, z2 = successes / count, Z_95**2
-    scale = 1 + z2 / count
-    centre = (p + z2 / (2 * count)) / scale
-    half = Z_95 * math.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / scale
+    low, high = wilson_ends(successes / count, count, Z_95)
+    return Estimate(successes / count, low, high, count)
+
+
+def wilson_ends(share: float, count: float, z: float) -> tuple[float, float]:
+    """Both ends of the interval for a share of `count` tries, which need not be a whole number, at quantile z."""
+    scale = 1 + z**2 / count
+    centre = (share + z**2 / (2 * count)) / scale
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / scale
     # At 0/n and n/n one end is exactly 0 or 1; rounding must not move it.
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == count else min(1.0, centre + half)
-    return Estimate(p, low, high, count)
+    low = 0.0 if share == 0 else max(0.0, centre - half)
+    high = 1.0 if share == 1 else min(1.0, centre + half)
+    return low, high

@@ -87,18 +87,21 @@ def evaluator_result(
         full: reconstructions of a full cell. The Fréchet distance grows as pictures get fewer, so a cell with
             another number of them has none.
     """
-    structs = _whole(table["verdicts"]).flatten()
+    verdicts = _whole(table["verdicts"])
+    structs, target_N = verdicts.flatten(), _whole(table["target"])
+    target_N = target_N.take(pc.list_parent_indices(verdicts))
     ranked = pc.and_kleene(
         pc.equal(structs.field("evaluator"), evaluator), pc.greater(structs.field("rank"), 0)
     )
-    structs = structs.filter(pc.fill_null(ranked, False))
+    ranked = pc.fill_null(ranked, False)
+    structs, person_N = structs.filter(ranked), target_N.filter(ranked).to_numpy()
     rank_N = structs.field("rank").to_numpy(zero_copy_only=False).astype(np.int64)
     frechet = math.nan
     if private_MD is not None and len(structs) == full:
         frechet = _frechet(_matrix(structs.field("feature")), private_MD)
     found: dict[str, Estimate | float] = {
-        "top1": ranks.attack_accuracy(rank_N, top=1),
-        "top5": ranks.attack_accuracy(rank_N, top=5),
+        "top1": ranks.attack_accuracy(rank_N, person_N, top=1),
+        "top5": ranks.attack_accuracy(rank_N, person_N, top=5),
         "median_rank": ranks.median_rank(rank_N),
         "nearest": ranks.mean_score(numbers(structs.field("nearest"))),
         "frechet": frechet,

@@ -10,9 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from inversionlab.attacks import ATTACKS
 from inversionlab.defenses.none import NoneSettings
-from inversionlab.metrics import Estimate, wilson
+from inversionlab.metrics import Estimate, attack_accuracy, wilson
 from inversionlab.pipeline.measure import model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
@@ -30,7 +32,7 @@ METRICS: dict[str, Literal["max", "min"] | None] = {
     **{metric.key: metric.better for metric in MODEL_METRICS if metric.better},
     # Top-5 share of the strongest listed attack by the recipe's headline evaluator, 0 to 1.
     "attack_success": "min",
-    # The ends of its 95 % Wilson interval, 0 to 1.
+    # The ends of its 95 % interval by people, 0 to 1.
     "attack_success_low": "min",
     "attack_success_high": "min",
     # People attacked so far, and reconstructions of them.
@@ -123,8 +125,7 @@ def leak(
 ) -> Leak:
     """The top-5 shares of the stored reconstructions of `targets`, for attacks on one model or for null attacks.
 
-    The intervals treat reconstructions as independent. Those of one person are not quite independent, so with
-    more than one repeat the intervals are somewhat too narrow. Without `ranks`, `read_ranks` reads them now.
+    Without `ranks`, `read_ranks` reads them now.
 
     Raises:
         ValueError: a cell has no stored reconstruction of these targets.
@@ -136,17 +137,20 @@ def leak(
     chosen, total = set(targets), 0
     success: dict[str, dict[str, Estimate]] = {}
     for cell in counting(cells, lambda c: ATTACKS[c.attack.name].inverts_outputs_at(c.attack)):
-        counted = [
-            by_evaluator
-            for (target, repeat), by_evaluator in ranks[cell.id].items()
-            if target in chosen and repeat in repeats
-        ]
+        counted = {
+            job: by_evaluator
+            for job, by_evaluator in ranks[cell.id].items()
+            if job[0] in chosen and job[1] in repeats
+        }
         if not counted:
             raise ValueError(f"{cell.label}: no reconstruction is stored")
         total += len(counted)
+        person_N = np.array([target for target, _ in counted])
         success[cell.attacker] = {
-            evaluator.name: wilson(sum(r[evaluator.name] <= TOP for r in counted), len(counted))
-            for evaluator in experiment.evaluators
+            name: attack_accuracy(
+                np.array([rank[name] for rank in counted.values()]), person_N, top=TOP
+            )
+            for name in (evaluator.name for evaluator in experiment.evaluators)
         }
     found = strongest(
         success, lambda attack: list(success[attack].values()), headline=experiment.headline
