@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from inversionlab.metrics import (
+    Gaussian,
     attack_accuracy,
     cmc,
-    frechet_distance,
+    distances,
     mean_score,
     median_rank,
     nearest_distance,
@@ -18,6 +19,10 @@ from inversionlab.metrics import (
     within_person_distance,
 )
 from inversionlab.metrics.distances import leave_one_out_distance
+
+
+def frechet_distance(first, second):
+    return distances.frechet_distance(Gaussian.fit(first), Gaussian.fit(second))
 
 
 @pytest.mark.parametrize(

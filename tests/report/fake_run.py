@@ -26,6 +26,7 @@ MODELS = SCHEMAS["models"]
 EVALUATORS = SCHEMAS["evaluators"]
 REFERENCES = SCHEMAS["references"]
 FEATURES = SCHEMAS["features"]
+GALLERIES = SCHEMAS["galleries"]
 
 
 def face(rng: np.random.Generator, skin: Sequence[int], blur: float, size: int = 48) -> bytes:
@@ -210,6 +211,7 @@ def fake_run(
         evaluators=pa.Table.from_pylist(measured, EVALUATORS),
         references=pa.Table.from_pylist(references, REFERENCES),
         features=pa.Table.from_pylist(features, FEATURES),
+        galleries=GALLERIES.empty_table(),
     )
 
 

@@ -10,7 +10,15 @@ import pyarrow as pa
 from inversionlab.metrics import Estimate, by_person
 from inversionlab.results.load import RunData
 from inversionlab.results.run_record import RunRecord
-from tests.report.fake_run import EVALUATORS, FEATURES, MODELS, NULLS, RECONSTRUCTIONS, REFERENCES
+from tests.report.fake_run import (
+    EVALUATORS,
+    FEATURES,
+    GALLERIES,
+    MODELS,
+    NULLS,
+    RECONSTRUCTIONS,
+    REFERENCES,
+)
 
 
 def tries(*hits: bool) -> Estimate:
@@ -100,4 +108,5 @@ def hand_run(
         evaluators=pa.Table.from_pylist([evaluator], EVALUATORS),
         references=REFERENCES.empty_table(),
         features=FEATURES.empty_table(),
+        galleries=GALLERIES.empty_table(),
     )

@@ -82,6 +82,19 @@ def test_the_sentence_says_the_numbers():
     assert "not clearly above a guess" in text
 
 
+def test_a_defense_helps_if_less_is_found_on_the_same_people():
+    # 10 people: 9 are found undefended and 4 defended. The intervals meet, but 5 people differ one way.
+    run = hand_run(ranks(none=(18, 12), a5=(8, 4)), {"none": 950, "0.5": 950})
+    results = RunResults.of(run)
+    assert results.best.success.high > results.undefended.success.low
+    assert results.helps
+    # Of two finalists either may differ by chance: 2/32 is not clear any more.
+    run = hand_run(
+        ranks(none=(18, 12), a5=(8, 4), a25=(8, 6)), {"none": 950, "0.5": 950, "0.25": 950}
+    )
+    assert not RunResults.of(run).helps
+
+
 def test_a_defense_without_effect_is_not_recommended():
     run = hand_run(ranks(none=(18, 12), a5=(16, 12)), {"none": 950, "0.5": 950})
     assert "not clearly less than undefended" in headline_sentence(RunResults.of(run))

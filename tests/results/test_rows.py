@@ -11,13 +11,14 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from inversionlab.metrics import frechet_distance, wilson
+from inversionlab.metrics import Gaussian, frechet_distance, wilson
+from inversionlab.metrics.prdc import Balls, prdc
 from inversionlab.report.audit.terminal import terminal_table
 from inversionlab.results.load import RunData
 from inversionlab.results.rows import headline_rows
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import interval
-from tests.report.fake_run import FEATURES
+from tests.report.fake_run import FEATURES, GALLERIES
 from tests.report.hand_run import hand_run, tries
 
 RANKS = [1, 1, 4, 5, 6, 40]
@@ -65,7 +66,9 @@ def test_frechet_is_over_the_private_features(small):
     features = [{"evaluator": "same", "target": 0, "feature": f} for f in private]
     run = dataclasses.replace(small, features=pa.Table.from_pylist(features, FEATURES))
     made = [[i, r] for i, r in enumerate(RANKS)]
-    expected = frechet_distance(np.array(made, float), np.array(private))
+    expected = frechet_distance(
+        Gaussian.fit(np.array(made, float)), Gaussian.fit(np.array(private))
+    )
     assert headline_rows(run)[0].by_evaluator[0].metrics["frechet"] == pytest.approx(expected)
     assert math.isnan(headline_rows(run, frechet=False)[0].by_evaluator[0].metrics["frechet"])
 
@@ -97,3 +100,50 @@ def test_terminal_table_shows_the_numbers(small):
         "95.0%",
     ):
         assert part in text
+
+
+def test_a_gallery_says_how_alike_and_whether_a_matcher_would_accept(small):
+    # Row i of a cell has the feature (i, rank). The gallery has three people, and one without pictures.
+    galleries = [
+        {"evaluator": "same", "person": k, "feature": direction}
+        for k, direction in enumerate([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.0, 0.0]])
+    ]
+    private = [{"evaluator": "same", "target": 0, "feature": [1.0, 0.001 * i]} for i in range(50)]
+    run = dataclasses.replace(
+        small,
+        galleries=pa.Table.from_pylist(galleries, GALLERIES),
+        features=pa.Table.from_pylist(private, FEATURES),
+    )
+    found = headline_rows(run)[0].by_evaluator[0].metrics
+    made_ND = np.array([[i, r] for i, r in enumerate(RANKS)], float)
+    made_ND /= np.linalg.norm(made_ND, axis=1)[:, None]
+    alike = (made_ND * np.array([[1, 0], [1, 0], [0, 1], [0, 1], [0.6, 0.8], [0.6, 0.8]])).sum(1)
+    assert found["distance"] == pytest.approx(1 - alike.mean(), abs=1e-6)
+    # 100 impostors, at cosines up to 0.05 and from 0.6 to 0.64: one may be accepted, and so the next must not.
+    impostors = np.sort([(0.6 + 0.0008 * i) / math.hypot(1, 0.001 * i) for i in range(50)])
+    assert found["accepted_1"].value == (alike > impostors[-2] + 1e-6).mean()
+    # A hundred impostors cannot tell one in a thousand.
+    assert found["accepted_01"].count == 0
+    assert found["any_top1"] == wilson(1, 3)
+
+
+def test_the_first_evaluator_denies_successes_of_the_others(run):
+    for row in headline_rows(run, frechet=False):
+        first, *others = row.by_evaluator
+        assert first.metrics["denied"].count == 0
+        for other in others:
+            hits = other.metrics["top1"]
+            assert other.metrics["denied"].count == round(hits.value * hits.count)
+
+
+def test_sets_of_pictures_are_compared_where_private_ones_are_known(small):
+    private = [[0.0, 0.0], [1.0, 5.0], [4.0, 2.0]]
+    features = [{"evaluator": "same", "target": 0, "feature": f} for f in private]
+    run = dataclasses.replace(small, features=pa.Table.from_pylist(features, FEATURES))
+    made = np.array([[i, r] for i, r in enumerate(RANKS)], float)
+    found, wanted = (
+        headline_rows(run)[0].by_evaluator[0].metrics,
+        prdc(Balls.around(made), Balls.around(np.array(private))),
+    )
+    assert {key: found[key] for key in vars(wanted)} == vars(wanted)
+    assert all(math.isnan(headline_rows(small)[0].by_evaluator[0].metrics[k]) for k in vars(wanted))

@@ -2,6 +2,7 @@
 
 from inversionlab.metrics.by_person import by_person
 from inversionlab.metrics.distances import (
+    Gaussian,
     frechet_distance,
     nearest_distance,
     within_person_distance,
@@ -11,6 +12,7 @@ from inversionlab.metrics.wilson import Estimate, wilson
 
 __all__ = [
     "Estimate",
+    "Gaussian",
     "attack_accuracy",
     "by_person",
     "cmc",

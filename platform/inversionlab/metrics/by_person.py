@@ -17,6 +17,7 @@ from 0.1 to 0.9: `tests/metrics/test_by_person.py`.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def by_person(hit_N: NDArray[np.bool_], person_N: NDArray[np.integer]) -> Estima
             f"{hit_N.shape} hits and {person_N.shape} people; each try is at one person"
         )
     _, place_N = np.unique(person_N, return_inverse=True)
-    tries_M = np.bincount(place_N).astype(np.float64)
+    tries_M = np.bincount(place_N, weights=np.ones(len(place_N)))
     hits_M = np.bincount(place_N, weights=hit_N.astype(np.float64))
     count, people = len(hit_N), len(tries_M)
     plain = wilson(int(hit_N.sum()), count)
@@ -48,7 +49,7 @@ def by_person(hit_N: NDArray[np.bool_], person_N: NDArray[np.integer]) -> Estima
     return Estimate(plain.value, low, high, count)
 
 
-def intraclass_correlation(hits_M: NDArray[np.floating], tries_M: NDArray[np.floating]) -> float:
+def intraclass_correlation(hits_M: NDArray[Any], tries_M: NDArray[Any]) -> float:
     """How alike the tries at one person are, 0 to 1, from hits (M,) out of tries (M,) at M people."""
     people, count = len(tries_M), float(tries_M.sum())
     share = float(hits_M.sum()) / count

@@ -27,40 +27,53 @@ Inputs: features (N, D) and (M, D), any float type; float64 inside. Output: dist
 """
 
 import math
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def frechet_distance(first_ND: NDArray[np.floating], second_MD: NDArray[np.floating]) -> float:
-    """Squared Fréchet distance between Gaussians fitted to features (N, D) and (M, D), N, M >= 2.
+@dataclass(frozen=True)
+class Gaussian:
+    """The Gaussian that is fitted to a set of features."""
+
+    mean_D: NDArray[np.float64]
+    root_KD: NDArray[np.float64]
+    """R (min(N, D), D) with RᵀR = C, the unbiased covariance."""
+
+    @classmethod
+    def fit(cls, x_ND: NDArray[np.floating]) -> Self:
+        """Fit to features (N, D), N >= 2.
+
+        Raises:
+            ValueError: fewer than 2 rows, or a value that is not finite.
+        """
+        if x_ND.ndim != 2 or len(x_ND) < 2:
+            raise ValueError(f"the features are {x_ND.shape}; needed are (at least 2, D)")
+        if not np.isfinite(x_ND).all():
+            raise ValueError("the features hold NaN or infinity")
+        wide_ND = x_ND.astype(np.float64)
+        mean_D = wide_ND.mean(axis=0)
+        root_KD = np.linalg.qr(wide_ND - mean_D, mode="r")
+        return cls(mean_D, root_KD / np.sqrt(len(wide_ND) - 1))
+
+
+def frechet_distance(first: Gaussian, second: Gaussian) -> float:
+    """Squared Fréchet distance between two sets of features, given the Gaussians fitted to them.
 
     Raises:
-        ValueError: fewer than 2 rows, different feature lengths, or a value that is not finite.
+        ValueError: the features have different lengths.
     """
-    for name, x_ND in (("first", first_ND), ("second", second_MD)):
-        if x_ND.ndim != 2 or len(x_ND) < 2:
-            raise ValueError(f"the {name} features are {x_ND.shape}; needed are (at least 2, D)")
-        if not np.isfinite(x_ND).all():
-            raise ValueError(f"the {name} features hold NaN or infinity")
-    if first_ND.shape[1] != second_MD.shape[1]:
+    if len(first.mean_D) != len(second.mean_D):
         raise ValueError(
-            f"features of length {first_ND.shape[1]} and {second_MD.shape[1]} share no space"
+            f"features of length {len(first.mean_D)} and {len(second.mean_D)} share no space"
         )
-    mean1_D, root1_KD = _fit(first_ND)
-    mean2_D, root2_KD = _fit(second_MD)
-    shift = float(((mean1_D - mean2_D) ** 2).sum())
-    spread = float((root1_KD**2).sum() + (root2_KD**2).sum())
-    overlap = float(np.linalg.svd(root1_KD @ root2_KD.T, compute_uv=False).sum())
+    shift = float(((first.mean_D - second.mean_D) ** 2).sum())
+    spread = float((first.root_KD**2).sum() + (second.root_KD**2).sum())
+    product_KK = first.root_KD @ second.root_KD.T
+    overlap = float(np.linalg.svd(product_KK, compute_uv=False).sum())
     return max(0.0, shift + spread - 2 * overlap)
-
-
-def _fit(x_ND: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (D,) and a root R (min(N, D), D) of the unbiased covariance, RᵀR = C."""
-    wide_ND = x_ND.astype(np.float64)
-    mean_D = wide_ND.mean(axis=0)
-    root_KD = np.linalg.qr(wide_ND - mean_D, mode="r")
-    return mean_D, root_KD / np.sqrt(len(wide_ND) - 1)
 
 
 def nearest_distance(

@@ -2,15 +2,28 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Self, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from inversionlab.metrics import Estimate, distances, ranks
+from inversionlab.metrics import (
+    Estimate,
+    acceptance,
+    candidates,
+    denied,
+    distances,
+    paired,
+    prdc,
+    ranks,
+    wilson,
+)
+from inversionlab.metrics.distances import Gaussian
+from inversionlab.metrics.prdc import Balls
 from inversionlab.results.load import RunData
 from inversionlab.results.wording import estimate_text, measure, number
 
@@ -30,6 +43,10 @@ class Metric:
     """Whether the comparison of defenses shows it, too."""
     printed: str = ""
     """Its heading in the terminal's table; "" leaves it out."""
+    share: bool = False
+    """Whether it is a share with an interval."""
+    detail: bool = False
+    """Whether it stands in the page's second table, not in the first."""
 
     def cell(self, value: Estimate | float) -> str:
         """A value as text."""
@@ -37,13 +54,26 @@ class Metric:
 
 
 METRICS = (
-    Metric("top1", "top-1", compared=True),
-    Metric("top5", "top-5", compared=True, printed="top-5 (95%)"),
+    Metric("top1", "top-1", compared=True, share=True),
+    Metric("top5", "top-5", compared=True, printed="top-5 (95%)", share=True),
     Metric("median_rank", "median rank"),
     Metric("nearest", "nearest picture", measure),
     Metric("frechet", "FID", measure, compared=True),
+    Metric("denied", "denied by the first evaluator", detail=True, share=True),
+    Metric("any_top1", "people found in any try", detail=True, share=True),
+    Metric("accepted_1", "accepted, 1 % false", detail=True, share=True),
+    Metric("accepted_01", "accepted, 0.1 % false", detail=True, share=True),
+    Metric("distance", "distance to the person", measure, detail=True),
+    Metric("precision", "precision", measure, detail=True),
+    Metric("recall", "recall", measure, detail=True),
+    Metric("density", "density", measure, detail=True),
+    Metric("coverage", "coverage", measure, detail=True),
 )
 """In the tables' order. `top5` decides what is strongest."""
+FALSE_ACCEPTS = {"accepted_1": 0.01, "accepted_01": 0.001}
+"""The shares of impostors that a face matcher would accept, too."""
+PRDC = tuple(field.name for field in fields(prdc.Prdc))
+UNKNOWN = wilson(0, 0)
 
 
 PROTOCOL_NOTES = {
@@ -62,6 +92,8 @@ class EvaluatorResult:
     """Every metric by its key: a share with its interval, or a number; NaN where it is not known."""
     cmc_K: NDArray[np.float64]
     """Share of hits within 1, 2, .. `CMC_RANKS` guesses."""
+    top5_of: Mapping[int, float]
+    """Share of the tries at each target that are among the first five."""
 
     @property
     def top5(self) -> Estimate:
@@ -69,44 +101,136 @@ class EvaluatorResult:
         return cast(Estimate, self.metrics["top5"])
 
 
-def private_features(run: RunData, evaluator: str) -> NDArray[np.float64]:
-    """An evaluator's features (M, D) of the targets' private pictures; (0, 0) where they are missing."""
-    mine = run.features.filter(pc.equal(run.features["evaluator"], evaluator))
-    return _matrix(_whole(mine["feature"]))
+@dataclass(frozen=True)
+class Known:
+    """What an evaluator knows of real people."""
+
+    evaluator: str
+    private_MD: NDArray[np.float64]
+    """Its features of the targets' private pictures; (0, 0) where they are missing."""
+    gallery_KD: NDArray[np.float64]
+    """The mean direction of every private person's gallery; (0, 0) for one that knows people by its own head."""
+    least: Mapping[str, float]
+    """The similarity from which on a face matcher accepts a picture, by the metric; NaN where it is not known."""
+
+    @classmethod
+    def of(cls, run: RunData, evaluator: str) -> Self:
+        """Read it out of a run's tables.
+
+        The impostors that set the thresholds are the targets' private pictures against the galleries of others.
+        """
+        private_MD, private = _features(run.features, evaluator, "target")
+        gallery_KD, person = _features(run.galleries, evaluator, "person")
+        impostor_N = np.empty(0)
+        if private_MD.size and gallery_KD.size and private_MD.shape[1] == gallery_KD.shape[1]:
+            gallery_KD = gallery_KD[np.argsort(person)]
+            alike_MK = _directions(private_MD) @ gallery_KD.T
+            known_K = (gallery_KD != 0).any(1)
+            impostor_N = alike_MK[known_K & (np.arange(len(gallery_KD)) != private[:, None])]
+        least = {key: acceptance.threshold(impostor_N, far) for key, far in FALSE_ACCEPTS.items()}
+        return cls(evaluator, private_MD, gallery_KD, least)
+
+    @cached_property
+    def gaussian(self) -> Gaussian:
+        """Fitted to the private pictures."""
+        return Gaussian.fit(self.private_MD)
+
+    @cached_property
+    def balls(self) -> Balls:
+        """Around the private pictures."""
+        return Balls.around(self.private_MD)
+
+
+@dataclass(frozen=True)
+class _Verdicts:
+    """One evaluator's verdicts on the reconstructions that it has ranked."""
+
+    row_N: NDArray[np.int64]
+    """The numbers of the reconstructions."""
+    person_N: NDArray[np.int64]
+    rank_N: NDArray[np.int64]
+    nearest_N: NDArray[np.float64]
+    feature_ND: NDArray[np.float64]
+
+    @classmethod
+    def read(cls, table: pa.Table, evaluator: str) -> Self:
+        """Out of the reconstructions."""
+        verdicts = _whole(table["verdicts"])
+        structs, row_N = verdicts.flatten(), pc.list_parent_indices(verdicts)
+        mine = pc.and_kleene(
+            pc.equal(structs.field("evaluator"), evaluator), pc.greater(structs.field("rank"), 0)
+        )
+        mine = pc.fill_null(mine, False)
+        structs, row_N = structs.filter(mine), row_N.filter(mine)
+        return cls(
+            row_N.to_numpy(zero_copy_only=False).astype(np.int64),
+            _whole(table["target"]).take(row_N).to_numpy(zero_copy_only=False).astype(np.int64),
+            structs.field("rank").to_numpy(zero_copy_only=False).astype(np.int64),
+            numbers(structs.field("nearest")),
+            _matrix(structs.field("feature")),
+        )
 
 
 def evaluator_result(
-    table: pa.Table, evaluator: str, private_MD: NDArray[np.float64] | None, full: int
+    table: pa.Table, known: Known, primary: str, full: int, *, costly: bool
 ) -> EvaluatorResult:
     """What an evaluator says of a cell's reconstructions. Those that it has not ranked do not count.
 
     Args:
         table: the reconstructions.
-        evaluator: its name.
-        private_MD: its features of the targets' private pictures; None leaves out the Fréchet distance.
-        full: reconstructions of a full cell. The Fréchet distance grows as pictures get fewer, so a cell with
-            another number of them has none.
+        known: what it knows of real people.
+        primary: the recipe's first evaluator, which may deny what this one takes for a success.
+        full: reconstructions of a full cell. Distances between sets of pictures depend on how many there are, so a
+            cell with another number of them has none.
+        costly: whether such distances are computed at all.
     """
-    verdicts = _whole(table["verdicts"])
-    structs, target_N = verdicts.flatten(), _whole(table["target"])
-    target_N = target_N.take(pc.list_parent_indices(verdicts))
-    ranked = pc.and_kleene(
-        pc.equal(structs.field("evaluator"), evaluator), pc.greater(structs.field("rank"), 0)
-    )
-    ranked = pc.fill_null(ranked, False)
-    structs, person_N = structs.filter(ranked), target_N.filter(ranked).to_numpy()
-    rank_N = structs.field("rank").to_numpy(zero_copy_only=False).astype(np.int64)
-    frechet = math.nan
-    if private_MD is not None and len(structs) == full:
-        frechet = _frechet(_matrix(structs.field("feature")), private_MD)
+    mine = _Verdicts.read(table, known.evaluator)
+    rank_N, person_N = mine.rank_N, mine.person_N
     found: dict[str, Estimate | float] = {
         "top1": ranks.attack_accuracy(rank_N, person_N, top=1),
         "top5": ranks.attack_accuracy(rank_N, person_N, top=5),
         "median_rank": ranks.median_rank(rank_N),
-        "nearest": ranks.mean_score(numbers(structs.field("nearest"))),
-        "frechet": frechet,
+        "nearest": ranks.mean_score(mine.nearest_N),
+        "any_top1": candidates.any_hit(rank_N == 1, person_N),
+        "denied": UNKNOWN if known.evaluator == primary else _denied(mine, table, primary),
+        **_acceptance(mine, known),
+        **_sets(mine.feature_ND, known if costly and len(rank_N) == full else None),
     }
-    return EvaluatorResult(evaluator, found, ranks.cmc(rank_N, max_rank=CMC_RANKS))
+    shares = paired.person_shares(rank_N <= 5, person_N)
+    return EvaluatorResult(known.evaluator, found, ranks.cmc(rank_N, max_rank=CMC_RANKS), shares)
+
+
+def _denied(mine: _Verdicts, table: pa.Table, primary: str) -> Estimate:
+    first = _Verdicts.read(table, primary)
+    _, mine_at, first_at = np.intersect1d(mine.row_N, first.row_N, return_indices=True)
+    return denied.denied(mine.rank_N[mine_at], first.rank_N[first_at], mine.person_N[mine_at])
+
+
+def _acceptance(mine: _Verdicts, known: Known) -> dict[str, Estimate | float]:
+    """Whether a face matcher would accept the pictures, and their cosine distance to the person's gallery."""
+    gallery_KD, feature_ND = known.gallery_KD, mine.feature_ND
+    if not feature_ND.size or feature_ND.shape[1:] != gallery_KD.shape[1:]:
+        return dict.fromkeys(FALSE_ACCEPTS, UNKNOWN) | {"distance": math.nan}
+    alike_N = (_directions(feature_ND) * gallery_KD[mine.person_N]).sum(1)
+    shares = {
+        key: acceptance.accepted(alike_N, mine.person_N, least)
+        for key, least in known.least.items()
+    }
+    return shares | {"distance": float(1 - alike_N.mean())}
+
+
+def _sets(made_ND: NDArray[np.float64], known: Known | None) -> dict[str, float]:
+    """Distances between the pictures and the private ones, as two sets; NaN where they cannot be compared."""
+    unknown = dict.fromkeys(("frechet", *PRDC), math.nan)
+    if known is None or min(len(made_ND), len(known.private_MD)) < 2:
+        return unknown
+    finite = np.isfinite(made_ND).all() and np.isfinite(known.private_MD).all()
+    if made_ND.shape[1] != known.private_MD.shape[1] or not finite:
+        return unknown
+    return {
+        "frechet": distances.frechet_distance(Gaussian.fit(made_ND), known.gaussian),
+        **asdict(prdc.prdc(Balls.around(made_ND), known.balls)),
+    }
 
 
 def numbers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
@@ -115,11 +239,19 @@ def numbers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
     return values
 
 
-def _frechet(made_ND: NDArray[np.float64], private_MD: NDArray[np.float64]) -> float:
-    comparable = min(len(made_ND), len(private_MD)) >= 2 and made_ND.shape[1] == private_MD.shape[1]
-    if comparable and np.isfinite(made_ND).all() and np.isfinite(private_MD).all():
-        return distances.frechet_distance(made_ND, private_MD)
-    return math.nan
+def _directions(x_ND: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of length 1."""
+    long_ND: NDArray[np.float64] = x_ND / np.maximum(np.linalg.norm(x_ND, axis=1)[:, None], 1e-12)
+    return long_ND
+
+
+def _features(
+    table: pa.Table, evaluator: str, whose: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """An evaluator's features (M, D) and whose they are (M,), by the column `whose`."""
+    mine = table.filter(pc.equal(table["evaluator"], evaluator))
+    owner_M: NDArray[np.int64] = mine[whose].to_numpy().astype(np.int64)
+    return _matrix(_whole(mine["feature"])), owner_M
 
 
 def _matrix(column: pa.Array) -> NDArray[np.float64]:

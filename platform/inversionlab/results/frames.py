@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from inversionlab.metrics import Estimate
+from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.models import MODEL_METRICS, Model, models_of
 from inversionlab.results.rows import Row
 from inversionlab.results.run_results import RunResults
@@ -111,10 +112,20 @@ def _success(row: Row, place: int) -> dict[str, Any]:
     metrics: Mapping[str, Any] = {} if result is None else result.metrics
     return {
         "evaluator": None if result is None else result.evaluator,
-        **_share("top1", metrics.get("top1")),
-        **_share("top5", metrics.get("top5")),
-        **{key: metrics.get(key, math.nan) for key in ("median_rank", "nearest", "frechet")},
+        **_values(metrics),
     }
+
+
+def _values(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Every metric: a number, or a share and both ends of its interval."""
+    found: dict[str, float] = {}
+    for metric in METRICS:
+        value = metrics.get(metric.key)
+        if metric.share:
+            found |= _share(metric.key, value)
+        else:
+            found[metric.key] = math.nan if value is None else value
+    return found
 
 
 def _share(name: str, estimate: Estimate | None) -> dict[str, float]:

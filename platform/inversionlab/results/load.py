@@ -31,6 +31,8 @@ class RunData:
     """Pictures to compare with, of kind "real" or "synthetic"; `protected` is empty for real ones."""
     features: pa.Table
     """The evaluators' features of the targets' private pictures."""
+    galleries: pa.Table
+    """Of evaluators that compare with galleries, the mean direction of every private person."""
 
 
 def load_run(storage: Storage, run: str) -> RunData:
@@ -52,6 +54,7 @@ def load_run(storage: Storage, run: str) -> RunData:
         evaluators=_read(store, "evaluators", tables.evaluators),
         references=_read(store, "references", [tables.real, *tables.models]),
         features=_read(store, "features", tables.evaluators),
+        galleries=_read(store, "galleries", tables.evaluators),
     )
 
 

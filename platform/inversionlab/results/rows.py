@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from inversionlab.metrics import Estimate, mean_score
 from inversionlab.results.evaluator_results import (
     EvaluatorResult,
+    Known,
     evaluator_result,
     numbers,
-    private_features,
 )
 from inversionlab.results.load import RunData
 from inversionlab.results.models import Model, models_of, undefended_accuracy
@@ -96,7 +96,7 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
     The attacks stand in the record's order. Where nobody judges them, it is that of the mean score that the
     undefended model itself gives their pictures, the highest first. Within an attack: undefended; then the
     defended models in the record's order, each as it was released and then stripped; then the swept ones by
-    falling point. Without `frechet` that costly distance is NaN.
+    falling point. Without `frechet` costly distances are NaN.
     """
     cells, column = run.record.cells, run.reconstructions["cell"]
     tables = {c.cell: run.reconstructions.filter(pc.equal(column, c.cell)) for c in cells}
@@ -104,18 +104,16 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
         null: max((tables[c.cell].num_rows for c in cells if c.null == null), default=0)
         for null in (False, True)
     }
-    private = {
-        name: private_features(run, name) if frechet else None
-        for name in run.evaluators["evaluator"].to_pylist()
-    }
+    evaluators = run.evaluators["evaluator"].to_pylist()
+    judges = [Known.of(run, name) for name in evaluators]
     models, base = models_of(run), undefended_accuracy(run)
     rows = []
     for cell in cells:
         table = tables[cell.cell]
         # Null attacks are compared at the size of the other cells.
         found = [
-            evaluator_result(table, name, features, full[False] or full[True])
-            for name, features in private.items()
+            evaluator_result(table, judge, evaluators[0], full[False] or full[True], costly=frechet)
+            for judge in judges
             if table.num_rows
         ]
         model = models.get(cell.protected, Model())

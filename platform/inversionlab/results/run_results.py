@@ -1,12 +1,12 @@
 """A run's rows, which of them are strongest, and which defense setting to recommend."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
-from inversionlab.metrics import Estimate
+from inversionlab.metrics import Estimate, paired
 from inversionlab.results import ranking
 from inversionlab.results.evaluator_results import PROTOCOL_NOTES
 from inversionlab.results.load import RunData
@@ -14,6 +14,8 @@ from inversionlab.results.models import STRANGER_SCORE, models_of
 from inversionlab.results.ranking import Headline, Strongest
 from inversionlab.results.rows import Row, headline_rows
 
+CLEAR = 0.05
+"""A difference is clear if chance alone would show one as large with less than this probability."""
 MAX_LOSS_POINTS = 1.0
 """Recognition accuracy that a recommended setting may cost, in percentage points."""
 
@@ -111,10 +113,16 @@ class RunResults:
 
     @cached_property
     def best(self) -> Strongest[Row] | None:
-        """The strongest attack on the defended model that withstands attacks best.
+        """The finalist with the lowest top-5 success of its strongest attack; of equals, the more accurate."""
+        return min(
+            self.finalists, key=lambda f: (f.success.value, f.attack.loss_points), default=None
+        )
 
-        That is the model with the lowest top-5 success of its strongest attack, among those that lose at most
-        `MAX_LOSS_POINTS` of accuracy and that every attack is finished on. Ties go to the more accurate model.
+    @cached_property
+    def finalists(self) -> list[Strongest[Row]]:
+        """The strongest attacks on the defended models that may be recommended.
+
+        These lose at most `MAX_LOSS_POINTS` of accuracy, and every attack on them is finished.
         """
         finalists = []
         for rows in self.models.values():
@@ -124,13 +132,23 @@ class RunResults:
             if all(r.complete and r.loss_points <= MAX_LOSS_POINTS + 1e-9 for r in group):
                 found = self.strongest(group)
                 finalists += [found] if found else []
-        return min(finalists, key=lambda f: (f.success.value, f.attack.loss_points), default=None)
+        return finalists
 
     @property
     def helps(self) -> bool:
-        """Whether `best` leaves clearly less than the undefended model: the two intervals do not meet."""
-        best, bare = self.best, self.undefended
-        return best is not None and bare is not None and best.success.high < bare.success.low
+        """Whether `best` leaves clearly less than the undefended model.
+
+        It does if attacks find less on the same people by a paired test, corrected for the number of finalists.
+        """
+        if self.best is None or self.undefended is None:
+            return False
+        chances = [paired.fewer(_found(self.undefended), _found(f)) for f in self.finalists]
+        return paired.holm(chances)[self.finalists.index(self.best)] < CLEAR
+
+    def above_guess(self, found: Strongest[Row]) -> bool:
+        """Whether an attack finds clearly more than guessing without the model, on the same people."""
+        null = self.null_by(found.evaluator)
+        return null is not None and paired.fewer(_found(found), _found(null)) < CLEAR
 
     @property
     def recommended(self) -> str | None:
@@ -141,3 +159,8 @@ class RunResults:
     def headline_evaluator(self) -> int:
         """The place of the evaluator that decides; with `headline: worst` the one that decides undefended."""
         return self.undefended.evaluator if self.undefended else 0
+
+
+def _found(found: Strongest[Row]) -> Mapping[int, float]:
+    """The share of the tries at each target that succeeded."""
+    return found.attack.by_evaluator[found.evaluator].top5_of

@@ -3,6 +3,7 @@
 import math
 
 from inversionlab.core.yaml_io import dump_yaml
+from inversionlab.metrics import Estimate
 from inversionlab.report.audit import sentence
 from inversionlab.report.audit.compare import columns, side_by_side
 from inversionlab.report.audit.curves import accuracy_curves, guess_curves, success_curves
@@ -12,7 +13,7 @@ from inversionlab.report.charts.line_chart import draw_all
 from inversionlab.report.charts.timeline import timeline_chart
 from inversionlab.report.frame import fill, publish
 from inversionlab.report.pictures import grids
-from inversionlab.results.evaluator_results import CMC_RANKS, METRICS
+from inversionlab.results.evaluator_results import CMC_RANKS, METRICS, Metric
 from inversionlab.results.load import RunData, load_run
 from inversionlab.results.models import MODEL_METRICS, undefended_accuracy
 from inversionlab.results.rows import Row
@@ -52,7 +53,8 @@ def render(run: RunData, *, pictures: bool) -> str:
         "null_shares": [null.success.value if null else None for null in nulls],
         "groups": _groups(results),
         "inverting": any(not math.isnan(row.error) for row in results.rows),
-        "metrics": METRICS,
+        "metrics": [metric for metric in METRICS if not metric.detail],
+        "details": [known_details(results, i) for i in range(len(results.evaluators))],
         "evaluators": run.evaluators.to_pylist(),
         "qualities": sentence.evaluator_qualities(run),
         "victim_accuracy": undefended_accuracy(run),
@@ -82,3 +84,13 @@ def _groups(results: RunResults) -> dict[str, list[Row]]:
             name = "no attack: guesses without the model"
         found.setdefault(name, []).append(row)
     return found
+
+
+def known_details(results: RunResults, place: int) -> list[Metric]:
+    """The further metrics that an evaluator knows of any row."""
+    found = [row.by_evaluator[place].metrics for row in results.rows if row.by_evaluator]
+    return [m for m in METRICS if m.detail and any(_is_known(of[m.key]) for of in found)]
+
+
+def _is_known(value: Estimate | float) -> bool:
+    return bool(value.count) if isinstance(value, Estimate) else not math.isnan(value)
