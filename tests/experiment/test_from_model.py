@@ -101,7 +101,9 @@ def test_evaluators_by_what_the_strangers_and_the_installation_allow() -> None:
     assert names(chosen()["evaluators"]) == ["same_people", "nearest_identity"]
     lonely = replace(STRANGERS, counts=(1,) * 99 + (2,))
     assert names(chosen(public=lonely)["evaluators"]) == ["same_people"]
-    assert chosen(faces=True)["evaluators"][-1] == {"name": "sface", "protocol": "embedding"}
+    # An independent embedding decides, where there is one.
+    assert names(chosen(faces=True)["evaluators"]) == ["sface", "same_people", "nearest_identity"]
+    assert chosen(faces=True)["evaluators"][0] == {"name": "sface", "protocol": "embedding"}
     first = validate(RecognizerSettings, chosen()["evaluators"][0]["recognizer"], origin="test")
     # It must not share the blind spots of the recognizer that stands in for the model.
     assert first.network != RecognizerSettings().network

@@ -220,8 +220,9 @@ def _evaluators(given: ModelOptions) -> Iterator[Choice]:
         evaluators.append(_evaluator("nearest_identity", width=32, epochs=epochs))
         why.append(f"nearest_identity on the {strangers} strangers with two pictures or more")
     if given.faces:
-        evaluators.append({"name": "sface", "protocol": "embedding"})
-        why.append("sface was trained by others on other faces")
+        # Those that are trained on the model's own task are fooled by what fools the model.
+        evaluators.insert(0, {"name": "sface", "protocol": "embedding"})
+        why.insert(0, "sface, which was trained by others on other faces, decides")
     else:
         why.append("the extra `faces` would add an independent embedding")
     yield Choice("evaluators", evaluators, f"Who is on a reconstruction? {'; '.join(why)}.")

@@ -121,3 +121,20 @@ def test_the_page_does_not_depend_on_the_order_of_rows(run, page):
     rows = run.reconstructions
     turned = rows.take(list(range(rows.num_rows - 1, -1, -1)))
     assert render(dataclasses.replace(run, reconstructions=turned), pictures=True) == page
+
+
+def test_the_page_says_what_a_blind_guess_reaches(run):
+    counted = with_record(run, data={**run.record.data, "private_people": 158})
+    assert "among the 158 people is right in 0.6% (top-1) and 3.2% (top-5)" in render(
+        counted, pictures=False
+    )
+    silent = with_record(run, data={})
+    assert "A blind guess" not in render(silent, pictures=False)
+
+
+def test_further_metrics_stand_in_a_table_of_their_own(run):
+    page = render(run, pictures=False)
+    assert "More by each evaluator" in page
+    assert "people found in any try" in page
+    # Its first evaluator has nobody before it that could deny.
+    assert page.count("denied by the first evaluator") == len(run.evaluators) - 1

@@ -54,6 +54,7 @@ def render(run: RunData, *, pictures: bool) -> str:
         "groups": _groups(results),
         "inverting": any(not math.isnan(row.error) for row in results.rows),
         "metrics": [metric for metric in METRICS if not metric.detail],
+        "chance": chance(results),
         "details": [known_details(results, i) for i in range(len(results.evaluators))],
         "evaluators": run.evaluators.to_pylist(),
         "qualities": sentence.evaluator_qualities(run),
@@ -84,6 +85,12 @@ def _groups(results: RunResults) -> dict[str, list[Row]]:
             name = "no attack: guesses without the model"
         found.setdefault(name, []).append(row)
     return found
+
+
+def chance(results: RunResults) -> tuple[float, float] | None:
+    """What one and five blind guesses among the private people reach; None where their number is not known."""
+    people = results.run.record.data.get("private_people")
+    return (1 / people, min(1.0, 5 / people)) if isinstance(people, int) and people else None
 
 
 def known_details(results: RunResults, place: int) -> list[Metric]:
