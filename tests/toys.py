@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inversionlab.attacks import ATTACKS, Attack, AttackerContext, AttackJobs
+from inversionlab.attacks.engine import Widths
 from inversionlab.core.contracts import ModelShape, TrainingJob
 from inversionlab.core.views import Scores
 from inversionlab.defenses.base import ProtectedModel
@@ -87,6 +88,8 @@ def context(channels: int = 1, device: torch.device = CPU) -> AttackerContext:
         public_NCHW=(255 * public).byte(),
         seed=7,
         device=device,
+        # A width that is measured would depend on the machine's load, and these matrix products on the width.
+        widths=Widths(64),
     )
 
 

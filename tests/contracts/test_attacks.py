@@ -44,6 +44,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """What is tested: every entry, and further settings that make a different attack of it."""
 ENDLESS: dict[str, dict[str, Any]] = {
+    "public_look_alike": {"pool": 9},
     "pixel_gray_box": {"steps": 7},
     "latent_white_box": {"steps": 7},
     "latent_black_box": {"steps": 7, "grid_every": 3, "perturbations": 8},

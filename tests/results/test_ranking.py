@@ -29,15 +29,13 @@ ATTACKS: dict[str, Shares] = {
 def test_the_headline_evaluator_decides(
     headline: Headline, attack: str, evaluator: int, value: float
 ) -> None:
-    found = strongest(
-        ATTACKS, ATTACKS.__getitem__, headline=headline, inverts_outputs="outputs".__eq__
-    )
+    found = strongest(ATTACKS, ATTACKS.__getitem__, headline=headline, aside="outputs".__eq__)
     assert found is not None
     assert (found.attack, found.evaluator, found.success.value) == (attack, evaluator, value)
 
 
 def test_an_attack_on_outputs_counts_only_where_there_is_no_other() -> None:
-    found = strongest(["outputs"], ATTACKS.__getitem__, inverts_outputs="outputs".__eq__)
+    found = strongest(["outputs"], ATTACKS.__getitem__, aside="outputs".__eq__)
     assert found is not None
     assert found.attack == "outputs"
 

@@ -17,6 +17,7 @@ from inversionlab.attacks.mi_face import MiFace
 from inversionlab.attacks.mirror import Mirror
 from inversionlab.attacks.multi_mode import MultiMode
 from inversionlab.attacks.pixel_gray_box import PixelGrayBox
+from inversionlab.attacks.public_look_alike import PublicLookAlike
 from inversionlab.attacks.random_latent import RandomLatent
 from inversionlab.attacks.random_public import RandomPublic
 from inversionlab.core.settings import any_of
@@ -24,6 +25,7 @@ from inversionlab.core.settings import any_of
 ATTACKS: dict[str, type[Attack]] = {
     "random_latent": RandomLatent,
     "random_public": RandomPublic,
+    "public_look_alike": PublicLookAlike,
     "pixel_gray_box": PixelGrayBox,
     "latent_white_box": LatentWhiteBox,
     "latent_black_box": LatentBlackBox,

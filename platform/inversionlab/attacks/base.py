@@ -82,6 +82,8 @@ class Attack(ABC):
     """The class of its settings."""
     view: ClassVar[type[View] | None]
     """The view of the model that it needs; None for a null attack, which asks the model nothing."""
+    floor: ClassVar[bool] = False
+    """Whether it inverts nothing although it asks the model: what it finds, every attack must beat."""
     knows_defense: ClassVar[bool] = False
     """Whether its attacker knows which defense is in use and aims at it."""
     needs_generator: ClassVar[bool] = False
@@ -130,13 +132,13 @@ class Attack(ABC):
         """The starts that all targets choose from, `settings.pool` of them; the model is asked about them once."""
         if self._pool is None:
             before = view.shared_queries
-            z_PD = candidates(self.settings.name, self.context, self.settings.pool)
-            self._pool = Pool.ask(view, *self.search_space(z_PD))
+            self._pool = Pool.ask(view, *self.search_space())
             self.shared_queries += view.shared_queries - before
         return self._pool
 
-    def search_space(self, z_PD: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """The points of latents in the space that is searched, and what makes pictures of such points."""
+    def search_space(self) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The points of the pool, and what makes pictures of such points; by default latents and the generator."""
+        z_PD = candidates(self.settings.name, self.context, self.settings.pool)
         return z_PD, self.generator
 
     @property

@@ -39,6 +39,7 @@ from inversionlab.attacks.descent import Search, descend, white_box_objective
 from inversionlab.attacks.engine import by_step
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.mirror_genetic import GeneticSettings, evolve
+from inversionlab.attacks.pool import candidates
 from inversionlab.attacks.updates import Adam, AdaptiveStep
 from inversionlab.core.contracts import GenerativePrior
 from inversionlab.core.views import Scores, View, WhiteBox
@@ -130,8 +131,9 @@ class Mirror(Attack):
         """The space that is searched."""
         return Space.measure(self.context, self.settings.mapped, self.settings.clip)
 
-    def search_space(self, z_PD: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    def search_space(self) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Points of latents, and pictures of points."""
+        z_PD = candidates("mirror", self.context, self.settings.pool)
         parts = [self.space.points(z_BD) for z_BD in z_PD.split(PASS)]
         return torch.cat(parts), self.space.pictures
 

@@ -236,6 +236,7 @@ def _cell_record(cell: Cell) -> records.CellRecord:
         baseline=cell.baseline,
         access=VIEWS[view] if view is not None else "",
         null=attack.view is None,
+        floor=attack.floor,
         knows_defense=attack.knows_defense,
         inverts_outputs=attack.inverts_outputs_at(cell.attack),
         # On top of another defense, a mixture of its victim alone is that defense, not the undefended model.

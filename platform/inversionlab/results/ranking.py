@@ -31,7 +31,7 @@ def strongest(
     success: Callable[[Attack], Sequence[Estimate]],
     *,
     headline: Headline = "first",
-    inverts_outputs: Callable[[Attack], bool] = lambda attack: False,
+    aside: Callable[[Attack], bool] = lambda attack: False,
 ) -> Strongest[Attack] | None:
     """The strongest attack on one model; None where no attack was evaluated.
 
@@ -39,23 +39,23 @@ def strongest(
         attacks: the attacks on the model.
         success: an attack's success by each evaluator, in the recipe's order; empty where it was not evaluated.
         headline: which evaluator decides.
-        inverts_outputs: whether an attack inverts answers to private pictures.
+        aside: whether an attack counts only where there is no other.
     """
     evaluated = [a for a in attacks if any(e.count for e in success(a))]
     found = [
         Strongest(attack, place, estimate)
-        for attack in counting(evaluated, inverts_outputs)
+        for attack in counting(evaluated, aside)
         for place, estimate in enumerate(success(attack))
         if estimate.count and (headline == "worst" or place == 0)
     ]
     return max(found, key=lambda f: (f.success.value, f.success.low), default=None)
 
 
-def counting(attacks: Iterable[Attack], inverts_outputs: Callable[[Attack], bool]) -> list[Attack]:
+def counting(attacks: Iterable[Attack], aside: Callable[[Attack], bool]) -> list[Attack]:
     """The attacks that count.
 
-    An attack that inverts the model's answers to private pictures faces an easier question than one that starts
-    from a class, so it counts only where there is no other.
+    Two kinds are set aside, and count only where there is no other. An attack that inverts the model's answers to
+    private pictures faces an easier question than one that starts from a class. A floor inverts nothing.
     """
     every = list(attacks)
-    return [attack for attack in every if not inverts_outputs(attack)] or every
+    return [attack for attack in every if not aside(attack)] or every

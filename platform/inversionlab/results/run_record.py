@@ -91,6 +91,8 @@ class CellRecord(RecordPart):
     """What the attacker sees of the model: "white box", "scores", "labels"; empty for a null attack."""
     null: bool
     """Whether the attack asks no model; older records show it by `protected` alone."""
+    floor: bool = False
+    """Whether the attack inverts nothing although it asks the model."""
     knows_defense: bool | None = None
     """Whether the attack is made against a defense; None in older records."""
     inverts_outputs: bool | None = None

@@ -92,8 +92,13 @@ class RunResults:
             shares = [result.top5 for result in row.by_evaluator]
             return shares if evaluator is None else shares[evaluator : evaluator + 1]
 
+        among = list(rows)
+        floors = all(row.kind == "null" or row.cell.floor for row in among)
         found = ranking.strongest(
-            rows, success, headline=self.headline, inverts_outputs=lambda row: row.inverts_outputs
+            among,
+            success,
+            headline=self.headline,
+            aside=lambda row: row.inverts_outputs or (row.cell.floor and not floors),
         )
         return found if found is None or evaluator is None else replace(found, evaluator=evaluator)
 
@@ -103,8 +108,9 @@ class RunResults:
         return self.strongest(r for r in self.rows if r.kind == "undefended")
 
     def null_by(self, evaluator: int | None) -> Strongest[Row] | None:
-        """The null attack that succeeds most often by one evaluator."""
-        return self.strongest((r for r in self.rows if r.kind == "null"), evaluator)
+        """What succeeds most often by one evaluator without inverting: a null attack, or a public look-alike."""
+        floors = (r for r in self.rows if r.kind == "null" or (r.cell.floor and r.cell.baseline))
+        return self.strongest(floors, evaluator)
 
     @cached_property
     def null(self) -> Strongest[Row] | None:

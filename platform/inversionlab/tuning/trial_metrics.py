@@ -136,7 +136,7 @@ def leak(
     ranks = read_ranks(session, cells) if ranks is None else ranks
     chosen, total = set(targets), 0
     success: dict[str, dict[str, Estimate]] = {}
-    for cell in counting(cells, lambda c: ATTACKS[c.attack.name].inverts_outputs_at(c.attack)):
+    for cell in counting(cells, _aside):
         counted = {
             job: by_evaluator
             for job, by_evaluator in ranks[cell.id].items()
@@ -157,3 +157,9 @@ def leak(
     )
     assert found is not None
     return Leak(success, found, total)
+
+
+def _aside(cell: Cell) -> bool:
+    """Whether an attack counts only where there is no other; see `results.ranking.counting`."""
+    attack = ATTACKS[cell.attack.name]
+    return attack.floor or attack.inverts_outputs_at(cell.attack)
