@@ -24,6 +24,24 @@ SMALL_MODEL = {
     "training": {"epochs": 120, "learning_rate": 0.03, "schedule": "one_cycle"},
     "public_pictures": 16,
 }
+STUDENT = {
+    "network": {
+        "name": "small_resnet",
+        "width": 8,
+        "blocks": [1],
+        "feature_size": 32,
+        "dropout": 0,
+    },
+    "loss": {"name": "cross_entropy"},
+    "augment": {"flip": 0, "shift": 0, "zoom": 0, "rotation": 0, "erase": 0},
+    "training": {
+        "epochs": 80,
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        "schedule": "one_cycle",
+        "weight_decay": 0.5,
+    },
+}
 EXTRA: dict[str, dict[str, Any]] = {
     "pixel_gray_box": {"rate": 0.5},
     "multi_mode": {"strength": 0.0, "prior": 0.0, "pool": 64, "patience": 60, "steps": 300},
@@ -33,6 +51,7 @@ EXTRA: dict[str, dict[str, Any]] = {
     "ami": SMALL_MODEL,
     "ami_adaptive": SMALL_MODEL,
     "amplified_mia": SMALL_MODEL,
+    "distil_then_invert": {"student": STUDENT, "pool": 64, "stop": 0.999, "starts": 5},
 }
 """Settings with which an attack converges on the toy world; the defaults are for real faces."""
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -40,6 +59,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "multi_mode with views": ("multi_mode", {"strength": 0.1, "prior": 0.01, "pool": 64}),
     "mirror by scores": ("mirror", {**EXTRA["mirror"], "gradients": False}),
     "latent_black_box truncated": ("latent_black_box", {"truncate": 4}),
+    "distil_then_invert by scores": (
+        "distil_then_invert",
+        {**EXTRA["distil_then_invert"], "answers": "scores"},
+    ),
     "ami truncated": ("ami", {**SMALL_MODEL, "truncate": 3}),
 }
 """What is tested: every entry, and further settings that make a different attack of it."""
@@ -60,6 +83,7 @@ ENDLESS: dict[str, dict[str, Any]] = {
         "genetic": {"generations": 4, "population": 5},
     },
     "label_only": {"start_queries": 40, "steps": 7},
+    "distil_then_invert": {"student": STUDENT, "starts": 4, "pool": 9, "steps": 7},
     "ami": SMALL_MODEL,
     "ami_adaptive": {**SMALL_MODEL, "public_pictures": 0},
     "amplified_mia": {**SMALL_MODEL, "look_alikes": 5, "confidences": [0.9, 0.99]},

@@ -19,7 +19,7 @@ from inversionlab.defenses.none import NoneSettings
 from inversionlab.generators import GENERATORS, Generator
 from inversionlab.generators.given import Given, load_given_generator
 from inversionlab.given.live import Live
-from inversionlab.pipeline.batch_invariant import BatchInvariantPrior
+from inversionlab.pipeline.batch_invariant import BatchInvariantPrior, batch_invariant_network
 from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec, GeneratorSpec
 from inversionlab.pipeline.network_spec import ModelRef, NetworkSpec
@@ -79,7 +79,7 @@ class Attacker:
             public_NCHW=self.splits.public_NCHW,
             seed=self.seed,
             device=self.device,
-            network=network,
+            network=batch_invariant_network(network),
         )
 
     def network(self, spec: NetworkSpec) -> nn.Module:

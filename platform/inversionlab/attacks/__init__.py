@@ -7,6 +7,7 @@ from inversionlab.attacks.ami_adaptive import AmiAdaptive
 from inversionlab.attacks.amplified_mia import AmplifiedMia
 from inversionlab.attacks.base import Attack, AttackError, AttackSettings
 from inversionlab.attacks.context import AttackerContext
+from inversionlab.attacks.distil_then_invert import DistilThenInvert
 from inversionlab.attacks.gmi import Gmi
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.ked_mi import KedMi
@@ -31,6 +32,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "latent_black_box": LatentBlackBox,
     "mi_face": MiFace,
     "label_only": LabelOnly,
+    "distil_then_invert": DistilThenInvert,
     "multi_mode": MultiMode,
     "gmi": Gmi,
     "ked_mi": KedMi,

@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -30,6 +30,7 @@ from inversionlab.core.learner import Precision
 from inversionlab.defenses import ProtectedModel
 from inversionlab.generators.base import Generator
 from inversionlab.pipeline.compiled import bfloat16
+from inversionlab.recognizers import Recognizer
 
 Pass = Callable[[Tensor], Tensor]
 LANE = 8
@@ -80,6 +81,14 @@ class BatchInvariantPrior:
     def _run(self, forward: Pass, x_N: Tensor) -> Tensor:
         with self.autocast(x_N):
             return batch_invariant(forward, x_N).float()
+
+
+def batch_invariant_network(network: nn.Module | None) -> nn.Module | None:
+    """An attack's own network, with batch-invariant scores where it is a recognizer."""
+    if not isinstance(network, Recognizer):
+        return network
+    # A recognizer answers as a protected model does.
+    return BatchInvariantModel(cast(ProtectedModel, network))
 
 
 def batch_invariant(forward: Pass, x_N: Tensor) -> Tensor:

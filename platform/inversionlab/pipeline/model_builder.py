@@ -17,7 +17,11 @@ from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
 from inversionlab.given.live import Live
 from inversionlab.given.recognizer import GivenRecognizer
-from inversionlab.pipeline.batch_invariant import BatchInvariantModel, BatchInvariantPrior
+from inversionlab.pipeline.batch_invariant import (
+    BatchInvariantModel,
+    BatchInvariantPrior,
+    batch_invariant_network,
+)
 from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan
@@ -164,7 +168,7 @@ class ModelBuilder:
             public_NCHW=self.splits.public_NCHW,
             seed=self.experiment.seed,
             device=self.device,
-            network=own,
+            network=batch_invariant_network(own),
             widths=Widths(self.experiment.runtime.attack_width),
         )
 

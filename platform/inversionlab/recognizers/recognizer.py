@@ -134,6 +134,10 @@ class RecognizerLearner(Learner):
         x_NCHW = augment(x_NCHW, self.settings.augment, rng)
         with self.autocast(x_NCHW):
             feature_ND = self.recognizer.features(x_NCHW)
-        loss = self.recognizer.head.loss(feature_ND, y_N, self.settings.label_smoothing)
+        loss = self.loss(feature_ND, y_N)
         self.descend("recognizer", loss, sync)
         return {"loss": loss.detach()}
+
+    def loss(self, feature_ND: Tensor, y_N: Tensor) -> Tensor:
+        """The loss of features (N, D) with the classes `y_N`."""
+        return self.recognizer.head.loss(feature_ND, y_N, self.settings.label_smoothing)
