@@ -23,7 +23,9 @@ from inversionlab.pipeline.batch_invariant import (
     BatchInvariantModel,
     BatchInvariantPrior,
     batch_invariant,
+    batch_invariant_network,
 )
+from inversionlab.pipeline.train import frozen
 from inversionlab.recognizers import Recognizer, RecognizerSettings
 from tests.generators.small import small
 from tests.given.outside_model import PEOPLE, SIDE, OutsideFiles
@@ -170,6 +172,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "mi_face": {"steps": 20},
     "pixel_gray_box": {"steps": 20},
     "latent_white_box": {"steps": 20},
+    "public_look_alike": {"pool": 16},
 }
 
 
@@ -202,3 +205,34 @@ def test_every_attack_gives_the_same_bits_in_any_shards_and_at_any_width(name: s
             wanted = getattr(whole.result, field)
             assert torch.equal(got.nan_to_num(-1), wanted.nan_to_num(-1)), (width, cuts, field)
         assert torch.equal(torch.cat([part.queries_N for part in parts]), whole.queries_N)
+
+
+def test_a_student_is_inverted_to_the_same_bits_in_any_shards_and_at_any_width() -> None:
+    generator, model = networks()
+    settings = RecognizerSettings.model_validate(
+        {"network": {"name": "small_resnet", "width": 8, "blocks": [1]}}
+    )
+    student = Recognizer(settings, classes=model.classes, channels=3, image_size=SIZE, seed=4)
+    public = torch.randint(
+        0, 256, (20, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(2)
+    )
+    work = [(t, 0) for t in range(9)]
+
+    def pictures(jobs: list[tuple[int, int]], width: int) -> Tensor:
+        context = AttackerContext(
+            generator=generator,
+            public_NCHW=public,
+            seed=1,
+            device=CPU,
+            network=batch_invariant_network(frozen(student, CPU)),
+            widths=Widths(width),
+        )
+        attack = make_attack(
+            ATTACKS["distil_then_invert"].Settings(name="distil_then_invert", steps=15), context
+        )
+        return run_attack(attack, model, jobs).result.images_NCHW
+
+    whole = pictures(work, 64)
+    for width, cuts in ((1, (0, 9)), (7, (0, 9)), (64, (0, 1, 9))):
+        parts = [pictures(work[a:b], width) for a, b in itertools.pairwise(cuts)]
+        assert torch.equal(torch.cat(parts), whole), (width, cuts)

@@ -20,7 +20,7 @@ Deviates: LOKT trains a GAN whose classes are F's labels on its own pictures, an
          that GAN. Here one student learns from public pictures, so that any generator can be searched.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -36,6 +36,7 @@ from inversionlab.attacks.updates import AdaptiveStep
 from inversionlab.core.contracts import ModelShape, as_scoring_model
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.recognizers import RecognizerLearner, RecognizerSettings
+from inversionlab.recognizers.losses import Head
 
 NAME = "distil_then_invert"
 STUDENT: dict[str, Any] = {
@@ -81,23 +82,12 @@ class DistilThenInvertSettings(AttackSettings):
         return self.student.training
 
 
-class StudentLearner(RecognizerLearner):
-    """A student in training: its `class_N` are the model's scores (N, K)."""
-
-    def __init__(
-        self, settings: RecognizerSettings, answers: str, *, seed: int, **sizes: int
-    ) -> None:
-        """Build the student and its optimizer; the arguments are those of `RecognizerLearner`."""
-        super().__init__(settings, seed=seed, **sizes)
-        self.answers = answers
-
-    def loss(self, feature_ND: Tensor, y_N: Tensor) -> Tensor:
-        """The student's own loss on the winning classes, or the cross-entropy with the scores."""
-        if self.answers == "labels":
-            return super().loss(feature_ND, y_N.argmax(1))
-        log_p_NK = self.recognizer.head(feature_ND).log_softmax(1)
-        loss: Tensor = -(y_N * log_p_NK).sum(1).mean()
-        return loss
+def student_loss(answers: str, head: Head, feature_ND: Tensor, score_NK: Tensor) -> Tensor:
+    """The head's own loss on the winning classes, or its cross-entropy with the scores."""
+    if answers == "labels":
+        return head.loss(feature_ND, score_NK.argmax(1))
+    loss: Tensor = -(score_NK * head(feature_ND).log_softmax(1)).sum(1).mean()
+    return loss
 
 
 class DistilThenInvert(Attack):
@@ -131,9 +121,11 @@ class DistilThenInvert(Attack):
         return settings.starts
 
     @classmethod
-    def learner(cls, settings: Any, shape: ModelShape, seed: int) -> StudentLearner:
+    def learner(cls, settings: Any, shape: ModelShape, seed: int) -> RecognizerLearner:
         """The student in training; ConfigError if it does not fit the pictures."""
-        return StudentLearner(settings.student, settings.answers, seed=seed, **shape.sizes)
+        learner = RecognizerLearner(settings.student, seed=seed, **shape.sizes)
+        learner.loss = partial(student_loss, settings.answers)
+        return learner
 
     @cached_property
     def _starts(self) -> Pool:

@@ -4,6 +4,7 @@ Inputs: pictures (N, C, H, W) in [0, 1]. The backbone may run under autocast to 
 float32 everywhere: an attack that estimates gradients from score differences would otherwise read rounding errors.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,8 @@ from inversionlab.recognizers.torchvision_model import TorchvisionModel
 from inversionlab.recognizers.vgg16 import Vgg16
 from inversionlab.recognizers.yang_cnn import YangCnn
 
+FeatureLoss = Callable[[Head, Tensor, Tensor], Tensor]
+"""The loss of a head, features (N, D) and what is known of the pictures, such as classes (N,) or scores (N, K)."""
 RECOGNIZERS: dict[str, Any] = {
     "imported": Imported,
     "ir50": Ir50,
@@ -126,6 +129,8 @@ class RecognizerLearner(Learner):
     def __init__(self, settings: RecognizerSettings, *, seed: int, **sizes: int) -> None:
         """Build the recognizer and its optimizer; the arguments are those of `Recognizer`."""
         self.settings = settings
+        self.loss: FeatureLoss = self._own_loss
+        """What is learned: the head's own loss on classes, unless its maker puts another one in its place."""
         self.recognizer = Recognizer(settings, **sizes, seed=seed)
         super().__init__(settings.training, recognizer=self.recognizer)
 
@@ -134,10 +139,9 @@ class RecognizerLearner(Learner):
         x_NCHW = augment(x_NCHW, self.settings.augment, rng)
         with self.autocast(x_NCHW):
             feature_ND = self.recognizer.features(x_NCHW)
-        loss = self.loss(feature_ND, y_N)
+        loss = self.loss(self.recognizer.head, feature_ND, y_N)
         self.descend("recognizer", loss, sync)
         return {"loss": loss.detach()}
 
-    def loss(self, feature_ND: Tensor, y_N: Tensor) -> Tensor:
-        """The loss of features (N, D) with the classes `y_N`."""
-        return self.recognizer.head.loss(feature_ND, y_N, self.settings.label_smoothing)
+    def _own_loss(self, head: Head, feature_ND: Tensor, y_N: Tensor) -> Tensor:
+        return head.loss(feature_ND, y_N, self.settings.label_smoothing)
