@@ -6,6 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from inversionlab.attacks import ATTACKS
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.views import Labels, Scores, WhiteBox
 from inversionlab.defenses import DEFENSES, Layer
@@ -166,3 +167,8 @@ def test_a_victims_share_of_one_means_undefended(name: str) -> None:
     if share is None:
         return
     assert kind(settings(name).model_copy(update={share: 1.0})).idle()
+
+
+@pytest.mark.parametrize("name", [n for n in DEFENSES if n != "none"])
+def test_a_defense_names_an_attack_that_knows_of_it(name: str) -> None:
+    assert ATTACKS[DEFENSES[name].aware_attack].knows_defense

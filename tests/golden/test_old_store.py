@@ -225,6 +225,7 @@ ADDED = {
     *("experiment.headline", "given", "artifacts[].given"),
     *("experiment.runtime.precision", "provenance.precision"),
     *(f"cells[].{key}" for key in ("null", "knows_defense", "inverts_outputs", "victim_share")),
+    *(f"cells[].{key}" for key in ("floor", "aware_attack")),
 }
 """Keys that records have got since."""
 RULED = ("attack_success", "strongest", "score", "curve")

@@ -208,6 +208,13 @@ def test_the_page_says_whether_an_attack_knew_about_the_defense(knows, caveat, s
     assert ("Attacks that know about the defense: first, second." in page) is stated
 
 
+def test_the_page_names_the_attack_that_would_know_of_the_defense():
+    run = hand_run(ranks(none=(18, 12), a5=(5, 6)), {"none": 950, "0.5": 943})
+    changed = {"knows_defense": False, "aware_attack": "multi_mode"}
+    run = with_record(run, cells=[{**c, **changed} for c in cells_of(run)])
+    assert any("may find more: add `multi_mode`." in line for line in caveats(RunResults.of(run)))
+
+
 def test_without_a_defended_model_no_attack_needs_to_know_a_defense():
     run = fake_run(alphas=(), targets=3, repeats=1)
     assert not any("about the defense" in line for line in caveats(RunResults.of(run)))

@@ -153,6 +153,7 @@ class AdversarialNoise(Defense):
     trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     keeps_labels: ClassVar[bool] = True
+    aware_attack: ClassVar[str] = "ami_adaptive"
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores})
 
     @classmethod

@@ -174,6 +174,8 @@ class Defense:
     """Whether the released model satisfies differential privacy."""
     victim_share: ClassVar[str | None] = None
     """The setting that is the victim's share of a mixed output (1: undefended); None: it mixes no outputs."""
+    aware_attack: ClassVar[str] = "distil_then_invert"
+    """The attack that knows of this defense: one made against it, or the generic one."""
     keeps_labels: ClassVar[bool] = False
     """Whether the winning class is always that of the model below, or of the recognizer in the settings."""
     protects: ClassVar[frozenset[type[View]]]

@@ -94,6 +94,7 @@ class DummyRecognizer(Defense):
     needs: ClassVar[frozenset[str]] = frozenset({"private_generator"})
     learns_private: ClassVar[bool] = True
     victim_share: ClassVar[str | None] = "alpha"
+    aware_attack: ClassVar[str] = "multi_mode"
     protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
 
     def idle(self) -> bool:

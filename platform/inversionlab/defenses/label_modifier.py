@@ -67,6 +67,7 @@ class LabelModifier(Defense):
     settings: LabelModifierSettings
     layer: ClassVar[Layer] = Layer.LABEL
     keeps_labels: ClassVar[bool] = True
+    aware_attack: ClassVar[str] = "ami_adaptive"
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores})
 
     @classmethod

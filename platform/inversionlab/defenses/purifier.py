@@ -154,6 +154,7 @@ class PurifierDefense(Defense):
     layer: ClassVar[Layer] = Layer.OUTPUT
     trains: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
+    aware_attack: ClassVar[str] = "ami_adaptive"
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores, Labels})
 
     def build(self, blueprint: VictimBlueprint) -> nn.Module:

@@ -68,6 +68,7 @@ class UniformNoise(Defense):
     Settings: ClassVar[type[DefenseSettings]] = UniformNoiseSettings
     settings: UniformNoiseSettings
     layer: ClassVar[Layer] = Layer.OUTPUT
+    aware_attack: ClassVar[str] = "ami_adaptive"
     protects: ClassVar[frozenset[type[View]]] = frozenset({Scores, Labels})
 
     def idle(self) -> bool:

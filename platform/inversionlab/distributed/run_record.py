@@ -238,6 +238,7 @@ def _cell_record(cell: Cell) -> records.CellRecord:
         null=attack.view is None,
         floor=attack.floor,
         knows_defense=attack.knows_defense,
+        aware_attack=DEFENSES[defense.name].aware_attack if defense is not None else "",
         inverts_outputs=attack.inverts_outputs_at(cell.attack),
         # On top of another defense, a mixture of its victim alone is that defense, not the undefended model.
         victim_share=DEFENSES[defense.name].victim_share if defense and not defense.inner else None,

@@ -95,6 +95,8 @@ class CellRecord(RecordPart):
     """Whether the attack inverts nothing although it asks the model."""
     knows_defense: bool | None = None
     """Whether the attack is made against a defense; None in older records."""
+    aware_attack: str = ""
+    """The attack that knows of the defense; empty in older records and for null attacks."""
     inverts_outputs: bool | None = None
     """Whether the attack inverts the model's answers to private pictures; None in older records."""
     victim_share: str | None = None

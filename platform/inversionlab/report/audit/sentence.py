@@ -43,6 +43,9 @@ def caveats(results: RunResults, *, names: bool = True) -> list[str]:
         },
         "attacked": _defended_cells(results),
         "aware": defense_aware(results),
+        "wanted": list(
+            dict.fromkeys(f"`{c.aware_attack}`" for c in _defended_cells(results) if c.aware_attack)
+        ),
         "partial": partial_protection(results),
     }
     return [*text_lines("caveats.txt.j2", context), *results.run.record.warnings]
