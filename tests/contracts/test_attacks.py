@@ -35,7 +35,7 @@ STUDENT = {
     "loss": {"name": "cross_entropy"},
     "augment": {"flip": 0, "shift": 0, "zoom": 0, "rotation": 0, "erase": 0},
     "training": {
-        "epochs": 80,
+        "epochs": 50,
         "batch_size": 16,
         "learning_rate": 0.01,
         "schedule": "one_cycle",
@@ -51,7 +51,7 @@ EXTRA: dict[str, dict[str, Any]] = {
     "ami": SMALL_MODEL,
     "ami_adaptive": SMALL_MODEL,
     "amplified_mia": SMALL_MODEL,
-    "distil_then_invert": {"student": STUDENT, "pool": 64, "stop": 0.999, "starts": 5},
+    "distil_then_invert": {"student": STUDENT, "pool": 64, "stop": 0.999},
 }
 """Settings with which an attack converges on the toy world; the defaults are for real faces."""
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
