@@ -33,8 +33,9 @@ from inversionlab.pipeline.compiled import bfloat16
 from inversionlab.recognizers import Recognizer
 
 Pass = Callable[[Tensor], Tensor]
-LANE = 8
-"""Rows that a linear layer takes at once."""
+LANE = 32
+"""Rows that a linear layer takes at once. An update of 64 rows of the LFW recipe costs 2 % more than with one
+product a layer, in lanes of 8 rows 7 %; a pass of a few rows is 2 % slower for it."""
 FEW = 12
 """Channels before or after a 1x1 convolution below which its rows depend on the batch."""
 
