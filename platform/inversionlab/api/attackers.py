@@ -20,7 +20,7 @@ from inversionlab.generators import GENERATORS, Generator
 from inversionlab.generators.given import Given, load_given_generator
 from inversionlab.given.live import Live
 from inversionlab.pipeline.batch_invariant import BatchInvariantPrior, batch_invariant_network
-from inversionlab.pipeline.compiled import compiled
+from inversionlab.pipeline.compiled import best_precision, compiled
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec, GeneratorSpec
 from inversionlab.pipeline.network_spec import ModelRef, NetworkSpec
 from inversionlab.pipeline.train import Progress, alone, frozen, train
@@ -127,6 +127,8 @@ class Attacker:
             checkpoints=_NoCheckpoints(),
             report=self._reporter(),
             checkpoint_seconds=float("inf"),
+            # On CPUs everything here is float32, so that the result is that of any machine.
+            precision=best_precision(self.device) if self.device.type == "cuda" else "fp32",
         )
         product = job.learner.product().eval().requires_grad_(False)
         # As an audit restores it from its file.
