@@ -15,6 +15,7 @@ from inversionlab.attacks import ATTACKS, Attack, AttackError, AttackSettings
 from inversionlab.attacks.latent_white_box import LatentWhiteBox
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.pipeline.attack import Attacked, make_attack, run_attack
+from inversionlab.pipeline.batch_invariant import batch_invariant_network
 from tests import toys
 
 NULLS = [name for name, attack in ATTACKS.items() if attack.view is None]
@@ -51,7 +52,7 @@ EXTRA: dict[str, dict[str, Any]] = {
     "ami": SMALL_MODEL,
     "ami_adaptive": SMALL_MODEL,
     "amplified_mia": SMALL_MODEL,
-    "distil_then_invert": {"student": STUDENT, "pool": 64, "stop": 0.999},
+    "distil_then_invert": {"student": STUDENT, "pool": 64, "stop": 0.99, "steps": 40},
 }
 """Settings with which an attack converges on the toy world; the defaults are for real faces."""
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -110,7 +111,9 @@ def made(chosen: AttackSettings, channels: int = 1, device: torch.device = toys.
     context = toys.context(channels, device)
     if ATTACKS[chosen.name].trains:
         network = toys.inversion_network(chosen.model_dump_json(), channels)
-        context = replace(context, network=copy.deepcopy(network).to(device))
+        # As the pipeline hands it out.
+        own = batch_invariant_network(copy.deepcopy(network).to(device))
+        context = replace(context, network=own)
     return make_attack(chosen, context)
 
 

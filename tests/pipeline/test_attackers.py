@@ -183,7 +183,8 @@ def test_queries_for_training_and_for_starts_are_one_a_public_picture(session: S
     assert asked["ami"] == asked["ami_output"] == asked["ked_mi"] == {public}
     # There are fewer public pictures than starts that are wanted.
     assert asked["latent_white_box"] == asked["label_only"] == {public}
-    assert asked["gmi"] == {0}
+    # Its starts are draws, of which there are as many as wanted.
+    assert asked["gmi"] == {512}
 
 
 def test_the_error_is_that_of_the_picture_whose_output_was_inverted(session: Session) -> None:
