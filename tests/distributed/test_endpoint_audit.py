@@ -268,22 +268,24 @@ def test_the_plan_counts_queries_and_sends_none(world: World, tmp_path: Path) ->
         assert result.exit_code == 0, result.output
         lines = re.findall(r"  queries: (.*)", result.output)
         # 8 examples and 40 private pictures; 10 for the accuracy. Black box: 4 updates of 1 + 8 queries, 1 at the
-        # end. Mirror: 8 candidates and 4 x 3. Labels: 32 and 4 x 5. All 96 public pictures may be starts.
+        # end. Mirror: 4 points and 4 x 3. Labels: 32 and 4 x 5. All 96 public pictures may be starts; Mirror's
+        # generator has no encoder, and its starts are draws.
         starts = ", after 96 about starts for all of them"
         assert lines[:6] == [
             "the check before anything is attacked: at most 48",
             "the accuracy: at most 10",
             "the public pictures, for the training of attack ami: 96",
             f"latent_black_box on none: at most 37 queries a reconstruction, 222 in all{starts}",
-            "mirror on none: at most 20 queries a reconstruction, 120 in all",
+            "mirror on none: at most 16 queries a reconstruction, 96 in all, after 1,024 about starts for all of "
+            "them",
             f"label_only on none: at most 52 queries a reconstruction, 312 in all{starts}",
         ]
         pattern = r"ami on none: at most [\d,]+ queries a reconstruction, ([\d,]+) in all"
         found = re.fullmatch(pattern, lines[6])
         assert found is not None, lines[6]
-        total = 48 + 10 + 96 + 222 + 96 + 120 + 312 + 96 + int(found[1].replace(",", ""))
+        total = 48 + 10 + 96 + 222 + 96 + 96 + 1024 + 312 + 96 + int(found[1].replace(",", ""))
         assert lines[7].startswith(
-            f"all together: {total:,} queries in at least {-(-total // 4)} requests; "
+            f"all together: {total:,} queries in at least {-(-total // 4):,} requests; "
         )
         assert lines[7].endswith(
             f" at 2 requests a second; {total / 100:.2f} at 0.01 a query; more than the budget of 1,000"

@@ -8,6 +8,7 @@ import torch
 from inversionlab.attacks import ATTACKS
 from inversionlab.core.images import to_float
 from inversionlab.experiment import Experiment
+from inversionlab.generators import GENERATORS
 from inversionlab.given.endpoint import EndpointClient
 from inversionlab.given.endpoint_settings import EndpointSettings, estimate
 from inversionlab.given.ledger import ledger_folder
@@ -127,12 +128,16 @@ def planned_queries(session: Session) -> Iterator[str]:
     if learning:
         yield f"the public pictures, for the training of {', '.join(dict.fromkeys(learning))}: {public:,}"
     for cell in work:
-        attack, size = ATTACKS[cell.attack.name], cell.generator.settings.latent_size
+        attack, generator = ATTACKS[cell.attack.name], cell.generator.settings
         if attack.view is None:
             continue
         _, jobs = missing_jobs(session, cell, session.plan.targets)
-        each, once = attack.most_queries(cell.attack, size), attack.pool_size(cell.attack)
-        once = min(once, public) if jobs else 0
+        each = attack.most_queries(cell.attack, generator.latent_size)
+        once = attack.pool_size(cell.attack) if jobs else 0
+        # Without an encoder the starts are draws, of which there are as many as wanted.
+        offers = GENERATORS[generator.name].offers_at(generator)
+        if not attack.needs_generator or "encoder" in offers:
+            once = min(once, public)
         total += jobs * each + once
         starts = f", after {once:,} about starts for all of them" if once else ""
         yield f"{cell.label}: at most {each:,} queries a reconstruction, {jobs * each:,} in all{starts}"
