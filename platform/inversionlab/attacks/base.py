@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
+import torch
 from pydantic import (
     Field,
     SerializationInfo,
@@ -158,6 +159,11 @@ class Attack(ABC):
         score_N = y_NK.gather(1, target_N[:, None]).squeeze(1)
         self.refuse_nan(score_N, target_N)
         return score_N
+
+    def label_hits(self, label_N: Tensor, target_N: Tensor) -> Tensor:
+        """Whether each label (N,) is the row's target; AttackError as `refuse_nan`, as a negative label says."""
+        self.refuse_nan(torch.where(label_N < 0, torch.nan, 0.0), target_N)
+        return label_N == target_N
 
     def refuse_nan(self, score_N: Tensor, target_N: Tensor) -> None:
         """Raise AttackError if a score (N,) or log-score is not a number, naming the first such target."""

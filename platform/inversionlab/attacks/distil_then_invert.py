@@ -31,24 +31,21 @@ from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import descend, white_box_objective
 from inversionlab.attacks.engine import pass_size
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
-from inversionlab.attacks.pool import Pool, candidates
+from inversionlab.attacks.pool import Pool
 from inversionlab.attacks.updates import AdaptiveStep
 from inversionlab.core.contracts import ModelShape, as_scoring_model
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.recognizers import RecognizerLearner, RecognizerSettings
 from inversionlab.recognizers.losses import Head
+from inversionlab.recognizers.small_resnet import SmallResnet
 
-NAME = "distil_then_invert"
-STUDENT: dict[str, Any] = {
-    "network": {"name": "small_resnet", "width": 24},
-    "training": {
-        "epochs": 20,
-        "batch_size": 64,
-        "learning_rate": 0.002,
-        "schedule": "one_cycle",
-        "weight_decay": 0.05,
-    },
-}
+STUDENT = RecognizerSettings(
+    network=SmallResnet.Settings(width=24),
+    training=TrainingSettings(
+        epochs=20, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=5e-2
+    ),
+)
 
 
 class DistilThenInvertSettings(AttackSettings):
@@ -61,7 +58,7 @@ class DistilThenInvertSettings(AttackSettings):
     name: Literal["distil_then_invert"] = "distil_then_invert"
     answers: Literal["labels", "scores"] = "labels"
     """What the student learns from, and the results are chosen by."""
-    student: RecognizerSettings = RecognizerSettings.model_validate(STUDENT)
+    student: RecognizerSettings = STUDENT
     """Structure and training of the student."""
     pool: int = Field(default=2048, ge=1, le=1_000_000)
     """Encoded public pictures, or draws, among which the student chooses starts."""
@@ -77,7 +74,7 @@ class DistilThenInvertSettings(AttackSettings):
     """A descent ends when its score has not grown by 1 % for so many updates; null: never."""
 
     @property
-    def training(self) -> Any:
+    def training(self) -> TrainingSettings:
         """How the student is trained."""
         return self.student.training
 
@@ -130,8 +127,7 @@ class DistilThenInvert(Attack):
     @cached_property
     def _starts(self) -> Pool:
         """The starts that the student takes most for each class."""
-        z_PD = candidates(NAME, self.context, self.settings.pool)
-        return Pool.ask(self._student(1), z_PD, self.generator)
+        return Pool.ask(self._student(1), *self.search_space())
 
     def _student(self, rows: int) -> WhiteBox:
         """A white box of the attacker's own; its queries cost nothing."""
@@ -183,6 +179,4 @@ class DistilThenInvert(Attack):
         if isinstance(view, Scores):
             return self.target_scores(view.scores(x_NCHW, account_N), target_N)
         label_N = self.require(view, Labels).labels(x_NCHW, account_N)
-        # A negative label says that the model's scores were not numbers.
-        self.refuse_nan(torch.where(label_N < 0, torch.nan, 0.0), target_N)
-        return (label_N == target_N).float()
+        return self.label_hits(label_N, target_N).float()

@@ -241,8 +241,5 @@ class LabelOnly(Attack):
         for first in range(0, len(z_ND), batch):
             part = slice(first, first + batch)
             label_B = view.labels(self.generator(z_ND[part]), jobs.account(rows_N[part]))
-            target_B = jobs.target_N[rows_N[part]]
-            # A negative label says that the model's scores were not numbers.
-            self.refuse_nan(torch.where(label_B < 0, torch.nan, 0.0), target_B)
-            hit_N[part] = label_B == target_B
+            hit_N[part] = self.label_hits(label_B, jobs.target_N[rows_N[part]])
         return hit_N

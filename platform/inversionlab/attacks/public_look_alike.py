@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from inversionlab.attacks.base import Attack, AttackSettings
+from inversionlab.attacks.engine import pass_size
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.core.views import Scores, View
 
@@ -53,7 +54,9 @@ class PublicLookAlike(Attack):
         """Look each target up."""
         scores = self.require(view, Scores)
         x_NCHW, _ = self.pool(scores).starts(jobs)
-        y_NK = scores.scores(x_NCHW, jobs.rows_N)
+        size = pass_size(x_NCHW.device)
+        parts = zip(x_NCHW.split(size), jobs.rows_N.split(size), strict=True)
+        y_NK = torch.cat([scores.scores(x_BCHW, row_B) for x_BCHW, row_B in parts])
         confidence_N = self.target_scores(y_NK, jobs.target_N)
         won_N = y_NK.argmax(1) == jobs.target_N
         return AttackResult(x_NCHW, confidence_N, won_N, torch.zeros_like(jobs.target_N))

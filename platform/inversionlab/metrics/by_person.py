@@ -42,9 +42,8 @@ def by_person(hit_N: NDArray[np.bool_], person_N: NDArray[np.integer]) -> Estima
     plain = wilson(int(hit_N.sum()), count)
     if people == count:
         return plain
-    per_person = (count - float((tries_M**2).sum()) / count) / max(people - 1, 1)
     spread = intraclass_correlation(hits_M, tries_M)
-    effective = count / (1 + max(per_person - 1, 0.0) * spread)
+    effective = count / (1 + max(_per_person(tries_M) - 1, 0.0) * spread)
     low, high = wilson_ends(plain.value, effective, student_95(max(people - 1, 2)))
     return Estimate(plain.value, low, high, count)
 
@@ -58,9 +57,14 @@ def intraclass_correlation(hits_M: NDArray[Any], tries_M: NDArray[Any]) -> float
     of_person_M = hits_M / tries_M
     between = float((tries_M * (of_person_M - share) ** 2).sum()) / (people - 1)
     within = float((hits_M * (1 - of_person_M)).sum()) / (count - people)
-    per_person = (count - float((tries_M**2).sum()) / count) / (people - 1)
-    whole = between + (per_person - 1) * within
+    whole = between + (_per_person(tries_M) - 1) * within
     return min(1.0, max(0.0, (between - within) / whole)) if whole > 0 else 1.0
+
+
+def _per_person(tries_M: NDArray[Any]) -> float:
+    """b, the tries a person; where people have different numbers of them, the average that Fleiss gives."""
+    count = float(tries_M.sum())
+    return (count - float((tries_M**2).sum()) / count) / max(len(tries_M) - 1, 1)
 
 
 def student_95(freedom: int) -> float:

@@ -49,11 +49,7 @@ class Gaussian:
         Raises:
             ValueError: fewer than 2 rows, or a value that is not finite.
         """
-        if x_ND.ndim != 2 or len(x_ND) < 2:
-            raise ValueError(f"the features are {x_ND.shape}; needed are (at least 2, D)")
-        if not np.isfinite(x_ND).all():
-            raise ValueError("the features hold NaN or infinity")
-        wide_ND = x_ND.astype(np.float64)
+        wide_ND = checked(x_ND)
         mean_D = wide_ND.mean(axis=0)
         root_KD = np.linalg.qr(wide_ND - mean_D, mode="r")
         return cls(mean_D, root_KD / np.sqrt(len(wide_ND) - 1))
@@ -65,15 +61,27 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
     Raises:
         ValueError: the features have different lengths.
     """
-    if len(first.mean_D) != len(second.mean_D):
-        raise ValueError(
-            f"features of length {len(first.mean_D)} and {len(second.mean_D)} share no space"
-        )
+    share_a_space(len(first.mean_D), len(second.mean_D))
     shift = float(((first.mean_D - second.mean_D) ** 2).sum())
     spread = float((first.root_KD**2).sum() + (second.root_KD**2).sum())
     product_KK = first.root_KD @ second.root_KD.T
     overlap = float(np.linalg.svd(product_KK, compute_uv=False).sum())
     return max(0.0, shift + spread - 2 * overlap)
+
+
+def checked(x_ND: NDArray[np.floating]) -> NDArray[np.float64]:
+    """A set of features (N, D) as float64; ValueError for fewer than 2 rows, or a value that is not finite."""
+    if x_ND.ndim != 2 or len(x_ND) < 2:
+        raise ValueError(f"the features are {x_ND.shape}; needed are (at least 2, D)")
+    if not np.isfinite(x_ND).all():
+        raise ValueError("the features hold NaN or infinity")
+    return x_ND.astype(np.float64)
+
+
+def share_a_space(first: int, second: int) -> None:
+    """Raise ValueError if features of these lengths cannot be compared."""
+    if first != second:
+        raise ValueError(f"features of length {first} and {second} share no space")
 
 
 def nearest_distance(

@@ -22,6 +22,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from inversionlab.metrics.distances import checked, share_a_space
+
 NEIGHBOURS = 5
 """k of both papers."""
 MOST = 2000
@@ -54,13 +56,9 @@ class Balls:
         Raises:
             ValueError: fewer than 2 rows, or a value that is not finite.
         """
-        if x_MD.ndim != 2 or len(x_MD) < 2:
-            raise ValueError(f"the features are {x_MD.shape}; needed are (at least 2, D)")
-        if not np.isfinite(x_MD).all():
-            raise ValueError("the features hold NaN or infinity")
-        if len(x_MD) > MOST:
-            x_MD = x_MD[np.linspace(0, len(x_MD) - 1, MOST).round().astype(int)]
-        wide_MD = x_MD.astype(np.float64)
+        wide_MD = checked(x_MD)
+        if len(wide_MD) > MOST:
+            wide_MD = wide_MD[np.linspace(0, len(wide_MD) - 1, MOST).round().astype(int)]
         apart_MM = _distances(wide_MD, wide_MD)
         np.fill_diagonal(apart_MM, np.inf)
         k = min(neighbours, len(wide_MD) - 1)
@@ -73,10 +71,7 @@ def prdc(made: Balls, real: Balls) -> Prdc:
     Raises:
         ValueError: the features have different lengths.
     """
-    if made.x_MD.shape[1] != real.x_MD.shape[1]:
-        raise ValueError(
-            f"features of length {made.x_MD.shape[1]} and {real.x_MD.shape[1]} share no space"
-        )
+    share_a_space(made.x_MD.shape[1], real.x_MD.shape[1])
     apart_NM = _distances(made.x_MD, real.x_MD)
     in_real_NM = apart_NM <= real.radius_M
     return Prdc(

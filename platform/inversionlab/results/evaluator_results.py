@@ -1,7 +1,7 @@
 """What one evaluator says of one cell. `METRICS` lists the numbers; tables and pages go through that list."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Self, cast
@@ -171,20 +171,27 @@ class _Verdicts:
         )
 
 
-def evaluator_result(
-    table: pa.Table, known: Known, primary: str, full: int, *, costly: bool
-) -> EvaluatorResult:
-    """What an evaluator says of a cell's reconstructions. Those that it has not ranked do not count.
+def evaluator_results(
+    table: pa.Table, judges: Sequence[Known], full: int, *, costly: bool
+) -> list[EvaluatorResult]:
+    """What every evaluator says of a cell's reconstructions. Those that it has not ranked do not count.
 
     Args:
         table: the reconstructions.
-        known: what it knows of real people.
-        primary: the recipe's first evaluator, which may deny what this one takes for a success.
+        judges: what the evaluators know of real people, the recipe's first one first.
         full: reconstructions of a full cell. Distances between sets of pictures depend on how many there are, so a
             cell with another number of them has none.
         costly: whether such distances are computed at all.
     """
-    mine = _Verdicts.read(table, known.evaluator)
+    said = [_Verdicts.read(table, known.evaluator) for known in judges]
+    return [
+        _result(mine, said[0], known, costly=costly and len(mine.rank_N) == full)
+        for mine, known in zip(said, judges, strict=True)
+    ]
+
+
+def _result(mine: _Verdicts, first: _Verdicts, known: Known, *, costly: bool) -> EvaluatorResult:
+    """What an evaluator says, and how much of it the first one denies."""
     rank_N, person_N = mine.rank_N, mine.person_N
     found: dict[str, Estimate | float] = {
         "top1": ranks.attack_accuracy(rank_N, person_N, top=1),
@@ -192,16 +199,15 @@ def evaluator_result(
         "median_rank": ranks.median_rank(rank_N),
         "nearest": ranks.mean_score(mine.nearest_N),
         "any_top1": candidates.any_hit(rank_N == 1, person_N),
-        "denied": UNKNOWN if known.evaluator == primary else _denied(mine, table, primary),
+        "denied": UNKNOWN if mine is first else _denied(mine, first),
         **_acceptance(mine, known),
-        **_sets(mine.feature_ND, known if costly and len(rank_N) == full else None),
+        **_sets(mine.feature_ND, known if costly else None),
     }
     shares = paired.person_shares(rank_N <= 5, person_N)
     return EvaluatorResult(known.evaluator, found, ranks.cmc(rank_N, max_rank=CMC_RANKS), shares)
 
 
-def _denied(mine: _Verdicts, table: pa.Table, primary: str) -> Estimate:
-    first = _Verdicts.read(table, primary)
+def _denied(mine: _Verdicts, first: _Verdicts) -> Estimate:
     _, mine_at, first_at = np.intersect1d(mine.row_N, first.row_N, return_indices=True)
     return denied.denied(mine.rank_N[mine_at], first.rank_N[first_at], mine.person_N[mine_at])
 

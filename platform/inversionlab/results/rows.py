@@ -11,7 +11,7 @@ from inversionlab.metrics import Estimate, mean_score
 from inversionlab.results.evaluator_results import (
     EvaluatorResult,
     Known,
-    evaluator_result,
+    evaluator_results,
     numbers,
 )
 from inversionlab.results.load import RunData
@@ -104,18 +104,14 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
         null: max((tables[c.cell].num_rows for c in cells if c.null == null), default=0)
         for null in (False, True)
     }
-    evaluators = run.evaluators["evaluator"].to_pylist()
-    judges = [Known.of(run, name) for name in evaluators]
+    judges = [Known.of(run, name) for name in run.evaluators["evaluator"].to_pylist()]
     models, base = models_of(run), undefended_accuracy(run)
     rows = []
     for cell in cells:
         table = tables[cell.cell]
         # Null attacks are compared at the size of the other cells.
-        found = [
-            evaluator_result(table, judge, evaluators[0], full[False] or full[True], costly=frechet)
-            for judge in judges
-            if table.num_rows
-        ]
+        size = full[False] or full[True]
+        found = evaluator_results(table, judges, size, costly=frechet) if table.num_rows else []
         model = models.get(cell.protected, Model())
         rows.append(_row(cell, table, full[cell.null], found, run.record.sweep, model, base))
     attacks = list(dict.fromkeys(c.attack for c in cells))
