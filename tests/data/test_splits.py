@@ -34,6 +34,29 @@ def test_people_go_where_their_pictures_allow_and_nobody_is_in_two_sets() -> Non
     assert len(set(images)) == len(images) == len(MANY.images_NCHW)
 
 
+def test_decoys_are_in_no_other_set() -> None:
+    cut = split(MANY, SplitSettings(evaluator_people=0, decoy_people=5, decoy_min_pictures=2), 0)
+    assert len(cut.decoys.class_N.unique()) == 5
+    assert cut.public_people == 7
+    sets = [cut.train.images_NCHW, cut.test.images_NCHW, cut.decoys.images_NCHW, cut.public_NCHW]
+    images = [tuple(x.flatten().tolist()) for s in sets for x in s]
+    assert len(set(images)) == len(images) == len(MANY.images_NCHW)
+
+
+def test_a_public_picture_of_a_decoy_is_left_out() -> None:
+    # Somebody else's folder holds the picture of a decoy again.
+    again = Pictures(MANY.images_NCHW, torch.zeros(len(MANY.person_N), dtype=torch.int64), ("x",))
+    cut = split(MANY, SplitSettings(evaluator_people=0, decoy_people=11), 0, again)
+    assert len(cut.public_NCHW) in (2, 6)
+    known = len(cut.train) + len(cut.test) + len(cut.decoys)
+    assert known == len(MANY.images_NCHW) - len(cut.public_NCHW)
+
+
+def test_decoys_leave_the_names_of_older_recipes_alone() -> None:
+    assert not [key for key in SplitSettings().model_dump() if key.startswith("decoy")]
+    assert SplitSettings(decoy_people=3).model_dump()["decoy_min_pictures"] == 2
+
+
 def test_every_person_has_test_pictures() -> None:
     cut = split(MANY, SETTINGS, 0)
     assert Counter(cut.test.class_N.tolist()) == dict.fromkeys(range(6), 2)
@@ -68,7 +91,7 @@ def test_public_data_of_its_own() -> None:
 
 def test_a_public_picture_that_equals_a_private_one_is_left_out_and_named() -> None:
     cut = split(MANY, SETTINGS, 0, crowd(70, 20, offset=50))
-    assert any("equal a private or an evaluator's one" in note for note in cut.notes)
+    assert any("equal one of another set" in note for note in cut.notes)
     sets = (cut.train, cut.test, cut.evaluator_train, cut.evaluator_test)
     known = {x.numpy().tobytes() for s in sets for x in s.images_NCHW}
     assert not known & {x.numpy().tobytes() for x in cut.public_NCHW}
@@ -89,6 +112,7 @@ def test_a_public_picture_that_equals_a_private_one_is_left_out_and_named() -> N
         ),
         (SplitSettings(private=("nobody*",)), r"0 people match \['nobody\*'\]"),
         (SplitSettings(private=("p*",), private_min_pictures=2), "nobody is left for the attacker"),
+        (SplitSettings(decoy_people=9), "decoy_people = 9: only 8 people"),
     ],
 )
 def test_empty_or_overlapping_sets_are_refused(settings: SplitSettings, message: str) -> None:

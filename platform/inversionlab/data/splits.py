@@ -1,8 +1,9 @@
-"""Splits the people of a data set into three sets that share nobody.
+"""Splits the people of a data set into sets that share nobody.
 
 - private: the victim's people; each person's pictures are split into training and test pictures;
 - evaluator-only: people that only a person-disjoint evaluator is trained on, in addition to the targets
   (Kotsuji §5.1, Khosravy §4.2, Yoshimura §V-A);
+- decoys: strangers whom the defender keeps secret, for a defense that hides people among others;
 - public: everybody else, the attacker's auxiliary set.
 """
 
@@ -11,9 +12,10 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
 from inversionlab.core import seeds
@@ -38,10 +40,21 @@ class SplitSettings(Settings):
     """The least number of pictures of an evaluator-only person."""
     evaluator_people: int | None = Field(default=None, ge=0)
     """The largest number of evaluator-only people; null: everybody who qualifies."""
+    decoy_people: int = Field(default=0, ge=0)
+    """People whom the defender keeps secret as decoys (`anonymity_set`); the seed draws them after the
+    evaluator-only people, and nobody of them is public."""
+    decoy_min_pictures: int = Field(default=2, ge=1)
+    """The least number of pictures of a decoy."""
     public: tuple[str, ...] = EVERYBODY
     """Patterns of the people who may be public; they are chosen last."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of each private and evaluator-only person's pictures that no training sees; at least one picture."""
+
+    @model_serializer(mode="wrap")
+    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the decoys out where there are none, so that the hashes of older recipes stay."""
+        without = () if self.decoy_people else ("decoy_people", "decoy_min_pictures")
+        return {k: v for k, v in plain(self).items() if k not in without}
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,8 @@ class Splits:
     evaluator_people: tuple[str, ...]
     evaluator_train: Labelled
     evaluator_test: Labelled
+    decoys: Labelled
+    """The defender's secret strangers, numbered from 0."""
     public_NCHW: Tensor
     """uint8 (N, C, H, W): the attacker's pictures, without names."""
     public_person_N: Tensor
@@ -114,7 +129,10 @@ def assemble(
     Raises:
         ConfigError: no public picture is left.
     """
-    parts = (*private, *evaluator)
+    decoys = _labelled(
+        pictures, [(pictures.person_N == p).nonzero().squeeze(1) for p in members.get("decoys", ())]
+    )
+    parts = (*private, *evaluator, decoys)
     known = {digest for part in parts for digest in _digests(part.images_NCHW)}
     notes = list(pictures.skipped)
     if public is not None and public is not pictures:
@@ -127,11 +145,11 @@ def assemble(
     if not bool(fresh.all()):
         count = int((~fresh).sum())
         notes.append(
-            f"{count} public pictures equal a private or an evaluator's one and were left out"
+            f"{count} public pictures equal one of another set and were left out"
         )
     if not bool(fresh.any()):
         raise ConfigError(
-            "split.public: every public picture equals a private one; nothing is left"
+            "split.public: every public picture equals one of another set; nothing is left"
         )
     others = members.get("evaluator_only", ())
     return Splits(
@@ -141,6 +159,7 @@ def assemble(
         evaluator_people=tuple(pictures.people[p] for p in others),
         evaluator_train=evaluator[0],
         evaluator_test=evaluator[1],
+        decoys=decoys,
         public_NCHW=public.images_NCHW[fresh],
         public_person_N=public.person_N[fresh],
         public_people=len(public.people),
@@ -157,6 +176,7 @@ def _assign_people(
     wanted = {
         "private": (settings.private_min_pictures, settings.private_people),
         "evaluator_only": (settings.evaluator_min_pictures, settings.evaluator_people),
+        "decoys": (settings.decoy_min_pictures, settings.decoy_people),
         "public": (1, None),
     }
     claimed = claims(pictures.people, settings)
@@ -177,10 +197,16 @@ def _assign_people(
             f"least split.private_min_pictures = {settings.private_min_pictures} pictures; a "
             f"recognizer needs 2 or more (the fullest person has {max(counts, default=0)} pictures)"
         )
+    if len(members["decoys"]) < settings.decoy_people:
+        raise ConfigError(
+            f"split.decoy_people = {settings.decoy_people}: only {len(members['decoys'])} people with at least "
+            f"split.decoy_min_pictures = {settings.decoy_min_pictures} pictures are neither private nor "
+            "evaluator-only; lower one of the two, or split.evaluator_people"
+        )
     if wants_public and not members["public"]:
         raise ConfigError(
-            "split.public: nobody is left for the attacker's public set; lower "
-            "split.private_people or split.evaluator_people, or name a `public_data` of its own"
+            "split.public: nobody is left for the attacker's public set; lower split.private_people, "
+            "split.evaluator_people or split.decoy_people, or name a `public_data` of its own"
         )
     return members
 

@@ -144,6 +144,10 @@ class DefenseContext:
     """The defender's own generator, if the defense `needs` a private or a public one."""
     classifier: nn.Module | None = None
     """F_C, a recognizer of the victim's structure trained on public people, if the defense `needs` it."""
+    decoy_NCHW: Tensor | None = None
+    """Pictures of strangers whom only the defender knows (`split.decoy_people`), if the defense `needs` them."""
+    decoy_person_N: Tensor | None = None
+    """The people 0, 1, ... on those pictures."""
 
     @property
     def classes(self) -> int:
@@ -167,7 +171,8 @@ class Defense:
     """Whether it trains a network of its own (`training_job`)."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """What that training needs of its context: "victim", "model", "strangers" (public people with two pictures or
-    more), "classifier" (of those people), "private_generator", "public_generator"."""
+    more), "classifier" (of those people), "decoys" (people of `split.decoy_people`), "private_generator",
+    "public_generator"."""
     learns_private: ClassVar[bool] = False
     """Whether its network learns from private pictures; if so, it cannot be put on differential privacy."""
     differential_privacy: ClassVar[bool] = False

@@ -214,9 +214,11 @@ def describe(session: Session) -> str:
         known = f"{len(splits.people)} people by name alone"
     elif shown < len(splits.people):
         known = f"{known}, {shown} of them with pictures"
+    decoys = len(splits.decoys.class_N.unique())
+    kept = f"{decoys} decoys ({len(splits.decoys)} pictures), " if decoys else ""
     return (
         f"{known} ({len(splits.train)} training and {len(splits.test)} "
-        f"test pictures), {len(splits.evaluator_people)} evaluator-only, {splits.public_people} public "
+        f"test pictures), {len(splits.evaluator_people)} evaluator-only, {kept}{splits.public_people} public "
         f"({len(splits.public_NCHW)} pictures), {size}; {len(splits.notes)} pictures left out or noted"
     )
 

@@ -141,6 +141,8 @@ class DefenseNetworkSpec(NetworkSpec):
             model=context.protected(self.inner.defense) if "model" in needs else None,
             generator=cast(Any, context.network(self.generator)) if self.generator else None,
             classifier=context.network(self.classifier) if self.classifier else None,
+            decoy_NCHW=splits.decoys.images_NCHW if "decoys" in needs else None,
+            decoy_person_N=splits.decoys.class_N if "decoys" in needs else None,
         )
 
     def _blueprint(self, context: BuildContext) -> VictimBlueprint:
