@@ -25,6 +25,8 @@ from inversionlab.recognizers.small_resnet import SmallResnet
 from tests import toys
 
 CLASSES, SIZE, LATENT, STRANGERS = 5, 16, 6, 7
+DECOYS = 2
+"""Of each class, unless a test says otherwise; the defender holds strangers for seven."""
 TARGETS = (0, 2, 3)
 VICTIM = RecognizerSettings(
     augment=AugmentSettings(flip=0, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, erase=0),
@@ -38,6 +40,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "dummy_recognizer": {"neighbours": 4, "alpha": 0.7},
     "gan_fake_samples": {"samples": 4, "steps": 3},
     "uniform_noise": {"amplitude": 0.3},
+    "anonymity_set": {"decoys": DECOYS},
     "adversarial_noise": {"network": InversionModelSettings(width=4, layers_fewer=1)},
 }
 """Settings that keep a test short or a defense's effect large."""
@@ -125,13 +128,17 @@ def blueprint() -> VictimBlueprint:
     def new_network() -> nn.Module:
         return Recognizer(VICTIM, classes=CLASSES, channels=3, image_size=SIZE, seed=9)
 
-    return VictimBlueprint(ModelShape(CLASSES, 3, SIZE), new_network)
+    def with_classes(classes: int) -> nn.Module:
+        return Recognizer(VICTIM, classes=classes, channels=3, image_size=SIZE, seed=9)
+
+    return VictimBlueprint(ModelShape(CLASSES, 3, SIZE), new_network, with_classes)
 
 
 def context(model: ProtectedModel | None = None) -> DefenseContext:
     """A context with everything that a defense may need."""
     images, class_N = people(CLASSES, 8, 1)
     public, stranger_N = people(STRANGERS, 4, 2)
+    decoys, decoy_N = people(7 * CLASSES, 3, 3)
     return DefenseContext(
         name="toy",
         blueprint=blueprint(),
@@ -148,6 +155,8 @@ def context(model: ProtectedModel | None = None) -> DefenseContext:
         model=model or Undefended(recognizer()),
         generator=Faces(),
         classifier=recognizer(STRANGERS, 2),
+        decoy_NCHW=decoys,
+        decoy_person_N=decoy_N,
     )
 
 

@@ -75,6 +75,7 @@ ENDLESS: dict[str, dict[str, Any]] = {
     "mi_face": {"steps": 7, "patience": 100},
     "multi_mode": {"steps": 7, "patience": 100, "pool": 9, "starts": 3, "views": 2},
     "multi_mode without morphs": {"steps": 4, "patience": 100, "pool": 2, "morphs": []},
+    "centre_by_centre": {"steps": 7, "pool": 9},
     "gmi": {"steps": 7, "starts": 3},
     "ked_mi": {"steps": 7, "samples": 2, "draws": 3},
     "mirror": {"steps": 7, "candidates": 9},

@@ -33,6 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "dp_sgd": {"defense": {"name": "dp_sgd"}, **PLAIN},
     "mutual_information": {"defense": {"name": "mutual_information"}, **PLAIN},
     "purifier": {"defense": {"name": "purifier"}, **PLAIN},
+    "anonymity_set": {"defense": {"name": "anonymity_set"}, "split.decoy_people": 42, **PLAIN},
 }
 """Changes of `tests/tiny.py`'s recipe that put the defense in it."""
 

@@ -165,6 +165,7 @@ def test_given_models_of_every_form_give_the_same_bits_at_every_batch_size(
 SHORT: dict[str, dict[str, Any]] = {
     "latent_black_box": {"steps": 3, "grid_every": 2, "perturbations": 16},
     "multi_mode": {"steps": 6, "pool": 6, "starts": 2},
+    "centre_by_centre": {"steps": 12, "pool": 8, "rank_by": "width"},
     "ked_mi": {"steps": 12, "draws": 2},
     "mirror": {"steps": 12, "candidates": 8, "mapped": 64},
     "gmi": {"steps": 12, "starts": 2},

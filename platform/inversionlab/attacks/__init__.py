@@ -6,6 +6,7 @@ from inversionlab.attacks.ami import Ami
 from inversionlab.attacks.ami_adaptive import AmiAdaptive
 from inversionlab.attacks.amplified_mia import AmplifiedMia
 from inversionlab.attacks.base import Attack, AttackError, AttackSettings
+from inversionlab.attacks.centre_by_centre import CentreByCentre
 from inversionlab.attacks.context import AttackerContext
 from inversionlab.attacks.distil_then_invert import DistilThenInvert
 from inversionlab.attacks.gmi import Gmi
@@ -34,6 +35,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "label_only": LabelOnly,
     "distil_then_invert": DistilThenInvert,
     "multi_mode": MultiMode,
+    "centre_by_centre": CentreByCentre,
     "gmi": Gmi,
     "ked_mi": KedMi,
     "mirror": Mirror,

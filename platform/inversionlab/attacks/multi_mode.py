@@ -178,10 +178,14 @@ class MultiMode(Attack):
     def _changes(self, what: str, step: int, count: int) -> Tensor:
         """Random changes (V, 6) of a step: mirror, shift x, shift y, zoom, contrast, brightness."""
         stream = self.context.shared_stream(NAME, what, step)
-        u_V6 = torch.rand(count, 6, generator=stream) * 2 - 1
-        size_6 = torch.tensor([1.0, 0.12, 0.12, 0.1, 0.2, 0.15]) * self.settings.strength
-        changes_V6: Tensor = u_V6 * size_6
-        return changes_V6
+        return random_changes(count, stream, self.settings.strength)
+
+
+def random_changes(count: int, rng: torch.Generator, strength: float = 1.0) -> Tensor:
+    """Changes (count, 6) for `changed`; their size grows with `strength`."""
+    u_V6 = torch.rand(count, 6, generator=rng) * 2 - 1
+    changes_V6: Tensor = u_V6 * (torch.tensor([1.0, 0.12, 0.12, 0.1, 0.2, 0.15]) * strength)
+    return changes_V6
 
 
 def changed(x_NCHW: Tensor, change_N6: Tensor) -> Tensor:

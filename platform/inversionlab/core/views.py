@@ -12,6 +12,9 @@ Pictures that serve all rows alike, such as starts to choose from, are counted a
 A wrapped defense is inside the view: scores and gradients are those of the *protected* model.
 """
 
+import copy
+from typing import Self
+
 import torch
 from torch import Tensor
 
@@ -44,12 +47,34 @@ class View:
 
 
 class WhiteBox(View):
-    """Scores with gradients; one query is a forward pass and its backward pass."""
+    """Scores with gradients; one query is a forward pass and its backward pass.
+
+    Whoever holds the weights also sees the identities under each label, where a model has several.
+    """
+
+    def __init__(self, model: ScoringModel, rows: int) -> None:
+        """Open a view on `model` for an attack that makes `rows` reconstructions at once."""
+        super().__init__(model, rows)
+        self.centres: int = getattr(model, "centres", 1)
+        """C, the identities under each label."""
+        self._ask_centres = getattr(model, "centre_log_scores", None)
 
     def log_scores(self, x_NCHW: Tensor, account_N: Tensor | None = None) -> Tensor:
         """Differentiable log-probabilities (N, K); `account_N` is the row that each picture is for, None: all."""
         self._count(x_NCHW, account_N)
         return self._ask(x_NCHW)
+
+    def of_centres(self) -> Self:
+        """The same view with identities as its classes: number k C + c is identity c of label k.
+
+        It has the same ledger of the rows' queries, and one of its own for pictures that serve all rows.
+        """
+        centres = copy.copy(self)
+        if self._ask_centres is not None:
+            ask = self._ask_centres
+            centres._ask = lambda x_NCHW: ask(x_NCHW).flatten(1)
+            centres.classes = self.classes * self.centres
+        return centres
 
 
 class Scores(View):

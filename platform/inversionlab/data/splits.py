@@ -144,9 +144,7 @@ def assemble(
     fresh = torch.tensor([d not in known for d in _digests(public.images_NCHW)], dtype=torch.bool)
     if not bool(fresh.all()):
         count = int((~fresh).sum())
-        notes.append(
-            f"{count} public pictures equal one of another set and were left out"
-        )
+        notes.append(f"{count} public pictures equal one of another set and were left out")
     if not bool(fresh.any()):
         raise ConfigError(
             "split.public: every public picture equals one of another set; nothing is left"
@@ -179,6 +177,8 @@ def _assign_people(
         "decoys": (settings.decoy_min_pictures, settings.decoy_people),
         "public": (1, None),
     }
+    if not settings.decoy_people:
+        del wanted["decoys"]
     claimed = claims(pictures.people, settings)
     taken: set[int] = set()
     members: dict[str, list[int]] = {}
@@ -197,9 +197,10 @@ def _assign_people(
             f"least split.private_min_pictures = {settings.private_min_pictures} pictures; a "
             f"recognizer needs 2 or more (the fullest person has {max(counts, default=0)} pictures)"
         )
-    if len(members["decoys"]) < settings.decoy_people:
+    decoys = len(members.get("decoys", ()))
+    if decoys < settings.decoy_people:
         raise ConfigError(
-            f"split.decoy_people = {settings.decoy_people}: only {len(members['decoys'])} people with at least "
+            f"split.decoy_people = {settings.decoy_people}: only {decoys} people with at least "
             f"split.decoy_min_pictures = {settings.decoy_min_pictures} pictures are neither private nor "
             "evaluator-only; lower one of the two, or split.evaluator_people"
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from inversionlab.core.settings import any_of
 from inversionlab.defenses.adversarial_noise import AdversarialNoise
+from inversionlab.defenses.anonymity_set import AnonymitySet
 from inversionlab.defenses.base import (
     Defense,
     DefenseContext,
@@ -37,6 +38,7 @@ DEFENSES: dict[str, type[Defense]] = {
     "uniform_noise": UniformNoise,
     "label_modifier": LabelModifier,
     "purifier": PurifierDefense,
+    "anonymity_set": AnonymitySet,
 }
 
 if TYPE_CHECKING:

@@ -73,12 +73,18 @@ class ProtectedModel(nn.Module, ABC):
 
     classes: int
     """K, the number of classes."""
+    centres: int = 1
+    """C, how many identities the weights hold under each label."""
     victim: nn.Module
     """The model below: another `ProtectedModel`, or a recognizer at the bottom."""
 
     @abstractmethod
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """Log-probabilities (N, K) of pictures (N, C, H, W) in [0, 1], differentiable in the pictures."""
+
+    def centre_log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """Log-probabilities (N, K, C) of the identities under each label, whose sum over C is the label's."""
+        return self.log_scores(x_NCHW)[..., None]
 
     def facts(self) -> dict[str, float]:
         """Figures to read with the accuracy, such as the epsilon spent, including those of `victim`."""
@@ -97,10 +103,19 @@ class Undefended(ProtectedModel):
         super().__init__()
         self.victim = victim
         self.classes = as_scoring_model(victim).classes
+        self.centres = getattr(victim, "centres", 1)
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """The recognizer's log-probabilities (N, K)."""
         return as_scoring_model(self.victim).log_scores(x_NCHW)
+
+    def centre_log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """Those of the recognizer's identities (N, K, C)."""
+        if self.centres == 1:
+            return super().centre_log_scores(x_NCHW)
+        victim: Any = self.victim
+        log_p_NKC: Tensor = victim.centre_log_scores(x_NCHW)
+        return log_p_NKC
 
 
 @dataclass(frozen=True)
@@ -111,6 +126,8 @@ class VictimBlueprint:
     new_network: Callable[[], nn.Module]
     """Returns an untrained recognizer (`recognizers/recognizer.py`) of the victim's structure and loss, whose
     weights depend on the experiment's seed alone."""
+    with_classes: Callable[[int], nn.Module] | None = None
+    """The same with another number of classes; None for a given victim, whose head cannot be replaced."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +162,7 @@ class DefenseContext:
     classifier: nn.Module | None = None
     """F_C, a recognizer of the victim's structure trained on public people, if the defense `needs` it."""
     decoy_NCHW: Tensor | None = None
-    """Pictures of strangers whom only the defender knows (`split.decoy_people`), if the defense `needs` them."""
+    """Pictures of strangers whom only the defender knows (`split.decoy_people`), if the defense needs any."""
     decoy_person_N: Tensor | None = None
     """The people 0, 1, ... on those pictures."""
 
@@ -171,8 +188,7 @@ class Defense:
     """Whether it trains a network of its own (`training_job`)."""
     needs: ClassVar[frozenset[str]] = frozenset()
     """What that training needs of its context: "victim", "model", "strangers" (public people with two pictures or
-    more), "classifier" (of those people), "decoys" (people of `split.decoy_people`), "private_generator",
-    "public_generator"."""
+    more), "classifier" (of those people), "private_generator", "public_generator"."""
     learns_private: ClassVar[bool] = False
     """Whether its network learns from private pictures; if so, it cannot be put on differential privacy."""
     differential_privacy: ClassVar[bool] = False
@@ -197,6 +213,11 @@ class Defense:
     def fits(self, blueprint: VictimBlueprint, pictures: int) -> None:
         """Before training: raise ValueError if the settings do not fit the victim or its number of pictures."""
         del blueprint, pictures
+
+    def decoy_people(self, classes: int) -> int:
+        """How many of the defender's strangers (`split.decoy_people`) it needs for a victim of K classes."""
+        del classes
+        return 0
 
     def idle(self) -> bool:
         """Whether these settings release the model below unchanged."""

@@ -47,10 +47,15 @@ class BatchInvariantModel(ProtectedModel):
         super().__init__()
         self.model = model
         self.classes = model.classes
+        self.centres = getattr(model, "centres", 1)
 
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """The model's log-probabilities (N, K)."""
         return batch_invariant(self.model.log_scores, x_NCHW)
+
+    def centre_log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """Those of its identities (N, K, C)."""
+        return batch_invariant(self.model.centre_log_scores, x_NCHW)
 
 
 class BatchInvariantPrior:

@@ -10,7 +10,7 @@ from torch import nn
 
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.learner import TrainingSettings
-from inversionlab.core.settings import fingerprint
+from inversionlab.core.settings import ConfigError, fingerprint
 from inversionlab.defenses import (
     DEFENSES,
     Defense,
@@ -110,6 +110,12 @@ class DefenseNetworkSpec(NetworkSpec):
         """Raise ValueError for settings of the defense that do not fit the data, or for missing people."""
         if "strangers" in self.defense.needed():
             outsiders(context.splits, f"`{self.settings.name}`")
+        needed, kept = self.defense.decoy_people(context.shape.classes), context.splits.decoys
+        if needed > (people := len(kept.class_N.unique())):
+            raise ConfigError(
+                f"split.decoy_people = {people}: `{self.settings.title}` needs {needed} strangers for "
+                f"{context.shape.classes} private people"
+            )
         self.defense.fits(self._blueprint(context), len(context.splits.train))
 
     def training_job(self, context: BuildContext) -> TrainingJob:
@@ -119,6 +125,7 @@ class DefenseNetworkSpec(NetworkSpec):
     def defense_context(self, context: BuildContext) -> DefenseContext:
         """What the defender holds when the network is trained."""
         splits, needs, victim = context.splits, self.defense.needed(), self.victim.structure
+        decoys = self.defense.decoy_people(context.shape.classes)
 
         def new_learner(training: TrainingSettings) -> RecognizerLearner:
             changed = {"training": training, "augment": NO_AUGMENTATION}
@@ -141,8 +148,8 @@ class DefenseNetworkSpec(NetworkSpec):
             model=context.protected(self.inner.defense) if "model" in needs else None,
             generator=cast(Any, context.network(self.generator)) if self.generator else None,
             classifier=context.network(self.classifier) if self.classifier else None,
-            decoy_NCHW=splits.decoys.images_NCHW if "decoys" in needs else None,
-            decoy_person_N=splits.decoys.class_N if "decoys" in needs else None,
+            decoy_NCHW=splits.decoys.images_NCHW if decoys else None,
+            decoy_person_N=splits.decoys.class_N if decoys else None,
         )
 
     def _blueprint(self, context: BuildContext) -> VictimBlueprint:
@@ -152,8 +159,14 @@ class DefenseNetworkSpec(NetworkSpec):
             return VictimBlueprint(
                 context.shape, lambda: copy.deepcopy(context.network(self.victim))
             )
+
+        def with_classes(classes: int) -> Recognizer:
+            return Recognizer(self.victim.structure, **{**sizes, "classes": classes}, seed=seed)
+
         return VictimBlueprint(
-            context.shape, lambda: Recognizer(self.victim.structure, **sizes, seed=seed)
+            context.shape,
+            lambda: Recognizer(self.victim.structure, **sizes, seed=seed),
+            with_classes,
         )
 
 

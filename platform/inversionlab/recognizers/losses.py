@@ -38,6 +38,9 @@ class Head(nn.Module, ABC):
     def loss(self, feature_ND: Tensor, y_N: Tensor, smoothing: float = 0.0) -> Tensor:
         """The training loss, a scalar; `smoothing` in [0, 1) is the label smoothing."""
 
+    def forget_lengths(self) -> None:
+        """Scale to 1 what no output depends on, but what would tell how often a class was trained."""
+
 
 class CrossEntropy(Head):
     """A dense layer with the softmax cross-entropy."""
@@ -94,6 +97,11 @@ class Cosface(Head):
         margin_NK = self.margin * functional.one_hot(y_N, cosine_NK.shape[1]).to(cosine_NK.dtype)
         logit_NK = self.scale * (cosine_NK - margin_NK)
         return functional.cross_entropy(logit_NK, y_N, label_smoothing=smoothing)
+
+    @torch.no_grad()
+    def forget_lengths(self) -> None:
+        """Scale the class weights to length 1; only their directions count."""
+        self.weight_KD.copy_(functional.normalize(self.weight_KD))
 
 
 LOSSES: dict[str, Any] = {"cosface": Cosface, "cross_entropy": CrossEntropy}

@@ -1,0 +1,253 @@
+"""Anonymity set: every label hides its person among D decoys, strangers who are trained exactly as the person is.
+
+Paper:    ours; the argument is that of honeywords (Juels & Rivest 2013, "Honeywords: Making Password-Cracking
+          Detectable"): whoever cannot tell the real entry from D others finds it with probability 1/(D+1).
+Trains:   the victim's structure with one centre an identity. Label k owns C = D + 1 identities: the person and D
+          strangers. The victim's own loss is taken over identities, so a person and a decoy are learned alike:
+          equally many pictures an epoch, drawn alike, changed alike. With `strangers`, the public people of two
+          pictures or more are identities of their own as well. They teach the trunk and are dropped afterwards.
+Releases: log p_k(x) = log sum_c exp s_kc(x) - log sum_jc exp s_jc(x),  s the identities' logits.
+Decoys:   `strangers`: people whom nobody but the defender knows (`split.decoy_people`). `generated`: faces of a
+          generator of public people, one latent a decoy and n latents N(z, v^2) around it for as many pictures as
+          the person has, v the spread of the encodings of one person's pictures (measured on public people).
+          Neither kind is derived from private people.
+Secret:   the place of the person among the C centres of a label, which the seed draws, and who the decoys are.
+Protects: white box too: the weights hold C centres a label and do not say which one is real, as long as people and
+          decoys are exchangeable. A decoy of few pictures is learned from fewer different ones than the person.
+          The set still holds the person: who returns C candidates has the face among them.
+Price:    a stranger who looks like a decoy is taken for its label, and pictures of the person may fall to another
+          label's decoy.
+Ranges:   D >= 0; 0 is the victim with one centre a label.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from inversionlab.core import seeds
+from inversionlab.core.contracts import TrainingJob
+from inversionlab.core.images import to_bytes, to_float
+from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
+from inversionlab.core.views import Labels, Scores, View, WhiteBox
+from inversionlab.defenses.base import (
+    Defense,
+    DefenseContext,
+    DefenseSettings,
+    Layer,
+    VictimBlueprint,
+)
+
+
+class AnonymitySetSettings(DefenseSettings):
+    """Settings of the anonymity set."""
+
+    name: Literal["anonymity_set"] = "anonymity_set"
+    decoys: int = Field(default=3, ge=0, le=1000)
+    """D, the decoys of each label."""
+    kind: Literal["strangers", "generated"] = "strangers"
+    """Who the decoys are. For `strangers` the data must keep D people a private person (`split.decoy_people`)."""
+    share: float = Field(default=1.0, gt=0, le=10)
+    """Pictures of a decoy in an epoch, as a share of the person's. Decoys who are on fewer different pictures than
+    people are learned too well at 1, and an attacker can tell (docs/anonymity_set.md)."""
+    strangers: bool = False
+    """Whether the trunk also learns to tell public people apart."""
+    training: TrainingSettings = TrainingSettings(
+        epochs=20, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=5e-2
+    )
+    """How the network is trained. An epoch has D + 1 times the victim's pictures."""
+
+
+class AnonymitySetRecognizer(nn.Module):
+    """A recognizer of identities, of which several belong to each label; identity c K + k belongs to label k."""
+
+    def __init__(self, network: nn.Module, classes: int, centres: int) -> None:
+        """`network` has logits for `classes` x `centres` identities or more; further ones are ignored."""
+        super().__init__()
+        self.network, self.classes, self.centres = network, classes, centres
+
+    def centre_log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """Log-probabilities (N, K, C) of all centres of all labels."""
+        # Any: defenses do not import the recognizers' classes.
+        network: Any = self.network
+        logit_NI = network.logits(x_NCHW)[:, : self.classes * self.centres]
+        log_p_NI = functional.log_softmax(logit_NI, dim=1)
+        return log_p_NI.view(-1, self.centres, self.classes).transpose(1, 2)
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """Log-probabilities (N, K) of the labels."""
+        return self.centre_log_scores(x_NCHW).logsumexp(2)
+
+
+class AnonymitySetLearner(Learner):
+    """Trains the identities, and further strangers who belong to no label."""
+
+    def __init__(
+        self, settings: AnonymitySetSettings, context: DefenseContext, strangers: int
+    ) -> None:
+        """Build the network, with `strangers` further identities, and its optimizer."""
+        self.settings, self.augment, self.blueprint = settings, context.augment, context.blueprint
+        self.recognizer = build(settings, context.blueprint, strangers)
+        super().__init__(settings.training, recognizer=self.recognizer)
+
+    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
+        """Learn from one batch, whose class numbers are identities; returns the victim's own `loss`."""
+        network: Any = self.recognizer.network
+        with self.autocast(x_NCHW):
+            feature_ND = network.features(self.augment(x_NCHW, rng))
+        loss: Tensor = network.head.loss(feature_ND, y_N)
+        self.descend("recognizer", loss, sync)
+        return {"loss": loss.detach()}
+
+    def product(self) -> nn.Module:
+        """The recognizer without the strangers who belong to no label."""
+        released = build(self.settings, self.blueprint)
+        weights = self.recognizer.state_dict()
+        # Whatever has a row an identity, in every kind of head, is cut to the identities of labels.
+        kept = {
+            name: weights[name][: len(old)]
+            for name, old in released.state_dict().items()
+            if old.ndim
+        }
+        released.load_state_dict({**weights, **kept})
+        head: Any = released.network.head  # type: ignore[union-attr]
+        head.forget_lengths()
+        return released.to(next(self.recognizer.parameters()).device)
+
+
+class AnonymitySet(Defense):
+    """Hides every person among strangers."""
+
+    Settings: ClassVar[type[DefenseSettings]] = AnonymitySetSettings
+    settings: AnonymitySetSettings
+    layer: ClassVar[Layer] = Layer.VICTIM
+    trains: ClassVar[bool] = True
+    learns_private: ClassVar[bool] = True
+    aware_attack: ClassVar[str] = "centre_by_centre"
+    protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
+
+    def needed(self) -> frozenset[str]:
+        """A generator of public people, whose encoder tells how wide people vary, for generated decoys."""
+        generated = self.settings.kind == "generated" and self.settings.decoys > 0
+        needed = {"public_generator"} if generated else set()
+        return frozenset(
+            needed | ({"strangers"} if self.settings.strangers or generated else set())
+        )
+
+    def decoy_people(self, classes: int) -> int:
+        """D for each label, unless they are generated."""
+        return self.settings.decoys * classes if self.settings.kind == "strangers" else 0
+
+    def build(self, blueprint: VictimBlueprint) -> nn.Module:
+        """The recognizer of identities, untrained; ValueError for a given victim."""
+        return build(self.settings, blueprint)
+
+    def training_job(self, context: DefenseContext) -> TrainingJob:
+        """Train all identities alike."""
+        images_NCHW, identity_N = self._identities(context)
+        strangers = 0
+        if self.settings.strangers:
+            known_N = context.public_class_N >= 0
+            strangers = int(context.public_class_N.max()) + 1
+            first = context.classes * (self.settings.decoys + 1)
+            images_NCHW = torch.cat([images_NCHW, context.public_NCHW[known_N]])
+            identity_N = torch.cat([identity_N, first + context.public_class_N[known_N]])
+        return TrainingJob(
+            learner=AnonymitySetLearner(self.settings, context, strangers),
+            images_NCHW=images_NCHW,
+            class_N=identity_N,
+            training=self.settings.training,
+        )
+
+    def _identities(self, context: DefenseContext) -> tuple[Tensor, Tensor]:
+        """The pictures of an epoch and their identities: of each decoy as many as of the person."""
+        centres, classes = self.settings.decoys + 1, context.classes
+        rng = seeds.torch_stream(context.seed, "anonymity_set", "places")
+        place_K = torch.randint(centres, (classes,), generator=rng)
+        count_K = torch.bincount(context.private_class_N, minlength=classes)
+        pictures = [context.private_NCHW]
+        identities = [place_K[context.private_class_N] * classes + context.private_class_N]
+        if not self.settings.decoys:
+            return pictures[0], identities[0]
+        # Decoy d of label k is stranger number d K + k of a drawn order.
+        label_M = torch.arange(classes).repeat(self.settings.decoys)
+        other_M = torch.arange(self.settings.decoys).repeat_interleave(classes)
+        other_M = (other_M + place_K[label_M] + 1) % centres
+        count_M = (count_K[label_M] * self.settings.share).round().long().clamp_min(1)
+        pictures.append(
+            _generated(context, count_M)
+            if self.settings.kind == "generated"
+            else _strangers(context, count_M)
+        )
+        identities.append((other_M * classes + label_M).repeat_interleave(count_M))
+        return torch.cat(pictures), torch.cat(identities)
+
+
+def build(
+    settings: AnonymitySetSettings, blueprint: VictimBlueprint, strangers: int = 0
+) -> AnonymitySetRecognizer:
+    """An untrained recognizer with `strangers` identities after those of the labels.
+
+    Raises:
+        ValueError: the victim is a given one.
+    """
+    if blueprint.with_classes is None:
+        raise ValueError(
+            "anonymity_set trains a head with several centres a label; a given victim's head cannot be replaced"
+        )
+    classes, centres = blueprint.shape.classes, settings.decoys + 1
+    network = blueprint.with_classes(classes * centres + strangers)
+    return AnonymitySetRecognizer(network, classes, centres)
+
+
+def _strangers(context: DefenseContext, count_M: Tensor) -> Tensor:
+    """`count_M` pictures of each of M of the defender's strangers; a stranger of fewer pictures repeats them."""
+    images_NCHW, person_N = context.decoy_NCHW, context.decoy_person_N
+    if images_NCHW is None or person_N is None:
+        raise ValueError("anonymity_set: the data keeps no strangers for it (split.decoy_people)")
+    rng = seeds.torch_stream(context.seed, "anonymity_set", "strangers")
+    order = torch.randperm(int(person_N.max()) + 1, generator=rng)[: len(count_M)]
+    rows = []
+    for person, count in zip(order.tolist(), count_M.tolist(), strict=True):
+        own = (person_N == person).nonzero().squeeze(1)
+        rows.append(own[torch.arange(count) % len(own)])
+    return images_NCHW[torch.cat(rows)]
+
+
+@torch.no_grad()
+def _generated(context: DefenseContext, count_M: Tensor, chunk: int = 256) -> Tensor:
+    """`count_M` pictures of each of M generated people; ValueError where the generator has no encoder."""
+    generator = context.generator
+    if generator is None:
+        raise ValueError("anonymity_set: generated decoys need a generator of public people")
+    known_N = context.public_class_N >= 0
+    parts = [
+        generator.encode(to_float(x, context.device))
+        for x in context.public_NCHW[known_N].split(chunk)
+    ]
+    if any(part is None for part in parts):
+        raise ValueError(
+            "anonymity_set: generated decoys vary as the encodings of people do; choose a generator with an "
+            "encoder (`vae`)"
+        )
+    z_ND = torch.cat([part.cpu() for part in parts if part is not None])
+    between_D, within_D = _spreads(z_ND, context.public_class_N[known_N])
+    rng = seeds.torch_stream(context.seed, "anonymity_set", "latents")
+    person_MD = z_ND.mean(0) + between_D * torch.randn(len(count_M), z_ND.shape[1], generator=rng)
+    z_ND = person_MD.repeat_interleave(count_M, dim=0)
+    z_ND = z_ND + within_D * torch.randn(z_ND.shape, generator=rng)
+    return torch.cat([to_bytes(generator(z.to(context.device))) for z in z_ND.split(chunk)])
+
+
+def _spreads(z_ND: Tensor, person_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard deviations (m,) of encodings between people, and within a person; each person has two or more."""
+    count_P = torch.bincount(person_N)
+    mean_PD = (
+        torch.zeros(len(count_P), z_ND.shape[1]).index_add_(0, person_N, z_ND) / count_P[:, None]
+    )
+    within_D = (z_ND - mean_PD[person_N]).square().sum(0) / (len(z_ND) - len(count_P))
+    # The means of few pictures scatter more than people do.
+    between_D = (mean_PD.var(0) - within_D * (1 / count_P).mean()).clamp_min(0)
+    return between_D.sqrt(), within_D.sqrt()

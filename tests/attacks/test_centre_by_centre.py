@@ -1,0 +1,99 @@
+"""Centre by centre, on a model whose labels hold two identities each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from inversionlab.attacks.centre_by_centre import CentreByCentre, CentreByCentreSettings
+from inversionlab.attacks.context import AttackerContext
+from inversionlab.core.views import WhiteBox
+from inversionlab.defenses.base import ProtectedModel
+from inversionlab.pipeline.attack import run_attack
+from tests import toys
+
+CENTRES = torch.tensor([[[0.2], [0.8]], [[0.4], [0.6]]])
+"""Gray (K, C, 1) of the identities: label 0 is dark or bright, label 1 lies between."""
+
+
+class Grays(nn.Module):
+    """A generator whose pictures have one gray."""
+
+    latent_size = 1
+
+    def forward(self, z_ND: Tensor) -> Tensor:
+        return z_ND.sigmoid().view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+
+    def encode(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW.mean(dim=(1, 2, 3)).clamp(0.01, 0.99).logit()[:, None]
+
+    def draw(self, count: int, rng: torch.Generator) -> Tensor:
+        return torch.randn(count, 1, generator=rng)
+
+
+class TwoEach(ProtectedModel):
+    """An identity is likely where a picture's gray is near its own."""
+
+    def __init__(self, sharpness: float = 400.0) -> None:
+        super().__init__()
+        self.classes, self.centres, self.sharpness = 2, 2, sharpness
+
+    def centre_log_scores(self, x_NCHW: Tensor) -> Tensor:
+        gray_N111 = x_NCHW.mean(dim=(1, 2, 3)).view(-1, 1, 1, 1)
+        logit_NKC = -self.sharpness * (gray_N111 - CENTRES).square().squeeze(-1)
+        return logit_NKC.flatten(1).log_softmax(1).view(logit_NKC.shape)
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        return self.centre_log_scores(x_NCHW).logsumexp(2)
+
+
+def attacked(sharpness: float = 400.0, **changed: Any) -> tuple[Tensor, Any]:
+    public = torch.arange(0, 250, 10, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    context = AttackerContext(Grays(), public, seed=0, device=toys.CPU)  # type: ignore[arg-type]
+    attack = CentreByCentre(CentreByCentreSettings(**changed), context)
+    made = run_attack(attack, TwoEach(sharpness), [(0, 0), (0, 1), (1, 0), (1, 1)])
+    return made.result.images_NCHW.mean(dim=(1, 2, 3)), made
+
+
+@pytest.mark.parametrize("rank_by", ["score", "width", "density", "nearness"])
+def test_two_repeats_return_both_identities_of_a_label(rank_by: str) -> None:
+    gray_N, made = attacked(rank_by=rank_by, steps=40)
+    # A picture is taken for the identity of the nearest gray, and the borders lie between the four of them.
+    for label, sides in ((0, (0.0, 0.3, 0.7, 1.0)), (1, (0.3, 0.5, 0.5, 0.7))):
+        first, second = sorted(gray_N[2 * label : 2 * label + 2].tolist())
+        assert sides[0] < first < sides[1]
+        assert sides[2] < second < sides[3]
+    assert (made.result.confidence_N > 0.6).all()
+
+
+def test_the_first_repeat_is_the_likeliest_by_its_rule() -> None:
+    gray_N, _ = attacked(rank_by="density", steps=40)
+    # -|z|^2 is larger the nearer the gray is to 1/2; those of label 0 are equally far from it but for the descent.
+    z_N = gray_N.logit().square()
+    assert z_N[0] <= z_N[1]
+    assert z_N[2] <= z_N[3]
+
+
+def test_every_query_is_counted() -> None:
+    _, made = attacked(1.0, rank_by="score", steps=3, patience=None)
+    # Two descents of 3 updates have 4 passes each; one picture is shown for the confidence.
+    assert made.queries_N.tolist() == [9] * 4
+
+
+def test_a_model_with_one_identity_a_label_is_inverted_as_it_is() -> None:
+    class One(ProtectedModel):
+        classes = 2
+
+        def log_scores(self, x_NCHW: Tensor) -> Tensor:
+            gray_N1 = x_NCHW.mean(dim=(1, 2, 3))[:, None]
+            return (-400 * (gray_N1 - torch.tensor([0.3, 0.7])).square()).log_softmax(1)
+
+    view = WhiteBox(One(), 1)
+    assert view.of_centres().classes == 2
+    torch.testing.assert_close(
+        view.of_centres().log_scores(torch.full((1, 1, 2, 2), 0.3)),
+        view.log_scores(torch.full((1, 1, 2, 2), 0.3)),
+    )
