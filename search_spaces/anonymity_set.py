@@ -1,8 +1,9 @@
 """Search space of the anonymity set: how many decoys, how often they are shown, and what else the trunk learns.
 
-Every combination is a training of its own: at most 3 x 3 x 2 = 18, however many trials there are. The data must keep
-strangers for the largest set, 7 for each private person: `split.decoy_people`. Attack with `centre_by_centre`, which
-knows of this defense, and with attacks that see less. The winner is audited on people who were never searched on.
+Every combination is a training of its own: at most 3 x 3 x 2 = 18, however many trials there are. The data
+must keep strangers for the largest set, 7 for each private person: `split.decoy_people`. Attack with
+`centre_by_centre`, which knows of this defense, and with attacks that see less. The winner is audited on
+people who were never searched on.
 """
 
 from ray import tune

@@ -75,6 +75,13 @@ def test_a_share_makes_decoys_rarer() -> None:
     assert count.sum(0).tolist() == [8 + 4 * defended.DECOYS] * defended.CLASSES
 
 
+def test_decoys_may_be_shown_on_their_own_pictures_once() -> None:
+    training = job(share=None)
+    count = torch.bincount(training.class_N).reshape(defended.DECOYS + 1, defended.CLASSES)
+    assert count.sum(0).tolist() == [8 + 3 * defended.DECOYS] * defended.CLASSES
+    assert len(training.images_NCHW.flatten(1).unique(dim=0)) == len(training.images_NCHW)
+
+
 def test_strangers_teach_and_are_not_released() -> None:
     training = job(strangers=True)
     assert int(training.class_N.max()) + 1 == defended.CLASSES * 3 + defended.STRANGERS

@@ -12,7 +12,7 @@ Chooses: `rank_by` orders the C candidates by what might tell a person from a de
          `density`  -|z|^2 / 2m: how natural the prior finds the candidate;
          `nearness` the log p_kc of the best public picture: how far the centre is from people the attacker knows.
          Repeat r returns the candidate of rank r, so with C repeats an attack returns the whole set, and the
-         metric of M candidates says how often the person is in it. The next C repeats begin at the next best starts.
+         metric of M candidates says how often the person is in it. The next C repeats begin at the next starts.
 Stop:    p_kc > `stop`, `steps` updates, or none of the last `patience` has raised it.
 Ranges:  pictures in [0, 1]; z is unbounded.
 Result:  `confidence` is the protected model's score of the label.

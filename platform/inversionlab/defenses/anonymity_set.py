@@ -20,7 +20,7 @@ Price:    a stranger who looks like a decoy is taken for its label, and pictures
 Ranges:   D >= 0; 0 is the victim with one centre a label.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -49,9 +49,10 @@ class AnonymitySetSettings(DefenseSettings):
     """D, the decoys of each label."""
     kind: Literal["strangers", "generated"] = "strangers"
     """Who the decoys are. For `strangers` the data must keep D people a private person (`split.decoy_people`)."""
-    share: float = Field(default=1.0, gt=0, le=10)
-    """Pictures of a decoy in an epoch, as a share of the person's. Decoys who are on fewer different pictures than
-    people are learned too well at 1, and an attacker can tell (docs/anonymity_set.md)."""
+    share: Annotated[float, Field(gt=0, le=10)] | None = 1.0
+    """Pictures of a decoy in an epoch, as a share of the person's; null: its own pictures once, which suits decoys
+    who are people like the private ones. A decoy who is on fewer different pictures than people are is learned too
+    well at 1, and an attacker can tell (docs/anonymity_set.md)."""
     strangers: bool = False
     """Whether the trunk also learns to tell public people apart."""
     training: TrainingSettings = TrainingSettings(
@@ -175,12 +176,13 @@ class AnonymitySet(Defense):
         label_M = torch.arange(classes).repeat(self.settings.decoys)
         other_M = torch.arange(self.settings.decoys).repeat_interleave(classes)
         other_M = (other_M + place_K[label_M] + 1) % centres
-        count_M = (count_K[label_M] * self.settings.share).round().long().clamp_min(1)
-        pictures.append(
-            _generated(context, count_M)
-            if self.settings.kind == "generated"
-            else _strangers(context, count_M)
-        )
+        share = self.settings.share
+        wanted_M = (count_K[label_M] * (share or 1)).round().long().clamp_min(1)
+        if self.settings.kind == "generated":
+            count_M, images_NCHW = wanted_M, _generated(context, wanted_M)
+        else:
+            count_M, images_NCHW = _strangers(context, wanted_M, own=share is None)
+        pictures.append(images_NCHW)
         identities.append((other_M * classes + label_M).repeat_interleave(count_M))
         return torch.cat(pictures), torch.cat(identities)
 
@@ -202,18 +204,21 @@ def build(
     return AnonymitySetRecognizer(network, classes, centres)
 
 
-def _strangers(context: DefenseContext, count_M: Tensor) -> Tensor:
-    """`count_M` pictures of each of M of the defender's strangers; a stranger of fewer pictures repeats them."""
+def _strangers(context: DefenseContext, wanted_M: Tensor, *, own: bool) -> tuple[Tensor, Tensor]:
+    """How many pictures of each of M strangers are used (M,), and these pictures.
+
+    A stranger is on all of its `own` pictures once, or on the wanted number (M,): who has fewer repeats them.
+    """
     images_NCHW, person_N = context.decoy_NCHW, context.decoy_person_N
     if images_NCHW is None or person_N is None:
         raise ValueError("anonymity_set: the data keeps no strangers for it (split.decoy_people)")
     rng = seeds.torch_stream(context.seed, "anonymity_set", "strangers")
-    order = torch.randperm(int(person_N.max()) + 1, generator=rng)[: len(count_M)]
+    order = torch.randperm(int(person_N.max()) + 1, generator=rng)[: len(wanted_M)]
     rows = []
-    for person, count in zip(order.tolist(), count_M.tolist(), strict=True):
-        own = (person_N == person).nonzero().squeeze(1)
-        rows.append(own[torch.arange(count) % len(own)])
-    return images_NCHW[torch.cat(rows)]
+    for person, wanted in zip(order.tolist(), wanted_M.tolist(), strict=True):
+        shown = (person_N == person).nonzero().squeeze(1)
+        rows.append(shown if own else shown[torch.arange(wanted) % len(shown)])
+    return torch.tensor([len(r) for r in rows]), images_NCHW[torch.cat(rows)]
 
 
 @torch.no_grad()
