@@ -55,9 +55,21 @@ def test_people_and_pictures_come_sorted(people: Path) -> None:
 
 
 def test_a_person_is_any_folder_that_holds_pictures(people: Path) -> None:
-    save(people / "ann" / "old" / "1.png", 40)
     save(people / "c" / "d" / "e" / "1.png", 50)
-    assert load(people).people == ("ann", "ann/old", "bob", "c/d/e")
+    assert load(people).people == ("ann", "bob", "c/d/e")
+
+
+def test_pictures_below_a_persons_folder_are_no_other_person_without_a_word(people: Path) -> None:
+    save(people / "ann" / "x" / "old" / "1.png", 40)
+    assert "`ann` and `ann/x/old` both hold pictures; move those" in error_of(people)
+
+
+@pytest.mark.parametrize("name", ["ann", "ANN"])
+def test_one_name_in_two_folders_is_not_two_people(people: Path, name: str) -> None:
+    save(people / "val" / name / "1.png", 40)
+    text = error_of(people)
+    assert f"`ann` and `val/{name}` have the same name" in text or f"`val/{name}` and" in text
+    assert "join them if they are one person" in text
 
 
 @pytest.mark.parametrize("name", ["x.jpg", "x.JPEG", "x.png", "x.PGM", "x.ppm", "x.bmp", "x.WebP"])
@@ -71,15 +83,33 @@ def test_every_extension_is_read_in_any_case(people: Path, name: str) -> None:
     assert abs(int(pictures.images_NCHW[3, 0, 8, 8]) - 90) <= 2
 
 
-def test_other_files_and_hidden_ones_are_not_looked_at(people: Path) -> None:
+def test_every_other_file_is_counted(people: Path) -> None:
     before = make(people).fingerprint()
     (people / "README").write_text("about")
     (people / "ann" / "notes.txt").write_text("about")
+    (people / "bob" / "more.txt").write_text("about")
+    Image.new("RGB", (20, 20)).save(people / "bob" / "moving.gif")
+    (people / "bob" / "linked").symlink_to(people / "README")
     save(people / "ann" / ".thumb.png")
     save(people / ".cache" / "1.png")
-    assert load(people).skipped == ()
+    assert load(people).skipped == (
+        "files in hidden folders: 1 not read",
+        "files named *.gif: 1 not read",
+        "files named *.txt: 2 not read",
+        "files that are links or no plain files: 1 not read",
+        "files with hidden names: 1 not read",
+        "files without an ending: 1 not read",
+    )
     assert load(people).people == ("ann", "bob")
     assert make(people).fingerprint() == before
+
+
+@pytest.mark.parametrize("name", ["2.jfif", "2", "2.jpg.bak"])
+def test_a_jpeg_is_read_whatever_its_name_ends_in(people: Path, name: str) -> None:
+    Image.new("RGB", (20, 20), (90, 90, 90)).save(people / "bob" / name, format="JPEG")
+    pictures = load(people)
+    assert pictures.person_N.tolist() == [0, 0, 1, 1]
+    assert pictures.skipped == ()
 
 
 def test_max_pictures_takes_the_first_by_name(people: Path) -> None:
@@ -269,7 +299,7 @@ def test_the_orl_faces(shared_data: Path) -> None:
     assert pictures.images_NCHW.shape == (400, 1, 32, 32)
     assert len(pictures.people) == 40
     assert pictures.person_N.bincount().tolist() == [10] * 40
-    assert pictures.skipped == ()
+    assert pictures.skipped == ("files without an ending: 1 not read",)
 
 
 @pytest.mark.real_data

@@ -58,8 +58,16 @@ def refused(text: str, **keys: Any) -> None:
 
 def test_whoever_is_no_class_is_an_error_and_not_public() -> None:
     refused(
-        r"1 people are none of the model's classes \(bob\); correct the names", names=("ann", "Bob")
+        r"1 people are none of the model's classes \(bob\); correct the names", names=("ann", "rob")
     )
+
+
+def test_a_folder_that_is_spelled_otherwise_is_not_another_person() -> None:
+    refused("'Bob' and 'bob' differ only in case", names=("ann", "Bob"))
+
+
+def test_a_public_person_whom_the_model_knows_in_another_spelling() -> None:
+    refused(r"public_data: shows 1 .* \(ANN\)", public=pictures({"ANN": 2, "y": 2}))
 
 
 def test_names_that_match_nobody() -> None:

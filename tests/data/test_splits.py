@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -110,7 +111,12 @@ def test_a_public_picture_that_equals_a_private_one_is_left_out_and_named() -> N
             SplitSettings(private=("p0*",), public=("p03", "p17")),
             "private and split.public overlap",
         ),
-        (SplitSettings(private=("nobody*",)), r"0 people match \['nobody\*'\]"),
+        (SplitSettings(private=("nobody*",)), r"split.private: `nobody\*` matches nobody"),
+        (SplitSettings(private=("p00", "p0i")), r"`p0i` matches nobody; did you mean `p\d\d`\?"),
+        (SplitSettings(public=("x",)), "split.public: `x` matches nobody"),
+        (SplitSettings(evaluator_only=("x",)), "split.evaluator_only: `x` matches nobody"),
+        (SplitSettings(private=("p00", "p07")), "`p07` has 6 pictures at most, and .* = 10"),
+        (SplitSettings(private=("p00", "P0[6-9]")), "has 6 pictures at most"),
         (SplitSettings(private=("p*",), private_min_pictures=2), "nobody is left for the attacker"),
         (SplitSettings(decoy_people=9), "decoy_people = 9: only 8 people"),
     ],
@@ -118,3 +124,38 @@ def test_a_public_picture_that_equals_a_private_one_is_left_out_and_named() -> N
 def test_empty_or_overlapping_sets_are_refused(settings: SplitSettings, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         split(MANY, settings, 0)
+
+
+def renamed(*names: str) -> Pictures:
+    """The people of `MANY` with other names for the first of them."""
+    return replace(MANY, people=(*names, *MANY.people[len(names) :]))
+
+
+def test_a_name_that_somebody_bears_is_no_pattern() -> None:
+    # As a pattern it would mean those who begin with o, l or d.
+    data = renamed("[old] Smith", "o Smith", "l Smith")
+    cut = split(data, SplitSettings(private=("[old] Smith", "p03")), 0)
+    assert cut.people == ("[old] Smith", "p03")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Müller", "Mu\u0308ller"), ("ann", "Ann"), ("Strasse", "STRASSE"), ("ß", "SS")],
+)
+def test_names_that_look_alike_are_refused_with_both_spellings(one: str, other: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        split(renamed(one, other), SETTINGS, 0)
+    assert ascii(one) in str(refused.value)
+    assert ascii(other) in str(refused.value)
+
+
+def test_a_pattern_means_a_name_in_any_case_and_form() -> None:
+    data = renamed("Mu\u0308ller", "Zoe")
+    cut = split(data, SplitSettings(private=("müller", "ZOE")), 0)
+    assert cut.people == ("Mu\u0308ller", "Zoe")
+
+
+def test_public_data_is_looked_at_too() -> None:
+    public = Pictures(MANY.images_NCHW + 1, MANY.person_N, renamed("x", "X").people)
+    with pytest.raises(ConfigError, match="public_data: 'x' and 'X'"):
+        split(MANY, SETTINGS, 0, public)

@@ -1,9 +1,12 @@
 """Pictures of people in folders on this machine.
 
 A person is any folder below the root, at any depth, that directly holds pictures; the identifier is the
-folder's path relative to the root, with `/`. Hidden files and files with other extensions are ignored. Links
-that lead out of the root or to a folder are refused. A picture that cannot be used is left out and named in
-`Pictures.skipped`.
+folder's path relative to the root, with `/`. A folder of pictures below a person's folder, and two people of one
+name in different folders (`train/p00`, `val/p00`), are refused, because one person could become two. Links that
+lead out of the root or to a folder are refused.
+
+A file is a picture by its ending, or by its first bytes. Every other file, and every picture that cannot be used,
+is named or counted in `Pictures.skipped`.
 
 A picture is turned upright by its EXIF tag, cropped to its central square (side: the shorter side; a 92x112
 picture loses 10 rows above and 10 below) and resized by PIL's antialiased bilinear filter, as RGB or luma.
@@ -12,9 +15,10 @@ picture loses 10 rows above and 10 below) and resized by PIL's antialiased bilin
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -25,8 +29,11 @@ from pydantic import Field
 
 from inversionlab.core.settings import AbsolutePath, ConfigError, fingerprint
 from inversionlab.data.base import DataSet, DataSettings, Pictures, require_folder
+from inversionlab.data.names import alike, folded
 
 _EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
+_HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"BM", b"RIFF", b"P5", b"P6")
+"""How files of these formats begin."""
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "WEBP")
 _SMALLEST = 8  # pixels; a smaller picture shows no face
 _LARGEST = 89_000_000  # pixels in all; PIL warns of a decompression bomb above that
@@ -109,10 +116,11 @@ class Folder(DataSet):
         """The sorted identifiers.
 
         Raises:
-            ConfigError: there are fewer than two people.
+            ConfigError: there are fewer than two people, or one person may be two.
         """
         people = tuple(sorted(set(owners)))
         if len(people) >= 2:
+            self._check_layout(people)
             return people
         left_out = f"; {len(skipped)} left out, the first: {skipped[0]}" if skipped else ""
         wrong = (
@@ -121,6 +129,24 @@ class Folder(DataSet):
         if people:
             wrong = f"only one person (`{people[0]}`) has usable pictures; at least two are needed:"
         raise ConfigError(f"{self.settings.root}: {wrong} {_EXPECTED}{left_out}")
+
+    def _check_layout(self, people: Sequence[str]) -> None:
+        """Refuse folders of which it is not clear whether they show one person or two."""
+        root, known = self.settings.root, set(people)
+        for person in people:
+            above = next((str(p) for p in PurePosixPath(person).parents if str(p) in known), None)
+            if above is not None:
+                raise ConfigError(
+                    f"{root}: `{above}` and `{person}` both hold pictures; move those of `{person}` into "
+                    f"`{above}` if they show the same person, else out of that folder"
+                )
+        if same := alike(people, lambda person: folded(PurePosixPath(person).name)):
+            first, second = same[0][:2]
+            raise ConfigError(
+                f"{root}: `{first}` and `{second}` have the same name in different folders ({len(same)} such "
+                "names); join them if they are one person, as with folders for training and validation, else "
+                "rename one"
+            )
 
 
 def _walk(root: Path, most: int | None) -> tuple[list[_File], list[str]]:
@@ -135,20 +161,22 @@ def _walk(root: Path, most: int | None) -> tuple[list[_File], list[str]]:
     def complain(error: OSError) -> None:
         skipped.append(f"{error.filename}: {error.strerror}")
 
+    others: Counter[str] = Counter()
     for here, folders, names in os.walk(root, onerror=complain):
         folder = Path(here)
         person = folder.relative_to(root).as_posix()
         prefix = "" if person == "." else f"{person}/"
+        others["in hidden folders"] += _hidden_files(folder, folders)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
             if (folder / name).is_symlink():  # os.walk does not go into it.
                 skipped.append(f"{prefix}{name}: is a link to a folder, not followed")
         kept = []
         for name in sorted(names):
-            if name.startswith(".") or os.path.splitext(name)[1].lower() not in _EXTENSIONS:
-                continue
             path = folder / name
-            if person == ".":
+            if kind := _no_picture(path):
+                others[kind] += 1
+            elif person == ".":
                 skipped.append(f"{name}: lies directly in the root, in no person's folder")
             elif _is_plain_file(path):
                 kept.append((person, path))
@@ -159,7 +187,34 @@ def _walk(root: Path, most: int | None) -> tuple[list[_File], list[str]]:
             else:
                 kept.append((person, path))
         files += kept[:most]
+    counted = sorted((kind, count) for kind, count in others.items() if count)
+    skipped += [f"files {kind}: {count} not read" for kind, count in counted]
     return sorted(files, key=lambda file: (file[0], file[1].name)), skipped
+
+
+def _hidden_files(folder: Path, folders: Sequence[str]) -> int:
+    """How many files lie in the hidden ones of these folders, and below them."""
+    hidden = [folder / name for name in folders if name.startswith(".")]
+    return sum(len(names) for path in hidden for _, _, names in os.walk(path))
+
+
+def _no_picture(path: Path) -> str:
+    """What kind of other file it is; empty for a picture, by its ending or its first bytes."""
+    if path.name.startswith("."):
+        return "with hidden names"
+    ending = path.suffix.lower()
+    if ending in _EXTENSIONS:
+        return ""
+    if not _is_plain_file(path):
+        return "that are links or no plain files"
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(12)
+    except OSError:
+        return "that cannot be opened"
+    if head.startswith(_HEADS) and (head[:4] != b"RIFF" or head[8:] == b"WEBP"):
+        return ""
+    return f"named *{ending}" if ending else "without an ending"
 
 
 def _is_plain_file(path: Path) -> bool:

@@ -6,6 +6,7 @@ import torch
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import Pictures
+from inversionlab.data.names import alike, folded, refuse_twins
 from inversionlab.data.splits import (
     EVERYBODY,
     Labelled,
@@ -57,6 +58,8 @@ def split_known(
     Raises:
         ConfigError: nobody has pictures, somebody is neither private nor clearly public, or a set would be empty.
     """
+    refuse_twins(names, "victim.classes")
+    refuse_twins(pictures.people, "data")
     refuse_known(names, public)
     place = {name: index for index, name in enumerate(pictures.people)}
     least = settings.private_min_pictures
@@ -65,6 +68,12 @@ def split_known(
     if not any(person is not None for person in able):
         raise ConfigError(_nobody(pictures, names, least))
     claimed, known = claims(pictures.people, settings), set(names)
+    if twins := alike([*names, *pictures.people]):
+        first, second = twins[0][:2]
+        raise ConfigError(
+            f"data: {first!a} and {second!a} differ only in case or in how their characters are encoded, and the "
+            "model knows one of them; spell the folder as in `victim.classes`"
+        )
     strangers = [i for i, name in enumerate(pictures.people) if name not in known]
     private = sorted(claimed.get("public", set()) & {place[n] for n in names if n in place})
     if private:
@@ -105,7 +114,8 @@ def split_unseen(names: tuple[str, ...], public: Pictures) -> Splits:
 
 def refuse_known(names: tuple[str, ...], public: Pictures | None) -> None:
     """Raise ConfigError if the attacker's public pictures show somebody whom the model knows by name."""
-    both = sorted(set(names) & set(public.people)) if public is not None else []
+    known = {folded(name) for name in names}
+    both = sorted(n for n in public.people if folded(n) in known) if public is not None else []
     if both:
         raise ConfigError(
             f"public_data: shows {len(both)} people whom the model knows ({_listed(both)}); the attacker's people "

@@ -7,7 +7,6 @@
 - public: everybody else, the attacker's auxiliary set.
 """
 
-import fnmatch
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +20,17 @@ from torch import Tensor
 from inversionlab.core import seeds
 from inversionlab.core.settings import ConfigError, Settings
 from inversionlab.data.base import Pictures
+from inversionlab.data.names import matching, nobody, refuse_twins
 
 EVERYBODY = ("*",)
 
 
 class SplitSettings(Settings):
-    """Which people go into which set. Patterns match identifiers like a shell does (`private/*`)."""
+    """Which people go into which set.
+
+    Patterns match identifiers like a shell does (`private/*`), in Unicode's composed form and without case. A name
+    that somebody bears is no pattern. A name or pattern that matches nobody is refused.
+    """
 
     private: tuple[str, ...] = EVERYBODY
     """Patterns of the people who may be private."""
@@ -104,6 +108,9 @@ def split(
     Raises:
         ConfigError: a set would be empty, or two sets would share a person.
     """
+    refuse_twins(pictures.people, "data")
+    if public is not None and public is not pictures:
+        refuse_twins(public.people, "public_data")
     members = _assign_people(pictures, settings, seed, wants_public=public is None)
     private, evaluator = (
         train_test(pictures, members[name], settings, seed)
@@ -186,6 +193,8 @@ def _assign_people(
         others = {p for other, people in claimed.items() if other != name for p in people}
         pool = claimed.get(name, set(range(len(pictures.people))) - others) - taken
         able = sorted(p for p in pool if counts[p] >= minimum)
+        if name == "private" and name in claimed:
+            _refuse_few(pictures.people, settings, counts)
         if most is not None and len(able) > most:
             order = torch.randperm(len(able), generator=seeds.torch_stream(seed, "split", name))
             able = sorted(able[i] for i in order[:most].tolist())
@@ -212,19 +221,33 @@ def _assign_people(
     return members
 
 
+def _refuse_few(people: tuple[str, ...], settings: SplitSettings, counts: Sequence[int]) -> None:
+    """Refuse a name or pattern of private people none of whom has enough pictures."""
+    number = dict(zip(people, counts, strict=True))
+    for wanted in settings.private:
+        most = max(number[person] for person in matching(wanted, people))
+        if most < settings.private_min_pictures:
+            raise ConfigError(
+                f"split.private: `{wanted}` has {most} pictures at most, and split.private_min_pictures = "
+                f"{settings.private_min_pictures}; lower that, or take the name out"
+            )
+
+
 def claims(people: tuple[str, ...], settings: SplitSettings) -> dict[str, set[int]]:
     """The people whom the patterns of each set name, for sets whose patterns are not `EVERYBODY`.
 
     Raises:
-        ConfigError: the patterns of two sets name the same person.
+        ConfigError: a pattern names nobody, or the patterns of two sets name the same person.
     """
     found: dict[str, set[int]] = {}
+    place = {person: index for index, person in enumerate(people)}
     for name in ("evaluator_only", "private", "public"):
         patterns: tuple[str, ...] = getattr(settings, name)
         if patterns != EVERYBODY:
-            found[name] = {
-                i for i, p in enumerate(people) if any(fnmatch.fnmatchcase(p, w) for w in patterns)
-            }
+            meant = {wanted: matching(wanted, people) for wanted in patterns}
+            if none := [wanted for wanted, who in meant.items() if not who]:
+                raise ConfigError(f"split.{name}: {nobody(none[0], people)}")
+            found[name] = {place[person] for who in meant.values() for person in who}
     for first, second in itertools.combinations(found, 2):
         both = sorted(found[first] & found[second])
         if both:

@@ -113,7 +113,7 @@ class AnonymitySetLearner(Learner):
             if old.ndim
         }
         released.load_state_dict({**weights, **kept})
-        head: Any = released.network.head  # type: ignore[union-attr]
+        head: Any = released.network.head
         head.forget_lengths()
         return released.to(next(self.recognizer.parameters()).device)
 

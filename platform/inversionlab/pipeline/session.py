@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from inversionlab.core.learner import Precision
+from inversionlab.core.settings import ConfigError
 from inversionlab.data.splits import Splits
 from inversionlab.experiment import Experiment
 from inversionlab.given.live import Live
@@ -64,10 +66,24 @@ def open_experiment(experiment: Experiment, storage: Storage, live: Live | None 
     Raises:
         ConfigError: a data set is missing or unusable, or cannot be split as the experiment asks.
     """
+    _refuse_storage_in_data(experiment, storage)
     names = data_stage.picture_ids(experiment)
     given = read_facts(experiment, live() if live is not None else None)
     spec = SessionSpec(experiment.model_dump_json(), storage.root, names, given, live)
     return _in_its_precision(open_session(spec, torch.device("cpu")))
+
+
+def _refuse_storage_in_data(experiment: Experiment, storage: Storage) -> None:
+    """Refuse a storage below a folder of pictures: what it holds would be taken for pictures of a person."""
+    for key, settings in (("data", experiment.data), ("public_data", experiment.public_data)):
+        root = getattr(settings, "root", None)
+        if root is None or "://" in storage.root:
+            continue
+        if Path(storage.root).is_relative_to(Path(root).resolve()):
+            raise ConfigError(
+                f"--storage {storage.root}: lies in {key}.root = {root}, and its pictures would become a "
+                "person's; choose a folder outside"
+            )
 
 
 def _in_its_precision(session: Session) -> Session:
