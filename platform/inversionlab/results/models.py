@@ -96,12 +96,14 @@ def models_of(run: RunData) -> dict[str, Model]:
     found = {row["protected"]: Model.model_validate(row) for row in rows}
     for first, every in pooled_models(run.record.cells).items():
         if len(every) > 1 and (known := [found.pop(name) for name in every if name in found]):
-            found[first] = _mean_model(known)
+            found[first] = mean_model(known)
     return found
 
 
-def _mean_model(models: Sequence[Model]) -> Model:
-    """What the models of several victims have in common."""
+def mean_model(models: Sequence[Model]) -> Model:
+    """What the models of several victims have in common; a single one is itself."""
+    if len(models) == 1:
+        return models[0]
 
     def mean(name: str) -> float:
         return mean_score(np.array([getattr(model, name) for model in models]))
