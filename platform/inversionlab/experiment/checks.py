@@ -66,6 +66,9 @@ def _seed_faults(experiment: ExperimentSections) -> Iterable[str]:
             "seeds: are those of victims that are trained here, and the given model exists once; leave them out, "
             "or train the victim here (victim.network)"
         )
+    for index, seed in enumerate(seeds):
+        if not 0 <= seed < 2**63:
+            yield f"seeds.{index} = {seed}: a seed is a whole number from 0 to {2**63 - 1}"
     twice = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
     if twice:
         yield f"seeds: {twice[0]} is there twice; every victim once"

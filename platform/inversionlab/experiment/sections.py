@@ -160,9 +160,7 @@ class ExperimentSections(Settings):
     """Name of the run's folder and of the report."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Root of every random stream."""
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] | None = Field(
-        default=None, min_length=1, max_length=100
-    )
+    seeds: tuple[int, ...] | None = Field(default=None, min_length=1, max_length=100)
     """Seeds of the victims. For each of them the victim is trained anew, with all that the defender trains and all
     that learns from it, and attacked. People, targets, evaluators and the attacker's other networks are those of
     `seed`. Figures are pooled over the victims. null: one victim, of `seed`."""
