@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
+import torch
 from ray.exceptions import RayError
 
 from inversionlab.distributed import training_queue
@@ -16,6 +18,9 @@ from inversionlab.distributed.cluster import Gpus
 from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.distributed.training_queue import TrainingQueue
 from inversionlab.experiment.sections import RuntimeSettings
+from inversionlab.pipeline.session import Session
+from inversionlab.pipeline.train import TrainingError
+from tests import tiny
 from tests.processes import wait_until
 
 NO_GPUS = Gpus(train=False, attack=False)
@@ -150,3 +155,66 @@ def test_there_are_no_workers_while_a_training_needs_room(
         assert scheduler._worker_limit() == 3
         scheduler._pool._workers = []
     assert not [t for t in threading.enumerate() if t.name == "begin of a training"]
+
+
+class FakeGroups:
+    """Stands for Ray Train: notes the keys of each group, and stores networks without training them."""
+
+    def __init__(self, together: int, broken: str = "") -> None:
+        """Each group waits until so many are `together`; one whose first key has `broken` in it fails."""
+        self.groups: list[set[str]] = []
+        self._together, self._broken = threading.Barrier(together, timeout=20), broken
+
+    def __call__(self, session: Session, keys: Sequence[str], *, gpu: bool) -> str:
+        self.groups.append(set(keys))
+        self._together.wait()
+        if self._broken and keys[0] == self._broken:
+            raise TrainingError("its loss became nan")
+        for spec in session.plan.specs:
+            if spec.key in keys:
+                card = {"seconds": 0.0, "metrics": {}, "workers": 1, "run": "fake"}
+                session.artifacts.save(spec, {"w": torch.zeros(1)}, card, None)
+        return "fake"
+
+
+@pytest.fixture
+def two_victims(tmp_path: Path, free: dict[str, float]) -> Session:
+    return tiny.session(tmp_path, seeds=[0, 1])
+
+
+def keys(session: Session, seed: int | None) -> set[str]:
+    specs = session.plan.specs
+    return {s.key for s in specs if (s.seed if s.for_each_seed else None) == seed}
+
+
+def test_the_networks_of_several_victims_are_trained_at_once(
+    two_victims: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeGroups(together=3)
+    monkeypatch.setattr(training_queue, "train_group", fake)
+    trained = TrainingQueue(RuntimeSettings(train_groups=3), NO_GPUS).run(two_victims)
+    assert sorted(trained) == sorted(spec.key for spec in two_victims.plan.specs)
+    wanted = [keys(two_victims, seed) for seed in (None, 0, 1)]
+    assert sorted(map(sorted, fake.groups)) == sorted(map(sorted, wanted))
+
+
+def test_one_group_trains_all_of_them_where_no_more_are_allowed(
+    two_victims: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeGroups(together=1)
+    monkeypatch.setattr(training_queue, "train_group", fake)
+    TrainingQueue(RuntimeSettings(), NO_GPUS).run(two_victims)
+    assert fake.groups == [{spec.key for spec in two_victims.plan.specs}]
+
+
+def test_a_training_that_fails_leaves_those_of_other_victims_stored(
+    two_victims: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = two_victims.plan.victims[1].victim.key
+    monkeypatch.setattr(training_queue, "train_group", FakeGroups(3, broken))
+    queue = TrainingQueue(RuntimeSettings(train_groups=3), NO_GPUS)
+    with pytest.raises(TrainingError, match="its loss became nan"):
+        queue.run(two_victims)
+    assert {spec.key for spec in queue.missing(two_victims)} == keys(two_victims, 1)
+    with pytest.raises(TrainingError, match="its loss became nan"):
+        queue.run(two_victims)

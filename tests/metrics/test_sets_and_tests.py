@@ -86,6 +86,9 @@ def test_one_hit_among_the_tries_counts_for_the_person() -> None:
     )
     assert any_hit(hit_N, person_N) == wilson(2, 3)
     assert any_hit(hit_N[:0], person_N[:0]).count == 0
+    # On two victims, of whom one has the first try at each person: 1 of 3 and 2 of 3 people.
+    found = any_hit(hit_N, person_N, np.array([0, 1] * 3))
+    assert (found.value, found.count) == (pytest.approx(3 / 6), 6)
 
 
 def test_denied_are_successes_that_the_primary_does_not_see() -> None:

@@ -242,7 +242,7 @@ def test_an_attacker_does_not_learn_from_scores_that_are_not_numbers(
         def log_scores(self, x_NCHW: Tensor) -> Tensor:
             return torch.full((len(x_NCHW), 6), torch.nan)
 
-    monkeypatch.setattr(session.builder, "protected", lambda settings: Broken())
+    monkeypatch.setattr(session.builder, "protected", lambda settings, seed: Broken())
     (spec,) = [s for s in session.plan.specs if isinstance(s, AttackNetworkSpec)]
     with pytest.raises(
         TrainingError, match=r"\(none\) answers public pictures with scores that are not"

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inversionlab.defenses.none import NoneSettings
 from inversionlab.metrics import Estimate, by_person
-from inversionlab.tuning.trial_metrics import defended_cells, leak
+from inversionlab.pipeline.measure import model_key
+from inversionlab.tuning.trial_metrics import accuracy, defended_cells, leak, trial_metrics
 from tests import tiny
 
 HITS = {
@@ -56,3 +58,41 @@ def test_a_cell_of_which_nothing_is_stored_is_an_error(tmp_path: Path) -> None:
     cells = defended_cells(session)
     with pytest.raises(ValueError, match="no reconstruction is stored"):
         leak(session, cells, session.plan.targets, {cell.id: {} for cell in cells})
+
+
+def test_a_trial_over_several_victims_is_judged_by_the_pooled_figures(tmp_path: Path) -> None:
+    session = tiny.session(tmp_path, sweep=None, seeds=[0, 1])
+    cells = defended_cells(session)
+    assert [(c.attacker, c.seed) for c in cells] == [
+        (attack, seed) for seed in (0, 1) for attack in ("pixel_gray_box", "latent_white_box")
+    ]
+    jobs = [(target, repeat) for target in session.plan.targets for repeat in range(2)]
+    hits = {0: 6, 1: 1}
+    ranks = {
+        cell.id: {
+            job: {e.name: 5 if i < hits[cell.seed] else 6 for e in session.experiment.evaluators}
+            for i, job in enumerate(jobs)
+        }
+        for cell in cells
+    }
+    found = leak(session, cells, session.plan.targets, ranks)
+    both = np.concatenate([np.arange(8) < 6, np.arange(8) < 1])
+    assert found.reconstructions == 32
+    assert found.strongest.success == by_person(both, np.tile(np.arange(8) // 2, 2))
+    assert found.strongest.success.value == 7 / 16
+    for seed, (bare, defended) in {0: (90, 80), 1: (70, 70)}.items():
+        specs = session.plan.victims[seed]
+        for defense, correct in (
+            (NoneSettings(), bare),
+            (session.experiment.defense, defended),
+        ):
+            name = specs.model(defense).id
+            row = {"protected": name, "correct_all": correct, "total_all": 100}
+            row |= {"log_distortion": 0.5 + seed}
+            session.store.write("models", model_key(session, name), [row])
+    numbers = trial_metrics(session, found, session.plan.targets, {"accuracy_loss": 4.0})
+    assert accuracy(session, NoneSettings()).value == 0.8
+    assert numbers["accuracy"] == 0.75
+    assert numbers["accuracy_loss"] == pytest.approx(5.0)
+    assert numbers["log_distortion"] == 1.0
+    assert numbers["score"] == pytest.approx(1.01), "one point above the bound"

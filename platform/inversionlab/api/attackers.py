@@ -86,7 +86,7 @@ class Attacker:
         """Refuses: nothing that is trained here needs another network."""
         raise TypeError(f"{spec.title} is not there")
 
-    def protected(self, settings: DefenseSettings) -> ProtectedModel:
+    def protected(self, settings: DefenseSettings, seed: int | None = None) -> ProtectedModel:
         """The model under attack."""
         return self._model
 

@@ -81,7 +81,7 @@ class Report:
         return headline_sentence(self.results)
 
     def pictures(self, attack: str, model: str = "undefended") -> Tensor:
-        """The reconstructions of one attack, float (N, C, S, S) in [0, 1], by target and repeat.
+        """The reconstructions of one attack, float (N, C, S, S) in [0, 1], by victim, target and repeat.
 
         Args:
             attack: as in the column `attack` of `table`.
@@ -91,7 +91,13 @@ class Report:
             ConfigError: there is no such attack on such a model; the text says what there is.
         """
         row = self._row(attack, model)
-        files = self.rows.filter(pc.equal(self.rows["cell"], row.cell.cell))["picture"].to_pylist()
+        files = [
+            file
+            for cell in row.cells
+            for file in self.rows.filter(pc.equal(self.rows["cell"], cell.cell))[
+                "picture"
+            ].to_pylist()
+        ]
         if not files:
             raise ConfigError(f"attack = {attack}: has no reconstructions of {model} yet")
         arrays = [np.asarray(Image.open(io.BytesIO(file))) for file in files]

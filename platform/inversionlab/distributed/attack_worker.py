@@ -131,7 +131,9 @@ class AttackWorker:
         row_verdicts = verdicts(experiment.evaluators, images, targets, self._device)
         weight_N = attacked.queries_N.double() + 1
         seconds_N = attacked.seconds * weight_N / weight_N.sum()
-        model = cell.attacked
+        model, victims = cell.attacked, session.plan.victims
+        # A null attack asks none; the first stands for all.
+        victim = victims.get(cell.seed, next(iter(victims.values()))).victim
         provenance = {
             "cell": cell.id,
             "attack": cell.attack.title,
@@ -140,7 +142,8 @@ class AttackWorker:
             "attack_settings": cell.attack.model_dump_json(),
             "defense_settings": model.model_dump_json() if model is not None else "{}",
             "seed": session.experiment.seed,
-            "victim": session.plan.spec("victim").id,
+            "victim_seed": cell.seed if model is not None else None,
+            "victim": victim.id,
             "generator": cell.generator.id,
             "version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -177,7 +180,9 @@ def _ready_attack(experiment: _OpenExperiment, cell: Cell) -> _ReadyAttack:
     if experiment.ready is not None and experiment.ready.cell == cell.id:
         return experiment.ready
     session = experiment.session
-    model = session.builder.attacked(cell.attacked) if cell.attacked is not None else None
+    model = None
+    if cell.attacked is not None:
+        model = session.builder.attacked(cell.attacked, seed=cell.seed)
     attack = make_attack(cell.attack, session.builder.attacker_context(cell))
     queries = 0
     for spec in (cell.generator, cell.network):

@@ -143,7 +143,7 @@ def write_record(
         data=data_record(session),
         given=given,
         sweep=plain["sweep"],
-        cells=tuple(_cell_record(cell) for cell in plan.cells),
+        cells=tuple(_cell_record(cell, several=len(plan.victims) > 1) for cell in plan.cells),
         artifacts=tuple(artifacts),
         timings=dict(timings),
         cost=dict(done.costs),
@@ -223,7 +223,8 @@ def describe(session: Session) -> str:
     )
 
 
-def _cell_record(cell: Cell) -> records.CellRecord:
+def _cell_record(cell: Cell, *, several: bool) -> records.CellRecord:
+    """A cell's record; `several` says whether there are several victims."""
     attack, defense = ATTACKS[cell.attack.name], cell.defense
     view = attack.view_at(cell.attack)
     return records.CellRecord(
@@ -235,6 +236,7 @@ def _cell_record(cell: Cell) -> records.CellRecord:
         label=cell.label,
         stripped=cell.stripped,
         point=cell.point,
+        seed=cell.seed if several and defense is not None else None,
         baseline=cell.baseline,
         access=VIEWS[view] if view is not None else "",
         null=attack.view is None,

@@ -100,7 +100,7 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
         training_job,
         role=spec.role,
         title=spec.title,
-        seed=session.experiment.seed,
+        seed=spec.seed,
         world=world,
         checkpoints=NetworkCheckpoints(session.artifacts.storage, spec),
         report=_printer() if world.rank == 0 else lambda progress: None,

@@ -92,7 +92,7 @@ def fitted(fit: Callable[[], Any]) -> Any:
 
     try:
         # Ray's annotations know neither a loop that returns nor what it returned.
-        return _in_thread(fit).return_value
+        return in_threads([fit])[0].return_value
     except TrainingFailedError as error:
         # A storage's own line says it all; anything else needs its traceback.
         faults = getattr(error, "worker_failures", {}).values()
@@ -107,20 +107,24 @@ def fitted(fit: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _in_thread(call: Callable[[], Any]) -> Any:
-    """Run `call` in a thread and wait for it: in the main thread `fit` would keep Ctrl-C for itself."""
-    outcome: Future[Any] = Future()
+def in_threads(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run each call in a thread and wait for all: in the main thread `fit` would keep Ctrl-C for itself.
 
-    def run() -> None:
+    Raises whatever the first of the calls that failed raised, once all have ended.
+    """
+    outcomes: list[Future[Any]] = [Future() for _ in calls]
+
+    def run(call: Callable[[], Any], outcome: Future[Any]) -> None:
         try:
             outcome.set_result(call())
         except BaseException as error:
             outcome.set_exception(error)
 
-    threading.Thread(target=run, daemon=True, name="Ray Train").start()
-    while not outcome.done():
-        wait([outcome], timeout=0.5)
-    return outcome.result()
+    for work in zip(calls, outcomes, strict=True):
+        threading.Thread(target=run, args=work, daemon=True, name="Ray Train").start()
+    while not all(outcome.done() for outcome in outcomes):
+        wait(outcomes, timeout=0.5)
+    return [outcome.result() for outcome in outcomes]
 
 
 def training_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:

@@ -6,7 +6,7 @@ until a waiting training has begun, and then leaves it what it needs. This file 
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,12 @@ from ray.exceptions import RayError
 
 from inversionlab.distributed.cluster import Gpus
 from inversionlab.distributed.train_worker import begun_file
-from inversionlab.distributed.trainer import TrainingLostError, train_group, training_needs
+from inversionlab.distributed.trainer import (
+    TrainingLostError,
+    in_threads,
+    train_group,
+    training_needs,
+)
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.pipeline.missing import Found, missing_networks
 from inversionlab.pipeline.network_spec import NetworkSpec
@@ -63,12 +68,26 @@ class TrainingQueue:
     def run(self, session: Session) -> list[str]:
         """Train every network of the plan that is missing; returns the keys of those trained for this call.
 
+        With several victims, those of each of them are trained at once where `runtime.train_groups` allows.
+
         Raises:
             TrainingError: a training cannot go on; networks that were finished before it are stored.
             StorageError: the storage cannot be written to.
         """
+        # What belongs to one victim needs neither another victim nor what all of them share.
+        apart: dict[int | None, set[str]] = {}
+        for spec in session.plan.specs:
+            alone = spec.for_each_seed and self._runtime.train_groups > 1
+            apart.setdefault(spec.seed if alone else None, set()).add(spec.key)
+        calls = [partial(self._run, session, keys) for keys in apart.values()]
+        if len(calls) == 1:
+            return calls[0]()
+        return [key for trained in in_threads(calls) for key in trained]
+
+    def _run(self, session: Session, keys: Collection[str]) -> list[str]:
+        """Train those of these networks of the plan that are missing, in one group; as `run`."""
         while True:
-            missing = [spec.key for spec in self.missing(session)]
+            missing = [spec.key for spec in self.missing(session) if spec.key in keys]
             with self._turn:
                 broken = [self._broken[key] for key in missing if key in self._broken]
                 if broken:
@@ -117,8 +136,9 @@ class TrainingQueue:
                 left = [key for key in left if key not in mine] if mine else []
         except TrainingError as error:
             # Trainings are deterministic: unless the cluster is at fault, no other caller need try it in this run.
-            if not isinstance(error, TrainingLostError) and (missing := self.missing(session)):
-                self._broken[missing[0].key] = str(error)
+            missing = [spec.key for spec in self.missing(session) if spec.key in keys]
+            if not isinstance(error, TrainingLostError) and missing:
+                self._broken[missing[0]] = str(error)
             raise
         finally:
             with self._turn:

@@ -22,6 +22,7 @@ def all_faults(experiment: ExperimentSections) -> list[str]:
     """All faults of an experiment; those of a sweep's values only if there are no others."""
     wrong = [
         *_name_faults(experiment),
+        *_seed_faults(experiment),
         *given_faults(experiment),
         *_evaluator_faults(experiment),
         *_defense_faults(experiment),
@@ -54,6 +55,23 @@ def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
             label = (part.label or "").casefold()
             if label != part.name and label in _RESERVED | DEFENSES.keys():
                 yield f"{key}: label = {part.label}: is another model's name in the tables; give another one"
+
+
+def _seed_faults(experiment: ExperimentSections) -> Iterable[str]:
+    seeds = experiment.seeds
+    if seeds is None:
+        return
+    if not isinstance(experiment.victim, RecognizerSettings):
+        yield (
+            "seeds: are those of victims that are trained here, and the given model exists once; leave them out, "
+            "or train the victim here (victim.network)"
+        )
+    for index, seed in enumerate(seeds):
+        if not 0 <= seed < 2**63:
+            yield f"seeds.{index} = {seed}: a seed is a whole number from 0 to {2**63 - 1}"
+    twice = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
+    if twice:
+        yield f"seeds: {twice[0]} is there twice; every victim once"
 
 
 def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:

@@ -109,7 +109,8 @@ class RuntimeSettings(Settings):
     train_cpus: int = Field(default=2, ge=1, le=1024)
     """CPUs and torch threads of a training worker; at most those of the largest node."""
     train_groups: int = Field(default=1, ge=1, le=1024)
-    """Trainings that a search may run at once, each with `train_workers` workers."""
+    """Trainings that a search, or an audit of several `seeds`, may run at once, each with `train_workers` workers.
+    """
     train_resources: dict[str, float] = Field(default_factory=dict)
     """More Ray resources of a training worker, such as {"train": 1}, that place it on its kind of node."""
     attack_workers: int | None = Field(default=None, ge=1, le=65_536)
@@ -159,6 +160,10 @@ class ExperimentSections(Settings):
     """Name of the run's folder and of the report."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Root of every random stream."""
+    seeds: tuple[int, ...] | None = Field(default=None, min_length=1, max_length=100)
+    """Seeds of the victims. For each of them the victim is trained anew, with all that the defender trains and all
+    that learns from it, and attacked. People, targets, evaluators and the attacker's other networks are those of
+    `seed`. Figures are pooled over the victims. null: one victim, of `seed`."""
     data: AnyData | None = None
     """The pictures of private and evaluator-only people, and of public people unless `public_data` is given. null,
     for a given victim alone: no private pictures are at hand, and success cannot be judged."""
@@ -193,6 +198,17 @@ class ExperimentSections(Settings):
     """A setting of the defense to try at several values."""
     runtime: RuntimeSettings = RuntimeSettings()
     """How the work is distributed, and the numbers in which attacks compute."""
+
+    @model_serializer(mode="wrap")
+    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave `seeds` out where they say what `seed` says, so that the names of older recipes stay."""
+        only = self.seeds is None or self.seeds == (self.seed,)
+        return {k: v for k, v in plain(self).items() if k != "seeds" or not only}
+
+    @property
+    def victim_seeds(self) -> tuple[int, ...]:
+        """The seeds of the victims, in the recipe's order."""
+        return self.seeds or (self.seed,)
 
     @property
     def endpoint(self) -> EndpointSettings | None:

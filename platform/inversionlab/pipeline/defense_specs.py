@@ -1,7 +1,7 @@
 """The networks that defenses train, and the names of the models that they release."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -24,6 +24,7 @@ from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import defender_generator
 from inversionlab.generators import GENERATORS
+from inversionlab.given.settings import GivenModelSettings
 from inversionlab.pipeline.generator_specs import GeneratorSpec
 from inversionlab.pipeline.given_facts import GivenFacts
 from inversionlab.pipeline.given_specs import GivenSpec
@@ -33,6 +34,7 @@ from inversionlab.pipeline.recognizer_specs import (
     classifier_spec,
     outsider_classes,
     outsiders,
+    victim_spec,
 )
 from inversionlab.recognizers import (
     AugmentSettings,
@@ -145,7 +147,9 @@ class DefenseNetworkSpec(NetworkSpec):
             augment=lambda x_NCHW, rng: augment(x_NCHW, victim.augment, rng),
             new_recognizer=new_learner,
             victim=context.network(self.victim) if "victim" in needs else None,
-            model=context.protected(self.inner.defense) if "model" in needs else None,
+            model=context.protected(self.inner.defense, self.inner.seed)
+            if "model" in needs
+            else None,
             generator=cast(Any, context.network(self.generator)) if self.generator else None,
             classifier=context.network(self.classifier) if self.classifier else None,
             decoy_NCHW=splits.decoys.images_NCHW if decoys else None,
@@ -170,9 +174,25 @@ class DefenseNetworkSpec(NetworkSpec):
         )
 
 
+def victim_specs(
+    experiment: Experiment, data_id: str, facts: Mapping[str, GivenFacts]
+) -> Iterator[RecognizerSpec | GivenSpec]:
+    """The victims: one that is given, or one that is trained for each seed."""
+    settings, seeds = experiment.victim, experiment.victim_seeds
+    if isinstance(settings, GivenModelSettings):
+        name = (data_id, experiment.seed, "victim", "victim")
+        yield GivenSpec(*name, settings, facts["victim"], experiment)
+        return
+    for seed in seeds:
+        yield victim_spec(data_id, seed, settings, for_each_seed=len(seeds) > 1)
+
+
 @dataclass(frozen=True)
 class DefenseSpecs:
-    """The networks of an experiment's defenses, and the names of the models that they release."""
+    """The networks that an experiment's defenses train for one victim, and the names of the released models.
+
+    The defender starts anew for each of several victims: all of these networks have the victim's seed.
+    """
 
     experiment: Experiment
     victim: RecognizerSpec | GivenSpec
@@ -195,15 +215,22 @@ class DefenseSpecs:
             return None
         if settings not in self._own:
             name = (self.victim.data_id, self.victim.seed)
+            several = self.victim.for_each_seed
             needs, generator = kind(settings).needed(), None
             private = self.experiment.defense_generator
             if "private_generator" in needs and private is not None:
-                generator = GeneratorSpec(*name, "defense_generator", private, private=True)
+                generator = GeneratorSpec(
+                    *name, "defense_generator", private, private=True, for_each_seed=several
+                )
             if "public_generator" in needs:
                 chosen = defender_generator(self.experiment, settings)
                 learns = GENERATORS[chosen.name].learns_from_target
                 source = self.model(NoneSettings()) if learns else None
-                generator = GeneratorSpec(*name, "defense_generator", chosen, learns_from=source)
+                generator = GeneratorSpec(
+                    *(*name, "defense_generator", chosen),
+                    learns_from=source,
+                    for_each_seed=several,
+                )
             self._own[settings] = DefenseNetworkSpec(
                 *name,
                 "defense",
@@ -212,7 +239,10 @@ class DefenseSpecs:
                 self.model(settings.inner or NoneSettings()),
                 self.targets,
                 generator,
-                classifier_spec(*name, self.victim.structure) if "classifier" in needs else None,
+                classifier_spec(*name, self.victim.structure, for_each_seed=several)
+                if "classifier" in needs
+                else None,
+                for_each_seed=several,
             )
         return self._own[settings]
 
@@ -228,5 +258,5 @@ class DefenseSpecs:
                 inputs["network"] = own.id if own is not None else None
                 if active.inner is not None and awake(active.inner).name != "none":
                     inputs["on"] = self.model(active.inner).id
-            self._models[settings] = ModelRef(active, fingerprint(inputs))
+            self._models[settings] = ModelRef(active, fingerprint(inputs), self.victim.seed)
         return self._models[settings]

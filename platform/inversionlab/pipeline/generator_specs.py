@@ -135,7 +135,7 @@ def _public_scores(
         TrainingError: the model gives scores that are not numbers.
     """
     public_NCHW = context.splits.public_NCHW
-    view = Scores(context.protected(model.defense), 1, top)
+    view = Scores(context.protected(model.defense, model.seed), 1, top)
     score_NK = torch.empty(len(public_NCHW), view.classes)
     for rows in torch.arange(len(public_NCHW)).split(CHUNK):
         x_NCHW = to_float(public_NCHW[rows], context.device)

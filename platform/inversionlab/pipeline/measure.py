@@ -78,8 +78,8 @@ def measure_model(session: Session, cell: Cell) -> None:
     test = builder.splits.test
     if behind_http:
         test = evaluate.sample((test,), evaluate.QUERIES)
-    model = builder.attacked(cell.defense, "fp32")
-    victim = builder.attacked(NoneSettings(), "fp32")
+    model = builder.attacked(cell.defense, "fp32", cell.seed)
+    victim = builder.attacked(NoneSettings(), "fp32", cell.seed)
     used = evaluate.utility(model.log_scores, victim.log_scores, test, builder.device)
     aimed_N = torch.isin(test.class_N, torch.tensor(session.plan.targets))
     stopped, left = protected_views(cell.defense), stripped(cell.defense)
@@ -92,22 +92,23 @@ def measure_model(session: Session, cell: Cell) -> None:
         "correct_targets": int(used.correct_N[aimed_N].sum()),
         "total_targets": int(aimed_N.sum()),
         # What runs elsewhere has no footprint here, and its time would be the network's.
-        **({} if behind_http else _footprint(session, cell.defense, model)),
+        **({} if behind_http else _footprint(session, cell, model)),
         **{metric.key: getattr(used, metric.key) for metric in MODEL_METRICS},
-        "facts": json.dumps(_facts(session, model), sort_keys=True),
+        "facts": json.dumps(_facts(session, cell, model), sort_keys=True),
         "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
         "left": "" if left == cell.defense else left.title,
     }
     key = model_key(session, cell.protected)
-    store.write("references", key, _decoys(session, cell.defense))
+    store.write("references", key, _decoys(session, cell.defense, cell.seed))
     store.write("models", key, [row])
 
 
-def _footprint(session: Session, defense: DefenseSettings, model: ProtectedModel) -> dict[str, Any]:
+def _footprint(session: Session, cell: Cell, model: ProtectedModel) -> dict[str, Any]:
     """What a released model needs; without private pictures it is measured on public ones."""
+    assert cell.defense is not None, "a null attack has no model"
     device, test = session.builder.device, session.builder.splits.test
     # A folded network has fewer parameters than the released one.
-    released = session.builder.protected(defense)
+    released = session.builder.protected(cell.defense, cell.seed)
     shown = test if len(test) else _strangers(session)
     return {
         "milliseconds": evaluate.milliseconds(model.log_scores, shown, device),
@@ -117,13 +118,13 @@ def _footprint(session: Session, defense: DefenseSettings, model: ProtectedModel
     }
 
 
-def _facts(session: Session, model: ProtectedModel) -> dict[str, float]:
+def _facts(session: Session, cell: Cell, model: ProtectedModel) -> dict[str, float]:
     """The facts that a released model states.
 
     Without private pictures its own score is all that there is to judge by, so its score of strangers is added.
     """
     facts, builder = footprint.facts(model), session.builder
-    victim = builder.recognizer("victim")
+    victim = builder.network(session.plan.of_seed(cell.seed).victim)
     silent = isinstance(victim, GivenRecognizer) and victim.answers == "labels"
     if len(builder.splits.train) or session.experiment.endpoint is not None or silent:
         return facts
@@ -137,10 +138,11 @@ def _strangers(session: Session) -> Labelled:
     return Labelled(public_NCHW, torch.zeros(len(public_NCHW), dtype=torch.int64))
 
 
-def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
+def _decoys(session: Session, defense: DefenseSettings, seed: int) -> list[dict[str, Any]]:
     """The pictures to which a defense, or one below it, leads attacks; one row per target."""
+    specs = session.plan.of_seed(seed)
     for part in chain(defense):
-        spec = session.plan.defense_specs.own(part)
+        spec = specs.own(part)
         if spec is None:
             continue
         decoys = spec.defense.decoys(spec.defense_context(session.builder))
@@ -149,7 +151,7 @@ def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
             return [
                 {
                     "kind": "synthetic",
-                    "protected": session.plan.defense_specs.model(defense).id,
+                    "protected": specs.model(defense).id,
                     "target": target,
                     "person": session.builder.splits.people[target],
                     "picture": png(images[target]),

@@ -136,22 +136,32 @@ class ModelBuilder:
         assert isinstance(module, Recognizer | GivenRecognizer)
         return module
 
-    def protected(self, settings: DefenseSettings) -> ProtectedModel:
-        """The model that the defense releases, of networks as they are stored, frozen."""
-        return BatchInvariantModel(self._released(settings, lambda network: network))
+    def protected(self, settings: DefenseSettings, seed: int | None = None) -> ProtectedModel:
+        """The model that the defense releases, of networks as they are stored, frozen.
+
+        Of several victims it is the one of this seed; None: there is only one.
+        """
+        return BatchInvariantModel(self._released(settings, lambda network: network, seed))
 
     def attacked(
-        self, settings: DefenseSettings, precision: Precision | None = None
+        self,
+        settings: DefenseSettings,
+        precision: Precision | None = None,
+        seed: int | None = None,
     ) -> ProtectedModel:
-        """The model that the defense releases, of compiled networks; None: in the plan's precision."""
+        """The model that the defense releases, of compiled networks; None: in the plan's precision.
+
+        The `seed` is that of `protected`.
+        """
         chosen = precision or self.plan.precision
-        made = self._released(settings, lambda network: compiled(network, chosen))
+        made = self._released(settings, lambda network: compiled(network, chosen), seed)
         return BatchInvariantModel(made)
 
-    def _released(self, settings: DefenseSettings, run: Run) -> ProtectedModel:
-        victim, inner = run(self.recognizer("victim")), settings.inner
-        below = victim if inner is None else self._released(inner, run)
-        defense, spec = DEFENSES[settings.name](settings), self.plan.defense_specs.own(settings)
+    def _released(self, settings: DefenseSettings, run: Run, seed: int | None) -> ProtectedModel:
+        specs = self.plan.of_seed(seed)
+        victim, inner = run(self.network(specs.victim)), settings.inner
+        below = victim if inner is None else self._released(inner, run, seed)
+        defense, spec = DEFENSES[settings.name](settings), specs.own(settings)
         trained = run(self.network(spec)) if spec is not None else None
         made = defense.protect(below, victim if defense.carries_victim() else trained)
         frozen(made, self.device)
@@ -166,7 +176,7 @@ class ModelBuilder:
         return AttackerContext(
             generator=BatchInvariantPrior(module, precision),
             public_NCHW=self.splits.public_NCHW,
-            seed=self.experiment.seed,
+            seed=cell.seed,
             device=self.device,
             network=batch_invariant_network(own),
             widths=Widths(self.experiment.runtime.attack_width),

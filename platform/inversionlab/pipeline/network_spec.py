@@ -38,8 +38,8 @@ class BuildContext(Protocol):
     def network(self, spec: NetworkSpec) -> nn.Module:
         """The trained network of a spec, frozen."""
 
-    def protected(self, settings: DefenseSettings) -> ProtectedModel:
-        """The model that a defense releases, frozen."""
+    def protected(self, settings: DefenseSettings, seed: int | None = None) -> ProtectedModel:
+        """The model that a defense releases, frozen; of several victims the one of this seed."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class ModelRef:
     """The outermost defense that changes anything."""
     id: str
     """Hash of everything that the model depends on."""
+    seed: int | None = None
+    """The seed of its victim; None: there is only one victim."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,14 @@ class NetworkSpec(ABC):
     data_id: str
     """Name of the splits."""
     seed: int
-    """The experiment's seed."""
+    """The seed of its weights and of the order of its training: the experiment's, or its victim's."""
     role: str
     """victim, evaluator:NAME, generator, attack, defense_generator, defense_classifier, or defense. It names the
     folder of the artifacts and the random streams."""
     learns_from: ModelRef | None = field(default=None, kw_only=True)
     """The model whose scores of the public pictures it learns from, if it does."""
+    for_each_seed: bool = field(default=False, kw_only=True)
+    """Whether there is one like it for each of several victims; its title then says whose it is."""
 
     @property
     def kind(self) -> str:
@@ -116,9 +120,9 @@ class NetworkSpec(ABC):
     def title(self) -> str:
         """Its name for users."""
         title = f"{self.role} {self.kind}".rstrip()
-        if self.learns_from is None:
-            return title
-        return f"{title} {self.id[:6]}, learns from {self.learns_from.defense.title}"
+        if self.learns_from is not None:
+            title = f"{title} {self.id[:6]}, learns from {self.learns_from.defense.title}"
+        return f"{title}, seed {self.seed}" if self.for_each_seed else title
 
     @property
     def weights_seed(self) -> int:

@@ -12,21 +12,19 @@ from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.composition import stripped
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
-from inversionlab.experiment.references import attacker_generator, defense_at, null_attacks
-from inversionlab.generators import GENERATORS, GeneratorSettings
-from inversionlab.generators.given import Given
-from inversionlab.given.settings import GivenModelSettings
+from inversionlab.experiment.references import defense_at, null_attacks
 from inversionlab.given.sface import SFACE_SETTINGS
-from inversionlab.pipeline.defense_specs import DefenseSpecs
+from inversionlab.pipeline.attacker_specs import attacker_networks, generator_spec
+from inversionlab.pipeline.defense_specs import DefenseSpecs, victim_specs
 from inversionlab.pipeline.generator_specs import (
     AttackNetworkSpec,
     GeneratorSpec,
     GivenGeneratorSpec,
 )
-from inversionlab.pipeline.given_facts import GivenFacts, generator_role
+from inversionlab.pipeline.given_facts import GivenFacts
 from inversionlab.pipeline.given_specs import GivenSpec
-from inversionlab.pipeline.network_spec import NETWORK_FORMAT, ModelRef, NetworkSpec
-from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerSpec, victim_spec
+from inversionlab.pipeline.network_spec import NETWORK_FORMAT, NetworkSpec
+from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerSpec
 
 ROW_FORMAT = 4
 """Raise it when a row would differ for equal settings."""
@@ -54,6 +52,8 @@ class Cell:
     """The generator that the attacker searches."""
     network: AttackNetworkSpec | None
     """The attack's own network, if it trains one."""
+    seed: int
+    """The victim's seed, from which the attack's own random streams derive; a null attack has the experiment's."""
 
     @property
     def baseline(self) -> bool:
@@ -85,13 +85,24 @@ class Plan:
     cells: tuple[Cell, ...]
     evaluators: Mapping[str, RecognizerSpec | GivenSpec]
     """The evaluators by their names in the recipe."""
-    defense_specs: DefenseSpecs
-    """The networks of any defense, and the names of the models that defenses release."""
+    victims: Mapping[int, DefenseSpecs]
+    """By its seed each victim, with the networks of any defense of it and the names of the released models."""
     precision: Precision = "fp32"
     """In which attacks run the networks."""
 
+    @property
+    def defense_specs(self) -> DefenseSpecs:
+        """What `victims` holds of the only victim."""
+        (only,) = self.victims.values()
+        return only
+
+    def of_seed(self, seed: int | None) -> DefenseSpecs:
+        """What `victims` holds of the victim of this seed; None: of the only victim."""
+        return self.defense_specs if seed is None else self.victims[seed]
+
     def spec(self, role: str) -> NetworkSpec:
-        """The only network of this role; `generator`, `attack` and the defenses' roles may have several."""
+        """The only network of this role; `generator`, `attack` and the defenses' roles may have several, and with
+        several victims `victim` has too."""
         (only,) = [spec for spec in self.specs if spec.role == role]
         return only
 
@@ -121,12 +132,10 @@ def make_plan(
     """
     pool, seed = targets if pool is None else pool, experiment.seed
     facts = given or {}
-    victim: RecognizerSpec | GivenSpec
-    if isinstance(experiment.victim, GivenModelSettings):
-        settings = experiment.victim
-        victim = GivenSpec(data_id, seed, "victim", "victim", settings, facts["victim"], experiment)
-    else:
-        victim = victim_spec(data_id, seed, experiment.victim)
+    victims = {
+        one.seed: DefenseSpecs(experiment, one, targets, facts)
+        for one in victim_specs(experiment, data_id, facts)
+    }
     evaluators: dict[str, RecognizerSpec | GivenSpec] = {}
     for e in experiment.evaluators:
         role = f"evaluator:{e.name}"
@@ -139,14 +148,13 @@ def make_plan(
             evaluators[e.name] = GivenSpec(
                 data_id, seed, role, e.name, own, facts[role], experiment, e.protocol, pool
             )
-    defense_specs = DefenseSpecs(experiment, victim, targets, facts)
-    points = _points(experiment, defense_specs)
-    cells = tuple(_cells(defense_specs, evaluators, points, precision))
+    points = _points(experiment, next(iter(victims.values())))
+    cells = tuple(_cells(victims, evaluators, points, precision))
     needed = [
-        victim,
+        *(specs.victim for specs in victims.values()),
         *evaluators.values(),
         generator_spec(data_id, seed, experiment.generator, facts),
-        *(spec for _, defense in points for spec in defense_specs.needed(defense)),
+        *(s for specs in victims.values() for _, d in points for s in specs.needed(d)),
         # A network that learns from a model comes after the model's own networks.
         *(spec for cell in cells for spec in (cell.generator, cell.network) if spec is not None),
     ]
@@ -154,7 +162,7 @@ def make_plan(
     for spec in needed:
         specs.setdefault(spec.key, spec)
     made = tuple(specs.values())
-    return Plan(data_id, targets, pool, made, cells, evaluators, defense_specs, precision)
+    return Plan(data_id, targets, pool, made, cells, evaluators, victims, precision)
 
 
 Point = tuple[float | None, DefenseSettings]
@@ -192,15 +200,27 @@ def _points(experiment: Experiment, defense_specs: DefenseSpecs) -> list[Point]:
 
 
 def _cells(
+    victims: Mapping[int, DefenseSpecs],
+    evaluators: Mapping[str, NetworkSpec],
+    points: list[Point],
+    precision: Precision,
+) -> Iterator[Cell]:
+    """The null attacks, then for each victim every attack on it undefended and with the defenses under test."""
+    for name in null_attacks():
+        settings = ATTACKS[name].Settings(name=name)
+        # It asks no model, so it is the same for every victim.
+        any_victim = next(iter(victims.values()))
+        yield _cell(any_victim, evaluators, settings, None, None, None, precision)
+    for specs in victims.values():
+        yield from _cells_of(specs, evaluators, points, precision)
+
+
+def _cells_of(
     specs: DefenseSpecs,
     evaluators: Mapping[str, NetworkSpec],
     points: list[Point],
     precision: Precision,
 ) -> Iterator[Cell]:
-    """The null attacks, then every attack on the undefended victim and on the defenses under test."""
-    for name in null_attacks():
-        settings = ATTACKS[name].Settings(name=name)
-        yield _cell(specs, evaluators, settings, None, None, None, precision)
     undefended: Point = (None, NoneSettings())
     for attack in specs.experiment.attacks:
         kind, seen = ATTACKS[attack.name], set()
@@ -228,11 +248,12 @@ def _cell(
     precision: Precision,
 ) -> Cell:
     model = specs.model(attacked).id if attacked is not None else ""
-    generator, network = _attacker_networks(specs, attack, attacked)
+    seed = specs.victim.seed if attacked is not None else specs.experiment.seed
+    generator, network = attacker_networks(specs, attack, attacked)
     inputs = {
         "format": NETWORK_FORMAT,
         "data": specs.victim.data_id,
-        "seed": specs.victim.seed,
+        "seed": seed,
         "rows": ROW_FORMAT,
         "evaluators": [[name, spec.id] for name, spec in evaluators.items()],
         # Which generator the label means is in its id.
@@ -245,6 +266,9 @@ def _cell(
     }
     label = attack.title if defense is None else f"{attack.title} on {defense.title}"
     label += "" if point is None else f" at {point:g}"
+    label += "" if attacked == defense else ", stripped"
+    if attacked is not None and specs.victim.for_each_seed:
+        label += f", seed {seed}"
     return Cell(
         id=fingerprint(inputs),
         attack=attack,
@@ -253,36 +277,8 @@ def _cell(
         attacked=attacked,
         model=model,
         point=point,
-        label=label if attacked == defense else f"{label}, stripped",
+        label=label,
         generator=generator,
         network=network,
+        seed=seed,
     )
-
-
-def generator_spec(
-    data_id: str,
-    seed: int,
-    settings: GeneratorSettings,
-    facts: Mapping[str, GivenFacts],
-    learns_from: ModelRef | None = None,
-) -> GeneratorSpec | GivenGeneratorSpec:
-    """An attacker's generator, to be trained or given."""
-    if isinstance(settings, Given.Settings):
-        digest = facts[generator_role(settings)].digest
-        return GivenGeneratorSpec(data_id, seed, "generator", settings, digest)
-    return GeneratorSpec(data_id, seed, "generator", settings, learns_from=learns_from)
-
-
-def _attacker_networks(
-    specs: DefenseSpecs, attack: AttackSettings, attacked: DefenseSettings | None
-) -> tuple[GeneratorSpec | GivenGeneratorSpec, AttackNetworkSpec | None]:
-    """The generator that the attacker searches, and the network that the attack trains for a model, if it does."""
-    kind, name = ATTACKS[attack.name], (specs.victim.data_id, specs.victim.seed)
-    victim, settings = NoneSettings(), attacker_generator(specs.experiment, attack)
-    learns = GENERATORS[settings.name].learns_from_target
-    source = specs.model(attacked or victim) if learns else None
-    generator = generator_spec(*name, settings, specs.facts, source)
-    if attacked is None or not kind.trains:
-        return generator, None
-    teacher = specs.model(attacked if kind.teacher(attack) == "protected" else victim)
-    return generator, AttackNetworkSpec(*name, "attack", attack, learns_from=teacher)

@@ -159,14 +159,19 @@ PROTOCOLS = {
 """The evaluators' protocols."""
 
 
-def victim_spec(data_id: str, seed: int, settings: RecognizerSettings) -> RecognizerSpec:
+def victim_spec(
+    data_id: str, seed: int, settings: RecognizerSettings, *, for_each_seed: bool = False
+) -> RecognizerSpec:
     """R_T, the recognizer under attack."""
+    protocol = RecognizerProtocol(_same_people)
     return RecognizerSpec(
-        data_id, seed, "victim", "victim", settings, RecognizerProtocol(_same_people)
+        data_id, seed, "victim", "victim", settings, protocol, for_each_seed=for_each_seed
     )
 
 
-def classifier_spec(data_id: str, seed: int, structure: RecognizerSettings) -> RecognizerSpec:
+def classifier_spec(
+    data_id: str, seed: int, structure: RecognizerSettings, *, for_each_seed: bool = False
+) -> RecognizerSpec:
     """F_C, the defender's recognizer of public people, with the victim's structure and training."""
 
     def data(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
@@ -174,7 +179,10 @@ def classifier_spec(data_id: str, seed: int, structure: RecognizerSettings) -> R
 
     name = "F_C, the defender's recognizer of public people,"
     protocol = RecognizerProtocol(data, {"on": "public"}, public_only=True)
-    return RecognizerSpec(data_id, seed, "defense_classifier", name, structure, protocol)
+    return RecognizerSpec(
+        *(data_id, seed, "defense_classifier", name, structure, protocol),
+        for_each_seed=for_each_seed,
+    )
 
 
 def outsiders(splits: Splits, user: str) -> Labelled:

@@ -92,7 +92,7 @@ def train(
         training_job: the learner and its data.
         role: labels the random streams.
         title: names the network to users; by default the role.
-        seed: the experiment's.
+        seed: root of the random streams, such as the order of the pictures.
         world: the training workers; all of them call this function.
         checkpoints: where unfinished states are kept.
         report: called after every epoch.

@@ -167,7 +167,9 @@ def _synthetic_rows(results: RunResults, people: Mapping[int, str]) -> list[Grid
     """A row for each defense that leads attacks to pictures of its own; models with equal ones share it."""
     by_model: dict[str, list[dict[str, Any]]] = {}
     for entry in _references(results, "synthetic"):
-        by_model.setdefault(entry["protected"], []).append(entry)
+        # Of several victims the first stands for all.
+        if entry["protected"] in results.models or not results.run.record.seeds:
+            by_model.setdefault(entry["protected"], []).append(entry)
     alike: dict[tuple[bytes, ...], str] = {}
     for model in sorted(by_model, key=lambda m: m != results.recommended):
         pictures = sorted((e["target"], e["picture"]) for e in by_model[model])

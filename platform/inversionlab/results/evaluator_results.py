@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Self, cast
 
@@ -25,6 +25,7 @@ from inversionlab.metrics import (
 from inversionlab.metrics.distances import Gaussian
 from inversionlab.metrics.prdc import Balls
 from inversionlab.results.load import RunData
+from inversionlab.results.verdicts import Verdicts, matrix, whole
 from inversionlab.results.wording import estimate_text, measure, number
 
 CMC_RANKS = 50
@@ -73,6 +74,8 @@ METRICS = (
 FALSE_ACCEPTS = {"accepted_1": 0.01, "accepted_01": 0.001}
 """The shares of impostors that a face matcher would accept, too."""
 PRDC = tuple(field.name for field in fields(prdc.Prdc))
+BY_VICTIM = {"top1": 1, "top5": 5}
+"""The metrics whose spread over several victims is told, with their numbers of guesses."""
 UNKNOWN = wilson(0, 0)
 
 
@@ -93,7 +96,9 @@ class EvaluatorResult:
     cmc_K: NDArray[np.float64]
     """Share of hits within 1, 2, .. `CMC_RANKS` guesses."""
     top5_of: Mapping[int, float]
-    """Share of the tries at each target that are among the first five."""
+    """Share of the tries at each target that are among the first five; of several victims all tries together."""
+    by_victim: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """The metrics in `BY_VICTIM` on each of several victims; empty for one."""
 
     @property
     def top5(self) -> Estimate:
@@ -141,78 +146,61 @@ class Known:
         return Balls.around(self.private_MD)
 
 
-@dataclass(frozen=True)
-class _Verdicts:
-    """One evaluator's verdicts on the reconstructions that it has ranked."""
-
-    row_N: NDArray[np.int64]
-    """The numbers of the reconstructions."""
-    person_N: NDArray[np.int64]
-    rank_N: NDArray[np.int64]
-    nearest_N: NDArray[np.float64]
-    feature_ND: NDArray[np.float64]
-
-    @classmethod
-    def read(cls, table: pa.Table, evaluator: str) -> Self:
-        """Out of the reconstructions."""
-        verdicts = _whole(table["verdicts"])
-        structs, row_N = verdicts.flatten(), pc.list_parent_indices(verdicts)
-        mine = pc.and_kleene(
-            pc.equal(structs.field("evaluator"), evaluator), pc.greater(structs.field("rank"), 0)
-        )
-        mine = pc.fill_null(mine, False)
-        structs, row_N = structs.filter(mine), row_N.filter(mine)
-        return cls(
-            row_N.to_numpy(zero_copy_only=False).astype(np.int64),
-            _whole(table["target"]).take(row_N).to_numpy(zero_copy_only=False).astype(np.int64),
-            structs.field("rank").to_numpy(zero_copy_only=False).astype(np.int64),
-            numbers(structs.field("nearest")),
-            _matrix(structs.field("feature")),
-        )
-
-
 def evaluator_results(
     table: pa.Table, judges: Sequence[Known], full: int, *, costly: bool
 ) -> list[EvaluatorResult]:
     """What every evaluator says of a cell's reconstructions. Those that it has not ranked do not count.
 
     Args:
-        table: the reconstructions.
+        table: the reconstructions; those of several cells are attacks on as many victims.
         judges: what the evaluators know of real people, the recipe's first one first.
         full: reconstructions of a full cell. Distances between sets of pictures depend on how many there are, so a
             cell with another number of them has none.
         costly: whether such distances are computed at all.
     """
-    said = [_Verdicts.read(table, known.evaluator) for known in judges]
+    said = [Verdicts.read(table, known.evaluator) for known in judges]
     return [
-        _result(mine, said[0], known, costly=costly and len(mine.rank_N) == full)
+        _result(mine, said[0], known, full if costly else None)
         for mine, known in zip(said, judges, strict=True)
     ]
 
 
-def _result(mine: _Verdicts, first: _Verdicts, known: Known, *, costly: bool) -> EvaluatorResult:
-    """What an evaluator says, and how much of it the first one denies."""
-    rank_N, person_N = mine.rank_N, mine.person_N
+def _result(mine: Verdicts, first: Verdicts, known: Known, full: int | None) -> EvaluatorResult:
+    """What an evaluator says, and how much of it the first one denies.
+
+    Distances between sets are those of cells with `full` reconstructions; None: there are none.
+    """
+    rank_N, person_N, victim_N = mine.rank_N, mine.person_N, mine.victim_N
+    mine_V = [victim_N == victim for victim in np.unique(victim_N)]
     found: dict[str, Estimate | float] = {
         "top1": ranks.attack_accuracy(rank_N, person_N, top=1),
         "top5": ranks.attack_accuracy(rank_N, person_N, top=5),
         "median_rank": ranks.median_rank(rank_N),
         "nearest": ranks.mean_score(mine.nearest_N),
-        "any_top1": candidates.any_hit(rank_N == 1, person_N),
+        "any_top1": candidates.any_hit(rank_N == 1, person_N, victim_N),
         "denied": UNKNOWN if mine is first else _denied(mine, first),
         **_acceptance(mine, known),
-        **_sets(mine.feature_ND, known if costly else None),
+        **_mean_sets(mine.feature_ND, mine_V, known, full),
     }
-    shares = paired.person_shares(rank_N <= 5, person_N)
-    return EvaluatorResult(known.evaluator, found, ranks.cmc(rank_N, max_rank=CMC_RANKS), shares)
+    return EvaluatorResult(
+        known.evaluator,
+        found,
+        ranks.cmc(rank_N, max_rank=CMC_RANKS),
+        paired.person_shares(rank_N <= 5, person_N),
+        {
+            key: tuple(float((rank_N[mine_N] <= top).mean()) for mine_N in mine_V)
+            for key, top in BY_VICTIM.items()
+            if len(mine_V) > 1
+        },
+    )
 
 
-def _denied(mine: _Verdicts, first: _Verdicts) -> Estimate:
+def _denied(mine: Verdicts, first: Verdicts) -> Estimate:
     _, mine_at, first_at = np.intersect1d(mine.row_N, first.row_N, return_indices=True)
     return denied.denied(mine.rank_N[mine_at], first.rank_N[first_at], mine.person_N[mine_at])
 
 
-def _acceptance(mine: _Verdicts, known: Known) -> dict[str, Estimate | float]:
+def _acceptance(mine: Verdicts, known: Known) -> dict[str, Estimate | float]:
     """Whether a face matcher would accept the pictures, and their cosine distance to the person's gallery."""
     gallery_KD, feature_ND = known.gallery_KD, mine.feature_ND
     if not feature_ND.size or feature_ND.shape[1:] != gallery_KD.shape[1:]:
@@ -223,6 +211,20 @@ def _acceptance(mine: _Verdicts, known: Known) -> dict[str, Estimate | float]:
         for key, least in known.least.items()
     }
     return shares | {"distance": float(1 - alike_N.mean())}
+
+
+def _mean_sets(
+    made_ND: NDArray[np.float64],
+    mine_V: Sequence[NDArray[np.bool_]],
+    known: Known,
+    full: int | None,
+) -> dict[str, float]:
+    """The mean over the victims of `_sets`; NaN unless each of them has `full` pictures."""
+    whole = bool(mine_V) and all(mine_N.sum() == full for mine_N in mine_V)
+    if len(mine_V) < 2 or not whole or not made_ND.size:
+        return _sets(made_ND, known if whole else None)
+    each = [_sets(made_ND[mine_N], known) for mine_N in mine_V]
+    return {key: sum(found[key] for found in each) / len(each) for key in each[0]}
 
 
 def _sets(made_ND: NDArray[np.float64], known: Known | None) -> dict[str, float]:
@@ -239,12 +241,6 @@ def _sets(made_ND: NDArray[np.float64], known: Known | None) -> dict[str, float]
     }
 
 
-def numbers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
-    """A number column as float64, null as NaN."""
-    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return values
-
-
 def _directions(x_ND: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows of length 1."""
     long_ND: NDArray[np.float64] = x_ND / np.maximum(np.linalg.norm(x_ND, axis=1)[:, None], 1e-12)
@@ -257,18 +253,4 @@ def _features(
     """An evaluator's features (M, D) and whose they are (M,), by the column `whose`."""
     mine = table.filter(pc.equal(table["evaluator"], evaluator))
     owner_M: NDArray[np.int64] = mine[whose].to_numpy().astype(np.int64)
-    return _matrix(_whole(mine["feature"])), owner_M
-
-
-def _matrix(column: pa.Array) -> NDArray[np.float64]:
-    """A list<float> column as (N, D); (0, 0) where it is empty, null or of unequal lengths."""
-    lengths = set(pc.list_value_length(column).to_pylist())
-    if len(lengths) != 1 or not (length := lengths.pop()):
-        return np.empty((0, 0))
-    return numbers(column.flatten()).reshape(-1, length)
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """A column's chunks as one array."""
-    combined = column.combine_chunks()
-    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
+    return matrix(whole(mine["feature"])), owner_M

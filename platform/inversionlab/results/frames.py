@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from inversionlab.metrics import Estimate
-from inversionlab.results.evaluator_results import METRICS
+from inversionlab.results.evaluator_results import BY_VICTIM, METRICS, EvaluatorResult
 from inversionlab.results.models import MODEL_METRICS, Model, models_of
 from inversionlab.results.rows import Row
 from inversionlab.results.run_results import RunResults
@@ -23,11 +23,11 @@ def attack_frame(results: RunResults) -> "pd.DataFrame":
     """
     place = results.headline_evaluator
     chosen = {id(found.attack) for found in _strongest(results)}
-    rows = []
+    rows, several = [], bool(results.run.record.seeds)
     for row in results.rows:
         judged = {}
         if results.evaluators:
-            judged = _success(row, place) | {"strongest": id(row) in chosen}
+            judged = _success(row, place, several) | {"strongest": id(row) in chosen}
         rows.append(
             {
                 **_whom(row),
@@ -38,7 +38,9 @@ def attack_frame(results: RunResults) -> "pd.DataFrame":
                 "steps": row.steps,
                 "seconds": row.seconds,
                 **_share("accuracy", row.accuracy_all),
+                **(_spread("accuracy", row.accuracy_spread) if several else {}),
                 "loss_points": row.loss_points,
+                **({"victims": 0 if row.kind == "null" else len(row.cells)} if several else {}),
                 "reconstructions": row.done,
                 "complete": row.complete,
             }
@@ -48,8 +50,9 @@ def attack_frame(results: RunResults) -> "pd.DataFrame":
 
 def evaluator_frame(results: RunResults) -> "pd.DataFrame":
     """A row for each attack, model and evaluator; none without evaluators."""
+    several = bool(results.run.record.seeds)
     rows = [
-        {**_whom(row), **_success(row, place)}
+        {**_whom(row), **_success(row, place, several)}
         for row in results.rows
         for place in range(len(results.evaluators))
     ]
@@ -59,7 +62,7 @@ def evaluator_frame(results: RunResults) -> "pd.DataFrame":
 def model_frame(results: RunResults) -> "pd.DataFrame":
     """A row for each released model: how well it recognizes, and what it needs; the undefended one first."""
     measured = models_of(results.run)
-    rows = []
+    rows, several = [], bool(results.run.record.seeds)
     for protected, attacked in results.models.items():
         first = next((row for row in attacked if not row.stripped), attacked[0])
         model = measured.get(protected, Model())
@@ -68,6 +71,7 @@ def model_frame(results: RunResults) -> "pd.DataFrame":
                 "model": first.model,
                 "defense": first.cell.title or first.cell.defense,
                 **_share("accuracy", model.accuracy_all),
+                **(_spread("accuracy", model.accuracy_spread) if several else {}),
                 **_share("target_accuracy", model.accuracy_targets),
                 "loss_points": first.loss_points,
                 **{metric.key: getattr(model, metric.key) for metric in MODEL_METRICS},
@@ -106,14 +110,30 @@ def _whom(row: Row) -> dict[str, Any]:
     }
 
 
-def _success(row: Row, place: int) -> dict[str, Any]:
-    """What one evaluator says of a row's reconstructions."""
+def _success(row: Row, place: int, several: bool) -> dict[str, Any]:
+    """What one evaluator says of a row's reconstructions, and of `several` victims the least and the most."""
     result = row.by_evaluator[place] if row.by_evaluator else None
     metrics: Mapping[str, Any] = {} if result is None else result.metrics
     return {
         "evaluator": None if result is None else result.evaluator,
         **_values(metrics),
+        **(_spreads(result) if several else {}),
     }
+
+
+def _spreads(result: EvaluatorResult | None) -> dict[str, float]:
+    known = {} if result is None else result.by_victim
+    found: dict[str, float] = {}
+    for key in BY_VICTIM:
+        each = known.get(key)
+        found |= _spread(key, (min(each), max(each)) if each else None)
+    return found
+
+
+def _spread(name: str, ends: tuple[float, float] | None) -> dict[str, float]:
+    """A number's least and largest value on several victims."""
+    least, most = ends or (math.nan, math.nan)
+    return {f"{name}_least": least, f"{name}_most": most}
 
 
 def _values(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -1,13 +1,17 @@
 """The released models as measured: how well they recognize, and what they need."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from pydantic import Field, Json
 
-from inversionlab.metrics import Estimate, wilson
+from inversionlab.metrics import Estimate, mean_score
+from inversionlab.metrics.wilson import Z_95, wilson_ends
 from inversionlab.results.load import RunData
+from inversionlab.results.pooling import pooled_models
 from inversionlab.results.run_record import RecordPart
 
 
@@ -34,7 +38,10 @@ STRANGER_SCORE = "stranger_score"
 
 
 class Model(RecordPart):
-    """One released model: a row of the table `models`. NaN, None or "" where something is not known."""
+    """One released model: a row of the table `models`. NaN, None or "" where something is not known.
+
+    Of several victims it is what they have in common: sums of pictures, and means of everything else.
+    """
 
     correct_all: int = 0
     total_all: int = 0
@@ -57,22 +64,64 @@ class Model(RecordPart):
     """The title of what a white-box attacker has after removing the defense; "" where nothing comes off."""
     facts: Json[dict[str, float]] = Field(default_factory=dict)
     """Numbers of its own, such as the epsilon spent."""
+    accuracies: tuple[float, ...] = ()
+    """The accuracy of each of several victims on all people; empty for one."""
 
     @property
     def accuracy_all(self) -> Estimate | None:
-        """Share of all people's test pictures that the model recognizes."""
-        return wilson(self.correct_all, self.total_all) if self.total_all else None
+        """Share of all people's test pictures that the model recognizes; of several victims the mean."""
+        return self._share(self.correct_all, self.total_all)
 
     @property
     def accuracy_targets(self) -> Estimate | None:
         """Share of the attacked people's test pictures that the model recognizes."""
-        return wilson(self.correct_targets, self.total_targets) if self.total_targets else None
+        return self._share(self.correct_targets, self.total_targets)
+
+    @property
+    def accuracy_spread(self) -> tuple[float, float] | None:
+        """The least and the most accurate of several victims."""
+        return (min(self.accuracies), max(self.accuracies)) if self.accuracies else None
+
+    def _share(self, correct: int, total: int) -> Estimate | None:
+        if not total:
+            return None
+        # Several victims see the same pictures, so the interval counts each picture once.
+        pictures = total / max(len(self.accuracies), 1)
+        return Estimate(correct / total, *wilson_ends(correct / total, pictures, Z_95), total)
 
 
 def models_of(run: RunData) -> dict[str, Model]:
-    """Every measured model by its id, as first measured."""
+    """Every measured model by its id, as first measured; of several victims' by that of the first victim's."""
     rows = reversed(run.models.to_pylist())
-    return {row["protected"]: Model.model_validate(row) for row in rows}
+    found = {row["protected"]: Model.model_validate(row) for row in rows}
+    for first, every in pooled_models(run.record.cells).items():
+        if len(every) > 1 and (known := [found.pop(name) for name in every if name in found]):
+            found[first] = mean_model(known)
+    return found
+
+
+def mean_model(models: Sequence[Model]) -> Model:
+    """What the models of several victims have in common; a single one is itself."""
+    if len(models) == 1:
+        return models[0]
+
+    def mean(name: str) -> float:
+        return mean_score(np.array([getattr(model, name) for model in models]))
+
+    counts = ("correct_all", "total_all", "correct_targets", "total_targets")
+    means = ("milliseconds", "memory", *(metric.key for metric in MODEL_METRICS))
+    facts: dict[str, list[float]] = {}
+    for model in models:
+        for name, value in model.facts.items():
+            facts.setdefault(name, []).append(value)
+    return models[0].model_copy(
+        update={
+            **{name: sum(getattr(model, name) for model in models) for name in counts},
+            **{name: mean(name) for name in means},
+            "facts": {name: sum(values) / len(values) for name, values in facts.items()},
+            "accuracies": tuple(m.correct_all / m.total_all for m in models if m.total_all),
+        }
+    )
 
 
 def undefended_accuracy(run: RunData) -> Estimate | None:

@@ -12,19 +12,21 @@ from inversionlab.results.evaluator_results import (
     EvaluatorResult,
     Known,
     evaluator_results,
-    numbers,
 )
 from inversionlab.results.load import RunData
 from inversionlab.results.models import Model, models_of, undefended_accuracy
+from inversionlab.results.pooling import pooled
 from inversionlab.results.run_record import CellRecord, Kind, SweepRecord
+from inversionlab.results.verdicts import numbers
 from inversionlab.results.wording import IF_STRIPPED, words
 
 
 @dataclass(frozen=True)
 class Row:
-    """One cell: an attack on a protected model, or a null attack. NaN stands for "not known"."""
+    """An attack on a protected model, or a null attack; of several victims on all of them. NaN: "not known"."""
 
-    cell: CellRecord
+    cells: tuple[CellRecord, ...]
+    """One, or one for each of several victims."""
     kind: Kind
     model: str
     """The protected model in words: "undefended", "dummy recognizer, alpha = 0.25"."""
@@ -35,9 +37,11 @@ class Row:
     done: int
     """Reconstructions that are in the store."""
     wanted: int
-    """Reconstructions of the fullest cell of its kind; fewer are done while the run is going."""
+    """For each cell those of the fullest one of its kind; fewer are done while the run is going."""
     accuracy_all: Estimate | None
     accuracy_targets: Estimate | None
+    accuracy_spread: tuple[float, float] | None
+    """The least and the most accurate of several victims, on all people."""
     loss_points: float
     """Accuracy on all people that the defense costs, in percentage points."""
     by_evaluator: tuple[EvaluatorResult, ...]
@@ -45,13 +49,18 @@ class Row:
     confidence: float
     """Mean score that the attacked model itself gives the target."""
     queries: float
-    """Queries for one target, all repeats together."""
+    """Queries for one target of one victim, all repeats together."""
     steps: float
     seconds: float
     training_queries: float
     """Pictures sent to a model once for all targets: to train the attacker's networks, or to choose starts."""
     error: float
     """Mean squared error per pixel to the private pictures whose score vectors were inverted; else NaN."""
+
+    @property
+    def cell(self) -> CellRecord:
+        """The only cell, or the first victim's, which stands for all."""
+        return self.cells[0]
 
     @property
     def attack(self) -> str:
@@ -91,7 +100,7 @@ class Row:
 
 
 def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
-    """Every cell as a row: attack by attack, null attacks last.
+    """Every cell, or group of cells of several victims, as a row: attack by attack, null attacks last.
 
     The attacks stand in the record's order. Where nobody judges them, it is that of the mean score that the
     undefended model itself gives their pictures, the highest first. Within an attack: undefended; then the
@@ -107,19 +116,19 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
     judges = [Known.of(run, name) for name in run.evaluators["evaluator"].to_pylist()]
     models, base = models_of(run), undefended_accuracy(run)
     rows = []
-    for cell in cells:
-        table = tables[cell.cell]
+    for group in pooled(cells):
+        table = pa.concat_tables(tables[cell.cell] for cell in group)
         # Null attacks are compared at the size of the other cells.
         size = full[False] or full[True]
         found = evaluator_results(table, judges, size, costly=frechet) if table.num_rows else []
-        model = models.get(cell.protected, Model())
-        rows.append(_row(cell, table, full[cell.null], found, run.record.sweep, model, base))
+        model, wanted = models.get(group[0].protected, Model()), full[group[0].null] * len(group)
+        rows.append(_row(group, table, wanted, found, run.record.sweep, model, base))
     attacks = list(dict.fromkeys(c.attack for c in cells))
     if not run.record.judged:
         bare = {r.attack: -r.confidence for r in rows if r.kind == "undefended"}
         known = {attack: score for attack, score in bare.items() if not math.isnan(score)}
         attacks.sort(key=lambda attack: known.get(attack, math.inf))
-    released = list(dict.fromkeys(c.protected for c in cells))
+    released = list(dict.fromkeys(row.protected for row in rows))
     kinds = ("undefended", "defended", "null")
 
     def place(row: Row) -> tuple[bool, int, int, float, int, bool]:
@@ -131,7 +140,7 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
 
 
 def _row(
-    cell: CellRecord,
+    cells: tuple[CellRecord, ...],
     table: pa.Table,
     wanted: int,
     found: list[EvaluatorResult],
@@ -139,7 +148,7 @@ def _row(
     model: Model,
     base: Estimate | None,
 ) -> Row:
-    accuracy = model.accuracy_all
+    cell, accuracy = cells[0], model.accuracy_all
     loss = (base.value - accuracy.value) * 100 if base and accuracy else math.nan
     point = cell.point if cell.kind == "defended" else None
     name = "no model asked" if cell.null else "undefended"
@@ -147,13 +156,14 @@ def _row(
         name = words(cell.title or cell.defense)
         if point is not None and sweep is not None:
             name += f", {sweep.short_name} = {point:g}"
-    people = len(pc.unique(table["target"]))
+    # Each person counts once for each victim.
+    people = table.select(["cell", "target"]).group_by(["cell", "target"]).aggregate([]).num_rows
 
     def per_target(column: str) -> float:
         return float(np.nansum(numbers(table[column])) / people) if people else math.nan
 
     return Row(
-        cell=cell,
+        cells=cells,
         kind=cell.kind,
         model=name,
         point=point,
@@ -162,6 +172,7 @@ def _row(
         wanted=wanted,
         accuracy_all=accuracy,
         accuracy_targets=model.accuracy_targets,
+        accuracy_spread=model.accuracy_spread,
         loss_points=0.0 if cell.kind == "undefended" else loss,
         by_evaluator=tuple(found),
         confidence=mean_score(numbers(table["confidence"])),

@@ -85,6 +85,8 @@ class CellRecord(RecordPart):
     """Whether the attacker has removed the parts of the defense that come off. That takes the weights."""
     point: float | None = None
     """The value of the swept setting."""
+    seed: int | None = None
+    """The seed of its victim, where the run has several; None for a null attack, which asks none."""
     baseline: bool = False
     """Whether it is a null attack or an attack on the undefended model."""
     access: str = ""
@@ -201,6 +203,11 @@ class RunRecord(RecordPart):
     def judged(self) -> bool:
         """Whether private pictures were at hand; without them nobody can say whether an attack succeeded."""
         return "data" not in self.experiment or self.experiment["data"] is not None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of several victims, over which figures are pooled; empty where there is one victim."""
+        return tuple(dict.fromkeys(c.seed for c in self.cells if c.seed is not None))
 
     @property
     def headline(self) -> Headline:

@@ -28,6 +28,11 @@ def estimate_text(estimate: Estimate | None) -> str:
     return f"{percent(estimate.value)} ({interval(estimate)})"
 
 
+def spread_text(spread: tuple[float, float] | None) -> str:
+    """The least and the most of several victims as " [71.3–74.0]"; "" for one."""
+    return f" [{spread[0] * 100:.1f}–{spread[1] * 100:.1f}]" if spread else ""
+
+
 def number(value: float | None) -> str:
     """A number to 3 significant digits; from 100 on, a whole number with thousands separators."""
     if value is None or not math.isfinite(value):

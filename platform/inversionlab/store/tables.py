@@ -49,7 +49,7 @@ _COLUMNS = {
         ("training_queries", pa.int64()),
         ("error", pa.float32()),
         ("verdicts", pa.list_(pa.struct(_VERDICT))),
-        ("seed", pa.int64()),
+        ("seed victim_seed", pa.int64()),
         ("victim generator version created", pa.string()),
     ),
     "models": _columns(

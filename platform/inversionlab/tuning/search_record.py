@@ -179,11 +179,14 @@ def _measured(
 ) -> TrialRecord:
     """`record` with the results for the protected model of `session` over these targets."""
     cells = defended_cells(session)
-    protected = cells[0].protected
+    defense, of_attack = cells[0].defense, dict[str, str]()
+    for cell in cells:
+        # Of several victims the first stands for all.
+        of_attack.setdefault(cell.attacker, cell.id)
     known: dict[str, Any] = {
         "targets": len(targets),
-        "protected": protected,
-        "cells": {cell.attacker: cell.id for cell in cells},
+        "protected": cells[0].protected,
+        "cells": of_attack,
         "seconds": 0.0,
     }
     if targets:
@@ -194,7 +197,7 @@ def _measured(
         known |= {name: numbers[name] for name in numbers if name in stored}
         best, step = found.strongest, outcome.options.step_targets
         evaluator = session.experiment.evaluators[best.evaluator].name
-        row = measured(session, protected)
+        model = measured(session, defense)
         curve = []
         for start in range(0, len(targets), step):
             so_far = targets[: start + step]
@@ -203,11 +206,11 @@ def _measured(
                 CurvePoint(targets=len(so_far), value=share.value, low=share.low, high=share.high)
             )
         known |= {
-            "accuracy": accuracy(session, protected),
+            "accuracy": accuracy(session, defense),
             "attack_success": best.success,
             "strongest": StrongestAttack(attack=best.attack, evaluator=evaluator),
-            "protects": row.get("protects") or "",
-            "left": row.get("left") or "",
+            "protects": model.protects,
+            "left": model.left,
             "success": found.success,
             "seconds": _work(session, cells, targets),
             "curve": curve,

@@ -6,19 +6,21 @@ line in `trial_metrics` here; with a field of its name in `results.search.TrialR
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from inversionlab.attacks import ATTACKS
+from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.metrics import Estimate, attack_accuracy, wilson
 from inversionlab.pipeline.measure import model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
-from inversionlab.results.models import MODEL_METRICS
+from inversionlab.results.models import MODEL_METRICS, Model, mean_model
 from inversionlab.results.ranking import Strongest, counting, strongest
 from inversionlab.store.tables import Job
 
@@ -58,14 +60,13 @@ def trial_metrics(
 
     `bounds` are the constraints: metric -> upper bound.
     """
-    released = defended_cells(session)[0].protected
-    victim = session.plan.defense_specs.model(NoneSettings()).id
-    with_defense, success = accuracy(session, released).value, found.strongest.success
-    row = measured(session, released)
+    defense, success = defended_cells(session)[0].defense, found.strongest.success
+    model, with_defense = measured(session, defense), accuracy(session, defense).value
+    own = {m.key: getattr(model, m.key) for m in MODEL_METRICS if m.better}
     numbers = {
         "accuracy": with_defense,
-        "accuracy_loss": 100 * (accuracy(session, victim).value - with_defense),
-        **{m.key: float(row[m.key]) for m in MODEL_METRICS if m.better and row[m.key] is not None},
+        "accuracy_loss": 100 * (accuracy(session, NoneSettings()).value - with_defense),
+        **{key: value for key, value in own.items() if not math.isnan(value)},
         "attack_success": success.value,
         "attack_success_low": success.low,
         "attack_success_high": success.high,
@@ -77,17 +78,17 @@ def trial_metrics(
     return numbers | {"score": success.value if excess <= 1e-9 else 1 + excess / 100}
 
 
-def accuracy(session: Session, protected: str) -> Estimate:
-    """Recognition accuracy of a measured model on all private people's test pictures."""
-    row = measured(session, protected)
-    return wilson(row["correct_all"], row["total_all"])
+def accuracy(session: Session, defense: DefenseSettings | None) -> Estimate:
+    """Recognition accuracy of a measured model on all private people's test pictures; see `measured`."""
+    return measured(session, defense).accuracy_all or wilson(0, 0)
 
 
-def measured(session: Session, protected: str) -> dict[str, Any]:
-    """The stored measurements of a model."""
-    row: dict[str, Any]
-    (row,) = session.store.read("models", model_key(session, protected)).to_pylist()
-    return row
+def measured(session: Session, defense: DefenseSettings | None) -> Model:
+    """The stored measurements of the model that a defense releases; of several victims their means."""
+    assert defense is not None, "a null attack has no model"
+    names = [specs.model(defense).id for specs in session.plan.victims.values()]
+    tables = [session.store.read("models", model_key(session, name)) for name in names]
+    return mean_model([Model.model_validate(row) for t in tables for row in t.to_pylist()])
 
 
 @dataclass(frozen=True)
@@ -135,28 +136,34 @@ def leak(
     repeats = range(first, first + experiment.targets.repeats)
     ranks = read_ranks(session, cells) if ranks is None else ranks
     chosen, total = set(targets), 0
-    success: dict[str, dict[str, Estimate]] = {}
+    # Of several victims the tries on all of them count, and a person's are one cluster.
+    tries: dict[str, list[tuple[int, Mapping[str, int]]]] = {}
     for cell in counting(cells, _aside):
-        counted = {
-            job: by_evaluator
-            for job, by_evaluator in ranks[cell.id].items()
-            if job[0] in chosen and job[1] in repeats
-        }
+        counted = [
+            (target, by_evaluator)
+            for (target, repeat), by_evaluator in ranks[cell.id].items()
+            if target in chosen and repeat in repeats
+        ]
         if not counted:
             raise ValueError(f"{cell.label}: no reconstruction is stored")
         total += len(counted)
-        person_N = np.array([target for target, _ in counted])
-        success[cell.attacker] = {
-            name: attack_accuracy(
-                np.array([rank[name] for rank in counted.values()]), person_N, top=TOP
+        tries.setdefault(cell.attacker, []).extend(counted)
+    success = {
+        attacker: {
+            evaluator.name: attack_accuracy(
+                np.array([rank[evaluator.name] for _, rank in found]),
+                np.array([target for target, _ in found]),
+                top=TOP,
             )
-            for name in (evaluator.name for evaluator in experiment.evaluators)
+            for evaluator in experiment.evaluators
         }
-    found = strongest(
+        for attacker, found in tries.items()
+    }
+    best = strongest(
         success, lambda attack: list(success[attack].values()), headline=experiment.headline
     )
-    assert found is not None
-    return Leak(success, found, total)
+    assert best is not None
+    return Leak(success, best, total)
 
 
 def _aside(cell: Cell) -> bool:

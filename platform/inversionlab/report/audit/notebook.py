@@ -1,6 +1,6 @@
 """A run as a notebook shows it: the headline, the table, and a few pictures, as a piece of HTML."""
 
-from inversionlab.report.audit.sentence import headline_sentence
+from inversionlab.report.audit.sentence import headline_sentence, pooled_note
 from inversionlab.report.frame import fragment
 from inversionlab.report.pictures import Grid, grids
 from inversionlab.results.evaluator_results import METRICS
@@ -14,6 +14,7 @@ def compact_html(results: RunResults, *, pictures: bool) -> str:
         "results": results,
         "judged": bool(results.evaluators),
         "verdict": headline_sentence(results),
+        "pooled": pooled_note(results),
         "metrics": [metric for metric in METRICS if metric.printed],
         "grids": shown,
     }

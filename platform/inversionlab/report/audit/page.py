@@ -48,6 +48,7 @@ def render(run: RunData, *, pictures: bool) -> str:
         "record": record,
         "results": results,
         "verdict": sentence.headline_sentence(results),
+        "pooled": sentence.pooled_note(results),
         "caveats": sentence.caveats(results, names=pictures),
         "aware": sentence.defense_aware(results),
         "null_shares": [null.success.value if null else None for null in nulls],

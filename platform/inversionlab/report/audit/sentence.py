@@ -7,10 +7,13 @@ from inversionlab.results.load import RunData
 from inversionlab.results.models import undefended_accuracy
 from inversionlab.results.run_record import CellRecord
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
-from inversionlab.results.wording import words
+from inversionlab.results.wording import listed, words
 
 WEAK = 0.8
-"""A recognizer below this accuracy is called weak."""
+POOLED = (
+    "Every figure is over {count} victims, trained alike from the seeds {seeds}. Shares are those of all tries, "
+    "and their intervals count people; brackets span the least and the most accurate victim."
+)
 
 
 def headline_sentence(results: RunResults) -> str:
@@ -23,6 +26,13 @@ def headline_sentence(results: RunResults) -> str:
     victim = undefended_accuracy(results.run)
     context = {"results": results, "victim": victim, "max_loss": MAX_LOSS_POINTS}
     return " ".join(text_lines("verdict.txt.j2", context))
+
+
+def pooled_note(results: RunResults) -> str:
+    """What figures over several victims mean; "" where there is one."""
+    seeds = results.run.record.seeds
+    named = listed([str(seed) for seed in seeds])
+    return POOLED.format(count=len(seeds), seeds=named) if seeds else ""
 
 
 def caveats(results: RunResults, *, names: bool = True) -> list[str]:

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from rich.markup import escape
 from rich.table import Table
 
+from inversionlab.report.audit.sentence import pooled_note
 from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.run_results import RunResults
-from inversionlab.results.wording import MISSING, number, percent, points, words
+from inversionlab.results.wording import MISSING, number, percent, points, spread_text, words
 
 
 def terminal_table(results: RunResults) -> Table:
@@ -19,6 +20,7 @@ def terminal_table(results: RunResults) -> Table:
     table = _table(results, ("Accuracy", "Loss", *judged, "Queries", "s"))
     for row in results.rows:
         accuracy = percent(row.accuracy_all.value) if row.accuracy_all else MISSING
+        accuracy += spread_text(row.accuracy_spread)
         cells = [words(row.attack), row.label, accuracy, points(row.loss_points)]
         if row.done:
             cells += [m.cell(found.metrics[m.key]) for found in row.by_evaluator for m in shown]
@@ -50,7 +52,8 @@ def _table_without_judges(results: RunResults) -> Table:
 
 
 def _table(results: RunResults, headers: Iterable[str]) -> Table:
-    table = Table(title=escape(results.run.record.name))
+    note = pooled_note(results)
+    table = Table(title=escape(results.run.record.name), caption=escape(note) or None)
     table.add_column("Attack")
     table.add_column("Model")
     for header in headers:
