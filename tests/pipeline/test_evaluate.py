@@ -96,6 +96,26 @@ def test_distortion_by_hand() -> None:
     assert used.log_distortion == pytest.approx((math.log(2) - LOG_FLOOR + math.log(0.25)) / 4)
 
 
+def test_others_who_are_taken_for_a_label_by_hand() -> None:
+    # A picture's pixels are its scores. Class 0's second picture is taken for class 1.
+    scores = lambda x_NCHW: x_NCHW.flatten(1).log()  # noqa: E731
+    test = Labelled(
+        torch.cat([pixels(200, 55, 0, 0), pixels(55, 200, 0, 0), pixels(0, 250, 5, 0)]),
+        torch.tensor([0, 0, 1]),
+    )
+    strangers = torch.cat([pixels(210, 45, 0, 0), pixels(100, 100, 55, 0), pixels(0, 0, 255, 0)])
+    used = utility(scores, scores, test, CPU, labels=(0, 1), strangers=strangers)
+    assert used.correct_N.tolist() == [True, False, True]
+    assert (used.others_taken_of, used.others_taken) == ((0, 1), 0.5)
+    # The strangers are taken for 0, 0 (the first of equals) and 2; 200 / 255 is what all genuine ones reach.
+    assert used.strangers_taken == pytest.approx(2 / 3)
+    assert used.strangers_accepted == pytest.approx(2 / 3)
+    alone = utility(scores, scores, test, CPU, labels=(1,))
+    assert alone.others_taken_of == (1,)
+    assert math.isnan(alone.strangers_taken)
+    assert math.isnan(alone.strangers_accepted)
+
+
 def labelled(*classes: int) -> Labelled:
     count = len(classes)
     marks = torch.arange(count, dtype=torch.uint8).view(count, 1, 1, 1).expand(count, 1, 2, 2)

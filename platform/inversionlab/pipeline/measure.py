@@ -27,6 +27,8 @@ from inversionlab.recognizers import Recognizer
 from inversionlab.results.models import MODEL_METRICS, STRANGER_SCORE
 
 Judge = Recognizer | GivenRecognizer
+STRANGERS = 2000
+"""Pictures at most of people whom a model does not know, that it is asked about."""
 VIEWS: dict[type[View], str] = {view: word.replace("_", " ") for word, view in views.VIEWS.items()}
 """What each view shows, in words."""
 
@@ -80,7 +82,16 @@ def measure_model(session: Session, cell: Cell) -> None:
         test = evaluate.sample((test,), evaluate.QUERIES)
     model = builder.attacked(cell.defense, "fp32")
     victim = builder.attacked(NoneSettings(), "fp32")
-    used = evaluate.utility(model.log_scores, victim.log_scores, test, builder.device)
+    # An endpoint's queries cost, so it is not asked about anybody whom it does not know.
+    strangers = None if behind_http else _unknown_people(session)
+    used = evaluate.utility(
+        model.log_scores,
+        victim.log_scores,
+        test,
+        builder.device,
+        session.plan.targets,
+        strangers,
+    )
     aimed_N = torch.isin(test.class_N, torch.tensor(session.plan.targets))
     stopped, left = protected_views(cell.defense), stripped(cell.defense)
     row = {
@@ -94,6 +105,7 @@ def measure_model(session: Session, cell: Cell) -> None:
         # What runs elsewhere has no footprint here, and its time would be the network's.
         **({} if behind_http else _footprint(session, cell.defense, model)),
         **{metric.key: getattr(used, metric.key) for metric in MODEL_METRICS},
+        "others_taken_of": list(used.others_taken_of),
         "facts": json.dumps(_facts(session, model), sort_keys=True),
         "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
         "left": "" if left == cell.defense else left.title,
@@ -129,6 +141,14 @@ def _facts(session: Session, model: ProtectedModel) -> dict[str, float]:
         return facts
     score = evaluate.mean_winning_score(model.log_scores, _strangers(session), builder.device)
     return facts | ({STRANGER_SCORE: score} if math.isfinite(score) else {})
+
+
+def _unknown_people(session: Session) -> Tensor:
+    """Pictures of people whom no model was trained on: evaluator-only people, or else the public ones."""
+    splits = session.builder.splits
+    apart = (splits.evaluator_train, splits.evaluator_test)
+    public = Labelled(splits.public_NCHW, splits.public_person_N)
+    return evaluate.sample(apart if any(map(len, apart)) else (public,), STRANGERS).images_NCHW
 
 
 def _strangers(session: Session) -> Labelled:

@@ -60,6 +60,8 @@ _COLUMNS = {
         ("parameters memory", pa.int64()),
         ("distortion log_distortion", pa.float32()),
         ("protects left facts", pa.string()),
+        ("others_taken strangers_taken strangers_accepted", pa.float32()),
+        ("others_taken_of", pa.list_(pa.int32())),
     ),
     "evaluators": _columns(
         ("evaluator protocol network", pa.string()),
