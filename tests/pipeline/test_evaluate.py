@@ -19,6 +19,7 @@ from inversionlab.pipeline.evaluate import (
     bounded,
     features,
     gallery,
+    held_out,
     mean_winning_score,
     recognition,
     utility,
@@ -71,6 +72,24 @@ def test_the_nearest_identity_decides_by_angle() -> None:
     evaluator = Evaluator("j", Reader(), {0: 0, 1: 1}, {0: feature_ND, 1: feature_ND}, people_KD)  # type: ignore[arg-type]
     said = verdicts([evaluator], pixels(255, 204, 102, 0).repeat(2, 1, 1, 1), [0, 1], CPU)
     assert [row[0]["rank"] for row in said] == [1, 2]
+
+
+def test_real_pictures_are_judged_as_reconstructions_are() -> None:
+    # A picture's pixels are its feature; class 1's second picture looks like class 0.
+    pictures = torch.cat([pixels(255, 0, 0, 0), pixels(0, 255, 0, 0), pixels(204, 153, 0, 0)])
+    test = Labelled(pictures, torch.tensor([0, 1, 1]))
+    by_head = held_out(Evaluator("j", Reader(), {}, {}), test, CPU)  # type: ignore[arg-type]
+    assert by_head.correct_N.tolist() == [True, True, False]
+    assert by_head.rank_N.tolist() == [1, 1, 2]
+    assert (by_head.people, bool(by_head.similarity_N.isnan().all())) == (4, True)
+    # A gallery of three people, of whom one has no pictures.
+    known_KD = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 0]])
+    by_gallery = held_out(Evaluator("j", Reader(), {}, {}, known_KD), test, CPU)  # type: ignore[arg-type]
+    assert by_gallery.rank_N.tolist() == [1, 1, 2]
+    assert by_gallery.people == 2
+    torch.testing.assert_close(by_gallery.similarity_N, torch.tensor([1.0, 1.0, 0.6]))
+    nobody = held_out(Evaluator("j", Reader(), {}, {}), Labelled(pictures[:0], torch.zeros(0)), CPU)  # type: ignore[arg-type]
+    assert len(nobody.rank_N) == 0
 
 
 def test_recognition_counts_winners() -> None:

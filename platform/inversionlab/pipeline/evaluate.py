@@ -74,6 +74,36 @@ class Evaluator:
         return logit_NK.float().cpu()
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What an evaluator says of real pictures of people whom it knows."""
+
+    correct_N: Tensor
+    """bool: whether the picture's own person has the highest score."""
+    rank_N: Tensor
+    """int64: the rank of each picture's own person, 1 = best."""
+    similarity_N: Tensor
+    """The cosine to the own person's gallery; NaN for an evaluator without galleries."""
+    people: int
+    """Among how many people it chooses."""
+
+
+@torch.no_grad()
+def held_out(evaluator: Evaluator, test: Labelled, device: torch.device) -> HeldOut:
+    """An evaluator's verdicts on test pictures, whose class numbers are its own."""
+    if not len(test):
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return HeldOut(nothing.bool(), nothing, nothing.float(), 0)
+    feature_ND = features(evaluator.recognizer, test.images_NCHW, device)
+    logit_NK, class_N = evaluator.logits(feature_ND, device), test.class_N
+    rank_N = _ranks(logit_NK, logit_NK.gather(1, class_N[:, None]))
+    similarity_N, people = torch.full((len(test),), torch.nan), logit_NK.shape[1]
+    if (known_KD := evaluator.gallery_KD) is not None:
+        similarity_N = (functional.normalize(feature_ND) * known_KD[class_N]).sum(1)
+        people = int((known_KD != 0).any(1).sum())
+    return HeldOut(logit_NK.argmax(1) == class_N, rank_N, similarity_N, people)
+
+
 def gallery(feature_ND: Tensor, class_N: Tensor, classes: int) -> Tensor:
     """The mean direction (K, D) of the features (N, D) of each class; zeros for a class without features."""
     sum_KD = torch.zeros(classes, feature_ND.shape[1])

@@ -180,25 +180,27 @@ def _decoys(session: Session, defense: DefenseSettings) -> list[dict[str, Any]]:
 
 
 def measure_evaluator(session: Session, name: str) -> None:
-    """Store how well an evaluator recognizes, and its features of the targets' private pictures."""
+    """Store what an evaluator says of real test pictures, and its features of the targets' private pictures."""
     builder, spec = session.builder, session.plan.evaluators[name]
     recognizer = cast(Judge, compiled(builder.recognizer(spec.role)))
     data, train = spec.data(builder.splits), builder.splits.train
     aimed_N = torch.isin(train.class_N, torch.tensor(session.plan.targets))
-    key = evaluator_key(session, name)
+    key, people_KD = evaluator_key(session, name), None
     if data.gallery is not None:
         known_ND = evaluate.features(recognizer, data.gallery.images_NCHW, builder.device)
         classes = len(builder.splits.people)
         people_KD = evaluate.gallery(known_ND, data.gallery.class_N, classes)
-        asked_ND = evaluate.features(recognizer, data.test.images_NCHW, builder.device)
-        own = evaluate.Evaluator(name, recognizer, data.class_of, {}, people_KD)
-        winner_N = own.logits(asked_ND, builder.device).argmax(1)
-        correct_N = winner_N == data.test.class_N
         people = enumerate(people_KD.tolist())
         rows = [{"evaluator": name, "person": k, "feature": feature} for k, feature in people]
         session.store.write("galleries", key, rows)
-    else:
-        correct_N = evaluate.recognition(recognizer.log_scores, data.test, builder.device)
+    own = evaluate.Evaluator(name, recognizer, data.class_of, {}, people_KD)
+    real = evaluate.held_out(own, data.test, builder.device)
+    verdicts = zip(data.test.class_N, real.rank_N, real.similarity_N, strict=True)
+    rows = [
+        {"evaluator": name, "person": int(person), "rank": int(rank), "similarity": float(alike)}
+        for person, rank, alike in verdicts
+    ]
+    session.store.write("held_out", key, rows)
     if data.gallery is train:
         feature_ND = known_ND[aimed_N]
     else:
@@ -213,8 +215,9 @@ def measure_evaluator(session: Session, name: str) -> None:
         "evaluator": name,
         "protocol": spec.protocol_name,
         "network": spec.structure_name,
-        "correct": int(correct_N.sum()),
+        "correct": int(real.correct_N.sum()),
         "total": len(data.test),
         "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
+        "people": real.people,
     }
     session.store.write("evaluators", key, [row])

@@ -67,6 +67,10 @@ _COLUMNS = {
         ("evaluator protocol network", pa.string()),
         ("correct total", pa.int64()),
         ("within_person", pa.float32()),
+        ("people", pa.int32()),
+    ),
+    "held_out": _columns(
+        ("evaluator", pa.string()), ("person rank", pa.int32()), ("similarity", pa.float32())
     ),
     "references": _columns(
         ("kind protected", pa.string()),
