@@ -81,7 +81,9 @@ class TrialRunner:
         cells = defended_cells(session)
         found = leak(session, cells, targets)
         numbers = trial_metrics(session, found, targets, self._bounds, self._objectives)
-        refuse_unknown(numbers, self._named, cells[0].label)
+        defense = session.experiment.defense
+        name = "the undefended victim" if cells[0].baseline else f"the model of `{defense.title}`"
+        refuse_unknown(numbers, self._named, name)
         return numbers
 
     def _attack(self, session: Session, cells: Sequence[Cell], targets: Sequence[int]) -> None:
