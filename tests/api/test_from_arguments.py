@@ -55,7 +55,8 @@ def test_a_module_is_audited_with_everything_chosen(here: Path) -> None:
     made = experiment_for_model(given, {}, Storage("runs"), said.append)
     assert isinstance(made.victim, GivenModelSettings)
     assert made.victim.model == "live"
-    assert names(made.attacks) == ["latent_white_box", "mirror", "label_only"]
+    assert made.suite == "standard"
+    assert names(made.attacks)[:3] == ["public_look_alike", "latent_white_box", "ked_mi"]
     assert made.defense.name == "none"
     assert (made.targets.count, made.targets.repeats) == (3, 3)
     assert getattr(made.data, "root", None) == here / "people"
@@ -81,8 +82,8 @@ def test_text_names_a_model_as_on_the_command_line(here: Path) -> None:
     assert isinstance(by_url.victim, GivenModelSettings)
     assert by_url.victim.endpoint is not None
     assert by_url.victim.endpoint.budget == 5_000_000
-    # The one that asks less comes first.
-    assert names(by_url.attacks) == ["mirror", "latent_black_box"]
+    assert "latent_white_box" not in names(by_url.attacks)
+    assert {"latent_black_box", "label_only"} <= set(names(by_url.attacks))
 
 
 def test_methods_come_by_name_or_with_settings() -> None:
@@ -107,6 +108,20 @@ def test_methods_come_by_name_or_with_settings() -> None:
     assert isinstance(made.victim, GivenModelSettings)
     assert made.victim.preprocessing.mean == (0.5,)
     assert made.pictures.image_size == 32
+
+
+def test_attacks_join_the_suite_or_stand_for_it() -> None:
+    suite = names(chosen().attacks)
+    assert names(chosen(suite="standard").attacks) == suite
+    own = [{"name": "label_only", "steps": 9}, "pixel_gray_box", {"name": "ami", "label": "wide"}]
+    made = chosen(suite="standard", attacks=own)
+    assert [a.title for a in made.attacks] == [*suite, "wide", "pixel_gray_box"]
+    changed = next(a for a in made.attacks if a.name == "label_only")
+    assert changed.model_dump()["steps"] == 9
+    # Whoever says what the attacks are, and no suite, wants these alone.
+    alone = chosen({"attacks": [{"name": "label_only"}]})
+    assert (alone.suite, names(alone.attacks)) == (None, ["label_only"])
+    assert (chosen(attacks=["label_only"]).suite, chosen(attacks=own[:1]).suite) == (None, None)
 
 
 def test_targets_take_the_keys_of_their_section() -> None:
@@ -148,6 +163,7 @@ def test_without_private_pictures_nothing_judges() -> None:
         ({"classes": [1, 2]}, "classes: should be the path of a file, or a list of names"),
         ({"evaluators": ["same"]}, "evaluators = same: unknown name; give settings as in a recipe"),
         ({"attacks": ["miror"]}, "miror: unknown name; did you mean `mirror`"),
+        ({"suite": "standart"}, "suite = .standart.: should be 'standard'"),
         ({"targets": 4.5}, "targets.count = 4.5"),
         ({"settings": {"defence": 1}}, "defence = 1: unknown key; did you mean `defense`"),
         ({"defense": "dp_sgd"}, "trains a recognizer anew in the victim's place"),

@@ -52,6 +52,8 @@ def test_the_table_has_a_row_an_attack_and_model_with_intervals(by_hand: Report)
         ["attack", "dummy recognizer, alpha = 0.5", "defended"],
         ["other", "undefended", "undefended"],
         ["random_latent", "no model asked", "null"],
+        ["real held-out pictures", "no model asked", "real"],
+        ["chance", "no model asked", "chance"],
     ]
     first = table.iloc[0]
     top1, top5 = tries(True, True, False, False), tries(True, True, True, False)
@@ -92,7 +94,7 @@ def test_every_evaluator_has_a_row_of_its_own(run: RunData) -> None:
     report = Report(run, "runs")
     assert len(report.evaluators) == 2 * len(report.table)
     first = report.evaluators[report.evaluators["evaluator"] == "same_people"]
-    assert first["top5"].tolist() == report.table["top5"].tolist()
+    assert first["top5"].fillna(-1).tolist() == report.table["top5"].fillna(-1).tolist()
     second = report.evaluators[report.evaluators["evaluator"] == "person_disjoint"]
     assert second["top5"].tolist() != first["top5"].tolist()
 
@@ -141,8 +143,8 @@ def test_the_page_is_written_where_it_is_asked_for(run: RunData, tmp_path: Path)
 def test_a_notebook_shows_the_headline_the_table_and_pictures(run: RunData) -> None:
     shown = Report(run, "runs")._repr_html_()
     assert "Undefended, the strongest attack (latent white box)" in shown
-    # The header, and a row for each cell.
-    assert len(re.findall("<tr><td>", shown)) == len(run.record.cells)
+    # A row for each cell, the ceiling and chance.
+    assert len(re.findall("<tr><td>", shown)) == len(run.record.cells) + 2
     assert "data:image/png;base64," in shown
     assert "<script" not in shown
     assert "<style" not in shown
@@ -175,7 +177,7 @@ def test_it_says_in_a_line_what_it_is(by_hand: Report) -> None:
 def test_an_unfinished_run_has_rows_without_numbers(run: RunData) -> None:
     empty = dataclasses.replace(run, reconstructions=run.reconstructions.slice(0, 0))
     report = Report(empty, "runs")
-    assert report.table["top5"].isna().all()
+    assert report.table[~report.table["kind"].isin(["real", "chance"])]["top5"].isna().all()
     assert not report.table["strongest"].any()
     assert "not attacked yet" in report._repr_html_()
     with pytest.raises(ConfigError, match="has no reconstructions of undefended yet"):

@@ -30,19 +30,25 @@ def names(entries: list[dict[str, Any]]) -> list[str]:
     return [entry["name"] for entry in entries]
 
 
+LABELS = ["label_only", "distil_then_invert"]
+SCORES = ["public_look_alike", "latent_black_box", "ami", *LABELS]
+WHITE_BOX = ["public_look_alike", "latent_white_box", "ked_mi", "latent_black_box", "ami", *LABELS]
+
+
 @pytest.mark.parametrize(
     ("changed", "attacks"),
     [
-        ({}, ["latent_white_box", "mirror", "label_only"]),
-        ({"model": "/x/faces.onnx"}, ["latent_white_box", "mirror", "label_only"]),
-        ({"model": "torchvision:resnet50"}, ["latent_white_box", "mirror", "label_only"]),
-        ({"model": "mine:predict"}, ["latent_black_box", "mirror"]),
-        ({"answers": "top_k"}, ["latent_black_box", "mirror"]),
-        ({"answers": "labels"}, ["label_only"]),
-        ({"access": "scores"}, ["latent_black_box", "mirror"]),
-        ({"model": None, "endpoint": "https://host/identify"}, ["latent_black_box", "mirror"]),
-        ({"model": None, "endpoint": "https://host/x", "answers": "labels"}, ["label_only"]),
+        ({}, WHITE_BOX),
+        ({"model": "/x/faces.onnx"}, WHITE_BOX),
+        ({"model": "torchvision:resnet50"}, WHITE_BOX),
+        ({"model": "mine:predict"}, SCORES),
+        ({"answers": "top_k"}, SCORES),
+        ({"answers": "labels"}, LABELS),
+        ({"access": "scores"}, SCORES),
+        ({"model": None, "endpoint": "https://host/identify"}, SCORES),
+        ({"model": None, "endpoint": "https://host/x", "answers": "labels"}, LABELS),
         ({"attacks": ("mirror", "gmi")}, ["mirror", "gmi"]),
+        ({"attacks": ("gmi", "ami"), "suite": True}, [*WHITE_BOX, "gmi"]),
     ],
 )
 def test_attacks_are_those_that_the_access_allows(
@@ -50,10 +56,12 @@ def test_attacks_are_those_that_the_access_allows(
 ) -> None:
     recipe = chosen(**changed)
     assert names(recipe["attacks"]) == attacks
-    by_scores = [a for a in recipe["attacks"] if a["name"] == "mirror" and "gradients" in a]
-    assert bool(by_scores) == ("latent_black_box" in attacks)
-    # The style GAN is trained only for attacks that search style vectors.
-    assert ("generators" in recipe) == ("mirror" in attacks)
+    # Whoever names attacks alone has not run the suite.
+    assert recipe.get("suite") == (None if attacks == ["mirror", "gmi"] else "standard")
+    # More generators are trained only for attacks that the VAE does not suit.
+    kinds = [made["name"] for made in recipe.get("generators", {}).values()]
+    wanted = {"mirror": "style_gan", "ked_mi": "ked_gan"}
+    assert sorted(kinds) == sorted({wanted[name] for name in attacks if name in wanted})
 
 
 @pytest.mark.parametrize(
@@ -122,8 +130,8 @@ def test_every_attack_that_is_asked_for_gets_a_generator_that_suits_it() -> None
 def test_small_public_sets_are_seen_more_often() -> None:
     def epochs(pictures: int) -> tuple[int, int]:
         recipe = chosen(public=replace(STRANGERS, counts=(pictures,)))
-        style = recipe["generators"]["style"]["training"]["epochs"]
-        return recipe["generator"]["training"]["epochs"], style
+        other = recipe["generators"]["ked_gan"]["training"]["epochs"]
+        return recipe["generator"]["training"]["epochs"], other
 
     assert epochs(100_000) == (12, 20)
     assert epochs(5000) == (20, 28)
@@ -188,7 +196,11 @@ def test_too_few_people_or_the_same_folder_twice_are_refused() -> None:
     ],
 )
 def test_an_experiment_takes_the_recipe(changed: dict[str, Any]) -> None:
-    experiment = validate(Experiment, chosen(**changed), origin="test")
+    recipe = chosen(**changed)
+    experiment = validate(Experiment, recipe, origin="test")
+    # Nothing joins the attacks and generators that the recipe names.
+    assert names(recipe["attacks"]) == [attack.name for attack in experiment.attacks]
+    assert list(experiment.generators) == list(recipe.get("generators", {}))
     assert isinstance(experiment.victim, GivenModelSettings)
     assert experiment.defense.name == "none"
 

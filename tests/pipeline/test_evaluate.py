@@ -19,6 +19,7 @@ from inversionlab.pipeline.evaluate import (
     bounded,
     features,
     gallery,
+    held_out,
     mean_winning_score,
     recognition,
     utility,
@@ -73,6 +74,24 @@ def test_the_nearest_identity_decides_by_angle() -> None:
     assert [row[0]["rank"] for row in said] == [1, 2]
 
 
+def test_real_pictures_are_judged_as_reconstructions_are() -> None:
+    # A picture's pixels are its feature; class 1's second picture looks like class 0.
+    pictures = torch.cat([pixels(255, 0, 0, 0), pixels(0, 255, 0, 0), pixels(204, 153, 0, 0)])
+    test = Labelled(pictures, torch.tensor([0, 1, 1]))
+    by_head = held_out(Evaluator("j", Reader(), {}, {}), test, CPU)  # type: ignore[arg-type]
+    assert by_head.correct_N.tolist() == [True, True, False]
+    assert by_head.rank_N.tolist() == [1, 1, 2]
+    assert (by_head.people, bool(by_head.similarity_N.isnan().all())) == (4, True)
+    # A gallery of three people, of whom one has no pictures.
+    known_KD = torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 0]])
+    by_gallery = held_out(Evaluator("j", Reader(), {}, {}, known_KD), test, CPU)  # type: ignore[arg-type]
+    assert by_gallery.rank_N.tolist() == [1, 1, 2]
+    assert by_gallery.people == 2
+    torch.testing.assert_close(by_gallery.similarity_N, torch.tensor([1.0, 1.0, 0.6]))
+    nobody = held_out(Evaluator("j", Reader(), {}, {}), Labelled(pictures[:0], torch.zeros(0)), CPU)  # type: ignore[arg-type]
+    assert len(nobody.rank_N) == 0
+
+
 def test_recognition_counts_winners() -> None:
     test = Labelled(torch.cat([pixels(255, 0, 0, 0), pixels(0, 255, 0, 0)]), torch.tensor([0, 0]))
     seen = recognition(lambda x: x.flatten(1), test, CPU)
@@ -94,6 +113,26 @@ def test_distortion_by_hand() -> None:
     hard = torch.tensor([0.5, 0.5, 0, 0]).log()
     used = utility(lambda x: hard.repeat(len(x), 1), lambda x: bare.repeat(len(x), 1), test, CPU)
     assert used.log_distortion == pytest.approx((math.log(2) - LOG_FLOOR + math.log(0.25)) / 4)
+
+
+def test_others_who_are_taken_for_a_label_by_hand() -> None:
+    # A picture's pixels are its scores. Class 0's second picture is taken for class 1.
+    scores = lambda x_NCHW: x_NCHW.flatten(1).log()  # noqa: E731
+    test = Labelled(
+        torch.cat([pixels(200, 55, 0, 0), pixels(55, 200, 0, 0), pixels(0, 250, 5, 0)]),
+        torch.tensor([0, 0, 1]),
+    )
+    strangers = torch.cat([pixels(210, 45, 0, 0), pixels(100, 100, 55, 0), pixels(0, 0, 255, 0)])
+    used = utility(scores, scores, test, CPU, labels=(0, 1), strangers=strangers)
+    assert used.correct_N.tolist() == [True, False, True]
+    assert (used.others_taken_of, used.others_taken) == ((0, 1), 0.5)
+    # The strangers are taken for 0, 0 (the first of equals) and 2; 200 / 255 is what all genuine ones reach.
+    assert used.strangers_taken == pytest.approx(2 / 3)
+    assert used.strangers_accepted == pytest.approx(2 / 3)
+    alone = utility(scores, scores, test, CPU, labels=(1,))
+    assert alone.others_taken_of == (1,)
+    assert math.isnan(alone.strangers_taken)
+    assert math.isnan(alone.strangers_accepted)
 
 
 def labelled(*classes: int) -> Labelled:

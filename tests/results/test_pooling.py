@@ -182,7 +182,7 @@ def test_frames_have_the_spread_over_seeds(both: RunData) -> None:
         [1 / 3, 1 / 6, 1 / 2]
     )
     assert first[["accuracy", "accuracy_least", "accuracy_most"]].tolist() == [0.94, 0.93, 0.95]
-    assert report.table["victims"].tolist() == [2, 2, 0]
+    assert report.table["victims"].tolist() == [2, 2, 0, 0, 0]
     assert report.table.iloc[2][["top1_least", "top1_most"]].isna().all()
     assert report.models["accuracy_least"].tolist() == [0.93, 0.93]
     assert report.evaluators["top5_most"].tolist()[:2] == [0.5, 0.0]

@@ -125,6 +125,26 @@ OBJECTIVES = {"score": "min"}
         ("accuracy_loss", "accuracy", "CONSTRAINTS: accuracy: the more the better"),
         ("accuracy_loss", "score", "CONSTRAINTS: score: is made from the constraints"),
         ("accuracy_loss", "distortion", "unknown metric; did you mean `log_distortion`?"),
+        (
+            "accuracy_loss",
+            "accepted",
+            "did you mean `accepted_1`? known: accuracy_loss, log_distortion",
+        ),
+        (
+            "accuracy_loss",
+            "others",
+            "known: accuracy_loss, log_distortion, others_taken, strangers_ta",
+        ),
+        (
+            "accuracy_loss",
+            "distance",
+            "distance: the more the better, but a constraint is an upper b",
+        ),
+        (
+            '"attack_success"',
+            '"distance"',
+            'OBJECTIVES: distance = "min": would look for the worst',
+        ),
         ("from ray", "import nowhere_at_all\nfrom ray", "ModuleNotFoundError"),
         ("SPACE = {", "SPACE = {{", "SyntaxError"),
     ],

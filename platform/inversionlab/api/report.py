@@ -55,8 +55,8 @@ class Report:
     def table(self) -> "pd.DataFrame":
         """A row for each attack on each model, and for each null attack, as the headline evaluator sees them.
 
-        Shares have the ends of their 95 % intervals beside them (`top5`, `top5_low`, `top5_high`). Without
-        evaluators the columns of success are left out.
+        Real held-out pictures (the ceiling) and chance come last. Shares have the ends of their 95 % intervals
+        beside them (`top5`, `top5_low`, `top5_high`). Without evaluators the columns of success are left out.
         """
         return attack_frame(self.results)
 
@@ -114,7 +114,7 @@ class Report:
         return place
 
     def __repr__(self) -> str:
-        rows, made = len(self.table), self.rows.num_rows
+        rows, made = len(self.results.rows), self.rows.num_rows
         return f"Report({self.run}: {rows} rows, {made} reconstructions, in {self.storage})"
 
     def _repr_html_(self) -> str:

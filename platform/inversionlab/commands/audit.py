@@ -246,6 +246,7 @@ def _show_settings() -> None:
 def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
     with importing():
         from inversionlab.distributed.run_record import describe
+        from inversionlab.experiment.suite import suite_record
         from inversionlab.pipeline.endpoint import begin, planned_queries
         from inversionlab.pipeline.session import missing_jobs
         from inversionlab.pipeline.victim_check import check_victim
@@ -253,6 +254,8 @@ def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
 
     session = begin(experiment, Storage(root))
     typer.echo(describe(session))
+    if (suite := suite_record(experiment)) is not None:
+        typer.echo(f"attacks: {suite.text}")
     if getattr(experiment.victim, "endpoint", None) is None:
         # A plan asks an endpoint nothing.
         for line in check_victim(session, force=force):

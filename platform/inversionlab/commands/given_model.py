@@ -177,6 +177,9 @@ def _model_size(assigned: dict[str, Any]) -> int | None:
 def _with_assignments(chosen: Sequence[Choice], assignments: Sequence[str]) -> list[Choice]:
     """The choices as `--set` changes them."""
     before = {choice.key: choice for choice in chosen}
+    if any(assignment.partition("=")[0].strip() == "attacks" for assignment in assignments):
+        # Whoever says what the attacks are wants these alone.
+        before.pop("suite", None)
     after = override({key: choice.value for key, choice in before.items()}, assignments)
     changed = []
     for key, value in after.items():

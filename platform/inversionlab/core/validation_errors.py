@@ -43,7 +43,8 @@ def _explain(model: type[BaseModel], data: Any, error: Any) -> str:
             hint = f"; {_suggestion(path[-1], known)}" if known else ""
             return f"{shown}: unknown key{hint}"
         case "missing":
-            return f"{dotted}: is missing and has no default"
+            hint = error.get("ctx", {}).get("hint", " and has no default")
+            return f"{dotted}: is missing{hint}"
         case "union_tag_invalid":
             tag = error["ctx"]["tag"]
             names = [n.strip().strip("'") for n in error["ctx"]["expected_tags"].split(",")]

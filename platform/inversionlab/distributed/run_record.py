@@ -22,6 +22,7 @@ from inversionlab.core.settings import NAMING, fingerprint
 from inversionlab.defenses import DEFENSES
 from inversionlab.distributed.errors import AuditError
 from inversionlab.experiment import Experiment
+from inversionlab.experiment.suite import suite_record
 from inversionlab.pipeline.measure import VIEWS, evaluator_key, model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
@@ -143,6 +144,7 @@ def write_record(
         data=data_record(session),
         given=given,
         sweep=plain["sweep"],
+        suite=suite_record(experiment),
         cells=tuple(_cell_record(cell, several=len(plan.victims) > 1) for cell in plan.cells),
         artifacts=tuple(artifacts),
         timings=dict(timings),
@@ -160,7 +162,8 @@ def write_record(
             real=real_key(session),
         ),
     )
-    session.store.storage.write_json(f"runs/{run}/run.json", record.model_dump())
+    unknown = {"suite"} if record.suite is None else set()
+    session.store.storage.write_json(f"runs/{run}/run.json", record.model_dump(exclude=unknown))
     return run
 
 

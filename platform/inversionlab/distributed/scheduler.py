@@ -5,7 +5,7 @@ tells the queue among how many workers to share the work. Neither they nor the t
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Self
 
@@ -105,13 +105,21 @@ class Scheduler:
         return self._trainings.missing(session)
 
     def missing_work(
-        self, session: Session, cells: Sequence[Cell], targets: Sequence[int] | None = None
+        self,
+        session: Session,
+        cells: Sequence[Cell],
+        targets: Sequence[int] | None = None,
+        measured: Collection[str] = (),
     ) -> MissingWork:
-        """What the store lacks of some cells, whose networks must be stored; without `targets`, of all targets."""
+        """What the store lacks of some cells, whose networks must be stored; without `targets`, of all targets.
+
+        Models whose stored measurements lack one of the columns `measured` are measured again.
+        """
         chosen = session.plan.targets if targets is None else targets
         splits, networks = self._cache.splits(session), self._cache.networks(session)
         context = WorkContext(session.spec, session.plan.data_id, splits, networks)
-        measurements = missing_measurements(session, cells, context, self._found.measurements)
+        stored = self._found.measurements
+        measurements = missing_measurements(session, cells, context, stored, measured)
         # An attack on a stripped model and on what is left of it are one piece of work.
         work = {cell.id: cell for cell in cells}
         pending = [pending_jobs(session, cell, chosen, context) for cell in work.values()]

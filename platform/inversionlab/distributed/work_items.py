@@ -65,14 +65,18 @@ class MissingWork:
 
 
 def missing_measurements(
-    session: Session, cells: Iterable[Cell], context: WorkContext, stored: set[str]
+    session: Session,
+    cells: Iterable[Cell],
+    context: WorkContext,
+    stored: set[str],
+    measured: Collection[str] = (),
 ) -> list[WorkItem]:
-    """Measurements of evaluators and of the cells' models that the store lacks.
+    """Measurements of evaluators and of the cells' models that the store lacks, or that lack a column `measured`.
 
     `stored` holds the keys of measurements that an earlier call found whole; the call adds those that it finds.
     """
     evaluators = missing_evaluators(session, stored)
-    models = missing_models(session, cells, stored)
+    models = missing_models(session, cells, stored, measured)
     return [
         *(MeasureEvaluator(context, name) for name in evaluators),
         *(MeasureModel(context, cell.id) for cell in models),

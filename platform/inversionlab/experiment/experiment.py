@@ -9,10 +9,17 @@ from pydantic import model_validator
 from inversionlab.core.settings import override, read_recipe, validate
 from inversionlab.experiment.checks import all_faults
 from inversionlab.experiment.sections import ExperimentSections
+from inversionlab.experiment.suite import take_suite
 
 
 class Experiment(ExperimentSections):
     """An experiment whose sections fit together."""
+
+    @model_validator(mode="after")
+    def _with_suite(self) -> Self:
+        if self.suite is not None:
+            take_suite(self)
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

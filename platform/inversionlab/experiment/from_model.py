@@ -19,6 +19,7 @@ from inversionlab.experiment.model_attacks import (
     attacks_and_targets,
 )
 from inversionlab.experiment.model_options import Choice, ModelOptions
+from inversionlab.experiment.suite import default_generator
 from inversionlab.generators import GENERATORS
 from inversionlab.given.settings import LIVE
 
@@ -195,7 +196,7 @@ def _more_generators(given: ModelOptions) -> Iterator[Choice]:
         there = [GENERATORS[settings["name"]].offers for settings in more.values()]
         if any(wants <= offers for offers in (GENERATORS["vae"].offers, *there)):
             continue
-        kind = next(k for k in ("style_gan", *GENERATORS) if wants <= GENERATORS[k].offers)
+        kind = default_generator(attack)
         more["style" if kind == "style_gan" else kind] = {"name": kind, "training": dict(training)}
         why.append(f"{attack} needs a generator with {' and '.join(sorted(wants))}: {kind}")
     if more:

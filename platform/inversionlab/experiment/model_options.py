@@ -42,7 +42,9 @@ class ModelOptions:
     model_size: int | None = None
     """The shorter side that the model takes, in pixels; None: not known."""
     attacks: Sequence[str] = ()
-    """Names of the attacks; none: by access."""
+    """Names of the attacks; none: the standard suite, as far as access and budget allow."""
+    suite: bool = False
+    """Whether `attacks` join the whole standard suite."""
     gpu: bool = False
     """Whether there is a GPU."""
     faces: bool = False

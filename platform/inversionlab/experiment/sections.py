@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import (
     Discriminator,
     Field,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     Tag,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from inversionlab.attacks import AnyAttack
-from inversionlab.core.settings import Settings
+from inversionlab.core.settings import NAMING, Settings
 from inversionlab.data import AnyData, DataSettings
 from inversionlab.data.splits import SplitSettings
 from inversionlab.defenses import AnyDefense, DefenseSettings
@@ -190,8 +194,11 @@ class ExperimentSections(Settings):
     """The defense under test; the tables always have a row for the undefended victim too."""
     defenses: tuple[AnyDefense, ...] = ()
     """More defenses to compare with `defense`."""
-    attacks: tuple[AnyAttack, ...] = Field(min_length=1)
-    """The attacks; the tables always have rows for the null attacks too."""
+    suite: Literal["standard"] | None = None
+    """A named list of attacks, which join `attacks`: `standard` is what a claim needs. One of `attacks` with the
+    title of one of the list's stands in its place. Generators that it needs are added with default settings."""
+    attacks: tuple[AnyAttack, ...] = Field(default=(), validate_default=True)
+    """The attacks, one or more unless there is a `suite`; the tables always have rows for the null attacks too."""
     targets: TargetSettings = TargetSettings()
     """Which people are attacked, and how often."""
     sweep: SweepSettings | None = None
@@ -199,11 +206,26 @@ class ExperimentSections(Settings):
     runtime: RuntimeSettings = RuntimeSettings()
     """How the work is distributed, and the numbers in which attacks compute."""
 
+    @field_validator("attacks")
+    @classmethod
+    def _some(cls, attacks: tuple[AnyAttack, ...], info: ValidationInfo) -> tuple[AnyAttack, ...]:
+        if not attacks and info.data.get("suite", "wrong") is None:
+            hint = "; name one at least, or say `suite: standard`"
+            raise PydanticCustomError("missing", "is missing", {"hint": hint})
+        return attacks
+
     @model_serializer(mode="wrap")
-    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave `seeds` out where they say what `seed` says, so that the names of older recipes stay."""
-        only = self.seeds is None or self.seeds == (self.seed,)
-        return {k: v for k, v in plain(self).items() if k != "seeds" or not only}
+    def _as_stored(self, plain: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
+        """Leave out `seeds` where they say what `seed` says, and `suite` where it is null, as in older recipes.
+
+        Names never hold the suite: its attacks name what is stored.
+        """
+        values = plain(self)
+        if self.seeds is None or self.seeds == (self.seed,):
+            values.pop("seeds", None)
+        if info.context == NAMING or values.get("suite") is None:
+            values.pop("suite", None)
+        return values
 
     @property
     def victim_seeds(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional
 from inversionlab.core.images import to_float
 from inversionlab.data.splits import Labelled
 from inversionlab.given.recognizer import GivenRecognizer
-from inversionlab.metrics import nearest_distance
+from inversionlab.metrics import nearest_distance, taken
 from inversionlab.recognizers import Recognizer
 
 CHUNK = 256
@@ -40,6 +40,14 @@ class Utility:
     """L1 distance between the released and the undefended probability vectors, mean over pictures: 0 to 2."""
     log_distortion: float
     """The same between log-probabilities, a score: mean over pictures and classes (Wen's, on logits)."""
+    others_taken_of: tuple[int, ...] = ()
+    """For each protected label the number of other private people's test pictures that are taken for it."""
+    others_taken: float = math.nan
+    """Their mean; NaN where it is not known."""
+    strangers_taken: float = math.nan
+    """The share of strangers' pictures that get a protected label."""
+    strangers_accepted: float = math.nan
+    """The share of these that are accepted where 95 % of the genuine pictures are (`metrics/taken.py`)."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,36 @@ class Evaluator:
             return (SCALE * cosine_NK).masked_fill((self.gallery_KD == 0).all(1), -torch.inf)
         logit_NK: Tensor = self.recognizer.head(feature_ND.to(device))
         return logit_NK.float().cpu()
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What an evaluator says of real pictures of people whom it knows."""
+
+    correct_N: Tensor
+    """bool: whether the picture's own person has the highest score."""
+    rank_N: Tensor
+    """int64: the rank of each picture's own person, 1 = best."""
+    similarity_N: Tensor
+    """The cosine to the own person's gallery; NaN for an evaluator without galleries."""
+    people: int
+    """Among how many people it chooses."""
+
+
+@torch.no_grad()
+def held_out(evaluator: Evaluator, test: Labelled, device: torch.device) -> HeldOut:
+    """An evaluator's verdicts on test pictures, whose class numbers are its own."""
+    if not len(test):
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return HeldOut(nothing.bool(), nothing, nothing.float(), 0)
+    feature_ND = features(evaluator.recognizer, test.images_NCHW, device)
+    logit_NK, class_N = evaluator.logits(feature_ND, device), test.class_N
+    rank_N = _ranks(logit_NK, logit_NK.gather(1, class_N[:, None]))
+    similarity_N, people = torch.full((len(test),), torch.nan), logit_NK.shape[1]
+    if (known_KD := evaluator.gallery_KD) is not None:
+        similarity_N = (functional.normalize(feature_ND) * known_KD[class_N]).sum(1)
+        people = int((known_KD != 0).any(1).sum())
+    return HeldOut(logit_NK.argmax(1) == class_N, rank_N, similarity_N, people)
 
 
 def gallery(feature_ND: Tensor, class_N: Tensor, classes: int) -> Tensor:
@@ -166,20 +204,51 @@ def recognition(log_scores: LogScores, test: Labelled, device: torch.device) -> 
 
 @torch.no_grad()
 def utility(
-    log_scores: LogScores, undefended: LogScores, test: Labelled, device: torch.device
+    log_scores: LogScores,
+    undefended: LogScores,
+    test: Labelled,
+    device: torch.device,
+    labels: Sequence[int] = (),
+    strangers: Tensor | None = None,
 ) -> Utility:
-    """Compare a released model, `log_scores`, with the undefended victim on every test picture."""
+    """Compare a released model, `log_scores`, with the undefended victim on every test picture.
+
+    Args:
+        log_scores: the released model.
+        undefended: the victim.
+        test: pictures of the people whom they know.
+        device: where both are.
+        labels: the protected labels, for which others may be taken.
+        strangers: uint8 pictures (M, C, H, W) of people whom they do not know; None: there are none.
+    """
     if not len(test):
         return Utility(torch.zeros(0, dtype=torch.bool), math.nan, math.nan)
-    correct, moved, log_moved = [], 0.0, 0.0
-    for x, class_N in zip(test.images_NCHW.split(CHUNK), test.class_N.split(CHUNK), strict=True):
+    seen, moved, log_moved = [], 0.0, 0.0
+    for x in test.images_NCHW.split(CHUNK):
         x_NCHW = to_float(x, device)
         log_y_NK, bare_NK = (ask(x_NCHW).cpu().double() for ask in (log_scores, undefended))
-        correct.append(log_y_NK.argmax(1) == class_N)
+        seen.append(log_y_NK.max(1))
         moved += float((log_y_NK.exp() - bare_NK.exp()).abs().sum())
         apart_NK = log_y_NK.clamp(min=LOG_FLOOR) - bare_NK.clamp(min=LOG_FLOOR)
         log_moved += float(apart_NK.abs().mean(1).sum())
-    return Utility(torch.cat(correct), moved / len(test), log_moved / len(test))
+    score_N, winner_N = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    wrong = taken.others_taken(winner_N.numpy(), test.class_N.numpy(), labels)
+    used = Utility(
+        correct_N=winner_N == test.class_N,
+        distortion=moved / len(test),
+        log_distortion=log_moved / len(test),
+        others_taken_of=tuple(wrong),
+        others_taken=statistics.fmean(wrong) if wrong else math.nan,
+    )
+    if strangers is None or not len(strangers):
+        return used
+    asked = [log_scores(to_float(x, device)).cpu().double().max(1) for x in strangers.split(CHUNK)]
+    top_M, nearest_M = (torch.cat(parts).numpy() for parts in zip(*asked, strict=True))
+    return replace(
+        used,
+        strangers_taken=taken.strangers_taken(nearest_M, labels) if labels else math.nan,
+        strangers_accepted=taken.strangers_accepted(score_N.numpy(), top_M),
+    )
 
 
 @torch.no_grad()

@@ -27,6 +27,8 @@ from inversionlab.recognizers import Recognizer
 from inversionlab.results.models import MODEL_METRICS, STRANGER_SCORE
 
 Judge = Recognizer | GivenRecognizer
+STRANGERS = 2000
+"""Pictures at most of people whom a model does not know, that it is asked about."""
 VIEWS: dict[type[View], str] = {view: word.replace("_", " ") for word, view in views.VIEWS.items()}
 """What each view shows, in words."""
 
@@ -80,7 +82,16 @@ def measure_model(session: Session, cell: Cell) -> None:
         test = evaluate.sample((test,), evaluate.QUERIES)
     model = builder.attacked(cell.defense, "fp32", cell.seed)
     victim = builder.attacked(NoneSettings(), "fp32", cell.seed)
-    used = evaluate.utility(model.log_scores, victim.log_scores, test, builder.device)
+    # An endpoint's queries cost, so it is not asked about anybody whom it does not know.
+    strangers = None if behind_http else _unknown_people(session)
+    used = evaluate.utility(
+        model.log_scores,
+        victim.log_scores,
+        test,
+        builder.device,
+        session.plan.targets,
+        strangers,
+    )
     aimed_N = torch.isin(test.class_N, torch.tensor(session.plan.targets))
     stopped, left = protected_views(cell.defense), stripped(cell.defense)
     row = {
@@ -94,6 +105,7 @@ def measure_model(session: Session, cell: Cell) -> None:
         # What runs elsewhere has no footprint here, and its time would be the network's.
         **({} if behind_http else _footprint(session, cell, model)),
         **{metric.key: getattr(used, metric.key) for metric in MODEL_METRICS},
+        "others_taken_of": list(used.others_taken_of),
         "facts": json.dumps(_facts(session, cell, model), sort_keys=True),
         "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
         "left": "" if left == cell.defense else left.title,
@@ -132,6 +144,14 @@ def _facts(session: Session, cell: Cell, model: ProtectedModel) -> dict[str, flo
     return facts | ({STRANGER_SCORE: score} if math.isfinite(score) else {})
 
 
+def _unknown_people(session: Session) -> Tensor:
+    """Pictures of people whom no model was trained on: evaluator-only people, or else the public ones."""
+    splits = session.builder.splits
+    apart = (splits.evaluator_train, splits.evaluator_test)
+    public = Labelled(splits.public_NCHW, splits.public_person_N)
+    return evaluate.sample(apart if any(map(len, apart)) else (public,), STRANGERS).images_NCHW
+
+
 def _strangers(session: Session) -> Labelled:
     """Some public pictures, all of class 0."""
     public_NCHW = session.builder.splits.public_NCHW[: footprint.BATCH]
@@ -162,25 +182,27 @@ def _decoys(session: Session, defense: DefenseSettings, seed: int) -> list[dict[
 
 
 def measure_evaluator(session: Session, name: str) -> None:
-    """Store how well an evaluator recognizes, and its features of the targets' private pictures."""
+    """Store what an evaluator says of real test pictures, and its features of the targets' private pictures."""
     builder, spec = session.builder, session.plan.evaluators[name]
     recognizer = cast(Judge, compiled(builder.recognizer(spec.role)))
     data, train = spec.data(builder.splits), builder.splits.train
     aimed_N = torch.isin(train.class_N, torch.tensor(session.plan.targets))
-    key = evaluator_key(session, name)
+    key, people_KD = evaluator_key(session, name), None
     if data.gallery is not None:
         known_ND = evaluate.features(recognizer, data.gallery.images_NCHW, builder.device)
         classes = len(builder.splits.people)
         people_KD = evaluate.gallery(known_ND, data.gallery.class_N, classes)
-        asked_ND = evaluate.features(recognizer, data.test.images_NCHW, builder.device)
-        own = evaluate.Evaluator(name, recognizer, data.class_of, {}, people_KD)
-        winner_N = own.logits(asked_ND, builder.device).argmax(1)
-        correct_N = winner_N == data.test.class_N
         people = enumerate(people_KD.tolist())
         rows = [{"evaluator": name, "person": k, "feature": feature} for k, feature in people]
         session.store.write("galleries", key, rows)
-    else:
-        correct_N = evaluate.recognition(recognizer.log_scores, data.test, builder.device)
+    own = evaluate.Evaluator(name, recognizer, data.class_of, {}, people_KD)
+    real = evaluate.held_out(own, data.test, builder.device)
+    verdicts = zip(data.test.class_N, real.rank_N, real.similarity_N, strict=True)
+    rows = [
+        {"evaluator": name, "person": int(person), "rank": int(rank), "similarity": float(alike)}
+        for person, rank, alike in verdicts
+    ]
+    session.store.write("held_out", key, rows)
     if data.gallery is train:
         feature_ND = known_ND[aimed_N]
     else:
@@ -195,8 +217,9 @@ def measure_evaluator(session: Session, name: str) -> None:
         "evaluator": name,
         "protocol": spec.protocol_name,
         "network": spec.structure_name,
-        "correct": int(correct_N.sum()),
+        "correct": int(real.correct_N.sum()),
         "total": len(data.test),
         "within_person": within_person_distance(feature_ND.numpy(), target_N.numpy()),
+        "people": real.people,
     }
     session.store.write("evaluators", key, [row])

@@ -1,6 +1,6 @@
 """What the store lacks of an experiment: networks, measurements, reconstructions. An audit does just that."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from inversionlab.pipeline.measure import evaluator_key, model_key
@@ -49,8 +49,14 @@ def missing_evaluators(session: Session, found: set[str]) -> list[str]:
     return missing
 
 
-def missing_models(session: Session, cells: Iterable[Cell], found: set[str]) -> list[Cell]:
-    """A cell for each of these cells' protected models that is not measured; adds to `found` as above."""
+def missing_models(
+    session: Session, cells: Iterable[Cell], found: set[str], measured: Collection[str] = ()
+) -> list[Cell]:
+    """A cell for each of these cells' protected models that is not measured; adds to `found` as above.
+
+    A model that an older version measured lacks the numbers that came later. It counts as measured, unless one of
+    the columns `measured` is missing.
+    """
     models: dict[str, Cell] = {}
     for cell in cells:
         if cell.defense is not None and not cell.stripped:
@@ -58,8 +64,20 @@ def missing_models(session: Session, cells: Iterable[Cell], found: set[str]) -> 
     return [
         cell
         for protected, cell in models.items()
-        if not _has(session, found, model_key(session, protected), "models", "references")
+        if not _has(session, found, key := model_key(session, protected), "models", "references")
+        or not _holds(session, found, key, measured)
     ]
+
+
+def _holds(session: Session, found: set[str], key: str, columns: Collection[str]) -> bool:
+    """Whether the measurement of a model has a value in each of these columns."""
+    whole = f"{key} with {sorted(columns)}"
+    if columns and whole not in found:
+        (row,) = session.store.read("models", key).to_pylist()
+        if any(row[column] is None for column in columns):
+            return False
+        found.add(whole)
+    return True
 
 
 def _has(session: Session, found: set[str], key: str, *tables: str) -> bool:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Self, cast
+from typing import Literal, Self, cast
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,8 @@ class Metric:
     """Whether it is a share with an interval."""
     detail: bool = False
     """Whether it stands in the page's second table, not in the first."""
+    better: Literal["max", "min"] | None = None
+    """Which way a defender wants it, for a search; None: a search does not have it."""
 
     def cell(self, value: Estimate | float) -> str:
         """A value as text."""
@@ -55,22 +57,22 @@ class Metric:
 
 
 METRICS = (
-    Metric("top1", "top-1", compared=True, share=True),
+    Metric("top1", "top-1", compared=True, share=True, better="min"),
     Metric("top5", "top-5", compared=True, printed="top-5 (95%)", share=True),
     Metric("median_rank", "median rank"),
     Metric("nearest", "nearest picture", measure),
     Metric("frechet", "FID", measure, compared=True),
-    Metric("denied", "denied by the first evaluator", detail=True, share=True),
-    Metric("any_top1", "people found in any try", detail=True, share=True),
-    Metric("accepted_1", "accepted, 1 % false", detail=True, share=True),
-    Metric("accepted_01", "accepted, 0.1 % false", detail=True, share=True),
-    Metric("distance", "distance to the person", measure, detail=True),
-    Metric("precision", "precision", measure, detail=True),
-    Metric("recall", "recall", measure, detail=True),
-    Metric("density", "density", measure, detail=True),
-    Metric("coverage", "coverage", measure, detail=True),
+    Metric("denied", "denied by the first evaluator", detail=True, share=True, better="max"),
+    Metric("any_top1", "people found in any try", detail=True, share=True, better="min"),
+    Metric("accepted_1", "accepted, 1 % false", detail=True, share=True, better="min"),
+    Metric("accepted_01", "accepted, 0.1 % false", detail=True, share=True, better="min"),
+    Metric("distance", "distance to the person", measure, detail=True, better="max"),
+    Metric("precision", "precision", measure, detail=True, better="min"),
+    Metric("recall", "recall", measure, detail=True, better="min"),
+    Metric("density", "density", measure, detail=True, better="min"),
+    Metric("coverage", "coverage", measure, detail=True, better="min"),
 )
-"""In the tables' order. `top5` decides what is strongest."""
+"""In the tables' order. `top5` decides what is strongest; a search has it as `attack_success`."""
 FALSE_ACCEPTS = {"accepted_1": 0.01, "accepted_01": 0.001}
 """The shares of impostors that a face matcher would accept, too."""
 PRDC = tuple(field.name for field in fields(prdc.Prdc))
@@ -124,8 +126,13 @@ class Known:
 
         The impostors that set the thresholds are the targets' private pictures against the galleries of others.
         """
-        private_MD, private = _features(run.features, evaluator, "target")
-        gallery_KD, person = _features(run.galleries, evaluator, "person")
+        return cls.of_tables(run.features, run.galleries, evaluator)
+
+    @classmethod
+    def of_tables(cls, features: pa.Table, galleries: pa.Table, evaluator: str) -> Self:
+        """Read it out of the tables `features` and `galleries`."""
+        private_MD, private = _features(features, evaluator, "target")
+        gallery_KD, person = _features(galleries, evaluator, "person")
         impostor_N = np.empty(0)
         if private_MD.size and gallery_KD.size and private_MD.shape[1] == gallery_KD.shape[1]:
             gallery_KD = gallery_KD[np.argsort(person)]

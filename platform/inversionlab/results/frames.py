@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from inversionlab.metrics import Estimate
+from inversionlab.results.comparison_rows import ComparisonRow
 from inversionlab.results.evaluator_results import BY_VICTIM, METRICS, EvaluatorResult
 from inversionlab.results.models import MODEL_METRICS, Model, models_of
 from inversionlab.results.rows import Row
@@ -17,9 +18,10 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
 
 
 def attack_frame(results: RunResults) -> "pd.DataFrame":
-    """A row for each attack on each model, and for each null attack, as the headline evaluator sees them.
+    """A row for each attack on each model and for each null attack, as the headline evaluator sees them.
 
-    Without evaluators the columns of success are left out.
+    The last rows are the ceiling and chance, whose `kind` is `real` and `chance`. Without evaluators they and the
+    columns of success are left out.
     """
     place = results.headline_evaluator
     chosen = {id(found.attack) for found in _strongest(results)}
@@ -45,15 +47,26 @@ def attack_frame(results: RunResults) -> "pd.DataFrame":
                 "complete": row.complete,
             }
         )
+    for comparison in results.comparisons:
+        known = {**_no_model(comparison), **_said(results, comparison, place)}
+        unknown = dict.fromkeys(rows[0], math.nan) if rows else {}
+        none = {"strongest": False, "queries": 0.0, "reconstructions": 0, "complete": True}
+        none |= {"victims": 0} if several else {}
+        rows.append({**unknown, **none, **known})
     return _frame(rows)
 
 
 def evaluator_frame(results: RunResults) -> "pd.DataFrame":
-    """A row for each attack, model and evaluator; none without evaluators."""
+    """A row for each attack, model and evaluator, then the ceiling and chance; none without evaluators."""
     several = bool(results.run.record.seeds)
     rows = [
         {**_whom(row), **_success(row, place, several)}
         for row in results.rows
+        for place in range(len(results.evaluators))
+    ]
+    rows += [
+        {**_no_model(comparison), **_said(results, comparison, place)}
+        for comparison in results.comparisons
         for place in range(len(results.evaluators))
     ]
     return _frame(rows)
@@ -75,6 +88,7 @@ def model_frame(results: RunResults) -> "pd.DataFrame":
                 **_share("target_accuracy", model.accuracy_targets),
                 "loss_points": first.loss_points,
                 **{metric.key: getattr(model, metric.key) for metric in MODEL_METRICS},
+                "others_taken_of": model.others_taken_of,
                 "networks": model.networks,
                 "parameters": model.parameters,
                 "milliseconds": model.milliseconds,
@@ -107,6 +121,26 @@ def _whom(row: Row) -> dict[str, Any]:
         "defense": row.cell.title or row.cell.defense,
         "point": math.nan if row.point is None else row.point,
         "access": row.cell.access,
+    }
+
+
+def _no_model(comparison: ComparisonRow) -> dict[str, Any]:
+    """What stands in place of attack and model in a row to compare with."""
+    return {
+        "attack": comparison.name,
+        "model": "no model asked",
+        "kind": comparison.kind,
+        "defense": "",
+        "point": math.nan,
+        "access": "",
+    }
+
+
+def _said(results: RunResults, comparison: ComparisonRow, place: int) -> dict[str, Any]:
+    """What one evaluator says of a row to compare with."""
+    return {
+        "evaluator": results.evaluators[place],
+        **_values(comparison.by_evaluator[place]),
     }
 
 

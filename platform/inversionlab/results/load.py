@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +33,8 @@ class RunData:
     """The evaluators' features of the targets' private pictures."""
     galleries: pa.Table
     """Of evaluators that compare with galleries, the mean direction of every private person."""
+    held_out: pa.Table = field(default_factory=SCHEMAS["held_out"].empty_table)
+    """The evaluators' verdicts on real pictures that no training has seen, a row for each."""
 
 
 def load_run(storage: Storage, run: str) -> RunData:
@@ -55,6 +57,7 @@ def load_run(storage: Storage, run: str) -> RunData:
         references=_read(store, "references", [tables.real, *tables.models]),
         features=_read(store, "features", tables.evaluators),
         galleries=_read(store, "galleries", tables.evaluators),
+        held_out=_read(store, "held_out", tables.evaluators),
     )
 
 

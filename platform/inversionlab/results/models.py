@@ -29,6 +29,9 @@ class ModelMetric:
 MODEL_METRICS = (
     ModelMetric("distortion", "Distortion, 0 to 2"),
     ModelMetric("log_distortion", "of logarithms", better="min"),
+    ModelMetric("others_taken", "Others taken for a label", better="min"),
+    ModelMetric("strangers_taken", "Strangers taken for one", better="min"),
+    ModelMetric("strangers_accepted", "Strangers accepted", better="min"),
 )
 """In the page's order. Older stores lack a new one. If `store.tables._NEWEST` names its column, their models are
 measured again first."""
@@ -58,6 +61,14 @@ class Model(RecordPart):
     """L1 distance of its probability vectors from the undefended model's, the mean over test pictures."""
     log_distortion: float = math.nan
     """Mean distance of its log-probabilities from those, per class."""
+    others_taken: float = math.nan
+    """Test pictures of other private people that are taken for an attacked person, the mean over these."""
+    others_taken_of: tuple[float, ...] = ()
+    """The same for each attacked person, in the order of the run's targets."""
+    strangers_taken: float = math.nan
+    """Share of strangers' pictures that get an attacked person's label."""
+    strangers_accepted: float = math.nan
+    """Share of strangers' pictures that are accepted where 95 % of the genuine test pictures are."""
     protects: str = ""
     """The attackers that its defense claims to stop, by what they see: "scores, labels"."""
     left: str = ""
@@ -118,6 +129,9 @@ def mean_model(models: Sequence[Model]) -> Model:
         update={
             **{name: sum(getattr(model, name) for model in models) for name in counts},
             **{name: mean(name) for name in means},
+            "others_taken_of": tuple(
+                sum(of) / len(of) for of in zip(*(m.others_taken_of for m in models), strict=False)
+            ),
             "facts": {name: sum(values) / len(values) for name, values in facts.items()},
             "accuracies": tuple(m.correct_all / m.total_all for m in models if m.total_all),
         }

@@ -154,6 +154,36 @@ class ArtifactRecord(RecordPart):
     metrics: dict[str, Any] = {}
 
 
+class SuiteRecord(RecordPart):
+    """The named list of attacks that a run made."""
+
+    name: str
+    version: int = 0
+    """Which version of the list."""
+    attacks: tuple[str, ...] = ()
+    """The titles of its attacks on this run's model."""
+    changed: tuple[str, ...] = ()
+    """Those of them whose settings are the recipe's own."""
+    added: tuple[str, ...] = ()
+    """The recipe's further attacks."""
+    not_shown: tuple[str, ...] = ()
+    """Those of the list that need more of the model than it shows."""
+
+    @property
+    def text(self) -> str:
+        """In words, without a point at the end."""
+        parts = [f"the {self.name} suite, version {self.version}: {', '.join(self.attacks)}"]
+        if self.changed:
+            parts.append(f"changed settings: {', '.join(self.changed)}")
+        if self.added:
+            parts.append(f"added to it: {', '.join(self.added)}")
+        if self.not_shown:
+            parts.append(
+                f"left out, as the model does not show enough: {', '.join(self.not_shown)}"
+            )
+        return "; ".join(parts)
+
+
 class JobsRecord(RecordPart):
     """Which reconstructions of its cells are the run's own."""
 
@@ -187,6 +217,8 @@ class RunRecord(RecordPart):
     given: GivenVictimRecord | None = None
     """The victim, if it was given."""
     sweep: SweepRecord | None = None
+    suite: SuiteRecord | None = None
+    """The named list of attacks, if the recipe states one."""
     cells: tuple[CellRecord, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
     timings: dict[str, float] = {}

@@ -8,6 +8,7 @@ from typing import Self
 
 from inversionlab.metrics import Estimate, paired
 from inversionlab.results import ranking
+from inversionlab.results.comparison_rows import ComparisonRow, comparison_rows
 from inversionlab.results.evaluator_results import PROTOCOL_NOTES
 from inversionlab.results.load import RunData
 from inversionlab.results.models import STRANGER_SCORE, models_of
@@ -52,6 +53,11 @@ class RunResults:
     def evaluators(self) -> list[str]:
         """The evaluators' names in the recipe's order."""
         return list(self.run.evaluators["evaluator"].to_pylist())
+
+    @cached_property
+    def comparisons(self) -> list[ComparisonRow]:
+        """The ceiling and chance, which every table of success holds beside attacks; none without evaluators."""
+        return comparison_rows(self.run)
 
     @property
     def evaluator_notes(self) -> list[str]:

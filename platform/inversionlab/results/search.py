@@ -13,10 +13,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from inversionlab.metrics import Estimate
+from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.ranking import Headline, Strongest, strongest
 from inversionlab.results.run_record import RecordPart
 
-SHARES = ("accuracy", "attack_success", "attack_success_low", "attack_success_high")
+SHARES = (
+    *("accuracy", "attack_success", "attack_success_low", "attack_success_high"),
+    *("strangers_taken", "strangers_accepted"),
+    *(metric.key for metric in METRICS if metric.share and metric.better),
+)
 """Metrics that are shares in [0, 1]."""
 _ENDS = {"attack_success_low": "low", "attack_success_high": "high"}
 Share = Annotated[
@@ -49,8 +54,8 @@ class CurvePoint(RecordPart):
 class TrialRecord(RecordPart):
     """One setting that was tried, or the undefended victim, which has no number and no settings.
 
-    What was measured is None where nothing was attacked. The model's own numbers (`models.MODEL_METRICS`) need
-    no fields here.
+    What was measured is None where nothing was attacked. Other metrics that the search names as objectives or
+    constraints need no fields here.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -60,11 +60,17 @@ _COLUMNS = {
         ("parameters memory", pa.int64()),
         ("distortion log_distortion", pa.float32()),
         ("protects left facts", pa.string()),
+        ("others_taken strangers_taken strangers_accepted", pa.float32()),
+        ("others_taken_of", pa.list_(pa.int32())),
     ),
     "evaluators": _columns(
         ("evaluator protocol network", pa.string()),
         ("correct total", pa.int64()),
         ("within_person", pa.float32()),
+        ("people", pa.int32()),
+    ),
+    "held_out": _columns(
+        ("evaluator", pa.string()), ("person rank", pa.int32()), ("similarity", pa.float32())
     ),
     "references": _columns(
         ("kind protected", pa.string()),

@@ -110,7 +110,8 @@ def search(
     The trials are variations of `experiment`. `resume` refuses a search that was never begun there.
 
     Raises:
-        ConfigError: space and recipe, or space and data, do not fit; or there is nothing to resume.
+        ConfigError: space and recipe, or space and data, do not fit; there is nothing to resume; or an objective
+            or a constraint is not known of the undefended victim.
         SearchError, TrainingError: what all trials need cannot be made.
     """
     check_space(space, experiment)
@@ -148,7 +149,8 @@ def search(
         max_task_retries=3,
     )
     bounds = dict(space.constraints)
-    runner: Any = runner_class.remote(session.spec, bounds, options.step_targets, gpus)
+    goals = () if options.single else tuple(space.objectives)
+    runner: Any = runner_class.remote(session.spec, bounds, options.step_targets, gpus, goals)
     began = time.monotonic()
     say("[2/4] baseline: the networks that all trials share, and the undefended victim")
     try:

@@ -18,7 +18,6 @@ from inversionlab.distributed.run_record import (
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
-from inversionlab.results.models import MODEL_METRICS
 from inversionlab.results.search import (
     AuditedRun,
     CurvePoint,
@@ -192,8 +191,10 @@ def _measured(
     if targets:
         ranks = read_ranks(session, cells)
         found = leak(session, cells, targets, ranks)
-        numbers = trial_metrics(session, found, targets, outcome.space.constraints)
-        stored = {*TrialRecord.model_fields, *(metric.key for metric in MODEL_METRICS)}
+        bounds, goals = outcome.space.constraints, outcome.space.objectives
+        goals = {} if outcome.options.single else goals
+        numbers = trial_metrics(session, found, targets, bounds, goals)
+        stored = {*TrialRecord.model_fields, *bounds, *goals}
         known |= {name: numbers[name] for name in numbers if name in stored}
         best, step = found.strongest, outcome.options.step_targets
         evaluator = session.experiment.evaluators[best.evaluator].name

@@ -19,6 +19,7 @@ from ray.tune.search.sample import Domain
 
 from inversionlab.core.settings import ConfigError, assign, validate
 from inversionlab.experiment import Experiment
+from inversionlab.tuning.attack_metrics import unfit_metrics
 from inversionlab.tuning.domains import LARGEST, Kind, in_words, inside, is_number, kind_of, quoted
 from inversionlab.tuning.trial_metrics import METRICS
 
@@ -112,7 +113,9 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
             f"{space.module}.py: searches the defense `{space.module}`, but the recipe `{experiment.name}` has "
             f"defense.name = {defense}; take search_spaces/{defense}.py, or another recipe"
         )
-    faults = [f"{space.module}.py: {fault}" for fault in _key_faults(space.domains)]
+    goals = {*space.objectives, *space.constraints}
+    found = (*_key_faults(space.domains), *unfit_metrics(experiment, sorted(goals)))
+    faults = [f"{space.module}.py: {fault}" for fault in found]
     faults = faults or refusals(space, refuse)
     if faults:
         raise ConfigError("\n".join(faults))
@@ -254,10 +257,8 @@ def _constraint_faults(constraints: Any) -> Iterator[str]:
         if metric == "score":
             yield "CONSTRAINTS: score: is made from the constraints; bound `attack_success` instead"
         if METRICS.get(metric) == "max":
-            yield (
-                f"CONSTRAINTS: {metric}: the more the better, but a constraint is an upper bound; "
-                "bound `accuracy_loss` instead"
-            )
+            instead = "bound `accuracy_loss` instead" if metric == "accuracy" else "maximize it"
+            yield f"CONSTRAINTS: {metric}: the more the better, but a constraint is an upper bound; {instead}"
         if not is_number(bound):
             yield (
                 f"CONSTRAINTS: {metric} = {quoted(bound)}: must be a finite number, {LARGEST:.2g} "
@@ -267,7 +268,11 @@ def _constraint_faults(constraints: Any) -> Iterator[str]:
 
 def _metric_faults(where: str, metric: Any) -> Iterator[str]:
     if metric not in METRICS:
-        yield f"{where}: {metric}: unknown metric{_near(metric, METRICS)}"
+        near = difflib.get_close_matches(str(metric), METRICS, n=1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        modes = ("max", "min") if where == "OBJECTIVES" else ("min",)
+        there = [m for m, mode in METRICS.items() if mode in modes and m != "score"]
+        yield f"{where}: {metric}: unknown metric; {hint}known: {', '.join(there)}"
     elif metric == "seconds":
         yield f"{where}: seconds: differs from run to run, so a search by it could not be repeated"
     elif METRICS[metric] is None:

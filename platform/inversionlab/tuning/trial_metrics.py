@@ -1,7 +1,8 @@
 """What the stored attacks on a trial's model found, and the metrics that a search can optimize and bound.
 
-The models' own numbers are those of `results.models.MODEL_METRICS`. Another metric takes an entry in METRICS and a
-line in `trial_metrics` here; with a field of its name in `results.search.TrialRecord` it is stored as well.
+The models' own numbers are those of `results.models.MODEL_METRICS`, and more of what attacks found are those of
+`attack_metrics.ATTACK_METRICS`. Another metric takes an entry in METRICS and a line in `trial_metrics` here; with
+a field of its name in `results.search.TrialRecord` it is stored as well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from inversionlab.attacks import ATTACKS
+from inversionlab.core.settings import ConfigError
 from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.metrics import Estimate, attack_accuracy, wilson
@@ -23,6 +25,7 @@ from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.models import MODEL_METRICS, Model, mean_model
 from inversionlab.results.ranking import Strongest, counting, strongest
 from inversionlab.store.tables import Job
+from inversionlab.tuning.attack_metrics import ATTACK_METRICS, NEEDS, attack_metrics
 
 METRICS: dict[str, Literal["max", "min"] | None] = {
     # Share of the private people's test pictures that the protected model names rightly, 0 to 1.
@@ -30,13 +33,17 @@ METRICS: dict[str, Literal["max", "min"] | None] = {
     # Percentage points of accuracy lost against the undefended victim.
     "accuracy_loss": "min",
     # The models' own numbers. log_distortion: the mean absolute change of a log-score against the undefended
-    # victim, in nats.
+    # victim, in nats. others_taken: other people's test pictures that are taken for an attacked person, the mean
+    # over these. strangers_taken: share of strangers' pictures that are taken for one. strangers_accepted: share
+    # that reaches the score that 95 % of the genuine test pictures reach.
     **{metric.key: metric.better for metric in MODEL_METRICS if metric.better},
     # Top-5 share of the strongest listed attack by the recipe's headline evaluator, 0 to 1.
     "attack_success": "min",
     # The ends of its 95 % interval by people, 0 to 1.
     "attack_success_low": "min",
     "attack_success_high": "min",
+    # More of what attacks found, each by the attack that is worst for the defender; see `attack_metrics`.
+    **ATTACK_METRICS,
     # People attacked so far, and reconstructions of them.
     "targets": None,
     "reconstructions": None,
@@ -54,12 +61,18 @@ Ranks = Mapping[str, Mapping[Job, Mapping[str, int]]]
 
 
 def trial_metrics(
-    session: Session, found: Leak, targets: Sequence[int], bounds: Mapping[str, float]
+    session: Session,
+    found: Leak,
+    targets: Sequence[int],
+    bounds: Mapping[str, float],
+    objectives: Collection[str] = (),
 ) -> dict[str, float]:
-    """METRICS, except `seconds`, of a trial from what attacks on these targets found.
+    """METRICS, except `seconds`, of a trial from what attacks on these targets found, all finite.
 
-    `bounds` are the constraints: metric -> upper bound.
+    Of ATTACK_METRICS those that the search names. `bounds` are the constraints: metric -> upper bound.
+    A metric that is not known is left out, and with it the score that a bound on it decides.
     """
+    named = [*objectives, *bounds]
     defense, success = defended_cells(session)[0].defense, found.strongest.success
     model, with_defense = measured(session, defense), accuracy(session, defense).value
     own = {m.key: getattr(model, m.key) for m in MODEL_METRICS if m.better}
@@ -72,10 +85,22 @@ def trial_metrics(
         "attack_success_high": success.high,
         "targets": len(targets),
         "reconstructions": found.reconstructions,
+        **attack_metrics(session, counting(defended_cells(session), _aside), targets, named),
     }
-    excess = max((numbers[name] - bound for name, bound in bounds.items()), default=0.0)
+    known = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    if any(name not in known for name in bounds):
+        return known
+    excess = max((known[name] - bound for name, bound in bounds.items()), default=0.0)
     # 1e-9: a bound that is just met must pass as computed.
-    return numbers | {"score": success.value if excess <= 1e-9 else 1 + excess / 100}
+    return known | {"score": success.value if excess <= 1e-9 else 1 + excess / 100}
+
+
+def refuse_unknown(numbers: Mapping[str, float], named: Collection[str], model: str) -> None:
+    """Raise ConfigError if a metric that a search names is not among the numbers of a model."""
+    for name in named:
+        if name not in numbers:
+            reason = NEEDS.get(name, "the store does not hold it")
+            raise ConfigError(f"{name}: is not known of {model}; {reason}")
 
 
 def accuracy(session: Session, defense: DefenseSettings | None) -> Estimate:

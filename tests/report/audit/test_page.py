@@ -8,6 +8,7 @@ import hashlib
 import html
 import re
 
+import pyarrow as pa
 import pytest
 
 from inversionlab.report.audit.page import render
@@ -138,3 +139,24 @@ def test_further_metrics_stand_in_a_table_of_their_own(run):
     assert "people found in any try" in page
     # Its first evaluator has nobody before it that could deny.
     assert page.count("denied by the first evaluator") == len(run.evaluators) - 1
+
+
+def test_the_page_says_which_suite_ran_and_how_it_was_changed(run):
+    suite = {"name": "standard", "version": 3, "attacks": ["label_only", "ami"]}
+    said = "The attacks are the standard suite, version 3: label_only, ami."
+    page = render(with_record(run, suite=suite), pictures=False)
+    assert said in page
+    assert "suite was changed" not in page
+    changed = render(with_record(run, suite={**suite, "changed": ["ami"]}), pictures=False)
+    assert (
+        "The standard suite was changed: ami ran with other settings than it has there." in changed
+    )
+    assert "standard suite" not in render(run, pictures=False)
+
+
+def test_the_models_table_says_who_else_is_taken_for_a_label(run):
+    models = [row | {"others_taken": 1.25} for row in run.models.to_pylist()]
+    rows = pa.Table.from_pylist(models, run.models.schema)
+    page = render(dataclasses.replace(run, models=rows), pictures=False)
+    assert '<th scope="col">Others taken for a label</th>' in page
+    assert "<td>1.25</td>" in page

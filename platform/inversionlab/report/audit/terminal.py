@@ -30,6 +30,12 @@ def terminal_table(results: RunResults) -> Table:
         chosen = row.kind == "defended" and row.protected == results.recommended
         style = "bold" if chosen else "" if row.done else "dim"
         table.add_row(*(escape(cell) for cell in cells), style=style)
+    table.add_section()
+    for comparison in results.comparisons:
+        said = [
+            comparison.text(m, place) for place in range(len(results.evaluators)) for m in shown
+        ]
+        table.add_row(comparison.name, *[MISSING] * 3, *said, *[MISSING] * 2)
     return table
 
 
