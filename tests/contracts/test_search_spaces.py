@@ -33,6 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "dp_sgd": {"defense": {"name": "dp_sgd"}, **PLAIN},
     "mutual_information": {"defense": {"name": "mutual_information"}, **PLAIN},
     "purifier": {"defense": {"name": "purifier"}, **PLAIN},
+    "negative_label_smoothing": {"defense": {"name": "negative_label_smoothing"}, **PLAIN},
 }
 """Changes of `tests/tiny.py`'s recipe that put the defense in it."""
 

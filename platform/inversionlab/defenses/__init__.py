@@ -21,6 +21,7 @@ from inversionlab.defenses.dummy_recognizer import DummyRecognizer
 from inversionlab.defenses.gan_fake_samples import GanFakeSamples
 from inversionlab.defenses.label_modifier import LabelModifier
 from inversionlab.defenses.mutual_information import MutualInformation
+from inversionlab.defenses.negative_label_smoothing import NegativeLabelSmoothing
 from inversionlab.defenses.none import NoDefense
 from inversionlab.defenses.purifier import PurifierDefense
 from inversionlab.defenses.random_fake_samples import RandomFakeSamples
@@ -37,6 +38,7 @@ DEFENSES: dict[str, type[Defense]] = {
     "uniform_noise": UniformNoise,
     "label_modifier": LabelModifier,
     "purifier": PurifierDefense,
+    "negative_label_smoothing": NegativeLabelSmoothing,
 }
 
 if TYPE_CHECKING:
