@@ -16,6 +16,7 @@ from inversionlab.defenses.base import (
     ProtectedModel,
     VictimBlueprint,
 )
+from inversionlab.defenses.bido import Bido
 from inversionlab.defenses.dp_sgd import DpSgd
 from inversionlab.defenses.dummy_recognizer import DummyRecognizer
 from inversionlab.defenses.gan_fake_samples import GanFakeSamples
@@ -39,6 +40,7 @@ DEFENSES: dict[str, type[Defense]] = {
     "label_modifier": LabelModifier,
     "purifier": PurifierDefense,
     "negative_label_smoothing": NegativeLabelSmoothing,
+    "bido": Bido,
 }
 
 if TYPE_CHECKING:
