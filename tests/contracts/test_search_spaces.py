@@ -34,6 +34,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mutual_information": {"defense": {"name": "mutual_information"}, **PLAIN},
     "purifier": {"defense": {"name": "purifier"}, **PLAIN},
     "negative_label_smoothing": {"defense": {"name": "negative_label_smoothing"}, **PLAIN},
+    "transfer_learning": {"defense": {"name": "transfer_learning"}, **PLAIN},
     "bido": {"defense": {"name": "bido"}, **PLAIN},
 }
 """Changes of `tests/tiny.py`'s recipe that put the defense in it."""

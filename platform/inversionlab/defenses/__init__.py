@@ -26,6 +26,7 @@ from inversionlab.defenses.negative_label_smoothing import NegativeLabelSmoothin
 from inversionlab.defenses.none import NoDefense
 from inversionlab.defenses.purifier import PurifierDefense
 from inversionlab.defenses.random_fake_samples import RandomFakeSamples
+from inversionlab.defenses.transfer_learning import TransferLearning
 from inversionlab.defenses.uniform_noise import UniformNoise
 
 DEFENSES: dict[str, type[Defense]] = {
@@ -40,6 +41,7 @@ DEFENSES: dict[str, type[Defense]] = {
     "label_modifier": LabelModifier,
     "purifier": PurifierDefense,
     "negative_label_smoothing": NegativeLabelSmoothing,
+    "transfer_learning": TransferLearning,
     "bido": Bido,
 }
 
