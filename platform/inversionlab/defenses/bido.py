@@ -19,6 +19,9 @@ Protects: white box too, because nothing is wrapped that could be removed.
 Ranges:   l_x, l_y >= 0; not both 0.
 Deviates: the paper's VGG-16 begins from ImageNet's weights, and ours from random ones. Several training workers
           each take the estimates of their own share of a batch. The victim's own label smoothing is not used.
+Seen:     LFW, 32x32, 62 people (lfw_matrix.yaml's victim has 80.9 % on 602 test pictures), one training: 85.4 %
+          accuracy. Over the training the sum of HSIC(Z_j, Y) rose from 150 to 155 (at most 315), and that of
+          HSIC(X, Z_j) fell from 130 to 128 only: at these weights the reward for the person is what acts.
 """
 
 from typing import Any, ClassVar, Literal

@@ -21,6 +21,8 @@ Protects: white box too, because nothing is wrapped that could be removed.
 Ranges:   smoothing in [-1, 0]; 0 trains a second victim. `victim.label_smoothing` takes positive values.
 Deviates: step sizes follow the recognizers' schedule, so they are small when the smoothing is strongest. The
           victim's own label smoothing is not used.
+Seen:     LFW, 32x32, 62 people (lfw_matrix.yaml's victim has 80.9 % on 602 test pictures), one training each:
+          80.1 % accuracy at -0.05, 81.1 % at -0.5.
 """
 
 from typing import Any, ClassVar, Literal
