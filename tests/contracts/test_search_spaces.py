@@ -34,6 +34,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mutual_information": {"defense": {"name": "mutual_information"}, **PLAIN},
     "purifier": {"defense": {"name": "purifier"}, **PLAIN},
     "anonymity_set": {"defense": {"name": "anonymity_set"}, "split.decoy_people": 42, **PLAIN},
+    "negative_label_smoothing": {"defense": {"name": "negative_label_smoothing"}, **PLAIN},
+    "transfer_learning": {"defense": {"name": "transfer_learning"}, **PLAIN},
+    "bido": {"defense": {"name": "bido"}, **PLAIN},
 }
 """Changes of `tests/tiny.py`'s recipe that put the defense in it."""
 

@@ -82,6 +82,22 @@ def test_decoys_may_be_shown_on_their_own_pictures_once() -> None:
     assert len(training.images_NCHW.flatten(1).unique(dim=0)) == len(training.images_NCHW)
 
 
+def test_the_decoys_are_the_strangers_on_the_most_pictures() -> None:
+    context = defended.context()
+    assert context.decoy_person_N is not None
+    assert context.decoy_NCHW is not None
+    # Of the 35 strangers those after the 10th lose all but one picture.
+    kept = (context.decoy_person_N < 10) | (torch.arange(len(context.decoy_person_N)) % 3 == 0)
+    few = replace(
+        context,
+        decoy_NCHW=context.decoy_NCHW[kept],
+        decoy_person_N=context.decoy_person_N[kept],
+    )
+    settings = defended.settings("anonymity_set", share=None)
+    training = AnonymitySet(settings).training_job(few)
+    assert len(training.images_NCHW) == len(context.private_NCHW) + 10 * 3
+
+
 def test_strangers_teach_and_are_not_released() -> None:
     training = job(strangers=True)
     assert int(training.class_N.max()) + 1 == defended.CLASSES * 3 + defended.STRANGERS

@@ -139,7 +139,10 @@ def test_fine_tuning_of_a_file_is_refused_with_the_reason(own: Own, form: str) -
         assert "cannot be trained; give it as a module (package.module:Class with weights)" in text
 
 
-@pytest.mark.parametrize("name", ["dp_sgd", "mutual_information"])
+@pytest.mark.parametrize(
+    "name",
+    ["dp_sgd", "mutual_information", "negative_label_smoothing", "transfer_learning", "bido"],
+)
 def test_training_anew_is_refused_with_the_reason(own: Own, name: str) -> None:
     changed = recipe(own, own.victim(), name, {})
     with pytest.raises(

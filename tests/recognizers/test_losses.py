@@ -29,6 +29,14 @@ def test_cosface_loss_takes_the_margin_off_the_right_class_only():
     assert loss.item() == pytest.approx(math.log1p(math.exp(5.0)), rel=1e-5)
 
 
+def test_training_logits_have_the_margin_where_the_loss_has_one():
+    feature_ND, y_N = torch.tensor([[3.0, 4.0]]), torch.tensor([0])
+    logit_NK = _cosface(10.0, 0.3).training_logits(feature_ND, y_N)
+    torch.testing.assert_close(logit_NK, torch.tensor([[3.0, 8.0]]))
+    plain = CrossEntropy(CrossEntropy.Settings(), feature_size=2, classes=2)
+    assert torch.equal(plain.training_logits(feature_ND, y_N), plain(feature_ND))
+
+
 def test_cosface_without_margin_is_cross_entropy_of_its_logits():
     head = _cosface(7.0, 0.0)
     feature_ND, y_N = torch.randn(6, 2), torch.tensor([0, 1, 1, 0, 1, 0])

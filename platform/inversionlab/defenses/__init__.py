@@ -17,14 +17,17 @@ from inversionlab.defenses.base import (
     ProtectedModel,
     VictimBlueprint,
 )
+from inversionlab.defenses.bido import Bido
 from inversionlab.defenses.dp_sgd import DpSgd
 from inversionlab.defenses.dummy_recognizer import DummyRecognizer
 from inversionlab.defenses.gan_fake_samples import GanFakeSamples
 from inversionlab.defenses.label_modifier import LabelModifier
 from inversionlab.defenses.mutual_information import MutualInformation
+from inversionlab.defenses.negative_label_smoothing import NegativeLabelSmoothing
 from inversionlab.defenses.none import NoDefense
 from inversionlab.defenses.purifier import PurifierDefense
 from inversionlab.defenses.random_fake_samples import RandomFakeSamples
+from inversionlab.defenses.transfer_learning import TransferLearning
 from inversionlab.defenses.uniform_noise import UniformNoise
 
 DEFENSES: dict[str, type[Defense]] = {
@@ -39,6 +42,9 @@ DEFENSES: dict[str, type[Defense]] = {
     "label_modifier": LabelModifier,
     "purifier": PurifierDefense,
     "anonymity_set": AnonymitySet,
+    "negative_label_smoothing": NegativeLabelSmoothing,
+    "transfer_learning": TransferLearning,
+    "bido": Bido,
 }
 
 if TYPE_CHECKING:

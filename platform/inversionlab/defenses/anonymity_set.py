@@ -56,9 +56,9 @@ class AnonymitySetSettings(DefenseSettings):
     strangers: bool = False
     """Whether the trunk also learns to tell public people apart."""
     training: TrainingSettings = TrainingSettings(
-        epochs=20, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=5e-2
+        epochs=40, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=5e-2
     )
-    """How the network is trained. An epoch has D + 1 times the victim's pictures."""
+    """How the network is trained. An epoch has up to D + 1 times the victim's pictures."""
 
 
 class AnonymitySetRecognizer(nn.Module):
@@ -207,13 +207,18 @@ def build(
 def _strangers(context: DefenseContext, wanted_M: Tensor, *, own: bool) -> tuple[Tensor, Tensor]:
     """How many pictures of each of M strangers are used (M,), and these pictures.
 
-    A stranger is on all of its `own` pictures once, or on the wanted number (M,): who has fewer repeats them.
+    The strangers on the most pictures are taken. Each is on all of its `own` pictures once, or on the wanted
+    number (M,): who has fewer repeats them.
     """
     images_NCHW, person_N = context.decoy_NCHW, context.decoy_person_N
     if images_NCHW is None or person_N is None:
         raise ValueError("anonymity_set: the data keeps no strangers for it (split.decoy_people)")
     rng = seeds.torch_stream(context.seed, "anonymity_set", "strangers")
-    order = torch.randperm(int(person_N.max()) + 1, generator=rng)[: len(wanted_M)]
+    count_P = torch.bincount(person_N)
+    order = torch.randperm(len(count_P), generator=rng)
+    most = order[count_P[order].argsort(descending=True, stable=True)][: len(wanted_M)]
+    # Whose decoy somebody is must not depend on the number of pictures.
+    order = most[torch.randperm(len(most), generator=rng)]
     rows = []
     for person, wanted in zip(order.tolist(), wanted_M.tolist(), strict=True):
         shown = (person_N == person).nonzero().squeeze(1)

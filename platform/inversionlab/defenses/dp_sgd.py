@@ -65,6 +65,7 @@ from inversionlab.defenses.parts.differential_privacy import (
     noised_mean,
     without_batch_norm,
 )
+from inversionlab.defenses.parts.public_start import start_from_public
 
 NOISE_FORMAT = 2
 """Raise it when equal settings would train with other noise; networks of other defenses keep their hashes."""
@@ -254,10 +255,7 @@ class DpSgd(Defense):
             raise ValueError("dp_sgd: a network without a name has no noise of its own")
         model = self.build(context.blueprint)
         if self.settings.start == "public":
-            public: Any = context.classifier
-            if public is None:
-                raise ValueError("dp_sgd: start = public needs a recognizer of public people")
-            model.victim.backbone.load_state_dict(public.backbone.state_dict())
+            start_from_public(model.victim, context.classifier, "dp_sgd: start = public")
         pictures = context.private_NCHW, context.private_class_N
         augment = context.augment if self.settings.augment else None
         count = len(context.private_NCHW)

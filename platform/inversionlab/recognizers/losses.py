@@ -34,9 +34,18 @@ class Head(nn.Module, ABC):
     def forward(self, feature_ND: Tensor) -> Tensor:
         """Logits (N, K) of features (N, D), as at inference."""
 
-    @abstractmethod
+    def training_logits(self, feature_ND: Tensor, y_N: Tensor) -> Tensor:
+        """Logits (N, K) that the training loss is taken of; by default those of inference."""
+        logit_NK: Tensor = self(feature_ND)
+        return logit_NK
+
     def loss(self, feature_ND: Tensor, y_N: Tensor, smoothing: float = 0.0) -> Tensor:
-        """The training loss, a scalar; `smoothing` in [0, 1) is the label smoothing."""
+        """The training loss, a scalar: the mean cross-entropy of the training logits.
+
+        `smoothing` in [0, 1) is the label smoothing.
+        """
+        logit_NK = self.training_logits(feature_ND, y_N)
+        return functional.cross_entropy(logit_NK, y_N, label_smoothing=smoothing)
 
     def forget_lengths(self) -> None:
         """Scale to 1 what no output depends on, but what would tell how often a class was trained."""
@@ -58,10 +67,6 @@ class CrossEntropy(Head):
         """Logits (N, K)."""
         logit_NK: Tensor = self.dense(feature_ND)
         return logit_NK
-
-    def loss(self, feature_ND: Tensor, y_N: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy."""
-        return functional.cross_entropy(self(feature_ND), y_N, label_smoothing=smoothing)
 
 
 class Cosface(Head):
@@ -91,12 +96,11 @@ class Cosface(Head):
         """Logits (N, K): s cos."""
         return self.scale * self.cosine(feature_ND)
 
-    def loss(self, feature_ND: Tensor, y_N: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Mean cross-entropy of s (cos - m at the right class)."""
+    def training_logits(self, feature_ND: Tensor, y_N: Tensor) -> Tensor:
+        """Logits (N, K): s (cos - m at the right class)."""
         cosine_NK = self.cosine(feature_ND)
         margin_NK = self.margin * functional.one_hot(y_N, cosine_NK.shape[1]).to(cosine_NK.dtype)
-        logit_NK = self.scale * (cosine_NK - margin_NK)
-        return functional.cross_entropy(logit_NK, y_N, label_smoothing=smoothing)
+        return self.scale * (cosine_NK - margin_NK)
 
     @torch.no_grad()
     def forget_lengths(self) -> None:
