@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from ray import tune
 
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.distributed.cluster import Gpus
-from inversionlab.pipeline.measure import measure_model
+from inversionlab.pipeline.measure import measure_model, model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.search import SearchRecord
@@ -28,16 +32,21 @@ SPACE = SearchSpace(
 )
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Session:
+def trained(root: Path, **changed: Any) -> Session:
     session = tiny.session(
-        tmp_path_factory.mktemp("store"),
+        root,
         defense={"name": "uniform_noise"},
         attacks=[{"name": "label_only", "steps": 4}],
         sweep=None,
+        **changed,
     )
     tiny.train_all(session)
     return session
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return trained(tmp_path_factory.mktemp("store"))
 
 
 def fill(session: Session, cell: Cell, rank: int) -> None:
@@ -61,11 +70,16 @@ def fill(session: Session, cell: Cell, rank: int) -> None:
 @pytest.fixture(scope="module")
 def record(base: Session) -> SearchRecord:
     """The record of a search of two trials, of which the second never began."""
+    return searched(base, lambda cell: 1 if cell.baseline else 30)
+
+
+def searched(base: Session, rank: Callable[[Cell], int]) -> SearchRecord:
+    """The record of such a search with the same rank in all rows of a cell."""
     settings = {AMPLITUDE: 0.1}
     trial = with_experiment(base, experiment_at(base.experiment, settings))
     for session in (undefended(base), trial):
         for cell in session.plan.cells:
-            fill(session, cell, 1 if cell.baseline else 30)
+            fill(session, cell, rank(cell))
             if cell.defense is not None:
                 measure_model(session, cell)
     ended = [
@@ -121,3 +135,29 @@ def test_what_is_read_is_written_again_as_it_was(base: Session, record: SearchRe
     assert again.best is again.trials[0]
     assert record.best is not None
     assert again.best.metric("attack_success") == record.best.metric("attack_success")
+
+
+def test_a_search_over_several_victims_records_the_pooled_figures(tmp_path: Path) -> None:
+    base = trained(tmp_path, seeds=[0, 5])
+    # The undefended victims and the null attacks are found; of the defended ones the second.
+    found = searched(base, lambda cell: 1 if cell.baseline or cell.seed == 5 else 30)
+    trial = found.trials[0]
+    assert trial.attack_success is not None
+    assert trial.attack_success.value == 0.5
+    assert (trial.targets, trial.reconstructions) == (4, 2 * 8)
+    assert trial.complete
+    plan = with_experiment(base, experiment_at(base.experiment, trial.settings)).plan
+    first = next(c for c in plan.cells if not c.baseline and c.seed == 0)
+    assert (trial.cells, trial.protected) == ({"label_only": first.id}, first.protected)
+    assert found.undefended is not None
+    assert found.undefended.attack_success is not None
+    assert found.undefended.attack_success.value == 1.0
+    assert trial.accuracy is not None
+    each = [
+        base.store.read("models", model_key(base, c.protected)).to_pylist()[0]["correct_all"]
+        for c in plan.cells
+        if c.defense is not None and not c.baseline
+    ]
+    tests = len(base.builder.splits.test)
+    assert trial.accuracy.value == pytest.approx(sum(each) / (2 * tests))
+    assert found.experiment["seeds"] == [0, 5]
