@@ -102,6 +102,16 @@ def test_choices_are_printed_and_written_to_be_audited_again(
     assert (here / "faces.yaml").read_text() == text
 
 
+def test_whoever_sets_the_attacks_wants_these_alone(validated: list[dict[str, Any]]) -> None:
+    given = GivenModel(model="a.b:Net", data=Path("people"), public=Path("strangers"))
+    for assigned in ([], ["attacks=[{name: label_only}]"], ["suite=null"]):
+        given_model.experiment_of(None, given, assigned, plan=True)
+    whole, alone, listed = validated
+    assert whole["suite"] == "standard"
+    assert ("suite" in alone, alone["attacks"]) == (False, [{"name": "label_only"}])
+    assert (listed["suite"], listed["attacks"]) == (None, whole["attacks"])
+
+
 def test_a_plan_prints_the_choices_and_writes_only_where_it_is_told(
     validated: list[dict[str, Any]], here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -236,6 +236,21 @@ def test_hostile_names_stay_text():
     assert page.count("&lt;img src=x") >= 15
 
 
+def test_metrics_that_the_search_names_besides_are_columns_of_the_trials():
+    record = fake_search(trials=12)
+    assert "Others taken" not in page_of(record)
+    record["objectives"] |= {"accepted_1": "min"}
+    record["constraints"] |= {"others_taken": 2.5}
+    record["trials"][3] |= {"accepted_1": 0.125, "others_taken": 1.75}
+    page = page_of(record)
+    for heading in ("Accepted 1", "Others taken"):
+        assert f'<th scope="col">{heading}</th>' in page
+    row = re.search(r'<th scope="row" data-key="3">.*?</tr>', page, re.DOTALL)
+    assert row is not None
+    assert '<td data-key="0.125">12.5%</td><td data-key="1.75">1.75</td>' in row[0]
+    assert "others taken at most 2.5" in page
+
+
 def test_the_command_survives_a_shell():
     page = page_of(fake_search(trials=12) | {"search": "a b; rm -rf $HOME"})
     commands = [html.unescape(c) for c in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)]

@@ -18,12 +18,14 @@ from inversionlab.report.search.wording import settings_text, short_names, value
 from inversionlab.results.holdout_audit import HoldoutAudit, read_holdout_audit
 from inversionlab.results.load import load_run, others
 from inversionlab.results.run_record import read_record
-from inversionlab.results.search import SearchRecord, TrialState
+from inversionlab.results.search import SHARES, SearchRecord, TrialState
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
 
 LONGEST_FAULT = 400
 """Letters of an error message in the table."""
+IN_COLUMNS = {"accuracy", "accuracy_loss", "score"} | {name for name in SHARES if "success" in name}
+"""Metrics that the table of trials has anyway; others stand there if the search names them."""
 
 
 def write_search_page(root: str, name: str, *, pictures: bool) -> str:
@@ -88,6 +90,8 @@ def render_search(
             if shares
         ],
         "names": names,
+        "further": [m for m in {**search.objectives, **search.constraints} if m not in IN_COLUMNS],
+        "shares": SHARES,
         "settings": settings_text(search, search.best) if search.best else "",
         "value_text": value_text,
         # An empty cell sorts last.
