@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import (
     Discriminator,
     Field,
+    SerializationInfo,
     SerializerFunctionWrapHandler,
     Tag,
     model_serializer,
@@ -16,7 +17,7 @@ from pydantic import (
 )
 
 from inversionlab.attacks import AnyAttack
-from inversionlab.core.settings import Settings
+from inversionlab.core.settings import NAMING, Settings
 from inversionlab.data import AnyData, DataSettings
 from inversionlab.data.splits import SplitSettings
 from inversionlab.defenses import AnyDefense, DefenseSettings
@@ -189,10 +190,21 @@ class ExperimentSections(Settings):
     """The attacks; the tables always have rows for the null attacks too."""
     targets: TargetSettings = TargetSettings()
     """Which people are attacked, and how often."""
+    prior_ceiling: bool = False
+    """Whether the best private faces that each attacker's generator can make are sought too: what the first
+    evaluator recognizes of them is the ceiling of every attack on that generator. It takes seconds a generator."""
     sweep: SweepSettings | None = None
     """A setting of the defense to try at several values."""
     runtime: RuntimeSettings = RuntimeSettings()
     """How the work is distributed, and the numbers in which attacks compute."""
+
+    @model_serializer(mode="wrap")
+    def _as_named(
+        self, plain: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """Leave out of names what changes no network and no row, and came later."""
+        named = info.context == NAMING
+        return {k: v for k, v in plain(self).items() if not (named and k == "prior_ceiling")}
 
     @property
     def endpoint(self) -> EndpointSettings | None:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +33,8 @@ class RunData:
     """The evaluators' features of the targets' private pictures."""
     galleries: pa.Table
     """Of evaluators that compare with galleries, the mean direction of every private person."""
+    ceilings: pa.Table = field(default_factory=SCHEMAS["ceilings"].empty_table)
+    """Private pictures as the attackers' generators can make them, with the first evaluator's ranks."""
 
 
 def load_run(storage: Storage, run: str) -> RunData:
@@ -55,6 +57,7 @@ def load_run(storage: Storage, run: str) -> RunData:
         references=_read(store, "references", [tables.real, *tables.models]),
         features=_read(store, "features", tables.evaluators),
         galleries=_read(store, "galleries", tables.evaluators),
+        ceilings=_read(store, "ceilings", [p.ceiling for p in record.priors if p.ceiling]),
     )
 
 

@@ -31,7 +31,11 @@ def write_report(root: str, run: str, *, pictures: bool) -> str:
     data = load_run(storage, run)
     page = render(data, pictures=pictures)
     results = RunResults.of(data, frechet=False)
-    headline = (terminal_table(results), sentence.headline_sentence(results))
+    headline = (
+        terminal_table(results),
+        sentence.headline_sentence(results),
+        *sentence.prior_lines(results),
+    )
     return publish(storage, f"runs/{run}/report.html", page, *headline, kind="Report")
 
 
@@ -62,6 +66,7 @@ def render(run: RunData, *, pictures: bool) -> str:
         "notes": results.evaluator_notes,
         "compared": side_by_side(results) if results.judged else None,
         "models": columns(results),
+        "prior_lines": sentence.prior_lines(results),
         "model_metrics": MODEL_METRICS,
         "curves": draw_all(sweep_charts),
         "cmc": draw_all(guess_curves(results)),
