@@ -149,7 +149,8 @@ def _encoded(prior: GenerativePrior, x_NCHW: Tensor) -> Tensor:
 def _in_ball(z_ND: Tensor) -> Tensor:
     """Latents that are too long, made as long as is plausible."""
     length_N1 = z_ND.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    return z_ND * (RADIUS * math.sqrt(z_ND.shape[1]) / length_N1).clamp_max(1)
+    share_N1: Tensor = (RADIUS * math.sqrt(z_ND.shape[1]) / length_N1).clamp_max(1)
+    return z_ND * share_N1
 
 
 def _coarse(x_NCHW: Tensor) -> Tensor:
