@@ -66,7 +66,7 @@ def _attack(session: Session, scheduler: Scheduler, say: Say) -> list[Failure[Wo
     missing_work = scheduler.missing_work(session, session.plan.cells, ceilings=True)
     todo, cells = missing_work.jobs, len(session.plan.work)
     stored = reconstructions(session) - todo
-    more = f"; {len(missing_work.last)} ceilings of generators" if missing_work.last else ""
+    more = f"; ceilings to measure: {len(missing_work.last)}" if missing_work.last else ""
     say(
         f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already{more}"
     )
