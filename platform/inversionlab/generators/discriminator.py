@@ -51,16 +51,6 @@ class Discriminator(nn.Module):
         feature_ND: Tensor = self.minibatch(self.layers(x_NCHW * 2 - 1))
         return feature_ND
 
-    def maps(self, x_NCHW: Tensor) -> list[Tensor]:
-        """The map after every convolution, from the largest to the smallest."""
-        x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last) * 2 - 1
-        found = []
-        for layer in self.layers[:-1]:
-            x_NCHW = layer(x_NCHW)
-            if isinstance(layer, nn.LeakyReLU):
-                found.append(x_NCHW)
-        return found
-
 
 class MinibatchDiscrimination(nn.Module):
     """Adds to each picture's features how close the others of its batch are: `kernels` statistics (0: none)."""

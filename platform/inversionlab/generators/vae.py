@@ -1,31 +1,23 @@
 """A residual variational autoencoder; its decoder is the attacker's generator.
 
-Papers: Yoshimura et al. (2021), figure 5 and section IV-A; Kingma and Welling (2014); for the features Larsen et
-al. (2016), "Autoencoding beyond pixels using a learned similarity metric", equation 7.
+Papers: Yoshimura et al. (2021), figure 5 and section IV-A; Kingma and Welling (2014).
 Loss, mean over the batch, with x' the decoded picture and (mu, sigma) the encoder's output for x:
 
-    L = sum over pixels of |x - x'|^a + beta * KL(N(mu, sigma^2) || N(0, I)) + w F,   a = 1 or 2
-    F = mean over layers of the mean of (D_l(x) - D_l(x'))^2 / Var D_l(x)
-
-D_l are the maps of a discriminator, which learns beside the VAE to tell x from x'. There is none by default, with
-`feature_weight` w = 0.
+    L = sum over pixels of |x - x'|^a + beta * KL(N(mu, sigma^2) || N(0, I)),   a = 1 or 2
 
 Inputs: pictures (N, C, H, W) in [0, 1], H = W a multiple of 8 from 16 to 256; latents (N, m).
 Offers: `encoder`, the mean mu.
 Deviations: SiLU in place of leaky ReLU, because attacks that differentiate the decoder, or estimate its gradient,
-follow a smooth one better; residual blocks of one convolution; colour is allowed. Larsen et al. drop the pixels'
-distance, and their decoder also tries to convince the discriminator; here neither is so.
+follow a smooth one better; residual blocks of one convolution; colour is allowed.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
-from inversionlab.generators.adaptive_training import steepness
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.blocks import (
     Residual,
@@ -36,10 +28,6 @@ from inversionlab.generators.blocks import (
     pyramid,
     up,
 )
-from inversionlab.generators.discriminator import Discriminator
-
-R1_WEIGHT = 0.02
-"""The weight of the gradient penalty on the discriminator."""
 
 
 class Vae(Generator):
@@ -61,27 +49,14 @@ class Vae(Generator):
         """Distance of picture and reconstruction, summed over the pixels."""
         beta: float = Field(default=0.2, ge=0, le=1000)
         """Weight of the KL divergence."""
-        feature_weight: float = Field(default=0.0, ge=0, le=100_000)
-        """w, the weight of the distance in a discriminator's features; 0: there is no discriminator."""
-        discriminator_width: int = Field(default=16, ge=4, le=512)
-        """The discriminator's channels at half resolution; each halving doubles them, up to 8 x."""
         training: TrainingSettings = TrainingSettings(
             epochs=20, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=1e-4
         )
         """How the VAE is trained."""
 
-        @model_serializer(mode="wrap")
-        def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-            """Leave out what came later where it is not used, so that the hashes of older recipes stay."""
-            came_later = ("feature_weight", "discriminator_width")
-            unused = [
-                k for k in came_later if getattr(self, k) == type(self).model_fields[k].default
-            ]
-            return {k: v for k, v in plain(self).items() if k not in unused}
-
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
         super().__init__()
-        self.latent_size, self.shape = settings.latent_size, (channels, image_size)
+        self.latent_size = settings.latent_size
         side, steps = pyramid(image_size)
         shape = [channels_at(level, settings.width) for level in range(steps + 1)]
         encoder: list[nn.Module] = []
@@ -130,19 +105,11 @@ class VaeLearner(Learner):
 
     def __init__(self, vae: Vae, settings: Vae.Settings, *, seed: int) -> None:
         """Take over an untrained VAE; `seed` is that of the latents of `samples`."""
-        judged = settings.feature_weight > 0
-        self.discriminator = (
-            Discriminator(settings.discriminator_width, *vae.shape) if judged else None
-        )
-        others = {} if self.discriminator is None else {"discriminator": self.discriminator}
-        super().__init__(settings.training, vae=vae, **others)
+        super().__init__(settings.training, vae=vae)
         self.vae, self.settings, self.seed = vae, settings, seed
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
-        """Learn from one batch; returns `reconstruction` and `divergence` (both per picture).
-
-        With a discriminator `features`, F, and `discriminator`, its loss, are returned too.
-        """
+        """Learn from one batch; returns `reconstruction` and `divergence` (both per picture)."""
         noise_ND = torch.randn(len(x_NCHW), self.vae.latent_size, generator=rng).to(x_NCHW.device)
         x_NCHW = mirror(x_NCHW, rng)
         with self.autocast(x_NCHW):
@@ -153,40 +120,8 @@ class VaeLearner(Learner):
             distance_NCHW = distance_NCHW.square()
         reconstruction = distance_NCHW.sum() / len(x_NCHW)
         divergence = 0.5 * (mu_ND**2 + log_var_ND.exp() - 1 - log_var_ND).sum() / len(x_NCHW)
-        loss = reconstruction + self.settings.beta * divergence
-        losses = {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
-        if self.discriminator is None:
-            self.descend("vae", loss, sync)
-            return losses
-        # Only the VAE learns here: spare the gradients of the discriminator's weights.
-        self.discriminator.requires_grad_(False)
-        features = self._feature_distance(self.discriminator, x_NCHW, decoded_NCHW)
-        self.descend("vae", loss + self.settings.feature_weight * features, sync)
-        self.discriminator.requires_grad_(True)
-        judged = self._tell_apart(self.discriminator, x_NCHW, decoded_NCHW.detach())
-        self.descend("discriminator", judged, sync)
-        return {**losses, "features": features.detach(), "discriminator": judged.detach()}
-
-    def _feature_distance(
-        self, discriminator: Discriminator, x_NCHW: Tensor, y_NCHW: Tensor
-    ) -> Tensor:
-        """F between pictures and what was made of them."""
-        with self.autocast(x_NCHW):
-            with torch.no_grad():
-                real = discriminator.maps(x_NCHW)
-            made = discriminator.maps(y_NCHW)
-        each = [
-            (b.float() - a.float()).square().mean() / a.float().var().clamp_min(1e-6)
-            for a, b in zip(real, made, strict=True)
-        ]
-        return torch.stack(each).mean()
-
-    def _tell_apart(self, discriminator: Discriminator, x_NCHW: Tensor, y_NCHW: Tensor) -> Tensor:
-        """The discriminator's loss, with R1 (`adaptive_training.py`): without it its maps grow without bounds."""
-        with self.autocast(x_NCHW):
-            real_N, made_N = discriminator(x_NCHW), discriminator(y_NCHW)
-        told = functional.softplus(-real_N).mean() + functional.softplus(made_N).mean()
-        return told + R1_WEIGHT / 2 * steepness(discriminator, x_NCHW)
+        self.descend("vae", reconstruction + self.settings.beta * divergence, sync)
+        return {"reconstruction": reconstruction.detach(), "divergence": divergence.detach()}
 
     def samples(self, count: int) -> Tensor:
         """Decoded draws from the prior, the same latents at every call."""
