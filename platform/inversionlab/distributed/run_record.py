@@ -174,10 +174,10 @@ def prior_records(session: Session) -> tuple[records.PriorRecord, ...]:
     for id, spec in priors(session).items():
         card = session.artifacts.card(spec) or {}
         label = next((key for key, settings in named.items() if settings == spec.settings), "")
-        taught = spec.learns_from
+        learns_from = spec.learns_from
         source = f"{len(session.builder.splits.public_NCHW):,} public pictures"
-        if taught is not None:
-            source += f" and the scores of {taught.defense.title}"
+        if learns_from is not None:
+            source += f" and the scores of {learns_from.defense.title}"
         found.append(
             records.PriorRecord(
                 id=id,
