@@ -11,6 +11,7 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.distributed.audit import audit
 from inversionlab.pipeline.train import TrainingError
 from inversionlab.results.load import load_run
+from inversionlab.results.run_results import RunResults
 from inversionlab.store.storage import Storage
 from tests import tiny
 
@@ -55,6 +56,18 @@ def test_a_smaller_run_on_the_same_storage_counts_its_own_rows(trained: Path) ->
     name, said = run(trained, **{"targets.repeats": 1})
     assert any("0 reconstructions over 8 cells" in line for line in said)
     assert rows(trained, name).num_rows == (2 + 2 * 3) * 4
+
+
+def test_the_ceiling_of_the_generator_is_measured_once(trained: Path) -> None:
+    name, said = run(trained, prior_ceiling=True)
+    assert name == run(trained)[0], "it is the same run"
+    assert any("0 reconstructions" in s and "ceilings to measure: 1" in s for s in said)
+    name, said = run(trained, prior_ceiling=True)
+    assert not any("ceilings" in line for line in said)
+    (prior,) = RunResults.of(load_run(Storage(str(trained)), name)).priors
+    # One held-out picture of each target.
+    assert (prior.record.label, prior.record.kind, prior.top5.count) == ("generator", "vae", 4)
+    assert prior.evaluator == "same"
 
 
 @pytest.mark.parametrize(("workers", "size"), [(1, 1), (2, 20)])

@@ -50,6 +50,45 @@ def test_shards_are_as_large_as_the_measured_pace_says() -> None:
     assert shape(source, 2.0) == [FIRST, 15, 15, 15, 15, 15, 15, 2]
 
 
+def test_what_nothing_reads_comes_last_and_side_by_side() -> None:
+    source = queue()
+    request = source.put([("first",)], [pending(2)], last=[("l1",), ("l2",)])
+    assert source.waiting() == 4
+    assert source.take() == ("first",)
+    assert source.take() is None, "the rest reads it"
+    source.done(("first",), 1.0)
+    shard = source.take()
+    assert targets(shard) == [0, 1]
+    # A shard that is still at work keeps nobody waiting, nor does one of the last.
+    assert (source.take(), source.take()) == (("l1",), ("l2",))
+    assert source.take() is None
+    assert shard is not None
+    for item in (("l2",), shard):
+        source.done(item, 1.0)
+    assert not request.finished.is_set()
+    source.failed(("l1",), "it broke")
+    assert request.finished.is_set()
+    assert [failure.item for failure in request.failures] == [("l1",)]
+    assert source.done_jobs == 2
+
+
+def test_one_of_the_last_that_fails_leaves_the_others() -> None:
+    source = queue()
+    request = source.put([], [], last=[("l1",), ("l2",)])
+    source.failed(source.take() or (), "it broke")
+    assert source.take() == ("l2",)
+    source.done(("l2",), 1.0)
+    assert request.finished.is_set()
+
+
+def test_a_measurement_that_fails_takes_what_reads_it_along() -> None:
+    source = queue()
+    request = source.put([("first",)], [pending(2)], last=[("l1",)])
+    source.failed(source.take() or (), "it broke")
+    assert source.take() is None
+    assert request.finished.is_set()
+
+
 def test_the_pace_follows_what_is_measured_by_half() -> None:
     source = queue(seconds=30, size=1000)
     source.put([], [pending(1000)])

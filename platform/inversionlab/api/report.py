@@ -16,7 +16,12 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.report.audit.notebook import compact_html
 from inversionlab.report.audit.page import render
 from inversionlab.report.audit.sentence import headline_sentence
-from inversionlab.results.frames import attack_frame, evaluator_frame, model_frame
+from inversionlab.results.frames import (
+    attack_frame,
+    evaluator_frame,
+    model_frame,
+    prior_frame,
+)
 from inversionlab.results.load import RunData, load_run
 from inversionlab.results.rows import Row
 from inversionlab.results.run_record import RunRecord
@@ -69,6 +74,16 @@ class Report:
     def models(self) -> "pd.DataFrame":
         """A row for each released model: accuracy with its interval, what the defense costs."""
         return model_frame(self.results)
+
+    @cached_property
+    def priors(self) -> "pd.DataFrame":
+        """A row for each generator of the attackers': what it can make of private faces, and its training time.
+
+        `top1` and `top5` are its ceiling, the share of private pictures that the first evaluator recognizes as the
+        generator can make them; `real_top1` and `real_top5` are those of the pictures themselves. Without
+        `prior_ceiling: true` in the recipe there are no rows.
+        """
+        return prior_frame(self.results)
 
     @property
     def rows(self) -> pa.Table:

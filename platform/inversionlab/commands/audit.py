@@ -248,6 +248,7 @@ def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         from inversionlab.distributed.run_record import describe
         from inversionlab.experiment.suite import suite_record
         from inversionlab.pipeline.endpoint import begin, planned_queries
+        from inversionlab.pipeline.missing import missing_ceilings
         from inversionlab.pipeline.session import missing_jobs
         from inversionlab.pipeline.victim_check import check_victim
         from inversionlab.store.storage import Storage
@@ -268,6 +269,8 @@ def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
     for cell in session.plan.cells:
         _, todo = missing_jobs(session, cell, session.plan.targets)
         typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
+    for generator in missing_ceilings(session, set()):
+        typer.echo(f"  ceiling of generator/{generator}: to be measured")
     for line in planned_queries(session):
         typer.echo(f"  queries: {line}")
 

@@ -16,6 +16,7 @@ from inversionlab.core.images import png, to_bytes, to_float
 from inversionlab.defenses import ProtectedModel
 from inversionlab.distributed.object_cache import read_network, read_splits
 from inversionlab.distributed.work_items import (
+    MeasureCeiling,
     MeasureEvaluator,
     MeasureModel,
     WorkContext,
@@ -26,6 +27,7 @@ from inversionlab.pipeline.evaluate import Evaluator, verdicts
 from inversionlab.pipeline.measure import evaluator, measure_evaluator, measure_model
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.prior_ceiling import measure_ceiling
 from inversionlab.pipeline.session import Session, SessionSpec, open_session
 from inversionlab.store.tables import Job
 
@@ -85,6 +87,8 @@ class AttackWorker:
             measure_model(session, session.plan.work[item.cell])
         elif isinstance(item, MeasureEvaluator):
             measure_evaluator(session, item.name)
+        elif isinstance(item, MeasureCeiling):
+            measure_ceiling(session, item.generator)
         else:
             self._attack(experiment, session.plan.work[item.cell], item.jobs)
         return time.monotonic() - began

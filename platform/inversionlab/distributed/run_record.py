@@ -25,6 +25,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.experiment.suite import suite_record
 from inversionlab.pipeline.measure import VIEWS, evaluator_key, model_key
 from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.prior_ceiling import ceiling_key, priors
 from inversionlab.pipeline.session import Session
 from inversionlab.results import run_record as records
 
@@ -147,6 +148,7 @@ def write_record(
         suite=suite_record(experiment),
         cells=tuple(_cell_record(cell, several=len(plan.victims) > 1) for cell in plan.cells),
         artifacts=tuple(artifacts),
+        priors=prior_records(session),
         timings=dict(timings),
         cost=dict(done.costs),
         timeline=tuple(dict(sample) for sample in done.timeline),
@@ -165,6 +167,31 @@ def write_record(
     unknown = {"suite"} if record.suite is None else set()
     session.store.storage.write_json(f"runs/{run}/run.json", record.model_dump(exclude=unknown))
     return run
+
+
+def prior_records(session: Session) -> tuple[records.PriorRecord, ...]:
+    """The attackers' generators, with the keys of their ceilings where the experiment asks for these."""
+    experiment, found = session.experiment, []
+    named = {"generator": experiment.generator, **experiment.generators}
+    asked = experiment.prior_ceiling and bool(session.plan.evaluators)
+    for id, spec in priors(session).items():
+        card = session.artifacts.card(spec) or {}
+        label = next((key for key, settings in named.items() if settings == spec.settings), "")
+        learns_from = spec.learns_from
+        source = f"{len(session.builder.splits.public_NCHW):,} public pictures"
+        if learns_from is not None:
+            source += f" and the scores of {learns_from.defense.title}"
+        found.append(
+            records.PriorRecord(
+                id=id,
+                label=label,
+                kind=spec.kind,
+                trained_on="given, not trained here" if spec.given else source,
+                seconds=None if spec.given else card.get("seconds"),
+                ceiling=ceiling_key(session, id) if asked else "",
+            )
+        )
+    return tuple(found)
 
 
 def run_name(experiment: Experiment) -> str:
@@ -243,6 +270,7 @@ def _cell_record(cell: Cell, *, several: bool) -> records.CellRecord:
         baseline=cell.baseline,
         access=VIEWS[view] if view is not None else "",
         null=attack.view is None,
+        prior=cell.generator.id if attack.needs_generator else "",
         floor=attack.floor,
         knows_defense=attack.knows_defense,
         aware_attack=DEFENSES[defense.name].aware_attack if defense is not None else "",

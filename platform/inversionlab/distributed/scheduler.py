@@ -20,6 +20,7 @@ from inversionlab.distributed.shard_queue import ShardQueue, WorkRequest
 from inversionlab.distributed.trainer import training_needs
 from inversionlab.distributed.training_queue import TrainingQueue
 from inversionlab.distributed.work_items import (
+    MeasureCeiling,
     MissingWork,
     WorkContext,
     WorkItem,
@@ -29,7 +30,7 @@ from inversionlab.distributed.work_items import (
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.given.endpoint_answers import EndpointError
 from inversionlab.given.ledger import BudgetError
-from inversionlab.pipeline.missing import Found
+from inversionlab.pipeline.missing import Found, missing_ceilings
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
@@ -110,10 +111,13 @@ class Scheduler:
         cells: Sequence[Cell],
         targets: Sequence[int] | None = None,
         measured: Collection[str] = (),
+        *,
+        ceilings: bool = False,
     ) -> MissingWork:
         """What the store lacks of some cells, whose networks must be stored; without `targets`, of all targets.
 
-        Models whose stored measurements lack one of the columns `measured` are measured again.
+        Models whose stored measurements lack one of the columns `measured` are measured again. With `ceilings`
+        those of the plan's generators are measured too, if the experiment asks for them.
         """
         chosen = session.plan.targets if targets is None else targets
         splits, networks = self._cache.splits(session), self._cache.networks(session)
@@ -123,7 +127,9 @@ class Scheduler:
         # An attack on a stripped model and on what is left of it are one piece of work.
         work = {cell.id: cell for cell in cells}
         pending = [pending_jobs(session, cell, chosen, context) for cell in work.values()]
-        return MissingWork(measurements, pending)
+        asked = missing_ceilings(session, self._found.measurements) if ceilings else []
+        last: list[WorkItem] = [MeasureCeiling(context, generator) for generator in asked]
+        return MissingWork(measurements, pending, last)
 
     def attack(
         self,
@@ -134,7 +140,8 @@ class Scheduler:
 
         `on_done` is called from another thread with (reconstructions, seconds) of each item that is done.
         """
-        request = self._queue.put(missing_work.measurements, missing_work.pending, on_done)
+        work = missing_work
+        request = self._queue.put(work.measurements, work.pending, on_done, work.last)
         if not request.finished.is_set():
             with self._start_lock:
                 if self._attacking is None:

@@ -20,6 +20,8 @@ FIRST = 8
 """Reconstructions in a shard of an attack whose pace is not known yet."""
 KEEP = 0.5
 """Share of the old pace in the new one."""
+FIRST_OF_ALL, LAST_OF_ALL = "first", "last"
+"""In place of the pace key of items without jobs: measurements that others read, and those that nothing reads."""
 
 
 @dataclass
@@ -39,12 +41,14 @@ class PendingJobs(Generic[Item]):
 
 @dataclass(eq=False)
 class WorkRequest(Generic[Item]):
-    """Work that a caller waits for: measurements first, then reconstructions."""
+    """Work that a caller waits for: measurements first, then reconstructions, then what no other item reads."""
 
     measurements: list[Item]
     pending: list[PendingJobs[Item]]
     on_done: Callable[[int, float], None]
     """Called with (reconstructions, seconds) as items get done, from the pool's thread."""
+    last: list[Item] = field(default_factory=list)
+    """Measurements that read the first ones."""
     failures: list[Failure[Item]] = field(default_factory=list)
     error: Exception | None = None
     """Why the pool gave up."""
@@ -99,9 +103,11 @@ class ShardQueue(Generic[Item]):
         measurements: Sequence[Item],
         pending: Sequence[PendingJobs[Item]],
         on_done: Callable[[int, float], None] = lambda jobs, seconds: None,
+        last: Sequence[Item] = (),
     ) -> WorkRequest[Item]:
         """Queue some work; the returned request is finished at once if the pool has given up."""
-        request = WorkRequest(list(measurements), [p for p in pending if p.left], on_done)
+        todo = [p for p in pending if p.left]
+        request = WorkRequest(list(measurements), todo, on_done, list(last))
         with self._lock:
             if self._open:
                 self._requests.append(request)
@@ -129,9 +135,12 @@ class ShardQueue(Generic[Item]):
         with self._lock:
             for request in list(self._requests):
                 if request.measurements:
-                    return self._begin(request, request.measurements.pop(0), "", 0)
+                    return self._begin(request, request.measurements.pop(0), FIRST_OF_ALL, 0)
                 # Shards read what is measured, so they wait until every measurement is done.
-                if any(held is request and not jobs for held, _, jobs in self._at_work.values()):
+                if any(
+                    held is request and key == FIRST_OF_ALL
+                    for held, key, _ in self._at_work.values()
+                ):
                     continue
                 while request.pending:
                     pending = request.pending[0]
@@ -142,6 +151,8 @@ class ShardQueue(Generic[Item]):
                     if jobs:
                         item = pending.make_item(jobs)
                         return self._begin(request, item, pending.pace_key, len(jobs))
+                if request.last:
+                    return self._begin(request, request.last.pop(0), LAST_OF_ALL, 0)
                 self._close_if_done(request)
             return None
 
@@ -150,6 +161,7 @@ class ShardQueue(Generic[Item]):
         with self._lock:
             return sum(
                 len(request.measurements)
+                + len(request.last)
                 + sum(math.ceil(p.left / self._jobs_in_time(p)) for p in request.pending)
                 for request in self._requests
             )
@@ -176,15 +188,16 @@ class ShardQueue(Generic[Item]):
     def failed(self, item: Item, reason: str) -> None:
         """Keep the failure for the caller that waits for the request."""
         with self._lock:
-            request, _, jobs = self._at_work.pop(item)
+            request, key, _ = self._at_work.pop(item)
             request.failures.append(Failure(item, reason))
             request.at_work -= 1
             if self._lasting and reason.startswith(self._lasting):
                 request.pending[:] = [p for p in request.pending if not p.asks]
-            elif not jobs:
-                # The shards that read this measurement would all fail too.
+            elif key == FIRST_OF_ALL:
+                # What reads this measurement would all fail too.
                 request.measurements.clear()
                 request.pending.clear()
+                request.last.clear()
             self._close_if_done(request)
 
     def _begin(self, request: WorkRequest[Item], item: Item, key: str, jobs: int) -> Item:
@@ -193,7 +206,7 @@ class ShardQueue(Generic[Item]):
         return item
 
     def _close_if_done(self, request: WorkRequest[Item]) -> None:
-        if not request.at_work and not request.measurements and not request.pending:
+        if not (request.at_work or request.measurements or request.pending or request.last):
             if request in self._requests:
                 self._requests.remove(request)
             request.finished.set()

@@ -16,7 +16,7 @@ from inversionlab.distributed.run_record import (
     store_real,
 )
 from inversionlab.distributed.scheduler import Scheduler
-from inversionlab.distributed.work_items import MeasureEvaluator, WorkItem
+from inversionlab.distributed.work_items import MeasureCeiling, MeasureEvaluator, WorkItem
 from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.missing import Found
 from inversionlab.pipeline.session import Session, missing_jobs
@@ -63,10 +63,13 @@ def train_and_attack(session: Session, found: Found, log: Log, *, quiet: bool) -
 def _attack(session: Session, scheduler: Scheduler, say: Say) -> list[Failure[WorkItem]]:
     """Measure and attack whatever the store lacks."""
     store_real(session)
-    missing_work = scheduler.missing_work(session, session.plan.cells)
+    missing_work = scheduler.missing_work(session, session.plan.cells, ceilings=True)
     todo, cells = missing_work.jobs, len(session.plan.work)
     stored = reconstructions(session) - todo
-    say(f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already")
+    more = f"; ceilings to measure: {len(missing_work.last)}" if missing_work.last else ""
+    say(
+        f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already{more}"
+    )
     status = partial(endpoint_status, session)
     with with_status(say, status) as tell:
         return scheduler.attack(missing_work, ShardProgress(todo, tell, note=status)).wait()
@@ -104,7 +107,12 @@ def _explain(session: Session, failures: list[Failure[WorkItem]], run: str) -> s
     lines = []
     for failure in failures[:5]:
         item = failure.item
-        what = f"evaluator {item.name}" if isinstance(item, MeasureEvaluator) else labels[item.cell]
+        if isinstance(item, MeasureEvaluator):
+            what = f"evaluator {item.name}"
+        elif isinstance(item, MeasureCeiling):
+            what = f"ceiling of generator {item.generator}"
+        else:
+            what = labels[item.cell]
         lines.append(f"  {what}: {failure.reason}")
     more = f"\n  and {len(failures) - 5} more" if len(failures) > 5 else ""
     return (

@@ -1,7 +1,7 @@
 """What attack workers are asked to do, and which of it an experiment still needs."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from inversionlab.distributed.object_cache import CachedObject
@@ -40,6 +40,15 @@ class MeasureEvaluator:
 
 
 @dataclass(frozen=True, eq=False)
+class MeasureCeiling:
+    """Fit private pictures in the space of a generator, and store how the first evaluator ranks them."""
+
+    context: WorkContext
+    generator: str
+    """The generator's id."""
+
+
+@dataclass(frozen=True, eq=False)
 class Shard:
     """Run a cell's attack for some (target, repeat) jobs, evaluate the results, and store the rows."""
 
@@ -48,15 +57,16 @@ class Shard:
     jobs: tuple[Job, ...]
 
 
-WorkItem = MeasureModel | MeasureEvaluator | Shard
+WorkItem = MeasureModel | MeasureEvaluator | MeasureCeiling | Shard
 
 
 @dataclass(frozen=True)
 class MissingWork:
-    """Measurements, which come first, and reconstructions, which are not cut into shards yet."""
+    """Measurements, which come first, reconstructions, which are not cut into shards yet, and what comes last."""
 
     measurements: list[WorkItem]
     pending: list[PendingJobs[WorkItem]]
+    last: list[WorkItem] = field(default_factory=list)
 
     @property
     def jobs(self) -> int:

@@ -201,6 +201,9 @@ class ExperimentSections(Settings):
     """The attacks, one or more unless there is a `suite`; the tables always have rows for the null attacks too."""
     targets: TargetSettings = TargetSettings()
     """Which people are attacked, and how often."""
+    prior_ceiling: bool = False
+    """Whether the best private faces that each attacker's generator can make are sought too: what the first
+    evaluator recognizes of them is the ceiling of every attack on that generator. It takes seconds a generator."""
     sweep: SweepSettings | None = None
     """A setting of the defense to try at several values."""
     runtime: RuntimeSettings = RuntimeSettings()
@@ -218,13 +221,15 @@ class ExperimentSections(Settings):
     def _as_stored(self, plain: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
         """Leave out `seeds` where they say what `seed` says, and `suite` where it is null, as in older recipes.
 
-        Names never hold the suite: its attacks name what is stored.
+        Names never hold the suite, whose attacks name what is stored, or what changes no network and no row.
         """
         values = plain(self)
         if self.seeds is None or self.seeds == (self.seed,):
             values.pop("seeds", None)
         if info.context == NAMING or values.get("suite") is None:
             values.pop("suite", None)
+        if info.context == NAMING:
+            values.pop("prior_ceiling", None)
         return values
 
     @property

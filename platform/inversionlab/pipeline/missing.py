@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from inversionlab.pipeline.measure import evaluator_key, model_key
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.prior_ceiling import ceiling_key, priors
 from inversionlab.pipeline.session import Session, missing_jobs
 
 
@@ -27,6 +28,7 @@ def nothing_missing(session: Session, found: Found) -> bool:
         or missing_evaluators(session, found.measurements)
         or missing_models(session, plan.cells, found.measurements)
         or any(missing_jobs(session, cell, plan.targets)[1] for cell in plan.work.values())
+        or missing_ceilings(session, found.measurements)
     )
 
 
@@ -78,6 +80,17 @@ def _holds(session: Session, found: set[str], key: str, columns: Collection[str]
             return False
         found.add(whole)
     return True
+
+
+def missing_ceilings(session: Session, found: set[str]) -> list[str]:
+    """Ids of the generators whose ceilings are asked for and not stored; adds to `found` as above."""
+    if not (session.experiment.prior_ceiling and session.plan.evaluators):
+        return []
+    return [
+        generator
+        for generator in priors(session)
+        if not _has(session, found, ceiling_key(session, generator), "ceilings")
+    ]
 
 
 def _has(session: Session, found: set[str], key: str, *tables: str) -> bool:

@@ -99,6 +99,28 @@ def model_frame(results: RunResults) -> "pd.DataFrame":
     return _frame(rows)
 
 
+def prior_frame(results: RunResults) -> "pd.DataFrame":
+    """A row for each generator of the attackers' whose ceiling is measured; none where none was asked for."""
+    return _frame(
+        [
+            {
+                "generator": prior.record.label,
+                "kind": prior.record.kind,
+                "trained_on": prior.record.trained_on,
+                "evaluator": prior.evaluator,
+                **_share("top1", prior.top1),
+                **_share("top5", prior.top5),
+                **_share("real_top1", prior.real_top1),
+                **_share("real_top5", prior.real_top5),
+                "error": prior.error,
+                "fit": prior.fit,
+                "seconds": math.nan if prior.record.seconds is None else prior.record.seconds,
+            }
+            for prior in results.priors
+        ]
+    )
+
+
 def _frame(rows: list[dict[str, Any]]) -> "pd.DataFrame":
     # Imported late: most of those who read results need no pandas.
     import pandas as pd

@@ -35,6 +35,8 @@ class RunData:
     """Of evaluators that compare with galleries, the mean direction of every private person."""
     held_out: pa.Table = field(default_factory=SCHEMAS["held_out"].empty_table)
     """The evaluators' verdicts on real pictures that no training has seen, a row for each."""
+    ceilings: pa.Table = field(default_factory=SCHEMAS["ceilings"].empty_table)
+    """Private pictures as the attackers' generators can make them, with the first evaluator's ranks."""
 
 
 def load_run(storage: Storage, run: str) -> RunData:
@@ -58,6 +60,7 @@ def load_run(storage: Storage, run: str) -> RunData:
         features=_read(store, "features", tables.evaluators),
         galleries=_read(store, "galleries", tables.evaluators),
         held_out=_read(store, "held_out", tables.evaluators),
+        ceilings=_read(store, "ceilings", [p.ceiling for p in record.priors if p.ceiling]),
     )
 
 

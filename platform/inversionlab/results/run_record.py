@@ -95,6 +95,8 @@ class CellRecord(RecordPart):
     """Whether the attack asks no model; older records show it by `protected` alone."""
     floor: bool = False
     """Whether the attack inverts nothing although it asks the model."""
+    prior: str = ""
+    """Id of the generator that the attack searches; empty if it searches none, and in older records."""
     knows_defense: bool | None = None
     """Whether the attack is made against a defense; None in older records."""
     aware_attack: str = ""
@@ -184,6 +186,23 @@ class SuiteRecord(RecordPart):
         return "; ".join(parts)
 
 
+class PriorRecord(RecordPart):
+    """One generator of the attackers'."""
+
+    id: str
+    """The generator's id."""
+    label: str = ""
+    """What the recipe calls it: `generator`, or its label among `generators`."""
+    kind: str = ""
+    """The name of its structure, or where its class is."""
+    trained_on: str = ""
+    """What it was trained on, in words."""
+    seconds: float | None = None
+    """Training time; None: not trained here, or not known."""
+    ceiling: str = ""
+    """The key of its ceiling in the store; empty where none was asked for."""
+
+
 class JobsRecord(RecordPart):
     """Which reconstructions of its cells are the run's own."""
 
@@ -221,6 +240,8 @@ class RunRecord(RecordPart):
     """The named list of attacks, if the recipe states one."""
     cells: tuple[CellRecord, ...] = ()
     artifacts: tuple[ArtifactRecord, ...] = ()
+    priors: tuple[PriorRecord, ...] = ()
+    """The attackers' generators; empty in older records."""
     timings: dict[str, float] = {}
     """Seconds of each stage."""
     cost: dict[str, dict[str, float]] = {}

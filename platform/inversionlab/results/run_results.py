@@ -12,6 +12,7 @@ from inversionlab.results.comparison_rows import ComparisonRow, comparison_rows
 from inversionlab.results.evaluator_results import PROTOCOL_NOTES
 from inversionlab.results.load import RunData
 from inversionlab.results.models import STRANGER_SCORE, models_of
+from inversionlab.results.priors import Prior, near_ceiling, priors_of
 from inversionlab.results.ranking import Headline, Strongest
 from inversionlab.results.rows import Row, headline_rows
 
@@ -71,6 +72,16 @@ class RunResults:
         known, rows = models_of(self.run), (r for r in self.rows if r.kind == "undefended")
         found = (known[r.protected].facts.get(STRANGER_SCORE) for r in rows if r.protected in known)
         return next((score for score in found if score is not None), math.nan)
+
+    @cached_property
+    def priors(self) -> list[Prior]:
+        """The attackers' generators whose ceilings are measured."""
+        return priors_of(self.run)
+
+    @cached_property
+    def near_ceiling(self) -> list[tuple[Row, Prior]]:
+        """The attacks on the undefended model that find nearly all that their generators can make."""
+        return near_ceiling(self.rows, self.priors)
 
     @cached_property
     def models(self) -> dict[str, list[Row]]:

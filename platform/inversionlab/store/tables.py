@@ -82,6 +82,11 @@ _COLUMNS = {
         ("evaluator", pa.string()), ("person", pa.int32()), ("feature", _FEATURE)
     ),
     "features": _columns(("evaluator", pa.string()), ("target", pa.int32()), ("feature", _FEATURE)),
+    "ceilings": _columns(
+        ("generator evaluator fit", pa.string()),
+        ("target rank real_rank", pa.int32()),
+        ("error", pa.float32()),
+    ),
 }
 SCHEMAS = {table: pa.schema(columns) for table, columns in _COLUMNS.items()}
 """Every table's columns; a table is a folder of Parquet files with this schema."""

@@ -31,8 +31,9 @@ def write_report(root: str, run: str, *, pictures: bool) -> str:
     data = load_run(storage, run)
     page = render(data, pictures=pictures)
     results = RunResults.of(data, frechet=False)
-    headline = (terminal_table(results), sentence.headline_sentence(results))
-    return publish(storage, f"runs/{run}/report.html", page, *headline, kind="Report")
+    said = [sentence.headline_sentence(results), *sentence.prior_lines(results)]
+    name = f"runs/{run}/report.html"
+    return publish(storage, name, page, terminal_table(results), *said, kind="Report")
 
 
 def render(run: RunData, *, pictures: bool) -> str:
@@ -63,6 +64,7 @@ def render(run: RunData, *, pictures: bool) -> str:
         "notes": results.evaluator_notes,
         "compared": side_by_side(results) if results.judged else None,
         "models": columns(results),
+        "prior_lines": sentence.prior_lines(results),
         "model_metrics": MODEL_METRICS,
         "curves": draw_all(sweep_charts),
         "cmc": draw_all(guess_curves(results)),

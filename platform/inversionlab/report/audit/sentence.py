@@ -7,7 +7,7 @@ from inversionlab.results.load import RunData
 from inversionlab.results.models import undefended_accuracy
 from inversionlab.results.run_record import CellRecord
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
-from inversionlab.results.wording import listed, words
+from inversionlab.results.wording import listed, percent, words
 
 WEAK = 0.8
 POOLED = (
@@ -33,6 +33,20 @@ def pooled_note(results: RunResults) -> str:
     seeds = results.run.record.seeds
     named = listed([str(seed) for seed in seeds])
     return POOLED.format(count=len(seeds), seeds=named) if seeds else ""
+
+
+def prior_lines(results: RunResults) -> list[str]:
+    """A line that names the attacks near the ceilings of their generators; none where there are no such."""
+    by_prior: dict[str, list[str]] = {}
+    for row, prior in results.near_ceiling:
+        label = f"{prior.record.label} ({percent(prior.top5.value)})"
+        by_prior.setdefault(label, []).append(words(row.attack))
+    if not by_prior:
+        return []
+    found = "; ".join(f"{listed(attacks)} on {label}" for label, attacks in by_prior.items())
+    return [
+        f"Near the ceiling of their generator by top-5: {found}. A better generator may find more there."
+    ]
 
 
 def caveats(results: RunResults, *, names: bool = True) -> list[str]:
