@@ -282,7 +282,7 @@ def _attacker_networks(
     learns = GENERATORS[settings.name].learns_from_target
     source = specs.model(attacked or victim) if learns else None
     generator = generator_spec(*name, settings, specs.facts, source)
-    if attacked is None or not kind.trains:
+    if attacked is None or not kind.trains_at(attack):
         return generator, None
     teacher = specs.model(attacked if kind.teacher(attack) == "protected" else victim)
     return generator, AttackNetworkSpec(*name, "attack", attack, learns_from=teacher)
