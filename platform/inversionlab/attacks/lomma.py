@@ -18,7 +18,7 @@ Deviates: a view shows neither features nor logits. So o are log-scores minus th
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -212,11 +212,13 @@ class AugmentedAttack(Attack):
     def _drawn(self, step_N: Tensor) -> Tensor:
         """r (N, K) of each row's step, which all rows share."""
         mean_K, std_K = self._public_logits
-        noise = partial(self._noise, len(mean_K))
-        return mean_K + std_K * by_step(step_N, noise)
 
-    def _noise(self, size: int, step: int) -> Tensor:
-        return torch.randn(size, generator=self.context.shared_stream("lomma", "logits", step))
+        def noise(step: int) -> Tensor:
+            stream = self.context.shared_stream("lomma", "logits", step)
+            return torch.randn(len(mean_K), generator=stream)
+
+        drawn_NK: Tensor = mean_K + std_K * by_step(step_N, noise)
+        return drawn_NK
 
 
 def logits(log_y_NK: Tensor) -> Tensor:
