@@ -75,7 +75,7 @@ class RecordingPrior:
 
     def __init__(self, prior: Any, log: list[Pass]) -> None:
         self._prior, self._log = prior, log
-        self.latent_size, self.draw = prior.latent_size, prior.draw
+        self.latent_size, self.draw, self.offers = prior.latent_size, prior.draw, prior.offers
         self.style = functools.partial(self._run, "style", prior.style)
         self.synthesize = functools.partial(self._run, "synthesize", prior.synthesize)
         self.critic = functools.partial(self._run, "critic", prior.critic)
@@ -83,6 +83,11 @@ class RecordingPrior:
     def __call__(self, z_ND: Tensor) -> Tensor:
         """Pictures of latents."""
         return self._run("decode", self._prior, z_ND)
+
+    def of_class(self, z_ND: Tensor, class_N: Tensor) -> Tensor:
+        """Latents of these classes; no pass."""
+        named_ND: Tensor = self._prior.of_class(z_ND, class_N)
+        return named_ND
 
     def encode(self, x_NCHW: Tensor) -> Tensor | None:
         """Latents of pictures."""

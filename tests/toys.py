@@ -29,7 +29,7 @@ class ToyGenerator(nn.Module):
     """z -> sigmoid(Az), with a left inverse as its encoder; it offers everything a generator may offer."""
 
     latent_size = LATENT
-    offers = frozenset({"encoder", "critic", "style", "classes"})
+    offers = frozenset({"encoder", "critic", "style", "classes", "conditional"})
 
     def __init__(self, channels: int = 1) -> None:
         super().__init__()
@@ -51,6 +51,10 @@ class ToyGenerator(nn.Module):
         """A picture is more real the nearer its latent is to 0, where the prior's draws lie."""
         flat = x_NCHW.flatten(1).clamp(0.01, 0.99).logit()
         return -0.01 * (flat @ torch.linalg.pinv(self.basis)).square().sum(1)
+
+    def of_class(self, z_ND: Tensor, class_N: Tensor) -> Tensor:
+        """Every latent may be of any class."""
+        return z_ND
 
     def style(self, z_ND: Tensor) -> Tensor:
         """w = leaky_relu(z): what a mapping network's last activation leaves."""
@@ -115,7 +119,7 @@ def learns_from_target(
     public = context(channels).public_NCHW
     scores_NK = view.scores(public.float() / 255, torch.zeros(len(public), dtype=torch.int64))
     learner = kind.learner(settings, ModelShape(CLASSES, channels, SIZE), seed=1)
-    training_job = TrainingJob(learner, public, scores_NK, settings.training)
+    training_job = TrainingJob(learner, public, scores_NK, kind.training(settings))
     train(
         training_job,
         role="toy",

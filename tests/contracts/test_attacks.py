@@ -43,12 +43,20 @@ STUDENT = {
         "weight_decay": 0.8,
     },
 }
+LOMMA = {
+    "networks": [STUDENT["network"], {**STUDENT["network"], "width": 6}],
+    "loss": STUDENT["loss"],
+    "augment": STUDENT["augment"],
+    "training": STUDENT["training"],
+}
 EXTRA: dict[str, dict[str, Any]] = {
     "pixel_gray_box": {"rate": 0.5},
     "multi_mode": {"strength": 0.0, "prior": 0.0, "pool": 64, "patience": 60, "steps": 300},
     "gmi": {"clip": 3, "rate": 0.002, "stop": 0.99},
     "ked_mi": {"rate": 0.1, "log_variance": -2, "stop": 0.97},
     "mirror": {"clip": 3, "flip": False, "candidates": 16, "stop": 0.97},
+    "ppa": {"pool": 64, "kept": 2, "crop": 1.0, "step_length": 0.4, "steps": 10, "views": 4},
+    "plg_mi": {"crop": 1.0, "flip": False, "step_length": 0.4, "steps": 12, "choice": 16},
     "ami": SMALL_MODEL,
     "ami_adaptive": SMALL_MODEL,
     "amplified_mia": SMALL_MODEL,
@@ -64,6 +72,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "distil_then_invert",
         {**EXTRA["distil_then_invert"], "answers": "scores"},
     ),
+    "latent_white_box with lomma": ("latent_white_box", {"lomma": LOMMA}),
+    "gmi with lomma": ("gmi", {**EXTRA["gmi"], "lomma": LOMMA}),
+    "ked_mi with lomma": ("ked_mi", {**EXTRA["ked_mi"], "lomma": LOMMA}),
+    "ppa with lomma": ("ppa", {**EXTRA["ppa"], "lomma": LOMMA}),
+    "plg_mi with lomma": ("plg_mi", {**EXTRA["plg_mi"], "lomma": LOMMA}),
     "ami truncated": ("ami", {**SMALL_MODEL, "truncate": 3}),
 }
 """What is tested: every entry, and further settings that make a different attack of it."""
@@ -78,12 +91,19 @@ ENDLESS: dict[str, dict[str, Any]] = {
     "centre_by_centre": {"steps": 7, "pool": 9},
     "gmi": {"steps": 7, "starts": 3},
     "ked_mi": {"steps": 7, "samples": 2, "draws": 3},
+    "latent_white_box with lomma": {"steps": 7, "lomma": LOMMA},
+    "gmi with lomma": {"steps": 7, "starts": 3, "lomma": LOMMA},
+    "ked_mi with lomma": {"steps": 7, "samples": 2, "draws": 3, "lomma": LOMMA},
+    "ppa with lomma": {"pool": 9, "kept": 3, "steps": 7, "views": 5, "lomma": LOMMA},
     "mirror": {"steps": 7, "candidates": 9},
     "mirror by scores": {
         "gradients": False,
         "candidates": 9,
         "genetic": {"generations": 4, "population": 5},
     },
+    "ppa": {"pool": 9, "kept": 3, "steps": 7, "views": 5},
+    "plg_mi": {"starts": 3, "steps": 7, "patience": None, "views": 2, "choice": 5},
+    "plg_mi with lomma": {"starts": 2, "steps": 4, "patience": None, "choice": 5, "lomma": LOMMA},
     "label_only": {"start_queries": 40, "steps": 7},
     "distil_then_invert": {"student": STUDENT, "starts": 4, "pool": 9, "steps": 7},
     "ami": SMALL_MODEL,
@@ -112,7 +132,7 @@ def ready(variant: str, channels: int = 1, device: torch.device = toys.CPU) -> A
 def made(chosen: AttackSettings, channels: int = 1, device: torch.device = toys.CPU) -> Attack:
     """The attack, with its own network, trained on the toy world, where it has one."""
     context = toys.context(channels, device)
-    if ATTACKS[chosen.name].trains:
+    if ATTACKS[chosen.name].trains_at(chosen):
         network = toys.inversion_network(chosen.model_dump_json(), channels)
         # As the pipeline hands it out.
         own = batch_invariant_network(copy.deepcopy(network).to(device))
@@ -306,9 +326,8 @@ def test_a_class_that_is_never_predicted_is_survived(name: str) -> None:
     assert bool(both.result.images_NCHW.isfinite().all())
     assert float(both.result.images_NCHW.min()) >= 0
     assert float(both.result.images_NCHW.max()) <= 1
-    if not ATTACKS[
-        VARIANTS[name][0]
-    ].trains:  # An inversion model iterates nothing that could fail.
+    # An inversion model iterates nothing that could fail.
+    if not ATTACKS[VARIANTS[name][0]].trains:
         assert not bool(both.result.converged_N[0])
     # The other row is unaffected.
     alone = run_attack(ready(name), model, [(1, 0)])

@@ -200,6 +200,13 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         ),
         ["attacks (label_only): generator = k: `ked_gan` learns from whole score vectors"],
     ),
+    "a generator that has learned from gradients, for an attacker who sees scores": (
+        changed(
+            attacks=[{"name": "latent_black_box", "generator": "k"}],
+            generators={"k": {"name": "plg_gan"}},
+        ),
+        ["attacks (latent_black_box): generator = k: `plg_gan` learns from gradients"],
+    ),
     "too few perturbations to choose among variances": (
         changed(
             attacks=[{"name": "latent_black_box", "perturbations": 8, "variances": [0.1, 0.01]}]

@@ -13,6 +13,7 @@ from inversionlab.core.learner import Learner
 from inversionlab.generators import GENERATORS
 from inversionlab.generators.gan_ada import GanAda
 from inversionlab.generators.gan_training import GanLearner
+from inversionlab.generators.plg_gan import PlgGan
 from inversionlab.generators.vae import Vae
 from tests.generators.small import TRAINED, small
 
@@ -34,6 +35,8 @@ def _pictures(count: int) -> Tensor:
 
 def _labels(learner: Learner, count: int) -> Tensor:
     """Scores (N, 3) of a target model where the generator learns from them, else class numbers."""
+    if isinstance(learner.product(), PlgGan):
+        return torch.arange(count) % 3
     if not getattr(learner.product(), "learns_from_target", False):
         return torch.zeros(count, dtype=torch.int64)
     return torch.rand(count, 3, generator=torch.Generator().manual_seed(2)).softmax(dim=1)

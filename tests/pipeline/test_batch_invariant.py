@@ -169,6 +169,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "ked_mi": {"steps": 12, "draws": 2},
     "mirror": {"steps": 12, "candidates": 8, "mapped": 64},
     "gmi": {"steps": 12, "starts": 2},
+    "plg_mi": {"steps": 8, "starts": 2, "choice": 3},
+    "ppa": {"steps": 12, "pool": 16, "kept": 2, "views": 3},
     "label_only": {"steps": 3, "start_queries": 256},
     "mi_face": {"steps": 20},
     "pixel_gray_box": {"steps": 20},

@@ -70,7 +70,7 @@ class Attacker:
                 check_offers(kind, settings.name, prior.offers)
             _check_fit(kind, settings, prior.latent_size)
         network = None
-        if kind.trains:
+        if kind.trains_at(settings):
             spec = AttackNetworkSpec("", self.seed, "attack", settings, learns_from=THE_MODEL)
             network = compiled(self._trained(spec, f"the network of {settings.title}"))
         return AttackerContext(
@@ -103,9 +103,11 @@ class Attacker:
         check_offers(kind, settings.name, generator.offers_at(chosen))
         learns = generator.learns_from_target
         whole = getattr(settings, "truncate", None) is None
-        if learns and not (whole and kind.view_at(settings) in (Scores, WhiteBox)):
+        enough = (WhiteBox,) if generator.needs_gradients else (Scores, WhiteBox)
+        if learns and not (whole and kind.view_at(settings) in enough):
+            what = "gradients" if generator.needs_gradients else "whole score vectors"
             raise ConfigError(
-                f"generator = {chosen.name}: learns from whole score vectors, which the attacker of "
+                f"generator = {chosen.name}: learns from {what}, which the attacker of "
                 f"`{settings.name}` does not see; give another one"
             )
         spec = GeneratorSpec(

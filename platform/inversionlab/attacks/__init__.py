@@ -19,6 +19,8 @@ from inversionlab.attacks.mi_face import MiFace
 from inversionlab.attacks.mirror import Mirror
 from inversionlab.attacks.multi_mode import MultiMode
 from inversionlab.attacks.pixel_gray_box import PixelGrayBox
+from inversionlab.attacks.plg_mi import PlgMi
+from inversionlab.attacks.ppa import Ppa
 from inversionlab.attacks.public_look_alike import PublicLookAlike
 from inversionlab.attacks.random_latent import RandomLatent
 from inversionlab.attacks.random_public import RandomPublic
@@ -39,6 +41,8 @@ ATTACKS: dict[str, type[Attack]] = {
     "gmi": Gmi,
     "ked_mi": KedMi,
     "mirror": Mirror,
+    "ppa": Ppa,
+    "plg_mi": PlgMi,
     "ami": Ami,
     "ami_adaptive": AmiAdaptive,
     "amplified_mia": AmplifiedMia,

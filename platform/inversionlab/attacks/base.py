@@ -18,7 +18,7 @@ from inversionlab.attacks.context import AttackerContext
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.pool import Pool, candidates
 from inversionlab.core.contracts import GenerativePrior, ModelShape, ScoringModel
-from inversionlab.core.learner import Learner
+from inversionlab.core.learner import Learner, TrainingSettings
 from inversionlab.core.settings import NAMING, Settings
 from inversionlab.core.views import Scores, View
 
@@ -90,7 +90,7 @@ class Attack(ABC):
     needs_generator: ClassVar[bool] = False
     """Whether it searches a generator."""
     wants: ClassVar[frozenset[str]] = frozenset()
-    """What that generator must offer, out of `encoder`, `critic`, `style` and `classes`."""
+    """What that generator must offer, out of `encoder`, `critic`, `style`, `classes` and `conditional`."""
     trains: ClassVar[bool] = False
     """Whether it trains a network of its own on public pictures and the scores that a model gives them."""
     network_kind: ClassVar[str] = ""
@@ -100,7 +100,7 @@ class Attack(ABC):
         """Make the attack ready to run; ValueError if `context` lacks a generator or network that it needs."""
         if self.needs_generator and context.generator is None:
             raise ValueError(f"attack `{settings.name}` needs a generator, and none was given")
-        if self.trains and context.network is None:
+        if self.trains_at(settings) and context.network is None:
             raise ValueError(f"attack `{settings.name}` needs its trained network; none was given")
         self.settings = settings
         self.context = context
@@ -133,9 +133,13 @@ class Attack(ABC):
         """The starts that all targets choose from, `settings.pool` of them; the model is asked about them once."""
         if self._pool is None:
             before = view.shared_queries
-            self._pool = Pool.ask(view, *self.search_space())
+            self._pool = self.ask_pool(view)
             self.shared_queries += view.shared_queries - before
         return self._pool
+
+    def ask_pool(self, view: View) -> Pool:
+        """Ask the model about the search space."""
+        return Pool.ask(view, *self.search_space())
 
     def search_space(self) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """The points of the pool, and what makes pictures of such points; by default latents and the generator."""
@@ -159,6 +163,17 @@ class Attack(ABC):
         score_N = y_NK.gather(1, target_N[:, None]).squeeze(1)
         self.refuse_nan(score_N, target_N)
         return score_N
+
+    def judge(
+        self, x_NCHW: Tensor, log_y_NK: Tensor, target_N: Tensor, step_N: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The identity loss (N,) of pictures with these log-scores at each row's step, and how good they are (N,).
+
+        By default both are the target's log-score, the loss with its sign changed. The best point of a search is
+        that of the highest merit. Raises AttackError as `refuse_nan`.
+        """
+        log_p_N = self.target_scores(log_y_NK, target_N)
+        return -log_p_N, log_p_N
 
     def label_hits(self, label_N: Tensor, target_N: Tensor) -> Tensor:
         """Whether each label (N,) is the row's target; AttackError as `refuse_nan`, as a negative label says."""
@@ -206,9 +221,25 @@ class Attack(ABC):
         return size
 
     @classmethod
+    def trains_at(cls, settings: Any) -> bool:
+        """Whether it trains a network of its own at these settings."""
+        return cls.trains
+
+    @classmethod
+    def network_part(cls, settings: Any) -> dict[str, Any]:
+        """The settings that its own network depends on, as plain JSON values."""
+        return {k: v for k, v in settings.trained_part().items() if k != "name"}
+
+    @classmethod
+    def training(cls, settings: Any) -> TrainingSettings:
+        """How its own network is trained."""
+        training: TrainingSettings = settings.training
+        return training
+
+    @classmethod
     def training_queries(cls, settings: Any, public_pictures: int) -> int:
         """The queries that its own network's training takes, all of them before the first reconstruction."""
-        return public_pictures if cls.trains else 0
+        return public_pictures if cls.trains_at(settings) else 0
 
     @classmethod  # noqa: B027 (most have nothing to refuse)
     def check(cls, settings: Any, latent_size: int) -> None:

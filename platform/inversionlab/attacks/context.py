@@ -58,6 +58,11 @@ class AttackerContext:
         """Whether the generator encodes pictures."""
         return self.prior.encode(self.public(torch.tensor([0]))) is not None
 
+    @cached_property
+    def has_style(self) -> bool:
+        """Whether the generator has style vectors."""
+        return "style" in self.prior.offers
+
     @torch.no_grad()
     def encoded(self, index_N: Tensor) -> Tensor:
         """Latents (N, m) of public pictures by number; the generator must have an encoder."""

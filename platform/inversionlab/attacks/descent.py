@@ -192,6 +192,8 @@ class ForwardPass:
     log_y_NK: Tensor
     log_p_N: Tensor
     """Log-score of each row's target."""
+    loss_N: Tensor
+    """The identity loss of each row; see `Attack.judge`."""
 
 
 def white_box_objective(
@@ -199,13 +201,14 @@ def white_box_objective(
     view: View | None,
     jobs: AttackJobs,
     decode: Callable[[Tensor], Tensor] = lambda x_NCHW: x_NCHW,
-    loss: Callable[[ForwardPass], Tensor] = lambda seen: -seen.log_p_N.sum(),
+    loss: Callable[[ForwardPass], Tensor] = lambda seen: seen.loss_N.sum(),
     disturb: Callable[[Tensor, Tensor], Tensor] = lambda x_NCHW, step_N: x_NCHW,
 ) -> Objective:
     """The objective of an attack that differentiates through the model; TypeError if `view` is no `WhiteBox`.
 
     `decode` turns points into pictures; by default the points are pictures. `loss` is summed over rows; by default
-    it is the targets' cross-entropy. The model sees the pictures as `disturb` changes them at each row's step.
+    it is the identity loss (`Attack.judge`), in most attacks the targets' cross-entropy. The model sees the
+    pictures as `disturb` changes them at each row's step.
     """
     white_box = attack.require(view, WhiteBox)
 
@@ -213,8 +216,11 @@ def white_box_objective(
         point = point.detach().requires_grad_(True)
         x_NCHW = disturb(decode(point), step_N)
         log_y_NK = white_box.log_scores(x_NCHW, jobs.account(row_N))
-        log_p_N = attack.target_scores(log_y_NK, jobs.target_N[row_N])
-        (gradient,) = torch.autograd.grad(loss(ForwardPass(x_NCHW, log_y_NK, log_p_N)), point)
-        return log_p_N.detach(), gradient
+        target_N = jobs.target_N[row_N]
+        log_p_N = attack.target_scores(log_y_NK, target_N)
+        loss_N, merit_N = attack.judge(x_NCHW, log_y_NK, target_N, step_N)
+        seen = ForwardPass(x_NCHW, log_y_NK, log_p_N, loss_N)
+        (gradient,) = torch.autograd.grad(loss(seen), point)
+        return merit_N.detach(), gradient
 
     return objective

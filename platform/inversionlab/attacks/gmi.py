@@ -24,7 +24,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import (
     ForwardPass,
     Objective,
@@ -34,11 +33,12 @@ from inversionlab.attacks.descent import (
     white_box_objective,
 )
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
+from inversionlab.attacks.lomma import AugmentableSettings, AugmentedAttack
 from inversionlab.attacks.updates import AdaptiveStep, Nesterov
 from inversionlab.core.views import View, WhiteBox
 
 
-class GmiSettings(AttackSettings):
+class GmiSettings(AugmentableSettings):
     """Settings of the generative model inversion attack."""
 
     published: ClassVar[dict[str, Any]] = {
@@ -48,6 +48,7 @@ class GmiSettings(AttackSettings):
         "patience": None,
     }
     later: ClassVar[dict[str, Any]] = {
+        **AugmentableSettings.later,
         "pool": 0,
         "update": "nesterov",
         "patience": None,
@@ -79,7 +80,7 @@ class GmiSettings(AttackSettings):
     """A reconstruction is finished when the target's score exceeds this."""
 
 
-class Gmi(Attack):
+class Gmi(AugmentedAttack):
     """Gradient descent over the latent vector, towards the target and towards what the critic finds real."""
 
     Settings = GmiSettings
@@ -89,8 +90,8 @@ class Gmi(Attack):
 
     @classmethod
     def most_queries(cls, settings: GmiSettings, latent_size: int) -> int:
-        """Those of a descent, for every start."""
-        return settings.starts * (settings.steps + 1)
+        """Those of a descent, for every start, and one for the result with `lomma`."""
+        return settings.starts * (settings.steps + 1) + (settings.lomma is not None)
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once, start after start for those that have not converged."""
@@ -111,11 +112,11 @@ class Gmi(Attack):
             if len(left_L) == 0:
                 break
             _improve(state, left_L, self._attempt(objective, partial(start, attempt), left_L))
-        return state.result(self.generator)
+        return self.finished(white_box, jobs, state, self.generator)
 
     def _loss(self, seen: ForwardPass) -> Tensor:
         prior = -self.generator.critic(seen.x_NCHW).sum()
-        total: Tensor = prior - self.settings.identity_weight * seen.log_p_N.sum()
+        total: Tensor = prior + self.settings.identity_weight * seen.loss_N.sum()
         return total
 
     def _attempt(self, objective: Objective, start: Start, chosen_L: Tensor) -> Search:

@@ -24,9 +24,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import ForwardPass, Objective, descend, white_box_objective
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
+from inversionlab.attacks.lomma import AugmentableSettings, AugmentedAttack
 from inversionlab.attacks.updates import Adam
 from inversionlab.core.views import View, WhiteBox
 
@@ -34,7 +34,7 @@ PASS = 256
 """Pictures at once when the recovered distributions are drawn from."""
 
 
-class KedMiSettings(AttackSettings):
+class KedMiSettings(AugmentableSettings):
     """Settings of the distributional recovery."""
 
     name: Literal["ked_mi"] = "ked_mi"
@@ -56,7 +56,7 @@ class KedMiSettings(AttackSettings):
     """Pictures drawn from the recovered distribution; the one of highest target score is kept."""
 
 
-class KedMi(Attack):
+class KedMi(AugmentedAttack):
     """Distributional recovery: mean and spread of the latent by the reparameterisation trick."""
 
     Settings = KedMiSettings
@@ -115,7 +115,7 @@ class KedMi(Attack):
 
     def _loss(self, seen: ForwardPass) -> Tensor:
         prior = functional.softplus(-self.generator.critic(seen.x_NCHW)).sum()
-        total: Tensor = prior - self.settings.identity_weight * seen.log_p_N.sum()
+        total: Tensor = prior + self.settings.identity_weight * seen.loss_N.sum()
         return total
 
     def _noise(self, streams: list[torch.Generator], rows_N: Tensor, count: int) -> Tensor:
@@ -132,12 +132,14 @@ class KedMi(Attack):
         count, rows_N = self.settings.draws, torch.arange(len(jobs), device=point_N2D.device)
         z_ND = latents(point_N2D, self._noise(streams, rows_N, count)).flatten(0, 1)
         account_N = rows_N.repeat_interleave(count)
-        parts = []
+        parts, merits = [], []
         for z_BD, account_B in zip(z_ND.split(PASS), account_N.split(PASS), strict=True):
-            log_y_BK = view.log_scores(self.generator(z_BD), account_B)
-            parts.append(self.target_scores(log_y_BK, jobs.target_N[account_B]))
+            x_BCHW, target_B = self.generator(z_BD), jobs.target_N[account_B]
+            log_y_BK = view.log_scores(x_BCHW, account_B)
+            parts.append(self.target_scores(log_y_BK, target_B))
+            merits.append(self.merit(x_BCHW, log_y_BK, target_B))
         log_p_N = torch.cat(parts)
-        best_N = rows_N * count + log_p_N.view(-1, count).argmax(dim=1)
+        best_N = rows_N * count + torch.cat(merits).view(-1, count).argmax(dim=1)
         images = torch.cat([self.generator(z_BD) for z_BD in z_ND[best_N].split(PASS)])
         return images, log_p_N[best_N]
 

@@ -14,22 +14,24 @@ Result:  the z of highest target score on the way; for a row that meets the crit
 Deviates: in start and step, unless `as_published: true` says otherwise.
 """
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import white_box_objective
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.latent_descent import LatentDescentSettings, descend_latents
+from inversionlab.attacks.lomma import AugmentableSettings, AugmentedAttack
 from inversionlab.core.views import View, WhiteBox
 
 
-class LatentWhiteBoxSettings(LatentDescentSettings, AttackSettings):
+class LatentWhiteBoxSettings(LatentDescentSettings, AugmentableSettings):
     """Settings of the generator-latent white-box attack."""
+
+    later: ClassVar[dict[str, Any]] = {**LatentDescentSettings.later, **AugmentableSettings.later}
 
     name: Literal["latent_white_box"] = "latent_white_box"
 
 
-class LatentWhiteBox(Attack):
+class LatentWhiteBox(AugmentedAttack):
     """Gradient descent over the generator's latent vector."""
 
     Settings = LatentWhiteBoxSettings
@@ -38,11 +40,12 @@ class LatentWhiteBox(Attack):
 
     @classmethod
     def most_queries(cls, settings: LatentWhiteBoxSettings, latent_size: int) -> int:
-        """One query a step, and one at the end."""
-        return settings.steps + 1
+        """One query a step, and one at the end; with `lomma` one more for the result."""
+        return settings.steps + 1 + (settings.lomma is not None)
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs."""
         white_box = self.require(view, WhiteBox)
         objective = white_box_objective(self, white_box, jobs, decode=self.generator)
-        return descend_latents(self, white_box, jobs, objective).result(self.generator)
+        end = descend_latents(self, white_box, jobs, objective)
+        return self.finished(white_box, jobs, end, self.generator)

@@ -34,10 +34,27 @@ class Pool:
 
     @classmethod
     @torch.no_grad()
-    def ask(cls, view: View, point_PD: Tensor, decode: Callable[[Tensor], Tensor]) -> Self:
-        """Ask about the pictures that `decode` makes of the points."""
-        parts = point_PD.split(pass_size(point_PD.device))
-        score_KP = torch.cat([_scores(view, decode(point_BD)) for point_BD in parts]).T
+    def ask(
+        cls,
+        view: View,
+        point_PD: Tensor,
+        decode: Callable[[Tensor], Tensor],
+        *,
+        mirrored: bool = False,
+    ) -> Self:
+        """Ask about the pictures that `decode` makes of the points; `mirrored`: about their mirror images too.
+
+        Then the sum of both scores decides.
+        """
+        scores = []
+        for point_BD in point_PD.split(pass_size(point_PD.device)):
+            x_BCHW = decode(point_BD)
+            score_BK = _scores(view, x_BCHW)
+            if mirrored:
+                both = torch.logaddexp if isinstance(view, WhiteBox) else torch.add
+                score_BK = both(score_BK, _scores(view, x_BCHW.flip(3)))
+            scores.append(score_BK)
+        score_KP = torch.cat(scores).T
         best = score_KP.topk(min(RANKS, len(point_PD)), dim=1)
         return cls(point_PD, best.indices, best.values > -torch.inf)
 

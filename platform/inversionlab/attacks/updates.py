@@ -106,6 +106,8 @@ class Adam:
     rate: float
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = torch.inf
+    milestones: tuple[int, ...] = ()
+    """Updates after each of which the rate falls to a tenth."""
 
     EPSILON = 1e-8
 
@@ -123,5 +125,8 @@ class Adam:
         # Each row has its own step, so the corrections for the moments' start at 0 are its own as well.
         made_L = (step_L + 1).view(-1, *[1] * (point.ndim - 1)).double()
         deviation = (square / (1 - second**made_L).float()).sqrt() + self.EPSILON
-        moved = point - self.rate / (1 - first**made_L).float() * mean / deviation
+        rate_L = self.rate / (1 - first**made_L).float()
+        for milestone in self.milestones:
+            rate_L = torch.where(made_L > milestone, 0.1 * rate_L, rate_L)
+        moved = point - rate_L * mean / deviation
         return moved.clamp(-self.clip, self.clip), torch.stack([mean, square], dim=1)

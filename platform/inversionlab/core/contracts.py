@@ -38,6 +38,10 @@ class GenerativePrior(Protocol):
     latent_size: int
     """m, the length of a latent vector."""
 
+    @property
+    def offers(self) -> frozenset[str]:
+        """What it has besides pictures; see `Generator.offers`."""
+
     def __call__(self, z_ND: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1] of latents (N, m)."""
 
@@ -49,6 +53,9 @@ class GenerativePrior(Protocol):
 
     def critic(self, x_NCHW: Tensor) -> Tensor:
         """How real each picture looks, (N,); larger is more real. Only if the generator offers `critic`."""
+
+    def of_class(self, z_ND: Tensor, class_N: Tensor) -> Tensor:
+        """The latents (N, m), of these classes. Only if the generator offers `conditional`."""
 
     def style(self, z_ND: Tensor) -> Tensor:
         """Style vectors (N, W) of latents (N, m). Only if the generator offers `style`."""

@@ -21,8 +21,12 @@ def attacker_generator(experiment: ExperimentSections, attack: AttackSettings) -
     """
     kind, where = ATTACKS[attack.name], f"attacks ({attack.title})"
     # A generator that learns from the target learns from whole score vectors.
-    whole = getattr(attack, "truncate", None) is None
-    sees_scores = whole and kind.view_at(attack) in (Scores, WhiteBox)
+    whole, view = getattr(attack, "truncate", None) is None, kind.view_at(attack)
+
+    def can_learn(generator: Any) -> bool:
+        enough = (WhiteBox,) if generator.needs_gradients else (Scores, WhiteBox)
+        return not generator.learns_from_target or (whole and view in enough)
+
     able = " or ".join(name for name, g in GENERATORS.items() if kind.wants <= g.offers)
     lack = (
         f"`{attack.name}` needs a generator with {' and '.join(sorted(kind.wants))}; give one under "
@@ -31,10 +35,11 @@ def attacker_generator(experiment: ExperimentSections, attack: AttackSettings) -
     if (label := attack.generator) is not None:
         named = _labelled(experiment, label, where)
         generator = GENERATORS[named.name]
-        if generator.learns_from_target and not sees_scores:
+        if not can_learn(generator):
+            what = "gradients" if generator.needs_gradients else "whole score vectors"
             raise ValueError(
                 f"{where}: generator = {label}: `{named.name}` learns "
-                "from whole score vectors, which this attacker does not see; give another one"
+                f"from {what}, which this attacker does not see; give another one"
             )
         if not kind.wants <= generator.offers_at(named):
             raise ValueError(f"{where}: generator = {label}: {lack}")
@@ -42,7 +47,7 @@ def attacker_generator(experiment: ExperimentSections, attack: AttackSettings) -
     for settings in _in_order(experiment):
         generator = GENERATORS[settings.name]
         offered = generator.offers_at(settings)
-        if kind.wants <= offered and (sees_scores or not generator.learns_from_target):
+        if kind.wants <= offered and can_learn(generator):
             return settings
     raise ValueError(f"{where}: {lack}")
 

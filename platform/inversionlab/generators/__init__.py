@@ -6,6 +6,7 @@ import torch
 
 from inversionlab.core.learner import Learner
 from inversionlab.core.settings import ConfigError, any_of
+from inversionlab.core.views import WhiteBox
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.cgan import Cgan
 from inversionlab.generators.diffusion import Diffusion
@@ -13,6 +14,7 @@ from inversionlab.generators.gan_ada import GanAda
 from inversionlab.generators.given import Given
 from inversionlab.generators.infogan import InfoGan
 from inversionlab.generators.ked_gan import KedGan
+from inversionlab.generators.plg_gan import PlgGan
 from inversionlab.generators.style_gan import StyleGan
 from inversionlab.generators.vae import Vae
 from inversionlab.generators.wgan_gp import WganGp
@@ -24,6 +26,7 @@ GENERATORS: dict[str, Any] = {
     "given": Given,
     "infogan": InfoGan,
     "ked_gan": KedGan,
+    "plg_gan": PlgGan,
     "style_gan": StyleGan,
     "vae": Vae,
     "wgan_gp": WganGp,
@@ -56,16 +59,24 @@ def build(
 
 
 def learner(
-    settings: GeneratorSettings, *, channels: int, image_size: int, seed: int, classes: int = 0
+    settings: GeneratorSettings,
+    *,
+    channels: int,
+    image_size: int,
+    seed: int,
+    classes: int = 0,
+    teacher: WhiteBox | None = None,
 ) -> Learner:
     """The network that the settings name, ready to be trained; `seed` sets its initial weights.
 
-    The other arguments and the errors are those of `build`.
+    `teacher` is a view of the target model, for a generator that `needs_gradients`. The other arguments and the
+    errors are those of `build`.
     """
+    extra = {"teacher": teacher} if GENERATORS[settings.name].needs_gradients else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = build(settings, channels=channels, image_size=image_size, classes=classes)
-        return net.learner(settings, seed)
+        return net.learner(settings, seed, **extra)
 
 
 __all__ = ["GENERATORS", "AnyGenerator", "Generator", "GeneratorSettings", "build", "learner"]

@@ -33,10 +33,14 @@ class Generator(nn.Module, ABC):
     layers: nn.Module
     """Latents to pictures; a generator with other parts overrides `forward`."""
     offers: ClassVar[frozenset[str]] = frozenset()
-    """What it has besides pictures: `encoder`, `critic`, `style`, `classes` (a critic that knows the classes)."""
+    """What it has besides pictures: `encoder`, `critic`, `style`, `classes` (a critic that knows the classes),
+    `conditional` (latents of a given class)."""
     learns_from_target: ClassVar[bool] = False
     """Whether it is trained on the scores that the target model gives to the training pictures. Its learner then
     takes these scores (N, K) in place of class numbers."""
+    needs_gradients: ClassVar[bool] = False
+    """Whether that training also differentiates through the target model, so that it is for white-box attackers
+    alone. Its `learner` then takes a view of the model as `teacher`."""
     bf16_on_cpu: ClassVar[bool] = True
     """Whether bfloat16 pays on a CPU that has it, and leaves a row's bits independent of its batch."""
     trains: ClassVar[bool] = True
@@ -59,6 +63,23 @@ class Generator(nn.Module, ABC):
         `seed` is that of the latents of `Learner.samples`. A learner draws the weights of further networks from
         PyTorch's global stream, which the caller has seeded.
         """
+
+    @classmethod
+    def lessons(cls, settings: Any, x_NCHW: Tensor, score_NK: Tensor) -> tuple[Tensor, Tensor]:
+        """What one that `learns_from_target` learns, of pictures and their scores; by default just these."""
+        return x_NCHW, score_NK
+
+    @classmethod
+    def further_queries(cls, settings: Any, pictures: int) -> int:
+        """Pictures that its training sends to the target model, in addition to the public ones once.
+
+        `pictures` is the number of lessons.
+        """
+        return 0
+
+    def of_class(self, z_ND: Tensor, class_N: Tensor) -> Tensor:
+        """The latents (N, m), of these classes; where `conditional` is offered."""
+        raise NotImplementedError(f"{type(self).__name__} knows no classes")
 
     def encode(self, x_NCHW: Tensor) -> Tensor | None:
         """Latents (N, m) of pictures in [0, 1], or None where the generator has no encoder."""

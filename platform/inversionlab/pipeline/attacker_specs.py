@@ -34,7 +34,7 @@ def attacker_networks(
     generator = generator_spec(
         data_id, seed, settings, specs.facts, source, for_each_seed=several and learns
     )
-    if attacked is None or not kind.trains:
+    if attacked is None or not kind.trains_at(attack):
         return generator, None
     teacher = specs.model(attacked if kind.teacher(attack) == "protected" else victim)
     network = AttackNetworkSpec(

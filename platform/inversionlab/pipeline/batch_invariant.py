@@ -29,6 +29,7 @@ from torch.overrides import TorchFunctionMode
 from inversionlab.core.learner import Precision
 from inversionlab.defenses import ProtectedModel
 from inversionlab.generators.base import Generator
+from inversionlab.generators.given import Given
 from inversionlab.pipeline.compiled import bfloat16
 from inversionlab.recognizers import Recognizer
 
@@ -65,6 +66,8 @@ class BatchInvariantPrior:
         """Wrap a frozen generator, to be run in `precision`; it takes and gives float32."""
         self.generator, self.precision = generator, precision
         self.latent_size, self.draw = generator.latent_size, generator.draw
+        given = isinstance(generator, Given)
+        self.offers = generator.offers_at(generator.settings) if given else generator.offers
         self.critic = partial(self._run, generator.critic)
         self.style = partial(self._run, generator.style)
         self.synthesize = partial(self._run, generator.synthesize)
@@ -79,6 +82,10 @@ class BatchInvariantPrior:
             return None
         return self._run(cast(Pass, self.generator.encode), x_NCHW)
 
+    def of_class(self, z_ND: Tensor, class_N: Tensor) -> Tensor:
+        """The latents (N, m), of these classes."""
+        return self.generator.of_class(z_ND, class_N)
+
     def autocast(self, x_N: Tensor) -> torch.autocast:
         """Lets the generator run in its precision on the device of `x_N`."""
         half = self.precision == "bf16" and (x_N.is_cuda or self.generator.bf16_on_cpu)
@@ -90,7 +97,9 @@ class BatchInvariantPrior:
 
 
 def batch_invariant_network(network: nn.Module | None) -> nn.Module | None:
-    """An attack's own network, with batch-invariant scores where it is a recognizer."""
+    """An attack's own network, with batch-invariant scores where it is a recognizer or several."""
+    if isinstance(network, nn.ModuleList):
+        return nn.ModuleList(BatchInvariantModel(cast(ProtectedModel, part)) for part in network)
     if not isinstance(network, Recognizer):
         return network
     # A recognizer answers as a protected model does.

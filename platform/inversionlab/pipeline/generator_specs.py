@@ -11,7 +11,7 @@ from inversionlab import generators
 from inversionlab.attacks import ATTACKS, AttackSettings
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_float
-from inversionlab.core.views import Scores
+from inversionlab.core.views import Scores, WhiteBox
 from inversionlab.generators import GeneratorSettings
 from inversionlab.generators.given import Given, load_given_generator
 from inversionlab.pipeline.network_spec import BuildContext, ModelRef, NetworkSpec
@@ -48,9 +48,16 @@ class GeneratorSpec(NetworkSpec):
         splits = context.splits
         images_NCHW = splits.train.images_NCHW if self.private else splits.public_NCHW
         labels, queries = torch.zeros(len(images_NCHW), dtype=torch.int64), 0
+        kind, teacher = generators.GENERATORS[self.settings.name], None
         if self.learns_from is not None:
-            labels, queries = _public_scores(self.learns_from, context)
-        learner = generators.learner(self.settings, **context.shape.sizes, seed=self.weights_seed)
+            score_NK, queries = _public_scores(self.learns_from, context)
+            images_NCHW, labels = kind.lessons(self.settings, images_NCHW, score_NK)
+            if kind.needs_gradients:
+                teacher = WhiteBox(context.protected(self.learns_from.defense), 1)
+                queries += kind.further_queries(self.settings, len(images_NCHW))
+        learner = generators.learner(
+            self.settings, **context.shape.sizes, seed=self.weights_seed, teacher=teacher
+        )
         training = self.settings.training  # type: ignore[attr-defined]
         return TrainingJob(learner, images_NCHW, labels, training, queries)
 
@@ -107,8 +114,8 @@ class AttackNetworkSpec(NetworkSpec):
 
     def own_inputs(self) -> dict[str, Any]:
         """The settings that the training depends on. Attacks that train the same network share it."""
-        settings = {k: v for k, v in self.settings.trained_part().items() if k != "name"}
-        return {"network": ATTACKS[self.settings.name].network_kind, "attack": settings}
+        attack = ATTACKS[self.settings.name]
+        return {"network": attack.network_kind, "attack": attack.network_part(self.settings)}
 
     def build(self, context: BuildContext) -> nn.Module:
         """The attack's network."""
@@ -119,7 +126,7 @@ class AttackNetworkSpec(NetworkSpec):
         attack, settings = ATTACKS[self.settings.name], self.settings
         score_NK, queries = _public_scores(self.learns_from, context, attack.training_top(settings))
         learner = attack.learner(settings, context.shape, self.weights_seed)
-        training = settings.training  # type: ignore[attr-defined]
+        training = attack.training(settings)
         return TrainingJob(learner, context.splits.public_NCHW, score_NK, training, queries)
 
 
