@@ -43,7 +43,7 @@ def test_a_written_record_is_read_back_with_the_new_keys(store: Path) -> None:
     assert (name, after.headline) == (before.run, "worst")
     assert after.timings == {"attack": 1.5}
     assert (after.jobs, after.tables, after.data) == (before.jobs, before.tables, before.data)
-    added = {"knows_defense", "inverts_outputs", "victim_share", "aware_attack"}
+    added = {"knows_defense", "inverts_outputs", "victim_share", "aware_attack", "prior"}
     for new, old in zip(after.cells, before.cells, strict=True):
         assert new.model_dump(exclude=added) == old.model_dump(exclude=added)
         mixture = new.defense == "dummy_recognizer"
