@@ -68,11 +68,14 @@ def test_more_starts_than_public_pictures_are_no_fault() -> None:
 
 @pytest.mark.parametrize("name", SHARED)
 def test_the_model_is_asked_about_the_pool_once_for_all_shards(name: str) -> None:
-    attack = make_attack(ATTACKS[name].Settings(name=name, pool=20), toys.context())
+    settings = ATTACKS[name].Settings(name=name, pool=20)
+    attack = make_attack(settings, toys.context())
     assert attack.shared_queries == 0
     for target in range(3):
         run_attack(attack, toys.victim(), [(target, 0)])
-    assert attack.shared_queries == 20
+    # One attack also asks about the mirror images.
+    assert attack.shared_queries == (40 if name == "ppa" else 20)
+    assert attack.shared_queries == ATTACKS[name].pool_size(settings)
 
 
 def test_as_published_takes_the_papers_values_where_nothing_else_is_said() -> None:

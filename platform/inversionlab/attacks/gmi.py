@@ -24,6 +24,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import (
     ForwardPass,
     Objective,
@@ -38,7 +39,7 @@ from inversionlab.attacks.updates import AdaptiveStep, Nesterov
 from inversionlab.core.views import View, WhiteBox
 
 
-class GmiSettings(AugmentableSettings):
+class GmiSettings(AugmentableSettings, AttackSettings):
     """Settings of the generative model inversion attack."""
 
     published: ClassVar[dict[str, Any]] = {
@@ -80,7 +81,7 @@ class GmiSettings(AugmentableSettings):
     """A reconstruction is finished when the target's score exceeds this."""
 
 
-class Gmi(AugmentedAttack):
+class Gmi(AugmentedAttack, Attack):
     """Gradient descent over the latent vector, towards the target and towards what the critic finds real."""
 
     Settings = GmiSettings

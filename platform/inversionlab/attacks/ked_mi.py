@@ -24,6 +24,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import ForwardPass, Objective, descend, white_box_objective
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.lomma import AugmentableSettings, AugmentedAttack
@@ -34,7 +35,7 @@ PASS = 256
 """Pictures at once when the recovered distributions are drawn from."""
 
 
-class KedMiSettings(AugmentableSettings):
+class KedMiSettings(AugmentableSettings, AttackSettings):
     """Settings of the distributional recovery."""
 
     name: Literal["ked_mi"] = "ked_mi"
@@ -56,7 +57,7 @@ class KedMiSettings(AugmentableSettings):
     """Pictures drawn from the recovered distribution; the one of highest target score is kept."""
 
 
-class KedMi(AugmentedAttack):
+class KedMi(AugmentedAttack, Attack):
     """Distributional recovery: mean and spread of the latent by the reparameterisation trick."""
 
     Settings = KedMiSettings

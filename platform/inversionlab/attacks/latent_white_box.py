@@ -16,6 +16,7 @@ Deviates: in start and step, unless `as_published: true` says otherwise.
 
 from typing import Any, ClassVar, Literal
 
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import white_box_objective
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.latent_descent import LatentDescentSettings, descend_latents
@@ -23,7 +24,7 @@ from inversionlab.attacks.lomma import AugmentableSettings, AugmentedAttack
 from inversionlab.core.views import View, WhiteBox
 
 
-class LatentWhiteBoxSettings(LatentDescentSettings, AugmentableSettings):
+class LatentWhiteBoxSettings(LatentDescentSettings, AugmentableSettings, AttackSettings):
     """Settings of the generator-latent white-box attack."""
 
     later: ClassVar[dict[str, Any]] = {**LatentDescentSettings.later, **AugmentableSettings.later}
@@ -31,7 +32,7 @@ class LatentWhiteBoxSettings(LatentDescentSettings, AugmentableSettings):
     name: Literal["latent_white_box"] = "latent_white_box"
 
 
-class LatentWhiteBox(AugmentedAttack):
+class LatentWhiteBox(AugmentedAttack, Attack):
     """Gradient descent over the generator's latent vector."""
 
     Settings = LatentWhiteBoxSettings

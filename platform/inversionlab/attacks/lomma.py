@@ -19,7 +19,7 @@ Deviates: a view shows neither features nor logits. So o are log-scores minus th
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -38,6 +38,14 @@ from inversionlab.recognizers import AugmentSettings, Recognizer, RecognizerSett
 from inversionlab.recognizers.losses import AnyLoss, Cosface
 from inversionlab.recognizers.recognizer import AnyNetwork
 from inversionlab.recognizers.small_resnet import SmallResnet
+
+if TYPE_CHECKING:
+    AttackBase = Attack
+    SettingsBase = AttackSettings
+else:
+    # Both are mixed into classes that have these bases anyway.
+    AttackBase = object
+    SettingsBase = Settings
 
 PICTURES = 1024
 """Public pictures over which mean and deviation of logits are taken, at most."""
@@ -67,8 +75,8 @@ class LommaSettings(Settings):
     """How they are trained."""
 
 
-class AugmentableSettings(AttackSettings):
-    """Base of the settings of attacks that have the switch."""
+class AugmentableSettings(SettingsBase):
+    """What the settings of attacks that have the switch have in addition."""
 
     later: ClassVar[dict[str, Any]] = {"lomma": None}
 
@@ -111,8 +119,8 @@ class StudentsLearner(Learner):
         return self.students
 
 
-class AugmentedAttack(Attack):
-    """Base of the attacks that have the switch; without it they are as they are."""
+class AugmentedAttack(AttackBase):
+    """What attacks that have the switch have in addition; without it they are as they are."""
 
     network_kind = "students"
 

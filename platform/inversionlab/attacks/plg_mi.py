@@ -25,6 +25,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.crops import boxes, cropped, surest
 from inversionlab.attacks.descent import Objective, descend
 from inversionlab.attacks.engine import by_step
@@ -37,7 +38,7 @@ from inversionlab.generators.plg_gan import margin
 NAME = "plg_mi"
 
 
-class PlgMiSettings(AugmentableSettings):
+class PlgMiSettings(AugmentableSettings, AttackSettings):
     """Settings of the pseudo-label guided attack."""
 
     published: ClassVar[dict[str, Any]] = {"update": "adam", "patience": None, "steps": 600}
@@ -67,7 +68,7 @@ class PlgMiSettings(AugmentableSettings):
     """A reconstruction counts as found when its mean score over these crops exceeds this."""
 
 
-class PlgMi(AugmentedAttack):
+class PlgMi(AugmentedAttack, Attack):
     """Search for the target's own noise in a generator of classes."""
 
     Settings = PlgMiSettings

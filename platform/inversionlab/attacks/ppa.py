@@ -31,6 +31,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.crops import boxes, cropped, surest
 from inversionlab.attacks.descent import descend, white_box_objective
 from inversionlab.attacks.engine import by_step, pass_size
@@ -48,7 +49,7 @@ MILESTONES = (0.6, 0.8)
 """Shares of the updates after which the rate falls to a tenth."""
 
 
-class PpaSettings(AugmentableSettings):
+class PpaSettings(AugmentableSettings, AttackSettings):
     """Settings of the plug & play attack."""
 
     published: ClassVar[dict[str, Any]] = {"update": "adam", "views": 100}
@@ -74,7 +75,7 @@ class PpaSettings(AugmentableSettings):
     """A reconstruction counts as found when its mean score over these crops exceeds this."""
 
 
-class Ppa(AugmentedAttack):
+class Ppa(AugmentedAttack, Attack):
     """Search among style vectors by random crops, the end chosen by how robust it is."""
 
     Settings = PpaSettings
