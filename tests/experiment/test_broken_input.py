@@ -299,6 +299,36 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         with_set("targets.count=1:30"),
         ['targets.count = "1:30": should be a valid integer'],
     ),
+    "a resource that is Ray's own": (
+        with_set("runtime.attack_resources={CPU: 3}"),
+        [
+            "runtime.attack_resources = {",
+            "`CPU`: 3: is a name of Ray's own; say runtime.train_cpus",
+        ],
+    ),
+    "a resource that is Ray's own, in small letters": (
+        with_set("runtime.train_resources={gpu: .5}"),
+        [
+            "runtime.train_resources = {",
+            "`gpu`: 0.5: is a name of Ray's own; say runtime.train_gpu",
+        ],
+    ),
+    "memory as a resource": (
+        with_set("runtime.train_resources={memory: 1}"),
+        ["`memory`: 1: is a name of Ray's own; Ray does not hold workers to it"],
+    ),
+    "less than nothing of a resource": (
+        with_set("runtime.attack_resources={x: -1}"),
+        ["runtime.attack_resources = {", "`x`: -1: must be from 0.0001 to 1e9"],
+    ),
+    "one and a half of a resource": (
+        with_set("runtime.attack_resources={x: 1.5}"),
+        ["`x`: 1.5: must be a whole number above 1"],
+    ),
+    "a resource without a name": (
+        with_set('runtime.train_resources={"": 1}'),
+        ["``: 1: must be a name without spaces around it"],
+    ),
     "more targets than people": (
         changed(**{"targets.count": 7}),
         ["targets.count = 7: there are only 6 private people; lower it"],

@@ -245,6 +245,7 @@ def _show_settings() -> None:
 
 def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
     with importing():
+        from inversionlab.distributed.planned_room import planned
         from inversionlab.distributed.run_record import describe
         from inversionlab.experiment.suite import suite_record
         from inversionlab.pipeline.endpoint import begin, planned_queries
@@ -260,14 +261,19 @@ def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         # A plan asks an endpoint nothing.
         for line in check_victim(session, force=force):
             typer.echo(line)
+    training, attacks = False, 0
     for spec in session.plan.specs:
         state = "is stored" if session.artifacts.finished(spec) else "to be trained"
         if spec.given:
             state = "given, not trained"
+        training |= state == "to be trained"
         typer.echo(f"  network {spec.key}: {state}")
     for cell in session.plan.cells:
         _, todo = missing_jobs(session, cell, session.plan.targets)
+        attacks += todo
         typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
+    for line in planned(experiment.runtime, training=training) if training or attacks else ():
+        typer.echo(f"  cluster: {line}")
     for line in planned_queries(session):
         typer.echo(f"  queries: {line}")
 
