@@ -5,10 +5,12 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.store import storage as storage_module
 from inversionlab.store.storage import Storage, StorageError
 
 
@@ -48,6 +50,19 @@ def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="cannot be opened or made"):
         Storage(str(tmp_path / "file"))
+
+
+def test_a_bucket_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def silent(uri: str) -> None:
+        over.wait(20)
+
+    monkeypatch.setattr(storage_module.fs, "FileSystem", SimpleNamespace(from_uri=silent))
+    monkeypatch.setattr(storage_module, "SECONDS", 0.2)
+    with pytest.raises(ConfigError, match=r"gs://bucket/x: cannot be .* not answer within 0.2 s"):
+        Storage("gs://bucket/x")
+    over.set()
 
 
 def test_a_uri_is_a_root_too(tmp_path: Path) -> None:

@@ -3,15 +3,23 @@
 import json
 import os
 import shutil
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pyarrow import fs
 
 from inversionlab.core.settings import ConfigError
+
+T = TypeVar("T")
+
+SECONDS = 60.0
+"""Time that a storage has to open."""
 
 
 class StorageError(RuntimeError):
@@ -27,6 +35,35 @@ def default_root() -> str:
     return "runs"
 
 
+def _opened(root: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a root and the root's path in it, where its folder is made."""
+    opened, prefix = fs.FileSystem.from_uri(root)
+    opened.create_dir(prefix, recursive=True)
+    return opened, prefix
+
+
+def _within(seconds: float, call: Callable[[], T]) -> T:
+    """What `call` returns or raises; OSError if it takes longer than `seconds`, and it goes on in its thread."""
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    # Google's client repeats a request for a quarter of an hour, and says nothing.
+    threading.Thread(target=run, daemon=True, name="opening a storage").start()
+    try:
+        return outcome.result(timeout=seconds)
+    except TimeoutError as error:
+        if outcome.done():
+            raise
+        raise OSError(
+            f"it did not answer within {seconds:g} s; are the address, the network and the credentials right?"
+        ) from error
+
+
 class Storage:
     """A root folder or bucket prefix; every name is relative to it and may not leave it."""
 
@@ -38,8 +75,7 @@ class Storage:
         """
         self.root = root if "://" in root else str(Path(root).expanduser().resolve())
         try:
-            self._fs, self._prefix = fs.FileSystem.from_uri(self.root)
-            self._fs.create_dir(self._prefix, recursive=True)
+            self._fs, self._prefix = _within(SECONDS, partial(_opened, self.root))
         except (OSError, ValueError) as error:
             raise ConfigError(f"--storage {root}: cannot be opened or made: {error}") from error
         self._local = isinstance(self._fs, fs.LocalFileSystem)
