@@ -8,10 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pyarrow import fs
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.store import storage as storage_module
-from inversionlab.store.storage import Storage, StorageError
+from inversionlab.store.storage import Storage, StorageError, is_uri
 
 
 def test_written_is_read(tmp_path: Path) -> None:
@@ -50,6 +51,51 @@ def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="cannot be opened or made"):
         Storage(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("name", ["what? now", "50%", "a#b", "x://y", "s3:", "ü ' \""])
+def test_a_path_is_no_uri(tmp_path: Path, name: str) -> None:
+    storage = Storage(str(tmp_path / name))
+    storage.write("a/file", b"x")
+    assert (tmp_path / name / "a" / "file").read_bytes() == b"x"
+    # Ray Train and Ray Tune are given this address.
+    assert storage.uri("ray_train") == str((tmp_path / name / "ray_train").resolve())
+    ray_fs, place = fs.FileSystem.from_uri(storage.uri("ray_train"))
+    ray_fs.create_dir(place)
+    assert {p.name for p in (tmp_path / name).resolve().iterdir()} == {"a", "ray_train"}
+
+
+def test_options_of_a_uri_stay_at_its_end(tmp_path: Path) -> None:
+    assert is_uri("s3://bucket/x?region=eu")
+    storage = Storage(f"file://{tmp_path}")
+    storage.root = "s3://bucket/x?region=eu"
+    assert storage.uri("a/b") == "s3://bucket/x/a/b?region=eu"
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ("s3:/bucket/x", "--storage s3:/bucket/x: a URI has `://`; did you mean s3://bucket/x?"),
+        ("gs:bucket", "did you mean gs://bucket?"),
+        ("file:/tmp/x", "did you mean file:///tmp/x?"),
+        ("", "--storage: is empty"),
+        (" ", "--storage: is empty"),
+        ("/tmp/" + "x" * 5000, "...: is no usable path: File name too long"),
+        ("/tmp/" + "x/" * 2500, "...: is no usable path: File name too long"),
+        ("/tmp/a\0b", "a\\x00b': holds a NUL"),
+        ("/tmp/a\udcffb", "a\\udcffb': holds a NUL, or bytes that are no text"),
+        ("~no-such-user-here/x", "is no usable path: "),
+    ],
+)
+def test_what_is_neither_a_path_nor_a_uri_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        Storage(root)
+    assert told in str(caught.value)
+    assert len(str(caught.value)) < 250
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bucket_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

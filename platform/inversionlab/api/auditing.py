@@ -115,7 +115,7 @@ def audit(
         targets=targets,
     )
     told = (lambda line: None) if quiet else say
-    place = Storage(str(storage or default_root()))
+    place = Storage(default_root() if storage is None else str(storage))
     _import_from_current_folder()
     if recipe is not None:
         experiment = experiment_from_recipe(recipe, given, settings or {})

@@ -143,5 +143,5 @@ def load_report(run: str, storage: str | Path | None = None, *, pictures: bool =
     Raises:
         ConfigError: there is no such run; the text names those that are there.
     """
-    opened = Storage(str(storage or default_root()))
+    opened = Storage(default_root() if storage is None else str(storage))
     return Report(load_run(opened, run), opened.root, pictures=pictures)

@@ -219,7 +219,7 @@ def main(
             write=write,
         )
         experiment = experiment_of(recipe, given, assignments or [], plan=plan)
-        root = storage or default_root()
+        root = default_root() if storage is None else storage
         if plan:
             _show_plan(experiment, root, force=force)
         else:

@@ -27,7 +27,7 @@ def main(
     from inversionlab.report.search.page import write_search_page
     from inversionlab.store.storage import Storage, default_root
 
-    root = storage or default_root()
+    root = default_root() if storage is None else storage
     with exit_codes():
         is_search = run in Storage(root).folders("searches")
         write = write_search_page if is_search else write_report

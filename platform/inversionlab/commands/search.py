@@ -122,7 +122,7 @@ def main(
             time_budget=_seconds(time_budget),
         )
         experiment = load(recipe_file(recipe), assignments or [])
-        root = storage or default_root()
+        root = default_root() if storage is None else storage
         _run(experiment, load_space(space_file(space)), options, root, resume, judge, pictures)
 
 

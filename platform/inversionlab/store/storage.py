@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import threading
 import uuid
@@ -15,6 +16,7 @@ from typing import Any, TypeVar, cast
 from pyarrow import fs
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.yaml_io import cut
 
 T = TypeVar("T")
 
@@ -35,9 +37,45 @@ def default_root() -> str:
     return "runs"
 
 
+def is_uri(root: str) -> bool:
+    """Whether a storage's address is a URI, such as s3://bucket/prefix, and no path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", root) is not None
+
+
+def full_address(root: str) -> str:
+    """A URI as it is; a path with `~` expanded, made absolute.
+
+    Raises:
+        ConfigError: it is neither, or it is clear that the other was meant.
+    """
+    if not root.strip():
+        raise ConfigError("--storage: is empty; name a folder or a bucket's URI, or leave it out")
+    if "\0" in root or root != root.encode(errors="ignore").decode():
+        raise ConfigError(f"--storage {cut(ascii(root))}: holds a NUL, or bytes that are no text")
+    if is_uri(root):
+        return root
+    scheme = re.match(r"(s3|gs|gcs|hdfs|viewfs|abfss?|wasbs?|az|https?|file):", root, re.IGNORECASE)
+    if scheme:
+        rest = root[scheme.end() :].lstrip("/")
+        meant = f"{scheme[1]}:{'///' if scheme[1].lower() == 'file' else '//'}{cut(rest)}"
+        raise ConfigError(
+            f"--storage {cut(root)}: a URI has `://`; did you mean {meant}? (a folder of "
+            f"that name is ./{cut(root)})"
+        )
+    try:
+        path = Path(root).expanduser().resolve()
+        with suppress(FileNotFoundError):
+            path.lstat()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--storage {cut(root)}: is no usable path: {reason}") from error
+    return str(path)
+
+
 def _opened(root: str) -> tuple[fs.FileSystem, str]:
     """The file system of a root and the root's path in it, where its folder is made."""
-    opened, prefix = fs.FileSystem.from_uri(root)
+    # A path may hold `?`, `%` or `#`, which mean something in a URI.
+    opened, prefix = fs.FileSystem.from_uri(root) if is_uri(root) else (fs.LocalFileSystem(), root)
     opened.create_dir(prefix, recursive=True)
     return opened, prefix
 
@@ -73,11 +111,13 @@ class Storage:
         Raises:
             ConfigError: the root cannot be opened or made.
         """
-        self.root = root if "://" in root else str(Path(root).expanduser().resolve())
+        self.root = full_address(root)
         try:
             self._fs, self._prefix = _within(SECONDS, partial(_opened, self.root))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"--storage {root}: cannot be opened or made: {error}") from error
+            raise ConfigError(
+                f"--storage {cut(root)}: cannot be opened or made: {error}"
+            ) from error
         self._local = isinstance(self._fs, fs.LocalFileSystem)
 
     def path(self, name: str) -> str:
@@ -93,7 +133,7 @@ class Storage:
 
     def uri(self, name: str) -> str:
         """The full address of `name`, for use outside this class; a URI's options stay at its end."""
-        root, mark, options = self.root.partition("?")
+        root, mark, options = self.root.partition("?") if is_uri(self.root) else (self.root, "", "")
         return f"{root}/{name}{mark}{options}"
 
     def exists(self, name: str) -> bool:
