@@ -12,7 +12,8 @@ from pyarrow import fs
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.store import storage as storage_module
-from inversionlab.store.storage import Storage, StorageError, is_uri
+from inversionlab.store.address import full_address, is_uri
+from inversionlab.store.storage import Storage, StorageError
 
 
 def test_written_is_read(tmp_path: Path) -> None:
@@ -96,6 +97,52 @@ def test_what_is_neither_a_path_nor_a_uri_is_refused(
     assert told in str(caught.value)
     assert len(str(caught.value)) < 250
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("root", "shown"),
+    [
+        ("s3://KEY:SECRET@bucket/x", "s3://***@bucket/x"),
+        ("s3://KEY:SEC/RET@bucket/x", "s3://***@bucket/x"),
+        ("s3://bucket/x?region=eu&secret_key=SECRET", "s3://bucket/x?region=eu&secret_key=***"),
+        ("abfs://:SECRET@account/x", "abfs://***@account/x"),
+        ("s3://bucket?AWS_Session_Token=SECRET&a=b", "s3://bucket?AWS_Session_Token=***&a=b"),
+    ],
+)
+def test_a_secret_in_the_address_is_refused_and_not_shown(root: str, shown: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Storage(root)
+    text = str(caught.value)
+    assert text.startswith(f"--storage {shown}: holds a secret")
+    assert "KEY:" not in text
+    assert "SECRET@" not in text
+    assert "=SECRET" not in text
+    assert "AWS_SECRET_ACCESS_KEY" in text
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["s3://bucket/a:b@c", "hdfs://host:9000/a@b", "gs://anonymous@bucket/x", "s3://b?region=eu"],
+)
+def test_an_address_without_a_secret_is_kept(root: str) -> None:
+    assert full_address(root) == root
+
+
+def test_what_is_written_is_its_owners_alone(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "new" / "runs"))
+    storage.write("a/b/file", b"x")
+    storage.write("a/b/file", b"y")
+    storage.create_new("a/lease", b"x")
+    storage.make_folder("ray_train")
+    for path in (tmp_path / "new").rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_of_the_users_own_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    Storage(str(tmp_path)).write("a", b"x")
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_bucket_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

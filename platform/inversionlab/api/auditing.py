@@ -19,7 +19,8 @@ from inversionlab.api.victim import copied
 from inversionlab.distributed.audit import audit as run_audit
 from inversionlab.distributed.errors import AuditError
 from inversionlab.experiment import Experiment
-from inversionlab.store.storage import Storage, default_root
+from inversionlab.store.address import default_root
+from inversionlab.store.storage import Storage
 
 
 def audit(

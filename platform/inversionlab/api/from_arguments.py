@@ -21,7 +21,8 @@ from inversionlab.experiment.model_options import ModelOptions
 from inversionlab.experiment.suite import GENERIC, STANDARD
 from inversionlab.given.identity import model_digest
 from inversionlab.given.settings import LIVE, GivenModelSettings
-from inversionlab.store.storage import Storage, is_uri
+from inversionlab.store.address import is_uri
+from inversionlab.store.storage import Storage
 
 Named = str | Mapping[str, Any]
 """A method by its name, or its settings as in a recipe."""

@@ -201,7 +201,7 @@ def main(
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
     with importing():
         from inversionlab.commands.given_model import GivenModel, experiment_of
-        from inversionlab.store.storage import default_root
+        from inversionlab.store.address import default_root
 
     import_from_current_folder()
     with exit_codes():

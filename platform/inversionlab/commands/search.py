@@ -107,7 +107,7 @@ def main(
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
     from inversionlab.commands.supplied import recipe_file, space_file
     from inversionlab.experiment import load
-    from inversionlab.store.storage import default_root
+    from inversionlab.store.address import default_root
     from inversionlab.tuning.search import SearchOptions
     from inversionlab.tuning.space import load_space
 

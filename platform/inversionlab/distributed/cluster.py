@@ -25,6 +25,8 @@ TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     # Its patched print() shows every line of progress twice.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # Nobody outside learns of an audit.
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 
 EVERY = 1.0
@@ -57,6 +59,8 @@ def connect(**more: Any) -> bool:
         "logging_level": logging.WARNING,
         **more,
     }
+    # What a Ray that is started here writes, such as workers' files and ~/.ray/auth_token, is its owner's alone.
+    before = os.umask(0o077)
     try:
         context = ray.init(**options)
     except ConnectionError:
@@ -64,6 +68,8 @@ def connect(**more: Any) -> bool:
             raise
         # A cluster that crashed leaves its address behind.
         context = ray.init(**{**options, "address": "local"})
+    finally:
+        os.umask(before)
     # A session's folder is named by the process that started it. Ray Client has none.
     folder = str(getattr(context, "address_info", {}).get("session_dir", ""))
     return folder.endswith(f"_{os.getpid()}")

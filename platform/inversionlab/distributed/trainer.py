@@ -59,6 +59,8 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
             failure_config=cast(Any, FailureConfig)(max_failures=2, controller_failure_limit=-1),
         ),
     )
+    # Ray Train would make it readable by all.
+    session.store.storage.make_folder("ray_train")
     # A driver that was killed may have left the file behind.
     session.artifacts.storage.delete(begun_file(keys[0]))
     try:

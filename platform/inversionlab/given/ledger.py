@@ -28,7 +28,8 @@ from pathlib import Path
 
 from inversionlab.core.settings import ConfigError, fingerprint
 from inversionlab.given.endpoint_settings import EndpointSettings
-from inversionlab.store.storage import StorageError, is_uri
+from inversionlab.store.address import is_uri
+from inversionlab.store.storage import StorageError
 
 LONGEST_PAUSE = 600.0
 """Seconds that a service may ask to be left alone; where it asks for more, the run ends."""

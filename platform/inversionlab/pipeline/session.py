@@ -20,7 +20,8 @@ from inversionlab.pipeline.given_facts import GivenFacts, read_facts
 from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
-from inversionlab.store.storage import Storage, is_uri
+from inversionlab.store.address import is_uri
+from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Job, Store
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import threading
 import uuid
@@ -17,6 +16,7 @@ from pyarrow import fs
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import cut
+from inversionlab.store.address import full_address, is_uri
 
 T = TypeVar("T")
 
@@ -28,56 +28,37 @@ class StorageError(RuntimeError):
     """A file could not be written; the text says which, where, why, and how much room is left."""
 
 
-def default_root() -> str:
-    """Where results go by default; for a submitted job the home folder, as Ray deletes the job's own."""
-    if given := os.environ.get("INVERSIONLAB_STORAGE"):
-        return given
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
-        return str(Path.home() / "inversionlab")
-    return "runs"
-
-
-def is_uri(root: str) -> bool:
-    """Whether a storage's address is a URI, such as s3://bucket/prefix, and no path."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", root) is not None
-
-
-def full_address(root: str) -> str:
-    """A URI as it is; a path with `~` expanded, made absolute.
-
-    Raises:
-        ConfigError: it is neither, or it is clear that the other was meant.
-    """
-    if not root.strip():
-        raise ConfigError("--storage: is empty; name a folder or a bucket's URI, or leave it out")
-    if "\0" in root or root != root.encode(errors="ignore").decode():
-        raise ConfigError(f"--storage {cut(ascii(root))}: holds a NUL, or bytes that are no text")
-    if is_uri(root):
-        return root
-    scheme = re.match(r"(s3|gs|gcs|hdfs|viewfs|abfss?|wasbs?|az|https?|file):", root, re.IGNORECASE)
-    if scheme:
-        rest = root[scheme.end() :].lstrip("/")
-        meant = f"{scheme[1]}:{'///' if scheme[1].lower() == 'file' else '//'}{cut(rest)}"
-        raise ConfigError(
-            f"--storage {cut(root)}: a URI has `://`; did you mean {meant}? (a folder of "
-            f"that name is ./{cut(root)})"
-        )
-    try:
-        path = Path(root).expanduser().resolve()
-        with suppress(FileNotFoundError):
-            path.lstat()
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"--storage {cut(root)}: is no usable path: {reason}") from error
-    return str(path)
-
-
 def _opened(root: str) -> tuple[fs.FileSystem, str]:
     """The file system of a root and the root's path in it, where its folder is made."""
     # A path may hold `?`, `%` or `#`, which mean something in a URI.
     opened, prefix = fs.FileSystem.from_uri(root) if is_uri(root) else (fs.LocalFileSystem(), root)
-    opened.create_dir(prefix, recursive=True)
+    if isinstance(opened, fs.LocalFileSystem):
+        make_private(Path(prefix))
+    else:
+        opened.create_dir(prefix, recursive=True)
     return opened, prefix
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for the owner alone; one that exists stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_private(folder.parent)
+    try:
+        folder.mkdir(0o700)
+    except FileExistsError:
+        # Another process may have made it.
+        if not folder.is_dir():
+            raise
+
+
+def private_file(path: str, flags: int) -> int:
+    """An `opener` for `open`: what it creates is readable by its owner alone."""
+    return os.open(path, flags, 0o600)
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
@@ -103,7 +84,10 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
 
 
 class Storage:
-    """A root folder or bucket prefix; every name is relative to it and may not leave it."""
+    """A root folder or bucket prefix; every name is relative to it and may not leave it.
+
+    In a local folder, what is written is readable by its owner alone: pictures of private people are in it.
+    """
 
     def __init__(self, root: str) -> None:
         """Open `root`: a local path (made absolute) or a URI such as `s3://bucket/prefix`.
@@ -164,7 +148,7 @@ class Storage:
             folder, _, last = target.rpartition("/")
             draft = f"{folder}/.{last}.{uuid.uuid4().hex}.part"
             try:
-                with open(draft, "wb") as file:
+                with open(draft, "wb", opener=private_file) as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
@@ -188,7 +172,7 @@ class Storage:
                 self._put(target, content)
                 return True
             try:
-                file = open(target, "xb")  # noqa: SIM115 (closed below)
+                file = open(target, "xb", opener=private_file)  # noqa: SIM115 (closed below)
             except FileExistsError:
                 return False
             try:
@@ -208,7 +192,7 @@ class Storage:
         """Make the folder of `name`, yield its full path, and explain a failure to write `size` bytes."""
         target = self.path(name)
         try:
-            self._fs.create_dir(target.rpartition("/")[0], recursive=True)
+            self._make(target.rpartition("/")[0])
             yield target
         except OSError as error:
             room = ""
@@ -218,6 +202,20 @@ class Storage:
                 f"{self.uri(name)}: {size / 1e6:,.1f} MB could not be written: {error.strerror or error}"
                 f"{room}. What is stored stays; once there is room, the same command goes on"
             ) from error
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder, in a local storage for the owner alone, so that others' files in it are too.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        self._make(self.path(name))
+
+    def _make(self, folder: str) -> None:
+        if self._local:
+            make_private(Path(folder))
+        else:
+            self._fs.create_dir(folder, recursive=True)
 
     def delete(self, name: str) -> None:
         """Delete a file if there is one."""
