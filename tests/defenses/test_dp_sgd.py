@@ -285,6 +285,13 @@ def test_the_tighter_accountant_asks_for_less_noise() -> None:
     assert 7.9 < prv.spent(6) <= 8.0
 
 
+def test_an_account_that_would_take_minutes_is_refused_at_once() -> None:
+    size: dict[str, Any] = {"delta": None, "batch_size": 4096, "count": 3463, "epochs": 20}
+    with pytest.raises(ValueError, match=r"prv: .* minutes for epsilon = 1000 over 20 steps; set"):
+        Budget.plan(epsilon=1000.0, accountant="prv", **size)
+    Budget.plan(epsilon=1000.0, accountant="rdp", **size)
+
+
 def test_the_training_loop_reports_what_was_spent() -> None:
     defense = DpSgd(DpSgdSettings(epsilon=4.0, training=WHOLE))
     training_job = defense.training_job(context())

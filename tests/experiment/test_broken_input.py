@@ -306,6 +306,58 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         with_set("targets.count=1:30"),
         ['targets.count = "1:30": should be a valid integer'],
     ),
+    "a resource that is Ray's own": (
+        with_set("runtime.attack_resources={CPU: 3}"),
+        [
+            "runtime.attack_resources = {",
+            "`CPU`: 3: is a name of Ray's own; say runtime.train_cpus",
+        ],
+    ),
+    "a resource that is Ray's own, in small letters": (
+        with_set("runtime.train_resources={gpu: .5}"),
+        [
+            "runtime.train_resources = {",
+            "`gpu`: 0.5: is a name of Ray's own; say runtime.train_gpu",
+        ],
+    ),
+    "memory as a resource": (
+        with_set("runtime.train_resources={memory: 1}"),
+        ["`memory`: 1: is a name of Ray's own; Ray does not hold workers to it"],
+    ),
+    "less than nothing of a resource": (
+        with_set("runtime.attack_resources={x: -1}"),
+        ["runtime.attack_resources = {", "`x`: -1: must be from 0.0001 to 1e9"],
+    ),
+    "one and a half of a resource": (
+        with_set("runtime.attack_resources={x: 1.5}"),
+        ["`x`: 1.5: must be a whole number above 1"],
+    ),
+    "a resource without a name": (
+        with_set('runtime.train_resources={"": 1}'),
+        ["``: 1: must be a name without spaces around it"],
+    ),
+    "a hundred thousand blocks": (
+        with_set("victim.network.blocks=[100000]"),
+        ["victim.network.blocks.0 = 100000: should be less than or equal to 256"],
+    ),
+    "a list of thousands of blocks": (
+        with_set(f"victim.network.blocks=[{'1, ' * 4_999}1]"),
+        ["victim.network.blocks = [1, 1", "should have at most 5 items"],
+    ),
+    "a recipe of 20 MB": (
+        text("name: x\n" + "# a comment\n" * 1_700_000),
+        ["recipe.yaml: has 20.4 MB, and a recipe at most 1 MB"],
+    ),
+    "more pictures than any memory holds": (
+        changed(
+            **{"data.people": 10_000, "data.pictures_per_person": 10_000, "data.image_size": 512}
+        ),
+        [
+            "data (procedural): people = 10000 with pictures_per_person = 10000 are 100,000,000 pictures of 1 x "
+            "512 x 512, 26,214.4 GB, and ",
+            "GB of memory are free here; take fewer of them, or a smaller image_size",
+        ],
+    ),
     "more targets than people": (
         changed(**{"targets.count": 7}),
         ["targets.count = 7: there are only 6 private people; lower it"],

@@ -5,10 +5,14 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pyarrow import fs
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.store import storage as storage_module
+from inversionlab.store.address import full_address, is_uri
 from inversionlab.store.storage import Storage, StorageError
 
 
@@ -48,6 +52,110 @@ def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="cannot be opened or made"):
         Storage(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("name", ["what? now", "50%", "a#b", "x://y", "s3:", "ü ' \""])
+def test_a_path_is_no_uri(tmp_path: Path, name: str) -> None:
+    storage = Storage(str(tmp_path / name))
+    storage.write("a/file", b"x")
+    assert (tmp_path / name / "a" / "file").read_bytes() == b"x"
+    # Ray Train and Ray Tune are given this address.
+    assert storage.uri("ray_train") == str((tmp_path / name / "ray_train").resolve())
+    ray_fs, place = fs.FileSystem.from_uri(storage.uri("ray_train"))
+    ray_fs.create_dir(place)
+    assert {p.name for p in (tmp_path / name).resolve().iterdir()} == {"a", "ray_train"}
+
+
+def test_options_of_a_uri_stay_at_its_end(tmp_path: Path) -> None:
+    assert is_uri("s3://bucket/x?region=eu")
+    storage = Storage(f"file://{tmp_path}")
+    storage.root = "s3://bucket/x?region=eu"
+    assert storage.uri("a/b") == "s3://bucket/x/a/b?region=eu"
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ("s3:/bucket/x", "--storage s3:/bucket/x: a URI has `://`; did you mean s3://bucket/x?"),
+        ("gs:bucket", "did you mean gs://bucket?"),
+        ("file:/tmp/x", "did you mean file:///tmp/x?"),
+        ("", "--storage: is empty"),
+        (" ", "--storage: is empty"),
+        ("/tmp/" + "x" * 5000, "...: is no usable path: File name too long"),
+        ("/tmp/" + "x/" * 2500, "...: is no usable path: File name too long"),
+        ("/tmp/a\0b", "a\\x00b': holds a NUL"),
+        ("/tmp/a\udcffb", "a\\udcffb': holds a NUL, or bytes that are no text"),
+        ("~no-such-user-here/x", "is no usable path: "),
+    ],
+)
+def test_what_is_neither_a_path_nor_a_uri_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        Storage(root)
+    assert told in str(caught.value)
+    assert len(str(caught.value)) < 250
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("root", "shown"),
+    [
+        ("s3://KEY:SECRET@bucket/x", "s3://***@bucket/x"),
+        ("s3://KEY:SEC/RET@bucket/x", "s3://***@bucket/x"),
+        ("s3://bucket/x?region=eu&secret_key=SECRET", "s3://bucket/x?region=eu&secret_key=***"),
+        ("abfs://:SECRET@account/x", "abfs://***@account/x"),
+        ("s3://bucket?AWS_Session_Token=SECRET&a=b", "s3://bucket?AWS_Session_Token=***&a=b"),
+    ],
+)
+def test_a_secret_in_the_address_is_refused_and_not_shown(root: str, shown: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Storage(root)
+    text = str(caught.value)
+    assert text.startswith(f"--storage {shown}: holds a secret")
+    assert "KEY:" not in text
+    assert "SECRET@" not in text
+    assert "=SECRET" not in text
+    assert "AWS_SECRET_ACCESS_KEY" in text
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["s3://bucket/a:b@c", "hdfs://host:9000/a@b", "gs://anonymous@bucket/x", "s3://b?region=eu"],
+)
+def test_an_address_without_a_secret_is_kept(root: str) -> None:
+    assert full_address(root) == root
+
+
+def test_what_is_written_is_its_owners_alone(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "new" / "runs"))
+    storage.write("a/b/file", b"x")
+    storage.write("a/b/file", b"y")
+    storage.create_new("a/lease", b"x")
+    storage.make_folder("ray_train")
+    for path in (tmp_path / "new").rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_of_the_users_own_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    Storage(str(tmp_path)).write("a", b"x")
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_bucket_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def silent(uri: str) -> None:
+        over.wait(20)
+
+    monkeypatch.setattr(storage_module.fs, "FileSystem", SimpleNamespace(from_uri=silent))
+    monkeypatch.setattr(storage_module, "SECONDS", 0.2)
+    with pytest.raises(ConfigError, match=r"gs://bucket/x: cannot be .* not answer within 0.2 s"):
+        Storage("gs://bucket/x")
+    over.set()
 
 
 def test_a_uri_is_a_root_too(tmp_path: Path) -> None:

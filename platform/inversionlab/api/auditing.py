@@ -19,7 +19,8 @@ from inversionlab.api.victim import copied
 from inversionlab.distributed.audit import audit as run_audit
 from inversionlab.distributed.errors import AuditError
 from inversionlab.experiment import Experiment
-from inversionlab.store.storage import Storage, default_root
+from inversionlab.store.address import default_root
+from inversionlab.store.storage import Storage
 
 
 def audit(
@@ -115,7 +116,7 @@ def audit(
         targets=targets,
     )
     told = (lambda line: None) if quiet else say
-    place = Storage(str(storage or default_root()))
+    place = Storage(default_root() if storage is None else str(storage))
     _import_from_current_folder()
     if recipe is not None:
         experiment = experiment_from_recipe(recipe, given, settings or {})

@@ -21,6 +21,7 @@ from inversionlab.experiment.model_options import ModelOptions
 from inversionlab.experiment.suite import GENERIC, STANDARD
 from inversionlab.given.identity import model_digest
 from inversionlab.given.settings import LIVE, GivenModelSettings
+from inversionlab.store.address import is_uri
 from inversionlab.store.storage import Storage
 
 Named = str | Mapping[str, Any]
@@ -179,7 +180,7 @@ def _classes_file(classes: str | Path | Sequence[str] | None, storage: Storage) 
     if not all(isinstance(name, str) for name in names):
         raise ConfigError("classes: should be the path of a file, or a list of names as text")
     name = f"classes/{fingerprint(names)}.json"
-    if "://" in storage.root:
+    if is_uri(storage.root):
         # Only this process reads it, and a bucket has no paths.
         folder = Path(tempfile.mkdtemp(prefix="inversionlab-"))
         (folder / "classes.json").write_text(json.dumps(names), encoding="utf-8")

@@ -26,7 +26,8 @@ from inversionlab.results.load import RunData, load_run
 from inversionlab.results.rows import Row
 from inversionlab.results.run_record import RunRecord
 from inversionlab.results.run_results import RunResults
-from inversionlab.store.storage import Storage, default_root
+from inversionlab.store.address import default_root
+from inversionlab.store.storage import Storage, private_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +126,8 @@ class Report:
         `pictures=False` leaves out every picture, every person's name and the names of skipped files.
         """
         place = Path(path).expanduser().absolute()
-        place.write_text(render(self.data, pictures=pictures), encoding="utf-8")
+        with open(place, "w", encoding="utf-8", opener=private_file) as file:
+            file.write(render(self.data, pictures=pictures))
         return place
 
     def __repr__(self) -> str:
@@ -158,5 +160,5 @@ def load_report(run: str, storage: str | Path | None = None, *, pictures: bool =
     Raises:
         ConfigError: there is no such run; the text names those that are there.
     """
-    opened = Storage(str(storage or default_root()))
+    opened = Storage(default_root() if storage is None else str(storage))
     return Report(load_run(opened, run), opened.root, pictures=pictures)

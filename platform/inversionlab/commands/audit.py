@@ -201,7 +201,7 @@ def main(
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
     with importing():
         from inversionlab.commands.given_model import GivenModel, experiment_of
-        from inversionlab.store.storage import default_root
+        from inversionlab.store.address import default_root
 
     import_from_current_folder()
     with exit_codes():
@@ -219,7 +219,7 @@ def main(
             write=write,
         )
         experiment = experiment_of(recipe, given, assignments or [], plan=plan)
-        root = storage or default_root()
+        root = default_root() if storage is None else storage
         if plan:
             _show_plan(experiment, root, force=force)
         else:
@@ -245,6 +245,7 @@ def _show_settings() -> None:
 
 def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
     with importing():
+        from inversionlab.distributed.planned_room import planned
         from inversionlab.distributed.run_record import describe
         from inversionlab.experiment.suite import suite_record
         from inversionlab.pipeline.endpoint import begin, planned_queries
@@ -261,16 +262,21 @@ def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         # A plan asks an endpoint nothing.
         for line in check_victim(session, force=force):
             typer.echo(line)
+    training, attacks = False, 0
     for spec in session.plan.specs:
         state = "is stored" if session.artifacts.finished(spec) else "to be trained"
         if spec.given:
             state = "given, not trained"
+        training |= state == "to be trained"
         typer.echo(f"  network {spec.key}: {state}")
     for cell in session.plan.cells:
         _, todo = missing_jobs(session, cell, session.plan.targets)
+        attacks += todo
         typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
     for generator in missing_ceilings(session, set()):
         typer.echo(f"  ceiling of generator/{generator}: to be measured")
+    for line in planned(experiment.runtime, training=training) if training or attacks else ():
+        typer.echo(f"  cluster: {line}")
     for line in planned_queries(session):
         typer.echo(f"  queries: {line}")
 

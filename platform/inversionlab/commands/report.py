@@ -25,9 +25,10 @@ def main(
     """Write the page of a stored run or search and print its headline."""
     from inversionlab.report.audit.page import write_report
     from inversionlab.report.search.page import write_search_page
-    from inversionlab.store.storage import Storage, default_root
+    from inversionlab.store.address import default_root
+    from inversionlab.store.storage import Storage
 
-    root = storage or default_root()
+    root = default_root() if storage is None else storage
     with exit_codes():
         is_search = run in Storage(root).folders("searches")
         write = write_search_page if is_search else write_report

@@ -107,7 +107,7 @@ def main(
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
     from inversionlab.commands.supplied import recipe_file, space_file
     from inversionlab.experiment import load
-    from inversionlab.store.storage import default_root
+    from inversionlab.store.address import default_root
     from inversionlab.tuning.search import SearchOptions
     from inversionlab.tuning.space import load_space
 
@@ -122,7 +122,7 @@ def main(
             time_budget=_seconds(time_budget),
         )
         experiment = load(recipe_file(recipe), assignments or [])
-        root = storage or default_root()
+        root = default_root() if storage is None else storage
         _run(experiment, load_space(space_file(space)), options, root, resume, judge, pictures)
 
 

@@ -40,6 +40,9 @@ def _absolute(path: Path) -> Path:
         raise ValueError(f"the home folder is not known: {error}") from error
 
 
+LONGEST = 1_000_000
+"""Bytes of a recipe. ruamel.yaml reads 20 kB in a second on a busy machine; those that come along have 5."""
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 """A path with `~` expanded; a relative one starts at the folder that is current at load."""
 
@@ -66,7 +69,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """Read a YAML recipe.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or does not hold a mapping.
+        ConfigError: the file is missing, is too long, is not YAML, or does not hold a mapping.
     """
     if not path.is_file():
         siblings = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
@@ -74,8 +77,12 @@ def read_recipe(path: Path) -> dict[str, Any]:
         hint = f"; did you mean `{path.parent / near[0]}`?" if near else ""
         raise ConfigError(f"{path}: there is no such recipe{hint}")
     try:
+        if (size := path.stat().st_size) > LONGEST:
+            raise ConfigError(
+                f"{path}: has {size / 1e6:,.1f} MB, and a recipe at most {LONGEST / 1e6:g} MB; is it another file?"
+            )
         data = parse_yaml(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: is not readable as YAML: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must hold a mapping of settings, but holds a {_kind(data)}")

@@ -29,6 +29,7 @@ from pydantic import Field
 
 from inversionlab.core.settings import AbsolutePath, ConfigError, fingerprint
 from inversionlab.data.base import DataSet, DataSettings, Pictures, require_folder
+from inversionlab.data.memory import require_memory
 from inversionlab.data.names import alike, folded
 
 _EXTENSIONS = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp"})
@@ -79,6 +80,7 @@ class Folder(DataSet):
     def load(self) -> Pictures:
         """See `DataSet.load`."""
         files, skipped = self.files()
+        require_memory(self.settings, len(files), f"the files of {self.settings.root}")
         size, channels = self.settings.image_size, self.settings.channels
         images_NCHW = np.empty((len(files), channels, size, size), dtype=np.uint8)
 

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from inversionlab.core.settings import AbsolutePath, ConfigError, fingerprint
 from inversionlab.data.base import DataSet, DataSettings, Pictures, require_folder
+from inversionlab.data.memory import require_memory
 
 _STEMS = {"train": ("train",), "test": ("t10k",), "both": ("train", "t10k")}
 _MAGIC_IMAGES, _MAGIC_LABELS = 0x803, 0x801
@@ -73,6 +74,7 @@ class Mnist(DataSet):
             firsts = [np.flatnonzero(label_N == digit)[:most] for digit in range(10)]
             kept = np.sort(np.concatenate(firsts))
             images_NHW, label_N = images_NHW[kept], label_N[kept]
+        require_memory(self.settings, len(images_NHW), f"the digits of {self.settings.root}")
         images_NCHW = _resize(torch.from_numpy(images_NHW)[:, None], self.settings.image_size)
         images_NCHW = images_NCHW.repeat(1, self.settings.channels, 1, 1)
         person_N = torch.from_numpy(label_N.astype(np.int64))

@@ -19,6 +19,7 @@ from torch.nn import functional
 from inversionlab.core import seeds
 from inversionlab.core.settings import fingerprint
 from inversionlab.data.base import DataSet, DataSettings, Pictures
+from inversionlab.data.memory import require_memory
 from inversionlab.data.procedural_face import paint
 from inversionlab.data.procedural_traits import identity, picture
 
@@ -55,8 +56,10 @@ class Procedural(DataSet):
         return fingerprint({"settings": self.settings.model_dump(mode="json"), "drawing": DRAWING})
 
     def load(self) -> Pictures:
-        """See `DataSet.load`; never fails."""
+        """See `DataSet.load`; fails only if the pictures do not fit into the memory."""
         s = self.settings
+        what = f"people = {s.people} with pictures_per_person = {s.pictures_per_person}"
+        require_memory(s, s.people * s.pictures_per_person, what)
         numbers = [(person, j) for person in range(s.people) for j in range(s.pictures_per_person)]
         per_chunk = max(1, _CHUNK_PIXELS // s.image_size**2)
         shape = (len(numbers), s.channels, s.image_size, s.image_size)

@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import RayError
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.distributed.room import unplaced
 from inversionlab.experiment import RuntimeSettings
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -24,6 +25,8 @@ TRAIN_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
     # Its patched print() shows every line of progress twice.
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # Nobody outside learns of an audit.
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 
 EVERY = 1.0
@@ -32,15 +35,15 @@ MOST = 1000
 """Samples kept; beyond that, every second one is dropped, and samples are taken half as often."""
 
 
-def connect(**more: Any) -> None:
-    """Connect to the cluster of RAY_ADDRESS or of this machine, else start a local Ray.
+def connect(**more: Any) -> bool:
+    """Connect to the cluster of RAY_ADDRESS or of this machine, else start a local Ray; returns whether it did.
 
     Inside `ray job submit` the job's own cluster is used. Workers get the package by `py_modules`, so the nodes
     need only the dependencies installed. Ray's token authentication is left alone: `ray.init` turns it on for a
     cluster that it starts. `more` holds further arguments of `ray.init`.
     """
     if ray.is_initialized():
-        return
+        return False
     os.environ.update({k: os.environ.get(k, v) for k, v in TRAIN_ENVIRONMENT.items()})
     # The driver's folder is on the path for a user's own networks.
     path = os.pathsep.join(p for p in (os.getcwd(), os.environ.get("PYTHONPATH")) if p)
@@ -56,13 +59,41 @@ def connect(**more: Any) -> None:
         "logging_level": logging.WARNING,
         **more,
     }
+    # What a Ray that is started here writes, such as workers' files and ~/.ray/auth_token, is its owner's alone.
+    before = os.umask(0o077)
     try:
-        ray.init(**options)
+        context = ray.init(**options)
     except ConnectionError:
         if os.environ.get("RAY_ADDRESS"):
             raise
         # A cluster that crashed leaves its address behind.
-        ray.init(**{**options, "address": "local"})
+        context = ray.init(**{**options, "address": "local"})
+    finally:
+        os.umask(before)
+    # A session's folder is named by the process that started it. Ray Client has none.
+    folder = str(getattr(context, "address_info", {}).get("session_dir", ""))
+    return folder.endswith(f"_{os.getpid()}")
+
+
+def alive_nodes() -> list[dict[str, float]]:
+    """The resources of every living node, whether free or not."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def refuse_hopeless(runtime: RuntimeSettings, *, training: bool) -> None:
+    """Refuse settings that a Ray of one machine, which has no other nodes to come, can never meet.
+
+    Raises:
+        ConfigError: an attack worker, or those of a training if there is one, do not fit on it.
+    """
+    if runtime.grows:
+        return
+    if reasons := unplaced(runtime, alive_nodes(), training=training):
+        raise ConfigError(
+            "\n".join(reasons)
+            + "\nThis Ray was started here, and no node will join it: lower the setting, or "
+            "run on a cluster that has it (RAY_ADDRESS)"
+        )
 
 
 @dataclass(frozen=True)
@@ -108,7 +139,7 @@ class ClusterSampler:
     def sample(self, work: Mapping[str, float]) -> None:
         """Take a sample of the cluster's nodes, and keep it with the figures of `work` and the seconds so far."""
         try:
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            nodes = alive_nodes()
         except RayError:
             # The cluster may not answer for a moment; the next sample is near.
             return

@@ -6,18 +6,26 @@ tells the queue among how many workers to share the work. Neither they nor the t
 
 import threading
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Self
 
 import ray
+from ray.exceptions import RayError
 
 from inversionlab.distributed.actor_pool import ActorPool
 from inversionlab.distributed.attack_worker import AttackWorker
-from inversionlab.distributed.cluster import ClusterSampler, Gpus
+from inversionlab.distributed.cluster import ClusterSampler, Gpus, alive_nodes
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.object_cache import ObjectCache
+from inversionlab.distributed.room import (
+    OFTEN,
+    WaitNotice,
+    attack_workers,
+    lacking,
+    training_workers,
+)
 from inversionlab.distributed.shard_queue import ShardQueue, WorkRequest
-from inversionlab.distributed.trainer import training_needs
 from inversionlab.distributed.training_queue import TrainingQueue
 from inversionlab.distributed.work_items import (
     MeasureCeiling,
@@ -47,9 +55,7 @@ class Scheduler:
         """`found` holds what an earlier look at the store found whole."""
         self._runtime, self._gpus = runtime, gpus
         self._found = found or Found()
-        self._worker_needs = {"CPU": runtime.attack_cpus, **runtime.attack_resources}
-        if gpus.attack:
-            self._worker_needs["GPU"] = runtime.attack_gpu_share
+        self._workers = attack_workers(runtime, gpu=gpus.attack)
         worker = ray.remote(AttackWorker).options(
             num_cpus=runtime.attack_cpus,
             num_gpus=runtime.attack_gpu_share if gpus.attack else 0.0,
@@ -169,10 +175,10 @@ class Scheduler:
     def _worker_limit(self) -> int:
         """How many attack workers there may be now, by the settings, the cluster's size and the trainings."""
         runtime, count = self._runtime, self._pool.ready
-        if self._trainings.need_room({k: count * n for k, n in self._worker_needs.items()}):
+        if self._trainings.need_room({k: count * n for k, n in self._workers.needs.items()}):
             return 0
         kind = "GPU" if self._gpus.attack else "CPU"
-        share = self._worker_needs[kind]
+        share = self._workers.needs[kind]
         most = runtime.attack_workers
         if most is None:
             most = max(1, int(ray.cluster_resources().get(kind, 0) / share))
@@ -180,12 +186,16 @@ class Scheduler:
         if not len(self._trainings) or runtime.grows or apart:
             return most
         # Trainings and attack workers share the machines, and no machine will come.
-        needs = training_needs(runtime, gpu=self._gpus.train).get(kind, 0.0)
+        training = training_workers(runtime, alive_nodes(), gpu=self._gpus.train)
+        needs = training.all_needs.get(kind, 0.0)
         left = ray.cluster_resources().get(kind, 0.0) - len(self._trainings) * needs
         return max(0, min(most, int(left / share + 1e-9)))
 
     def _sample(self) -> None:
+        notice = WaitNotice(partial(print, flush=True))
         while True:
+            with suppress(RayError):
+                self._say_what_is_waited_for(notice)
             closed = self._closed.is_set()
             self._sampler.sample(
                 {
@@ -198,3 +208,12 @@ class Scheduler:
             if closed:
                 return
             self._closed.wait(self._sampler.every)
+
+    def _say_what_is_waited_for(self, notice: WaitNotice) -> None:
+        """Say why no attack worker has started, if there is work that they may do."""
+        reason, patience = "", 0.0
+        if self._queue.waiting() and self._queue.workers and not self._pool.ready:
+            reason = lacking(self._workers, alive_nodes())
+            if not reason:
+                reason, patience = "no attack worker has started yet", OFTEN
+        notice.look(reason, patience)

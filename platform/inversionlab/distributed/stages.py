@@ -4,7 +4,7 @@ import time
 from functools import partial
 
 from inversionlab.distributed.actor_pool import Failure
-from inversionlab.distributed.cluster import connect, machine, use_gpus
+from inversionlab.distributed.cluster import connect, machine, refuse_hopeless, use_gpus
 from inversionlab.distributed.errors import AuditError, BudgetSpentError
 from inversionlab.distributed.live_victim import endpoint_status, share_live
 from inversionlab.distributed.progress import Log, Say, ShardProgress, with_status
@@ -34,13 +34,15 @@ def train_and_attack(session: Session, found: Found, log: Log, *, quiet: bool) -
     Raises:
         ConfigError, TrainingError, ActorPoolError, BudgetError, EndpointError: as `audit`.
     """
-    connect(**({"log_to_driver": False} if quiet else {}))
+    started = connect(**({"log_to_driver": False} if quiet else {}))
     session = share_live(session)
     runtime, say = session.experiment.runtime, log.say
     gpus = use_gpus(runtime)
     with Scheduler(runtime, gpus, found) as scheduler:
         began = time.monotonic()
         specs = scheduler.missing(session)
+        if started:
+            refuse_hopeless(runtime, training=bool(specs))
         titles = f": {', '.join(spec.title for spec in specs)}" if specs else ""
         total = len(session.plan.specs)
         say(f"[2/4] train: {len(specs)} of {total} networks to train{titles}")

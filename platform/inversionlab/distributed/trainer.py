@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, cast
 
-import ray
 from ray.exceptions import RayError
 
+from inversionlab.distributed.cluster import alive_nodes
+from inversionlab.distributed.room import training_workers
 from inversionlab.distributed.train_worker import begun_file, learn
-from inversionlab.experiment import RuntimeSettings
 from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
@@ -39,27 +39,18 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
     from ray.train.torch import TorchTrainer
 
     runtime = session.experiment.runtime
-    worker = _worker_needs(runtime, gpu=gpu)
-    # A cluster that grows may still get them; on any other, the user should know what is missing.
-    has = ray.cluster_resources()
-    for kind, needed in training_needs(runtime, gpu=gpu).items():
-        if needed > has.get(kind, 0):
-            print(
-                f"      the training workers need {needed:g} {kind}, the cluster has "
-                f"{has.get(kind, 0):g}: waiting until it has them",
-                flush=True,
-            )
+    workers = training_workers(runtime, alive_nodes(), gpu=gpu)
     name = f"{session.experiment.name}-{uuid.uuid4().hex[:8]}"
     trainer = TorchTrainer(
         cast(Any, learn),
         train_loop_config={
             "address": session.spec,
             "keys": list(keys),
-            "threads": int(worker["CPU"]),
+            "threads": int(workers.needs["CPU"]),
             "run": name,
         },
         scaling_config=ScalingConfig(
-            num_workers=runtime.train_workers, use_gpu=gpu, resources_per_worker=worker
+            num_workers=workers.count, use_gpu=gpu, resources_per_worker=dict(workers.needs)
         ),
         run_config=RunConfig(
             name=name,
@@ -68,6 +59,8 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
             failure_config=cast(Any, FailureConfig)(max_failures=2, controller_failure_limit=-1),
         ),
     )
+    # Ray Train would make it readable by all.
+    session.store.storage.make_folder("ray_train")
     # A driver that was killed may have left the file behind.
     session.artifacts.storage.delete(begun_file(keys[0]))
     try:
@@ -125,18 +118,3 @@ def in_threads(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     while not all(outcome.done() for outcome in outcomes):
         wait(outcomes, timeout=0.5)
     return [outcome.result() for outcome in outcomes]
-
-
-def training_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
-    """The resources of all workers of a training together."""
-    worker = _worker_needs(runtime, gpu=gpu)
-    return {kind: runtime.train_workers * amount for kind, amount in worker.items()}
-
-
-def _worker_needs(runtime: RuntimeSettings, *, gpu: bool) -> dict[str, float]:
-    """The resources of a training worker; no more CPUs than a cluster of fixed size has on a node."""
-    biggest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
-    cpus = runtime.train_cpus
-    if biggest and not runtime.grows:
-        cpus = max(1, min(cpus, biggest // runtime.train_workers or 1))
-    return {"CPU": float(cpus), **({"GPU": 1.0} if gpu else {}), **runtime.train_resources}

@@ -6,7 +6,7 @@ until a waiting training has begun, and then leaves it what it needs. This file 
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,14 +14,10 @@ from functools import partial
 import ray
 from ray.exceptions import RayError
 
-from inversionlab.distributed.cluster import Gpus
+from inversionlab.distributed.cluster import Gpus, alive_nodes
+from inversionlab.distributed.room import OFTEN, Resources, WaitNotice, lacking, training_workers
 from inversionlab.distributed.train_worker import begun_file
-from inversionlab.distributed.trainer import (
-    TrainingLostError,
-    in_threads,
-    train_group,
-    training_needs,
-)
+from inversionlab.distributed.trainer import TrainingLostError, in_threads, train_group
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.pipeline.missing import Found, missing_networks
 from inversionlab.pipeline.network_spec import NetworkSpec
@@ -32,9 +28,6 @@ from inversionlab.store.storage import StorageError
 
 PATIENCE = 20.0
 """Seconds that a training has to begin if there is room for it; after that the pool makes more room."""
-
-Resources = Mapping[str, float]
-"""Amounts by the kind of resource: CPU, GPU and those of the settings."""
 
 
 @dataclass(eq=False)
@@ -148,16 +141,22 @@ class TrainingQueue:
 
     @contextmanager
     def _waiting(self, session: Session, keys: list[str]) -> Iterator[None]:
-        """List a training as waiting, and note when it has begun."""
-        needs = training_needs(self._runtime, gpu=self._gpus.train)
+        """List a training as waiting, say what it waits for, and note when it has begun."""
+        workers = training_workers(self._runtime, alive_nodes(), gpu=self._gpus.train)
+        needs = workers.all_needs
         patience = PATIENCE if _fits(needs, ray.available_resources()) else 0.0
         training = _Training(needs, time.monotonic() + patience)
         over, exists = threading.Event(), session.artifacts.storage.exists
+        notice = WaitNotice(partial(print, flush=True))
 
         def watch() -> None:
             while not over.wait(0.5):
                 with suppress(StorageError, OSError):
                     training.begun = any(exists(begun_file(key)) for key in keys)
+                with suppress(RayError):
+                    reason = "" if training.begun else lacking(workers, alive_nodes())
+                    held = "" if training.begun else "no training worker has started yet"
+                    notice.look(reason or held, 0.0 if reason else OFTEN)
 
         watcher = threading.Thread(target=watch, daemon=True, name="begin of a training")
         watcher.start()

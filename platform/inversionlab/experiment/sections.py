@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Discriminator,
     Field,
     SerializationInfo,
@@ -104,6 +105,35 @@ class SweepSettings(Settings):
     """A value that the plots mark, for example the paper's."""
 
 
+_ELSEWHERE = {
+    "CPU": "say runtime.train_cpus or runtime.attack_cpus",
+    "GPU": "say runtime.train_gpu, runtime.attack_gpu or runtime.attack_gpu_share",
+    "memory": "Ray does not hold workers to it; give the nodes a resource of your own, such as `train`",
+    "object_store_memory": "it belongs to the nodes (`ray start --object-store-memory`)",
+    "bundle": "Ray keeps this name for its placement groups",
+}
+"""Names that Ray does not take as resources of one's own, and what to say in their place."""
+
+
+def _placeable(resources: dict[str, float]) -> dict[str, float]:
+    """Refuse what Ray would refuse, or wait for without end, once the trainings are done."""
+    for name, amount in resources.items():
+        advice = next((a for n, a in _ELSEWHERE.items() if n.casefold() == name.casefold()), "")
+        wrong = (
+            (f"is a name of Ray's own; {advice}" if advice else "")
+            or ("" if name.strip() == name != "" else "must be a name without spaces around it")
+            or ("" if 0.0001 <= amount <= 1e9 else "must be from 0.0001 to 1e9")
+            or ("" if amount <= 1 or amount == int(amount) else "must be a whole number above 1")
+        )
+        if wrong:
+            raise ValueError(f"`{name}`: {amount:g}: {wrong}")
+    return resources
+
+
+ExtraResources = Annotated[dict[str, float], AfterValidator(_placeable)]
+"""Ray resources of the nodes' own, by name; each above 0, and whole above 1."""
+
+
 class RuntimeSettings(Settings):
     """How the work is distributed. No attack's result depends on it but for `precision`. A network trained by
     several workers differs from one trained by one worker as two seeds differ."""
@@ -115,14 +145,14 @@ class RuntimeSettings(Settings):
     train_groups: int = Field(default=1, ge=1, le=1024)
     """Trainings that a search, or an audit of several `seeds`, may run at once, each with `train_workers` workers.
     """
-    train_resources: dict[str, float] = Field(default_factory=dict)
+    train_resources: ExtraResources = Field(default_factory=dict)
     """More Ray resources of a training worker, such as {"train": 1}, that place it on its kind of node."""
     attack_workers: int | None = Field(default=None, ge=1, le=65_536)
     """At most this many attack workers; null: as many as the cluster has room for now. A cluster that grows with
     the work needs a number: how many it may grow to."""
     attack_cpus: float = Field(default=1.0, gt=0, le=1024)
     """CPUs of an attack worker; it uses one torch thread."""
-    attack_resources: dict[str, float] = Field(default_factory=dict)
+    attack_resources: ExtraResources = Field(default_factory=dict)
     """More Ray resources of an attack worker."""
     shard_seconds: float = Field(default=30.0, gt=0, le=86_400)
     """Work in a shard, by the measured pace; a worker that dies loses at most this much."""

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from inversionlab.core.settings import ConfigError, fingerprint
 from inversionlab.given.endpoint_settings import EndpointSettings
+from inversionlab.store.address import is_uri
 from inversionlab.store.storage import StorageError
 
 LONGEST_PAUSE = 600.0
@@ -58,7 +59,7 @@ def ledger_folder(settings: EndpointSettings, storage: str) -> Path:
     if settings.ledger is not None:
         return settings.ledger / name
     root = storage.removeprefix("file://")
-    if "://" in root:
+    if is_uri(root):
         raise ConfigError(
             f"victim.endpoint.ledger = null: the storage {storage} is a bucket, and the ledger of queries "
             "needs a local disk; name a folder that stays, such as ~/inversionlab-ledger"

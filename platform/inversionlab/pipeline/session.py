@@ -20,6 +20,7 @@ from inversionlab.pipeline.given_facts import GivenFacts, read_facts
 from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
+from inversionlab.store.address import is_uri
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Job, Store
 
@@ -77,7 +78,7 @@ def _refuse_storage_in_data(experiment: Experiment, storage: Storage) -> None:
     """Refuse a storage below a folder of pictures: what it holds would be taken for pictures of a person."""
     for key, settings in (("data", experiment.data), ("public_data", experiment.public_data)):
         root = getattr(settings, "root", None)
-        if root is None or "://" in storage.root:
+        if root is None or is_uri(storage.root):
             continue
         if Path(storage.root).is_relative_to(Path(root).resolve()):
             raise ConfigError(

@@ -12,13 +12,16 @@ Deviates: face.evoLVe allows 112 and 224 only. Its units have no BN between the 
 ArcFace's have one: `inner_norm`. The layer of the classes is the head of `losses.py`.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.base import Backbone, NetworkSettings, conv
+
+Units = Annotated[int, Field(le=256)]
+"""Units of a stage."""
 
 
 class Ir50(Backbone):
@@ -30,7 +33,7 @@ class Ir50(Backbone):
         name: Literal["ir50"] = "ir50"
         width: int = Field(default=64, ge=1, le=512)
         """Channels of the first stage; each further stage has twice as many."""
-        blocks: tuple[int, int, int, int] = (3, 4, 14, 3)
+        blocks: tuple[Units, Units, Units, Units] = (3, 4, 14, 3)
         """Units of each stage, at least 1; (3, 13, 30, 3) is IR-101, (3, 8, 36, 3) is IR-152."""
         feature_size: int = Field(default=512, ge=2, le=8192)
         """D, the length of the feature vector."""

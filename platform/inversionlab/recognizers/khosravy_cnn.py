@@ -10,13 +10,16 @@ Deviations: the paper does not name the activation (ReLU here) and does not ment
 both are settings, off by default.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import nn
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.recognizers.base import Backbone, NetworkSettings
+
+Size = Annotated[int, Field(le=8192)]
+"""Channels, units or the side of a kernel."""
 
 
 class KhosravyCnn(Backbone):
@@ -26,11 +29,11 @@ class KhosravyCnn(Backbone):
         """Sizes of the layers; the defaults are the paper's."""
 
         name: Literal["khosravy_cnn"] = "khosravy_cnn"
-        channels: tuple[int, ...] = Field(default=(8, 16, 32, 64), min_length=1, max_length=8)
+        channels: tuple[Size, ...] = Field(default=(8, 16, 32, 64), min_length=1, max_length=8)
         """Output channels of each convolution."""
-        kernels: tuple[int, ...] = Field(default=(5, 5, 3, 3), min_length=1, max_length=8)
+        kernels: tuple[Size, ...] = Field(default=(5, 5, 3, 3), min_length=1, max_length=8)
         """Kernel size of each convolution; odd."""
-        dense: tuple[int, ...] = Field(default=(1024, 1024), min_length=1, max_length=8)
+        dense: tuple[Size, ...] = Field(default=(1024, 1024), min_length=1, max_length=8)
         """Units of each dense layer; the last one is the feature size."""
         batch_norm: bool = False
         """Batch normalisation after every convolution and dense layer (not in the paper)."""

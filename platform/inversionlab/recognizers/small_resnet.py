@@ -8,7 +8,7 @@ Inputs: (N, C, H, W) in [0, 1], rescaled to [-1, 1] inside; any H = W from 16.
 Deviations: average-pooled 1x1 shortcuts (as in ResNet-D); flattening in place of global pooling.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -26,7 +26,9 @@ class SmallResnet(Backbone):
         name: Literal["small_resnet"] = "small_resnet"
         width: int = Field(default=32, ge=4, le=512)
         """Channels of the first stage; each further stage has twice as many."""
-        blocks: tuple[int, ...] = Field(default=(2, 2, 2), min_length=1, max_length=5)
+        blocks: tuple[Annotated[int, Field(le=256)], ...] = Field(
+            default=(2, 2, 2), min_length=1, max_length=5
+        )
         """Residual blocks in each stage."""
         feature_size: int = Field(default=256, ge=2, le=8192)
         """D, the length of the feature vector."""

@@ -3,32 +3,91 @@
 import json
 import os
 import shutil
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pyarrow import fs
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.yaml_io import cut
+from inversionlab.store.address import full_address, is_uri
+
+T = TypeVar("T")
+
+SECONDS = 60.0
+"""Time that a storage has to open."""
 
 
 class StorageError(RuntimeError):
     """A file could not be written; the text says which, where, why, and how much room is left."""
 
 
-def default_root() -> str:
-    """Where results go by default; for a submitted job the home folder, as Ray deletes the job's own."""
-    if given := os.environ.get("INVERSIONLAB_STORAGE"):
-        return given
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
-        return str(Path.home() / "inversionlab")
-    return "runs"
+def _opened(root: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a root and the root's path in it, where its folder is made."""
+    # A path may hold `?`, `%` or `#`, which mean something in a URI.
+    opened, prefix = fs.FileSystem.from_uri(root) if is_uri(root) else (fs.LocalFileSystem(), root)
+    if isinstance(opened, fs.LocalFileSystem):
+        make_private(Path(prefix))
+    else:
+        opened.create_dir(prefix, recursive=True)
+    return opened, prefix
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for the owner alone; one that exists stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_private(folder.parent)
+    try:
+        folder.mkdir(0o700)
+    except FileExistsError:
+        # Another process may have made it.
+        if not folder.is_dir():
+            raise
+
+
+def private_file(path: str, flags: int) -> int:
+    """An `opener` for `open`: what it creates is readable by its owner alone."""
+    return os.open(path, flags, 0o600)
+
+
+def _within(seconds: float, call: Callable[[], T]) -> T:
+    """What `call` returns or raises; OSError if it takes longer than `seconds`, and it goes on in its thread."""
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    # Google's client repeats a request for a quarter of an hour, and says nothing.
+    threading.Thread(target=run, daemon=True, name="opening a storage").start()
+    try:
+        return outcome.result(timeout=seconds)
+    except TimeoutError as error:
+        if outcome.done():
+            raise
+        raise OSError(
+            f"it did not answer within {seconds:g} s; are the address, the network and the credentials right?"
+        ) from error
 
 
 class Storage:
-    """A root folder or bucket prefix; every name is relative to it and may not leave it."""
+    """A root folder or bucket prefix; every name is relative to it and may not leave it.
+
+    In a local folder, what is written is readable by its owner alone: pictures of private people are in it.
+    """
 
     def __init__(self, root: str) -> None:
         """Open `root`: a local path (made absolute) or a URI such as `s3://bucket/prefix`.
@@ -36,12 +95,13 @@ class Storage:
         Raises:
             ConfigError: the root cannot be opened or made.
         """
-        self.root = root if "://" in root else str(Path(root).expanduser().resolve())
+        self.root = full_address(root)
         try:
-            self._fs, self._prefix = fs.FileSystem.from_uri(self.root)
-            self._fs.create_dir(self._prefix, recursive=True)
+            self._fs, self._prefix = _within(SECONDS, partial(_opened, self.root))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"--storage {root}: cannot be opened or made: {error}") from error
+            raise ConfigError(
+                f"--storage {cut(root)}: cannot be opened or made: {error}"
+            ) from error
         self._local = isinstance(self._fs, fs.LocalFileSystem)
 
     def path(self, name: str) -> str:
@@ -57,7 +117,7 @@ class Storage:
 
     def uri(self, name: str) -> str:
         """The full address of `name`, for use outside this class; a URI's options stay at its end."""
-        root, mark, options = self.root.partition("?")
+        root, mark, options = self.root.partition("?") if is_uri(self.root) else (self.root, "", "")
         return f"{root}/{name}{mark}{options}"
 
     def exists(self, name: str) -> bool:
@@ -88,7 +148,7 @@ class Storage:
             folder, _, last = target.rpartition("/")
             draft = f"{folder}/.{last}.{uuid.uuid4().hex}.part"
             try:
-                with open(draft, "wb") as file:
+                with open(draft, "wb", opener=private_file) as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
@@ -112,7 +172,7 @@ class Storage:
                 self._put(target, content)
                 return True
             try:
-                file = open(target, "xb")  # noqa: SIM115 (closed below)
+                file = open(target, "xb", opener=private_file)  # noqa: SIM115 (closed below)
             except FileExistsError:
                 return False
             try:
@@ -132,7 +192,7 @@ class Storage:
         """Make the folder of `name`, yield its full path, and explain a failure to write `size` bytes."""
         target = self.path(name)
         try:
-            self._fs.create_dir(target.rpartition("/")[0], recursive=True)
+            self._make(target.rpartition("/")[0])
             yield target
         except OSError as error:
             room = ""
@@ -142,6 +202,20 @@ class Storage:
                 f"{self.uri(name)}: {size / 1e6:,.1f} MB could not be written: {error.strerror or error}"
                 f"{room}. What is stored stays; once there is room, the same command goes on"
             ) from error
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder, in a local storage for the owner alone, so that others' files in it are too.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        self._make(self.path(name))
+
+    def _make(self, folder: str) -> None:
+        if self._local:
+            make_private(Path(folder))
+        else:
+            self._fs.create_dir(folder, recursive=True)
 
     def delete(self, name: str) -> None:
         """Delete a file if there is one."""

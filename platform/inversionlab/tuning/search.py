@@ -20,7 +20,7 @@ from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 
 from inversionlab.core.settings import NAMING, ConfigError, fingerprint
-from inversionlab.distributed.cluster import HEAD, Gpus, connect, use_gpus
+from inversionlab.distributed.cluster import HEAD, Gpus, connect, refuse_hopeless, use_gpus
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.live_victim import closed_on_error, share_live
 from inversionlab.distributed.progress import Log, Say, clock
@@ -137,9 +137,11 @@ def search(
     say(f"      {describe(session)}")
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
     log.timed("data", began)
-    connect()
+    started = connect()
     session = share_live(session)
     gpus = use_gpus(base.runtime)
+    if started:
+        refuse_hopeless(base.runtime, training=True)
     # The runner and the trials hold no CPU, only this resource of the head node, so their work has all CPUs.
     runner_class = ray.remote(TrialRunner).options(
         num_cpus=0,

@@ -19,6 +19,10 @@ from torch.nn import functional
 from inversionlab.core.contracts import as_scoring_model
 from inversionlab.defenses.base import ProtectedModel
 
+_MOST_POINTS = 5_000_000
+"""Points at which prv may keep the distribution of the privacy loss: some 10 s and 2 GB, twenty times over."""
+_TOO_LONG = "it would count for many minutes"
+
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
@@ -49,7 +53,7 @@ class Budget:
     ) -> Self:
         """The least noise with which `epochs` passes over `count` pictures stay within (epsilon, delta).
 
-        ValueError if no noise does, or delta is not below 1 / `count`.
+        ValueError if no noise does, delta is not below 1 / `count`, or the accountant would count for minutes.
         """
         if delta is not None and delta >= 1 / count:
             raise ValueError(
@@ -68,9 +72,14 @@ class Budget:
                 target_delta=delta,
                 sample_rate=expected / count,
                 steps=steps,
-                accountant=accountant,
+                accountant=_bounded(accountant),
             )
         except ValueError as error:
+            if accountant == "prv" and _TOO_LONG in str(error):
+                raise ValueError(
+                    f"accountant = prv: {_TOO_LONG} for epsilon = {epsilon:g} over {steps} steps; set "
+                    "accountant = rdp, or lower epsilon"
+                ) from error
             raise ValueError(
                 f"no noise keeps epsilon = {epsilon:g} at delta = {delta:g} for {steps} steps: {error}"
             ) from error
@@ -85,6 +94,26 @@ class Budget:
         ledger = create_accountant(mechanism=self.accountant)
         ledger.history = [(self.noise_multiplier, self.rate, steps)]
         return float(ledger.get_epsilon(delta=self.delta))
+
+
+def _bounded(accountant: str) -> str:
+    """Opacus' name of this accountant; for prv, of one that refuses to count for minutes."""
+    if accountant != "prv":
+        return accountant
+    from opacus.accountants import PRVAccountant
+    from opacus.accountants.registry import register_accountant
+
+    class BoundedPRV(PRVAccountant):
+        """Opacus' PRV accountant, which refuses a domain of more than `_MOST_POINTS`."""
+
+        def _get_domain(self, **of: Any) -> Any:
+            domain = super()._get_domain(**of)
+            if domain.size > _MOST_POINTS:
+                raise ValueError(_TOO_LONG)
+            return domain
+
+    register_accountant("bounded_prv", BoundedPRV, force=True)
+    return "bounded_prv"
 
 
 def clipped_sum(
