@@ -258,16 +258,14 @@ def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
     typer.echo(describe(session))
     if (suite := suite_record(experiment)) is not None:
         typer.echo(f"attacks: {suite.text}")
-    if getattr(experiment.victim, "endpoint", None) is None:
-        # A plan asks an endpoint nothing.
+    if getattr(experiment.victim, "endpoint", None) is None:  # A plan asks an endpoint nothing.
         for line in check_victim(session, force=force):
             typer.echo(line)
     training, attacks = False, 0
     for spec in session.plan.specs:
-        state = "is stored" if session.artifacts.finished(spec) else "to be trained"
-        if spec.given:
-            state = "given, not trained"
-        training |= state == "to be trained"
+        lacking = not (spec.given or session.artifacts.finished(spec))
+        training |= lacking
+        state = "given, not trained" if spec.given else "to be trained" if lacking else "is stored"
         typer.echo(f"  network {spec.key}: {state}")
     for cell in session.plan.cells:
         _, todo = missing_jobs(session, cell, session.plan.targets)

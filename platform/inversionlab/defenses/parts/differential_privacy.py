@@ -103,7 +103,7 @@ def _bounded(accountant: str) -> str:
     from opacus.accountants import PRVAccountant
     from opacus.accountants.registry import register_accountant
 
-    class BoundedPRV(PRVAccountant):
+    class BoundedPRV(PRVAccountant):  # type: ignore[misc]  # Opacus has no types here.
         """Opacus' PRV accountant, which refuses a domain of more than `_MOST_POINTS`."""
 
         def _get_domain(self, **of: Any) -> Any:
