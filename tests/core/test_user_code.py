@@ -57,6 +57,11 @@ def test_an_object_is_found_through_its_attributes(project: Project) -> None:
     assert found == 2
 
 
+@pytest.mark.parametrize("path", ["..:..", "a:", ":a", "a:b.", "a-b:c", "a.1:b", "a:b:c"])
+def test_what_is_no_path_of_an_object_is_refused(path: str) -> None:
+    assert refused(path).endswith("cannot be imported: must be of the form `package.module:Name`")
+
+
 @pytest.mark.parametrize(
     ("code", "told"),
     [
@@ -64,6 +69,8 @@ def test_an_object_is_found_through_its_attributes(project: Project) -> None:
         ("x = 1\nraise BaseException('no')", "BaseException: no"),
         ("import sys\nsys.exit(3)", "it calls sys.exit(3)"),
         ("raise SystemExit", "it calls sys.exit()"),
+        ("import sys\nsys.exit(0)", "it calls sys.exit(0) ("),
+        ("x = 1\nnot_there", "NameError: name 'not_there' is not defined ("),
         ("def f(:", "SyntaxError: invalid syntax"),
         ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_"),
     ],

@@ -147,6 +147,8 @@ OBJECTIVES = {"score": "min"}
         ),
         ("from ray", "import nowhere_at_all\nfrom ray", "ModuleNotFoundError"),
         ("SPACE = {", "SPACE = {{", "SyntaxError"),
+        ("SPACE = {", "import sys\nsys.exit(0)\nSPACE = {", "it calls sys.exit(0)"),
+        ("SPACE = {", "not_there\nSPACE = {", "NameError: name 'not_there' is not defined"),
     ],
 )
 def test_what_is_wrong_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -39,12 +39,17 @@ def blamed_on(what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         # SystemExit and other exceptions that are no `Exception` would end the run without a word.
-        reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, SystemExit):
-            reason = f"it calls sys.exit({'' if error.code is None else repr(error.code)})"
+        reason = reason_of(error)
         frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
         line = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
         raise ConfigError(f"{what}: {reason}{line}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """What the user's code raised, in words."""
+    if isinstance(error, SystemExit):
+        return f"it calls sys.exit({'' if error.code is None else repr(error.code)})"
+    return f"{type(error).__name__}: {error}"
 
 
 def import_object(path: str, key: str) -> Any:
@@ -56,7 +61,7 @@ def import_object(path: str, key: str) -> Any:
     """
     module_name, _, attributes = path.partition(":")
     what = f"{key} = {path}: cannot be imported"
-    if not module_name or not attributes:
+    if not all(part.isidentifier() for part in (*module_name.split("."), *attributes.split("."))):
         raise ConfigError(f"{what}: must be of the form `package.module:Name`")
     with blamed_on(what):
         try:

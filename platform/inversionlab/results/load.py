@@ -3,12 +3,14 @@
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.results.run_record import JobsRecord, RunRecord, read_record
+from inversionlab.core.yaml_io import cut
+from inversionlab.results.run_record import JobsRecord, RecordT, RunRecord, read_record
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import SCHEMAS, Store
 
@@ -46,9 +48,13 @@ def load_run(storage: Storage, run: str) -> RunData:
         ConfigError: there is no such run; the text names those that are there.
     """
     name = f"runs/{run}/run.json"
-    if not storage.exists(name):
-        raise ConfigError(f"{storage.root}: holds no run `{run}`{others(storage, 'runs')}")
-    record = read_record(RunRecord, storage.read_json(name), storage.uri(name))
+    try:
+        there = PurePosixPath(run).name == run and storage.exists(name)
+    except (OSError, ValueError):
+        there = False  # No file can have this name.
+    if not there:
+        raise ConfigError(f"{storage.root}: holds no run `{cut(run)}`{others(storage, 'runs')}")
+    record = stored_record(RunRecord, storage, name)
     store, tables = Store(storage), record.tables
     cells = dict.fromkeys(c.cell for c in record.cells)
     return RunData(
@@ -62,6 +68,22 @@ def load_run(storage: Storage, run: str) -> RunData:
         held_out=_read(store, "held_out", tables.evaluators),
         ceilings=_read(store, "ceilings", [p.ceiling for p in record.priors if p.ceiling]),
     )
+
+
+def stored_record(kind: type[RecordT], storage: Storage, name: str) -> RecordT:
+    """The record in a JSON file of the storage.
+
+    Raises:
+        ConfigError: the file is damaged, cannot be read, or holds no record.
+    """
+    try:
+        value = storage.read_json(name)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{storage.uri(name)}: cannot be read ({error}); the command that wrote it writes it again, and does "
+            "nothing else that is stored"
+        ) from error
+    return read_record(kind, value, storage.uri(name))
 
 
 def of_jobs(rows: pa.Table, jobs: JobsRecord) -> pa.Table:

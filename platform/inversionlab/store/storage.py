@@ -1,5 +1,6 @@
 """Files in a local folder or bucket, through `pyarrow.fs`. A file appears whole or not at all."""
 
+import errno
 import json
 import os
 import shutil
@@ -195,12 +196,14 @@ class Storage:
             self._make(target.rpartition("/")[0])
             yield target
         except OSError as error:
-            room = ""
-            if self._local:
-                room = f"; {shutil.disk_usage(self._prefix).free / 1e6:,.1f} MB are free there"
+            room, once = "", "it can be"
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                once = "there is room"
+                if self._local:
+                    room = f"; {shutil.disk_usage(self._prefix).free / 1e6:,.1f} MB are free there"
             raise StorageError(
                 f"{self.uri(name)}: {size / 1e6:,.1f} MB could not be written: {error.strerror or error}"
-                f"{room}. What is stored stays; once there is room, the same command goes on"
+                f"{room}. What is stored stays; once {once}, the same command goes on"
             ) from error
 
     def make_folder(self, name: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from ray.tune.search.sample import Domain
 
 from inversionlab.core.settings import ConfigError, assign, validate
+from inversionlab.core.user_code import reason_of
 from inversionlab.experiment import Experiment
 from inversionlab.tuning.attack_metrics import unfit_metrics
 from inversionlab.tuning.domains import LARGEST, Kind, in_words, inside, is_number, kind_of, quoted
@@ -195,11 +196,12 @@ def _import(path: Path) -> dict[str, Any]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit would end the search without a word
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = f" (line {frames[-1].lineno})" if frames else ""
-        reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"{path}: fails when it is imported{line}: {reason}") from error
+        raise ConfigError(f"{path}: fails when it is imported{line}: {reason_of(error)}") from error
     return {k: v for k, v in vars(module).items() if k.isupper() and not k.startswith("_")}
 
 

@@ -16,8 +16,7 @@ from inversionlab.report.search.pictures import search_grid
 from inversionlab.report.search.sentence import constraint_text, search_caveats, search_verdict
 from inversionlab.report.search.wording import settings_text, short_names, value_text
 from inversionlab.results.holdout_audit import HoldoutAudit, read_holdout_audit
-from inversionlab.results.load import load_run, others
-from inversionlab.results.run_record import read_record
+from inversionlab.results.load import load_run, others, stored_record
 from inversionlab.results.search import SHARES, SearchRecord, TrialState
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
@@ -46,7 +45,7 @@ def write_search_page(root: str, name: str, *, pictures: bool) -> str:
             f"{storage.root}: {record} is not there: the search `{name}` has not ended; run the same "
             "command again to end it"
         )
-    search = read_record(SearchRecord, storage.read_json(record), storage.uri(record))
+    search = stored_record(SearchRecord, storage, record)
     audit = None
     # The record names the audit of the recommended setting before the audit is run.
     if search.audited is not None and storage.exists(f"runs/{search.audited.run}/run.json"):
