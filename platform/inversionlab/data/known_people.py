@@ -6,7 +6,7 @@ import torch
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import Pictures
-from inversionlab.data.names import alike, folded, refuse_twins
+from inversionlab.data.names import folded, refuse_twins
 from inversionlab.data.splits import (
     EVERYBODY,
     Labelled,
@@ -60,6 +60,8 @@ def split_known(
     """
     refuse_twins(names, "victim.classes")
     refuse_twins(pictures.people, "data")
+    known_one = "the model knows one of them; spell the folder as in `victim.classes`"
+    refuse_twins([*names, *pictures.people], "data", known_one)
     refuse_known(names, public)
     place = {name: index for index, name in enumerate(pictures.people)}
     least = settings.private_min_pictures
@@ -68,12 +70,6 @@ def split_known(
     if not any(person is not None for person in able):
         raise ConfigError(_nobody(pictures, names, least))
     claimed, known = claims(pictures.people, settings), set(names)
-    if twins := alike([*names, *pictures.people]):
-        first, second = twins[0][:2]
-        raise ConfigError(
-            f"data: {first!a} and {second!a} differ only in case or in how their characters are encoded, and the "
-            "model knows one of them; spell the folder as in `victim.classes`"
-        )
     strangers = [i for i, name in enumerate(pictures.people) if name not in known]
     private = sorted(claimed.get("public", set()) & {place[n] for n in names if n in place})
     if private:

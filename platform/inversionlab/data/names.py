@@ -26,14 +26,17 @@ def alike(names: Iterable[str], form: Callable[[str], str] = folded) -> list[lis
     return [group for group in groups.values() if len(group) > 1]
 
 
-def refuse_twins(people: Iterable[str], what: str) -> None:
-    """Raise ConfigError if two of the people differ in Unicode's form or in case alone."""
+JOIN = "join their folders if they are one person, else rename one"
+
+
+def refuse_twins(people: Iterable[str], what: str, advice: str = JOIN) -> None:
+    """Raise ConfigError, with this advice, if two of the people differ in Unicode's form or in case alone."""
     if twins := alike(people):
         first, second = twins[0][:2]
         # Two forms of one character look the same, so the code points tell them apart.
         raise ConfigError(
             f"{what}: {first!a} and {second!a} differ only in case or in how their characters are encoded "
-            f"({len(twins)} such groups); join their folders if they are one person, else rename one"
+            f"({len(twins)} such groups); {advice}"
         )
 
 

@@ -187,14 +187,14 @@ def _assign_people(
     if not settings.decoy_people:
         del wanted["decoys"]
     claimed = claims(pictures.people, settings)
+    if "private" in claimed:
+        _refuse_few(pictures.people, settings, counts)
     taken: set[int] = set()
     members: dict[str, list[int]] = {}
     for name, (minimum, most) in wanted.items():
         others = {p for other, people in claimed.items() if other != name for p in people}
         pool = claimed.get(name, set(range(len(pictures.people))) - others) - taken
         able = sorted(p for p in pool if counts[p] >= minimum)
-        if name == "private" and name in claimed:
-            _refuse_few(pictures.people, settings, counts)
         if most is not None and len(able) > most:
             order = torch.randperm(len(able), generator=seeds.torch_stream(seed, "split", name))
             able = sorted(able[i] for i in order[:most].tolist())
