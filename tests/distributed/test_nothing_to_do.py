@@ -117,3 +117,37 @@ def test_a_plan_and_a_finished_run_import_only_what_they_need(store: Path, more:
     assert not imported & HEAVY
     if "--plan" in more:
         assert not imported & {"pandas", "jinja2", "inversionlab.report.audit.page"}
+
+
+ARROWS_THREADS = """
+import os, sys
+import pyarrow, torch
+from inversionlab.report.audit.page import write_report
+
+def threads():
+    names = (open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task"))
+    return sum("jemalloc" not in name for name in names)
+
+before = threads()
+for run in os.listdir(f"{sys.argv[1]}/runs"):
+    write_report(sys.argv[1], run, pictures=True)
+print(threads() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts Linux's tasks")
+def test_reading_a_run_leaves_no_thread_that_could_abort_the_end(store: Path) -> None:
+    """A thread of Arrow's that lets go of Python's memory while the interpreter ends aborts the process."""
+    done = subprocess.run(
+        [sys.executable, "-c", ARROWS_THREADS, str(store)],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(collect.CHECKOUT / "platform"),
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "0"

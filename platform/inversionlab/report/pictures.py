@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import words
+from inversionlab.store.tables import in_order
 
 COLUMNS = 10
 """People shown."""
@@ -104,7 +105,9 @@ def grids(results: RunResults) -> list[Grid]:
 def named_people(tables: Iterable[pa.Table], count: int) -> dict[int, str]:
     """The first `count` targets in the tables, and their names."""
     key = ["target", "person"]
-    pairs = [t.select(key).group_by(key).aggregate([]).to_pylist() for t in tables]
+    pairs = [
+        t.select(key).group_by(key, use_threads=False).aggregate([]).to_pylist() for t in tables
+    ]
     names = {p["target"]: p["person"] for found in pairs for p in found}
     return {target: names[target] for target in sorted(names)[:count]}
 
@@ -138,7 +141,7 @@ def attack_pictures(
     )
     # A confidence that is NaN or null comes last.
     order = [("confidence", "descending"), ("repeat", "ascending")]
-    for item in shown.sort_by(order).to_pylist():
+    for item in in_order(shown, order).to_pylist():
         best.setdefault(item["target"], item)
     pictures = []
     for target, person in people.items():

@@ -88,11 +88,12 @@ def stored_record(kind: type[RecordT], storage: Storage, name: str) -> RecordT:
 
 def of_jobs(rows: pa.Table, jobs: JobsRecord) -> pa.Table:
     """The rows of these jobs only; another run may have attacked more targets, or with more repeats."""
-    return rows.filter(
-        pc.is_in(pc.field("target"), value_set=pa.array(jobs.targets, pa.int32()))
-        & (pc.field("repeat") >= jobs.first_repeat)
-        & (pc.field("repeat") < jobs.first_repeat + jobs.repeats)
-    )
+    wanted = pc.is_in(rows["target"], value_set=pa.array(jobs.targets, pa.int32()))
+    repeat, first = rows["repeat"], jobs.first_repeat
+    for bound in (pc.greater_equal(repeat, first), pc.less(repeat, first + jobs.repeats)):
+        wanted = pc.and_(wanted, bound)
+    # A filter by an expression would start Arrow's threads; see `store.tables._unpacked`.
+    return rows.filter(wanted)
 
 
 def others(storage: Storage, folder: str) -> str:

@@ -157,7 +157,8 @@ def _row(
         if point is not None and sweep is not None:
             name += f", {sweep.short_name} = {point:g}"
     # Each person counts once for each victim.
-    people = table.select(["cell", "target"]).group_by(["cell", "target"]).aggregate([]).num_rows
+    person = ["cell", "target"]
+    people = table.select(person).group_by(person, use_threads=False).aggregate([]).num_rows
 
     def per_target(column: str) -> float:
         return float(np.nansum(numbers(table[column])) / people) if people else math.nan

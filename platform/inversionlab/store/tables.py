@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inversionlab.core.settings import fingerprint
@@ -176,8 +177,9 @@ class Store:
         parts = [part for cell in cells for part in self._shards(cell, None)]
         if not parts:
             return SCHEMAS["reconstructions"].empty_table()
-        table = pa.concat_tables(parts).sort_by(
-            [("cell", "ascending"), ("target", "ascending"), ("repeat", "ascending")]
+        table = in_order(
+            pa.concat_tables(parts),
+            [("cell", "ascending"), ("target", "ascending"), ("repeat", "ascending")],
         )
         keys = list(zip(*(table[c].to_pylist() for c in ("cell", "target", "repeat")), strict=True))
         first = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
@@ -215,6 +217,12 @@ class Store:
         )
 
 
+def in_order(rows: pa.Table, by: list[tuple[str, str]]) -> pa.Table:
+    """The rows sorted by these columns, each `ascending` or `descending`; nulls and NaN come last."""
+    # Not by `Table.sort_by`, which starts Arrow's threads; see `_unpacked`.
+    return rows.take(pc.sort_indices(rows, sort_keys=by))
+
+
 def _jobs(rows: pa.Table) -> list[Job]:
     return list(zip(rows["target"].to_pylist(), rows["repeat"].to_pylist(), strict=True))
 
@@ -234,6 +242,16 @@ def _unpacked(raw: bytes, schema: pa.Schema, columns: list[str] | None) -> pa.Ta
     known = {field.name: field for field in schema}
     if not all(f.name in known and f.equals(known[f.name]) for f in file.schema_arrow):
         raise ValueError("its columns are not those of this table")
-    if columns is None:
-        return pq.read_table(pa.BufferReader(raw), schema=schema)
-    return file.read(columns=columns)
+    # Arrow's threads may still hold `raw` when the interpreter ends, which then aborts (Arrow's issue 34314).
+    content = file.read(columns=columns, use_threads=False)
+    return content if columns is not None else _with_nulls(content, schema)
+
+
+def _with_nulls(content: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema`, in its order; one that `content` lacks is null."""
+    held = set(content.column_names)
+    columns = [
+        content[field.name] if field.name in held else pa.nulls(content.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
