@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 CHANGED: dict[str, Any] = {
     "sweep": None,
+    "prior_ceiling": True,
     "attacks": [
         {"name": "latent_white_box", "steps": 6},
         {"name": "ami", "network": {"width": 4}, "training": {"epochs": 1, "batch_size": 16}},
@@ -65,8 +66,10 @@ def test_only_what_belongs_to_the_second_victim_is_done(
         r"defense dummy_recognizer, seed 1, attack ami \w{6}, learns from none, seed 1",
         second[0],
     )
-    # Two null attacks, and two attacks on two models for each victim, each at 4 people twice.
-    assert first[1] == "[3/4] attack: 48 reconstructions over 6 cells; 0 are stored already"
+    # Two null attacks, and two attacks on two models for each victim, each at 4 people twice. One prior, once.
+    assert first[1] == (
+        "[3/4] attack: 48 reconstructions over 6 cells; 0 are stored already; ceilings to measure: 1"
+    )
     assert second[1] == "[3/4] attack: 32 reconstructions over 10 cells; 48 are stored already"
 
 

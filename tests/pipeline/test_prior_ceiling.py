@@ -132,6 +132,17 @@ def test_its_name_depends_on_what_it_was_measured_with(root: Path) -> None:
         assert ceiling_key(session(root, **changed), generator) in names
 
 
+def test_of_several_victims_the_first_ones_features_are_fitted(root: Path) -> None:
+    alone = session(root)
+    first = alone.experiment.seed
+    several = session(root, seeds=[first, first + 1])
+    ((generator, spec),) = priors(several).items()
+    several.builder.networks_at_hand[spec.key] = frozen(OnePicture(), tiny.CPU)
+    measure_ceiling(several, generator)
+    assert ceiling_key(several, generator) == ceiling_key(alone, generator)
+    assert missing_ceilings(several, set()) == []
+
+
 def test_the_evaluator_was_not_trained_on_the_pictures(root: Path) -> None:
     opened = session(root)
     images_NCHW, target_N = fitted_pictures(opened, "same")

@@ -30,8 +30,10 @@ from inversionlab.pipeline.batch_invariant import BatchInvariantPrior
 from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.evaluate import verdicts
 from inversionlab.pipeline.generator_specs import GeneratorSpec, GivenGeneratorSpec
+from inversionlab.pipeline.given_specs import GivenSpec
 from inversionlab.pipeline.latent_fit import Features, fit, latent_space
 from inversionlab.pipeline.measure import evaluator
+from inversionlab.pipeline.recognizer_specs import RecognizerSpec
 from inversionlab.pipeline.session import Session
 from inversionlab.recognizers import Recognizer
 
@@ -55,7 +57,7 @@ def ceiling_key(session: Session, generator: str) -> str:
     """The name under which the ceiling of a generator, by its id, is stored."""
     plan = session.plan
     name = next(iter(plan.evaluators))
-    judge, victim = plan.evaluators[name].id, plan.spec("victim").id
+    judge, victim = plan.evaluators[name].id, _judging_victim(session).id
     return fingerprint([FORMAT, generator, judge, name, victim, list(plan.targets), plan.precision])
 
 
@@ -122,7 +124,8 @@ def fitted_pictures(session: Session, name: str) -> tuple[Tensor, Tensor]:
 
 def _victim_features(session: Session) -> Features | None:
     """The undefended victim's features; None where it gives no gradients, or asking it costs queries."""
-    victim = session.builder.recognizer("victim")
+    victim = session.builder.network(_judging_victim(session))
+    assert isinstance(victim, Recognizer | GivenRecognizer)
     if isinstance(victim, GivenRecognizer) and (
         session.experiment.endpoint is not None or not shows(victim.view, WhiteBox)
     ):
@@ -130,3 +133,8 @@ def _victim_features(session: Session) -> Features | None:
     network = compiled(victim, session.plan.precision)
     assert isinstance(network, Recognizer | GivenRecognizer)
     return network.features
+
+
+def _judging_victim(session: Session) -> RecognizerSpec | GivenSpec:
+    """The undefended victim, of several the first, in whose features pictures are fitted."""
+    return next(iter(session.plan.victims.values())).victim
