@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from inversionlab.core.settings import override, read_recipe, validate
-from inversionlab.data.splits import Labelled
+from inversionlab.data.labelled import Labelled
 from inversionlab.experiment import Experiment
 from inversionlab.metrics.wilson import wilson
 from inversionlab.pipeline.evaluate import features, gallery

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from benchmarks.decoy_price import first_pictures, hits
 
-from inversionlab.data.splits import Labelled
+from inversionlab.data.labelled import Labelled
 
 
 def test_a_picture_may_fall_to_the_decoy_of_another_label() -> None:

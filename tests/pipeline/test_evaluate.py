@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.data.splits import Labelled, Splits
+from inversionlab.data.labelled import Labelled
+from inversionlab.data.splits import Splits
 from inversionlab.given.raw_model import RawModel
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings

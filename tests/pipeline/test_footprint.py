@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inversionlab.data.splits import Labelled
+from inversionlab.data.labelled import Labelled
 from inversionlab.defenses import ProtectedModel
 from inversionlab.pipeline import footprint
 from inversionlab.pipeline.batch_invariant import BatchInvariantModel

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from inversionlab.data.splits import Labelled
+from inversionlab.data.labelled import Labelled
 from inversionlab.given.raw_model import RawModel
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings, PreprocessingSettings

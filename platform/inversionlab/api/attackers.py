@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from inversionlab.api.prior import OwnPrior, check_offers, generator_settings
 from inversionlab.attacks import Attack, AttackerContext, AttackSettings
 from inversionlab.core.contracts import GenerativePrior, ModelShape
+from inversionlab.core.rows import Images
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.views import Scores, WhiteBox
 from inversionlab.data.base import Pictures
@@ -37,7 +38,7 @@ class Attacker:
     def __init__(
         self,
         model: ProtectedModel,
-        public_NCHW: Tensor,
+        public_NCHW: Images,
         seed: int,
         device: torch.device,
         say: Callable[[str], None],

@@ -32,7 +32,7 @@ def public_pictures(public: Any, *, image_size: int, channels: int | None) -> Te
         settings = FolderSettings(
             root=Path(public), image_size=image_size, channels=1 if channels == 1 else 3
         )
-        return Folder(settings).load().images_NCHW
+        return Folder(settings).load().images_NCHW[:]
     if not isinstance(public, Tensor | np.ndarray):
         raise ConfigError(
             f"public = {type(public).__name__}: is none of the known forms; {ACCEPTED}"

@@ -10,6 +10,7 @@ from inversionlab.attacks.engine import Widths
 from inversionlab.attacks.jobs import AttackJobs
 from inversionlab.core import seeds
 from inversionlab.core.contracts import GenerativePrior
+from inversionlab.core.rows import Images
 
 ENCODER_BATCH = 256
 """Pictures encoded at once, so that memory does not grow with the number of jobs."""
@@ -20,7 +21,7 @@ class AttackerContext:
     """What the attacker holds in addition to the view: a prior over faces, public pictures and randomness."""
 
     generator: GenerativePrior | None
-    public_NCHW: Tensor
+    public_NCHW: Images
     """uint8 (N, C, H, W), people the victim never saw; on the CPU."""
     seed: int
     """Root of every random stream of the attack."""

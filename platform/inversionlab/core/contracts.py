@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.learner import Learner, TrainingSettings
+from inversionlab.core.rows import Images
 
 
 class ScoringModel(Protocol):
@@ -85,7 +86,7 @@ class TrainingJob:
     """One training: the learner, the data that it learns from, and the training settings."""
 
     learner: Learner
-    images_NCHW: Tensor
+    images_NCHW: Images
     """uint8 (N, C, H, W)."""
     class_N: Tensor
     """Class numbers (N,), or a model's scores (N, K) for the pictures."""

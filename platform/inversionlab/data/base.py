@@ -1,14 +1,18 @@
 """The base of every data set: a source of pictures of people."""
 
 import difflib
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 
+from inversionlab.core.rows import Images
 from inversionlab.core.settings import ConfigError, Settings
 
 
@@ -26,7 +30,7 @@ class DataSettings(Settings):
 class Pictures:
     """Pictures, and the person on each."""
 
-    images_NCHW: torch.Tensor
+    images_NCHW: Images
     """uint8 (N, C, H, W)."""
     person_N: torch.Tensor
     """int64 (N,): index into `people`."""
@@ -34,6 +38,20 @@ class Pictures:
     """The people's identifiers, sorted. A person is a class of the recognizer."""
     skipped: tuple[str, ...] = ()
     """One line for each picture that was left out: which one and why."""
+    content_ND: NDArray[np.uint8] | None = None
+    """A digest (N, 16) of each picture's pixels; None: not computed yet."""
+
+    def contents(self) -> list[bytes]:
+        """A digest of each picture's pixels; equal pictures have equal ones."""
+        if self.content_ND is not None:
+            return [digest.tobytes() for digest in self.content_ND]
+        return [content(x_CHW) for x_CHW in self.images_NCHW]
+
+
+def content(x_CHW: torch.Tensor) -> bytes:
+    """A digest, 16 bytes, of a picture's pixels."""
+    pixels: Any = x_CHW.contiguous().numpy()
+    return hashlib.blake2b(pixels, digest_size=16).digest()
 
 
 class DataSet(ABC):

@@ -6,10 +6,10 @@ import torch
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import Pictures
+from inversionlab.data.labelled import LabelledRows
 from inversionlab.data.names import folded, refuse_twins
 from inversionlab.data.splits import (
     EVERYBODY,
-    Labelled,
     Splits,
     SplitSettings,
     assemble,
@@ -104,7 +104,7 @@ def split_known(
 def split_unseen(names: tuple[str, ...], public: Pictures) -> Splits:
     """Splits without private pictures: the people are names, and everybody in `public` is public."""
     refuse_known(names, public)
-    nothing = Labelled(public.images_NCHW[:0], torch.zeros(0, dtype=torch.int64))
+    nothing = LabelledRows.of(())
     return assemble(public, names, (nothing, nothing), {}, (nothing, nothing), public)
 
 

@@ -7,9 +7,8 @@
 - public: everybody else, the attacker's auxiliary set.
 """
 
-import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +17,10 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
 from inversionlab.core import seeds
+from inversionlab.core.rows import Images, rows_of, select
 from inversionlab.core.settings import ConfigError, Settings
 from inversionlab.data.base import Pictures
+from inversionlab.data.labelled import NO_ROWS, Labelled, LabelledRows
 from inversionlab.data.names import matching, nobody, refuse_twins
 
 EVERYBODY = ("*",)
@@ -62,17 +63,6 @@ class SplitSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Pictures with class numbers: uint8 (N, C, H, W) and int64 (N,)."""
-
-    images_NCHW: Tensor
-    class_N: Tensor
-
-    def __len__(self) -> int:
-        return len(self.images_NCHW)
-
-
-@dataclass(frozen=True)
 class Splits:
     """The sets, as the pipeline uses them."""
 
@@ -85,7 +75,7 @@ class Splits:
     evaluator_test: Labelled
     decoys: Labelled
     """The defender's secret strangers, numbered from 0."""
-    public_NCHW: Tensor
+    public_NCHW: Images
     """uint8 (N, C, H, W): the attacker's pictures, without names."""
     public_person_N: Tensor
     """int64 (N,): the people on them; for evaluators that are trained on public people, never for an attacker."""
@@ -123,12 +113,12 @@ def split(
 def assemble(
     pictures: Pictures,
     names: tuple[str, ...],
-    private: tuple[Labelled, Labelled],
+    private: tuple[LabelledRows, LabelledRows],
     members: Mapping[str, Sequence[int]],
-    evaluator: tuple[Labelled, Labelled],
+    evaluator: tuple[LabelledRows, LabelledRows],
     public: Pictures | None,
 ) -> Splits:
-    """The splits, from the private people's `names` and their training and test pictures.
+    """The splits, from the private people's `names` and the rows of their training and test pictures.
 
     `members` holds the other sets as positions in `pictures.people`. Without `public`, the public pictures are
     those of its "public" people. A public picture that equals one of another set is left out.
@@ -136,38 +126,41 @@ def assemble(
     Raises:
         ConfigError: no public picture is left.
     """
-    decoys = _labelled(
-        pictures, [(pictures.person_N == p).nonzero().squeeze(1) for p in members.get("decoys", ())]
-    )
+    own_P = rows_of(pictures.person_N, len(pictures.people))
+    decoys = LabelledRows.of([own_P[p] for p in members.get("decoys", ())])
     parts = (*private, *evaluator, decoys)
-    known = {digest for part in parts for digest in _digests(part.images_NCHW)}
+    contents = pictures.contents()
+    known = {contents[row] for part in parts for row in part.row_N.tolist()}
     notes = list(pictures.skipped)
     if public is not None and public is not pictures:
         notes += public.skipped
     if public is None:
-        rows = torch.isin(pictures.person_N, torch.tensor(members["public"], dtype=torch.int64))
-        chosen = tuple(pictures.people[p] for p in members["public"])
-        public = Pictures(pictures.images_NCHW[rows], pictures.person_N[rows], chosen)
-    fresh = torch.tensor([d not in known for d in _digests(public.images_NCHW)], dtype=torch.bool)
-    if not bool(fresh.all()):
-        count = int((~fresh).sum())
+        others = torch.tensor(members["public"], dtype=torch.int64)
+        row_N = torch.isin(pictures.person_N, others).nonzero().squeeze(1)
+        public, people = pictures, len(members["public"])
+    else:
+        row_N, people = torch.arange(len(public.person_N)), len(public.people)
+    theirs = contents if public is pictures else public.contents()
+    fresh_N = torch.tensor([theirs[row] not in known for row in row_N.tolist()], dtype=torch.bool)
+    if not bool(fresh_N.all()):
+        count = int((~fresh_N).sum())
         notes.append(f"{count} public pictures equal one of another set and were left out")
-    if not bool(fresh.any()):
+    row_N = row_N[fresh_N]
+    if not len(row_N):
         raise ConfigError(
             "split.public: every public picture equals one of another set; nothing is left"
         )
-    others = members.get("evaluator_only", ())
     return Splits(
         people=names,
-        train=private[0],
-        test=private[1],
-        evaluator_people=tuple(pictures.people[p] for p in others),
-        evaluator_train=evaluator[0],
-        evaluator_test=evaluator[1],
-        decoys=decoys,
-        public_NCHW=public.images_NCHW[fresh],
-        public_person_N=public.person_N[fresh],
-        public_people=len(public.people),
+        train=private[0].pictures(pictures),
+        test=private[1].pictures(pictures),
+        evaluator_people=tuple(pictures.people[p] for p in members.get("evaluator_only", ())),
+        evaluator_train=evaluator[0].pictures(pictures),
+        evaluator_test=evaluator[1].pictures(pictures),
+        decoys=decoys.pictures(pictures),
+        public_NCHW=select(public.images_NCHW, row_N),
+        public_person_N=public.person_N[row_N],
+        public_people=people,
         notes=tuple(notes),
     )
 
@@ -261,37 +254,23 @@ def claims(people: tuple[str, ...], settings: SplitSettings) -> dict[str, set[in
 
 def train_test(
     pictures: Pictures, people: Sequence[int | None], settings: SplitSettings, seed: int
-) -> tuple[Labelled, Labelled]:
-    """The training and the test pictures of these people, whose class numbers are their positions.
+) -> tuple[LabelledRows, LabelledRows]:
+    """The rows of the training and the test pictures of these people, whose class numbers are their positions.
 
     A class whose person is None has no pictures.
     """
     train: list[Tensor] = []
     test: list[Tensor] = []
-    nobody = torch.zeros(0, dtype=torch.int64)
+    own_P = rows_of(pictures.person_N, len(pictures.people))
     for person in people:
         if person is None:
-            train.append(nobody)
-            test.append(nobody)
+            train.append(NO_ROWS)
+            test.append(NO_ROWS)
             continue
-        rows = (pictures.person_N == person).nonzero().squeeze(1)
+        rows = own_P[person]
         stream = seeds.torch_stream(seed, "test pictures", pictures.people[person])
         rows = rows[torch.randperm(len(rows), generator=stream)]
         held = min(len(rows) - 1, max(1, round(len(rows) * settings.test_fraction)))
         test.append(rows[:held].sort().values)
         train.append(rows[held:].sort().values)
-    return _labelled(pictures, train), _labelled(pictures, test)
-
-
-def _labelled(pictures: Pictures, parts: list[Tensor]) -> Labelled:
-    """The pictures in these rows; part i gets the class number i."""
-    if not parts:
-        return Labelled(pictures.images_NCHW[:0], torch.zeros(0, dtype=torch.int64))
-    classes = torch.cat([torch.full((len(p),), i, dtype=torch.int64) for i, p in enumerate(parts)])
-    return Labelled(pictures.images_NCHW[torch.cat(parts)], classes)
-
-
-def _digests(images_NCHW: Tensor) -> Iterator[bytes]:
-    """A digest of each picture."""
-    for image_CHW in images_NCHW.contiguous().numpy():
-        yield hashlib.blake2b(image_CHW, digest_size=16).digest()
+    return LabelledRows.of(train), LabelledRows.of(test)

@@ -180,7 +180,7 @@ class AdversarialNoise(Defense):
         return TrainingJob(
             learner=DefenderLearner(self.settings, context.blueprint, seed),
             images_NCHW=context.public_NCHW,
-            class_N=context.answers(context.public_NCHW).exp(),
+            class_N=context.answers(context.public_NCHW).exp_(),
             training=self.settings.training,
             queries=len(context.public_NCHW),
         )

@@ -31,6 +31,7 @@ from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_bytes, to_float
 from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
+from inversionlab.core.rows import Images, join, rows_of, select
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Defense,
@@ -153,7 +154,8 @@ class AnonymitySet(Defense):
             known_N = context.public_class_N >= 0
             strangers = int(context.public_class_N.max()) + 1
             first = context.classes * (self.settings.decoys + 1)
-            images_NCHW = torch.cat([images_NCHW, context.public_NCHW[known_N]])
+            strangers_NCHW = select(context.public_NCHW, known_N)
+            images_NCHW = join([images_NCHW, strangers_NCHW])
             identity_N = torch.cat([identity_N, first + context.public_class_N[known_N]])
         return TrainingJob(
             learner=AnonymitySetLearner(self.settings, context, strangers),
@@ -162,7 +164,7 @@ class AnonymitySet(Defense):
             training=self.settings.training,
         )
 
-    def _identities(self, context: DefenseContext) -> tuple[Tensor, Tensor]:
+    def _identities(self, context: DefenseContext) -> tuple[Images, Tensor]:
         """The pictures of an epoch and their identities: of each decoy as many as of the person."""
         centres, classes = self.settings.decoys + 1, context.classes
         rng = seeds.torch_stream(context.seed, "anonymity_set", "places")
@@ -179,12 +181,13 @@ class AnonymitySet(Defense):
         share = self.settings.share
         wanted_M = (count_K[label_M] * (share or 1)).round().long().clamp_min(1)
         if self.settings.kind == "generated":
-            count_M, images_NCHW = wanted_M, _generated(context, wanted_M)
+            count_M = wanted_M
+            pictures.append(_generated(context, wanted_M))
         else:
-            count_M, images_NCHW = _strangers(context, wanted_M, own=share is None)
-        pictures.append(images_NCHW)
+            count_M, strangers_NCHW = _strangers(context, wanted_M, own=share is None)
+            pictures.append(strangers_NCHW)
         identities.append((other_M * classes + label_M).repeat_interleave(count_M))
-        return torch.cat(pictures), torch.cat(identities)
+        return join(pictures), torch.cat(identities)
 
 
 def build(
@@ -204,7 +207,7 @@ def build(
     return AnonymitySetRecognizer(network, classes, centres)
 
 
-def _strangers(context: DefenseContext, wanted_M: Tensor, *, own: bool) -> tuple[Tensor, Tensor]:
+def _strangers(context: DefenseContext, wanted_M: Tensor, *, own: bool) -> tuple[Tensor, Images]:
     """How many pictures of each of M strangers are used (M,), and these pictures.
 
     The strangers on the most pictures are taken. Each is on all of its `own` pictures once, or on the wanted
@@ -214,16 +217,17 @@ def _strangers(context: DefenseContext, wanted_M: Tensor, *, own: bool) -> tuple
     if images_NCHW is None or person_N is None:
         raise ValueError("anonymity_set: the data keeps no strangers for it (split.decoy_people)")
     rng = seeds.torch_stream(context.seed, "anonymity_set", "strangers")
-    count_P = torch.bincount(person_N)
+    rows_P = rows_of(person_N, int(person_N.max()) + 1)
+    count_P = torch.tensor([len(rows) for rows in rows_P])
     order = torch.randperm(len(count_P), generator=rng)
     most = order[count_P[order].argsort(descending=True, stable=True)][: len(wanted_M)]
     # Whose decoy somebody is must not depend on the number of pictures.
     order = most[torch.randperm(len(most), generator=rng)]
     rows = []
     for person, wanted in zip(order.tolist(), wanted_M.tolist(), strict=True):
-        shown = (person_N == person).nonzero().squeeze(1)
+        shown = rows_P[person]
         rows.append(shown if own else shown[torch.arange(wanted) % len(shown)])
-    return torch.tensor([len(r) for r in rows]), images_NCHW[torch.cat(rows)]
+    return torch.tensor([len(r) for r in rows]), select(images_NCHW, torch.cat(rows))
 
 
 @torch.no_grad()
@@ -253,7 +257,8 @@ def _generated(context: DefenseContext, count_M: Tensor, chunk: int = 256) -> Te
 
 def _spreads(z_ND: Tensor, person_N: Tensor) -> tuple[Tensor, Tensor]:
     """Standard deviations (m,) of encodings between people, and within a person; each person has two or more."""
-    count_P = torch.bincount(person_N)
+    rows_P = rows_of(person_N, int(person_N.max()) + 1)
+    count_P = torch.tensor([len(rows) for rows in rows_P])
     mean_PD = (
         torch.zeros(len(count_P), z_ND.shape[1]).index_add_(0, person_N, z_ND) / count_P[:, None]
     )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from inversionlab.core.contracts import GenerativePrior, ModelShape, TrainingJob, as_scoring_model
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import Learner, TrainingSettings
+from inversionlab.core.rows import Images, table
 from inversionlab.core.settings import Settings
 from inversionlab.core.views import View
 
@@ -136,10 +137,10 @@ class DefenseContext:
     `device`; pictures are uint8 (N, C, H, W) on the CPU."""
 
     blueprint: VictimBlueprint
-    private_NCHW: Tensor
+    private_NCHW: Images
     """The victim's training set."""
     private_class_N: Tensor
-    public_NCHW: Tensor
+    public_NCHW: Images
     """Pictures of public people, the same that attackers have."""
     public_class_N: Tensor
     """Classes 0, 1, ... of F_C for those pictures; -1 for people with a single picture."""
@@ -161,7 +162,7 @@ class DefenseContext:
     """The defender's own generator, if the defense `needs` a private or a public one."""
     classifier: nn.Module | None = None
     """F_C, a recognizer of the victim's structure trained on public people, if the defense `needs` it."""
-    decoy_NCHW: Tensor | None = None
+    decoy_NCHW: Images | None = None
     """Pictures of strangers whom only the defender knows (`split.decoy_people`), if the defense needs any."""
     decoy_person_N: Tensor | None = None
     """The people 0, 1, ... on those pictures."""
@@ -172,11 +173,13 @@ class DefenseContext:
         return self.blueprint.shape.classes
 
     @torch.no_grad()
-    def answers(self, images_NCHW: Tensor, chunk: int = 256) -> Tensor:
-        """Log-probabilities (N, K), on the CPU, that `model` gives to uint8 pictures."""
+    def answers(self, images_NCHW: Images, chunk: int = 256) -> Tensor:
+        """Log-probabilities (N, K), on the CPU, that `model` gives to uint8 pictures; a new tensor."""
         assert self.model is not None, "the defense must state that it needs the model"
-        parts = images_NCHW.split(chunk)
-        return torch.cat([self.model.log_scores(to_float(p, self.device)).cpu() for p in parts])
+        log_p_NK = table(len(images_NCHW), self.model.classes)
+        for rows in torch.arange(len(images_NCHW)).split(chunk):
+            log_p_NK[rows] = self.model.log_scores(to_float(images_NCHW[rows], self.device)).cpu()
+        return log_p_NK
 
 
 class Defense:

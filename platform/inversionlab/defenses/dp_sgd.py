@@ -48,6 +48,7 @@ from inversionlab.core.learner import (
     TrainingSettings,
     make_optimizer,
 )
+from inversionlab.core.rows import Images
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Defense,
@@ -108,7 +109,7 @@ class PrivateLearner(Learner):
         self,
         settings: DpSgdSettings,
         model: PrivateRecognizer,
-        pictures: tuple[Tensor, Tensor],
+        pictures: tuple[Images, Tensor],
         count: int,
         augment: Callable[[Tensor, torch.Generator], Tensor] | None,
         stream: str,

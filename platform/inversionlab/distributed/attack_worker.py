@@ -29,6 +29,7 @@ from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.prior_ceiling import measure_ceiling
 from inversionlab.pipeline.session import Session, SessionSpec, open_session
+from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Job
 
 SESSIONS = 8
@@ -110,7 +111,9 @@ class AttackWorker:
             session = open_session(
                 context.spec,
                 self._device,
-                splits=same[0] if same else read_splits(context.splits),
+                splits=same[0]
+                if same
+                else read_splits(context.splits, Storage(context.spec.storage)),
                 load=load,
                 networks=self._networks,
             )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from inversionlab.core.clock import clock
+
 Say = Callable[[str], None]
 
 
@@ -85,8 +87,3 @@ def with_status(say: Say, status: Callable[[], str], every: float = 10.0) -> Ite
     finally:
         over.set()
         watcher.join(timeout=1)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as minutes and seconds: `2:05`."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from inversionlab.distributed.progress import Say, clock
+from inversionlab.core.clock import clock
+from inversionlab.distributed.progress import Say
 from inversionlab.experiment import RuntimeSettings
 
 Resources = Mapping[str, float]

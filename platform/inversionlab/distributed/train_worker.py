@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import distributed
 
+from inversionlab.core.clock import clock
 from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.images import grid, png, to_bytes
-from inversionlab.distributed.progress import clock
 from inversionlab.given.endpoint_answers import EndpointError
 from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.artifacts import NetworkCheckpoints

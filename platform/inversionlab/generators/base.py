@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.learner import Learner
+from inversionlab.core.rows import Images
 from inversionlab.core.seeds import torch_stream
 from inversionlab.core.settings import Settings
 
@@ -65,7 +66,7 @@ class Generator(nn.Module, ABC):
         """
 
     @classmethod
-    def lessons(cls, settings: Any, x_NCHW: Tensor, score_NK: Tensor) -> tuple[Tensor, Tensor]:
+    def lessons(cls, settings: Any, x_NCHW: Images, score_NK: Tensor) -> tuple[Images, Tensor]:
         """What one that `learns_from_target` learns, of pictures and their scores; by default just these."""
         return x_NCHW, score_NK
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inversionlab.core.learner import Losses
+from inversionlab.core.rows import Images, select
 from inversionlab.core.views import WhiteBox
 from inversionlab.generators.adaptive_training import PROBABILITY, AdaptiveSettings, adaptive_step
 from inversionlab.generators.augment_ada import augment_ada
@@ -83,12 +84,12 @@ class PlgGan(Generator):
         return torch.cat([z_ND[:, : self.noise_size], named_NK], dim=1)
 
     @classmethod
-    def lessons(cls, settings: Settings, x_NCHW: Tensor, score_NK: Tensor) -> tuple[Tensor, Tensor]:
+    def lessons(cls, settings: Settings, x_NCHW: Images, score_NK: Tensor) -> tuple[Images, Tensor]:
         """Of every class the `top` pictures of highest score, with the class's number."""
         count = min(settings.top, len(score_NK))
         best_KT = score_NK.topk(count, dim=0).indices.T
         class_N = torch.arange(len(best_KT)).repeat_interleave(count)
-        return x_NCHW[best_KT.flatten()], class_N
+        return select(x_NCHW, best_KT.flatten()), class_N
 
     @classmethod
     def further_queries(cls, settings: Settings, pictures: int) -> int:

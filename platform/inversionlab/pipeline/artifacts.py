@@ -5,7 +5,6 @@
     artifacts/ROLE/ID/checkpoint.pt         the state of an unfinished training
     artifacts/ROLE/ID/samples.png           a grid of pictures, for generators
     artifacts/ROLE/ID/lease.json            the run that is training it now
-    pictures/ID/SHA256.safetensors          a data set, decoded
 
 Checkpoints are kept here, under the network's own hash, and not by Ray Train. So a training continues in any run,
 with any worker count and group of networks. Ray's snapshot, which may lag behind a checkpoint after a kill, does
@@ -16,7 +15,6 @@ import errno
 import hashlib
 import io
 import json
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,12 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
-from inversionlab import data
-from inversionlab.data.base import DataSettings, Pictures
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.store.storage import Storage, StorageError
 
@@ -102,65 +97,6 @@ class Artifacts:
         whole = {**card, "role": spec.role, "id": spec.id, "inputs": spec.inputs, "sha256": digest}
         self.storage.write_json(f"artifacts/{spec.key}/card.json", whole)
         self.storage.delete(f"artifacts/{spec.key}/checkpoint.pt")
-
-    def pictures(self, settings: DataSettings, name: str) -> Pictures:
-        """A data set, read from the file of an earlier run or, if that is missing or damaged, decoded.
-
-        The file's name holds its own SHA-256, so runs that decode at the same time cannot mix up each other's
-        files and digests.
-        """
-        for file in self.storage.files(f"pictures/{name}", ".safetensors"):
-            if (pictures := self._whole_pictures(file)) is not None:
-                return pictures
-            print(f"{self.storage.uri(file)}: is damaged; the pictures are read again", flush=True)
-            self.storage.delete(file)
-        pictures = data.build(settings).load()
-        note = {"people": json.dumps(pictures.people), "skipped": json.dumps(pictures.skipped)}
-        tensors = {"images": pictures.images_NCHW.contiguous(), "person": pictures.person_N}
-        packed = save(tensors, metadata=note)
-        digest = hashlib.sha256(packed).hexdigest()
-        self.storage.write(f"pictures/{name}/{digest}.safetensors", packed)
-        return pictures
-
-    def _whole_pictures(self, file: str) -> Pictures | None:
-        """The pictures in a file; None if its content does not match its name, or is something else."""
-        digest = Path(file).stem
-        local = Path(self.storage.path(file))
-        if local.is_file():
-            with local.open("rb") as stream:
-                whole = hashlib.file_digest(stream, "sha256").hexdigest() == digest
-            return _unpacked(str(local)) if whole else None
-        packed = _read(self.storage, file)
-        if packed is None or hashlib.sha256(packed).hexdigest() != digest:
-            return None
-        with tempfile.NamedTemporaryFile(suffix=".safetensors") as copy:
-            copy.write(packed)
-            copy.flush()
-            return _unpacked(copy.name)
-
-
-def _unpacked(path: str) -> Pictures | None:
-    """The pictures in a file, memory-mapped; None if it holds something else, even under a correct digest."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            note = file.metadata()
-            pictures = Pictures(
-                images_NCHW=file.get_tensor("images"),
-                person_N=file.get_tensor("person"),
-                people=tuple(json.loads(note["people"])),
-                skipped=tuple(json.loads(note["skipped"])),
-            )
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
-        return None
-    images_NCHW, person_N = pictures.images_NCHW, pictures.person_N
-    sound = (
-        images_NCHW.dtype == torch.uint8
-        and images_NCHW.ndim == 4
-        and person_N.dtype == torch.int64
-        and person_N.shape == images_NCHW.shape[:1]
-        and bool(((person_N >= 0) & (person_N < len(pictures.people))).all())
-    )
-    return pictures if sound else None
 
 
 @dataclass(frozen=True)

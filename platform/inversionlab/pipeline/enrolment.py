@@ -8,7 +8,7 @@ from torch import Tensor
 
 from inversionlab import data
 from inversionlab.core.settings import ConfigError
-from inversionlab.data.splits import Labelled
+from inversionlab.data.labelled import Labelled
 from inversionlab.experiment import Experiment
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.core.images import to_float
-from inversionlab.data.splits import Labelled
+from inversionlab.core.rows import Images, join, select
+from inversionlab.data.labelled import Labelled
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.metrics import nearest_distance, taken
 from inversionlab.recognizers import Recognizer
@@ -113,17 +114,17 @@ def gallery(feature_ND: Tensor, class_N: Tensor, classes: int) -> Tensor:
 
 def sample(sources: Sequence[Labelled], count: int) -> Labelled:
     """At most `count` pictures, spread over all people."""
-    images_NCHW = torch.cat([source.images_NCHW for source in sources])
+    images_NCHW = join([source.images_NCHW for source in sources])
     class_N = torch.cat([source.class_N for source in sources])
     rows = torch.linspace(0, len(class_N) - 1, min(count, len(class_N))).round().long()
     order_N = class_N.argsort(stable=True)
     chosen = order_N[rows].sort().values
-    return Labelled(images_NCHW[chosen], class_N[chosen])
+    return Labelled(select(images_NCHW, chosen), class_N[chosen])
 
 
 @torch.no_grad()
 def features(
-    recognizer: Recognizer | GivenRecognizer, images_NCHW: Tensor, device: torch.device
+    recognizer: Recognizer | GivenRecognizer, images_NCHW: Images, device: torch.device
 ) -> Tensor:
     """Features (N, D), float32 on the CPU, of uint8 pictures.
 
@@ -188,7 +189,7 @@ def _ranks(logit_NK: Tensor, own_N1: Tensor) -> Tensor:
 @torch.no_grad()
 def mean_winning_score(log_scores: LogScores, pictures: Labelled, device: torch.device) -> float:
     """The mean of the largest score of each picture: how sure the model is, 0 to 1."""
-    x_NCHW = to_float(pictures.images_NCHW, device)
+    x_NCHW = to_float(pictures.images_NCHW[:], device)
     return float(log_scores(x_NCHW).max(1).values.exp().mean())
 
 
@@ -209,7 +210,7 @@ def utility(
     test: Labelled,
     device: torch.device,
     labels: Sequence[int] = (),
-    strangers: Tensor | None = None,
+    strangers: Images | None = None,
 ) -> Utility:
     """Compare a released model, `log_scores`, with the undefended victim on every test picture.
 

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from inversionlab.core.images import to_float
-from inversionlab.data.splits import Labelled
+from inversionlab.data.labelled import Labelled
 from inversionlab.defenses import ProtectedModel
 
 BATCH = 64

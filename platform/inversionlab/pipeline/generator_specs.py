@@ -11,6 +11,7 @@ from inversionlab import generators
 from inversionlab.attacks import ATTACKS, AttackSettings
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_float
+from inversionlab.core.rows import table
 from inversionlab.core.views import Scores, WhiteBox
 from inversionlab.generators import GeneratorSettings
 from inversionlab.generators.given import Given, load_given_generator
@@ -143,7 +144,7 @@ def _public_scores(
     """
     public_NCHW = context.splits.public_NCHW
     view = Scores(context.protected(model.defense, model.seed), 1, top)
-    score_NK = torch.empty(len(public_NCHW), view.classes)
+    score_NK = table(len(public_NCHW), view.classes)
     for rows in torch.arange(len(public_NCHW)).split(CHUNK):
         x_NCHW = to_float(public_NCHW[rows], context.device)
         score_NK[rows] = view.scores(x_NCHW, torch.zeros_like(rows)).cpu()

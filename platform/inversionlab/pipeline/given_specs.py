@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_float
+from inversionlab.core.rows import select
 from inversionlab.core.settings import ConfigError
-from inversionlab.data.splits import Labelled, Splits
+from inversionlab.data.labelled import Labelled
+from inversionlab.data.splits import Splits
 from inversionlab.experiment import Experiment
 from inversionlab.given.live import load_live
 from inversionlab.given.loading import load_model, packed_file
@@ -108,7 +110,7 @@ class GivenSpec(NetworkSpec):
                 )
             # With one picture of a person nothing is held out, and the gallery does not know the person.
             enrolled_N = torch.isin(splits.train.class_N, splits.test.class_N.unique())
-            known = Labelled(splits.train.images_NCHW[enrolled_N], splits.train.class_N[enrolled_N])
+            known = splits.train.select(enrolled_N)
             probes = _first(known, PROBES)
             return RecognizerData(probes, probes, {p: p for p in self.pool}, splits.test)
         names = self.facts.classes or splits.people
@@ -122,7 +124,7 @@ class GivenSpec(NetworkSpec):
         class_of = {p: place[splits.people[p]] for p in self.pool}
         rows_N = torch.isin(splits.test.class_N, torch.tensor(self.pool))
         mapped_N = torch.tensor([class_of[c] for c in splits.test.class_N[rows_N].tolist()])
-        test = Labelled(splits.test.images_NCHW[rows_N], mapped_N.long())
+        test = Labelled(select(splits.test.images_NCHW, rows_N), mapped_N.long())
         return RecognizerData(test, test, class_of)
 
     def build(self, context: BuildContext) -> GivenRecognizer:
@@ -251,4 +253,4 @@ def _first(pictures: Labelled, count: int) -> Labelled:
         seen[class_] = seen.get(class_, 0) + 1
         if seen[class_] <= count:
             kept.append(row)
-    return Labelled(pictures.images_NCHW[kept], pictures.class_N[kept])
+    return pictures.select(kept)

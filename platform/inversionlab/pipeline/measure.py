@@ -11,9 +11,10 @@ from torch import Tensor
 
 from inversionlab.core import views
 from inversionlab.core.images import png, to_bytes
+from inversionlab.core.rows import Images, select
 from inversionlab.core.settings import fingerprint
 from inversionlab.core.views import View
-from inversionlab.data.splits import Labelled
+from inversionlab.data.labelled import Labelled
 from inversionlab.defenses import DefenseSettings, ProtectedModel
 from inversionlab.defenses.composition import chain, protected_views, stripped
 from inversionlab.defenses.none import NoneSettings
@@ -144,7 +145,7 @@ def _facts(session: Session, cell: Cell, model: ProtectedModel) -> dict[str, flo
     return facts | ({STRANGER_SCORE: score} if math.isfinite(score) else {})
 
 
-def _unknown_people(session: Session) -> Tensor:
+def _unknown_people(session: Session) -> Images:
     """Pictures of people whom no model was trained on: evaluator-only people, or else the public ones."""
     splits = session.builder.splits
     apart = (splits.evaluator_train, splits.evaluator_test)
@@ -206,7 +207,9 @@ def measure_evaluator(session: Session, name: str) -> None:
     if data.gallery is train:
         feature_ND = known_ND[aimed_N]
     else:
-        feature_ND = evaluate.features(recognizer, train.images_NCHW[aimed_N], builder.device)
+        feature_ND = evaluate.features(
+            recognizer, select(train.images_NCHW, aimed_N), builder.device
+        )
     feature_ND, target_N = evaluate.bounded(feature_ND), train.class_N[aimed_N]
     rows = [
         {"evaluator": name, "target": int(target), "feature": feature.tolist()}

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from inversionlab.core import seeds
 from inversionlab.core.contracts import ModelShape, TrainingJob
 from inversionlab.core.settings import fingerprint
-from inversionlab.data.splits import Labelled, Splits
+from inversionlab.data.labelled import Labelled
+from inversionlab.data.splits import Splits
 from inversionlab.defenses import DefenseSettings, ProtectedModel
 from inversionlab.given.live import Live
 

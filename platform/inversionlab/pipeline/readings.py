@@ -15,7 +15,7 @@ from torch.nn import functional
 from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.images import to_float
 from inversionlab.core.settings import ConfigError
-from inversionlab.data.splits import Labelled
+from inversionlab.data.labelled import Labelled
 from inversionlab.given.preprocessing import Preprocessing
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import PreprocessingSettings
@@ -165,7 +165,7 @@ def _far_better(other: Recognized, own: Recognized) -> bool:
 def _spread(pictures: Labelled, count: int) -> Labelled:
     """At most `count` of the pictures, spread over all of them."""
     rows = torch.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().long()
-    return Labelled(pictures.images_NCHW[rows], pictures.class_N[rows])
+    return pictures.select(rows)
 
 
 def _other_readings(given: PreprocessingSettings, channels: int) -> Iterator[dict[str, Any]]:

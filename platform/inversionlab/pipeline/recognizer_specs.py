@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from inversionlab.core.contracts import TrainingJob
+from inversionlab.core.rows import join, select
 from inversionlab.core.settings import ConfigError
-from inversionlab.data.splits import Labelled, Splits
+from inversionlab.data.labelled import Labelled
+from inversionlab.data.splits import Splits
 from inversionlab.pipeline.network_spec import BuildContext, NetworkSpec
 from inversionlab.recognizers import (
     Recognizer,
@@ -129,16 +131,16 @@ def _person_disjoint(name: str, splits: Splits, pool: tuple[int, ...]) -> Recogn
     """The people in `pool`, the targets among them, as classes 0, 1, ..., then the evaluator-only people."""
     class_of = {person: index for index, person in enumerate(pool)}
 
-    def join(private: Labelled, others: Labelled) -> Labelled:
+    def known(private: Labelled, others: Labelled) -> Labelled:
         rows = torch.isin(private.class_N, torch.tensor(pool))
         mapped = torch.tensor([class_of[c] for c in private.class_N[rows].tolist()])
         return Labelled(
-            torch.cat([private.images_NCHW[rows], others.images_NCHW]),
+            join([select(private.images_NCHW, rows), others.images_NCHW]),
             torch.cat([mapped, others.class_N + len(pool)]),
         )
 
-    train = join(splits.train, splits.evaluator_train)
-    return RecognizerData(train, join(splits.test, splits.evaluator_test), class_of)
+    train = known(splits.train, splits.evaluator_train)
+    return RecognizerData(train, known(splits.test, splits.evaluator_test), class_of)
 
 
 def _nearest_identity(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
@@ -197,7 +199,7 @@ def outsiders(splits: Splits, user: str) -> Labelled:
             f"{user} needs public people with two pictures or more each, and there are fewer than two of them; "
             "leave it out, or choose other public data"
         )
-    return Labelled(splits.public_NCHW[class_N >= 0], class_N[class_N >= 0])
+    return Labelled(select(splits.public_NCHW, class_N >= 0), class_N[class_N >= 0])
 
 
 def outsider_classes(splits: Splits) -> Tensor:

@@ -20,6 +20,7 @@ from inversionlab.pipeline.given_facts import GivenFacts, read_facts
 from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
+from inversionlab.pipeline.prepared import pictures_of
 from inversionlab.store.address import is_uri
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Job, Store
@@ -59,10 +60,13 @@ class Session:
         return self.builder.plan
 
 
-def open_experiment(experiment: Experiment, storage: Storage, live: Live | None = None) -> Session:
+def open_experiment(
+    experiment: Experiment, storage: Storage, live: Live | None = None, *, listed: bool = False
+) -> Session:
     """Open an experiment on the CPU of a machine that has its data; other processes then open its spec.
 
-    The data sets are decoded, unless an earlier run has done so, and kept in the storage for all processes.
+    The data sets are prepared, unless an earlier run has done so, and kept in the storage for all processes. With
+    `listed`, large ones are not: that suffices for a plan.
 
     Raises:
         ConfigError: a data set is missing or unusable, or cannot be split as the experiment asks.
@@ -71,7 +75,7 @@ def open_experiment(experiment: Experiment, storage: Storage, live: Live | None 
     names = data_stage.picture_ids(experiment)
     given = read_facts(experiment, live() if live is not None else None)
     spec = SessionSpec(experiment.model_dump_json(), storage.root, names, given, live)
-    return _in_its_precision(open_session(spec, torch.device("cpu")))
+    return _in_its_precision(open_session(spec, torch.device("cpu"), listed=listed))
 
 
 def _refuse_storage_in_data(experiment: Experiment, storage: Storage) -> None:
@@ -125,12 +129,14 @@ def open_session(
     splits: Splits | None = None,
     load: Callable[[NetworkSpec], Weights] | None = None,
     networks: dict[str, nn.Module] | None = None,
+    listed: bool = False,
 ) -> Session:
     """Open the experiment in this process; its networks live on `device` and load when they are first needed.
 
     Args:
         splits: its data; None reads the pictures from the storage and splits them.
         load: returns a network's weights; None reads them from the storage.
+        listed: a large set that is not prepared is only listed, for a plan.
         networks: frozen networks at hand, by their specs' keys; the session adds those that it builds.
 
     Raises:
@@ -143,7 +149,9 @@ def open_session(
     if splits is None:
         stored = iter(spec.pictures)
         private, public = (
-            None if settings is None else artifacts.pictures(settings, next(stored))
+            None
+            if settings is None
+            else pictures_of(artifacts.storage, settings, next(stored), listed=listed)
             for settings in (experiment.data, experiment.public_data)
         )
         splits = data_stage.cut(experiment, private, public, names)

@@ -18,6 +18,7 @@ from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import Learner, Precision
+from inversionlab.core.rows import ahead
 
 
 class TrainingError(RuntimeError):
@@ -148,9 +149,9 @@ def _epoch(
         module.train()
     steps = count // size
     total: dict[str, Tensor] = {}
-    for step in range(steps):
-        mine = order_N[step * size + world.rank * share :][:share]
-        x_NCHW = to_float(training_job.images_NCHW[mine], world.device)
+    batches = (order_N[step * size + world.rank * share :][:share] for step in range(steps))
+    for step, (mine, drawn_NCHW) in enumerate(ahead(training_job.images_NCHW, batches)):
+        x_NCHW = to_float(drawn_NCHW, world.device)
         y_N = training_job.class_N[mine].to(world.device)
         rng = seeds.torch_stream(seed, role, "step", epoch, step, world.rank)
         # Layers such as dropout draw from torch's own stream: it too must not depend on what ran before.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.data.splits import Labelled
+from inversionlab.data.labelled import Labelled
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.pipeline.class_order import EQUAL, SURE, other_order

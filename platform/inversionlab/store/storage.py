@@ -103,7 +103,7 @@ class Storage:
             raise ConfigError(
                 f"--storage {cut(root)}: cannot be opened or made: {error}"
             ) from error
-        self._local = isinstance(self._fs, fs.LocalFileSystem)
+        self.local = isinstance(self._fs, fs.LocalFileSystem)
 
     def path(self, name: str) -> str:
         """The full path of `name` inside the file system.
@@ -143,7 +143,7 @@ class Storage:
             StorageError: it cannot be written, for instance because the disk is full; the old file stays.
         """
         with self._writing(name, len(content)) as target:
-            if not self._local:
+            if not self.local:
                 self._put(target, content)
                 return
             folder, _, last = target.rpartition("/")
@@ -167,7 +167,7 @@ class Storage:
             StorageError: it cannot be written.
         """
         with self._writing(name, len(content)) as target:
-            if not self._local:
+            if not self.local:
                 if self.exists(name):
                     return False
                 self._put(target, content)
@@ -199,7 +199,7 @@ class Storage:
             room, once = "", "it can be"
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 once = "there is room"
-                if self._local:
+                if self.local:
                     room = f"; {shutil.disk_usage(self._prefix).free / 1e6:,.1f} MB are free there"
             raise StorageError(
                 f"{self.uri(name)}: {size / 1e6:,.1f} MB could not be written: {error.strerror or error}"
@@ -215,7 +215,7 @@ class Storage:
         self._make(self.path(name))
 
     def _make(self, folder: str) -> None:
-        if self._local:
+        if self.local:
             make_private(Path(folder))
         else:
             self._fs.create_dir(folder, recursive=True)

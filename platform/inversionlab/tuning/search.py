@@ -19,11 +19,12 @@ import ray
 from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
 
+from inversionlab.core.clock import clock
 from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, refuse_hopeless, use_gpus
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.live_victim import closed_on_error, share_live
-from inversionlab.distributed.progress import Log, Say, clock
+from inversionlab.distributed.progress import Log, Say
 from inversionlab.distributed.run_record import describe
 from inversionlab.experiment import Experiment
 from inversionlab.given.ledger import BudgetError

@@ -1,0 +1,80 @@
+"""The index of a prepared data set: what is known of it without its pixels."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from inversionlab.core.rows import Parts, PictureRows
+from inversionlab.data.base import Pictures
+
+INDEX = pa.schema([("person", pa.int32()), ("name", pa.binary()), ("content", pa.binary(16))])
+"""For every row the person's number, the file's name, and the digest of the pixels."""
+
+
+@dataclass(frozen=True)
+class SetIndex:
+    """What is known of a prepared set without its pixels."""
+
+    name: str
+    shape: tuple[int, int, int]
+    """Channels, height and width."""
+    parts: tuple[tuple[str, int], ...]
+    """The files of the parts, and the number of pictures in each."""
+    people: tuple[str, ...]
+    skipped: tuple[str, ...]
+    rows: pa.Table
+    """For every row the person's number, the file's name and the digest of the pixels."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of pixels."""
+        return self.rows.num_rows * int(np.prod(self.shape))
+
+    def pictures(self, parts: Parts) -> Pictures:
+        """The set."""
+        digests = self.rows["content"].combine_chunks()
+        content_ND = np.frombuffer(b"".join(digests.to_pylist()), np.uint8).reshape(-1, 16)
+        return Pictures(
+            images_NCHW=PictureRows(parts, name=self.name),
+            person_N=torch.tensor(self.rows["person"].to_numpy(), dtype=torch.int64),
+            people=self.people,
+            skipped=self.skipped,
+            content_ND=content_ND,
+        )
+
+    def pack(self) -> bytes:
+        """The index as a Parquet file, whose pages hold checksums."""
+        note = {"shape": self.shape, "parts": self.parts, "people": self.people}
+        said = {"set": json.dumps(note), "skipped": json.dumps(self.skipped)}
+        sink = pa.BufferOutputStream()
+        table = self.rows.replace_schema_metadata(said)
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        content: bytes = sink.getvalue().to_pybytes()
+        return content
+
+
+def unpack_index(name: str, packed: bytes) -> SetIndex | None:
+    """The index in these bytes; None if they are damaged or hold something else."""
+    try:
+        file = pq.ParquetFile(pa.BufferReader(packed), page_checksum_verification=True)
+        # Without Arrow's threads; see `store.tables`.
+        rows = file.read(use_threads=False)
+        said = rows.schema.metadata or {}
+        note, skipped = json.loads(said[b"set"]), json.loads(said[b"skipped"])
+        index = SetIndex(
+            name,
+            tuple(note["shape"]),
+            tuple((str(part), int(count)) for part, count in note["parts"]),
+            tuple(note["people"]),
+            tuple(skipped),
+            rows.replace_schema_metadata(),
+        )
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
+        return None
+    counted = sum(count for _, count in index.parts)
+    sound = rows.schema.equals(INDEX) and counted == rows.num_rows and len(index.shape) == 3
+    return index if sound else None

@@ -1,0 +1,105 @@
+"""A part of a prepared data set: decoded pictures in one file, which is mapped and not read.
+
+A part is a safetensors file named by its place in the set and by its own SHA-256, so that a damaged one is told
+from a whole one, and runs that prepare a set at the same time cannot mix up each other's parts.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from inversionlab.data.base import content
+from inversionlab.data.files import FileSet, Read, in_threads
+from inversionlab.data.manifest import PictureFile
+
+PART_BYTES = 2**26
+"""Pixels in a part; what a process needs to prepare one bounds its memory."""
+
+
+@dataclass(frozen=True)
+class PartNote:
+    """What is known of a part without its pixels."""
+
+    entry_N: NDArray[np.int64]
+    """The place of each of its pictures in the set's listing, ascending."""
+    content_ND: NDArray[np.uint8]
+    """A digest (N, 16) of each picture's pixels."""
+    faults: tuple[tuple[int, str], ...] = ()
+    """Which entries cannot be used, and why."""
+    remarks: tuple[tuple[str, int], ...] = ()
+    """What was done to some of its pictures, and to how many."""
+
+
+def part_size(channels: int, side: int) -> int:
+    """Pictures in a part."""
+    return max(1, PART_BYTES // (channels * side**2))
+
+
+def decoded(source: FileSet, files: Sequence[PictureFile], first: int) -> tuple[Tensor, PartNote]:
+    """The pictures of these files, the first of which is entry `first` of the listing."""
+    size, channels = source.settings.image_size, source.settings.channels
+    images_NCHW = np.empty((len(files), channels, size, size), dtype=np.uint8)
+    decoder = source.decoder()
+
+    def read(index: int) -> Read:
+        return source.read_into(images_NCHW[index], files[index], decoder)
+
+    done = in_threads(read, range(len(files)))
+    kept = [index for index, one in enumerate(done) if not one.fault]
+    note = PartNote(
+        entry_N=np.array(kept, dtype=np.int64) + first,
+        content_ND=contents(torch.from_numpy(images_NCHW[kept])),
+        faults=tuple((first + i, one.fault) for i, one in enumerate(done) if one.fault),
+        remarks=tuple(sorted(Counter(one.remark for one in done if one.remark).items())),
+    )
+    return torch.from_numpy(images_NCHW[kept]), note
+
+
+def contents(images_NCHW: Tensor) -> NDArray[np.uint8]:
+    """A digest (N, 16) of each picture's pixels."""
+    digests = b"".join(map(content, images_NCHW))
+    return np.frombuffer(digests, dtype=np.uint8).reshape(len(images_NCHW), 16)
+
+
+def pack(images_NCHW: Tensor, note: PartNote) -> bytes:
+    """A part's file."""
+    tensors = {
+        "images": images_NCHW.contiguous(),
+        "entry": torch.from_numpy(note.entry_N),
+        "content": torch.from_numpy(note.content_ND.copy()),
+    }
+    said = {"faults": json.dumps(note.faults), "remarks": json.dumps(note.remarks)}
+    return save(tensors, metadata=said)
+
+
+def mapped(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, PartNote] | None:
+    """The pictures in a part's file, memory-mapped, and its note; None if it holds something else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = file.metadata()
+            images_NCHW, entry_N = file.get_tensor("images"), file.get_tensor("entry")
+            note = PartNote(
+                entry_N=entry_N.numpy(),
+                content_ND=file.get_tensor("content").numpy(),
+                faults=tuple((int(i), str(why)) for i, why in json.loads(said["faults"])),
+                remarks=tuple((str(what), int(n)) for what, n in json.loads(said["remarks"])),
+            )
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+    sound = (
+        images_NCHW.dtype == torch.uint8
+        and images_NCHW.shape[1:] == shape
+        and entry_N.dtype == torch.int64
+        and entry_N.shape == images_NCHW.shape[:1]
+        and note.content_ND.shape == (len(entry_N), 16)
+    )
+    return (images_NCHW, note) if sound else None
