@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from inversionlab.core.alignment import SIDE, TEMPLATE, similarity
 from inversionlab.core.settings import ConfigError, validate
-from inversionlab.given.alignment import SIDE, TEMPLATE, similarity
 from inversionlab.given.preprocessing import Preprocessing
 from inversionlab.given.settings import PreprocessingSettings
 from inversionlab.given.sface import LFW_POINTS

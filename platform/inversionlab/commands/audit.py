@@ -7,19 +7,21 @@ ray job submit --working-dir . -- python jobs/audit.py jobs/recipes/demo.yaml
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from inversionlab.commands.options import (
+    Answers,
     Assignments,
     ShowPictures,
     StorageRoot,
+    VerifyData,
     exit_codes,
     import_from_current_folder,
     importing,
+    verified,
 )
 
 if TYPE_CHECKING:
@@ -45,18 +47,6 @@ model or the data is wrong; 3 the endpoint's budget of queries is spent (the res
 PANEL = "A model of your own, without a recipe"
 
 
-class Answers(StrEnum):
-    """What a model answers."""
-
-    auto = "auto"
-    logits = "logits"
-    probabilities = "probabilities"
-    log_probabilities = "log_probabilities"
-    labels = "labels"
-    top_k = "top_k"
-    embedding = "embedding"
-
-
 def epilog(program: str, recipe: str = "{}") -> str:
     """The last part of the help, with examples of `program`; `recipe` shows how recipes are named."""
     return EPILOG.format(program=program, demo=recipe.format("demo"), lfw=recipe.format("lfw"))
@@ -73,6 +63,7 @@ def main(
     assignments: Assignments = None,
     storage: StorageRoot = None,
     pictures: ShowPictures = True,
+    verify_data: VerifyData = False,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Check everything and say what would be done, then stop."),
@@ -219,6 +210,7 @@ def main(
             write=write,
         )
         experiment = experiment_of(recipe, given, assignments or [], plan=plan)
+        experiment = verified(experiment, verify=verify_data)
         root = default_root() if storage is None else storage
         if plan:
             _show_plan(experiment, root, force=force)

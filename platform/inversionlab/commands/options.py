@@ -5,9 +5,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from inversionlab.experiment import Experiment
 
 Assignments = Annotated[
     list[str] | None,
@@ -25,6 +29,13 @@ StorageRoot = Annotated[
         show_default=False,
     ),
 ]
+VerifyData = Annotated[
+    bool,
+    typer.Option(
+        "--verify-data",
+        help="Read every picture file again, whether or not its size and time of change are as they were.",
+    ),
+]
 ShowPictures = Annotated[
     bool,
     typer.Option(
@@ -32,6 +43,26 @@ ShowPictures = Annotated[
         help="Whether the page shows real and reconstructed faces.",
     ),
 ]
+
+
+def verified(experiment: "Experiment", *, verify: bool) -> "Experiment":
+    """The experiment, with what `--verify-data` stands for."""
+    if not verify:
+        return experiment
+    runtime = experiment.runtime.model_copy(update={"verify_data": True})
+    return experiment.model_copy(update={"runtime": runtime})
+
+
+class Answers(StrEnum):
+    """What a model answers."""
+
+    auto = "auto"
+    logits = "logits"
+    probabilities = "probabilities"
+    log_probabilities = "log_probabilities"
+    labels = "labels"
+    top_k = "top_k"
+    embedding = "embedding"
 
 
 @contextmanager

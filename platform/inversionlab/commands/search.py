@@ -18,8 +18,10 @@ from inversionlab.commands.options import (
     Assignments,
     ShowPictures,
     StorageRoot,
+    VerifyData,
     exit_codes,
     import_from_current_folder,
+    verified,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ def main(
         ),
     ] = False,
     pictures: ShowPictures = True,
+    verify_data: VerifyData = False,
 ) -> None:
     """Search a defense's settings for the least leak at the least loss of accuracy."""
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
@@ -122,6 +125,7 @@ def main(
             time_budget=_seconds(time_budget),
         )
         experiment = load(recipe_file(recipe), assignments or [])
+        experiment = verified(experiment, verify=verify_data)
         root = default_root() if storage is None else storage
         _run(experiment, load_space(space_file(space)), options, root, resume, judge, pictures)
 

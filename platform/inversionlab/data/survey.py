@@ -46,11 +46,11 @@ def survey(root: Path) -> FolderSurvey:
         ConfigError: there is no such folder, fewer than two people have pictures, or none can be opened.
     """
     folder = Folder(FolderSettings(root=root))
-    files, _ = folder.files()
+    files = folder.listing().files
     sides, gray = [], True
-    for _, path in files[:: max(1, len(files) // MOST)]:
+    for file in files[:: max(1, len(files) // MOST)]:
         try:
-            with Image.open(path) as picture:
+            with Image.open(folder.settings.root / file.path) as picture:
                 sides.append(min(picture.size))
                 gray = gray and picture.mode in GRAY
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -59,7 +59,7 @@ def survey(root: Path) -> FolderSurvey:
         raise ConfigError(f"{root}: none of its {len(files)} picture files can be opened")
     return FolderSurvey(
         root=folder.settings.root,
-        counts=tuple(Counter(person for person, _ in files).values()),
+        counts=tuple(Counter(file.person for file in files).values()),
         shorter_side=round(statistics.median(sides)),
         gray=gray,
     )

@@ -176,6 +176,9 @@ class RuntimeSettings(Settings):
     AMX or AVX512-BF16. Networks are trained in it too (auto: what the worker's chip has), and keep their names."""
     checkpoint_seconds: float = Field(default=20.0, ge=0, le=86_400)
     """Training time between checkpoints, at epoch ends."""
+    verify_data: bool = False
+    """Whether a command reads every picture file again (`--verify-data`). Otherwise it reads those that are new,
+    and those whose size or time of change differs from what an earlier command found."""
 
     @model_validator(mode="after")
     def _says_how_far_it_grows(self) -> Self:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inversionlab.core.alignment import SIDE, similarity
 from inversionlab.core.settings import ConfigError
-from inversionlab.given.alignment import SIDE, similarity
 from inversionlab.given.settings import Point, PreprocessingSettings
 
 LUMA = (0.299, 0.587, 0.114)

@@ -4,8 +4,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from inversionlab.core.alignment import similarity
 from inversionlab.core.settings import AbsolutePath, Settings
-from inversionlab.given.alignment import similarity
 from inversionlab.given.endpoint_settings import EndpointSettings
 from inversionlab.recognizers import RecognizerSettings
 

@@ -12,20 +12,26 @@ from inversionlab.data.known_people import known_names, split_known, split_unsee
 from inversionlab.data.splits import Splits, split
 from inversionlab.experiment import Experiment
 from inversionlab.given.settings import GivenModelSettings
+from inversionlab.pipeline.manifests import fingerprint_of
+from inversionlab.store.storage import Storage
 
 FORMAT = 1
 """Raise it when stored pictures would differ for equal settings."""
 
 
-def picture_ids(experiment: Experiment) -> tuple[str, ...]:
+def picture_ids(experiment: Experiment, storage: Storage | None = None) -> tuple[str, ...]:
     """The names of the experiment's data sets: the private one and, if there is one, the public one.
+
+    Files that `storage` has a manifest of are not read again, unless `runtime.verify_data` asks for it.
 
     Raises:
         ConfigError: a source is missing or empty.
     """
-    wanted = [experiment.data, experiment.public_data]
+    wanted, verify = [experiment.data, experiment.public_data], experiment.runtime.verify_data
     return tuple(
-        fingerprint([FORMAT, settings.name, data.build(settings).fingerprint()])
+        fingerprint(
+            [FORMAT, settings.name, fingerprint_of(data.build(settings), storage, verify=verify)]
+        )
         for settings in wanted
         if settings is not None
     )

@@ -72,7 +72,7 @@ def open_experiment(
         ConfigError: a data set is missing or unusable, or cannot be split as the experiment asks.
     """
     _refuse_storage_in_data(experiment, storage)
-    names = data_stage.picture_ids(experiment)
+    names = data_stage.picture_ids(experiment, storage)
     given = read_facts(experiment, live() if live is not None else None)
     spec = SessionSpec(experiment.model_dump_json(), storage.root, names, given, live)
     return _in_its_precision(open_session(spec, torch.device("cpu"), listed=listed))

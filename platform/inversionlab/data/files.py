@@ -1,0 +1,208 @@
+"""The base of data sets that are files: which pictures there are, what names their content, and how they are read.
+
+A set lists its pictures without opening one, and reads the bytes of one. All else is the same for every set: the
+name of the content, known digests, decoding, and what is said of pictures that cannot be used.
+"""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from inversionlab.core.settings import ConfigError, Settings, fingerprint
+from inversionlab.data.base import Pictures
+from inversionlab.data.crops import ListedBox, PixelBox
+from inversionlab.data.decoding import Decoder, is_transparent
+from inversionlab.data.manifest import Content, Manifest, PictureFile
+from inversionlab.data.memory import require_memory
+
+_PART = 32  # files that a thread takes at once
+_T = TypeVar("_T")
+
+
+class FileFields(Settings):
+    """What is done to each picture of a set of files. What came later is left out of hashes at its default."""
+
+    crop: Literal["square", "five_point"] | PixelBox | ListedBox = "square"
+    """Which part of a picture is taken. square: the central square. {box: [left, top, right, bottom]}: that
+    square, in pixels. {margin: 0.15}: the box of the face in the set's own list, made square, with that share of
+    its side added on each side. five_point: eyes, nose and mouth are brought to ArcFace's template, by the points
+    in the set's own list."""
+    background: Literal["white", "gray", "black"] = "white"
+    """What lies behind the transparent parts of a picture."""
+
+    @model_serializer(mode="wrap")
+    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is at its default, so that the hashes of older recipes stay."""
+        given: dict[str, Any] = plain(self)
+        for name in ("crop", "background"):
+            if getattr(self, name) == FileFields.model_fields[name].default:
+                given.pop(name, None)
+        return given
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The pictures of a set, none of which was opened."""
+
+    files: tuple[PictureFile, ...]
+    """Sorted by person and name."""
+    skipped: tuple[str, ...] = ()
+    """One line for each picture, or kind of file, that was left out: which and why."""
+
+
+class Read(NamedTuple):
+    """What became of one picture."""
+
+    fault: str = ""
+    """Why it cannot be used; empty if it can."""
+    remark: str = ""
+    """What was done to it that is not done to every picture."""
+
+
+class FileSet(ABC):
+    """A set of picture files; a data set inherits it before `DataSet`."""
+
+    settings: Any
+
+    @abstractmethod
+    def listing(self) -> Listing:
+        """The pictures, by names and sizes alone.
+
+        Raises:
+            ConfigError: the root is missing, or fewer than two people have pictures, or one person may be two.
+        """
+
+    @abstractmethod
+    def read(self, file: PictureFile) -> bytes:
+        """The bytes of one picture.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is not where the listing found it.
+        """
+
+    def check_people(self, owners: Iterable[str], skipped: Sequence[str]) -> tuple[str, ...]:
+        """The sorted people who have these pictures.
+
+        Raises:
+            ConfigError: there are fewer than two.
+        """
+        people = tuple(sorted(set(owners)))
+        if len(people) < 2:
+            left_out = f"; {len(skipped)} left out, the first: {skipped[0]}" if skipped else ""
+            wrong = f"only one person (`{people[0]}`) has" if people else "nobody has"
+            raise ConfigError(
+                f"{self.settings.root}: {wrong} usable pictures; at least two people are needed{left_out}"
+            )
+        return people
+
+    def digest(self, file: PictureFile) -> Content:
+        """What names the content of one picture, which is read."""
+        try:
+            content = self.read(file)
+        except (OSError, ValueError) as error:
+            # `load` leaves the file out and names it.
+            return Content(f"unreadable: {getattr(error, 'strerror', None) or error}")
+        return Content(hashlib.sha256(content).hexdigest(), is_transparent(content))
+
+    def contents(
+        self, files: Sequence[PictureFile], known: Manifest | None = None
+    ) -> list[Content]:
+        """What names the content of each picture. Only those are read that `known` does not know."""
+        found = [None if known is None else known.content(file) for file in files]
+        unknown = [index for index, content in enumerate(found) if content is None]
+        read = in_threads(lambda index: self.digest(files[index]), unknown)
+        for index, content in zip(unknown, read, strict=True):
+            found[index] = content
+        return [content for content in found if content is not None]
+
+    def fingerprint_of(self, files: Sequence[PictureFile], contents: Sequence[Content]) -> str:
+        """The name of these contents. It depends on names, contents and settings, and on no place or time.
+
+        Boxes and points count where the crop needs them, and the background where something is transparent.
+        """
+        without = {"root", *self.unnamed()}
+        settings = self.settings.model_dump(mode="json", exclude=without)
+        if any(content.transparent for content in contents):
+            settings["background"] = self.settings.background
+        pairs = zip(files, contents, strict=True)
+        content: list[list[Any]] = [[file.name, content.sha256] for file, content in pairs]
+        if self.settings.crop == "five_point":
+            content = [[*c, file.points] for c, file in zip(content, files, strict=True)]
+        elif isinstance(self.settings.crop, ListedBox):
+            content = [[*c, file.box] for c, file in zip(content, files, strict=True)]
+        return fingerprint({"settings": settings, "content": content})
+
+    def unnamed(self) -> frozenset[str]:
+        """The settings, besides the root, that say where something is and not what it is."""
+        return frozenset()
+
+    def fingerprint(self) -> str:
+        """See `DataSet.fingerprint`; reads every picture."""
+        files = self.listing().files
+        return self.fingerprint_of(files, self.contents(files))
+
+    def load(self) -> Pictures:
+        """See `DataSet.load`."""
+        listing = self.listing()
+        files, skipped = listing.files, list(listing.skipped)
+        require_memory(self.settings, len(files), f"the files of {self.settings.root}")
+        size, channels = self.settings.image_size, self.settings.channels
+        images_NCHW = np.empty((len(files), channels, size, size), dtype=np.uint8)
+        decoder = self.decoder()
+
+        def read(index: int) -> Read:
+            return self.read_into(images_NCHW[index], files[index], decoder)
+
+        done = in_threads(read, range(len(files)))
+        kept = [index for index, one in enumerate(done) if not one.fault]
+        skipped += said_of(files, done)
+        if len(kept) < len(files):
+            images_NCHW = images_NCHW[kept]
+        owners = [files[index].person for index in kept]
+        people = self.check_people(owners, skipped)
+        number = {person: index for index, person in enumerate(people)}
+        person_N = torch.tensor([number[owner] for owner in owners], dtype=torch.int64)
+        return Pictures(torch.from_numpy(images_NCHW), person_N, people, tuple(skipped))
+
+    def decoder(self) -> Decoder:
+        """What turns bytes into pictures, as the settings say; one for each process."""
+        s = self.settings
+        return Decoder(s.image_size, s.channels, crop=s.crop, background=s.background)
+
+    def read_into(self, image_CHW: np.ndarray, file: PictureFile, decoder: Decoder) -> Read:
+        """Decode one picture into `image_CHW`; what is wrong with it is returned."""
+        try:
+            picture = decoder.decode(self.read(file), file)
+        except Exception as error:  # A decoder may raise anything on a broken file.
+            return Read(fault=str(error) or type(error).__name__)
+        image_CHW[...] = picture.values_CHW
+        return Read(remark=picture.remark)
+
+
+def said_of(files: Sequence[PictureFile], done: Sequence[Read]) -> list[str]:
+    """One line for each picture that was left out, and one for each thing that was done to some of them."""
+    pairs = zip(files, done, strict=True)
+    lines = [f"{file.name}: {one.fault}" for file, one in pairs if one.fault]
+    remarks = Counter(one.remark for one in done if one.remark)
+    return lines + [f"pictures {remark}: {count}" for remark, count in sorted(remarks.items())]
+
+
+def in_threads(work: Callable[[Any], _T], items: Sequence[Any]) -> list[_T]:
+    """`work` on every item, in order; decoders and digests release the interpreter lock."""
+    if not items:
+        return []
+    # To hand over every file by itself costs more than its digest.
+    parts = [items[start : start + _PART] for start in range(0, len(items), _PART)]
+    with ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as pool:
+        done = pool.map(lambda part: [work(item) for item in part], parts)
+        return [result for results in done for result in results]

@@ -1,0 +1,117 @@
+"""What is known of files' contents, so that a later command reads no picture file again.
+
+A manifest maps a file's name, size and time of change to the SHA-256 of its content. A file that has changed in
+one of them is read again. A file that changed shortly before it was read is not taken in: it could change once
+more within the clock's resolution (git calls such entries racy).
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+RACY_NS = 2_000_000_000
+"""A file that changed so recently, in nanoseconds, may change again without a new time; FAT keeps 2 seconds."""
+_DIGEST = 32
+_SCHEMA = pa.schema(
+    [
+        ("name", pa.binary()),
+        ("size", pa.int64()),
+        ("modified", pa.int64()),
+        ("sha256", pa.binary(_DIGEST)),
+        ("transparent", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """One picture of a set, as it is listed without being opened."""
+
+    person: str
+    name: str
+    """What a user knows it by, unique below the root: `p00/a.jpg`, `shard-0.tar!p00/a.jpg`."""
+    path: str
+    """The file that is opened, relative to the root."""
+    size: int
+    """Bytes of the picture, or of the file at `path` where the picture's own are not known."""
+    modified: int
+    """When the file at `path` was last changed, in nanoseconds."""
+    offset: int | None = None
+    """Where the picture begins in the file at `path`, if that is a container of bytes; it is `size` long."""
+    row: int | None = None
+    """The picture's row, if the file at `path` is a table."""
+    box: tuple[float, float, float, float] | None = None
+    """The face by the set's own list: left, top, right, bottom, in pixels."""
+    points: tuple[float, ...] | None = None
+    """x and y of both eyes, nose and both corners of the mouth by the set's own list, in pixels."""
+
+
+class Content(NamedTuple):
+    """What names a picture's content."""
+
+    sha256: str
+    """64 hex digits, or why it could not be read."""
+    transparent: bool = False
+    """Whether parts of it are transparent, so that what lies behind counts."""
+
+
+class Manifest:
+    """What is known of files' contents."""
+
+    def __init__(self, known: Mapping[str, tuple[int, int, Content]]) -> None:
+        """`known` maps a file's name to size, time of change, and content."""
+        self._known = known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def content(self, file: PictureFile) -> Content | None:
+        """What names the file's content; None if the file is new or has changed."""
+        found = self._known.get(file.name)
+        if found is None or found[0] != file.size or found[1] != file.modified:
+            return None
+        return found[2]
+
+
+def pack(files: Sequence[PictureFile], contents: Sequence[Content], began_ns: int) -> bytes:
+    """A manifest as bytes. `began_ns` is the time, in nanoseconds, before the first file was listed."""
+    sound = [
+        (file, content)
+        for file, content in zip(files, contents, strict=True)
+        # A file from the future would stay racy for ever, so it is read every time.
+        if file.modified <= began_ns - RACY_NS and len(content.sha256) == 2 * _DIGEST
+    ]
+    columns = [
+        [os.fsencode(file.name) for file, _ in sound],
+        [file.size for file, _ in sound],
+        [file.modified for file, _ in sound],
+        [bytes.fromhex(content.sha256) for _, content in sound],
+        [content.transparent for _, content in sound],
+    ]
+    arrays = [pa.array(c, field.type) for c, field in zip(columns, _SCHEMA, strict=True)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(arrays, schema=_SCHEMA), sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def unpack(packed: bytes) -> Manifest | None:
+    """The manifest in these bytes; None if they are damaged or hold something else."""
+    try:
+        file = pq.ParquetFile(pa.BufferReader(packed))
+        if not file.schema_arrow.equals(_SCHEMA):
+            return None
+        # Without Arrow's threads, one of which could still hold `packed` when the interpreter ends.
+        names, sizes, times, digests, transparent = file.read(use_threads=False).columns
+        contents = (
+            Content(digest.hex(), clear)
+            for digest, clear in zip(digests.to_pylist(), transparent.to_pylist(), strict=True)
+        )
+        rows = zip(names.to_pylist(), sizes.to_pylist(), times.to_pylist(), contents, strict=True)
+        return Manifest({os.fsdecode(name): (s, t, content) for name, s, t, content in rows})
+    except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,128 @@
+"""The picture files in folders on this machine. Nothing outside the root is followed."""
+
+import os
+import stat
+from collections import Counter
+from pathlib import Path
+
+from inversionlab.data.decoding import ENDINGS, kind_of_other
+from inversionlab.data.files import Listing
+from inversionlab.data.manifest import PictureFile
+
+
+def walk(root: Path, most: int | None) -> Listing:
+    """The pictures below `root`, at most `most` of each folder, the first by name.
+
+    The person is the folder's path below the root. What was left out is named or counted.
+    """
+    found = _Found(root)
+    folders = [""]
+    files: list[PictureFile] = []
+    while folders:
+        folder = folders.pop()
+        inner, kept = found.look_into(folder)
+        files += kept[:most]
+        folders += reversed(inner)
+    counted = sorted((kind, count) for kind, count in found.others.items() if count)
+    skipped = found.skipped + [f"files {kind}: {count} not read" for kind, count in counted]
+    return Listing(tuple(sorted(files, key=_by_person)), tuple(skipped))
+
+
+def _by_person(file: PictureFile) -> tuple[str, str]:
+    return file.person, file.name.rpartition("/")[2]
+
+
+class _Found:
+    """What is left out on the way."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._real_root = root.resolve()
+        self.skipped: list[str] = []
+        self.others: Counter[str] = Counter()
+
+    def look_into(self, folder: str) -> tuple[list[str], list[PictureFile]]:
+        """The folders in a folder, and its pictures, both sorted; `folder` is relative to the root, or empty."""
+        prefix = f"{folder}/" if folder else ""
+        inner: list[os.DirEntry[str]] = []
+        names: list[os.DirEntry[str]] = []
+        try:
+            with os.scandir(self._root / folder) as entries:
+                for entry in entries:
+                    (inner if _is_folder(entry) else names).append(entry)
+        except OSError as error:
+            self.skipped.append(f"{error.filename}: {error.strerror}")
+            return [], []
+        wanted = []
+        for entry in sorted(inner, key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                self.others["in hidden folders"] += _files_below(entry)
+            elif entry.is_symlink():
+                self.skipped.append(f"{prefix}{entry.name}: is a link to a folder, not followed")
+            else:
+                wanted.append(prefix + entry.name)
+        kept = []
+        for entry in sorted(names, key=lambda entry: entry.name):
+            if (file := self._picture(entry, folder, prefix + entry.name)) is not None:
+                kept.append(file)
+        return wanted, kept
+
+    def _picture(self, entry: "os.DirEntry[str]", folder: str, name: str) -> PictureFile | None:
+        status = _status(entry)
+        plain = status is not None and stat.S_ISREG(status.st_mode)
+        if kind := _kind(entry, plain=plain):
+            self.others[kind] += 1
+            return None
+        if not folder:
+            self.skipped.append(f"{name}: lies directly in the root, in no person's folder")
+            return None
+        if not plain:
+            path = Path(entry.path)
+            if entry.is_symlink() and not path.resolve().is_relative_to(self._real_root):
+                self.skipped.append(f"{name}: is a link that leaves the root")
+                return None
+            if not path.is_file():
+                self.skipped.append(f"{name}: is not a file (a broken link?)")
+                return None
+            status = path.stat()
+        assert status is not None
+        # A file that was put in another's place keeps its own time of writing, but not that of its entry.
+        changed = max(status.st_mtime_ns, status.st_ctime_ns)
+        return PictureFile(folder, name, name, status.st_size, changed)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
+
+
+def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+
+
+def _files_below(entry: "os.DirEntry[str]") -> int:
+    """How many files lie in a hidden folder and below it; a link counts as one."""
+    if entry.is_symlink():
+        return 1
+    return sum(len(names) for _, _, names in os.walk(entry.path))
+
+
+def _kind(entry: "os.DirEntry[str]", *, plain: bool) -> str:
+    """What kind of other file it is; empty for a picture, by its ending or its first bytes."""
+    if entry.name.startswith("."):
+        return "with hidden names"
+    if os.path.splitext(entry.name)[1].lower() in ENDINGS:
+        return ""
+    if not plain:
+        return "that are links or no plain files"
+    try:
+        with open(entry.path, "rb") as stream:
+            head = stream.read(12)
+    except OSError:
+        return "that cannot be opened"
+    return kind_of_other(entry.name, head)

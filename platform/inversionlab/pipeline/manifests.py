@@ -1,0 +1,52 @@
+"""The names of data sets, with the manifests that spare a second command from reading every picture file.
+
+    pictures/manifests/ID.parquet    name, size, time of change and SHA-256 of each picture file
+
+A manifest is a help alone: if it is missing or damaged, or cannot be written, the files are read.
+"""
+
+import time
+from contextlib import suppress
+
+from inversionlab.core.settings import fingerprint
+from inversionlab.data import DataSet
+from inversionlab.data.files import FileSet
+from inversionlab.data.manifest import Manifest, pack, unpack
+from inversionlab.store.storage import Storage, StorageError
+
+_PIXELS = frozenset({"image_size", "channels", "crop", "background"})
+"""Settings that change no file's content."""
+
+
+def fingerprint_of(dataset: DataSet, storage: Storage | None, *, verify: bool = False) -> str:
+    """The name of a data set's content.
+
+    Files are not read that are in the set's manifest and have the same size and time of change; with `verify` all
+    are. The manifest is then written anew if anything in it has changed.
+
+    Raises:
+        ConfigError: the source is missing or empty.
+    """
+    if storage is None or not isinstance(dataset, FileSet):
+        return dataset.fingerprint()
+    began = time.time_ns()
+    files = dataset.listing().files
+    known = None if verify else _manifest(dataset, storage)
+    contents = dataset.contents(files, known)
+    if known is None or len(known) != len(files) or any(known.content(f) is None for f in files):
+        # The pictures can be read again, so a full disk is no reason to stop here.
+        with suppress(StorageError, OSError):
+            storage.write(_name(dataset), pack(files, contents, began))
+    return dataset.fingerprint_of(files, contents)
+
+
+def _name(dataset: FileSet) -> str:
+    settings = dataset.settings.model_dump(mode="json", exclude=_PIXELS)
+    return f"pictures/manifests/{fingerprint(settings)}.parquet"
+
+
+def _manifest(dataset: FileSet, storage: Storage) -> Manifest | None:
+    try:
+        return unpack(storage.read(_name(dataset)))
+    except OSError:
+        return None
