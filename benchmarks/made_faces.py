@@ -1,4 +1,4 @@
-"""Makes a large folder of pictures for the benchmarks of data: `python -m benchmarks.made_faces ROOT 200000 10000`.
+"""Makes a large folder of pictures: `python -m benchmarks.made_faces ROOT 200000 10000`.
 
 Every picture is a smooth random pattern of its person with a random pattern of its own on top: it compresses as a
 photograph does, no two are equal, and nobody is shown.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save
 
 from inversionlab.distributed.train_worker import train_network
-from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts, NetworkCheckpoints
 from inversionlab.pipeline.compiled import best_precision
 from inversionlab.pipeline.recognizer_specs import victim_spec
@@ -244,76 +241,3 @@ def test_a_training_with_a_damaged_checkpoint_starts_anew(
     assert card["metrics"]["resumed_at"] == 0
     assert card["run"] == "this one"
     assert session.artifacts.finished(spec)
-
-
-def pictures_of(root: Path) -> tuple[Any, Any]:
-    experiment = tiny.experiment(**{"data.people": 2, "data.pictures_per_person": 2})
-    (name,) = data_stage.picture_ids(experiment)
-    return Artifacts(Storage(str(root))).pictures(experiment.data, name), name
-
-
-def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, _ = pictures_of(tmp_path)
-    monkeypatch.setattr("inversionlab.data.procedural.Procedural.load", None)
-    again, _ = pictures_of(tmp_path)
-    assert torch.equal(first.images_NCHW, again.images_NCHW)
-    assert torch.equal(first.person_N, again.person_N)
-    assert (first.people, first.skipped) == (again.people, again.skipped)
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_pictures_are_decoded_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Damage
-) -> None:
-    first, name = pictures_of(tmp_path)
-    (file,) = (tmp_path / "pictures" / name).iterdir()
-    damage(file)
-    again, _ = pictures_of(tmp_path)
-    assert torch.equal(first.images_NCHW, again.images_NCHW)
-    assert "is damaged; the pictures are read again" in capsys.readouterr().out
-    pictures_of(tmp_path)
-    assert capsys.readouterr().out == ""
-
-
-PIXELS = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
-WHO = torch.tensor([0, 1])
-NOTE = {"people": '["a", "b"]', "skipped": "[]"}
-
-
-def packed(note: dict[str, str] | None, images: Any = PIXELS, person: Any = WHO) -> bytes:
-    return save({"images": images, "person": person}, metadata=note)
-
-
-@pytest.mark.parametrize(
-    "content",
-    {
-        "nothing": b"",
-        "garbage": b"\xff" * 100,
-        "other tensors": save(WEIGHTS, metadata=NOTE),
-        "no metadata": packed(None),
-        "no people": packed({"skipped": "[]"}),
-        "no list": packed({**NOTE, "people": "3"}),
-        "no JSON": packed({**NOTE, "people": "["}),
-        "deep JSON": packed({**NOTE, "people": "[" * 100_000}),
-        "fractions": packed(NOTE, images=PIXELS.float()),
-        "flat": packed(NOTE, images=PIXELS[:, 0]),
-        "too few": packed(NOTE, person=WHO[:1]),
-        "nobody": packed(NOTE, person=WHO + 1),
-    }.items(),
-    ids=lambda named: named[0],
-)
-def test_a_whole_file_that_holds_no_pictures_is_decoded_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: tuple[str, bytes]
-) -> None:
-    first, name = pictures_of(tmp_path)
-    home = tmp_path / "pictures" / name
-    (good,) = home.iterdir()
-    good.unlink()
-    bad = home / f"{hashlib.sha256(content[1]).hexdigest()}.safetensors"
-    bad.write_bytes(content[1])
-    again, _ = pictures_of(tmp_path)
-    assert torch.equal(first.images_NCHW, again.images_NCHW)
-    assert capsys.readouterr().out == f"{bad}: is damaged; the pictures are read again\n"
-    # The order of a file's metadata, and so its digest, differs from time to time.
-    assert bad not in home.iterdir()
-    assert len(list(home.iterdir())) == 1

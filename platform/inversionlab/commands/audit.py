@@ -242,12 +242,16 @@ def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         from inversionlab.experiment.suite import suite_record
         from inversionlab.pipeline.endpoint import begin, planned_queries
         from inversionlab.pipeline.missing import missing_ceilings
+        from inversionlab.pipeline.prepared import planned_pictures
         from inversionlab.pipeline.session import missing_jobs
         from inversionlab.pipeline.victim_check import check_victim
         from inversionlab.store.storage import Storage
 
-    session = begin(experiment, Storage(root))
+    storage = Storage(root)
+    session = begin(experiment, storage, listed=True)
     typer.echo(describe(session))
+    for line in planned_pictures(experiment, session.spec.pictures, storage):
+        typer.echo(line)
     if (suite := suite_record(experiment)) is not None:
         typer.echo(f"attacks: {suite.text}")
     if getattr(experiment.victim, "endpoint", None) is None:  # A plan asks an endpoint nothing.

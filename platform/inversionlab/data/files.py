@@ -197,12 +197,17 @@ def said_of(files: Sequence[PictureFile], done: Sequence[Read]) -> list[str]:
     return lines + [f"pictures {remark}: {count}" for remark, count in sorted(remarks.items())]
 
 
-def in_threads(work: Callable[[Any], _T], items: Sequence[Any]) -> list[_T]:
-    """`work` on every item, in order; decoders and digests release the interpreter lock."""
+def in_threads(
+    work: Callable[[Any], _T], items: Sequence[Any], threads: int | None = None
+) -> list[_T]:
+    """`work` on every item, in order; decoders and digests release the interpreter lock.
+
+    `threads` work at once; None: as many as suit the machine.
+    """
     if not items:
         return []
     # To hand over every file by itself costs more than its digest.
     parts = [items[start : start + _PART] for start in range(0, len(items), _PART)]
-    with ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(max_workers=threads or min(16, 2 * (os.cpu_count() or 1))) as pool:
         done = pool.map(lambda part: [work(item) for item in part], parts)
         return [result for results in done for result in results]

@@ -35,12 +35,13 @@ MOST = 1000
 """Samples kept; beyond that, every second one is dropped, and samples are taken half as often."""
 
 
-def connect(**more: Any) -> bool:
+def connect(*, quiet: bool = False, **more: Any) -> bool:
     """Connect to the cluster of RAY_ADDRESS or of this machine, else start a local Ray; returns whether it did.
 
     Inside `ray job submit` the job's own cluster is used. Workers get the package by `py_modules`, so the nodes
     need only the dependencies installed. Ray's token authentication is left alone: `ray.init` turns it on for a
-    cluster that it starts. `more` holds further arguments of `ray.init`.
+    cluster that it starts. `quiet` hides what the workers of a Ray that is started here print.
+    `more` holds further arguments of `ray.init`.
     """
     if ray.is_initialized():
         return False
@@ -57,6 +58,7 @@ def connect(**more: Any) -> bool:
     options: dict[str, Any] = {
         "runtime_env": {"py_modules": [str(PACKAGE)], "env_vars": environment},
         "logging_level": logging.WARNING,
+        **({"log_to_driver": False} if quiet else {}),
         **more,
     }
     # What a Ray that is started here writes, such as workers' files and ~/.ray/auth_token, is its owner's alone.

@@ -22,19 +22,22 @@ from inversionlab.pipeline.missing import Found
 from inversionlab.pipeline.session import Session, missing_jobs
 
 
-def train_and_attack(session: Session, found: Found, log: Log, *, quiet: bool) -> WorkDone:
+def train_and_attack(
+    session: Session, found: Found, log: Log, *, started: bool, quiet: bool
+) -> WorkDone:
     """Do whatever the store lacks; connects to Ray, or starts it.
 
     Args:
         session: the experiment.
         found: what was found whole in the store already.
         log: gets the lines about the progress, and the seconds of each stage.
+        started: whether a Ray was started here already.
         quiet: hide what the workers of a Ray that is started here print.
 
     Raises:
         ConfigError, TrainingError, ActorPoolError, BudgetError, EndpointError: as `audit`.
     """
-    started = connect(**({"log_to_driver": False} if quiet else {}))
+    started |= connect(quiet=quiet)
     session = share_live(session)
     runtime, say = session.experiment.runtime, log.say
     gpus = use_gpus(runtime)

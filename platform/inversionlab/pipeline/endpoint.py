@@ -52,15 +52,17 @@ class LocalEndpoint:
             self._client = None
 
 
-def begin(experiment: Experiment, storage: Storage, live: Live | None = None) -> Session:
+def begin(
+    experiment: Experiment, storage: Storage, live: Live | None = None, *, listed: bool = False
+) -> Session:
     """Open an experiment where its data and its given models are, and check it; nothing is asked or trained.
 
-    `live` returns the module of a victim that is handed over from Python.
+    `live` returns the module of a victim that is handed over from Python. `listed`: see `open_experiment`.
 
     Raises:
         ConfigError: something is wrong with the data, a given model or the settings of a network.
     """
-    session = open_experiment(experiment, storage, live)
+    session = open_experiment(experiment, storage, live, listed=listed)
     if experiment.endpoint is not None:
         session.builder.live = LocalEndpoint(session)
     session.builder.check()

@@ -1,6 +1,7 @@
 """The index of a prepared data set: what is known of it without its pixels."""
 
 import json
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +33,7 @@ class SetIndex:
     @property
     def size(self) -> int:
         """Bytes of pixels."""
-        return self.rows.num_rows * int(np.prod(self.shape))
+        return int(self.rows.num_rows) * math.prod(self.shape)
 
     def pictures(self, parts: Parts) -> Pictures:
         """The set."""
@@ -47,12 +48,12 @@ class SetIndex:
         )
 
     def pack(self) -> bytes:
-        """The index as a Parquet file, whose pages hold checksums."""
+        """The index as a Parquet file."""
         note = {"shape": self.shape, "parts": self.parts, "people": self.people}
         said = {"set": json.dumps(note), "skipped": json.dumps(self.skipped)}
         sink = pa.BufferOutputStream()
         table = self.rows.replace_schema_metadata(said)
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, sink, compression="zstd")
         content: bytes = sink.getvalue().to_pybytes()
         return content
 
@@ -60,7 +61,7 @@ class SetIndex:
 def unpack_index(name: str, packed: bytes) -> SetIndex | None:
     """The index in these bytes; None if they are damaged or hold something else."""
     try:
-        file = pq.ParquetFile(pa.BufferReader(packed), page_checksum_verification=True)
+        file = pq.ParquetFile(pa.BufferReader(packed))
         # Without Arrow's threads; see `store.tables`.
         rows = file.read(use_threads=False)
         said = rows.schema.metadata or {}

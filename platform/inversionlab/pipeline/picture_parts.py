@@ -44,7 +44,9 @@ def part_size(channels: int, side: int) -> int:
     return max(1, PART_BYTES // (channels * side**2))
 
 
-def decoded(source: FileSet, files: Sequence[PictureFile], first: int) -> tuple[Tensor, PartNote]:
+def decoded(
+    source: FileSet, files: Sequence[PictureFile], first: int, threads: int | None = None
+) -> tuple[Tensor, PartNote]:
     """The pictures of these files, the first of which is entry `first` of the listing."""
     size, channels = source.settings.image_size, source.settings.channels
     images_NCHW = np.empty((len(files), channels, size, size), dtype=np.uint8)
@@ -53,15 +55,17 @@ def decoded(source: FileSet, files: Sequence[PictureFile], first: int) -> tuple[
     def read(index: int) -> Read:
         return source.read_into(images_NCHW[index], files[index], decoder)
 
-    done = in_threads(read, range(len(files)))
+    done = in_threads(read, range(len(files)), threads)
     kept = [index for index, one in enumerate(done) if not one.fault]
+    if len(kept) < len(files):
+        images_NCHW = images_NCHW[kept]
     note = PartNote(
         entry_N=np.array(kept, dtype=np.int64) + first,
-        content_ND=contents(torch.from_numpy(images_NCHW[kept])),
+        content_ND=contents(torch.from_numpy(images_NCHW)),
         faults=tuple((first + i, one.fault) for i, one in enumerate(done) if one.fault),
         remarks=tuple(sorted(Counter(one.remark for one in done if one.remark).items())),
     )
-    return torch.from_numpy(images_NCHW[kept]), note
+    return torch.from_numpy(images_NCHW), note
 
 
 def contents(images_NCHW: Tensor) -> NDArray[np.uint8]:

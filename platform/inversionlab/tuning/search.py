@@ -24,6 +24,7 @@ from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, refuse_hopeless, use_gpus
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.live_victim import closed_on_error, share_live
+from inversionlab.distributed.preparing import prepare_large
 from inversionlab.distributed.progress import Log, Say
 from inversionlab.distributed.run_record import describe
 from inversionlab.experiment import Experiment
@@ -129,6 +130,7 @@ def search(
     log = Log(say)
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
+    started = prepare_large(base, storage, say)
     session = begin(base, storage)
     with closed_on_error(session):
         for line in check_victim(session):
@@ -138,7 +140,7 @@ def search(
     say(f"      {describe(session)}")
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
     log.timed("data", began)
-    started = connect()
+    started |= connect()
     session = share_live(session)
     gpus = use_gpus(base.runtime)
     if started:

@@ -1,0 +1,95 @@
+"""Preparing large data sets: Ray Data decodes their parts all over the cluster, and stores each when it is made.
+
+Only file names travel. After a kill, the parts that are stored are not made again.
+"""
+
+import logging
+import pickle
+import time
+from typing import Any, cast
+
+from inversionlab import data
+from inversionlab.core.clock import clock
+from inversionlab.data.base import DataSettings
+from inversionlab.data.files import FileSet
+from inversionlab.distributed.progress import Say
+from inversionlab.experiment import Experiment
+from inversionlab.pipeline.data import picture_ids
+from inversionlab.pipeline.preparation import Preparation, WantedPart, finished
+from inversionlab.pipeline.prepared import EVERY, SMALL, PreparedPictures
+from inversionlab.store.address import is_uri
+from inversionlab.store.storage import Storage
+
+
+def prepare_large(
+    experiment: Experiment, storage: Storage, say: Say, *, quiet: bool = False
+) -> bool:
+    """Prepare every large set of files that is not prepared; returns whether a Ray was started for it.
+
+    `quiet` hides what the workers of a Ray that is started here print.
+
+    Raises:
+        ConfigError: a source is missing or unusable.
+        StorageError: the storage cannot be written to.
+    """
+    started = False
+    for wanted in unprepared(experiment, storage):
+        # Imported late: Ray takes seconds.
+        from inversionlab.distributed.cluster import connect
+
+        started |= connect(quiet=quiet)
+        _prepare(wanted, storage, say)
+    return started
+
+
+def unprepared(experiment: Experiment, storage: Storage) -> list[Preparation]:
+    """The large sets of files that are not prepared yet."""
+    chosen = [s for s in (experiment.data, experiment.public_data) if s is not None]
+    named = zip(chosen, picture_ids(experiment, storage), strict=True)
+    return [wanted for settings, name in named if (wanted := _unprepared(settings, name, storage))]
+
+
+def _unprepared(settings: DataSettings, name: str, storage: Storage) -> Preparation | None:
+    if not isinstance(data.build(settings), FileSet):
+        return None
+    if PreparedPictures(storage).index(name) is not None:
+        return None
+    wanted = Preparation.of(settings, name)
+    return wanted if wanted.size > SMALL else None
+
+
+def _prepare(wanted: Preparation, storage: Storage, say: Say) -> None:
+    import ray
+    import ray.data
+
+    parts = wanted.parts()
+    say(
+        f"      {len(wanted.files):,} pictures are prepared once: {len(parts)} parts, "
+        f"{wanted.size / 1e9:.1f} GB in {storage.uri(f'pictures/{wanted.name}')}"
+    )
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    where = None
+    if not is_uri(str(getattr(wanted.settings, "root", ""))):
+        # Only this node is known to have the folder.
+        where = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    # Ray Data's tables hold no objects of ours, so these travel as bytes.
+    items = [{"part": pickle.dumps(part)} for part in parts]
+    todo = ray.data.from_items(items, override_num_blocks=len(parts))
+    done = todo.map(cast(Any, _make), fn_args=(storage.root,), num_cpus=1, label_selector=where)
+    made, began, last = {}, time.monotonic(), time.monotonic()
+    for row in done.iter_rows() if parts else ():
+        made[row["number"]] = pickle.loads(row["made"])
+        now = time.monotonic()
+        if now - last >= EVERY and len(made) < len(parts):
+            last, left = now, (now - began) / len(made) * (len(parts) - len(made))
+            say(f"      {len(made)} of {len(parts)} parts are prepared, {clock(left)} left")
+    finished(storage, wanted, [made[part.number] for part in parts])
+    say(f"      prepared in {clock(time.monotonic() - began)}")
+
+
+def _make(row: dict[str, Any], root: str) -> dict[str, Any]:
+    """Make one part, in a task."""
+    part: WantedPart = pickle.loads(row["part"])
+    return {"number": part.number, "made": pickle.dumps(part.make(Storage(root), threads=1))}

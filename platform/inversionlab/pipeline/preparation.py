@@ -1,0 +1,197 @@
+"""How a data set is prepared: its listing is cut into parts, which are decoded and stored, then indexed."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from inversionlab import data
+from inversionlab.core.rows import Images, Parts, PictureRows
+from inversionlab.data.base import DataSettings, Pictures
+from inversionlab.data.files import FileSet
+from inversionlab.data.manifest import PictureFile
+from inversionlab.pipeline.picture_index import INDEX, SetIndex
+from inversionlab.pipeline.picture_parts import PartNote, contents, decoded, mapped, pack, part_size
+from inversionlab.store.local_copies import local_copy
+from inversionlab.store.storage import Storage
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a data set is cut into parts."""
+
+    settings: DataSettings
+    name: str
+    files: Sequence[Any]
+    """The set's listing; for a set that is no files, its pictures' numbers."""
+    skipped: tuple[str, ...] = ()
+    drawn: Pictures | None = None
+    """The pictures of a set that is no files."""
+
+    @classmethod
+    def of(cls, settings: DataSettings, name: str) -> "Preparation":
+        """That of the set called `name`; ConfigError if its source is missing or empty."""
+        source = data.build(settings)
+        if isinstance(source, FileSet):
+            listing = source.listing()
+            return cls(settings, name, listing.files, listing.skipped)
+        drawn = source.load()
+        return cls(settings, name, range(len(drawn.person_N)), drawn.skipped, drawn)
+
+    @property
+    def size(self) -> int:
+        """Bytes of pixels, if every picture can be used."""
+        return len(self.files) * self.settings.channels * self.settings.image_size**2
+
+    def listed(self) -> Pictures:
+        """The set as it is listed: who is on which picture.
+
+        Pictures are decoded whenever they are read, and none is taken for another's equal.
+        """
+        people = sorted({file.person for file in self.files})
+        number = {person: index for index, person in enumerate(people)}
+        person_N = torch.tensor([number[file.person] for file in self.files], dtype=torch.int64)
+        places = np.arange(2 * len(person_N), dtype=np.int64).view(np.uint8).reshape(-1, 16)
+        rows = PictureRows(UndecodedPictures(self.settings, self.files), name=self.name)
+        return Pictures(rows, person_N, tuple(people), self.skipped, places)
+
+    def parts(self) -> list["WantedPart"]:
+        """The parts, of which none is made yet."""
+        size = part_size(self.settings.channels, self.settings.image_size)
+        starts = range(0, len(self.files), size)
+        return [
+            WantedPart(self.settings, self.name, number, first, self.files[first : first + size])
+            for number, first in enumerate(starts)
+        ]
+
+
+class UndecodedPictures(Parts):
+    """The pictures of files, each decoded when it is read; one that cannot be used is black."""
+
+    def __init__(self, settings: DataSettings, files: Sequence[PictureFile]) -> None:
+        self._source, self._files = data.build(settings), files
+        super().__init__([len(files)], shape_of(settings), self._whole)
+
+    def _whole(self, part: int) -> Images:
+        return self.read(torch.arange(len(self._files)))
+
+    def read(self, row_N: Tensor) -> Tensor:
+        """See `Parts.read`."""
+        assert isinstance(self._source, FileSet)
+        images_NCHW = np.zeros((len(row_N), *self.shape), dtype=np.uint8)
+        decoder = self._source.decoder()
+        for image_CHW, row in zip(images_NCHW, row_N.tolist(), strict=True):
+            self._source.read_into(image_CHW, self._files[row], decoder)
+        return torch.from_numpy(images_NCHW)
+
+
+@dataclass(frozen=True)
+class WantedPart:
+    """A part to be made: a slice of the listing."""
+
+    settings: DataSettings
+    name: str
+    number: int
+    first: int
+    files: Sequence[Any]
+
+    def make(
+        self, storage: Storage, drawn: Pictures | None = None, *, threads: int | None = None
+    ) -> tuple[str, PartNote]:
+        """Decode and store it; returns its file and note. One that is stored is not made again.
+
+        `drawn` are the pictures of a set that is no files. `threads` decode files; None: as suits the machine.
+        """
+        if (stored := self.stored(storage)) is not None:
+            return stored
+        if drawn is None:
+            source = data.build(self.settings)
+            assert isinstance(source, FileSet), "only files are read where they are needed"
+            images_NCHW, note = decoded(source, self.files, self.first, threads)
+        else:
+            last = self.first + len(self.files)
+            images_NCHW = drawn.images_NCHW[self.first : last]
+            note = PartNote(np.arange(self.first, last), contents(images_NCHW))
+        packed = pack(images_NCHW, note)
+        digest = hashlib.sha256(packed).hexdigest()
+        file = f"pictures/{self.name}/parts/{self.number:05}-{digest}.safetensors"
+        storage.write(file, packed)
+        return file, note
+
+    def stored(self, storage: Storage) -> tuple[str, PartNote] | None:
+        """The file and note of the part if an interrupted run has made it."""
+        folder, shape = f"pictures/{self.name}/parts", shape_of(self.settings)
+        for file in storage.files(folder, ".safetensors"):
+            if Path(file).name.startswith(f"{self.number:05}-"):
+                if (found := checked(storage, file, shape)) is not None:
+                    return file, found[1]
+                storage.delete(file)
+        return None
+
+
+def shape_of(settings: DataSettings) -> tuple[int, int, int]:
+    """Channels, height and width of every picture."""
+    return settings.channels, settings.image_size, settings.image_size
+
+
+def checked(
+    storage: Storage, file: str, shape: tuple[int, int, int]
+) -> tuple[torch.Tensor, PartNote] | None:
+    """The pictures and the note of a part's file; None if it is missing, or not what its name says."""
+    digest = Path(file).stem.partition("-")[2]
+    try:
+        place = local_copy(storage, file, digest)
+    except FileNotFoundError:
+        return None
+    return mapped(place, shape) if place is not None else None
+
+
+def finished(
+    storage: Storage, wanted: Preparation, made: Sequence[tuple[str, PartNote]]
+) -> SetIndex:
+    """Write the index of a set whose parts are all made.
+
+    Raises:
+        ConfigError: too few people have usable pictures.
+    """
+    notes = [note for _, note in made]
+    entry_N = np.concatenate([note.entry_N for note in notes])
+    skipped = [*wanted.skipped, *_said(wanted, notes)]
+    if wanted.drawn is None:
+        source = data.build(wanted.settings)
+        assert isinstance(source, FileSet)
+        owners = [wanted.files[entry].person for entry in entry_N.tolist()]
+        people = source.check_people(owners, skipped)
+        number = {person: index for index, person in enumerate(people)}
+        person = [number[owner] for owner in owners]
+        names = [os.fsencode(wanted.files[entry].name) for entry in entry_N.tolist()]
+    else:
+        people, person = wanted.drawn.people, wanted.drawn.person_N.tolist()
+        names = [b""] * len(person)
+    digests = [digest.tobytes() for note in notes for digest in note.content_ND]
+    columns = zip((person, names, digests), INDEX, strict=True)
+    rows = pa.table([pa.array(c, f.type) for c, f in columns], schema=INDEX)
+    parts = tuple((file, len(note.entry_N)) for file, note in made)
+    index = SetIndex(wanted.name, shape_of(wanted.settings), parts, people, tuple(skipped), rows)
+    packed = index.pack()
+    digest = hashlib.sha256(packed).hexdigest()
+    storage.write(f"pictures/{wanted.name}/index-{digest}.parquet", packed)
+    return index
+
+
+def _said(wanted: Preparation, notes: Sequence[PartNote]) -> Iterator[str]:
+    """One line for each picture that was left out, and one for each thing that was done to some."""
+    remarks: dict[str, int] = {}
+    for note in notes:
+        for entry, why in note.faults:
+            yield f"{wanted.files[entry].name}: {why}"
+        for what, count in note.remarks:
+            remarks[what] = remarks.get(what, 0) + count
+    yield from (f"pictures {what}: {count}" for what, count in sorted(remarks.items()))

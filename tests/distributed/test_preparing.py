@@ -1,0 +1,116 @@
+"""Preparing a large set on Ray: the same as in one process, after an interruption and in an audit too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from inversionlab import data
+from inversionlab.commands.main import app
+from inversionlab.core.images import png
+from inversionlab.core.yaml_io import dump_yaml
+from inversionlab.data.folder import Folder, FolderSettings
+from inversionlab.distributed.audit import audit
+from inversionlab.distributed.preparing import prepare_large, unprepared
+from inversionlab.experiment import Experiment
+from inversionlab.pipeline import picture_parts, prepared
+from inversionlab.pipeline.prepared import PreparedPictures
+from inversionlab.results.load import load_run
+from inversionlab.store.storage import Storage
+from tests import tiny
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+SIDE = 16
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny recipe's people, as a folder; one file more is broken."""
+    root = tmp_path_factory.mktemp("people")
+    settings = tiny.experiment().data
+    assert settings is not None
+    pictures = data.build(settings).load()
+    for place, person in enumerate(pictures.person_N.tolist()):
+        file = root / pictures.people[person] / f"{place:04}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(png(pictures.images_NCHW[place]))
+    (root / pictures.people[0] / "broken.png").write_bytes(b"\x89PNG\r\n broken")
+    return root
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every set is large, and has ten pictures a part."""
+    monkeypatch.setattr(picture_parts, "PART_BYTES", 10 * SIDE * SIDE)
+    monkeypatch.setattr("inversionlab.distributed.preparing.SMALL", 0)
+    monkeypatch.setattr(prepared, "SMALL", 0)
+
+
+def recipe(people: Path) -> dict[str, object]:
+    folder = {"name": "folder", "root": str(people), "image_size": SIDE, "channels": 1}
+    return {"data": folder, "sweep": None, "attacks": [{"name": "latent_white_box", "steps": 6}]}
+
+
+def experiment(people: Path) -> Experiment:
+    return tiny.experiment(**recipe(people))
+
+
+@pytest.mark.usefixtures("large")
+def test_a_large_set_is_prepared_on_ray_from_where_it_was_interrupted(
+    people: Path, tmp_path: Path
+) -> None:
+    storage, said = Storage(str(tmp_path)), list[str]()
+    (wanted,) = unprepared(experiment(people), storage)
+    count = len(wanted.parts())
+    assert count > 3
+    made = [wanted.parts()[place].make(storage)[0] for place in (0, 2)]
+    assert prepare_large(experiment(people), storage, said.append) is False
+    assert f"{count} parts" in said[0]
+    files = storage.files(f"pictures/{wanted.name}/parts", ".safetensors")
+    assert set(made) < set(files)
+    assert len(files) == count
+    opened = PreparedPictures(storage).opened(wanted.name)
+    loaded = Folder(FolderSettings(root=people, image_size=SIDE, channels=1)).load()
+    assert opened is not None
+    assert torch.equal(opened.images_NCHW[:], loaded.images_NCHW[:])
+    assert torch.equal(opened.person_N, loaded.person_N)
+    assert (opened.people, opened.skipped) == (loaded.people, loaded.skipped)
+    assert opened.contents() == loaded.contents()
+    said.clear()
+    prepare_large(experiment(people), storage, said.append)
+    assert said == []
+
+
+@pytest.mark.usefixtures("large")
+def test_an_audit_of_a_large_set_finds_what_that_of_a_small_one_does(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = tmp_path / "tiny.yaml"
+    words.write_text(dump_yaml(tiny.recipe(**recipe(people))))
+    plan = ["audit", str(words), "--storage", str(tmp_path / "large"), "--plan"]
+    before = CliRunner().invoke(app, plan)
+    assert before.exit_code == 0, before.output
+    assert "pictures are to be prepared" in before.output
+    run = audit(experiment(people), str(tmp_path / "large"), lambda line: None)
+    after = CliRunner().invoke(app, plan)
+    assert "to be prepared" not in after.output
+    # Listed or prepared, the plan is the same.
+    named = [line for line in before.output.splitlines() if line.startswith("  cell")]
+    assert [line.rpartition(":")[0] for line in named] == [
+        line.rpartition(":")[0] for line in after.output.splitlines() if line.startswith("  cell")
+    ]
+    monkeypatch.undo()
+    small = audit(experiment(people), str(tmp_path / "small"), lambda line: None)
+    tables = [
+        load_run(Storage(str(tmp_path / root)), name).reconstructions
+        for root, name in (("large", run), ("small", small))
+    ]
+    first, second = (
+        [{k: v for k, v in row.items() if v == v and k not in ("seconds", "created")} for row in t]
+        for t in (table.to_pylist() for table in tables)
+    )
+    assert first == second
