@@ -71,8 +71,8 @@ def planned_pictures(
             wanted = Preparation.of(settings, name)
             yield (
                 f"data ({settings.name}): {len(wanted.files):,} pictures are to be prepared, "
-                f"{wanted.size / 1e9:,.1f} GB in {len(wanted.parts())} parts; until then, broken and equal ones are "
-                "not counted"
+                f"{wanted.size / 1e9:,.1f} GB in {len(wanted.parts())} parts; until then, broken and equal ones "
+                "are not counted"
             )
 
 
