@@ -92,7 +92,7 @@ def test_the_pictures_are_those_of_an_audit(session: Session, name: str) -> None
         "mirror": RECIPE["generators"]["style"],
         "ked_mi": RECIPE["generators"]["specific"],
     }.get(name, tiny.RECIPE["generator"])
-    invert = partial(inversionlab.invert, public=session.builder.splits.public_NCHW, say=None)
+    invert = partial(inversionlab.invert, public=session.builder.splits.public_NCHW[:], say=None)
     mine = invert(
         live(),
         session.plan.targets,
@@ -120,7 +120,7 @@ def test_no_file_is_written(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    public_NCHW = session.builder.splits.public_NCHW
+    public_NCHW = session.builder.splits.public_NCHW[:]
     inversionlab.invert(
         live(),
         0,

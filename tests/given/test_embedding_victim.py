@@ -142,7 +142,7 @@ def test_another_node_restores_it_with_its_gallery_and_without_the_files(folders
     spec = session.plan.spec("victim")
     weights = Artifacts(Storage(str(folders / "store"))).weights(spec)
     again = spec.restore(session.builder, weights)
-    x_NCHW = to_float(session.builder.splits.test.images_NCHW, tiny.CPU)
+    x_NCHW = to_float(session.builder.splits.test.images_NCHW[:], tiny.CPU)
     assert torch.equal(again.log_scores(x_NCHW), victim(session).log_scores(x_NCHW))
 
 

@@ -67,9 +67,10 @@ def _prepare(wanted: Preparation, storage: Storage, say: Say) -> None:
         f"      {len(wanted.files):,} pictures are prepared once: {len(parts)} parts, "
         f"{wanted.size / 1e9:.1f} GB in {storage.uri(f'pictures/{wanted.name}')}"
     )
+    # It warns of every progress bar that it is told not to show.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     where = None
     if not is_uri(str(getattr(wanted.settings, "root", ""))):
         # Only this node is known to have the folder.
