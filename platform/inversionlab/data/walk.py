@@ -47,7 +47,7 @@ class _Found:
         inner: list[os.DirEntry[str]] = []
         names: list[os.DirEntry[str]] = []
         try:
-            with os.scandir(self._root / folder) as entries:
+            with os.scandir(os.path.join(self._root, folder)) as entries:
                 for entry in entries:
                     (inner if _is_folder(entry) else names).append(entry)
         except OSError as error:
@@ -68,7 +68,10 @@ class _Found:
         return wanted, kept
 
     def _picture(self, entry: "os.DirEntry[str]", folder: str, name: str) -> PictureFile | None:
-        status = _status(entry)
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            status = None
         plain = status is not None and stat.S_ISREG(status.st_mode)
         if kind := _kind(entry, plain=plain):
             self.others[kind] += 1
@@ -98,13 +101,6 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
-    try:
-        return entry.stat(follow_symlinks=False)
-    except OSError:
-        return None
-
-
 def _files_below(entry: "os.DirEntry[str]") -> int:
     """How many files lie in a hidden folder and below it; a link counts as one."""
     if entry.is_symlink():
@@ -116,7 +112,8 @@ def _kind(entry: "os.DirEntry[str]", *, plain: bool) -> str:
     """What kind of other file it is; empty for a picture, by its ending or its first bytes."""
     if entry.name.startswith("."):
         return "with hidden names"
-    if os.path.splitext(entry.name)[1].lower() in ENDINGS:
+    _, dot, ending = entry.name.rpartition(".")
+    if dot and f".{ending.lower()}" in ENDINGS:
         return ""
     if not plain:
         return "that are links or no plain files"
