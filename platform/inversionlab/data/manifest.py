@@ -67,7 +67,7 @@ class Manifest:
         digests: Sequence[bytes] = (),
         transparent: Sequence[bool] = (),
     ) -> None:
-        """The columns, one entry for each file: name, size, time of change, SHA-256, and whether it is transparent."""
+        """The columns, one entry a file: name, size, time of change, SHA-256, and whether it is transparent."""
         self._row = {name: row for row, name in enumerate(names)}
         self._known = list(zip(sizes, times, digests, transparent, strict=True))
 
