@@ -40,6 +40,8 @@ class DataSet(ABC):
     """A source of pictures of people."""
 
     Settings: ClassVar[type[DataSettings]]
+    photographs: ClassVar[bool] = True
+    """Whether a picture may be a copy of another, in another size or compression; digits and drawings are none."""
 
     def __init__(self, settings: Any) -> None:
         """Keep the settings; nothing is read or drawn yet."""

@@ -53,6 +53,7 @@ class Mnist(DataSet):
     """The ten digits as ten "people"."""
 
     Settings = MnistSettings
+    photographs = False
     settings: MnistSettings
 
     def fingerprint(self) -> str:

@@ -7,58 +7,29 @@
 - public: everybody else, the attacker's auxiliary set.
 """
 
-import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
 from inversionlab.core import seeds
-from inversionlab.core.settings import ConfigError, Settings
+from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import Pictures
+from inversionlab.data.duplicates import (
+    DECOYS,
+    EVALUATOR,
+    PRIVATE,
+    PUBLIC,
+    Part,
+    digests,
+    find_equal,
+    unknown,
+)
+from inversionlab.data.duplicates import notes as duplicate_notes
 from inversionlab.data.names import matching, nobody, refuse_twins
-
-EVERYBODY = ("*",)
-
-
-class SplitSettings(Settings):
-    """Which people go into which set.
-
-    Patterns match identifiers like a shell does (`private/*`), in Unicode's composed form and without case. A name
-    that somebody bears is no pattern. A name or pattern that matches nobody is refused.
-    """
-
-    private: tuple[str, ...] = EVERYBODY
-    """Patterns of the people who may be private."""
-    private_min_pictures: int = Field(default=10, ge=2)
-    """The least number of pictures of a private person."""
-    private_people: int | None = Field(default=None, ge=2)
-    """The largest number of private people, drawn by the seed; null: everybody who qualifies."""
-    evaluator_only: tuple[str, ...] = EVERYBODY
-    """Patterns of the people who may be evaluator-only; they are chosen after the private people."""
-    evaluator_min_pictures: int = Field(default=5, ge=2)
-    """The least number of pictures of an evaluator-only person."""
-    evaluator_people: int | None = Field(default=None, ge=0)
-    """The largest number of evaluator-only people; null: everybody who qualifies."""
-    decoy_people: int = Field(default=0, ge=0)
-    """People whom the defender keeps secret as decoys (`anonymity_set`); the seed draws them after the
-    evaluator-only people, and nobody of them is public."""
-    decoy_min_pictures: int = Field(default=2, ge=1)
-    """The least number of pictures of a decoy."""
-    public: tuple[str, ...] = EVERYBODY
-    """Patterns of the people who may be public; they are chosen last."""
-    test_fraction: float = Field(default=0.2, gt=0, lt=1)
-    """Share of each private and evaluator-only person's pictures that no training sees; at least one picture."""
-
-    @model_serializer(mode="wrap")
-    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the decoys out where there are none, so that the hashes of older recipes stay."""
-        without = () if self.decoy_people else ("decoy_people", "decoy_min_pictures")
-        return {k: v for k, v in plain(self).items() if k not in without}
+from inversionlab.data.split_settings import EVERYBODY, SplitSettings
 
 
 @dataclass(frozen=True)
@@ -117,7 +88,8 @@ def split(
         for name in ("private", "evaluator_only")
     )
     names = tuple(pictures.people[p] for p in members["private"])
-    return assemble(pictures, names, private, members, evaluator, public)
+    allowed = settings.allow_overlap
+    return assemble(pictures, names, private, members, evaluator, public, allow_overlap=allowed)
 
 
 def assemble(
@@ -127,6 +99,8 @@ def assemble(
     members: Mapping[str, Sequence[int]],
     evaluator: tuple[Labelled, Labelled],
     public: Pictures | None,
+    *,
+    allow_overlap: bool = False,
 ) -> Splits:
     """The splits, from the private people's `names` and their training and test pictures.
 
@@ -134,21 +108,32 @@ def assemble(
     those of its "public" people. A public picture that equals one of another set is left out.
 
     Raises:
-        ConfigError: no public picture is left.
+        ConfigError: no public picture is left, or sets share pictures and `allow_overlap` is false.
     """
     decoys = _labelled(
         pictures, [(pictures.person_N == p).nonzero().squeeze(1) for p in members.get("decoys", ())]
     )
-    parts = (*private, *evaluator, decoys)
-    known = {digest for part in parts for digest in _digests(part.images_NCHW)}
+    others = members.get("evaluator_only", ())
+    strangers = tuple(pictures.people[p] for p in others)
+    secret = tuple(pictures.people[p] for p in members.get("decoys", ()))
+    known = [
+        _part(PRIVATE, private[0], names),
+        _part(PRIVATE, private[1], names, test=True),
+        _part(EVALUATOR, evaluator[0], strangers),
+        _part(EVALUATOR, evaluator[1], strangers, test=True),
+        _part(DECOYS, decoys, secret),
+    ]
     notes = list(pictures.skipped)
     if public is not None and public is not pictures:
         notes += public.skipped
+    shown = pictures if public is None else public
     if public is None:
         rows = torch.isin(pictures.person_N, torch.tensor(members["public"], dtype=torch.int64))
         chosen = tuple(pictures.people[p] for p in members["public"])
         public = Pictures(pictures.images_NCHW[rows], pictures.person_N[rows], chosen)
-    fresh = torch.tensor([d not in known for d in _digests(public.images_NCHW)], dtype=torch.bool)
+    free = Part(PUBLIC, digests(public.images_NCHW), public.person_N.numpy(), shown.people)
+    notes += duplicate_notes(find_equal([*known, free]), allowed=allow_overlap)
+    fresh = torch.from_numpy(unknown(free, known))
     if not bool(fresh.all()):
         count = int((~fresh).sum())
         notes.append(f"{count} public pictures equal one of another set and were left out")
@@ -156,12 +141,11 @@ def assemble(
         raise ConfigError(
             "split.public: every public picture equals one of another set; nothing is left"
         )
-    others = members.get("evaluator_only", ())
     return Splits(
         people=names,
         train=private[0],
         test=private[1],
-        evaluator_people=tuple(pictures.people[p] for p in others),
+        evaluator_people=strangers,
         evaluator_train=evaluator[0],
         evaluator_test=evaluator[1],
         decoys=decoys,
@@ -170,6 +154,10 @@ def assemble(
         public_people=len(public.people),
         notes=tuple(notes),
     )
+
+
+def _part(kind: str, pictures: Labelled, people: Sequence[str], *, test: bool = False) -> Part:
+    return Part(kind, digests(pictures.images_NCHW), pictures.class_N.numpy(), people, test)
 
 
 def _assign_people(
@@ -289,9 +277,3 @@ def _labelled(pictures: Pictures, parts: list[Tensor]) -> Labelled:
         return Labelled(pictures.images_NCHW[:0], torch.zeros(0, dtype=torch.int64))
     classes = torch.cat([torch.full((len(p),), i, dtype=torch.int64) for i, p in enumerate(parts)])
     return Labelled(pictures.images_NCHW[torch.cat(parts)], classes)
-
-
-def _digests(images_NCHW: Tensor) -> Iterator[bytes]:
-    """A digest of each picture."""
-    for image_CHW in images_NCHW.contiguous().numpy():
-        yield hashlib.blake2b(image_CHW, digest_size=16).digest()

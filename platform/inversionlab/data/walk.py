@@ -81,7 +81,9 @@ class _Found:
             return None
         if not plain:
             path = Path(entry.path)
-            if entry.is_symlink() and not path.resolve().is_relative_to(self._real_root):
+            # Not by `resolve`, which raises at a link in a circle.
+            real = Path(os.path.realpath(path))
+            if entry.is_symlink() and not real.is_relative_to(self._real_root):
                 self.skipped.append(f"{name}: is a link that leaves the root")
                 return None
             if not path.is_file():

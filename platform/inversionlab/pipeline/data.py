@@ -6,7 +6,7 @@ import torch
 
 from inversionlab import data
 from inversionlab.core import seeds
-from inversionlab.core.settings import ConfigError, fingerprint
+from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.data.base import Pictures
 from inversionlab.data.known_people import known_names, split_known, split_unseen
 from inversionlab.data.splits import Splits, split
@@ -41,7 +41,7 @@ def data_id(
     experiment: Experiment, pictures: tuple[str, ...], names: tuple[str, ...] | None = None
 ) -> str:
     """The name of the splits, which depends on the pictures, the split, and whom a given victim knows."""
-    cut = experiment.split.model_dump(mode="json")
+    cut = experiment.split.model_dump(mode="json", context=NAMING)
     classes = {} if names is None else {"classes": list(names)}
     given = isinstance(experiment.victim, GivenModelSettings)
     known = {"known": True, **classes} if given else {}

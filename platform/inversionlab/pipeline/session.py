@@ -19,6 +19,7 @@ from inversionlab.pipeline.compiled import chip_precision
 from inversionlab.pipeline.given_facts import GivenFacts, read_facts
 from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.overlaps import with_near_duplicates
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
 from inversionlab.store.address import is_uri
 from inversionlab.store.storage import Storage
@@ -71,7 +72,12 @@ def open_experiment(experiment: Experiment, storage: Storage, live: Live | None 
     names = data_stage.picture_ids(experiment, storage)
     given = read_facts(experiment, live() if live is not None else None)
     spec = SessionSpec(experiment.model_dump_json(), storage.root, names, given, live)
-    return _in_its_precision(open_session(spec, torch.device("cpu")))
+    session = open_session(spec, torch.device("cpu"))
+    builder = session.builder
+    builder.splits = with_near_duplicates(
+        experiment, builder.splits, session.plan.data_id, session.artifacts.storage
+    )
+    return _in_its_precision(session)
 
 
 def _refuse_storage_in_data(experiment: Experiment, storage: Storage) -> None:
