@@ -9,9 +9,17 @@ from PIL import Image
 from inversionlab.commands.options import verified
 from inversionlab.core import settings
 from inversionlab.data.base import DataSet, DataSettings, Pictures
-from inversionlab.data.files import FileFields, FileSet, Listing
+from inversionlab.data.files import FileFields, FileSet
 from inversionlab.data.folder import Folder, FolderSettings
-from inversionlab.data.manifest import RACY_NS, Content, Manifest, PictureFile, pack, unpack
+from inversionlab.data.manifest import (
+    RACY_NS,
+    Content,
+    Listing,
+    Manifest,
+    PictureFile,
+    pack,
+    unpack,
+)
 from inversionlab.distributed.run_record import run_name
 from inversionlab.pipeline.data import picture_ids
 from inversionlab.pipeline.manifests import fingerprint_of

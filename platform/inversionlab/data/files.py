@@ -5,13 +5,11 @@ name of the content, known digests, decoding, and what is said of pictures that 
 """
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +19,10 @@ from inversionlab.core.settings import ConfigError, Settings, fingerprint
 from inversionlab.data.base import Pictures
 from inversionlab.data.crops import ListedBox, PixelBox
 from inversionlab.data.decoding import Decoder, is_transparent
-from inversionlab.data.manifest import Content, Manifest, PictureFile
+from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile
 from inversionlab.data.memory import require_memory
-
-_PART = 32  # files that a thread takes at once
-_T = TypeVar("_T")
+from inversionlab.data.roots import Root, open_root
+from inversionlab.data.threads import in_threads
 
 
 class FileFields(Settings):
@@ -49,16 +46,6 @@ class FileFields(Settings):
         return given
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The pictures of a set, none of which was opened."""
-
-    files: tuple[PictureFile, ...]
-    """Sorted by person and name."""
-    skipped: tuple[str, ...] = ()
-    """One line for each picture, or kind of file, that was left out: which and why."""
-
-
 class Read(NamedTuple):
     """What became of one picture."""
 
@@ -73,6 +60,11 @@ class FileSet(ABC):
 
     settings: Any
 
+    @cached_property
+    def root(self) -> Root:
+        """Where the files lie."""
+        return open_root(self.settings.root)
+
     @abstractmethod
     def listing(self) -> Listing:
         """The pictures, by names and sizes alone.
@@ -81,7 +73,6 @@ class FileSet(ABC):
             ConfigError: the root is missing, or fewer than two people have pictures, or one person may be two.
         """
 
-    @abstractmethod
     def read(self, file: PictureFile) -> bytes:
         """The bytes of one picture.
 
@@ -89,6 +80,9 @@ class FileSet(ABC):
             OSError: it cannot be read.
             ValueError: it is not where the listing found it.
         """
+        if file.offset is None:
+            return self.root.read(file.path)
+        return self.root.read(file.path, file.offset, file.size)
 
     def check_people(self, owners: Iterable[str], skipped: Sequence[str]) -> tuple[str, ...]:
         """The sorted people who have these pictures.
@@ -120,6 +114,7 @@ class FileSet(ABC):
         """What names the content of each picture. Only those are read that `known` does not know."""
         found = [None if known is None else known.content(file) for file in files]
         unknown = [index for index, content in enumerate(found) if content is None]
+        unknown.sort(key=lambda index: in_storage(files[index]))
         read = in_threads(lambda index: self.digest(files[index]), unknown)
         for index, content in zip(unknown, read, strict=True):
             found[index] = content
@@ -163,7 +158,10 @@ class FileSet(ABC):
         def read(index: int) -> Read:
             return self.read_into(images_NCHW[index], files[index], decoder)
 
-        done = in_threads(read, range(len(files)))
+        order = sorted(range(len(files)), key=lambda index: in_storage(files[index]))
+        done = [Read()] * len(files)
+        for index, one in zip(order, in_threads(read, order), strict=True):
+            done[index] = one
         kept = [index for index, one in enumerate(done) if not one.fault]
         skipped += said_of(files, done)
         if len(kept) < len(files):
@@ -197,12 +195,6 @@ def said_of(files: Sequence[PictureFile], done: Sequence[Read]) -> list[str]:
     return lines + [f"pictures {remark}: {count}" for remark, count in sorted(remarks.items())]
 
 
-def in_threads(work: Callable[[Any], _T], items: Sequence[Any]) -> list[_T]:
-    """`work` on every item, in order; decoders and digests release the interpreter lock."""
-    if not items:
-        return []
-    # To hand over every file by itself costs more than its digest.
-    parts = [items[start : start + _PART] for start in range(0, len(items), _PART)]
-    with ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1))) as pool:
-        done = pool.map(lambda part: [work(item) for item in part], parts)
-        return [result for results in done for result in results]
+def in_storage(file: PictureFile) -> tuple[str, int]:
+    """The order in which pictures are read: one after the other in each container."""
+    return file.path, file.offset or file.row or 0

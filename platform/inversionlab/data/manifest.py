@@ -6,6 +6,7 @@ more within the clock's resolution (git calls such entries racy).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -45,6 +46,16 @@ class PictureFile(NamedTuple):  # which is made in a third of a frozen dataclass
     """The face by the set's own list: left, top, right, bottom, in pixels."""
     points: tuple[float, ...] | None = None
     """x and y of both eyes, nose and both corners of the mouth by the set's own list, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The pictures of a set, none of which was opened."""
+
+    files: tuple[PictureFile, ...]
+    """Sorted by person and name."""
+    skipped: tuple[str, ...] = ()
+    """One line for each picture, or kind of file, that was left out: which and why."""
 
 
 class Content(NamedTuple):

@@ -6,16 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 from inversionlab.data.decoding import ENDINGS, kind_of_other
-from inversionlab.data.files import Listing
-from inversionlab.data.manifest import PictureFile
+from inversionlab.data.manifest import Listing, PictureFile
 
 
-def walk(root: Path, most: int | None) -> Listing:
+def walk(root: Path, most: int | None, *, loose: bool = False) -> Listing:
     """The pictures below `root`, at most `most` of each folder, the first by name.
 
-    The person is the folder's path below the root. What was left out is named or counted.
+    The person is the folder's path below the root. What was left out is named or counted. With `loose`, pictures
+    directly in the root are taken, and their person is empty.
     """
-    found = _Found(root)
+    found = _Found(root, loose=loose)
     folders = [""]
     files: list[PictureFile] = []
     while folders:
@@ -35,8 +35,8 @@ def _by_person(file: PictureFile) -> tuple[str, str]:
 class _Found:
     """What is left out on the way."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, *, loose: bool) -> None:
+        self._root, self._loose = root, loose
         self._real_root = root.resolve()
         self.skipped: list[str] = []
         self.others: Counter[str] = Counter()
@@ -76,7 +76,7 @@ class _Found:
         if kind := _kind(entry, plain=plain):
             self.others[kind] += 1
             return None
-        if not folder:
+        if not folder and not self._loose:
             self.skipped.append(f"{name}: lies directly in the root, in no person's folder")
             return None
         if not plain:

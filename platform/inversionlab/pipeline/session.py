@@ -84,13 +84,23 @@ def _refuse_storage_in_data(experiment: Experiment, storage: Storage) -> None:
     """Refuse a storage below a folder of pictures: what it holds would be taken for pictures of a person."""
     for key, settings in (("data", experiment.data), ("public_data", experiment.public_data)):
         root = getattr(settings, "root", None)
-        if root is None or is_uri(storage.root):
+        if root is None or is_uri(storage.root) is not isinstance(root, str):
             continue
-        if Path(storage.root).is_relative_to(Path(root).resolve()):
+        inside = (
+            f"{_place(storage.root)}/".startswith(f"{_place(root)}/")
+            if isinstance(root, str)
+            else Path(storage.root).is_relative_to(root.resolve())
+        )
+        if inside:
             raise ConfigError(
                 f"--storage {storage.root}: lies in {key}.root = {root}, and its pictures would become a "
                 "person's; choose a folder outside"
             )
+
+
+def _place(uri: str) -> str:
+    """A URI without its options."""
+    return uri.partition("?")[0]
 
 
 def _in_its_precision(session: Session) -> Session:
