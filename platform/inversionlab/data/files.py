@@ -130,7 +130,7 @@ class FileSet(ABC):
         if any(content.transparent for content in contents):
             settings["background"] = self.settings.background
         pairs = zip(files, contents, strict=True)
-        content: list[list[Any]] = [[file.name, content.sha256] for file, content in pairs]
+        content: list[list[Any]] = [[_named(file), content.sha256] for file, content in pairs]
         if self.settings.crop == "five_point":
             content = [[*c, file.points] for c, file in zip(content, files, strict=True)]
         elif isinstance(self.settings.crop, ListedBox):
@@ -193,6 +193,12 @@ def said_of(files: Sequence[PictureFile], done: Sequence[Read]) -> list[str]:
     lines = [f"{file.name}: {one.fault}" for file, one in pairs if one.fault]
     remarks = Counter(one.remark for one in done if one.remark)
     return lines + [f"pictures {remark}: {count}" for remark, count in sorted(remarks.items())]
+
+
+def _named(file: PictureFile) -> str:
+    """The picture's name, with the person in it, who may stand in a list or a table."""
+    inside = file.name.startswith(f"{file.person}/")
+    return file.name if inside else f"{file.person}/{file.name}"
 
 
 def in_storage(file: PictureFile) -> tuple[str, int]:

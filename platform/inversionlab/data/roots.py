@@ -108,12 +108,14 @@ class LocalRoot(Root):
         return walk(self._inside(folder), most, loose=loose)
 
     def files(self, ending: str) -> list[Stored]:
-        """See `Root.files`. Links are not followed."""
+        """See `Root.files`. Links are not followed, and hidden folders are left out."""
         found = []
-        for here, _, names in os.walk(self._path):
+        for here, folders, names in os.walk(self._path):
+            folders[:] = [name for name in folders if not name.startswith(".")]
             for name in names:
                 path = Path(here, name)
-                if name.endswith(ending) and not path.is_symlink():
+                hidden = name.startswith(".") or path.is_symlink()
+                if name.endswith(ending) and not hidden:
                     status = path.stat()
                     changed = max(status.st_mtime_ns, status.st_ctime_ns)
                     inner = path.relative_to(self._path).as_posix()
@@ -180,7 +182,7 @@ class BucketRoot(Root):
         files = []
         for stored in found:
             person, _, last = stored.name.rpartition("/")
-            if any(part.startswith(".") for part in person.split("/")):
+            if "/." in f"/{person}":
                 others["in hidden folders"] += 1
             elif last.startswith("."):
                 others["with hidden names"] += 1
@@ -220,7 +222,11 @@ class BucketRoot(Root):
 
     def files(self, ending: str) -> list[Stored]:
         """See `Root.files`."""
-        found = [stored for stored in self._stored("") if stored.name.endswith(ending)]
+        found = [
+            stored
+            for stored in self._stored("")
+            if stored.name.endswith(ending) and "/." not in f"/{stored.name}"
+        ]
         return sorted(found, key=lambda stored: stored.name)
 
     def has(self, name: str, *, folder: bool = False) -> bool:
