@@ -6,13 +6,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inversionlab.commands.options import verified
 from inversionlab.core import settings
 from inversionlab.data.base import DataSet, DataSettings, Pictures
-from inversionlab.data.files import FileFields, FileSet, Listing
+from inversionlab.data.files import FileFields, FileSet
 from inversionlab.data.folder import Folder, FolderSettings
-from inversionlab.data.manifest import RACY_NS, Content, Manifest, PictureFile, pack, unpack
+from inversionlab.data.manifest import (
+    RACY_NS,
+    Content,
+    Listing,
+    Manifest,
+    PictureFile,
+    pack,
+    unpack,
+)
+from inversionlab.distributed.run_record import run_name
+from inversionlab.pipeline.data import picture_ids
 from inversionlab.pipeline.manifests import fingerprint_of
 from inversionlab.store.storage import Storage
+from tests import tiny
 
 
 def folder(root: Path, **changes: object) -> Folder:
@@ -227,5 +239,28 @@ def test_boxes_and_points_count_where_the_crop_needs_them(people: Path) -> None:
 def test_what_is_known_is_not_asked_of_an_empty_manifest(people: Path) -> None:
     dataset = counted(people)
     files = dataset.listing().files
-    assert dataset.contents(files, Manifest({})) == folder(people).contents(files)
+    assert dataset.contents(files, Manifest()) == folder(people).contents(files)
     assert len(dataset.reads) == 3
+
+
+def test_verify_data_reads_all_files_and_names_nothing_anew(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aged(people, monkeypatch)
+    storage = Storage(str(tmp_path / "runs"))
+    plain = {"name": "folder", "root": str(people), "image_size": 16}
+    once = tiny.experiment(data=plain)
+    asked = verified(once, verify=True)
+    assert verified(once, verify=False) is once
+    assert (once.runtime.verify_data, asked.runtime.verify_data) == (False, True)
+    assert run_name(once) == run_name(asked)
+    ids = picture_ids(once, storage)
+    reads: list[str] = []
+    read = Folder.read
+    monkeypatch.setattr(
+        Folder, "read", lambda self, file: reads.append(file.name) or read(self, file)
+    )
+    assert picture_ids(once, storage) == ids
+    assert reads == []
+    assert picture_ids(asked, storage) == ids
+    assert len(reads) == 3

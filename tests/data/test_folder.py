@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -310,3 +311,35 @@ def test_labelled_faces_in_the_wild(shared_data: Path) -> None:
     private = [name for name in pictures.people if name.startswith("private/")]
     assert (len(private), len(pictures.people)) == (217, 5_749)
     assert pictures.skipped == ()
+
+
+def test_links_in_a_circle_are_named_and_not_followed(people: Path) -> None:
+    (people / "ann" / "up").symlink_to(people, target_is_directory=True)
+    (people / "ann" / "self.png").symlink_to(people / "ann" / "self.png")
+    pictures = load(people)
+    assert pictures.people == ("ann", "bob")
+    assert set(pictures.skipped) == {
+        "ann/up: is a link to a folder, not followed",
+        "ann/self.png: is not a file (a broken link?)",
+    }
+
+
+def test_folders_that_are_too_deep_are_named(people: Path) -> None:
+    name = "d" * 250
+    place = os.open(people, os.O_RDONLY)
+    for _ in range(17):  # 17 * 251 bytes: longer than a path may be
+        os.mkdir(name, dir_fd=place)
+        below = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    os.close(place)
+    (line,) = load(people).skipped
+    assert line.endswith(": File name too long")
+
+
+def test_names_that_are_no_text_have_a_fingerprint(people: Path) -> None:
+    odd = os.fsencode(people / "bob") + b"/\xff.png"
+    Image.new("RGB", (20, 20)).save(people / "x.png")
+    os.rename(people / "x.png", odd)
+    assert len(load(people).images_NCHW) == 4
+    assert make(people).fingerprint()

@@ -4,11 +4,27 @@ from typing import TYPE_CHECKING, Any
 
 from inversionlab.core.settings import any_of
 from inversionlab.data.base import DataSet, DataSettings, Pictures
+from inversionlab.data.celeba import Celeba
+from inversionlab.data.facescrub import Facescrub
 from inversionlab.data.folder import Folder
 from inversionlab.data.mnist import Mnist
+from inversionlab.data.parquet import Parquet
 from inversionlab.data.procedural import Procedural
+from inversionlab.data.qmnist import Qmnist
+from inversionlab.data.tar import Tar
+from inversionlab.data.vggface2 import Vggface2
 
-DATASETS: dict[str, Any] = {"procedural": Procedural, "folder": Folder, "mnist": Mnist}
+DATASETS: dict[str, Any] = {
+    "procedural": Procedural,
+    "folder": Folder,
+    "mnist": Mnist,
+    "qmnist": Qmnist,
+    "celeba": Celeba,
+    "vggface2": Vggface2,
+    "facescrub": Facescrub,
+    "parquet": Parquet,
+    "tar": Tar,
+}
 
 if TYPE_CHECKING:
     AnyData = DataSettings

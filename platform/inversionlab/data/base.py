@@ -41,11 +41,13 @@ class Pictures:
     content_ND: NDArray[np.uint8] | None = None
     """A digest (N, 16) of each picture's pixels; None: not computed yet."""
 
-    def contents(self) -> list[bytes]:
-        """A digest of each picture's pixels; equal pictures have equal ones."""
-        if self.content_ND is not None:
-            return [digest.tobytes() for digest in self.content_ND]
-        return [content(x_CHW) for x_CHW in self.images_NCHW]
+    def digests(self) -> NDArray[np.uint64]:
+        """What each picture is recognized by, 128 bits as (N, 2); equal pictures have equal ones."""
+        content_ND = self.content_ND
+        if content_ND is None:
+            packed = b"".join(map(content, self.images_NCHW))
+            content_ND = np.frombuffer(packed, dtype=np.uint8).reshape(-1, 16)
+        return content_ND.view(np.uint64)
 
 
 def content(x_CHW: torch.Tensor) -> bytes:
@@ -58,6 +60,8 @@ class DataSet(ABC):
     """A source of pictures of people."""
 
     Settings: ClassVar[type[DataSettings]]
+    photographs: ClassVar[bool] = True
+    """Whether a picture may be a copy of another, in another size or compression; digits and drawings are none."""
 
     def __init__(self, settings: Any) -> None:
         """Keep the settings; nothing is read or drawn yet."""

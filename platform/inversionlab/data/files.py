@@ -5,27 +5,25 @@ name of the content, known digests, decoding, and what is said of pictures that 
 """
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from inversionlab.core.settings import ConfigError, Settings, fingerprint
 from inversionlab.data.base import Pictures
 from inversionlab.data.crops import ListedBox, PixelBox
 from inversionlab.data.decoding import Decoder, is_transparent
-from inversionlab.data.manifest import Content, Manifest, PictureFile
+from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile
 from inversionlab.data.memory import require_memory
-
-_PART = 32  # files that a thread takes at once
-_T = TypeVar("_T")
+from inversionlab.data.roots import Root, open_root
+from inversionlab.data.threads import in_threads
 
 
 class FileFields(Settings):
@@ -49,16 +47,6 @@ class FileFields(Settings):
         return given
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The pictures of a set, none of which was opened."""
-
-    files: tuple[PictureFile, ...]
-    """Sorted by person and name."""
-    skipped: tuple[str, ...] = ()
-    """One line for each picture, or kind of file, that was left out: which and why."""
-
-
 class Read(NamedTuple):
     """What became of one picture."""
 
@@ -73,6 +61,11 @@ class FileSet(ABC):
 
     settings: Any
 
+    @cached_property
+    def root(self) -> Root:
+        """Where the files lie."""
+        return open_root(self.settings.root)
+
     @abstractmethod
     def listing(self) -> Listing:
         """The pictures, by names and sizes alone.
@@ -81,7 +74,6 @@ class FileSet(ABC):
             ConfigError: the root is missing, or fewer than two people have pictures, or one person may be two.
         """
 
-    @abstractmethod
     def read(self, file: PictureFile) -> bytes:
         """The bytes of one picture.
 
@@ -89,6 +81,9 @@ class FileSet(ABC):
             OSError: it cannot be read.
             ValueError: it is not where the listing found it.
         """
+        if file.offset is None:
+            return self.root.read(file.path)
+        return self.root.read(file.path, file.offset, file.size)
 
     def check_people(self, owners: Iterable[str], skipped: Sequence[str]) -> tuple[str, ...]:
         """The sorted people who have these pictures.
@@ -120,6 +115,7 @@ class FileSet(ABC):
         """What names the content of each picture. Only those are read that `known` does not know."""
         found = [None if known is None else known.content(file) for file in files]
         unknown = [index for index, content in enumerate(found) if content is None]
+        unknown.sort(key=lambda index: in_storage(files[index]))
         read = in_threads(lambda index: self.digest(files[index]), unknown)
         for index, content in zip(unknown, read, strict=True):
             found[index] = content
@@ -135,7 +131,7 @@ class FileSet(ABC):
         if any(content.transparent for content in contents):
             settings["background"] = self.settings.background
         pairs = zip(files, contents, strict=True)
-        content: list[list[Any]] = [[file.name, content.sha256] for file, content in pairs]
+        content: list[list[Any]] = [[_named(file), content.sha256] for file, content in pairs]
         if self.settings.crop == "five_point":
             content = [[*c, file.points] for c, file in zip(content, files, strict=True)]
         elif isinstance(self.settings.crop, ListedBox):
@@ -158,12 +154,7 @@ class FileSet(ABC):
         require_memory(self.settings, len(files), f"the files of {self.settings.root}")
         size, channels = self.settings.image_size, self.settings.channels
         images_NCHW = np.empty((len(files), channels, size, size), dtype=np.uint8)
-        decoder = self.decoder()
-
-        def read(index: int) -> Read:
-            return self.read_into(images_NCHW[index], files[index], decoder)
-
-        done = in_threads(read, range(len(files)))
+        done = self.decode_into(images_NCHW, files)
         kept = [index for index, one in enumerate(done) if not one.fault]
         skipped += said_of(files, done)
         if len(kept) < len(files):
@@ -174,12 +165,30 @@ class FileSet(ABC):
         person_N = torch.tensor([number[owner] for owner in owners], dtype=torch.int64)
         return Pictures(torch.from_numpy(images_NCHW), person_N, people, tuple(skipped))
 
+    def decode_into(
+        self,
+        images_NCHW: NDArray[np.uint8],
+        files: Sequence[PictureFile],
+        threads: int | None = None,
+    ) -> list[Read]:
+        """Decode each file into its place; what became of each is returned. `threads`: see `in_threads`."""
+        decoder = self.decoder()
+
+        def read(index: int) -> Read:
+            return self.read_into(images_NCHW[index], files[index], decoder)
+
+        order = sorted(range(len(files)), key=lambda index: in_storage(files[index]))
+        done = [Read()] * len(files)
+        for index, one in zip(order, in_threads(read, order, threads), strict=True):
+            done[index] = one
+        return done
+
     def decoder(self) -> Decoder:
         """What turns bytes into pictures, as the settings say; one for each process."""
         s = self.settings
         return Decoder(s.image_size, s.channels, crop=s.crop, background=s.background)
 
-    def read_into(self, image_CHW: np.ndarray, file: PictureFile, decoder: Decoder) -> Read:
+    def read_into(self, image_CHW: NDArray[np.uint8], file: PictureFile, decoder: Decoder) -> Read:
         """Decode one picture into `image_CHW`; what is wrong with it is returned."""
         try:
             picture = decoder.decode(self.read(file), file)
@@ -197,17 +206,12 @@ def said_of(files: Sequence[PictureFile], done: Sequence[Read]) -> list[str]:
     return lines + [f"pictures {remark}: {count}" for remark, count in sorted(remarks.items())]
 
 
-def in_threads(
-    work: Callable[[Any], _T], items: Sequence[Any], threads: int | None = None
-) -> list[_T]:
-    """`work` on every item, in order; decoders and digests release the interpreter lock.
+def _named(file: PictureFile) -> str:
+    """The picture's name, with the person in it, who may stand in a list or a table."""
+    inside = file.name.startswith(f"{file.person}/")
+    return file.name if inside else f"{file.person}/{file.name}"
 
-    `threads` work at once; None: as many as suit the machine.
-    """
-    if not items:
-        return []
-    # To hand over every file by itself costs more than its digest.
-    parts = [items[start : start + _PART] for start in range(0, len(items), _PART)]
-    with ThreadPoolExecutor(max_workers=threads or min(16, 2 * (os.cpu_count() or 1))) as pool:
-        done = pool.map(lambda part: [work(item) for item in part], parts)
-        return [result for results in done for result in results]
+
+def in_storage(file: PictureFile) -> tuple[str, int]:
+    """The order in which pictures are read: one after the other in each container."""
+    return file.path, file.offset or file.row or 0

@@ -15,13 +15,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from inversionlab.core.settings import AbsolutePath, ConfigError
-from inversionlab.data.base import DataSet, DataSettings, require_folder
+from inversionlab.core.addresses import Address
+from inversionlab.core.settings import ConfigError
+from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.decoding import ENDINGS
-from inversionlab.data.files import FileFields, FileSet, Listing
-from inversionlab.data.manifest import PictureFile
+from inversionlab.data.files import FileFields, FileSet
+from inversionlab.data.manifest import Listing
 from inversionlab.data.names import alike, folded
-from inversionlab.data.walk import walk
 
 _EXPECTED = "a folder that holds one folder of pictures for each person"
 
@@ -30,8 +30,9 @@ class FolderSettings(DataSettings, FileFields):
     """Where the pictures are, and how many are taken."""
 
     name: Literal["folder"] = "folder"
-    root: AbsolutePath
-    """The folder that holds one folder for each person; `~` and relative paths are allowed."""
+    root: Address
+    """The folder that holds one folder for each person; `~`, relative paths, and URIs such as s3://bucket/faces
+    are allowed."""
     max_pictures_per_person: int | None = Field(default=None, ge=1, le=1_000_000)
     """Take at most this many files of each person, the first by name; null: all."""
 
@@ -44,14 +45,10 @@ class Folder(FileSet, DataSet):
 
     def listing(self) -> Listing:
         """See `FileSet.listing`."""
-        require_folder(self.settings.root, _EXPECTED)
-        listing = walk(self.settings.root, self.settings.max_pictures_per_person)
+        self.root.require(_EXPECTED)
+        listing = self.root.pictures(most=self.settings.max_pictures_per_person)
         self.check_people((file.person for file in listing.files), listing.skipped)
         return listing
-
-    def read(self, file: PictureFile) -> bytes:
-        """See `FileSet.read`."""
-        return (self.settings.root / file.path).read_bytes()
 
     def check_people(self, owners: Iterable[str], skipped: Sequence[str]) -> tuple[str, ...]:
         """The sorted identifiers.

@@ -8,14 +8,8 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import Pictures
 from inversionlab.data.labelled import LabelledRows
 from inversionlab.data.names import folded, refuse_twins
-from inversionlab.data.splits import (
-    EVERYBODY,
-    Splits,
-    SplitSettings,
-    assemble,
-    claims,
-    train_test,
-)
+from inversionlab.data.split_settings import EVERYBODY, SplitSettings
+from inversionlab.data.splits import Splits, assemble, claims, train_test
 
 SHOWN = 3
 """Names that an error text lists."""
@@ -98,7 +92,10 @@ def split_known(
             "split.public: nobody is left for the attacker's public set; name a `public_data`, or say in "
             "split.public who of `data` the model never saw"
         )
-    return assemble(pictures, names, (train, test), members, evaluator, public)
+    allowed = settings.allow_overlap
+    return assemble(
+        pictures, names, (train, test), members, evaluator, public, allow_overlap=allowed
+    )
 
 
 def split_unseen(names: tuple[str, ...], public: Pictures) -> Splits:

@@ -6,9 +6,7 @@ idx files (`train-images-idx3-ubyte` and its three siblings, plain or `.gz`) in 
 bilinear interpolation. With 3 channels the gray value is repeated.
 """
 
-import gzip
 import hashlib
-import zlib
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,16 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch.nn import functional
 
 from inversionlab.core.settings import AbsolutePath, ConfigError, fingerprint
 from inversionlab.data.base import DataSet, DataSettings, Pictures, require_folder
+from inversionlab.data.idx import SIDE, locate, read_idx, read_unpacked, resize
 from inversionlab.data.memory import require_memory
 
 _STEMS = {"train": ("train",), "test": ("t10k",), "both": ("train", "t10k")}
-_MAGIC_IMAGES, _MAGIC_LABELS = 0x803, 0x801
-_SIDE = 28
-_CHUNK = 4096
+_FOLDERS = ("", "MNIST/raw")
 _EXPECTED = "the folder with MNIST's four idx files; `download: true` fetches them"
 
 
@@ -53,11 +49,14 @@ class Mnist(DataSet):
     """The ten digits as ten "people"."""
 
     Settings = MnistSettings
+    photographs = False
     settings: MnistSettings
 
     def fingerprint(self) -> str:
         """See `DataSet.fingerprint`. It depends on the unpacked content, so `.gz` makes no difference."""
-        content = [hashlib.sha256(_read(p)).hexdigest() for pair in self._files() for p in pair]
+        content = [
+            hashlib.sha256(read_unpacked(p)).hexdigest() for pair in self._files() for p in pair
+        ]
         settings = self.settings.model_dump(mode="json", exclude={"root", "download"})
         return fingerprint({"settings": settings, "content": content})
 
@@ -75,7 +74,7 @@ class Mnist(DataSet):
             kept = np.sort(np.concatenate(firsts))
             images_NHW, label_N = images_NHW[kept], label_N[kept]
         require_memory(self.settings, len(images_NHW), f"the digits of {self.settings.root}")
-        images_NCHW = _resize(torch.from_numpy(images_NHW)[:, None], self.settings.image_size)
+        images_NCHW = resize(torch.from_numpy(images_NHW)[:, None], self.settings.image_size)
         images_NCHW = images_NCHW.repeat(1, self.settings.channels, 1, 1)
         person_N = torch.from_numpy(label_N.astype(np.int64))
         return Pictures(images_NCHW, person_N, tuple(str(digit) for digit in range(10)))
@@ -85,7 +84,9 @@ class Mnist(DataSet):
         root = self.settings.root
         stems = _STEMS[self.settings.part]
         names = [(f"{s}-images-idx3-ubyte", f"{s}-labels-idx1-ubyte") for s in stems]
-        if self.settings.download and not all(_locate(root, n) for pair in names for n in pair):
+        if self.settings.download and not all(
+            locate(root, n, _FOLDERS) for pair in names for n in pair
+        ):
             from torchvision.datasets import MNIST  # Only a download needs it.
 
             try:
@@ -96,15 +97,8 @@ class Mnist(DataSet):
         return [(_require(root, images), _require(root, labels)) for images, labels in names]
 
 
-def _locate(root: Path, name: str) -> Path | None:
-    places = (
-        folder / f"{name}{end}" for folder in (root, root / "MNIST/raw") for end in ("", ".gz")
-    )
-    return next((path for path in places if path.is_file()), None)
-
-
 def _require(root: Path, name: str) -> Path:
-    if path := _locate(root, name):
+    if path := locate(root, name, _FOLDERS):
         return path
     raise ConfigError(
         f"{root}: neither `{name}` nor `{name}.gz` is in it or in its `MNIST/raw`; expected {_EXPECTED}"
@@ -113,11 +107,11 @@ def _require(root: Path, name: str) -> Path:
 
 def _read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Pictures (N, 28, 28) and labels (N,) of one part."""
-    images_NHW = _read_idx(images, _MAGIC_IMAGES, 3)
-    label_N = _read_idx(labels, _MAGIC_LABELS, 1)
-    if images_NHW.shape[1:] != (_SIDE, _SIDE):
+    images_NHW = read_idx(images, 8, 3).astype(np.uint8)
+    label_N = read_idx(labels, 8, 1).astype(np.uint8)
+    if images_NHW.shape[1:] != (SIDE, SIDE):
         size = "x".join(map(str, images_NHW.shape[1:]))
-        raise ConfigError(f"{images}: holds pictures of {size} pixels, not {_SIDE}x{_SIDE}")
+        raise ConfigError(f"{images}: holds pictures of {size} pixels, not {SIDE}x{SIDE}")
     if len(images_NHW) != len(label_N):
         raise ConfigError(
             f"{images}: holds {len(images_NHW)} pictures, but {labels} holds {len(label_N)} labels"
@@ -125,50 +119,3 @@ def _read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[n
     if label_N.size and label_N.max() > 9:
         raise ConfigError(f"{labels}: holds the label {label_N.max()}; expected 0 to 9")
     return images_NHW, label_N
-
-
-def _read_idx(path: Path, magic: int, dimensions: int) -> NDArray[np.uint8]:
-    """The array in an idx file of bytes, after checking its header against its length."""
-    content = _read(path)
-    start = 4 * (1 + dimensions)
-    if len(content) < start:
-        raise ConfigError(
-            f"{path}: has {len(content)} bytes, which is less than its header ({start})"
-        )
-    header = [int(number) for number in np.frombuffer(content[:start], dtype=">u4")]
-    if header[0] != magic:
-        raise ConfigError(
-            f"{path}: begins with 0x{header[0]:08x}, not with 0x{magic:08x} "
-            f"(an idx file of bytes in {dimensions} dimensions)"
-        )
-    shape = tuple(header[1:])
-    expected = int(np.prod(shape, dtype=object))
-    if len(content) - start != expected:
-        raise ConfigError(
-            f"{path}: its header promises {' x '.join(map(str, shape))} = {expected} bytes, "
-            f"but {len(content) - start} follow"
-        )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
-
-
-def _read(path: Path) -> bytes:
-    """The unpacked content of an idx file."""
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-
-
-def _resize(images_NCHW: torch.Tensor, size: int) -> torch.Tensor:
-    if size == 32:
-        return functional.pad(images_NCHW, (2, 2, 2, 2))
-    if size == _SIDE:
-        return images_NCHW
-    parts = []
-    for chunk in torch.split(images_NCHW, _CHUNK):
-        resized = functional.interpolate(
-            chunk.float(), (size, size), mode="bilinear", antialias=True, align_corners=False
-        )
-        parts.append(resized.round().clamp(0, 255).to(torch.uint8))
-    return torch.cat(parts)

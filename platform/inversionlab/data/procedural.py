@@ -49,6 +49,7 @@ class Procedural(DataSet):
     """People that do not exist."""
 
     Settings = ProceduralSettings
+    photographs = False
     settings: ProceduralSettings
 
     def fingerprint(self) -> str:

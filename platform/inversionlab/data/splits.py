@@ -10,56 +10,29 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inversionlab.core import seeds
 from inversionlab.core.rows import Images, rows_of, select
-from inversionlab.core.settings import ConfigError, Settings
+from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import Pictures
+from inversionlab.data.duplicates import (
+    DECOYS,
+    EVALUATOR,
+    PRIVATE,
+    PUBLIC,
+    Part,
+    find_equal,
+    unknown,
+)
+from inversionlab.data.duplicates import notes as duplicate_notes
 from inversionlab.data.labelled import NO_ROWS, Labelled, LabelledRows
 from inversionlab.data.names import matching, nobody, refuse_twins
-
-EVERYBODY = ("*",)
-
-
-class SplitSettings(Settings):
-    """Which people go into which set.
-
-    Patterns match identifiers like a shell does (`private/*`), in Unicode's composed form and without case. A name
-    that somebody bears is no pattern. A name or pattern that matches nobody is refused.
-    """
-
-    private: tuple[str, ...] = EVERYBODY
-    """Patterns of the people who may be private."""
-    private_min_pictures: int = Field(default=10, ge=2)
-    """The least number of pictures of a private person."""
-    private_people: int | None = Field(default=None, ge=2)
-    """The largest number of private people, drawn by the seed; null: everybody who qualifies."""
-    evaluator_only: tuple[str, ...] = EVERYBODY
-    """Patterns of the people who may be evaluator-only; they are chosen after the private people."""
-    evaluator_min_pictures: int = Field(default=5, ge=2)
-    """The least number of pictures of an evaluator-only person."""
-    evaluator_people: int | None = Field(default=None, ge=0)
-    """The largest number of evaluator-only people; null: everybody who qualifies."""
-    decoy_people: int = Field(default=0, ge=0)
-    """People whom the defender keeps secret as decoys (`anonymity_set`); the seed draws them after the
-    evaluator-only people, and nobody of them is public."""
-    decoy_min_pictures: int = Field(default=2, ge=1)
-    """The least number of pictures of a decoy."""
-    public: tuple[str, ...] = EVERYBODY
-    """Patterns of the people who may be public; they are chosen last."""
-    test_fraction: float = Field(default=0.2, gt=0, lt=1)
-    """Share of each private and evaluator-only person's pictures that no training sees; at least one picture."""
-
-    @model_serializer(mode="wrap")
-    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the decoys out where there are none, so that the hashes of older recipes stay."""
-        without = () if self.decoy_people else ("decoy_people", "decoy_min_pictures")
-        return {k: v for k, v in plain(self).items() if k not in without}
+from inversionlab.data.split_settings import EVERYBODY, SplitSettings
 
 
 @dataclass(frozen=True)
@@ -107,7 +80,8 @@ def split(
         for name in ("private", "evaluator_only")
     )
     names = tuple(pictures.people[p] for p in members["private"])
-    return assemble(pictures, names, private, members, evaluator, public)
+    allowed = settings.allow_overlap
+    return assemble(pictures, names, private, members, evaluator, public, allow_overlap=allowed)
 
 
 def assemble(
@@ -117,6 +91,8 @@ def assemble(
     members: Mapping[str, Sequence[int]],
     evaluator: tuple[LabelledRows, LabelledRows],
     public: Pictures | None,
+    *,
+    allow_overlap: bool = False,
 ) -> Splits:
     """The splits, from the private people's `names` and the rows of their training and test pictures.
 
@@ -124,24 +100,34 @@ def assemble(
     those of its "public" people. A public picture that equals one of another set is left out.
 
     Raises:
-        ConfigError: no public picture is left.
+        ConfigError: no public picture is left, or sets share pictures and `allow_overlap` is false.
     """
     own_P = rows_of(pictures.person_N, len(pictures.people))
-    decoys = LabelledRows.of([own_P[p] for p in members.get("decoys", ())])
-    parts = (*private, *evaluator, decoys)
-    contents = pictures.contents()
-    known = {contents[row] for part in parts for row in part.row_N.tolist()}
+    hidden, others = members.get("decoys", ()), members.get("evaluator_only", ())
+    decoys = LabelledRows.of([own_P[p] for p in hidden])
+    strangers = tuple(pictures.people[p] for p in others)
+    secret = tuple(pictures.people[p] for p in hidden)
+    digest_N2 = pictures.digests()
+    known = [
+        _part(PRIVATE, digest_N2, private[0], names),
+        _part(PRIVATE, digest_N2, private[1], names, test=True),
+        _part(EVALUATOR, digest_N2, evaluator[0], strangers),
+        _part(EVALUATOR, digest_N2, evaluator[1], strangers, test=True),
+        _part(DECOYS, digest_N2, decoys, secret),
+    ]
     notes = list(pictures.skipped)
     if public is not None and public is not pictures:
         notes += public.skipped
+    shown = pictures if public is None else public
     if public is None:
-        others = torch.tensor(members["public"], dtype=torch.int64)
-        row_N = torch.isin(pictures.person_N, others).nonzero().squeeze(1)
-        public, people = pictures, len(members["public"])
+        row_N = torch.isin(pictures.person_N, torch.tensor(members["public"], dtype=torch.int64))
+        row_N, people = row_N.nonzero().squeeze(1), len(members["public"])
     else:
         row_N, people = torch.arange(len(public.person_N)), len(public.people)
-    theirs = contents if public is pictures else public.contents()
-    fresh_N = torch.tensor([theirs[row] not in known for row in row_N.tolist()], dtype=torch.bool)
+    theirs_N2 = digest_N2 if shown is pictures else shown.digests()
+    free = Part(PUBLIC, theirs_N2[row_N.numpy()], shown.person_N[row_N].numpy(), shown.people)
+    notes += duplicate_notes(find_equal([*known, free]), allowed=allow_overlap)
+    fresh_N = torch.from_numpy(unknown(free, known))
     if not bool(fresh_N.all()):
         count = int((~fresh_N).sum())
         notes.append(f"{count} public pictures equal one of another set and were left out")
@@ -154,15 +140,26 @@ def assemble(
         people=names,
         train=private[0].pictures(pictures),
         test=private[1].pictures(pictures),
-        evaluator_people=tuple(pictures.people[p] for p in members.get("evaluator_only", ())),
+        evaluator_people=strangers,
         evaluator_train=evaluator[0].pictures(pictures),
         evaluator_test=evaluator[1].pictures(pictures),
         decoys=decoys.pictures(pictures),
-        public_NCHW=select(public.images_NCHW, row_N),
-        public_person_N=public.person_N[row_N],
+        public_NCHW=select(shown.images_NCHW, row_N),
+        public_person_N=shown.person_N[row_N],
         public_people=people,
         notes=tuple(notes),
     )
+
+
+def _part(
+    kind: str,
+    digest_N2: NDArray[np.uint64],
+    rows: LabelledRows,
+    people: Sequence[str],
+    *,
+    test: bool = False,
+) -> Part:
+    return Part(kind, digest_N2[rows.row_N.numpy()], rows.class_N.numpy(), people, test)
 
 
 def _assign_people(

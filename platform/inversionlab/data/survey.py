@@ -45,12 +45,12 @@ def survey(root: Path) -> FolderSurvey:
     Raises:
         ConfigError: there is no such folder, fewer than two people have pictures, or none can be opened.
     """
-    folder = Folder(FolderSettings(root=root))
-    files = folder.listing().files
+    root = root.expanduser().absolute()
+    files = Folder(FolderSettings(root=root)).listing().files
     sides, gray = [], True
     for file in files[:: max(1, len(files) // MOST)]:
         try:
-            with Image.open(folder.settings.root / file.path) as picture:
+            with Image.open(root / file.path) as picture:
                 sides.append(min(picture.size))
                 gray = gray and picture.mode in GRAY
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -58,7 +58,7 @@ def survey(root: Path) -> FolderSurvey:
     if not sides:
         raise ConfigError(f"{root}: none of its {len(files)} picture files can be opened")
     return FolderSurvey(
-        root=folder.settings.root,
+        root=root,
         counts=tuple(Counter(file.person for file in files).values()),
         shorter_side=round(statistics.median(sides)),
         gray=gray,

@@ -6,16 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 from inversionlab.data.decoding import ENDINGS, kind_of_other
-from inversionlab.data.files import Listing
-from inversionlab.data.manifest import PictureFile
+from inversionlab.data.manifest import Listing, PictureFile
 
 
-def walk(root: Path, most: int | None) -> Listing:
+def walk(root: Path, most: int | None, *, loose: bool = False) -> Listing:
     """The pictures below `root`, at most `most` of each folder, the first by name.
 
-    The person is the folder's path below the root. What was left out is named or counted.
+    The person is the folder's path below the root. What was left out is named or counted. With `loose`, pictures
+    directly in the root are taken, and their person is empty.
     """
-    found = _Found(root)
+    found = _Found(root, loose=loose)
     folders = [""]
     files: list[PictureFile] = []
     while folders:
@@ -35,8 +35,8 @@ def _by_person(file: PictureFile) -> tuple[str, str]:
 class _Found:
     """What is left out on the way."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, *, loose: bool) -> None:
+        self._root, self._loose = root, loose
         self._real_root = root.resolve()
         self.skipped: list[str] = []
         self.others: Counter[str] = Counter()
@@ -47,7 +47,7 @@ class _Found:
         inner: list[os.DirEntry[str]] = []
         names: list[os.DirEntry[str]] = []
         try:
-            with os.scandir(self._root / folder) as entries:
+            with os.scandir(os.path.join(self._root, folder)) as entries:
                 for entry in entries:
                     (inner if _is_folder(entry) else names).append(entry)
         except OSError as error:
@@ -68,17 +68,22 @@ class _Found:
         return wanted, kept
 
     def _picture(self, entry: "os.DirEntry[str]", folder: str, name: str) -> PictureFile | None:
-        status = _status(entry)
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            status = None
         plain = status is not None and stat.S_ISREG(status.st_mode)
         if kind := _kind(entry, plain=plain):
             self.others[kind] += 1
             return None
-        if not folder:
+        if not folder and not self._loose:
             self.skipped.append(f"{name}: lies directly in the root, in no person's folder")
             return None
         if not plain:
             path = Path(entry.path)
-            if entry.is_symlink() and not path.resolve().is_relative_to(self._real_root):
+            # Not by `resolve`, which raises at a link in a circle.
+            real = Path(os.path.realpath(path))
+            if entry.is_symlink() and not real.is_relative_to(self._real_root):
                 self.skipped.append(f"{name}: is a link that leaves the root")
                 return None
             if not path.is_file():
@@ -98,13 +103,6 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
-    try:
-        return entry.stat(follow_symlinks=False)
-    except OSError:
-        return None
-
-
 def _files_below(entry: "os.DirEntry[str]") -> int:
     """How many files lie in a hidden folder and below it; a link counts as one."""
     if entry.is_symlink():
@@ -116,7 +114,8 @@ def _kind(entry: "os.DirEntry[str]", *, plain: bool) -> str:
     """What kind of other file it is; empty for a picture, by its ending or its first bytes."""
     if entry.name.startswith("."):
         return "with hidden names"
-    if os.path.splitext(entry.name)[1].lower() in ENDINGS:
+    _, dot, ending = entry.name.rpartition(".")
+    if dot and f".{ending.lower()}" in ENDINGS:
         return ""
     if not plain:
         return "that are links or no plain files"

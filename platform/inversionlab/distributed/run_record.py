@@ -231,7 +231,15 @@ def data_record(session: Session) -> dict[str, Any]:
         "public_pictures": len(splits.public_NCHW),
         "evaluator_people": len(splits.evaluator_people),
         "skipped": list(splits.notes),
+        **allowed_overlap(session),
     }
+
+
+def allowed_overlap(session: Session) -> dict[str, str]:
+    """What the report repeats if private pictures may be in other sets too."""
+    if not session.experiment.split.allow_overlap:
+        return {}
+    return {"overlap": "allowed (split.allow_overlap); skipped pictures list what sets share"}
 
 
 def describe(session: Session) -> str:

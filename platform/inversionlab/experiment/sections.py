@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 from inversionlab.attacks import AnyAttack
 from inversionlab.core.settings import NAMING, Settings
 from inversionlab.data import AnyData, DataSettings
-from inversionlab.data.splits import SplitSettings
+from inversionlab.data.split_settings import SplitSettings
 from inversionlab.defenses import AnyDefense, DefenseSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.generators import AnyGenerator

@@ -6,9 +6,10 @@ import torch
 
 from inversionlab import data
 from inversionlab.core import seeds
-from inversionlab.core.settings import ConfigError, fingerprint
+from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.data.base import Pictures
 from inversionlab.data.known_people import known_names, split_known, split_unseen
+from inversionlab.data.parts import are_apart, share_digits
 from inversionlab.data.splits import Splits, split
 from inversionlab.experiment import Experiment
 from inversionlab.given.settings import GivenModelSettings
@@ -41,7 +42,7 @@ def data_id(
     experiment: Experiment, pictures: tuple[str, ...], names: tuple[str, ...] | None = None
 ) -> str:
     """The name of the splits, which depends on the pictures, the split, and whom a given victim knows."""
-    cut = experiment.split.model_dump(mode="json")
+    cut = experiment.split.model_dump(mode="json", context=NAMING)
     classes = {} if names is None else {"classes": list(names)}
     given = isinstance(experiment.victim, GivenModelSettings)
     known = {"known": True, **classes} if given else {}
@@ -113,11 +114,15 @@ def attackable(splits: Splits) -> list[int]:
 def _refuse_same_people(experiment: Experiment) -> None:
     """Refuse a `public_data` that shows the people of `data` again."""
     mine, theirs = experiment.data, experiment.public_data
-    if mine is None or theirs is None or theirs.name != mine.name:
+    if mine is None or theirs is None:
         return
-    parts = {getattr(mine, "part", None), getattr(theirs, "part", None)}
-    if parts == {"train", "test"}:
-        return  # The halves of one data set share no picture.
+    if share_digits(mine, theirs) and not experiment.split.allow_overlap:
+        raise ConfigError(
+            "public_data: QMNIST holds MNIST's own digits; take its part test50k, or set split.allow_overlap: "
+            "true if that is meant; the report then repeats it"
+        )
+    if theirs.name != mine.name or are_apart(mine, theirs):
+        return
     for key, what in (("root", "folder"), ("seed", "seed, so the same people")):
         value = getattr(mine, key, None)
         if value is not None and value == getattr(theirs, key, None):

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from inversionlab.data.base import content
-from inversionlab.data.files import FileSet, Read, in_threads
+from inversionlab.data.files import FileSet
 from inversionlab.data.manifest import PictureFile
 
 PART_BYTES = 2**26
@@ -50,12 +50,7 @@ def decoded(
     """The pictures of these files, the first of which is entry `first` of the listing."""
     size, channels = source.settings.image_size, source.settings.channels
     images_NCHW = np.empty((len(files), channels, size, size), dtype=np.uint8)
-    decoder = source.decoder()
-
-    def read(index: int) -> Read:
-        return source.read_into(images_NCHW[index], files[index], decoder)
-
-    done = in_threads(read, range(len(files)), threads)
+    done = source.decode_into(images_NCHW, files, threads)
     kept = [index for index, one in enumerate(done) if not one.fault]
     if len(kept) < len(files):
         images_NCHW = images_NCHW[kept]

@@ -86,9 +86,7 @@ class UndecodedPictures(Parts):
         """See `Parts.read`."""
         assert isinstance(self._source, FileSet)
         images_NCHW = np.zeros((len(row_N), *self.shape), dtype=np.uint8)
-        decoder = self._source.decoder()
-        for image_CHW, row in zip(images_NCHW, row_N.tolist(), strict=True):
-            self._source.read_into(image_CHW, self._files[row], decoder)
+        self._source.decode_into(images_NCHW, [self._files[row] for row in row_N.tolist()])
         return torch.from_numpy(images_NCHW)
 
 

@@ -19,6 +19,7 @@ from inversionlab.pipeline.compiled import chip_precision
 from inversionlab.pipeline.given_facts import GivenFacts, read_facts
 from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.overlaps import with_near_duplicates
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
 from inversionlab.pipeline.prepared import pictures_of
 from inversionlab.store.address import is_uri
@@ -75,20 +76,35 @@ def open_experiment(
     names = data_stage.picture_ids(experiment, storage)
     given = read_facts(experiment, live() if live is not None else None)
     spec = SessionSpec(experiment.model_dump_json(), storage.root, names, given, live)
-    return _in_its_precision(open_session(spec, torch.device("cpu"), listed=listed))
+    session = open_session(spec, torch.device("cpu"), listed=listed)
+    builder = session.builder
+    builder.splits = with_near_duplicates(
+        experiment, builder.splits, session.plan.data_id, session.artifacts.storage
+    )
+    return _in_its_precision(session)
 
 
 def _refuse_storage_in_data(experiment: Experiment, storage: Storage) -> None:
     """Refuse a storage below a folder of pictures: what it holds would be taken for pictures of a person."""
     for key, settings in (("data", experiment.data), ("public_data", experiment.public_data)):
         root = getattr(settings, "root", None)
-        if root is None or is_uri(storage.root):
+        if root is None or is_uri(storage.root) is not isinstance(root, str):
             continue
-        if Path(storage.root).is_relative_to(Path(root).resolve()):
+        inside = (
+            f"{_place(storage.root)}/".startswith(f"{_place(root)}/")
+            if isinstance(root, str)
+            else Path(storage.root).is_relative_to(root.resolve())
+        )
+        if inside:
             raise ConfigError(
                 f"--storage {storage.root}: lies in {key}.root = {root}, and its pictures would become a "
                 "person's; choose a folder outside"
             )
+
+
+def _place(uri: str) -> str:
+    """A URI without its options."""
+    return uri.partition("?")[0]
 
 
 def _in_its_precision(session: Session) -> Session:

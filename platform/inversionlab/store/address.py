@@ -5,8 +5,11 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from inversionlab.core.addresses import WHERE_SECRETS_BELONG, is_uri, masked
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import cut
+
+__all__ = ["default_root", "full_address", "is_uri"]
 
 
 def default_root() -> str:
@@ -16,24 +19,6 @@ def default_root() -> str:
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         return str(Path.home() / "inversionlab")
     return "runs"
-
-
-def is_uri(root: str) -> bool:
-    """Whether a storage's address is a URI, such as s3://bucket/prefix, and no path."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", root) is not None
-
-
-def _masked(uri: str) -> str:
-    """The URI without the secrets in it: KEY:SECRET@ before the bucket, and options such as secret_key."""
-    scheme, _, rest = uri.partition("://")
-    before, at, bucket = rest.rpartition("@")
-    # A secret may hold a slash; a port is no secret.
-    user, colon, secret = before.partition(":")
-    if at and colon and "/" not in user and not re.match(r"[0-9]+/", secret):
-        rest = f"***@{bucket}"
-    secrets = r"([?&][^=&]*(?:key|secret|token|password|credential|sig)[^=&]*=)[^&]+"
-    hidden = re.sub(secrets, r"\1***", rest, flags=re.IGNORECASE)
-    return f"{scheme}://{hidden}"
 
 
 def full_address(root: str) -> str:
@@ -47,12 +32,8 @@ def full_address(root: str) -> str:
     if "\0" in root or root != root.encode(errors="ignore").decode():
         raise ConfigError(f"--storage {cut(ascii(root))}: holds a NUL, or bytes that are no text")
     if is_uri(root):
-        if (shown := _masked(root)) != root:
-            raise ConfigError(
-                f"--storage {cut(shown)}: holds a secret, which would stand in logs and in lists of processes; "
-                "give it where the bucket's client looks for it (S3: in AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or in ~/.aws/credentials)"
-            )
+        if (shown := masked(root)) != root:
+            raise ConfigError(f"--storage {cut(shown)}: {WHERE_SECRETS_BELONG}")
         return root
     scheme = re.match(r"(s3|gs|gcs|hdfs|viewfs|abfss?|wasbs?|az|https?|file):", root, re.IGNORECASE)
     if scheme:

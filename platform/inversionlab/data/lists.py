@@ -1,0 +1,74 @@
+"""The text lists that come with published sets: who is on which picture, where the face is, and where its
+points."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from inversionlab.core.settings import ConfigError
+from inversionlab.data.manifest import Listing, PictureFile
+from inversionlab.data.roots import Root
+
+Box = tuple[float, float, float, float]
+
+
+def rows(
+    root: Root, where: str, name: str, columns: int, *, delimiter: str = ","
+) -> Iterator[list[str]]:
+    """The lines of a list, each with at least `columns` values; several blanks are one.
+
+    Raises:
+        ConfigError: it cannot be read as text, or a line is too short; the text names both.
+    """
+    try:
+        text = root.read(name).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{where}/{name}: cannot be read: {error}") from error
+    lines = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    try:
+        for number, values in enumerate(lines, 1):
+            if not any(values):
+                continue
+            if len(values) < columns:
+                raise ConfigError(
+                    f"{where}/{name}: line {number} has {len(values)} values, not {columns}"
+                )
+            yield values
+    except csv.Error as error:
+        raise ConfigError(f"{where}/{name}: is no list: {error}") from error
+
+
+def numbers(where: str, values: Sequence[str]) -> tuple[float, ...]:
+    """Values as numbers.
+
+    Raises:
+        ConfigError: one is none.
+    """
+    try:
+        return tuple(float(value) for value in values)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def corners(left: float, top: float, width: float, height: float) -> Box:
+    """A box as left, top, right, bottom."""
+    return left, top, left + width, top + height
+
+
+def by_person(
+    files: Iterable[PictureFile], skipped: Iterable[str], most: int | None = None
+) -> Listing:
+    """A listing, sorted by person and name, with at most `most` pictures of each person."""
+    kept, taken = [], Counter[str]()
+    for file in sorted(files, key=lambda file: (file.person, file.name)):
+        if most is None or taken[file.person] < most:
+            taken[file.person] += 1
+            kept.append(file)
+    return Listing(tuple(kept), tuple(skipped))
+
+
+def missing(names: Iterable[str], what: str) -> list[str]:
+    """A line that counts these names and shows the first; none if there are none."""
+    every = sorted(names)
+    return [f"{what}: {len(every)} (the first: {every[0]})"] if every else []

@@ -1,0 +1,57 @@
+"""Which people go into which set."""
+
+from typing import Any
+
+from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
+
+from inversionlab.core.settings import NAMING, Settings
+from inversionlab.data.near_duplicates import NearDuplicates
+
+EVERYBODY = ("*",)
+
+
+class SplitSettings(Settings):
+    """Which people go into which set.
+
+    Patterns match identifiers like a shell does (`private/*`), in Unicode's composed form and without case. A name
+    that somebody bears is no pattern. A name or pattern that matches nobody is refused.
+    """
+
+    private: tuple[str, ...] = EVERYBODY
+    """Patterns of the people who may be private."""
+    private_min_pictures: int = Field(default=10, ge=2)
+    """The least number of pictures of a private person."""
+    private_people: int | None = Field(default=None, ge=2)
+    """The largest number of private people, drawn by the seed; null: everybody who qualifies."""
+    evaluator_only: tuple[str, ...] = EVERYBODY
+    """Patterns of the people who may be evaluator-only; they are chosen after the private people."""
+    evaluator_min_pictures: int = Field(default=5, ge=2)
+    """The least number of pictures of an evaluator-only person."""
+    evaluator_people: int | None = Field(default=None, ge=0)
+    """The largest number of evaluator-only people; null: everybody who qualifies."""
+    decoy_people: int = Field(default=0, ge=0)
+    """People whom the defender keeps secret as decoys (`anonymity_set`); the seed draws them after the
+    evaluator-only people, and nobody of them is public."""
+    decoy_min_pictures: int = Field(default=2, ge=1)
+    """The least number of pictures of a decoy."""
+    public: tuple[str, ...] = EVERYBODY
+    """Patterns of the people who may be public; they are chosen last."""
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Share of each private and evaluator-only person's pictures that no training sees; at least one picture."""
+    allow_overlap: bool = False
+    """Whether private pictures may be public or evaluator-only ones too, and two people may share most of theirs.
+    Public pictures that equal one of another set are left out in either case. The report repeats it."""
+    near_duplicates: NearDuplicates | None = NearDuplicates()
+    """How near-duplicates of private pictures are found among photographs; null: they are not looked for."""
+
+    @model_serializer(mode="wrap")
+    def _as_stored(
+        self, plain: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """Leave out what older recipes lack, so that their hashes stay, and in names what changes no set."""
+        without = [] if self.decoy_people else ["decoy_people", "decoy_min_pictures"]
+        if info.context == NAMING or not self.allow_overlap:
+            without.append("allow_overlap")
+        if info.context == NAMING or self.near_duplicates == NearDuplicates():
+            without.append("near_duplicates")
+        return {k: v for k, v in plain(self).items() if k not in without}
