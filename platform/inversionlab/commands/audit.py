@@ -7,13 +7,14 @@ ray job submit --working-dir . -- python jobs/audit.py jobs/recipes/demo.yaml
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inversionlab.commands.ending import ends_by_signals
 from inversionlab.commands.options import (
+    Answers,
     Assignments,
     ShowPictures,
     StorageRoot,
@@ -40,21 +41,9 @@ EPILOG = """Examples:
 Run the same command again after anything stopped it: finished networks and stored reconstructions are
 kept, a training goes on from its last checkpoint. Change only `defense.alpha`: nothing is trained.
 
-Exit codes: 0 done; 1 some attacks or a training failed (the rest is stored); 2 the recipe, the
-model or the data is wrong; 3 the endpoint's budget of queries is spent (the rest is stored)."""
+Exit codes: 0 done; 1 some attacks or a training failed (the rest is stored); 2 the recipe, the model or the
+data is wrong; 3 the endpoint's budget of queries is spent (the rest is stored); 130, 143, 129 interrupted."""
 PANEL = "A model of your own, without a recipe"
-
-
-class Answers(StrEnum):
-    """What a model answers."""
-
-    auto = "auto"
-    logits = "logits"
-    probabilities = "probabilities"
-    log_probabilities = "log_probabilities"
-    labels = "labels"
-    top_k = "top_k"
-    embedding = "embedding"
 
 
 def epilog(program: str, recipe: str = "{}") -> str:
@@ -62,6 +51,7 @@ def epilog(program: str, recipe: str = "{}") -> str:
     return EPILOG.format(program=program, demo=recipe.format("demo"), lfw=recipe.format("lfw"))
 
 
+@ends_by_signals
 def main(
     recipe: Annotated[
         Path | None,
