@@ -149,3 +149,20 @@ def test_handlers_are_put_back_and_a_plain_interrupt_is_told(
     assert end.value.exit_code == 130
     assert capsys.readouterr().err == line(signal.SIGINT)
     assert [signal.getsignal(number) for number in WORDS] == before
+
+
+def test_what_a_command_writes_is_its_owners_alone(tmp_path: Path) -> None:
+    @ends_by_signals
+    def command() -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "file").write_text("a face")
+
+    before = os.umask(0o022)
+    try:
+        command()
+        after = os.umask(before)
+    finally:
+        os.umask(before)
+    assert after == 0o022
+    modes = [p.stat().st_mode & 0o777 for p in (tmp_path / "folder", tmp_path / "folder" / "file")]
+    assert modes == [0o700, 0o600]

@@ -77,6 +77,7 @@ def expect_end(folder: str, code: int, said: str, number: signal.Signals, second
     assert code == 128 + number, said[-3000:]
     assert "Traceback" not in said
     assert "Fatal" not in said
+    assert "***" not in said, said[-3000:]
     assert seconds < 15
     wait_until(lambda: not faults.ray_processes(folder), 15, "the Ray of the driver is gone")
 

@@ -39,13 +39,18 @@ def ends_by_signals(command: Callable[Options, None]) -> Callable[Options, None]
     What it has begun ends as after an error: its `with` and `finally` blocks run. A second signal, or `GRACE`
     seconds, ends it at once. A signal that was ignored from the start, as
     SIGHUP is below `nohup`, stays ignored.
+
+    What it writes, by whatever library, is readable by its owner alone.
     """
 
     @functools.wraps(command)
     def run(*args: Options.args, **options: Options.kwargs) -> None:
-        ending = _Ending()
-        with ending.listening():
-            command(*args, **options)
+        before = os.umask(0o077)
+        try:
+            with _Ending().listening():
+                command(*args, **options)
+        finally:
+            os.umask(before)
 
     return run
 
@@ -91,6 +96,7 @@ class _Ending:
         self._signal = signal.Signals(number)
         # Not by `threading`, whose lock the interrupted code may hold.
         _thread.start_new_thread(self._limit, (128 + number,))
+        _hold_raylet()
         raise Ended
 
     def _limit(self, code: int) -> None:
@@ -135,6 +141,19 @@ def _exit(code: int) -> None:
         found |= new
     _send(signal.SIGKILL, found)
     os._exit(code)
+
+
+def _hold_raylet() -> None:
+    """Stop the raylet of a Ray that this process has started, until `_exit` ends it.
+
+    Slurm sends the signal to all processes at once. When its raylet dies, Ray ends the driver with exit code 1 and
+    without a word, whatever it does.
+    """
+    for process in _descendants(os.getpid()):
+        with suppress(OSError):
+            command = Path(f"/proc/{process}/cmdline").read_bytes().partition(b"\0")[0]
+            if command.endswith(b"/raylet/raylet"):
+                _send(signal.SIGSTOP, {process})
 
 
 def _send(number: signal.Signals, processes: set[int]) -> None:

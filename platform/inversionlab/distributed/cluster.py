@@ -3,6 +3,8 @@
 import logging
 import os
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -142,10 +144,10 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _handler_kept() -> Iterator[None]:
-    """Within the block Ray puts no handler of its own for SIGTERM in place, and the one that is there stays.
+    """Within the block Ray puts no handlers of its own for SIGTERM in place, and the one that is there stays.
 
-    Ray's exits by an exception, which its compiled code swallows or takes for a fault: the process would go on, or
-    abort.
+    Ray's in Python exits by an exception, which its compiled code swallows or takes for a fault: the process would
+    go on, or abort. Its compiled handler prints frames and aborts.
     """
     theirs = ray_utils.set_sigterm_handler
     ray_utils.set_sigterm_handler = lambda handler: None
@@ -153,6 +155,10 @@ def _handler_kept() -> Iterator[None]:
         yield
     finally:
         ray_utils.set_sigterm_handler = theirs
+        before = signal.getsignal(signal.SIGTERM)
+        if before is not None and threading.current_thread() is threading.main_thread():
+            # Python does not know of the compiled handler; setting its own again removes that one.
+            signal.signal(signal.SIGTERM, before)
 
 
 def alive_nodes() -> list[dict[str, float]]:
