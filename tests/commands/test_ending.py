@@ -84,6 +84,16 @@ def test_a_signal_that_is_swallowed_ends_the_command_all_the_same() -> None:
     assert send(process, signal.SIGTERM) == (143, "", line(signal.SIGTERM))
 
 
+def test_a_signal_in_a_destructor_is_not_lost() -> None:
+    process = start(
+        "class Late:\n    def __del__(self):\n        begun()\n"
+        "Late()\ntry:\n    time.sleep(60)\nfinally:\n    print('closed')"
+    )
+    began = time.monotonic()
+    assert send(process, signal.SIGTERM) == (143, "closed\n", line(signal.SIGTERM))
+    assert time.monotonic() - began < 8
+
+
 def test_an_error_that_follows_the_signal_is_not_told() -> None:
     process = start("try:\n    begun()\nfinally:\n    raise RuntimeError('a worker died too')")
     assert send(process, signal.SIGTERM) == (143, "", line(signal.SIGTERM))

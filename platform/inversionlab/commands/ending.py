@@ -61,6 +61,8 @@ class _Ending:
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
         self._said = False
+        self._lost = False
+        """Whether the exception could not be raised where the signal came."""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -72,6 +74,9 @@ class _Ending:
         before = {k: v for k, v in before.items() if v not in (signal.SIG_IGN, None)}
         for number in before:
             signal.signal(number, self._receive)
+        unraisable = sys.unraisablehook
+        if main:
+            sys.unraisablehook = functools.partial(self._repeat, unraisable)
         try:
             yield
         except BaseException as error:
@@ -83,14 +88,18 @@ class _Ending:
                 raise typer.Exit(128 + signal.SIGINT) from error
             raise
         finally:
+            sys.unraisablehook = unraisable
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self._signal is not None:
-            # It came in code that swallows exceptions, such as a destructor.
+            # It came in code that swallows exceptions.
             self._end()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         """Raise at the first signal; end at once at the second."""
+        if self._lost:
+            self._lost = False
+            raise Ended
         if self._signal is not None:
             _exit(128 + number)
         self._signal = signal.Signals(number)
@@ -98,6 +107,23 @@ class _Ending:
         _thread.start_new_thread(self._limit, (128 + number,))
         _hold_raylet()
         raise Ended
+
+    def _repeat(
+        self,
+        otherwise: Callable[["sys.UnraisableHookArgs"], object],
+        args: "sys.UnraisableHookArgs",
+    ) -> None:
+        """Raise once more, a moment later, where Python only notes the exception: in a destructor or a fork."""
+        if not isinstance(args.exc_value, Ended) or self._signal is None:
+            otherwise(args)
+            return
+
+        def send(number: int) -> None:
+            time.sleep(0.05)
+            self._lost = True
+            os.kill(os.getpid(), number)
+
+        _thread.start_new_thread(send, (self._signal,))
 
     def _limit(self, code: int) -> None:
         """End the process in the midst of what it does, if it has not ended in time."""
