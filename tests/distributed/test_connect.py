@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from pathlib import Path
@@ -29,6 +30,9 @@ NAMES = (
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    # What Ray would be asked for is there.
+    monkeypatch.setattr("socket.create_connection", lambda place, timeout: io.BytesIO())
     for name in NAMES:
         # So that what `connect` sets is taken back.
         monkeypatch.setenv(name, "")
@@ -168,11 +172,40 @@ def test_a_time_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, text: s
 def test_what_another_try_cannot_mend_is_refused_at_once(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "nowhere")
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.7:6379")
     init = started(monkeypatch, error)
-    with pytest.raises(ConfigError, match="RAY_ADDRESS = nowhere: does not answer: "):
+    with pytest.raises(ConfigError, match=r"RAY_ADDRESS = 10.0.0.7:6379: does not answer: "):
         connect()
     assert len(init.seen) == 1
+
+
+@pytest.mark.parametrize("address", ["nowhere", "nowhere:", ":6379", "nowhere:six", "a:123456"])
+def test_what_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    init = started(monkeypatch)
+    with pytest.raises(ConfigError, match="does not answer: must be HOST:PORT"):
+        connect()
+    assert init.seen == []
+
+
+def test_a_port_where_nobody_listens_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(place: tuple[str, int], timeout: float) -> None:
+        assert place == ("127.0.0.1", 1)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setenv("INVERSIONLAB_RAY_SECONDS", "0.1")
+    init = started(monkeypatch)
+    with pytest.raises(
+        ClusterError, match=r"RAY_ADDRESS = 127.0.0.1:1: does not answer: .*refused"
+    ):
+        connect()
+    assert init.seen == []
+    # Once, however often it is tried.
+    assert capsys.readouterr().out.count("trying again") == 1
 
 
 def test_a_cluster_that_is_gone_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -81,7 +82,7 @@ def connect(**more: Any) -> bool:
     }
     with _handler_kept():
         if address is not None:
-            _tried(partial(ray.init, **options), f"RAY_ADDRESS = {address}: does not answer")
+            _tried(partial(_join, address, options), f"RAY_ADDRESS = {address}: does not answer")
             return False
         os.environ.update(own_ray.settings())
         # What this Ray writes, such as workers' files and ~/.ray/auth_token, is its owner's alone.
@@ -110,6 +111,21 @@ def named_address() -> str | None:
     return None if address == "local" else address
 
 
+def _join(address: str, options: Mapping[str, Any]) -> None:
+    """Connect to a cluster, if something listens there: Ray would look for minutes.
+
+    Raises:
+        ValueError: this is no address.
+        Exception: it cannot be reached.
+    """
+    if "://" not in address:
+        host, _, port = address.rpartition(":")
+        if not (host and re.fullmatch(r"[0-9]{1,5}", port)):
+            raise ValueError("must be HOST:PORT")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    ray.init(**options)
+
+
 def _tried(init: Callable[[], Any], what: str) -> None:
     """Call `ray.init`, and again if it fails, until it has been tried twice and the time is over.
 
@@ -135,7 +151,9 @@ def _tried(init: Callable[[], Any], what: str) -> None:
                     f"{what}: {_first_line(error)} ({tries} tries; on a slow machine raise "
                     f"INVERSIONLAB_RAY_SECONDS, now {text})"
                 ) from error
-            print(f"{what} ({_first_line(error)}); trying again", flush=True)
+            if tries == 1:
+                print(f"{what} ({_first_line(error)}); trying again", flush=True)
+            time.sleep(1.0)
 
 
 def _first_line(error: Exception) -> str:
