@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tests.cluster.pod_fields import (
     Count,
+    Mount,
     Name,
     PodTemplate,
     Resources,
@@ -45,6 +46,7 @@ class AutoscalerOptions(Strict):
     upscalingMode: Literal["Default", "Aggressive", "Conservative"] | None = None
     securityContext: SecurityContext | None = None
     resources: Resources | None = None
+    volumeMounts: Annotated[list[Mount], Field(default_factory=list)]
 
 
 class Head(Strict):
@@ -94,6 +96,7 @@ class RayJobSpec(Strict):
     runtimeEnvYAML: str = ""
     submissionMode: Literal["K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"]
     backoffLimit: Count = 0
+    submitterPodTemplate: PodTemplate | None = None
     shutdownAfterJobFinishes: bool = False
     ttlSecondsAfterFinished: Count = 0
     activeDeadlineSeconds: Annotated[int, Field(ge=1, lt=2**31)] | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Quantity = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|k|[KMGTP]i|[MGTPE])?$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
@@ -82,10 +82,27 @@ class Lifecycle(Strict):
     preStop: Handler | None = None
 
 
+class SecretKey(Strict):
+    name: Name
+    key: str
+
+
+class ValueFrom(Strict):
+    secretKeyRef: SecretKey
+
+
+class Env(Strict):
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
+    value: str | None = None
+    valueFrom: ValueFrom | None = None
+
+
 class Container(Strict):
     name: Name
     image: str
     securityContext: SecurityContext
+    command: list[str] = []
+    env: list[Env] = []
     envFrom: list[EnvFrom] = []
     ports: list[Port] = []
     lifecycle: Lifecycle | None = None
@@ -125,3 +142,51 @@ class PodSpec(Strict):
 class PodTemplate(Strict):
     metadata: dict[str, Any] | None = None
     spec: PodSpec
+
+
+class ExitCodes(Strict):
+    containerName: Name | None = None
+    operator: Literal["In", "NotIn"]
+    values: Annotated[list[Count], Field(min_length=1, max_length=255)]
+
+
+class PodCondition(Strict):
+    type: str
+    status: Literal["True", "False", "Unknown"] = "True"
+
+
+class FailureRule(Strict):
+    action: Literal["FailJob", "FailIndex", "Ignore", "Count"]
+    onExitCodes: ExitCodes | None = None
+    onPodConditions: list[PodCondition] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_condition(self) -> Self:
+        if (self.onExitCodes is None) == (self.onPodConditions is None):
+            raise ValueError("one of onExitCodes and onPodConditions")
+        return self
+
+
+class FailurePolicy(Strict):
+    rules: Annotated[list[FailureRule], Field(min_length=1, max_length=20)]
+
+
+class JobSpec(Strict):
+    backoffLimit: Count = 6
+    podFailurePolicy: FailurePolicy | None = None
+    activeDeadlineSeconds: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    ttlSecondsAfterFinished: Count | None = None
+    template: PodTemplate
+
+    @model_validator(mode="after")
+    def _policy_needs_never(self) -> Self:
+        if self.podFailurePolicy is not None and self.template.spec.restartPolicy != "Never":
+            raise ValueError("podFailurePolicy needs restartPolicy: Never")
+        return self
+
+
+class Job(Strict):
+    apiVersion: Literal["batch/v1"]
+    kind: Literal["Job"]
+    metadata: dict[str, str]
+    spec: JobSpec

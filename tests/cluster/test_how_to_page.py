@@ -28,6 +28,9 @@ def _commands() -> list[list[str]]:
         line for block in re.findall(r"```sh\n(.*?)```", page, re.S) for line in block.split("\n")
     ]
     lines.append(job["spec"]["entrypoint"])
+    search = parse_yaml((CLUSTER / "kuberay" / "search.yaml").read_text(encoding="utf-8"))
+    container = search["spec"]["template"]["spec"]["containers"][0]
+    lines += [item["value"] for item in container["env"] if item["name"] == "COMMAND"]
     found = [re.search(r"python (jobs/.*)", line) for line in lines]
     return [shlex.split(match[1]) for match in found if match]
 
@@ -42,7 +45,8 @@ def test_images_buckets_and_accounts_are_placeholders() -> None:
 def test_the_image() -> None:
     text = (CLUSTER / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     steps = [line for line in text.split("\n") if line and not line.startswith("#")]
-    (base,) = [step.split()[1] for step in steps if step.startswith("FROM ")]
+    assert [step for step in steps if step.startswith("FROM ")] == ["FROM ${BASE}"]
+    (base,) = [step.removeprefix("ARG BASE=") for step in steps if step.startswith("ARG BASE=")]
     name, _, tag = base.partition(":")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     # No host before the image's name, a version behind it, and one that the package supports.
@@ -51,6 +55,11 @@ def test_the_image() -> None:
     assert project["requires-python"] == ">=3.11,<3.14"
     assert [step for step in steps if step.startswith("USER ")] == ["USER 1000:1000"]
     assert not [step for step in steps if "://" in step or "--index" in step or " -i " in step]
+    # How a digest takes the tag's place is said where the tag stands.
+    assert "--build-arg BASE=" in text
+    assert "@sha256:" in text
+    (cloud,) = [step for step in steps if step.startswith("ARG CLOUD=")]
+    assert re.fullmatch(r'ARG CLOUD="boto3==\d+\.\d+\.\d+"', cloud)
     (install,) = [step for step in steps if "pip install" in step]
     assert "-c constraints.txt" in install
     copied = [word for step in steps if step.startswith("COPY ") for word in step.split()[1:-1]]

@@ -3,7 +3,11 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import resource
+import tracemalloc
+import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +182,57 @@ def test_a_digest_is_the_sha256_of_the_bytes(tmp_path: Path) -> None:
     assert file_digest(tmp_path / "x", "weights") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def bomb() -> bytes:
+    """What `torch.save` wrote, compressed."""
+    source = zipfile.ZipFile(io.BytesIO(written({"a": torch.zeros(10_000_000)})))
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
+    return sink.getvalue()
+
+
+class Long:
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return bytearray, (40_000_000,)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    {
+        "compressed": (bomb, r"has 0\.0 MB that would become 40\.0 MB; save the weights alone"),
+        "repeated": (
+            lambda: written({"a": torch.zeros(1).expand(10**9)}),
+            r"`a` has the shape \(1000000000,\), and the file fewer numbers than that",
+        ),
+        "a length": (lambda: written({"a": Long()}), "holds a bytearray beside tensors"),
+        "a length, before 1.6": (
+            lambda: written({"a": Long()}, _use_new_zipfile_serialization=False),
+            "holds a bytearray beside tensors",
+        ),
+        "a header": (
+            lambda: (
+                b"\x60\0\0\0\0\0\0\0"
+                + b'{"a":{"dtype":"F32","shape":[500000000],"data_offsets":[0,2000000000]}}'.ljust(
+                    0x60
+                )
+            ),
+            "is damaged, cut off, or of another format",
+        ),
+    }.values(),
+)
+def test_a_small_file_does_not_cost_much_memory(make: Callable[[], bytes], told: str) -> None:
+    raw = make()
+    assert len(raw) < 100_000
+    tracemalloc.start()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        with pytest.raises(ConfigError, match=told):
+            read_state_dict(raw, "weights")
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    # Kilobytes; what PyTorch takes is not Python's.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000

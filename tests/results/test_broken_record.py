@@ -41,6 +41,8 @@ def test_a_name_that_no_run_has(store: Storage, run: str) -> None:
         (b"[" * 100_000, "cannot be read ("),
         (b"[1, 2]", "is no record: "),
         (b"null", "is no record: "),
+        (b"{}", "says nothing of what was run; "),
+        (b'{"cells": 3, "more": {}}', "says nothing of what was run; "),
     ],
 )
 def test_a_record_that_is_damaged(store: Storage, content: bytes, reason: str) -> None:

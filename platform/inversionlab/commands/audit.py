@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inversionlab.commands.ending import ends_by_signals
 from inversionlab.commands.options import (
     Answers,
     Assignments,
@@ -42,8 +43,8 @@ EPILOG = """Examples:
 Run the same command again after anything stopped it: finished networks and stored reconstructions are
 kept, a training goes on from its last checkpoint. Change only `defense.alpha`: nothing is trained.
 
-Exit codes: 0 done; 1 some attacks or a training failed (the rest is stored); 2 the recipe, the
-model or the data is wrong; 3 the endpoint's budget of queries is spent (the rest is stored)."""
+Exit codes: 0 done; 1 some attacks or a training failed (the rest is stored); 2 the recipe, the model or the
+data is wrong; 3 the endpoint's budget of queries is spent (the rest is stored); 130, 143, 129 interrupted."""
 PANEL = "A model of your own, without a recipe"
 
 
@@ -52,6 +53,7 @@ def epilog(program: str, recipe: str = "{}") -> str:
     return EPILOG.format(program=program, demo=recipe.format("demo"), lfw=recipe.format("lfw"))
 
 
+@ends_by_signals
 def main(
     recipe: Annotated[
         Path | None,

@@ -69,23 +69,19 @@ class Answers(StrEnum):
 def exit_codes(*failures: type[Exception]) -> Iterator[None]:
     """Turn an error into one line on stderr and an exit code.
 
-    2: the recipe or the data is wrong; 1: one of `failures`, or the storage cannot be written; 130: interrupted.
+    2: the recipe or the data is wrong; 1: one of `failures`, the storage cannot be written, or Ray does not start.
     """
     from inversionlab.core.settings import ConfigError
+    from inversionlab.distributed.errors import ClusterError
     from inversionlab.store.storage import StorageError
 
-    known: tuple[type[Exception], ...] = (ConfigError, StorageError, *failures)
+    known: tuple[type[Exception], ...] = (ConfigError, StorageError, ClusterError, *failures)
     try:
         yield
     except known as error:
         typer.echo(f"error: {error}", err=True)
         code = 2 if isinstance(error, ConfigError) else getattr(error, "exit_code", 1)
         raise typer.Exit(code) from error
-    except KeyboardInterrupt as stop:
-        typer.echo(
-            "interrupted; what is finished is stored, and the same command goes on", err=True
-        )
-        raise typer.Exit(130) from stop
 
 
 def import_from_current_folder() -> None:

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from inversionlab.commands.ending import ends_by_signals
 from inversionlab.commands.options import ShowPictures, StorageRoot, exit_codes
 
 
+@ends_by_signals
 def main(
     run: Annotated[
         str,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inversionlab.commands.ending import ends_by_signals
 from inversionlab.commands.options import (
     Assignments,
     ShowPictures,
@@ -40,7 +41,7 @@ Run the same command again after anything stopped it: finished trials are replay
 ends as an undisturbed one does. More --trials lengthen a finished search.
 
 Exit codes: 0 done; 1 some trials, or what all of them need, failed (the rest is stored); 2 the recipe, the
-search space or the data is wrong; 130 interrupted."""
+search space or the data is wrong; 130, 143 or 129 interrupted by Ctrl-C, SIGTERM or SIGHUP."""
 
 
 def epilog(program: str, space: str = "{}", recipe: str = "{}") -> str:
@@ -61,6 +62,7 @@ class Sampler(StrEnum):
     random = "random"
 
 
+@ends_by_signals
 def main(
     space: Annotated[
         Path,

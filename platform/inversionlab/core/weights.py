@@ -115,7 +115,32 @@ def read_state_dict(source: Path | bytes, key: str) -> dict[str, Tensor]:
             raise ConfigError(f"{where}: {not_a_model('')} ({error})") from error
     if kind != "pickle":
         raise ConfigError(f"{where}: {not_a_model(kind)}; expected a state dict: {ADVICE}")
-    return _tensors(_plain_values(raw, where), where)
+    _refuse_larger(raw, where)
+    state = _tensors(_plain_values(raw, where), where)
+    for name, tensor in state.items():
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            raise ConfigError(
+                f"{where}: `{name}` has the shape {tuple(tensor.shape)}, and the file fewer numbers than that; "
+                f"{ADVICE}"
+            )
+    return state
+
+
+def _refuse_larger(raw: bytes, where: str) -> None:
+    """Raise ConfigError if what `torch.save` seems to have written would take more memory than it has bytes.
+
+    PyTorch compresses nothing, but reads a file that is: one of a megabyte can take gigabytes.
+    """
+    size = 0
+    if raw[:2] == b"PK":
+        size = sum(member.file_size for member in zipfile.ZipFile(io.BytesIO(raw)).infolist())
+    if size > len(raw):
+        raise ConfigError(
+            f"{where}: has {len(raw) / 1e6:,.1f} MB that would become {size / 1e6:,.1f} MB; {ADVICE}"
+        )
+    # The only plain value that is made from its length alone.
+    if b"bytearray" in raw:
+        raise ConfigError(f"{where}: holds a bytearray beside tensors; {ADVICE}")
 
 
 def _plain_values(raw: bytes, where: str) -> Any:

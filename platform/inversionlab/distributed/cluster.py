@@ -2,16 +2,25 @@
 
 import logging
 import os
+import re
+import signal
+import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray._private import utils as ray_utils
+from ray.exceptions import AuthenticationError, RayError
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.distributed import own_address, own_ray
+from inversionlab.distributed.errors import ClusterError
 from inversionlab.distributed.room import unplaced
 from inversionlab.experiment import RuntimeSettings
 
@@ -36,15 +45,21 @@ MOST = 1000
 
 
 def connect(*, quiet: bool = False, **more: Any) -> bool:
-    """Connect to the cluster of RAY_ADDRESS or of this machine, else start a local Ray; returns whether it did.
+    """Connect to the cluster of RAY_ADDRESS, or start a Ray for this user alone; returns whether it started one.
 
-    Inside `ray job submit` the job's own cluster is used. Workers get the package by `py_modules`, so the nodes
-    need only the dependencies installed. Ray's token authentication is left alone: `ray.init` turns it on for a
-    cluster that it starts. `quiet` hides what the workers of a Ray that is started here print.
-    `more` holds further arguments of `ray.init`.
+    Only an address that is named is connected to: a file in a folder of all users may name anybody's cluster.
+    `ray job submit` sets RAY_ADDRESS. Workers get the package by `py_modules`, so the nodes need only the
+    dependencies installed. Ray's token authentication is left alone: `ray.init` turns it on for a cluster that it
+    starts. `quiet` hides what the workers of a Ray that is started here print. `more` holds further arguments of
+    `ray.init`.
+
+    Raises:
+        ConfigError: RAY_ADDRESS is no address, or the token is wrong.
+        ClusterError: Ray does not start, or the cluster does not answer, in INVERSIONLAB_RAY_SECONDS (60).
     """
     if ray.is_initialized():
         return False
+    address = named_address()
     os.environ.update({k: os.environ.get(k, v) for k, v in TRAIN_ENVIRONMENT.items()})
     # The driver's folder is on the path for a user's own networks.
     path = os.pathsep.join(p for p in (os.getcwd(), os.environ.get("PYTHONPATH")) if p)
@@ -53,28 +68,117 @@ def connect(*, quiet: bool = False, **more: Any) -> bool:
         # Waiting threads that spin slow a shared machine many times over.
         "OMP_WAIT_POLICY": "PASSIVE",
         **TRAIN_ENVIRONMENT,
+        **(own_ray.worker_settings() if address is None else {}),
         **{k: v for k, v in os.environ.items() if k.startswith("INVERSIONLAB_")},
     }
     options: dict[str, Any] = {
-        "runtime_env": {"py_modules": [str(PACKAGE)], "env_vars": environment},
+        "address": address or "local",
+        "runtime_env": {
+            "py_modules": [str(PACKAGE)],
+            "env_vars": environment,
+            "worker_process_setup_hook": f"{own_address.__name__}.take",
+        },
         "logging_level": logging.WARNING,
         **({"log_to_driver": False} if quiet else {}),
         **more,
     }
-    # What a Ray that is started here writes, such as workers' files and ~/.ray/auth_token, is its owner's alone.
-    before = os.umask(0o077)
+    with _handler_kept():
+        if address is not None:
+            _tried(partial(_join, address, options), f"RAY_ADDRESS = {address}: does not answer")
+            return False
+        os.environ.update(own_ray.settings())
+        # What this Ray writes, such as workers' files and ~/.ray/auth_token, is its owner's alone.
+        before = os.umask(0o077)
+        try:
+            with own_ray.loopback():
+                _tried(partial(ray.init, **options), "Ray does not start")
+        finally:
+            os.umask(before)
+        own_ray.close_token()
+    return True
+
+
+def named_address() -> str | None:
+    """The address of RAY_ADDRESS; None stands for a Ray that is to be started.
+
+    Raises:
+        ConfigError: it names no cluster.
+    """
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    if address == "auto":
+        raise ConfigError(
+            "RAY_ADDRESS = auto: would follow whatever address lies in a folder of all users; name it as "
+            "HOST:PORT, as `ray start` prints it"
+        )
+    return None if address == "local" else address
+
+
+def _join(address: str, options: Mapping[str, Any]) -> None:
+    """Connect to a cluster, if something listens there: Ray would look for minutes.
+
+    Raises:
+        ValueError: this is no address.
+        Exception: it cannot be reached.
+    """
+    if "://" not in address:
+        host, _, port = address.rpartition(":")
+        if not (host and re.fullmatch(r"[0-9]{1,5}", port)):
+            raise ValueError("must be HOST:PORT")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    ray.init(**options)
+
+
+def _tried(init: Callable[[], Any], what: str) -> None:
+    """Call `ray.init`, and again if it fails, until it has been tried twice and the time is over.
+
+    Raises:
+        ConfigError, ClusterError: as `connect`; the text begins with `what`.
+    """
+    text = os.environ.get("INVERSIONLAB_RAY_SECONDS", "60")
+    if not re.fullmatch(r"\d{1,5}(\.\d+)?", text):
+        raise ConfigError(f"INVERSIONLAB_RAY_SECONDS = {text}: must be a number of seconds")
+    over, tries = time.monotonic() + float(text), 0
+    while True:
+        tries += 1
+        try:
+            init()
+            return
+        except (ValueError, AuthenticationError) as error:
+            raise ConfigError(f"{what}: {_first_line(error)}") from error
+        except Exception as error:
+            # What has been started is ended.
+            ray.shutdown()
+            if tries > 1 and time.monotonic() >= over:
+                raise ClusterError(
+                    f"{what}: {_first_line(error)} ({tries} tries; on a slow machine raise "
+                    f"INVERSIONLAB_RAY_SECONDS, now {text})"
+                ) from error
+            if tries == 1:
+                print(f"{what} ({_first_line(error)}); trying again", flush=True)
+            time.sleep(1.0)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+@contextmanager
+def _handler_kept() -> Iterator[None]:
+    """Within the block Ray puts no handlers of its own for SIGTERM in place, and the one that is there stays.
+
+    Ray's in Python exits by an exception, which its compiled code swallows or takes for a fault: the process would
+    go on, or abort. Its compiled handler prints frames and aborts.
+    """
+    theirs = ray_utils.set_sigterm_handler
+    ray_utils.set_sigterm_handler = lambda handler: None
     try:
-        context = ray.init(**options)
-    except ConnectionError:
-        if os.environ.get("RAY_ADDRESS"):
-            raise
-        # A cluster that crashed leaves its address behind.
-        context = ray.init(**{**options, "address": "local"})
+        yield
     finally:
-        os.umask(before)
-    # A session's folder is named by the process that started it. Ray Client has none.
-    folder = str(getattr(context, "address_info", {}).get("session_dir", ""))
-    return folder.endswith(f"_{os.getpid()}")
+        ray_utils.set_sigterm_handler = theirs
+        before = signal.getsignal(signal.SIGTERM)
+        if before is not None and threading.current_thread() is threading.main_thread():
+            # Python does not know of the compiled handler; setting its own again removes that one.
+            signal.signal(signal.SIGTERM, before)
 
 
 def alive_nodes() -> list[dict[str, float]]:

@@ -5,6 +5,10 @@ class ActorPoolError(RuntimeError):
     """Workers die as fast as they are started."""
 
 
+class ClusterError(RuntimeError):
+    """Ray could not be started, or its cluster does not answer."""
+
+
 class AuditError(RuntimeError):
     """Some work items failed; the text names them, and everything else is stored."""
 

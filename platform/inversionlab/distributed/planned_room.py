@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+from inversionlab.distributed.errors import ClusterError
 from inversionlab.distributed.room import this_machine, unplaced
 from inversionlab.experiment import RuntimeSettings
 
@@ -11,7 +12,7 @@ def planned(runtime: RuntimeSettings, *, training: bool) -> Iterator[str]:
     """What the cluster of RAY_ADDRESS, or a Ray that would be started on this machine, lacks for what is to do."""
     if runtime.grows:
         return
-    if (address := os.environ.get("RAY_ADDRESS", "local")) == "local":
+    if os.environ.get("RAY_ADDRESS", "local") in ("", "local"):
         for reason in unplaced(runtime, [this_machine()], training=training):
             yield f"{reason} (this machine alone, where the run would be refused)"
         return
@@ -20,8 +21,8 @@ def planned(runtime: RuntimeSettings, *, training: bool) -> Iterator[str]:
 
     try:
         connect()
-    except ConnectionError:
-        yield f"RAY_ADDRESS = {address}: does not answer"
+    except ClusterError as error:
+        yield str(error)
         return
     for reason in unplaced(runtime, alive_nodes(), training=training):
         yield f"{reason} now; the run would wait for it"

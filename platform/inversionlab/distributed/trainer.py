@@ -35,12 +35,17 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
         StorageError: the storage cannot be written to.
     """
     # Imported late: Ray Train costs seconds, and a run that trains nothing does not need it.
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train import BackendConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
 
     runtime = session.experiment.runtime
     workers = training_workers(runtime, alive_nodes(), gpu=gpu)
     name = f"{session.experiment.name}-{uuid.uuid4().hex[:8]}"
+    together: Any = None
+    if workers.count == 1:
+        # A worker alone has nobody to talk to, and PyTorch's store for that listens to everybody.
+        together = BackendConfig()
+        together.backend = "none"
     trainer = TorchTrainer(
         cast(Any, learn),
         train_loop_config={
@@ -49,6 +54,7 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
             "threads": int(workers.needs["CPU"]),
             "run": name,
         },
+        torch_config=cast(TorchConfig, together),
         scaling_config=ScalingConfig(
             num_workers=workers.count, use_gpu=gpu, resources_per_worker=dict(workers.needs)
         ),

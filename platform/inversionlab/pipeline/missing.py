@@ -1,7 +1,10 @@
 """What the store lacks of an experiment: networks, measurements, reconstructions. An audit does just that."""
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+from safetensors import SafetensorError
 
 from inversionlab.pipeline.measure import evaluator_key, model_key
 from inversionlab.pipeline.network_spec import NetworkSpec
@@ -33,11 +36,41 @@ def nothing_missing(session: Session, found: Found) -> bool:
 
 
 def missing_networks(session: Session, found: Found) -> list[NetworkSpec]:
-    """Networks of the plan that are not stored whole; adds the others to `found`."""
+    """Networks of the plan that are not stored whole; adds the others to `found`.
+
+    One that is stored as it was written, but is not the network that its card says, is set aside.
+    """
     for spec in session.plan.specs:
-        if spec.key not in found.networks and session.artifacts.finished(spec):
+        if spec.key in found.networks or not session.artifacts.finished(spec):
+            continue
+        # A given network is compared with the user's own when it is stored; its file may be large.
+        if spec.given or (fault := misfit(session, spec)) is None:
             found.networks.add(spec.key)
+            continue
+        card = f"artifacts/{spec.key}/card.json"
+        place = session.artifacts.storage.uri(card)
+        print(f"{place}: names weights that are not its network's ({fault}); it is trained again")
+        with suppress(OSError):
+            session.artifacts.storage.set_aside(card)
     return [spec for spec in session.plan.specs if spec.key not in found.networks]
+
+
+def misfit(session: Session, spec: NetworkSpec) -> str | None:
+    """Why the stored weights of a network cannot be its own; None if they can."""
+    try:
+        weights = session.artifacts.weights(spec)
+    except SafetensorError as error:
+        return str(error)
+    broken = [name for name, t in weights.items() if t.is_floating_point() and t.isnan().any()]
+    if broken:
+        return f"{broken[0]} holds NaN"
+    try:
+        spec.restore(session.builder, weights)
+    except (RuntimeError, KeyError, ValueError) as error:
+        # PyTorch lists each tensor in a line of its own.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return lines[1 if len(lines) > 1 else 0].rstrip(". ")
+    return None
 
 
 def missing_evaluators(session: Session, found: set[str]) -> list[str]:

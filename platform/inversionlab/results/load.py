@@ -74,7 +74,7 @@ def stored_record(kind: type[RecordT], storage: Storage, name: str) -> RecordT:
     """The record in a JSON file of the storage.
 
     Raises:
-        ConfigError: the file is damaged, cannot be read, or holds no record.
+        ConfigError: the file is damaged, cannot be read, or holds no record, or an empty one.
     """
     try:
         value = storage.read_json(name)
@@ -83,7 +83,13 @@ def stored_record(kind: type[RecordT], storage: Storage, name: str) -> RecordT:
             f"{storage.uri(name)}: cannot be read ({error}); the command that wrote it writes it again, and does "
             "nothing else that is stored"
         ) from error
-    return read_record(kind, value, storage.uri(name))
+    record = read_record(kind, value, storage.uri(name))
+    if record == kind():
+        raise ConfigError(
+            f"{storage.uri(name)}: says nothing of what was run; the command that wrote it writes it again, and "
+            "does nothing else that is stored"
+        )
+    return record
 
 
 def of_jobs(rows: pa.Table, jobs: JobsRecord) -> pa.Table:

@@ -1,0 +1,178 @@
+"""Signals that end a command, each sent to a process of its own; no Ray is needed for it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from inversionlab.commands.ending import WORDS, ends_by_signals
+from tests.processes import processes, wait_until
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+HEAD = """
+import os, signal, sys, threading, time
+import typer
+from inversionlab.commands import ending
+
+def begun():
+    print("begun", flush=True)
+    time.sleep(60)
+
+"""
+
+
+def start(body: str, **more: object) -> subprocess.Popen[str]:
+    """A process with this command, which prints "begun" once it may be disturbed."""
+    script = f"{HEAD}\n@ending.ends_by_signals\ndef command() -> None:\n"
+    script += "".join(f"    {line}\n" for line in body.strip().splitlines())
+    script += "\napp = typer.Typer()\napp.command()(command)\napp()\n"
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "platform")}
+    return subprocess.Popen([sys.executable, "-c", script], env=environment, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def send(process: subprocess.Popen[str], *signals: int) -> tuple[int, str, str]:
+    """Send signals to a process that has begun; returns its exit code, and what it printed."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.3)
+    said, complained = process.communicate(timeout=30)
+    return process.returncode, said, complained
+
+
+def line(number: signal.Signals) -> str:
+    return f"{WORDS[number]}; what is finished is stored, and the same command goes on\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_signal_ends_what_has_begun_with_one_line(number: signal.Signals) -> None:
+    process = start("try:\n    begun()\nfinally:\n    print('closed')")
+    assert send(process, number) == (128 + number, "closed\n", line(number))
+
+
+def test_threads_that_never_end_do_not_hold_the_end_up() -> None:
+    # Not a daemon: Python itself would wait for it.
+    process = start("threading.Thread(target=time.sleep, args=(60,)).start()\nbegun()")
+    began = time.monotonic()
+    assert send(process, signal.SIGTERM)[0] == 143
+    assert time.monotonic() - began < 10
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    process = start("try:\n    begun()\nfinally:\n    time.sleep(60)")
+    began = time.monotonic()
+    assert send(process, signal.SIGTERM, signal.SIGINT)[0] == 130
+    assert time.monotonic() - began < 10
+
+
+def test_what_does_not_end_is_ended() -> None:
+    process = start("ending.GRACE = 1.0\ntry:\n    begun()\nfinally:\n    time.sleep(60)")
+    assert send(process, signal.SIGHUP) == (129, "", line(signal.SIGHUP))
+
+
+def test_a_signal_that_is_swallowed_ends_the_command_all_the_same() -> None:
+    process = start("try:\n    begun()\nexcept BaseException:\n    pass")
+    assert send(process, signal.SIGTERM) == (143, "", line(signal.SIGTERM))
+
+
+def test_a_signal_in_a_destructor_is_not_lost() -> None:
+    process = start(
+        "class Late:\n    def __del__(self):\n        begun()\n"
+        "Late()\ntry:\n    time.sleep(60)\nfinally:\n    print('closed')"
+    )
+    began = time.monotonic()
+    assert send(process, signal.SIGTERM) == (143, "closed\n", line(signal.SIGTERM))
+    assert time.monotonic() - began < 8
+
+
+def test_an_error_that_follows_the_signal_is_not_told() -> None:
+    process = start("try:\n    begun()\nfinally:\n    raise RuntimeError('a worker died too')")
+    assert send(process, signal.SIGTERM) == (143, "", line(signal.SIGTERM))
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM]])
+def test_what_the_command_has_started_ends_with_it(signals: list[signal.Signals]) -> None:
+    # In a session of its own, as Ray's workers are; it has a child, and both ignore what may be ignored.
+    nested = "trap '' TERM HUP INT; sleep 77 & echo $! $$; wait; sleep 78"
+    process = start(
+        "import subprocess\n"
+        f"subprocess.Popen(['sh', '-c', {nested!r}], start_new_session=True)\n"
+        "time.sleep(0.5)\ntry:\n    begun()\nfinally:\n    time.sleep(len(sys.argv))"
+    )
+    assert process.stdout is not None
+    started = [int(word) for word in process.stdout.readline().split()]
+    assert len(started) == 2
+    assert send(process, *signals)[0] == 143
+    wait_until(lambda: not any(p.pid in started for p in processes()), 5, "both are gone")
+
+
+def test_what_is_ignored_from_the_start_stays_ignored() -> None:
+    process = start(
+        "print('begun', flush=True)\ntime.sleep(2)\nprint('done')",
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    assert send(process, signal.SIGHUP) == (0, "done\n", "")
+
+
+def test_a_terminal_that_closes_ends_the_command() -> None:
+    parent, terminal = pty.openpty()
+    # The process leads a session with this terminal, as a shell's does.
+    process = start(
+        "os.open(os.ttyname(2), os.O_RDWR)\nbegun()", stderr=terminal, start_new_session=True
+    )
+    os.close(terminal)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    os.close(parent)
+    assert process.wait(timeout=30) == 129
+    process.stdout.close()
+
+
+def test_handlers_are_put_back_and_a_plain_interrupt_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import typer
+
+    before = [signal.getsignal(number) for number in WORDS]
+
+    @ends_by_signals
+    def command(fault: type[BaseException] | None) -> None:
+        assert [signal.getsignal(number) for number in WORDS] != before
+        if fault is not None:
+            raise fault
+
+    command(None)
+    with pytest.raises(ZeroDivisionError):
+        command(ZeroDivisionError)
+    assert capsys.readouterr().err == ""
+    with pytest.raises(typer.Exit) as end:
+        command(KeyboardInterrupt)
+    assert end.value.exit_code == 130
+    assert capsys.readouterr().err == line(signal.SIGINT)
+    assert [signal.getsignal(number) for number in WORDS] == before
+
+
+def test_what_a_command_writes_is_its_owners_alone(tmp_path: Path) -> None:
+    @ends_by_signals
+    def command() -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "file").write_text("a face")
+
+    before = os.umask(0o022)
+    try:
+        command()
+        after = os.umask(before)
+    finally:
+        os.umask(before)
+    assert after == 0o022
+    modes = [p.stat().st_mode & 0o777 for p in (tmp_path / "folder", tmp_path / "folder" / "file")]
+    assert modes == [0o700, 0o600]
