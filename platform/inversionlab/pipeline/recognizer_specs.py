@@ -100,7 +100,9 @@ class RecognizerSpec(NetworkSpec):
         Raises:
             ConfigError: there are too few of them.
         """
-        people = self.data(context.splits).train
+        # The pictures stay real where the network is only described (device `meta`).
+        with torch.device("cpu"):
+            people = self.data(context.splits).train
         return Recognizer(self.settings, **_sizes(people, context), seed=0)
 
     def training_job(self, context: BuildContext) -> TrainingJob:
