@@ -247,7 +247,7 @@ FOUND: dict[str, tuple[Callable[[], Fuzzed], str]] = {
 def test_what_spoiled_recipes_have_found(name: str, folder: Path, monkeypatch: Any) -> None:
     make, text = FOUND[name]
     # The same on a machine of any size.
-    monkeypatch.setattr("inversionlab.pipeline.model_builder.memory_at_hand", lambda: 16 * 10**9)
+    monkeypatch.setattr("inversionlab.pipeline.untrained.memory_at_hand", lambda: 16 * 10**9)
     end = audit_ends(folder, make())
     assert not end.fault
     assert end.code == 2

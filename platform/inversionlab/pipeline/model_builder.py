@@ -1,6 +1,7 @@
 """The networks and models of one experiment: each is built and loaded once, and frozen."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,6 @@ from inversionlab.core.contracts import ModelShape
 from inversionlab.core.learner import Precision
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.views import Scores, shows, view_word
-from inversionlab.data.memory import memory_at_hand
 from inversionlab.data.splits import Splits
 from inversionlab.defenses import DEFENSES, DefenseSettings, ProtectedModel
 from inversionlab.experiment import Experiment
@@ -27,6 +27,7 @@ from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan
 from inversionlab.pipeline.train import frozen
+from inversionlab.pipeline.untrained import untrained
 from inversionlab.recognizers import Recognizer
 from inversionlab.store.tables import Job
 
@@ -70,7 +71,8 @@ class ModelBuilder:
         faults: list[str] = []
         for spec in self.plan.specs:
             try:
-                module = self._built(spec)
+                make = partial(spec.build, self)
+                module = make() if spec.given else untrained(make)
                 spec.check(self)
             except ValueError as error:
                 users = [s.kind for s in self.plan.specs if spec in s.uses]
@@ -90,25 +92,6 @@ class ModelBuilder:
         if faults:
             raise ConfigError("; ".join(dict.fromkeys(faults)))
         self.check_access()
-
-    def _built(self, spec: NetworkSpec) -> nn.Module:
-        """The network of a spec, untrained; one that is not given has no numbers, so that any size takes moments.
-
-        Raises:
-            ValueError: it does not fit the data, or its weights do not fit into the memory.
-        """
-        if spec.given:
-            return spec.build(self)
-        with torch.device("meta"):
-            module = spec.build(self)
-        size = sum(p.numel() * p.element_size() for p in module.parameters())
-        room = memory_at_hand()
-        if room is not None and size > room:
-            raise ValueError(
-                f"its weights alone take {size / 1e9:,.1f} GB, and {room / 1e9:,.1f} GB of memory are free here; "
-                "make the network smaller"
-            )
-        return module
 
     def check_access(self) -> None:
         """Refuse attacks that need more of a given victim than it shows, once it is built.

@@ -100,7 +100,7 @@ class RecognizerSpec(NetworkSpec):
         Raises:
             ConfigError: there are too few of them.
         """
-        # The pictures stay real where the network is only described (device `meta`).
+        # The pictures are real where the network is without numbers (`pipeline/untrained.py`).
         with torch.device("cpu"):
             people = self.data(context.splits).train
         return Recognizer(self.settings, **_sizes(people, context), seed=0)

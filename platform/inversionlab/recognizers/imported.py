@@ -36,7 +36,7 @@ class Imported(Backbone):
         """
         super().__init__()
         kind = _imported_class(settings)
-        # The trial needs numbers, also where other networks are only described (device `meta`).
+        # The trial needs numbers, also where a large network is built without (`pipeline/untrained.py`).
         with torch.device("cpu"):
             with blamed_on(
                 f"path = {settings.path}: cannot be built with arguments {settings.arguments}"
