@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 import typer
 
-from inversionlab.commands import audit
+from inversionlab.commands import audit, plan
 from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.data import procedural
 from inversionlab.data.memory import require_memory
@@ -135,7 +135,8 @@ def workshop(folder: Path) -> Iterator[None]:
     before, path = os.getcwd(), list(sys.path)
     with pytest.MonkeyPatch.context() as patch:
         # The real one hides from the garbage collector what was made until then: here thousands of experiments.
-        patch.setattr(audit, "importing", contextlib.nullcontext)
+        for module in (audit, plan):
+            patch.setattr(module, "importing", contextlib.nullcontext)
         patch.setattr(searching, "connect", stop)
         patch.setattr(procedural, "require_memory", require_few)
         patch.setenv("RAY_ADDRESS", "local")

@@ -34,6 +34,14 @@ ShowPictures = Annotated[
 ]
 
 
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="End with exit code 4 if a warning stands on the page; all is stored."
+    ),
+]
+
+
 @contextmanager
 def exit_codes(*failures: type[Exception]) -> Iterator[None]:
     """Turn an error into one line on stderr and an exit code.
