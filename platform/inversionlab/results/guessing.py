@@ -46,5 +46,5 @@ def known_people(
 
 def guesses_of(data: Mapping[str, Any], experiment: Mapping[str, Any], targets: int) -> int:
     """k of a run or a search, from its record."""
-    judges = experiment.get("evaluators") or []
+    judges = experiment.get("evaluators") or [{}]
     return guesses(known_people(e.get("protocol"), data, experiment, targets) for e in judges)

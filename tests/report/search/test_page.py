@@ -301,7 +301,10 @@ def test_the_verdict_says_what_was_found_what_it_cost_and_that_it_flatters():
     text = search_verdict(SearchRecord.model_validate(record))
     assert "number 1 (alpha = 0.4, sigma = 1, rate = 0.001, kind = soft) is recommended" in text
     # 18 of 60, Wilson: 19.9 to 42.5
-    assert "30.0% of the tries (95% interval 19.9–42.5; undefended: 100.0%, 94.0–100.0; chance: 3.2%)" in text
+    assert (
+        "30.0% of the tries (95% interval 19.9–42.5; undefended: 100.0%, 94.0–100.0; chance: 3.2%)"
+        in text
+    )
     assert "at a cost of 0.5 points of recognition accuracy (90.0% → 89.5%)" in text
     assert "trained 2 networks for 3 trials" in text
     assert "picked among 3 trials on the same targets, so its figure is optimistic" in text
