@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 from tests import faults
+from tests.processes import HANG
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -75,7 +76,7 @@ def ended_by(driver: subprocess.Popen[str], seconds: float, what: int) -> bool:
     except subprocess.TimeoutExpired:
         driver.send_signal(what)
         # Workers that outlive their driver may hold its output open for a while, and nobody reads it.
-        driver.wait(timeout=120)
+        driver.wait(timeout=HANG)
         if driver.stdout is not None:
             driver.stdout.close()
         return True
