@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.processes import Process, family, free_ports, kill, processes, wait_until
+from tests.processes import HANG, Process, family, free_ports, kill, processes, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -187,7 +187,7 @@ class Cluster:
             )
 
     def _await_raylet(self, number: int) -> None:
-        wait_until(lambda: number in self.nodes(), 120, f"node {number} has a raylet")
+        wait_until(lambda: number in self.nodes(), HANG, f"node {number} has a raylet")
 
     def _await(self, number: int) -> None:
         process = self._starting.pop(number)
@@ -197,7 +197,7 @@ class Cluster:
             assert process.poll() is None, f"ray start of node {number} ended: {output}"
             return "Ray runtime started" in output
 
-        wait_until(up, 120, f"node {number} is up")
+        wait_until(up, HANG, f"node {number} is up")
 
     def _output(self, number: int) -> Path:
         return self.temp / f"node{number}.txt"

@@ -24,10 +24,10 @@ from inversionlab.results.load import load_run
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
 from tests import tiny
-from tests.processes import Process, family, kill, processes
+from tests.processes import HANG, Process, family, kill, processes
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-MOMENT = 240.0
+MOMENT = HANG
 """Seconds to wait for the moment to disturb something."""
 
 LONG: dict[str, Any] = {
@@ -141,7 +141,7 @@ def signal_when(
         assert time.monotonic() < deadline, f"the moment never came: {''.join(printed)[-3000:]}"
         time.sleep(0.02)
     os.kill(process.pid, what)
-    process.wait(timeout=60)
+    process.wait(timeout=HANG)
     # Workers that outlive their driver briefly hold its output open.
     reader.join(timeout=5)
     return "".join(printed)

@@ -14,6 +14,13 @@ from pathlib import Path
 from typing import TypeVar
 
 Value = TypeVar("Value")
+HANG = 300.0
+"""Seconds that only a hang takes: the limit where a test waits for something that must happen."""
+
+
+def patience(seconds: float) -> float:
+    """A limit that is a promise to users, on a machine as busy as this one."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def wait_until(condition: Callable[[], Value], seconds: float, what: str) -> Value:

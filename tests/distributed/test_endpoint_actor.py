@@ -14,7 +14,7 @@ from inversionlab.distributed.endpoint_actor import EndpointHandle, connect_endp
 from inversionlab.given.endpoint import BudgetError, EndpointError
 from inversionlab.given.endpoint_settings import EndpointSettings
 from tests.given.serving import face_server
-from tests.processes import kill, wait_until
+from tests.processes import HANG, kill, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -73,9 +73,9 @@ def test_a_killed_actor_goes_on_from_the_ledger(tmp_path: Path) -> None:
         settings = EndpointSettings(url=server.url, budget=200, concurrency=2)
         handle = connect_endpoint(settings, None, tmp_path / "ledger")
         asked = ask.remote(handle, 100)
-        wait_until(lambda: server.count()["processed"] > 20, 30, "20 pictures were processed")
+        wait_until(lambda: server.count()["processed"] > 20, HANG, "20 pictures were processed")
         kill([ray.get(handle.actor.__ray_call__.remote(lambda actor: os.getpid()))])
-        scores = ray.get(asked, timeout=120)
+        scores = ray.get(asked, timeout=HANG)
         assert scores.shape == (100, 5)
         count = server.count()
         twice = sum(n > 1 for n in count["digests"].values())
@@ -93,7 +93,7 @@ def test_a_worker_that_dies_in_the_middle_takes_nothing_along(tmp_path: Path) ->
     with face_server(tmp_path, "--delay=0.02") as server:
         handle = connect_endpoint(EndpointSettings(url=server.url), None, tmp_path / "ledger")
         asked = pid_and_ask.remote(handle, tmp_path / "pid")
-        wait_until(lambda: server.count()["processed"] > 10, 30, "10 pictures were processed")
+        wait_until(lambda: server.count()["processed"] > 10, HANG, "10 pictures were processed")
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
         with pytest.raises(ray.exceptions.RayError):
             ray.get(asked)

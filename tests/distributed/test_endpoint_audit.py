@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from inversionlab.commands.main import app
 from tests import faults
 from tests.given.serving import FaceServer, face_server
-from tests.processes import kill, wait_until
+from tests.processes import HANG, kill, wait_until
 from tests.served import AT_ONCE, BATCH, PEOPLE, ROWS, SMALL, Audit, World, make_world
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -207,7 +207,7 @@ def test_kills_ask_nothing_twice_and_no_secret_is_written(
         said.append(faults.signal_when(driver, after(300), signal.SIGINT))
         assert driver.returncode == 130
         driver = faults.start(words, environment)
-        wait_until(after(400), 120, "400 queries")
+        wait_until(after(400), HANG, "400 queries")
         folder = environment["RAY_TMPDIR"]
         busy = [
             p.pid

@@ -16,7 +16,7 @@ from inversionlab.results.load import load_run
 from inversionlab.store.storage import Storage
 from tests import tiny
 from tests.clusters import CHECKOUT, RAY, Cluster, job_head
-from tests.processes import wait_until
+from tests.processes import HANG, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 NOT_SENT = ("runs", ".venv", ".git")
@@ -104,7 +104,7 @@ def test_a_wrong_recipe_fails_the_job(head: Cluster, checkout: Path, tmp_path: P
 def test_a_running_audit_is_stopped(head: Cluster, checkout: Path, tmp_path: Path) -> None:
     recipe = write(tmp_path, **{"victim.training.epochs": 5000})
     submission = job(head, checkout, *audit(recipe, tmp_path, "long"))
-    wait_until(lambda: (tmp_path / "runs").exists(), 240, "the audit writes to its storage")
+    wait_until(lambda: (tmp_path / "runs").exists(), HANG, "the audit writes to its storage")
 
     def drivers() -> list[int]:
         return [p.pid for p in head.processes() if str(recipe) in " ".join(p.command)]

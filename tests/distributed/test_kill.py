@@ -18,6 +18,7 @@ from inversionlab.core.yaml_io import dump_yaml, parse_yaml
 from inversionlab.results.load import load_run
 from inversionlab.store.storage import Storage
 from tests import tiny
+from tests.processes import HANG
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
 
 
 def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + HANG
     while not reached():
         assert process.poll() is None, f"ended early: {process.communicate()[0][-2000:]}"
         assert time.monotonic() < deadline, "the moment to kill it never came"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.audits import Audit, Rows, assert_same, at_work, train
 from tests.clusters import Cluster, static_cluster
-from tests.processes import wait_until
+from tests.processes import HANG, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -57,7 +57,7 @@ def resize(cluster: Cluster, count: int) -> None:
     """Kill or start worker nodes until this many are alive."""
     for number in list(cluster.nodes())[count:]:
         cluster.kill_node(number)
-    wait_until(lambda: len(cluster.nodes()) <= count, 30, f"{count} nodes")
+    wait_until(lambda: len(cluster.nodes()) <= count, HANG, f"{count} nodes")
     cluster.add_nodes(count - len(cluster.nodes()))
 
 
@@ -77,7 +77,7 @@ def await_shards(audit: Audit, driver: subprocess.Popen[str], count: int) -> Non
         assert driver.poll() is None, driver.communicate()[0][-3000:]
         return audit.shards() >= count
 
-    wait_until(there, 240, f"{count} shards are stored")
+    wait_until(there, HANG, f"{count} shards are stored")
 
 
 def workers(audit: Audit) -> list[int]:
@@ -92,8 +92,8 @@ def test_a_node_dies_with_its_shards_and_copies(
     audit = Audit(tmp_path, trained, CHANGED)
     driver = begin(cluster, audit)
     await_shards(audit, driver, 8)
-    wait_until(lambda: len(at_work(cluster)) == 3, 120, "all three nodes are at work")
-    victim = wait_until(lambda: at_work(cluster)[-1:], 30, "a node is at work")[0]
+    wait_until(lambda: len(at_work(cluster)) == 3, HANG, "all three nodes are at work")
+    victim = wait_until(lambda: at_work(cluster)[-1:], HANG, "a node is at work")[0]
     cluster.kill_node(victim)
     left = audit.shards()
     finish(driver)
@@ -114,7 +114,7 @@ def test_a_node_that_joins_late_gets_work(
     driver = begin(cluster, audit)
     await_shards(audit, driver, 1)
     (late,) = cluster.add_nodes(1)
-    wait_until(lambda: late in at_work(cluster), 120, "the late node is at work")
+    wait_until(lambda: late in at_work(cluster), HANG, "the late node is at work")
     finish(driver)
     seen = workers(audit)
     assert max(seen) == 3
@@ -128,7 +128,7 @@ def test_without_a_node_the_audit_waits_for_one(
     resize(cluster, 0)
     audit = Audit(tmp_path, trained, CHANGED)
     driver = begin(cluster, audit)
-    wait_until(lambda: begun(audit), 120, "its first pictures are stored")
+    wait_until(lambda: begun(audit), HANG, "its first pictures are stored")
     with pytest.raises(subprocess.TimeoutExpired):
         driver.wait(timeout=10)
     assert audit.shards() == 0

@@ -20,7 +20,7 @@ from inversionlab.distributed.object_cache import (
 )
 from inversionlab.pipeline.session import Session, with_experiment
 from tests import tiny
-from tests.processes import wait_until
+from tests.processes import HANG, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -171,7 +171,7 @@ def test_workers_read_the_drivers_pictures(session: Session) -> None:
         return int(splits.train.images_NCHW.long().sum())
 
     expected = int(session.builder.splits.train.images_NCHW.long().sum())
-    assert ray.get(total.remote(ref), timeout=60) == expected
+    assert ray.get(total.remote(ref), timeout=HANG) == expected
 
 
 @ray.remote(num_cpus=0)
@@ -191,10 +191,10 @@ def test_what_is_lost_is_read_elsewhere(
 ) -> None:
     owner = Owner.remote()  # type: ignore[attr-defined]
     if loss == "its owner died":
-        (there,) = ray.get(owner.put.remote(), timeout=60)
+        (there,) = ray.get(owner.put.remote(), timeout=HANG)
         ray.kill(owner)
         # Ray may wait until it has noticed the loss.
-        wait_until(lambda: CachedObject((there,)).get() is None, 30, "the object is lost")
+        wait_until(lambda: CachedObject((there,)).get() is None, HANG, "the object is lost")
     else:
         monkeypatch.setattr(object_cache, "WAIT_SECONDS", 0.1)
         there = owner.never.remote()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 from inversionlab.distributed.progress import with_status
-from tests.processes import wait_until
+from tests.processes import HANG, wait_until
 
 
 def test_a_status_is_said_when_nothing_else_was() -> None:
@@ -18,7 +18,7 @@ def test_a_status_is_said_when_nothing_else_was() -> None:
         return "" if asked == 3 else f"queries: {min(asked, 4)}"
 
     with with_status(said.append, status, every=0.05):
-        wait_until(lambda: asked >= 6, 10, "six looks")
+        wait_until(lambda: asked >= 6, HANG, "six looks")
     assert said == ["      queries: 1", "      queries: 4"]
     before = len(said)
     time.sleep(0.2)
@@ -27,7 +27,7 @@ def test_a_status_is_said_when_nothing_else_was() -> None:
 
 def test_no_status_is_said_between_lines_that_follow_each_other() -> None:
     said: list[str] = []
-    with with_status(said.append, lambda: "queries: 1", every=5) as tell:
+    with with_status(said.append, lambda: "queries: 1", every=HANG) as tell:
         for number in range(20):
             tell(str(number))
             time.sleep(0.01)

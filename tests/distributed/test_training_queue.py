@@ -21,7 +21,7 @@ from inversionlab.experiment.sections import RuntimeSettings
 from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
 from tests import tiny
-from tests.processes import wait_until
+from tests.processes import HANG, wait_until
 
 NO_GPUS = Gpus(train=False, attack=False)
 
@@ -80,7 +80,7 @@ def test_a_training_without_room_gets_it_until_it_has_begun(
         free["CPU"] = 0.0
         assert queue.need_room({"CPU": 0.0})
         storage.begun = True
-        wait_until(lambda: not queue.need_room({"CPU": 0.0}), 10, "the begin is noticed")
+        wait_until(lambda: not queue.need_room({"CPU": 0.0}), HANG, "the begin is noticed")
 
 
 def test_workers_that_hold_too_little_are_left_alone(free: dict[str, float], session: Any) -> None:
@@ -163,7 +163,7 @@ class FakeGroups:
     def __init__(self, together: int, broken: str = "") -> None:
         """Each group waits until so many are `together`; one whose first key has `broken` in it fails."""
         self.groups: list[set[str]] = []
-        self._together, self._broken = threading.Barrier(together, timeout=20), broken
+        self._together, self._broken = threading.Barrier(together, timeout=HANG), broken
 
     def __call__(self, session: Session, keys: Sequence[str], *, gpu: bool) -> str:
         self.groups.append(set(keys))

@@ -94,15 +94,19 @@ def test_a_dead_owners_claims_are_no_ones(tmp_path: Path) -> None:
 
 def test_moments_are_an_interval_apart_over_all_owners(tmp_path: Path) -> None:
     books = [ledger(tmp_path, rate=0.1) for _ in range(2)]
-    now = time.time()
-    moments = [books[i % 2].grant([str(i)]).at for i in range(5)]
+    before = time.time()
+    moments = [books[0].grant(["0"]).at]
+    after = time.time()
+    moments += [books[i % 2].grant([str(i)]).at for i in range(1, 5)]
     # What is not sent takes no moment.
     assert books[0].grant(["1"]).elsewhere == ["1"]
     moments.append(books[0].grant(["5"]).at)
     assert [b - a for a, b in pairwise(moments)] == pytest.approx([10] * 5)
-    assert now <= moments[0] < now + 10
+    assert before <= moments[0] <= after
+    before = time.time()
     books[0].give_up(["0"], refund=True, pause=300)
-    assert books[1].grant(["x"]).at == pytest.approx(time.time() + 300, abs=5)
+    after = time.time()
+    assert before + 300 <= books[1].grant(["x"]).at <= after + 300
     for book in books:
         book.close()
 
@@ -112,7 +116,7 @@ def test_a_clock_that_was_set_back_stops_nobody(tmp_path: Path) -> None:
     with sqlite3.connect(book.file) as raw:
         raw.execute("UPDATE account SET next = ?", (time.time() + 1e6,))
     raw.close()
-    assert book.grant(["a"]).at < time.time() + 5
+    assert book.grant(["a"]).at <= time.time()
     book.close()
 
 

@@ -227,7 +227,7 @@ ADDED = {
     *(f"experiment.attacks[].{key}" for a in collect.ATTACKS.values() for key in a.Settings.later),
     *(f"cells[].{key}" for key in ("null", "knows_defense", "inverts_outputs", "victim_share")),
     *(f"cells[].{key}" for key in ("floor", "aware_attack", "seed", "prior")),
-    *("suite", "experiment.prior_ceiling", "priors[]"),
+    *("suite", "experiment.prior_ceiling", "priors[]", "guesses", "aware", "aware_attack"),
     *(f"priors[].{key}" for key in ("id", "label", "kind", "trained_on", "seconds", "ceiling")),
 }
 """Keys that records have got since."""

@@ -81,8 +81,8 @@ def test_a_share_is_over_all_tries_and_its_interval_over_people(both: RunData) -
 
 def test_people_are_paired_by_the_mean_over_tries_and_seeds(both: RunData) -> None:
     rows = headline_rows(both)
-    assert rows[0].by_evaluator[0].top5_of == {0: 0.75, 1: 0.0, 2: 0.25}
-    assert rows[1].by_evaluator[0].top5_of == {0: 0.0, 1: 0.0, 2: 0.0}
+    assert rows[0].by_evaluator[0].success_of == {0: 0.75, 1: 0.0, 2: 0.25}
+    assert rows[1].by_evaluator[0].success_of == {0: 0.0, 1: 0.0, 2: 0.0}
 
 
 def test_a_row_stands_for_an_attack_on_all_victims(both: RunData) -> None:

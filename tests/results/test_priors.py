@@ -138,7 +138,7 @@ def test_the_page_shows_what_was_measured(run: RunData) -> None:
 
 def test_an_attack_near_the_ceiling_of_its_generator_is_named(run: RunData) -> None:
     success = next(
-        row.by_evaluator[0].top5.value
+        row.by_evaluator[0].success.value
         for row in RunResults.of(run).rows
         if row.attack == ATTACK and row.kind == "undefended"
     )
@@ -157,4 +157,4 @@ def test_an_attack_far_below_it_is_not(run: RunData) -> None:
     for row in results.rows:
         near = [r for r, p in results.near_ceiling if r is row]
         mine = row.cell.prior == "g1" and row.kind == "undefended"
-        assert bool(near) == (mine and row.by_evaluator[0].top5.value >= 0.8 * prior.top5.value)
+        assert bool(near) == (mine and row.by_evaluator[0].success.value >= 0.8 * prior.top5.value)

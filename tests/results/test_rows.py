@@ -39,7 +39,7 @@ def test_numbers_equal_those_by_hand(small):
     assert row.accuracy_all == wilson(950, 1000)
     assert row.accuracy_targets == wilson(9, 10)
     assert result.metrics["top1"] == tries(True, True, False, False, False, False)
-    assert result.top5 == tries(True, True, True, True, False, False)
+    assert result.success == tries(True, True, True, True, False, False)
     assert result.metrics["median_rank"] == 4.5
     assert result.metrics["nearest"] == pytest.approx((1 + 2 + 3 + 4 + 5 + 6) / 6)
     assert result.cmc_K[3] == pytest.approx(3 / 6)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -14,10 +13,39 @@ import pytest
 
 from inversionlab.store.lease import Lease, Times, _take_first, single_flight
 from inversionlab.store.storage import Storage
+from tests.processes import HANG, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-FAST = Times(beat=0.05, stale=1.0, look=0.02, settle=0.05)
-"""`stale` leaves a busy machine room for late beats."""
+FAST = Times(beat=0.05, stale=HANG, look=0.02, settle=0.05)
+"""Nobody takes a lease over, however late a beat is on a busy machine, unless a test sets the clock forward."""
+
+
+class Clock:
+    """The clock by which leases go stale; it stands still unless a test sets it forward."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.looks = 0
+        """How often a waiting run has slept between two looks."""
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.looks += 1
+        time.sleep(seconds)
+
+    def after_a_look(self) -> None:
+        """Wait until a run that waits has looked at what is there now."""
+        before = self.looks
+        wait_until(lambda: self.looks >= before + 2, HANG, "a look")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("inversionlab.store.lease.time", clock)
+    return clock
 
 
 def held(storage: Storage, key: str) -> bool:
@@ -67,7 +95,7 @@ def together(*jobs: Callable[[], None]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(HANG)
         assert not thread.is_alive()
     assert not faults, faults
 
@@ -103,8 +131,22 @@ def test_what_is_made_needs_no_lease(trainings: Trainings) -> None:
         assert mine == []
 
 
-def test_a_slow_holder_that_lives_is_waited_for(trainings: Trainings) -> None:
-    together(*[lambda: trainings.work(["victim/1"], 1.5 * FAST.stale)] * 2)
+def test_a_slow_holder_that_lives_is_waited_for(trainings: Trainings, clock: Clock) -> None:
+    lease = trainings.storage
+    make = trainings.make
+
+    def slowly(key: str, seconds: float) -> None:
+        for _ in range(6):
+            clock.now += 0.5 * FAST.stale
+            before = lease.read(f"artifacts/{key}/lease.json")
+            wait_until(
+                lambda b=before: lease.read(f"artifacts/{key}/lease.json") != b, HANG, "a beat"
+            )
+            clock.after_a_look()
+        make(key, seconds)
+
+    trainings.make = slowly  # type: ignore[method-assign]
+    together(*[lambda: trainings.work(["victim/1"])] * 2)
     assert trainings.made == ["victim/1"]
 
 
@@ -119,13 +161,15 @@ def test_a_lease_is_given_back_when_the_work_raises(trainings: Trainings) -> Non
     assert not held(trainings.storage, "victim/1")
 
 
-def test_a_holder_whose_lease_was_taken_over_leaves_it_alone(trainings: Trainings) -> None:
+def test_a_holder_whose_lease_was_taken_over_leaves_it_alone(
+    trainings: Trainings, clock: Clock
+) -> None:
     asleep, other = Lease(trainings.storage, "victim/1"), Lease(trainings.storage, "victim/1")
     assert asleep.free(stale=0.1)
     asleep.take()
     assert asleep.mine()
     assert not other.free(stale=0.1)
-    time.sleep(0.15)
+    clock.now += 0.15
     assert other.free(stale=0.1)
     other.take()
     assert other.mine()
@@ -134,30 +178,32 @@ def test_a_holder_whose_lease_was_taken_over_leaves_it_alone(trainings: Training
     assert other.mine()
 
 
-def test_a_beat_keeps_a_lease_from_being_taken(trainings: Trainings) -> None:
+def test_a_beat_keeps_a_lease_from_being_taken(trainings: Trainings, clock: Clock) -> None:
     holder, other = Lease(trainings.storage, "victim/1"), Lease(trainings.storage, "victim/1")
     assert holder.free(stale=1)
     holder.take()
     assert not other.free(stale=0.1)
-    time.sleep(0.15)
+    clock.now += 0.15
     holder.beat()
     assert not other.free(stale=0.1)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
-def test_an_unreadable_lease_goes_stale_like_any(trainings: Trainings, content: bytes) -> None:
+def test_an_unreadable_lease_goes_stale_like_any(
+    trainings: Trainings, clock: Clock, content: bytes
+) -> None:
     trainings.storage.write("artifacts/victim/1/lease.json", content)
     lease = Lease(trainings.storage, "victim/1")
     assert not lease.free(stale=0.1)
     assert not lease.mine()
-    time.sleep(0.15)
+    clock.now += 0.15
     assert lease.free(stale=0.1)
     lease.take()
     assert lease.mine()
 
 
 def test_leases_of_a_dead_holder_go_stale_together_although_a_last_beat_was_seen_later(
-    trainings: Trainings,
+    trainings: Trainings, clock: Clock
 ) -> None:
     times = Times(stale=0.6, settle=0)
     first, second = (Lease(trainings.storage, key) for key in ("victim/1", "generator/2"))
@@ -169,14 +215,14 @@ def test_leases_of_a_dead_holder_go_stale_together_although_a_last_beat_was_seen
     beat(first, 0, 1)
     beat(second, 1, 0)
     assert _take_first([first, second], times) == []
-    time.sleep(0.3)
+    clock.now += 0.3
     beat(second, 1, 1)
     assert _take_first([first, second], times) == []
-    time.sleep(0.35)
+    clock.now += 0.35
     assert _take_first([first, second], times) == [], (
         "only the first has stood still for long enough"
     )
-    time.sleep(0.3)
+    clock.now += 0.3
     assert _take_first([first, second], times) == [first, second]
 
 
@@ -184,39 +230,61 @@ HOLDER = """
 import sys, time
 from inversionlab.store.lease import Times, single_flight
 from inversionlab.store.storage import Storage
+from tests.processes import HANG, wait_until
 keys = ["victim/1", "generator/2"]
 times = Times(beat=0.05, look=0.02, settle=0.05)
 with single_flight(Storage(sys.argv[1]), keys, lambda key: False, print, times) as mine:
     print("holds", *mine, flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 
-def test_after_a_kill_the_next_one_takes_over_all_at_once(trainings: Trainings) -> None:
+def test_after_a_kill_the_next_one_takes_over_all_at_once(
+    trainings: Trainings, clock: Clock
+) -> None:
+    keys, storage = ["victim/1", "generator/2"], trainings.storage
+    names = [f"artifacts/{key}/lease.json" for key in keys]
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, trainings.storage.root],
+        [sys.executable, "-c", HOLDER, storage.root],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT / "platform")},
     )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "holds victim/1 generator/2\n"
-        killed = threading.Timer(1.0, process.send_signal, [signal.SIGKILL])
-        began = time.monotonic()
-        killed.start()
-        keys = ["victim/1", "generator/2"]
-        with single_flight(
-            trainings.storage, keys, trainings.finished, trainings.said.append, FAST
-        ) as mine:
-            seconds = time.monotonic() - began
-            assert mine == keys
-            names = [f"artifacts/{key}/lease.json" for key in keys]
-            owners = {json.loads(trainings.storage.read(name))["owner"] for name in names}
+    taken: list[str] = []
+
+    def take_over() -> None:
+        with single_flight(storage, keys, trainings.finished, trainings.said.append, FAST) as mine:
+            owners = {json.loads(storage.read(name))["owner"] for name in names}
             assert len(owners) == 2
-    finally:
-        process.kill()
-        process.wait()
-    # While it lived it was waited for.
-    assert seconds >= 1.0 + FAST.stale - 2 * FAST.beat
+            taken.extend(mine)
+
+    def kill_after_a_while() -> None:
+        try:
+            # While it lives it is waited for.
+            for _ in range(4):
+                clock.after_a_look()
+                before = [storage.read(name) for name in names]
+                wait_until(
+                    lambda b=before: all(
+                        storage.read(n) != x for n, x in zip(names, b, strict=True)
+                    ),
+                    HANG,
+                    "a beat of each",
+                )
+                clock.now += 0.5 * FAST.stale
+                assert not taken
+        finally:
+            process.kill()
+            process.wait()
+        clock.after_a_look()
+        # Its last beat may have been seen before the clock went forward, or after.
+        clock.now += 0.4 * FAST.stale
+        clock.after_a_look()
+        assert not taken
+        clock.now += FAST.stale
+
+    assert process.stdout is not None
+    assert process.stdout.readline() == "holds victim/1 generator/2\n"
+    together(take_over, kill_after_a_while)
+    assert taken == keys
     assert len(trainings.said) == 1

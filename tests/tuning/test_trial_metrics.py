@@ -10,14 +10,20 @@ import pytest
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.metrics import Estimate, by_person
 from inversionlab.pipeline.measure import model_key
-from inversionlab.tuning.trial_metrics import accuracy, defended_cells, leak, trial_metrics
+from inversionlab.tuning.trial_metrics import (
+    accuracy,
+    defended_cells,
+    leak,
+    session_guesses,
+    trial_metrics,
+)
 from tests import tiny
 
 HITS = {
     "pixel_gray_box": {"same": 2, "disjoint": 6},
     "latent_white_box": {"same": 4, "disjoint": 5},
 }
-"""Of 8 reconstructions, how many each evaluator puts among its first five."""
+"""Of 8 reconstructions, how many are successes by each evaluator."""
 
 
 def hits_of(count: int) -> Estimate:
@@ -25,19 +31,34 @@ def hits_of(count: int) -> Estimate:
     return by_person(np.arange(8) < count, np.arange(8) // 2)
 
 
+PEOPLE = [
+    pytest.param({"split.private_people": 12, "targets.pool": 12}, 5, id="many"),
+    pytest.param({}, 1, id="few"),
+]
+"""Changes of the recipe, and how many guesses a try has then."""
+
+
+@pytest.mark.parametrize(("people", "k"), PEOPLE)
 @pytest.mark.parametrize(
     ("headline", "attack", "evaluator", "hits"),
     [("first", "latent_white_box", "same", 4), ("worst", "pixel_gray_box", "disjoint", 6)],
 )
 def test_the_headline_evaluator_decides(
-    tmp_path: Path, headline: str, attack: str, evaluator: str, hits: int
+    tmp_path: Path,
+    headline: str,
+    attack: str,
+    evaluator: str,
+    hits: int,
+    people: dict[str, int],
+    k: int,
 ) -> None:
-    session = tiny.session(tmp_path, sweep=None, headline=headline)
+    session = tiny.session(tmp_path, sweep=None, headline=headline, **people)
+    assert session_guesses(session) == k
     cells = defended_cells(session)
     jobs = [(target, repeat) for target in session.plan.targets for repeat in range(2)]
     ranks = {
         cell.id: {
-            job: {name: 5 if i < n else 6 for name, n in HITS[cell.attacker].items()}
+            job: {name: k if i < n else k + 1 for name, n in HITS[cell.attacker].items()}
             for i, job in enumerate(jobs)
         }
         for cell in cells
@@ -60,8 +81,11 @@ def test_a_cell_of_which_nothing_is_stored_is_an_error(tmp_path: Path) -> None:
         leak(session, cells, session.plan.targets, {cell.id: {} for cell in cells})
 
 
-def test_a_trial_over_several_victims_is_judged_by_the_pooled_figures(tmp_path: Path) -> None:
-    session = tiny.session(tmp_path, sweep=None, seeds=[0, 1])
+@pytest.mark.parametrize(("people", "k"), PEOPLE)
+def test_a_trial_over_several_victims_is_judged_by_the_pooled_figures(
+    tmp_path: Path, people: dict[str, int], k: int
+) -> None:
+    session = tiny.session(tmp_path, sweep=None, seeds=[0, 1], **people)
     cells = defended_cells(session)
     assert [(c.attacker, c.seed) for c in cells] == [
         (attack, seed) for seed in (0, 1) for attack in ("pixel_gray_box", "latent_white_box")
@@ -70,7 +94,7 @@ def test_a_trial_over_several_victims_is_judged_by_the_pooled_figures(tmp_path: 
     hits = {0: 6, 1: 1}
     ranks = {
         cell.id: {
-            job: {e.name: 5 if i < hits[cell.seed] else 6 for e in session.experiment.evaluators}
+            job: {e.name: k if i < hits[cell.seed] else 6 for e in session.experiment.evaluators}
             for i, job in enumerate(jobs)
         }
         for cell in cells

@@ -18,6 +18,7 @@ from inversionlab.commands.options import (
     Assignments,
     ShowPictures,
     StorageRoot,
+    Strict,
     VerifyData,
     exit_codes,
     import_from_current_folder,
@@ -44,7 +45,8 @@ Run the same command again after anything stopped it: finished networks and stor
 kept, a training goes on from its last checkpoint. Change only `defense.alpha`: nothing is trained.
 
 Exit codes: 0 done; 1 some attacks or a training failed (the rest is stored); 2 the recipe, the model or the
-data is wrong; 3 the endpoint's budget of queries is spent (the rest is stored); 130, 143, 129 interrupted."""
+data is wrong; 3 the endpoint's budget of queries is spent (the rest is stored); 4 a warning stands on the
+page, with --strict (all is stored); 130, 143, 129 interrupted."""
 PANEL = "A model of your own, without a recipe"
 
 
@@ -66,6 +68,7 @@ def main(
     storage: StorageRoot = None,
     pictures: ShowPictures = True,
     verify_data: VerifyData = False,
+    strict: Strict = False,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Check everything and say what would be done, then stop."),
@@ -194,6 +197,7 @@ def main(
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
     with importing():
         from inversionlab.commands.given_model import GivenModel, experiment_of
+        from inversionlab.commands.plan import show_plan
         from inversionlab.store.address import default_root
 
     import_from_current_folder()
@@ -215,9 +219,9 @@ def main(
         experiment = verified(experiment, verify=verify_data)
         root = default_root() if storage is None else storage
         if plan:
-            _show_plan(experiment, root, force=force)
+            show_plan(experiment, root, force=force)
         else:
-            _run(experiment, root, pictures=pictures, force=force)
+            _run(experiment, root, pictures=pictures, force=force, strict=strict)
 
 
 def _list_recipes() -> None:
@@ -237,47 +241,7 @@ def _show_settings() -> None:
     raise typer.Exit
 
 
-def _show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
-    with importing():
-        from inversionlab.distributed.planned_room import planned
-        from inversionlab.distributed.run_record import describe
-        from inversionlab.experiment.suite import suite_record
-        from inversionlab.pipeline.endpoint import begin, planned_queries
-        from inversionlab.pipeline.missing import missing_ceilings
-        from inversionlab.pipeline.prepared import planned_pictures
-        from inversionlab.pipeline.session import missing_jobs
-        from inversionlab.pipeline.victim_check import check_victim
-        from inversionlab.store.storage import Storage
-
-    storage = Storage(root)
-    session = begin(experiment, storage, listed=True)
-    typer.echo(describe(session))
-    for line in planned_pictures(experiment, session.spec.pictures, storage):
-        typer.echo(line)
-    if (suite := suite_record(experiment)) is not None:
-        typer.echo(f"attacks: {suite.text}")
-    if getattr(experiment.victim, "endpoint", None) is None:  # A plan asks an endpoint nothing.
-        for line in check_victim(session, force=force):
-            typer.echo(line)
-    training, attacks = False, 0
-    for spec in session.plan.specs:
-        lacking = not (spec.given or session.artifacts.finished(spec))
-        training |= lacking
-        state = "given, not trained" if spec.given else "to be trained" if lacking else "is stored"
-        typer.echo(f"  network {spec.key}: {state}")
-    for cell in session.plan.cells:
-        _, todo = missing_jobs(session, cell, session.plan.targets)
-        attacks += todo
-        typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
-    for generator in missing_ceilings(session, set()):
-        typer.echo(f"  ceiling of generator/{generator}: to be measured")
-    for line in planned(experiment.runtime, training=training) if training or attacks else ():
-        typer.echo(f"  cluster: {line}")
-    for line in planned_queries(session):
-        typer.echo(f"  queries: {line}")
-
-
-def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool) -> None:
+def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool, strict: bool) -> None:
     with importing():
         from inversionlab.distributed.audit import audit
         from inversionlab.distributed.errors import ActorPoolError, AuditError
@@ -285,6 +249,7 @@ def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool) -> N
         from inversionlab.given.ledger import BudgetError
         from inversionlab.pipeline.train import TrainingError
         from inversionlab.report.audit.page import write_report
+        from inversionlab.report.frame import DoubtError
 
     began = time.monotonic()
     with exit_codes(AuditError, ActorPoolError, TrainingError, EndpointError, BudgetError):
@@ -294,5 +259,6 @@ def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool) -> N
             # What was found until then is worth a page too.
             write_report(root, error.run, pictures=pictures)
             raise
-    write_report(root, run, pictures=pictures)
+    with exit_codes(DoubtError):
+        write_report(root, run, pictures=pictures, strict=strict)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")

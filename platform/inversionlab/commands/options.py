@@ -45,6 +45,14 @@ ShowPictures = Annotated[
 ]
 
 
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="End with exit code 4 if a warning stands on the page; all is stored."
+    ),
+]
+
+
 def verified(experiment: "Experiment", *, verify: bool) -> "Experiment":
     """The experiment, with what `--verify-data` stands for."""
     if not verify:

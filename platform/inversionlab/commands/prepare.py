@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from inversionlab.commands.ending import ends_by_signals
 from inversionlab.commands.options import (
     Assignments,
     StorageRoot,
@@ -23,6 +24,7 @@ from inversionlab.commands.options import (
 )
 
 
+@ends_by_signals
 def main(
     recipe: Annotated[
         Path,

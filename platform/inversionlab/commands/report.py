@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from inversionlab.commands.ending import ends_by_signals
-from inversionlab.commands.options import ShowPictures, StorageRoot, exit_codes
+from inversionlab.commands.options import ShowPictures, StorageRoot, Strict, exit_codes
 
 
 @ends_by_signals
@@ -23,15 +23,17 @@ def main(
     ],
     storage: StorageRoot = None,
     pictures: ShowPictures = True,
+    strict: Strict = False,
 ) -> None:
     """Write the page of a stored run or search and print its headline."""
     from inversionlab.report.audit.page import write_report
+    from inversionlab.report.frame import DoubtError
     from inversionlab.report.search.page import write_search_page
     from inversionlab.store.address import default_root
     from inversionlab.store.storage import Storage
 
     root = default_root() if storage is None else storage
-    with exit_codes():
+    with exit_codes(DoubtError):
         is_search = run in Storage(root).folders("searches")
         write = write_search_page if is_search else write_report
-        write(root, run, pictures=pictures)
+        write(root, run, pictures=pictures, strict=strict)

@@ -19,6 +19,7 @@ from inversionlab.commands.options import (
     Assignments,
     ShowPictures,
     StorageRoot,
+    Strict,
     VerifyData,
     exit_codes,
     import_from_current_folder,
@@ -41,7 +42,8 @@ Run the same command again after anything stopped it: finished trials are replay
 ends as an undisturbed one does. More --trials lengthen a finished search.
 
 Exit codes: 0 done; 1 some trials, or what all of them need, failed (the rest is stored); 2 the recipe, the
-search space or the data is wrong; 130, 143 or 129 interrupted by Ctrl-C, SIGTERM or SIGHUP."""
+search space or the data is wrong; 4 a warning stands on the page, with --strict (all is stored);
+130, 143 or 129 interrupted by Ctrl-C, SIGTERM or SIGHUP."""
 
 
 def epilog(program: str, space: str = "{}", recipe: str = "{}") -> str:
@@ -107,6 +109,7 @@ def main(
     ] = False,
     pictures: ShowPictures = True,
     verify_data: VerifyData = False,
+    strict: Strict = False,
 ) -> None:
     """Search a defense's settings for the least leak at the least loss of accuracy."""
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
@@ -129,7 +132,16 @@ def main(
         experiment = load(recipe_file(recipe), assignments or [])
         experiment = verified(experiment, verify=verify_data)
         root = default_root() if storage is None else storage
-        _run(experiment, load_space(space_file(space)), options, root, resume, judge, pictures)
+        _run(
+            experiment,
+            load_space(space_file(space)),
+            options,
+            root,
+            resume,
+            judge,
+            pictures,
+            strict,
+        )
 
 
 def _seconds(text: str | None) -> float | None:
@@ -151,10 +163,12 @@ def _run(
     resume: bool,
     judge: bool,
     pictures: bool,
+    strict: bool,
 ) -> None:
     from inversionlab.given.endpoint_answers import EndpointError
     from inversionlab.given.ledger import BudgetError
     from inversionlab.pipeline.train import TrainingError
+    from inversionlab.report.frame import DoubtError
     from inversionlab.report.search.page import write_search_page
     from inversionlab.tuning.search import SearchError, search
     from inversionlab.tuning.search_record import write_search
@@ -167,11 +181,18 @@ def _run(
     audited = True
     if judge and record.recommended is not None:
         audited = _audit_recommended(root, outcome.name, pictures)
-    write_search_page(root, outcome.name, pictures=pictures)
+    doubt = None
+    try:
+        write_search_page(root, outcome.name, pictures=pictures, strict=strict)
+    except DoubtError as error:
+        doubt = error
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
     _refuse_failed(record)
     if not audited:
         raise typer.Exit(1)
+    with exit_codes(DoubtError):
+        if doubt is not None:
+            raise doubt
 
 
 def _audit_recommended(root: str, name: str, pictures: bool) -> bool:

@@ -3,6 +3,7 @@
 import difflib
 import functools
 import hashlib
+import itertools
 import json
 import operator
 from collections.abc import Iterable, Mapping
@@ -40,8 +41,11 @@ def _absolute(path: Path) -> Path:
         raise ValueError(f"the home folder is not known: {error}") from error
 
 
-LONGEST = 1_000_000
-"""Bytes of a recipe. ruamel.yaml reads 20 kB in a second on a busy machine; those that come along have 5."""
+LONGEST = 100_000
+"""Bytes of a recipe, and of a value after `--set`. ruamel.yaml reads 20 kB in a second on a busy machine; those
+that come along have 5."""
+MOST_FAULTS = 20
+"""Faults that are told of one recipe; more than anybody mends before the next try."""
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 """A path with `~` expanded; a relative one starts at the folder that is current at load."""
@@ -79,7 +83,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         if (size := path.stat().st_size) > LONGEST:
             raise ConfigError(
-                f"{path}: has {size / 1e6:,.1f} MB, and a recipe at most {LONGEST / 1e6:g} MB; is it another file?"
+                f"{path}: has {size / 1e3:,.0f} kB, and a recipe at most {LONGEST // 1000} kB; is it another file?"
             )
         data = parse_yaml(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError, OSError) as error:
@@ -100,6 +104,10 @@ def override(data: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
         path, sign, text = assignment.partition("=")
         if not sign or not path.strip():
             raise ConfigError(f"--set {cut(assignment)}: must be of the form `section.key=value`")
+        if len(text) > LONGEST:
+            raise ConfigError(
+                f"--set {cut(assignment)}: has {len(text):,} characters, and a value at most {LONGEST:,}"
+            )
         try:
             value = parse_yaml(text)
         except YAMLError as error:
@@ -157,10 +165,18 @@ def validate(model: type[SettingsT], data: Mapping[str, Any], *, origin: str) ->
     try:
         return model.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        lines = [f"{origin}: {line}" for line in explain(model, data, error)]
+        lines = first_faults(f"{origin}: {line}" for line in explain(model, data, error))
         # The error itself shows every value.
         hidden = any(e["type"] == HIDDEN for e in error.errors())
         raise ConfigError("\n".join(lines)) from (None if hidden else error)
+
+
+def first_faults(faults: Iterable[str]) -> list[str]:
+    """The first faults, and how many more there are."""
+    left = iter(faults)
+    found = list(itertools.islice(left, MOST_FAULTS))
+    more = sum(1 for _ in left)
+    return [*found, f"and {more:,} more faults"] if more else found
 
 
 def _kind(value: Any) -> str:

@@ -31,7 +31,7 @@ _LONGEST_INT = 100
 """Characters in a whole number; no setting needs more, and Python itself refuses to read 5000 digits."""
 DEEPEST = 50
 """Levels of nesting; a few hundred overflow the stack of ruamel.yaml and json, whose errors name no place."""
-_LARGEST = 1_000_000
+_LARGEST = 100_000
 """Values in a text with its aliases written out; a few lines of nested aliases could fill any memory."""
 
 
@@ -103,7 +103,7 @@ class _Reader:
         if node in self._open:
             raise _fault("an anchor holds itself: a value cannot stand inside itself", node)
         if self._count > _LARGEST:
-            raise _fault(f"with its aliases this holds more than {_LARGEST} values", node)
+            raise _fault(f"with its aliases this holds more than {_LARGEST:,} values", node)
         if len(self._open) == DEEPEST:
             raise _fault(f"values are nested more than {DEEPEST} deep", node)
         if node.anchor and self._anchors.setdefault(node.anchor, node) is not node:

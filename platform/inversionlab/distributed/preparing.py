@@ -4,9 +4,12 @@ Only file names travel. After a kill, the parts that are stored are not made aga
 """
 
 import logging
-import pickle
 import time
+from collections.abc import Sequence
 from typing import Any, cast
+
+import numpy as np
+import torch
 
 from inversionlab import data
 from inversionlab.core.clock import clock
@@ -15,6 +18,7 @@ from inversionlab.data.files import FileSet
 from inversionlab.distributed.progress import Say
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.data import picture_ids
+from inversionlab.pipeline.picture_parts import PartNote
 from inversionlab.pipeline.preparation import Preparation, WantedPart, finished
 from inversionlab.pipeline.prepared import EVERY, SMALL, PreparedPictures
 from inversionlab.store.address import is_uri
@@ -75,13 +79,19 @@ def _prepare(wanted: Preparation, storage: Storage, say: Say) -> None:
     if not is_uri(str(getattr(wanted.settings, "root", ""))):
         # Only this node is known to have the folder.
         where = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    # Ray Data's tables hold no objects of ours, so these travel as bytes.
-    items = [{"part": pickle.dumps(part)} for part in parts]
+    # Ray Data's tables hold numbers and bytes alone, so a row says which of these it is.
+    wanted_parts = [ray.put(part) for part in parts]
+    items = [{"number": part.number} for part in parts]
     todo = ray.data.from_items(items, override_num_blocks=len(parts))
-    done = todo.map(cast(Any, _make), fn_args=(storage.root,), num_cpus=1, label_selector=where)
+    done = todo.map(
+        cast(Any, _make), fn_args=(storage.root, wanted_parts), num_cpus=1, label_selector=where
+    )
     made, began, last = {}, time.monotonic(), time.monotonic()
     for row in done.iter_rows() if parts else ():
-        made[row["number"]] = pickle.loads(row["made"])
+        entry_N = torch.from_numpy(np.frombuffer(row["entry"], np.int64).copy())
+        content_ND = torch.from_numpy(np.frombuffer(row["content"], np.uint8).copy())
+        tensors = {"entry": entry_N, "content": content_ND.view(-1, 16)}
+        made[row["number"]] = str(row["file"]), PartNote.of(tensors, row)
         now = time.monotonic()
         if now - last >= EVERY and len(made) < len(parts):
             last, left = now, (now - began) / len(made) * (len(parts) - len(made))
@@ -90,7 +100,11 @@ def _prepare(wanted: Preparation, storage: Storage, say: Say) -> None:
     say(f"      prepared in {clock(time.monotonic() - began)}")
 
 
-def _make(row: dict[str, Any], root: str) -> dict[str, Any]:
+def _make(row: dict[str, Any], root: str, wanted_parts: Sequence[Any]) -> dict[str, Any]:
     """Make one part, in a task."""
-    part: WantedPart = pickle.loads(row["part"])
-    return {"number": part.number, "made": pickle.dumps(part.make(Storage(root), threads=1))}
+    import ray
+
+    part: WantedPart = ray.get(wanted_parts[row["number"]])
+    file, note = part.make(Storage(root), threads=1)
+    arrays = {name: tensor.numpy().tobytes() for name, tensor in note.tensors().items()}
+    return {"number": part.number, "file": file, **arrays, **note.said()}

@@ -14,12 +14,16 @@ from inversionlab.experiment.sections import ExperimentSections
 from inversionlab.generators import GENERATORS
 from inversionlab.recognizers import RecognizerSettings
 
+MOST_CELLS = 20_000
+"""Attacks on models in one plan, which takes 0.2 ms for each; the largest recipe that comes along has 154."""
 _RESERVED = {"none", "undefended"}
 """Names of the undefended victim in the tables."""
 
 
 def all_faults(experiment: ExperimentSections) -> list[str]:
     """All faults of an experiment; those of a sweep's values only if there are no others."""
+    if too_many := _cell_faults(experiment):
+        return too_many
     wrong = [
         *_name_faults(experiment),
         *_seed_faults(experiment),
@@ -36,6 +40,19 @@ def all_faults(experiment: ExperimentSections) -> list[str]:
             if inside:
                 wrong.append(f"sweep of {sweep.setting} at {value}: {'; '.join(inside)}")
     return wrong
+
+
+def _cell_faults(experiment: ExperimentSections) -> list[str]:
+    """Whether there are more attacks on models than a plan can hold."""
+    sweep = experiment.sweep
+    models = 2 + len(experiment.defenses) + (len(sweep.values) if sweep else 0)
+    attacks, victims = len(experiment.attacks), len(experiment.victim_seeds)
+    if (cells := attacks * models * victims) <= MOST_CELLS:
+        return []
+    return [
+        f"{attacks} attacks on {models} models of {victims} victims are {cells:,} cells, and a plan holds at most "
+        f"{MOST_CELLS:,}; leave out some `attacks`, `defenses`, `sweep.values` or `seeds`"
+    ]
 
 
 def _name_faults(experiment: ExperimentSections) -> Iterable[str]:

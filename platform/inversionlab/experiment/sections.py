@@ -217,20 +217,20 @@ class ExperimentSections(Settings):
     """The evaluator that decides which attack is strongest: the first, or the worst, which finds most."""
     generator: AnyGenerator
     """The attacker's generator, trained on the public set."""
-    generators: dict[Annotated[str, Field(pattern=NAME)], AnyGenerator] = Field(
-        default_factory=dict
+    generators: dict[Annotated[str, Field(pattern=NAME, max_length=64)], AnyGenerator] = Field(
+        default_factory=dict, max_length=100
     )
     """More generators of the attacker, by labels of your own, for attacks that need another kind."""
     defense_generator: AnyGenerator | None = None
     """The defender's generator, trained on the private set, for defenses that need one."""
     defense: AnyDefense = NoneSettings()
     """The defense under test; the tables always have a row for the undefended victim too."""
-    defenses: tuple[AnyDefense, ...] = ()
+    defenses: tuple[AnyDefense, ...] = Field(default=(), max_length=200)
     """More defenses to compare with `defense`."""
     suite: Literal["standard"] | None = None
     """A named list of attacks, which join `attacks`: `standard` is what a claim needs. One of `attacks` with the
     title of one of the list's stands in its place. Generators that it needs are added with default settings."""
-    attacks: tuple[AnyAttack, ...] = Field(default=(), validate_default=True)
+    attacks: tuple[AnyAttack, ...] = Field(default=(), validate_default=True, max_length=200)
     """The attacks, one or more unless there is a `suite`; the tables always have rows for the null attacks too."""
     targets: TargetSettings = TargetSettings()
     """Which people are attacked, and how often."""

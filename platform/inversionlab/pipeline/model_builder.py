@@ -1,6 +1,7 @@
 """The networks and models of one experiment: each is built and loaded once, and frozen."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan
 from inversionlab.pipeline.train import frozen
+from inversionlab.pipeline.untrained import untrained
 from inversionlab.recognizers import Recognizer
 from inversionlab.store.tables import Job
 
@@ -69,7 +71,8 @@ class ModelBuilder:
         faults: list[str] = []
         for spec in self.plan.specs:
             try:
-                module = spec.build(self)
+                make = partial(spec.build, self)
+                module = make() if spec.given else untrained(make)
                 spec.check(self)
             except ValueError as error:
                 users = [s.kind for s in self.plan.specs if spec in s.uses]

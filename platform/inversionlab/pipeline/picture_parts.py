@@ -6,9 +6,10 @@ from a whole one, and runs that prepare a set at the same time cannot mix up eac
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -37,6 +38,27 @@ class PartNote:
     """Which entries cannot be used, and why."""
     remarks: tuple[tuple[str, int], ...] = ()
     """What was done to some of its pictures, and to how many."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its arrays, by their names in a file."""
+        return {
+            "entry": torch.from_numpy(self.entry_N.copy()),
+            "content": torch.from_numpy(self.content_ND.copy()),
+        }
+
+    def said(self) -> dict[str, str]:
+        """Its texts, by their names in a file."""
+        return {"faults": json.dumps(self.faults), "remarks": json.dumps(self.remarks)}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> Self:
+        """The note of these tensors and texts; KeyError, TypeError or ValueError if they are none."""
+        return cls(
+            entry_N=tensors["entry"].numpy(),
+            content_ND=tensors["content"].numpy(),
+            faults=tuple((int(i), str(why)) for i, why in json.loads(said["faults"])),
+            remarks=tuple((str(what), int(n)) for what, n in json.loads(said["remarks"])),
+        )
 
 
 def part_size(channels: int, side: int) -> int:
@@ -71,29 +93,18 @@ def contents(images_NCHW: Tensor) -> NDArray[np.uint8]:
 
 def pack(images_NCHW: Tensor, note: PartNote) -> bytes:
     """A part's file."""
-    tensors = {
-        "images": images_NCHW.contiguous(),
-        "entry": torch.from_numpy(note.entry_N),
-        "content": torch.from_numpy(note.content_ND.copy()),
-    }
-    said = {"faults": json.dumps(note.faults), "remarks": json.dumps(note.remarks)}
-    return save(tensors, metadata=said)
+    return save({"images": images_NCHW.contiguous(), **note.tensors()}, metadata=note.said())
 
 
 def mapped(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, PartNote] | None:
     """The pictures in a part's file, memory-mapped, and its note; None if it holds something else."""
     try:
         with safe_open(path, framework="pt") as file:
-            said = file.metadata()
-            images_NCHW, entry_N = file.get_tensor("images"), file.get_tensor("entry")
-            note = PartNote(
-                entry_N=entry_N.numpy(),
-                content_ND=file.get_tensor("content").numpy(),
-                faults=tuple((int(i), str(why)) for i, why in json.loads(said["faults"])),
-                remarks=tuple((str(what), int(n)) for what, n in json.loads(said["remarks"])),
-            )
+            tensors = {name: file.get_tensor(name) for name in ("images", "entry", "content")}
+            note = PartNote.of(tensors, file.metadata())
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
         return None
+    images_NCHW, entry_N = tensors["images"], tensors["entry"]
     sound = (
         images_NCHW.dtype == torch.uint8
         and images_NCHW.shape[1:] == shape

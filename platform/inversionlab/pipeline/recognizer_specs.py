@@ -102,7 +102,9 @@ class RecognizerSpec(NetworkSpec):
         Raises:
             ConfigError: there are too few of them.
         """
-        people = self.data(context.splits).train
+        # The pictures are real where the network is without numbers (`pipeline/untrained.py`).
+        with torch.device("cpu"):
+            people = self.data(context.splits).train
         return Recognizer(self.settings, **_sizes(people, context), seed=0)
 
     def training_job(self, context: BuildContext) -> TrainingJob:

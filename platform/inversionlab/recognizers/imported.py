@@ -36,11 +36,13 @@ class Imported(Backbone):
         """
         super().__init__()
         kind = _imported_class(settings)
-        with blamed_on(
-            f"path = {settings.path}: cannot be built with arguments {settings.arguments}"
-        ):
-            self.module = kind(**settings.arguments)
-        self.feature_size = _feature_size(self.module, settings.path, channels, image_size)
+        # The trial needs numbers, also where a large network is built without (`pipeline/untrained.py`).
+        with torch.device("cpu"):
+            with blamed_on(
+                f"path = {settings.path}: cannot be built with arguments {settings.arguments}"
+            ):
+                self.module = kind(**settings.arguments)
+            self.feature_size = _feature_size(self.module, settings.path, channels, image_size)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Features (N, D) of pictures (N, C, H, W) in [0, 1]."""

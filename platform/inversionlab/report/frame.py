@@ -15,7 +15,7 @@ from inversionlab.store.storage import Storage
 FILTERS = (
     *(wording.percent, wording.interval, wording.estimate_text, wording.number, wording.measure),
     *(wording.points, wording.quantity, wording.duration, wording.words),
-    wording.spread_text,
+    *(wording.spread_text, wording.apart),
 )
 
 
@@ -55,8 +55,26 @@ def text_lines(template: str, context: Mapping[str, Any]) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def publish(storage: Storage, name: str, page: str, *said: Table | str, kind: str) -> str:
-    """Write a page, print what is `said` and where the page, a `kind`, is; returns that place."""
+class DoubtError(RuntimeError):
+    """A page has warnings, and `--strict` asks for none; everything is stored."""
+
+    exit_code = 4
+
+
+def publish(
+    storage: Storage,
+    name: str,
+    page: str,
+    *said: Table | str,
+    kind: str,
+    warnings: Sequence[str] = (),
+    strict: bool = False,
+) -> str:
+    """Write a page, print what is `said`, its warnings, and where the page, a `kind`, is; returns that place.
+
+    Raises:
+        DoubtError: there are warnings, and `strict`.
+    """
     storage.write(name, page.encode())
     place = storage.uri(name)
     # A job's log has no width; without one a table would be cut to 80 columns.
@@ -64,7 +82,12 @@ def publish(storage: Storage, name: str, page: str, *said: Table | str, kind: st
     console = console if console.is_terminal else Console(width=160)
     for item in said:
         console.print(item, highlight=not isinstance(item, str), markup=not isinstance(item, str))
+    for warning in warnings:
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{kind}: {place}", highlight=False, markup=False, soft_wrap=True)
+    if strict and warnings:
+        these = "a warning stands" if len(warnings) == 1 else f"{len(warnings)} warnings stand"
+        raise DoubtError(f"--strict: {these} on the page")
     return place
 
 

@@ -35,8 +35,8 @@ def partial_protection(results: RunResults) -> list[str]:
             continue
         attack = worst.attack.attack
         same = [r for c in group for r in c.rows_of(attack) if not r.stripped and r.by_evaluator]
-        released = [r.by_evaluator[worst.evaluator].top5.value for r in same]
-        found = stripped_success(attack, worst.success.value, released)
+        released = [r.by_evaluator[worst.evaluator].success.value for r in same]
+        found = stripped_success(attack, worst.success.value, released, results.guesses)
         attacked.append(stripping_line([name], protects, left, found))
     return attacked + [stripping_line(names, *kind) for kind, names in spared.items()]
 
@@ -69,9 +69,9 @@ def stripping_line(
     )
 
 
-def stripped_success(attack: str, share: float, released: Sequence[float]) -> str:
-    """What an attack finds on what is left, against its shares on the models as they are released."""
-    line = f"The attack “{words(attack)}” then has {percent(share)} top-5 success"
+def stripped_success(attack: str, share: float, released: Sequence[float], k: int) -> str:
+    """What an attack finds on what is left in k guesses, against its shares on the models as they are released."""
+    line = f"The attack “{words(attack)}” then has {percent(share)} top-{k} success"
     if not released:
         return f"{line}."
     span = " to ".join(dict.fromkeys(percent(s) for s in (min(released), max(released))))

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from inversionlab.metrics import Estimate, acceptance, ranks, wilson
 from inversionlab.results.evaluator_results import Known, Metric
+from inversionlab.results.guessing import known_people
 from inversionlab.results.load import RunData
 from inversionlab.results.verdicts import numbers
 from inversionlab.results.wording import MISSING, percent
@@ -80,15 +81,11 @@ def _real(run: RunData, evaluator: Mapping[str, object]) -> Numbers:
 def _people(run: RunData, evaluator: Mapping[str, object]) -> int:
     """Among how many people an evaluator chooses; 0 where that is not known."""
     record, people = run.record, evaluator.get("people")
-    if people is None and evaluator["protocol"] != "person_disjoint":
-        people = record.data.get("private_people")
-    elif people is None:
-        # It knows the pool, by default the targets, and the evaluator-only people.
-        targets = record.experiment.get("targets")
-        pool = targets.get("pool") if isinstance(targets, Mapping) else None
-        others = record.data.get("evaluator_people")
-        people = (pool or len(record.jobs.targets)) + others if isinstance(others, int) else None
-    return people if isinstance(people, int) else 0
+    if isinstance(people, int):
+        return people
+    protocol, targets = evaluator["protocol"], len(record.jobs.targets)
+    named = protocol if isinstance(protocol, str) else None
+    return known_people(named, record.data, record.experiment, targets) or 0
 
 
 def _guess(people: int) -> Numbers:

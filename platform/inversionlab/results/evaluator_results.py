@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Literal, Self, cast
 
@@ -24,6 +24,7 @@ from inversionlab.metrics import (
 )
 from inversionlab.metrics.distances import Gaussian
 from inversionlab.metrics.prdc import Balls
+from inversionlab.results.guessing import MANY, key_of
 from inversionlab.results.load import RunData
 from inversionlab.results.verdicts import Verdicts, matrix, whole
 from inversionlab.results.wording import estimate_text, measure, number
@@ -72,13 +73,26 @@ METRICS = (
     Metric("density", "density", measure, detail=True, better="min"),
     Metric("coverage", "coverage", measure, detail=True, better="min"),
 )
-"""In the tables' order. `top5` decides what is strongest; a search has it as `attack_success`."""
+"""In the tables' order. `top5` decides what is strongest, and among few people `top1` (`guessing.py`). A search
+has it as `attack_success`."""
 FALSE_ACCEPTS = {"accepted_1": 0.01, "accepted_01": 0.001}
 """The shares of impostors that a face matcher would accept, too."""
 PRDC = tuple(field.name for field in fields(prdc.Prdc))
 BY_VICTIM = {"top1": 1, "top5": 5}
 """The metrics whose spread over several victims is told, with their numbers of guesses."""
 UNKNOWN = wilson(0, 0)
+
+
+def metrics_at(k: int) -> tuple[Metric, ...]:
+    """METRICS where `k` guesses decide; among few people top-5 would say nothing, and stands nowhere."""
+    if k == MANY:
+        return METRICS
+    decides = key_of(k)
+    return tuple(
+        replace(m, printed=f"{m.heading} (95%)") if m.key == decides else m
+        for m in METRICS
+        if m.key != key_of(MANY)
+    )
 
 
 PROTOCOL_NOTES = {
@@ -97,15 +111,17 @@ class EvaluatorResult:
     """Every metric by its key: a share with its interval, or a number; NaN where it is not known."""
     cmc_K: NDArray[np.float64]
     """Share of hits within 1, 2, .. `CMC_RANKS` guesses."""
-    top5_of: Mapping[int, float]
-    """Share of the tries at each target that are among the first five; of several victims all tries together."""
+    success_of: Mapping[int, float]
+    """Share of the tries at each target that succeed; of several victims all tries together."""
+    guesses: int = MANY
+    """k: a try succeeds if the target is among the evaluator's first k people."""
     by_victim: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """The metrics in `BY_VICTIM` on each of several victims; empty for one."""
 
     @property
-    def top5(self) -> Estimate:
-        """The share of reconstructions with the target among the evaluator's first five people."""
-        return cast(Estimate, self.metrics["top5"])
+    def success(self) -> Estimate:
+        """The share of reconstructions with the target among the evaluator's first `guesses` people."""
+        return cast(Estimate, self.metrics[key_of(self.guesses)])
 
 
 @dataclass(frozen=True)
@@ -154,7 +170,7 @@ class Known:
 
 
 def evaluator_results(
-    table: pa.Table, judges: Sequence[Known], full: int, *, costly: bool
+    table: pa.Table, judges: Sequence[Known], full: int, *, costly: bool, k: int = MANY
 ) -> list[EvaluatorResult]:
     """What every evaluator says of a cell's reconstructions. Those that it has not ranked do not count.
 
@@ -164,15 +180,18 @@ def evaluator_results(
         full: reconstructions of a full cell. Distances between sets of pictures depend on how many there are, so a
             cell with another number of them has none.
         costly: whether such distances are computed at all.
+        k: the guesses that a try has.
     """
     said = [Verdicts.read(table, known.evaluator) for known in judges]
     return [
-        _result(mine, said[0], known, full if costly else None)
+        _result(mine, said[0], known, full if costly else None, k)
         for mine, known in zip(said, judges, strict=True)
     ]
 
 
-def _result(mine: Verdicts, first: Verdicts, known: Known, full: int | None) -> EvaluatorResult:
+def _result(
+    mine: Verdicts, first: Verdicts, known: Known, full: int | None, k: int
+) -> EvaluatorResult:
     """What an evaluator says, and how much of it the first one denies.
 
     Distances between sets are those of cells with `full` reconstructions; None: there are none.
@@ -193,7 +212,8 @@ def _result(mine: Verdicts, first: Verdicts, known: Known, full: int | None) -> 
         known.evaluator,
         found,
         ranks.cmc(rank_N, max_rank=CMC_RANKS),
-        paired.person_shares(rank_N <= 5, person_N),
+        paired.person_shares(rank_N <= k, person_N),
+        k,
         {
             key: tuple(float((rank_N[mine_N] <= top).mean()) for mine_N in mine_V)
             for key, top in BY_VICTIM.items()

@@ -29,7 +29,7 @@ def attack_frame(results: RunResults) -> "pd.DataFrame":
     for row in results.rows:
         judged = {}
         if results.evaluators:
-            judged = _success(row, place, several) | {"strongest": id(row) in chosen}
+            judged = _success(results, row, place) | {"strongest": id(row) in chosen}
         rows.append(
             {
                 **_whom(row),
@@ -58,9 +58,8 @@ def attack_frame(results: RunResults) -> "pd.DataFrame":
 
 def evaluator_frame(results: RunResults) -> "pd.DataFrame":
     """A row for each attack, model and evaluator, then the ceiling and chance; none without evaluators."""
-    several = bool(results.run.record.seeds)
     rows = [
-        {**_whom(row), **_success(row, place, several)}
+        {**_whom(row), **_success(results, row, place)}
         for row in results.rows
         for place in range(len(results.evaluators))
     ]
@@ -162,18 +161,25 @@ def _said(results: RunResults, comparison: ComparisonRow, place: int) -> dict[st
     """What one evaluator says of a row to compare with."""
     return {
         "evaluator": results.evaluators[place],
+        **_tries(results, place),
         **_values(comparison.by_evaluator[place]),
     }
 
 
-def _success(row: Row, place: int, several: bool) -> dict[str, Any]:
-    """What one evaluator says of a row's reconstructions, and of `several` victims the least and the most."""
+def _tries(results: RunResults, place: int) -> dict[str, Any]:
+    """How many guesses a try has by an evaluator, and what chance makes of them."""
+    return {"guesses": results.guesses, "chance": results.chance(place)}
+
+
+def _success(results: RunResults, row: Row, place: int) -> dict[str, Any]:
+    """What one evaluator says of a row's reconstructions, and of several victims the least and the most."""
     result = row.by_evaluator[place] if row.by_evaluator else None
     metrics: Mapping[str, Any] = {} if result is None else result.metrics
     return {
         "evaluator": None if result is None else result.evaluator,
+        **_tries(results, place),
         **_values(metrics),
-        **(_spreads(result) if several else {}),
+        **(_spreads(result) if results.run.record.seeds else {}),
     }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from inversionlab.metrics import Estimate
+from inversionlab.results.guessing import MANY
 from inversionlab.results.load import RunData
 from inversionlab.results.ranking import Headline
 from inversionlab.results.run_results import RunResults
@@ -14,7 +15,7 @@ class HoldoutAudit:
 
     run: str
     success: Estimate
-    """Top-5 share of the strongest attack by the headline evaluator."""
+    """Success of the strongest attack by the headline evaluator."""
     attack: str
     """In words."""
     evaluator: str
@@ -22,8 +23,10 @@ class HoldoutAudit:
     loss: float
     """Percentage points; NaN where it is not known."""
     undefended: Estimate | None
-    """Top-5 share of the strongest attack on the undefended victim, on the same targets."""
+    """Success of the strongest attack on the undefended victim, on the same targets."""
     targets: int
+    guesses: int = MANY
+    """k: a try succeeds if the right person is among the evaluator's first k."""
 
 
 def read_holdout_audit(run: RunData, headline: Headline) -> HoldoutAudit | None:
@@ -46,4 +49,5 @@ def read_holdout_audit(run: RunData, headline: Headline) -> HoldoutAudit | None:
         loss=defended.attack.loss_points,
         undefended=results.undefended.success if results.undefended else None,
         targets=len(run.record.jobs.targets),
+        guesses=results.guesses,
     )

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inversionlab.metrics import Estimate, attack_accuracy
+from inversionlab.results.guessing import MANY
 from inversionlab.results.load import RunData
 from inversionlab.results.rows import Row
 from inversionlab.results.run_record import PriorRecord
@@ -40,9 +41,13 @@ class Prior:
         """The generator's id."""
         return self.record.id
 
+    def success(self, k: int) -> Estimate:
+        """The share that is recognized within k guesses, 1 or 5."""
+        return self.top1 if k == 1 else self.top5
 
-def priors_of(run: RunData) -> list[Prior]:
-    """The measured generators, in the record's order."""
+
+def priors_of(run: RunData, k: int = MANY) -> list[Prior]:
+    """The measured generators, in the record's order; `k` guesses decide which fit is best."""
     found = []
     for record in run.record.priors:
         rows = run.ceilings.filter(pc.equal(run.ceilings["generator"], record.id))
@@ -50,7 +55,7 @@ def priors_of(run: RunData) -> list[Prior]:
         fits = [_prior(record, rows.filter(pc.equal(rows["fit"], way))) for way in ways]
         if fits:
             # Of equals the first, by pixels alone.
-            found.append(max(fits, key=lambda prior: (prior.top5.value, prior.top1.value)))
+            found.append(max(fits, key=lambda prior: (prior.success(k).value, prior.top1.value)))
     return found
 
 
@@ -83,8 +88,8 @@ def near_ceiling(rows: Sequence[Row], priors: Sequence[Prior]) -> list[tuple[Row
         judged = next((e for e in row.by_evaluator if e.evaluator == prior.evaluator), None)
         if (
             judged is not None
-            and judged.top5.count
-            and judged.top5.value >= NEAR * prior.top5.value
+            and judged.success.count
+            and judged.success.value >= NEAR * prior.success(judged.guesses).value
         ):
             found.append((row, prior))
     return found

@@ -13,6 +13,7 @@ from inversionlab.results.evaluator_results import (
     Known,
     evaluator_results,
 )
+from inversionlab.results.guessing import guesses_of
 from inversionlab.results.load import RunData
 from inversionlab.results.models import Model, models_of, undefended_accuracy
 from inversionlab.results.pooling import pooled
@@ -99,6 +100,11 @@ class Row:
         return 0 < self.done == self.wanted
 
 
+def run_guesses(run: RunData) -> int:
+    """k of a run; see `guessing.py`."""
+    return guesses_of(run.record.data, run.record.experiment, len(run.record.jobs.targets))
+
+
 def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
     """Every cell, or group of cells of several victims, as a row: attack by attack, null attacks last.
 
@@ -114,13 +120,15 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
         for null in (False, True)
     }
     judges = [Known.of(run, name) for name in run.evaluators["evaluator"].to_pylist()]
-    models, base = models_of(run), undefended_accuracy(run)
+    models, base, k = models_of(run), undefended_accuracy(run), run_guesses(run)
     rows = []
     for group in pooled(cells):
         table = pa.concat_tables(tables[cell.cell] for cell in group)
         # Null attacks are compared at the size of the other cells.
         size = full[False] or full[True]
-        found = evaluator_results(table, judges, size, costly=frechet) if table.num_rows else []
+        found = (
+            evaluator_results(table, judges, size, costly=frechet, k=k) if table.num_rows else []
+        )
         model, wanted = models.get(group[0].protected, Model()), full[group[0].null] * len(group)
         rows.append(_row(group, table, wanted, found, run.record.sweep, model, base))
     attacks = list(dict.fromkeys(c.attack for c in cells))

@@ -7,14 +7,16 @@ from functools import cached_property
 from typing import Self
 
 from inversionlab.metrics import Estimate, paired
+from inversionlab.metrics.difference import Difference, difference
 from inversionlab.results import ranking
 from inversionlab.results.comparison_rows import ComparisonRow, comparison_rows
-from inversionlab.results.evaluator_results import PROTOCOL_NOTES
+from inversionlab.results.evaluator_results import PROTOCOL_NOTES, Metric, metrics_at
+from inversionlab.results.guessing import key_of
 from inversionlab.results.load import RunData
 from inversionlab.results.models import STRANGER_SCORE, models_of
 from inversionlab.results.priors import Prior, near_ceiling, priors_of
 from inversionlab.results.ranking import Headline, Strongest
-from inversionlab.results.rows import Row, headline_rows
+from inversionlab.results.rows import Row, headline_rows, run_guesses
 
 CLEAR = 0.05
 """A difference is clear if chance alone would show one as large with less than this probability."""
@@ -43,6 +45,21 @@ class RunResults:
     def judged(self) -> bool:
         """Whether private pictures were at hand; else no attack can be called the strongest."""
         return self.run.record.judged
+
+    @cached_property
+    def guesses(self) -> int:
+        """k: a try succeeds if the right person is among an evaluator's first k."""
+        return run_guesses(self.run)
+
+    @property
+    def success_key(self) -> str:
+        """The metric that says how often tries succeed."""
+        return key_of(self.guesses)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that tables show."""
+        return metrics_at(self.guesses)
 
     @property
     def by_own_score(self) -> list[Row]:
@@ -76,7 +93,7 @@ class RunResults:
     @cached_property
     def priors(self) -> list[Prior]:
         """The attackers' generators whose ceilings are measured."""
-        return priors_of(self.run)
+        return priors_of(self.run, self.guesses)
 
     @cached_property
     def near_ceiling(self) -> list[tuple[Row, Prior]]:
@@ -106,7 +123,7 @@ class RunResults:
         """
 
         def success(row: Row) -> list[Estimate]:
-            shares = [result.top5 for result in row.by_evaluator]
+            shares = [result.success for result in row.by_evaluator]
             return shares if evaluator is None else shares[evaluator : evaluator + 1]
 
         among = list(rows)
@@ -131,12 +148,12 @@ class RunResults:
 
     @cached_property
     def null(self) -> Strongest[Row] | None:
-        """The null attack that succeeds most often."""
-        return self.null_by(None)
+        """The null attack that succeeds most often, by the evaluator that decides on the undefended model."""
+        return self.null_by(self.headline_evaluator if self.undefended else None)
 
     @cached_property
     def best(self) -> Strongest[Row] | None:
-        """The finalist with the lowest top-5 success of its strongest attack; of equals, the more accurate."""
+        """The finalist with the lowest success of its strongest attack; of equals, the more accurate."""
         return min(
             self.finalists, key=lambda f: (f.success.value, f.attack.loss_points), default=None
         )
@@ -169,9 +186,20 @@ class RunResults:
         return paired.holm(chances)[self.finalists.index(self.best)] < CLEAR
 
     def above_guess(self, found: Strongest[Row]) -> bool:
-        """Whether an attack finds clearly more than guessing without the model, on the same people."""
+        """Whether an attack finds clearly more than guessing does: the interval of the difference lies above 0."""
+        above = self.above(found)
+        return above is not None and above.clear
+
+    def above(self, found: Strongest[Row]) -> Difference | None:
+        """How much more an attack finds than guessing without the model, by the same evaluator."""
         null = self.null_by(found.evaluator)
-        return null is not None and paired.fewer(_found(found), _found(null)) < CLEAR
+        return None if null is None else difference(found.success, null.success)
+
+    def chance(self, evaluator: int) -> float:
+        """The success of blind guesses among the people whom an evaluator knows; NaN where that is not known."""
+        blind = next((row for row in self.comparisons if row.kind == "chance"), None)
+        found = blind and blind.by_evaluator[evaluator].get(self.success_key)
+        return found.value if isinstance(found, Estimate) else math.nan
 
     @property
     def recommended(self) -> str | None:
@@ -186,4 +214,4 @@ class RunResults:
 
 def _found(found: Strongest[Row]) -> Mapping[int, float]:
     """The share of the tries at each target that succeeded."""
-    return found.attack.by_evaluator[found.evaluator].top5_of
+    return found.attack.by_evaluator[found.evaluator].success_of

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from inversionlab.metrics import Estimate
 from inversionlab.results.evaluator_results import METRICS
+from inversionlab.results.guessing import MANY, known_people
 from inversionlab.results.ranking import Headline, Strongest, strongest
 from inversionlab.results.run_record import RecordPart
 
@@ -32,7 +33,7 @@ Share = Annotated[
 """A share as {value, low, high}. The number of tries is not in the file; a share that was read has the count 1."""
 TrialState = Literal["complete", "stopped", "error", "unfinished"]
 Success = dict[str, dict[str, Share]]
-"""Attack -> evaluator -> top-5 share."""
+"""Attack -> evaluator -> share of the tries that succeed: top-5, and among few people top-1 (`guesses`)."""
 
 
 class StrongestAttack(RecordPart):
@@ -77,7 +78,7 @@ class TrialRecord(RecordPart):
     log_distortion: float | None = None
     """Mean absolute change of a log-score against the undefended victim, in nats."""
     attack_success: Share | None = None
-    """Top-5 share of the strongest attack by the headline evaluator."""
+    """Success of the strongest attack by the headline evaluator."""
     score: float | None = None
     """Attack success where the constraints hold, else above 1."""
     strongest: StrongestAttack | None = None
@@ -196,6 +197,12 @@ class SearchRecord(RecordPart):
     """The attacked people's numbers."""
     repeats: int = 1
     """Reconstructions of each target by each attack."""
+    guesses: int = MANY
+    """k: a try succeeds if the right person is among an evaluator's first k."""
+    aware: bool | None = None
+    """Whether an attack that knows about the defense ran; None where an older version did not note it."""
+    aware_attack: str = ""
+    """The attack that knows about this defense."""
 
     @property
     def headline(self) -> Headline:
@@ -218,10 +225,28 @@ class SearchRecord(RecordPart):
 
         return strongest(success, in_order, headline=self.headline)
 
+    def guess_by(self, evaluator: str | None) -> Strongest[str] | None:
+        """The null attack that succeeds most by this evaluator; None: by that which decides."""
+        mine = {a: {evaluator: s[evaluator]} for a, s in self.null.items() if evaluator in s}
+        return self.strongest(mine or self.null)
+
     @cached_property
     def guess(self) -> Strongest[str] | None:
-        """The null attack that succeeds most."""
-        return self.strongest(self.null)
+        """The null attack that succeeds most by the evaluator that decides on the undefended victim."""
+        bare = self.undefended.strongest if self.undefended else None
+        return self.guess_by(bare.evaluator if bare else None)
+
+    @cached_property
+    def chance(self) -> float | None:
+        """The success of blind guesses by the evaluator that decides on the undefended victim; None: not known."""
+        judges = {e["name"]: e for e in self.experiment.get("evaluators") or [] if "name" in e}
+        bare = self.undefended.strongest if self.undefended else None
+        judge = judges.get(bare.evaluator) if bare else next(iter(judges.values()), None)
+        if judge is None:
+            return None
+        protocol, targets = judge.get("protocol"), len(self.targets)
+        people = known_people(protocol, self.data, self.experiment, targets)
+        return self.guesses / people if people else None
 
     @cached_property
     def best(self) -> TrialRecord | None:

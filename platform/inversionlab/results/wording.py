@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from inversionlab.metrics import Estimate
+from inversionlab.metrics.difference import Difference
 
 MISSING = "–"
 """Stands for a number that is not known."""
@@ -26,6 +27,12 @@ def estimate_text(estimate: Estimate | None) -> str:
     if estimate is None or not estimate.count:
         return MISSING
     return f"{percent(estimate.value)} ({interval(estimate)})"
+
+
+def apart(found: Difference) -> str:
+    """A difference of two shares as "a difference of 25.0 points (2.1 to 48.0)"."""
+    value, low, high = (points(100 * x) for x in (found.value, found.low, found.high))
+    return f"a difference of {value} points ({low} to {high})"
 
 
 def spread_text(spread: tuple[float, float] | None) -> str:
@@ -75,6 +82,11 @@ def duration(seconds: float) -> str:
 def words(name: str) -> str:
     """A registered name for reading: "latent_white_box" as "latent white box"."""
     return name.replace("_", " ")
+
+
+def among(k: int) -> str:
+    """Where the right person must stand in an evaluator's ranking for a try to succeed."""
+    return "first in the evaluator’s ranking" if k == 1 else f"among the evaluator’s top {k}"
 
 
 def listed(texts: Sequence[str]) -> str:

@@ -50,7 +50,9 @@ def kind_of(domain: Any) -> Kind:
         return {"kind": "choice", "values": list(domain.categories)}
     whole = isinstance(domain, Integer)
     # Tune's upper bound of whole numbers is exclusive, unless they go in steps.
-    low, high = domain.lower, domain.upper - (1 if whole and step is None else 0)
+    low, high = domain.lower, domain.upper
+    if whole and step is None and isinstance(high, int):
+        high -= 1
     if not all(is_number(x) and (not whole or isinstance(x, int)) for x in (low, high)):
         number = "whole" if whole else "finite"
         raise ValueError(f"the bounds must be {number} numbers, {LARGEST:.2g} at most")

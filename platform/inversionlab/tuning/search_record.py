@@ -5,8 +5,10 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from inversionlab.attacks import ATTACKS
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import dump_yaml
+from inversionlab.defenses import DEFENSES
 from inversionlab.distributed.cluster import machine
 from inversionlab.distributed.run_record import (
     cost,
@@ -38,6 +40,7 @@ from inversionlab.tuning.trial_metrics import (
     leak,
     measured,
     read_ranks,
+    session_guesses,
     trial_metrics,
     undefended,
 )
@@ -132,6 +135,9 @@ def _record(
         importance=importance(trials, space.kinds),
         trainings=TrainingCounts(trials=len(trials), networks=sum(len(t.trained) for t in trials)),
         tables=Tables(real=real_key(session)),
+        guesses=session_guesses(session),
+        aware=any(ATTACKS[attack.name].knows_defense for attack in session.experiment.attacks),
+        aware_attack=DEFENSES[session.experiment.defense.name].aware_attack,
         # Over all launches of the search.
         cost=cost(session, trained, attack_seconds, outcome.gpus),
         timings=dict(outcome.timings),

@@ -5,10 +5,8 @@ first), OBJECTIVES (metric -> "max" or "min") and CONSTRAINTS (metric -> upper b
 """
 
 import difflib
-import importlib.util
 import itertools
 import math
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,11 +15,11 @@ from typing import Any
 
 from ray.tune.search.sample import Domain
 
-from inversionlab.core.settings import ConfigError, assign, validate
-from inversionlab.core.user_code import reason_of
+from inversionlab.core.settings import ConfigError, assign, first_faults, validate
 from inversionlab.experiment import Experiment
 from inversionlab.tuning.attack_metrics import unfit_metrics
 from inversionlab.tuning.domains import LARGEST, Kind, in_words, inside, is_number, kind_of, quoted
+from inversionlab.tuning.space_module import imported
 from inversionlab.tuning.trial_metrics import METRICS
 
 SEARCHED = ("defense", "defense_generator")
@@ -32,6 +30,11 @@ NAMES = ("SPACE", "START", "OBJECTIVES", "CONSTRAINTS")
 
 MAX_COMBINATIONS = 64
 """If a space has only choices, and at most this many combinations, each is checked before the search."""
+
+MOST_KEYS = 100
+"""Settings that a search may change."""
+MOST_POINTS = 500
+"""Points of START; to check one takes milliseconds."""
 
 Refuse = Callable[[Mapping[str, Any], str], list[str]]
 """Returns the reasons why settings (dotted path -> value) are refused, as lines that begin with the text."""
@@ -64,7 +67,7 @@ def load_space(path: Path) -> SearchSpace:
     Raises:
         ConfigError: one line for each fault: file, name, value, and what would be right.
     """
-    names = _import(path)
+    names = imported(path)
     start, constraints = names.get("START", []), names.get("CONSTRAINTS", {})
     kinds: dict[str, Kind] = {}
     faults = [
@@ -75,7 +78,7 @@ def load_space(path: Path) -> SearchSpace:
         *_constraint_faults(constraints),
     ]
     if faults:
-        raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults))
+        raise ConfigError("\n".join(first_faults(f"{path}: {fault}" for fault in faults)))
     return SearchSpace(
         module=path.stem,
         domains=names["SPACE"],
@@ -119,7 +122,7 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
     faults = [f"{space.module}.py: {fault}" for fault in found]
     faults = faults or refusals(space, refuse)
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError("\n".join(first_faults(faults)))
 
 
 def refusals(space: SearchSpace, refuse: Refuse, most: int | None = None) -> list[str]:
@@ -182,34 +185,14 @@ def describe(space: SearchSpace) -> dict[str, Any]:
     }
 
 
-def _import(path: Path) -> dict[str, Any]:
-    """The module's public names in capitals."""
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.py"))
-        near = difflib.get_close_matches(path.stem, known, n=1)
-        others = f"there are: {', '.join(known)}" if known else f"{path.parent} holds none"
-        hint = f"did you mean `{path.with_name(near[0] + '.py')}`?" if near else others
-        raise ConfigError(f"{path}: there is no such search space; {hint}")
-    spec = importlib.util.spec_from_file_location(f"search_space_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: is no Python module; a search space is a file that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # sys.exit would end the search without a word
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-        line = f" (line {frames[-1].lineno})" if frames else ""
-        raise ConfigError(f"{path}: fails when it is imported{line}: {reason_of(error)}") from error
-    return {k: v for k, v in vars(module).items() if k.isupper() and not k.startswith("_")}
-
-
 def _domain_faults(space: Any, kinds: dict[str, Kind]) -> Iterator[str]:
     """Faults of SPACE; fills `kinds` with the domains that are right."""
     if not isinstance(space, dict) or not space:
         given = ": is missing" if space is None else f" = {quoted(space)}"
         yield f"SPACE{given}; a mapping of dotted config paths to Tune domains is needed"
+        return
+    if len(space) > MOST_KEYS:
+        yield f"SPACE: has {len(space):,} keys; a search takes at most {MOST_KEYS}"
         return
     for key, domain in space.items():
         try:
@@ -223,6 +206,9 @@ def _domain_faults(space: Any, kinds: dict[str, Kind]) -> Iterator[str]:
 def _start_faults(start: Any, kinds: Mapping[str, Kind]) -> Iterator[str]:
     if not isinstance(start, list) or not all(isinstance(point, dict) for point in start):
         yield f"START = {quoted(start)}: must be a list of points, each a mapping of SPACE's keys to values"
+        return
+    if len(start) > MOST_POINTS:
+        yield f"START: has {len(start):,} points; a search begins with at most {MOST_POINTS}"
         return
     for index, point in enumerate(start if kinds else []):
         for key in sorted(kinds.keys() - point.keys()):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from inversionlab.core.settings import ConfigError
+from inversionlab.core.settings import ConfigError, first_faults
 from inversionlab.pipeline.model_builder import ModelBuilder
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.tuning.space import SearchSpace, experiment_at, point_text, refusals
@@ -43,4 +43,4 @@ def check_fit(space: SearchSpace, session: Session) -> None:
 
     faults = refusals(space, refuse, MOST_CHOICES)
     if faults:
-        raise ConfigError("\n".join(faults))
+        raise ConfigError("\n".join(first_faults(faults)))

@@ -22,6 +22,7 @@ from inversionlab.metrics import Estimate, attack_accuracy, wilson
 from inversionlab.pipeline.measure import model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
+from inversionlab.results.guessing import guesses_of
 from inversionlab.results.models import MODEL_METRICS, Model, mean_model
 from inversionlab.results.ranking import Strongest, counting, strongest
 from inversionlab.store.tables import Job
@@ -37,7 +38,8 @@ METRICS: dict[str, Literal["max", "min"] | None] = {
     # over these. strangers_taken: share of strangers' pictures that are taken for one. strangers_accepted: share
     # that reaches the score that 95 % of the genuine test pictures reach.
     **{metric.key: metric.better for metric in MODEL_METRICS if metric.better},
-    # Top-5 share of the strongest listed attack by the recipe's headline evaluator, 0 to 1.
+    # Success of the strongest listed attack by the recipe's headline evaluator, 0 to 1: top-5, and top-1 where an
+    # evaluator chooses among ten people or fewer.
     "attack_success": "min",
     # The ends of its 95 % interval by people, 0 to 1.
     "attack_success_low": "min",
@@ -53,9 +55,6 @@ METRICS: dict[str, Literal["max", "min"] | None] = {
     "score": "min",
 }
 """What a trial reports, all finite numbers -> which way a defender wants it; None: it says how much was done."""
-TOP = 5
-"""A reconstruction succeeds if the target is among an evaluator's first five guesses."""
-
 Ranks = Mapping[str, Mapping[Job, Mapping[str, int]]]
 """Cell -> job -> evaluator -> rank of the target, 1 = best."""
 
@@ -121,10 +120,21 @@ class Leak:
     """What attacks on one model found over some targets."""
 
     success: Mapping[str, Mapping[str, Estimate]]
-    """Attack -> evaluator, in the recipe's order -> top-5 share."""
+    """Attack -> evaluator, in the recipe's order -> share of the tries that succeed."""
     strongest: Strongest[str]
     reconstructions: int
     """Of all these attacks together."""
+
+
+def session_guesses(session: Session) -> int:
+    """k: a try succeeds if the target is among an evaluator's first k; see `results/guessing.py`."""
+    splits, plan = session.builder.splits, session.plan
+    sizes = {
+        "private_people": len(splits.people),
+        "evaluator_people": len(splits.evaluator_people),
+    }
+    recipe = session.experiment.model_dump(mode="json", include={"evaluators", "targets"})
+    return guesses_of(sizes, recipe, len(plan.targets))
 
 
 def undefended(session: Session) -> Session:
@@ -149,7 +159,7 @@ def read_ranks(session: Session, cells: Sequence[Cell]) -> Ranks:
 def leak(
     session: Session, cells: Sequence[Cell], targets: Collection[int], ranks: Ranks | None = None
 ) -> Leak:
-    """The top-5 shares of the stored reconstructions of `targets`, for attacks on one model or for null attacks.
+    """The success of the stored reconstructions of `targets`, for attacks on one model or for null attacks.
 
     Without `ranks`, `read_ranks` reads them now.
 
@@ -160,7 +170,7 @@ def leak(
     first = experiment.targets.first_repeat
     repeats = range(first, first + experiment.targets.repeats)
     ranks = read_ranks(session, cells) if ranks is None else ranks
-    chosen, total = set(targets), 0
+    chosen, total, k = set(targets), 0, session_guesses(session)
     # Of several victims the tries on all of them count, and a person's are one cluster.
     tries: dict[str, list[tuple[int, Mapping[str, int]]]] = {}
     for cell in counting(cells, _aside):
@@ -178,7 +188,7 @@ def leak(
             evaluator.name: attack_accuracy(
                 np.array([rank[evaluator.name] for _, rank in found]),
                 np.array([target for target, _ in found]),
-                top=TOP,
+                top=k,
             )
             for evaluator in experiment.evaluators
         }

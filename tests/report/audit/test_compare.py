@@ -55,7 +55,7 @@ def stripped_by_hand(released: int, bare: int, *, total: int = 20) -> RunData:
 def test_a_cell_that_stands_twice_is_two_rows():
     rows = headline_rows(stripped_by_hand(2, 18))
     assert [r.label for r in rows[:3]] == ["undefended", "noise at half", "noise at half, stripped"]
-    assert [r.by_evaluator[0].top5.value for r in rows[:3]] == [0.9, 0.1, 0.9]
+    assert [r.by_evaluator[0].success.value for r in rows[:3]] == [0.9, 0.1, 0.9]
     assert [r.stripped for r in rows] == [False, False, True, False]
     # Its users have what was released: its accuracy, not the victim's.
     assert rows[2].protected == "0.5"
@@ -86,7 +86,7 @@ def test_a_line_says_which_views_a_defense_protects(defended):
     )
     assert "left with the undefended model" in line
     for row in (bare, released):
-        assert f"{row.by_evaluator[0].top5.value:.1%}" in line
+        assert f"{row.by_evaluator[0].success.value:.1%}" in line
     assert line in caveats(results)
 
 

@@ -101,8 +101,8 @@ def test_a_hostile_name_stays_text():
 
 def test_the_numbers_are_in_the_table(run, page):
     row = headline_rows(run)[0]
-    assert f"{row.by_evaluator[0].top5.value * 100:.1f}%" in page
-    assert f"{row.by_evaluator[0].top5.low * 100:.1f}–" in page
+    assert f"{row.by_evaluator[0].success.value * 100:.1f}%" in page
+    assert f"{row.by_evaluator[0].success.low * 100:.1f}–" in page
     assert page.count("<tbody>") >= 4
     assert "recommended" in page
 

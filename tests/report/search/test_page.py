@@ -301,7 +301,10 @@ def test_the_verdict_says_what_was_found_what_it_cost_and_that_it_flatters():
     text = search_verdict(SearchRecord.model_validate(record))
     assert "number 1 (alpha = 0.4, sigma = 1, rate = 0.001, kind = soft) is recommended" in text
     # 18 of 60, Wilson: 19.9 to 42.5
-    assert "30.0% of the tries (95% interval 19.9–42.5; undefended: 100.0%, 94.0–100.0)" in text
+    assert (
+        "30.0% of the tries (95% interval 19.9–42.5; undefended: 100.0%, 94.0–100.0; chance: 3.2%)"
+        in text
+    )
     assert "at a cost of 0.5 points of recognition accuracy (90.0% → 89.5%)" in text
     assert "trained 2 networks for 3 trials" in text
     assert "picked among 3 trials on the same targets, so its figure is optimistic" in text
@@ -420,16 +423,19 @@ NULLS = {
 
 
 @pytest.mark.parametrize(
-    ("experiment", "attack", "found"),
+    ("experiment", "decides", "attack", "found"),
     [
-        ({"headline": "first"}, "random_public", 0.2),
-        ({"headline": "worst"}, "random_latent", 0.5),
+        ({"headline": "first"}, "same_people", "random_public", 0.2),
+        # The evaluator that found most undefended, and not the one that finds most of guesses.
+        ({"headline": "worst"}, "same_people", "random_public", 0.2),
+        ({"headline": "worst"}, "person_disjoint", "random_latent", 0.5),
         # A record of before recipes had a headline evaluator: the one that finds most decided then.
-        ({}, "random_latent", 0.5),
+        ({}, "person_disjoint", "random_latent", 0.5),
     ],
 )
-def test_the_best_guess_is_by_the_headline_evaluator(experiment, attack, found):
+def test_the_best_guess_is_by_the_headline_evaluator(experiment, decides, attack, found):
     plain = fake_search(trials=1) | {"null": NULLS}
+    plain["undefended"]["strongest"]["judge"] = decides
     del plain["experiment"]["headline"]
     plain["experiment"] |= experiment
     guess = SearchRecord.model_validate(plain).guess

@@ -8,7 +8,7 @@ from inversionlab.report.charts.line_chart import STYLES, ChartSpec, Point, Refe
 from inversionlab.results.rows import Row
 from inversionlab.results.run_record import RunRecord
 from inversionlab.results.run_results import RunResults
-from inversionlab.results.wording import percent, words
+from inversionlab.results.wording import among, percent, words
 
 LOG_FROM = 50
 """From this ratio of the largest to the smallest value on, an axis is logarithmic."""
@@ -56,7 +56,7 @@ def _success(results: RunResults, evaluator: int, name: str) -> ChartSpec:
     series = []
     for i, (attack, stripped) in enumerate(lines):
         points = tuple(
-            Point.of(x, r.by_evaluator[evaluator].top5)
+            Point.of(x, r.by_evaluator[evaluator].success)
             for x, r in _placed(results)
             if r.by_evaluator
             and r.attack == attack
@@ -68,7 +68,7 @@ def _success(results: RunResults, evaluator: int, name: str) -> ChartSpec:
     return _sweep_spec(
         results,
         f"Attack success, evaluator “{words(name)}”",
-        "Share of reconstructions with the right person among the evaluator’s top 5; bands are 95% intervals."
+        f"Share of reconstructions with the right person {among(results.guesses)}; bands are 95% intervals."
         + _note(results, evaluator),
         tuple(series),
         (ReferenceLine.guess(null.attack.attack, null.success),) if null else (),

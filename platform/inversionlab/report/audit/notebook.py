@@ -3,7 +3,6 @@
 from inversionlab.report.audit.sentence import headline_sentence, pooled_note
 from inversionlab.report.frame import fragment
 from inversionlab.report.pictures import Grid, grids
-from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.run_results import RunResults
 
 
@@ -15,7 +14,7 @@ def compact_html(results: RunResults, *, pictures: bool) -> str:
         "judged": bool(results.evaluators),
         "verdict": headline_sentence(results),
         "pooled": pooled_note(results),
-        "metrics": [metric for metric in METRICS if metric.printed],
+        "metrics": [metric for metric in results.metrics if metric.printed],
         "grids": shown,
     }
     return fragment("notebook.html.j2", context)

@@ -21,11 +21,12 @@ from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
 from inversionlab.store.storage import Storage
 
 
-def write_report(root: str, run: str, *, pictures: bool) -> str:
-    """Write `runs/RUN/report.html`, print the headline and the page's place; returns the place.
+def write_report(root: str, run: str, *, pictures: bool, strict: bool = False) -> str:
+    """Write `runs/RUN/report.html`, print the headline, the warnings and the page's place; returns the place.
 
     Raises:
         ConfigError: the storage holds no such run.
+        DoubtError: it is `strict`, and the page has warnings; it is written.
     """
     storage = Storage(root)
     data = load_run(storage, run)
@@ -33,7 +34,16 @@ def write_report(root: str, run: str, *, pictures: bool) -> str:
     results = RunResults.of(data, frechet=False)
     said = [sentence.headline_sentence(results), *sentence.prior_lines(results)]
     name = f"runs/{run}/report.html"
-    return publish(storage, name, page, terminal_table(results), *said, kind="Report")
+    return publish(
+        storage,
+        name,
+        page,
+        terminal_table(results),
+        *said,
+        kind="Report",
+        warnings=sentence.caveats(results, names=pictures),
+        strict=strict,
+    )
 
 
 def render(run: RunData, *, pictures: bool) -> str:
@@ -55,7 +65,7 @@ def render(run: RunData, *, pictures: bool) -> str:
         "null_shares": [null.success.value if null else None for null in nulls],
         "groups": _groups(results),
         "inverting": any(not math.isnan(row.error) for row in results.rows),
-        "metrics": [metric for metric in METRICS if not metric.detail],
+        "metrics": [metric for metric in results.metrics if not metric.detail],
         "chance": chance(results),
         "details": [known_details(results, i) for i in range(len(results.evaluators))],
         "evaluators": run.evaluators.to_pylist(),
@@ -91,9 +101,14 @@ def _groups(results: RunResults) -> dict[str, list[Row]]:
 
 
 def chance(results: RunResults) -> tuple[float, float] | None:
-    """What one and five blind guesses among the private people reach; None where their number is not known."""
+    """What one and five blind guesses among the private people reach; None where their number is not known.
+
+    Among few people only one guess counts, and both are the same.
+    """
     people = results.run.record.data.get("private_people")
-    return (1 / people, min(1.0, 5 / people)) if isinstance(people, int) and people else None
+    if not isinstance(people, int) or not people:
+        return None
+    return 1 / people, results.guesses / people
 
 
 def known_details(results: RunResults, place: int) -> list[Metric]:

@@ -39,13 +39,14 @@ def prior_lines(results: RunResults) -> list[str]:
     """A line that names the attacks near the ceilings of their generators; none where there are no such."""
     by_prior: dict[str, list[str]] = {}
     for row, prior in results.near_ceiling:
-        label = f"{prior.record.label} ({percent(prior.top5.value)})"
+        label = f"{prior.record.label} ({percent(prior.success(results.guesses).value)})"
         by_prior.setdefault(label, []).append(words(row.attack))
     if not by_prior:
         return []
     found = "; ".join(f"{listed(attacks)} on {label}" for label, attacks in by_prior.items())
     return [
-        f"Near the ceiling of their generator by top-5: {found}. A better generator may find more there."
+        f"Near the ceiling of their generator by top-{results.guesses}: {found}. A better generator may find more "
+        "there."
     ]
 
 

@@ -6,7 +6,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from inversionlab.report.audit.sentence import pooled_note
-from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import MISSING, number, percent, points, spread_text, words
 
@@ -15,7 +14,7 @@ def terminal_table(results: RunResults) -> Table:
     """The headline table with the printed metrics by every evaluator; the recommended model is bold."""
     if not results.judged:
         return _table_without_judges(results)
-    shown = [metric for metric in METRICS if metric.printed]
+    shown = [metric for metric in results.metrics if metric.printed]
     judged = [f"{words(name)}\n{m.printed}" for name in results.evaluators for m in shown]
     table = _table(results, ("Accuracy", "Loss", *judged, "Queries", "s"))
     for row in results.rows:

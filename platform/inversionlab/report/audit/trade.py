@@ -11,7 +11,7 @@ from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
 from inversionlab.results.wording import IF_STRIPPED, estimate_text, words
 
 ABOUT = (
-    "Each dot is one model under its strongest attack: {cost} against top-5 success left, by each "
+    "Each dot is one model under its strongest attack: {cost} against top-{k} success left, by each "
     "evaluator. Low and left is good; the ring is the undefended model. Bars are 95% intervals."
 )
 
@@ -31,7 +31,7 @@ def trade_offs(results: RunResults) -> list[ChartSpec]:
     charts = [
         ChartSpec(
             title="Trade-off",
-            about=ABOUT.format(cost="accuracy lost"),
+            about=ABOUT.format(cost="accuracy lost", k=results.guesses),
             x_name="points lost",
             x_label="accuracy lost on all people, percentage points",
             series=_series(results, losses),
@@ -41,7 +41,9 @@ def trade_offs(results: RunResults) -> list[ChartSpec]:
     if max(moved.values(), default=0.0) > 0:
         distortion = ChartSpec(
             title="Distortion",
-            about=ABOUT.format(cost="how far the answers are from the undefended model’s"),
+            about=ABOUT.format(
+                cost="how far the answers are from the undefended model’s", k=results.guesses
+            ),
             x_name="distortion",
             x_label="mean L1 distance of the probability vectors, 0 to 2",
             series=_series(results, moved),
@@ -71,9 +73,9 @@ def _series(results: RunResults, costs: Mapping[str, float]) -> tuple[Series, ..
 
 
 def _point(top: Strongest[Row], cost: float, note: str, *, named: bool) -> Point:
-    row, top5 = top.attack, top.success
+    row, success = top.attack, top.success
     how = f", {IF_STRIPPED}" if row.stripped else ""
-    text = f"{row.model.rpartition(', ')[2]}: {estimate_text(top5)}{how}"
+    text = f"{row.model.rpartition(', ')[2]}: {estimate_text(success)}{how}"
     # The values of a sweep are many and stand in order; models of different kinds need their names.
     name = row.label + note if named and row.point is None else ""
-    return Point.of(round(cost, 6), top5, text, name=name, ring=row.kind == "undefended")
+    return Point.of(round(cost, 6), success, text, name=name, ring=row.kind == "undefended")

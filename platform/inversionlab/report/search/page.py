@@ -27,14 +27,15 @@ IN_COLUMNS = {"accuracy", "accuracy_loss", "score"} | {name for name in SHARES i
 """Metrics that the table of trials has anyway; others stand there if the search names them."""
 
 
-def write_search_page(root: str, name: str, *, pictures: bool) -> str:
-    """Write `searches/NAME/index.html`, print the verdict and the page's place; returns the place.
+def write_search_page(root: str, name: str, *, pictures: bool, strict: bool = False) -> str:
+    """Write `searches/NAME/index.html`, print the verdict, the warnings and the page's place; returns the place.
 
     Without `pictures` the page shows no face and no person's name.
 
     Raises:
         ConfigError: the storage holds no such search (the text names those that are there), or it has no record
             yet.
+        DoubtError: it is `strict`, and the page has warnings; it is written.
     """
     storage = Storage(root)
     if name not in storage.folders("searches"):
@@ -53,7 +54,9 @@ def write_search_page(root: str, name: str, *, pictures: bool) -> str:
     grid = search_grid(search, Store(storage)) if pictures else None
     page = render_search(search, place=storage.root, grid=grid, audit=audit, pictures=pictures)
     verdict = search_verdict(search, audit)
-    return publish(storage, f"searches/{name}/index.html", page, verdict, kind="Page")
+    warnings = search_caveats(search, audit)
+    place = f"searches/{name}/index.html"
+    return publish(storage, place, page, verdict, kind="Page", warnings=warnings, strict=strict)
 
 
 def render_search(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from inversionlab.metrics.difference import difference
 from inversionlab.report.frame import text_lines
 from inversionlab.report.search.wording import settings_text
 from inversionlab.report.stripping import stripped_success, stripping_line
@@ -24,6 +25,7 @@ def search_verdict(search: SearchRecord, audit: HoldoutAudit | None = None) -> s
         "nearest": min(known, key=lambda t: t.accuracy_loss or 0.0, default=None),
         "bounds": constraint_text(search.constraints),
         "settings_text": settings_text,
+        "difference": difference,
     }
     return " ".join(text_lines("search_verdict.txt.j2", context))
 
@@ -48,6 +50,7 @@ def search_caveats(search: SearchRecord, audit: HoldoutAudit | None) -> list[str
         "audit": audit,
         "max_loss": search.constraints.get("accuracy_loss"),
         "partial": _partial_protection(search),
+        "difference": difference,
     }
     return text_lines("search_caveats.txt.j2", context)
 
@@ -63,6 +66,6 @@ def _partial_protection(search: SearchRecord) -> str:
         attack = stripped.attack.removesuffix(STRIPPED)
         released = search.strongest({a: s for a, s in best.success.items() if a == attack})
         shares = [released.success.value] if released is not None else []
-        found = stripped_success(attack, stripped.success.value, shares)
+        found = stripped_success(attack, stripped.success.value, shares, search.guesses)
     name = f"“{words(search.defense)}”"
     return stripping_line([name], best.protects or "", best.left, found, where="search")

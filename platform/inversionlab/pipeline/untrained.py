@@ -1,0 +1,62 @@
+"""Builds untrained networks to see whether settings fit: large ones without numbers, in moments and no memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from inversionlab.data.memory import memory_at_hand
+
+LARGE = 2**28
+"""Bytes of weights from which a network is built without numbers. PyTorch needs seconds to get ready for that."""
+FACTORIES = (torch.empty, torch.zeros, torch.ones)
+"""What makes the tensors of all layers."""
+
+
+def untrained(build: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `build` makes; a large one is on PyTorch's device `meta`.
+
+    What `build` makes under a device of its own is real in any case, and not counted.
+
+    Raises:
+        ValueError: its weights do not fit into the memory.
+    """
+    try:
+        with _UpTo(LARGE):
+            return build()
+    except _IsLargeError:
+        with torch.device("meta"):
+            module = build()
+    size = sum(p.numel() * p.element_size() for p in module.parameters())
+    room = memory_at_hand()
+    if room is not None and size > room:
+        raise ValueError(
+            f"its weights alone take {size / 1e9:,.1f} GB, and {room / 1e9:,.1f} GB of memory are free here; make "
+            "the network smaller"
+        )
+    return module
+
+
+class _IsLargeError(Exception):
+    """More is asked for than `_UpTo` allows."""
+
+
+class _UpTo(TorchFunctionMode):
+    """In its block tensors are made up to a number of bytes in all."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._left = most
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Count what PyTorch is asked to make."""
+        named = kwargs or {}
+        if func in FACTORIES and named.get("device") is None:
+            self._left -= func(*args, **{**named, "device": "meta"}).nbytes
+            if self._left < 0:
+                raise _IsLargeError
+        return func(*args, **named)
