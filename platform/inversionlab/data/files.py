@@ -21,7 +21,7 @@ from inversionlab.data.crops import ListedBox, PixelBox
 from inversionlab.data.decoding import Decoder, is_transparent
 from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile
 from inversionlab.data.memory import require_memory
-from inversionlab.data.roots import Root, open_root
+from inversionlab.data.roots import Root, Stored, open_root
 from inversionlab.data.threads import in_threads
 
 
@@ -83,6 +83,14 @@ class FileSet(ABC):
         if file.offset is None:
             return self.root.read(file.path)
         return self.root.read(file.path, file.offset, file.size)
+
+    def containers(self) -> list[Stored] | None:
+        """The files that hold the pictures, if each holds many; None: every picture is a file.
+
+        Raises:
+            ConfigError: the root is missing, or there are none.
+        """
+        return None
 
     def check_people(self, owners: Iterable[str], skipped: Sequence[str]) -> tuple[str, ...]:
         """The sorted people who have these pictures.

@@ -59,12 +59,17 @@ class Tar(FileSet, DataSet):
     Settings = TarSettings
     settings: TarSettings
 
-    def listing(self) -> Listing:
-        """See `FileSet.listing`; reads the shards' headers, and the neighbours that name people."""
+    def containers(self) -> list[Stored]:
+        """See `FileSet.containers`."""
         self.root.require(_EXPECTED)
         shards = self.root.files(".tar")
         if not shards:
             raise ConfigError(f"{self.settings.root}: has no *.tar file; expected {_EXPECTED}")
+        return shards
+
+    def listing(self) -> Listing:
+        """See `FileSet.listing`; reads the shards' headers, and the neighbours that name people."""
+        shards = self.containers()
         files: list[PictureFile] = []
         skipped: list[str] = []
         unnamed: list[str] = []
