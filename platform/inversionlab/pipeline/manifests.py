@@ -6,8 +6,10 @@
 Both are a help alone: if one is missing or damaged, or cannot be written, the files are read.
 """
 
+import gc
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from inversionlab.core.settings import fingerprint
 from inversionlab.data import DataSet
@@ -32,14 +34,30 @@ def fingerprint_of(dataset: DataSet, storage: Storage | None, *, verify: bool = 
     if storage is None or not isinstance(dataset, FileSet):
         return dataset.fingerprint()
     began = time.time_ns()
-    files = _listing(dataset, storage, began, verify=verify).files
-    known = None if verify else _manifest(dataset, storage)
-    contents = dataset.contents(files, known)
-    if known is None or len(known) != len(files) or any(known.content(f) is None for f in files):
+    with _uncollected():
+        files = _listing(dataset, storage, began, verify=verify).files
+        known = None if verify else _manifest(dataset, storage)
+        found = [] if known is None else [known.content(file) for file in files]
+        contents = [content for content in found if content is not None]
+    if len(contents) < len(files):
+        contents = dataset.contents(files, known)
+    if found != contents or known is None or len(known) != len(files):
         # The pictures can be read again, so a full disk is no reason to stop here.
         with suppress(StorageError, OSError):
             storage.write(f"{_name(dataset)}.parquet", pack(files, contents, began))
     return dataset.fingerprint_of(files, contents)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection in the block, which would look through the lists of files again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _name(dataset: FileSet) -> str:
