@@ -151,6 +151,30 @@ def test_room_is_given_back_after_a_broken_picture() -> None:
     assert decoder.decode(whole, FILE).values_CHW.shape == (1, 16, 16)
 
 
+def test_large_files_are_read_one_after_the_other() -> None:
+    decoder, most, now, lock = Decoder(16, 1, room=3_000_000), 0, 0, threading.Lock()
+    file = FILE._replace(size=2_000_000)
+
+    def read() -> None:
+        nonlocal most, now
+        with decoder.reading(file):
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.002)
+            with lock:
+                now -= 1
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert most == 1
+    assert decoding.large(FILE._replace(size=900_000)) == 0
+    assert decoding.large(FILE._replace(size=2_000_000, row=3)) == 0  # its table's size
+
+
 def test_a_box_is_cut_out() -> None:
     picture = Image.new("L", (50, 40), 10)
     picture.paste(200, (20, 5, 40, 25))

@@ -18,7 +18,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from inversionlab.core.settings import ConfigError, Settings, fingerprint
 from inversionlab.data.base import Pictures
 from inversionlab.data.crops import ListedBox, PixelBox
-from inversionlab.data.decoding import Decoder, is_transparent
+from inversionlab.data.decoding import ROOM, Decoder, Room, is_transparent, large
 from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile
 from inversionlab.data.memory import require_memory
 from inversionlab.data.roots import Root, Stored, open_root
@@ -123,7 +123,13 @@ class FileSet(ABC):
         found = [None if known is None else known.content(file) for file in files]
         unknown = [index for index, content in enumerate(found) if content is None]
         unknown.sort(key=lambda index: in_storage(files[index]))
-        read = in_threads(lambda index: self.digest(files[index]), unknown)
+        room = Room(ROOM)
+
+        def digest(index: int) -> Content:
+            with room.taken(large(files[index])):
+                return self.digest(files[index])
+
+        read = in_threads(digest, unknown)
         for index, content in zip(unknown, read, strict=True):
             found[index] = content
         return [content for content in found if content is not None]
@@ -188,7 +194,8 @@ class FileSet(ABC):
     def read_into(self, image_CHW: np.ndarray, file: PictureFile, decoder: Decoder) -> Read:
         """Decode one picture into `image_CHW`; what is wrong with it is returned."""
         try:
-            picture = decoder.decode(self.read(file), file)
+            with decoder.reading(file):
+                picture = decoder.decode(self.read(file), file)
         except Exception as error:  # A decoder may raise anything on a broken file.
             return Read(fault=str(error) or type(error).__name__)
         image_CHW[...] = picture.values_CHW
