@@ -174,7 +174,7 @@ def shard(path: Path, *members: tuple[str, bytes]) -> Path:
 
 def test_people_by_the_folders_in_a_shard(tmp_path: Path) -> None:
     long = "n" * 150  # longer than a plain header holds
-    shard(tmp_path / "a" / "0.tar", ("ann/1.png", png(1)), ("bob/1.png", png(2)))
+    shard(tmp_path / "a" / "0.tar", ("./ann/1.png", png(1)), ("bob/1.png", png(2)))
     shard(tmp_path / "1.tar", (f"ann/{long}.jpeg", png(3)), ("bob/no", png(4)), ("bob/x.txt", b"?"))
     dataset = made(TarSettings, tmp_path)
     assert grays(dataset) == [("ann", 3), ("ann", 1), ("bob", 4), ("bob", 2)]

@@ -121,7 +121,10 @@ class Tar(FileSet, DataSet):
         self, shard: _Shard, name: str, member: tarfile.TarInfo, tar: tarfile.TarFile
     ) -> None:
         """Take in one member."""
-        inner, last = member.name, member.name.rpartition("/")[2]
+        inner = member.name
+        while inner.startswith("./"):  # as `tar -cf x.tar .` writes them
+            inner = inner[2:]
+        last = inner.rpartition("/")[2]
         if member.isdir():
             return
         if not member.isreg() or member.issparse():
