@@ -7,13 +7,13 @@ name of the content, known digests, decoding, and what is said of pictures that 
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Discriminator, SerializerFunctionWrapHandler, Tag, model_serializer
 
 from inversionlab.core.settings import ConfigError, Settings, fingerprint
 from inversionlab.data.base import Pictures
@@ -25,10 +25,28 @@ from inversionlab.data.roots import Root, Stored, open_root
 from inversionlab.data.threads import in_threads
 
 
+def _kind_of_crop(crop: Any) -> str:
+    """Which kind of crop a recipe's value, or a setting, means."""
+    if isinstance(crop, Mapping):
+        return (ListedBox if "margin" in crop else PixelBox).__name__
+    return type(crop).__name__ if isinstance(crop, PixelBox | ListedBox) else "name"
+
+
+if TYPE_CHECKING:
+    AnyCrop = Literal["square", "five_point"] | PixelBox | ListedBox
+else:
+    AnyCrop = Annotated[
+        Annotated[Literal["square", "five_point"], Tag("name")]
+        | Annotated[PixelBox, Tag(PixelBox.__name__)]
+        | Annotated[ListedBox, Tag(ListedBox.__name__)],
+        Discriminator(_kind_of_crop),
+    ]
+
+
 class FileFields(Settings):
     """What is done to each picture of a set of files. What came later is left out of hashes at its default."""
 
-    crop: Literal["square", "five_point"] | PixelBox | ListedBox = "square"
+    crop: AnyCrop = "square"
     """Which part of a picture is taken. square: the central square. {box: [left, top, right, bottom]}: that
     square, in pixels. {margin: 0.15}: the box of the face in the set's own list, made square, with that share of
     its side added on each side. five_point: eyes, nose and mouth are brought to ArcFace's template, by the points
