@@ -17,7 +17,9 @@ from PIL import Image
 from inversionlab import data
 from inversionlab.core.settings import ConfigError, validate
 from inversionlab.data import parquet
+from inversionlab.data.manifest import Listing, PictureFile
 from inversionlab.data.parquet import ParquetSettings
+from inversionlab.data.stored_listing import pack_listing, unpack_listing
 from inversionlab.data.tar import TarSettings
 from inversionlab.pipeline.manifests import fingerprint_of
 from inversionlab.store.storage import Storage
@@ -172,7 +174,7 @@ def shard(path: Path, *members: tuple[str, bytes]) -> Path:
 
 def test_people_by_the_folders_in_a_shard(tmp_path: Path) -> None:
     long = "n" * 150  # longer than a plain header holds
-    shard(tmp_path / "a" / "0.tar", ("ann/1.png", png(1)), ("bob/1.png", png(2)))
+    shard(tmp_path / "a" / "0.tar", ("./ann/1.png", png(1)), ("bob/1.png", png(2)))
     shard(tmp_path / "1.tar", (f"ann/{long}.jpeg", png(3)), ("bob/no", png(4)), ("bob/x.txt", b"?"))
     dataset = made(TarSettings, tmp_path)
     assert grays(dataset) == [("ann", 3), ("ann", 1), ("bob", 4), ("bob", 2)]
@@ -296,8 +298,32 @@ def test_a_second_command_reads_no_picture(
     )
     storage = Storage(str(tmp_path / "runs"))
     name = fingerprint_of(dataset, storage)
+    listing = dataset.listing()
     monkeypatch.setattr(type(dataset), "read", None)
+    monkeypatch.setattr(type(dataset), "listing", None)
     assert fingerprint_of(dataset, storage) == name
+    monkeypatch.undo()
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 60_000_000_000)
+    if kind == "shards":
+        shard(tmp_path / "s" / "1.tar", ("bob/2.png", png(3)))
+    else:
+        write_table(tables / "data" / "train-2.parquet", [1], 70, names=["ann", "bob"])
+    other = fingerprint_of(dataset, storage)
+    assert other == dataset.fingerprint() != name
+    assert len(dataset.listing().files) == len(listing.files) + 1
+
+
+def test_a_listing_that_is_kept() -> None:
+    files = (
+        PictureFile("ann", "0.tar!ann/1.png", "0.tar", 5, 7, offset=512),
+        PictureFile("b\udcff", "x.parquet!00000003", "x.parquet", 9, 8, row=0),
+    )
+    listing = Listing(files, ("one line", "\udcff"))
+    packed = pack_listing(listing, "of these")
+    assert unpack_listing(packed, "of these") == listing
+    assert unpack_listing(packed, "of others") is None
+    assert unpack_listing(packed[:-30], "of these") is None
+    assert unpack_listing(b"", "of these") is None
 
 
 @pytest.mark.parametrize("person", ["folders", "json", "json.", "json..a", "cls.x"])

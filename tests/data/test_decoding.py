@@ -13,6 +13,7 @@ from inversionlab.core.alignment import SIDE, TEMPLATE
 from inversionlab.data import decoding
 from inversionlab.data.crops import ListedBox, PixelBox, square_around
 from inversionlab.data.decoding import Decoded, Decoder, Room, is_transparent, kind_of_other
+from inversionlab.data.folder import FolderSettings
 from inversionlab.data.manifest import PictureFile
 
 FILE = PictureFile("ann", "ann/1.png", "ann/1.png", 0, 0)
@@ -151,6 +152,30 @@ def test_room_is_given_back_after_a_broken_picture() -> None:
     assert decoder.decode(whole, FILE).values_CHW.shape == (1, 16, 16)
 
 
+def test_large_files_are_read_one_after_the_other() -> None:
+    decoder, most, now, lock = Decoder(16, 1, room=3_000_000), 0, 0, threading.Lock()
+    file = FILE._replace(size=2_000_000)
+
+    def read() -> None:
+        nonlocal most, now
+        with decoder.reading(file):
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.002)
+            with lock:
+                now -= 1
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert most == 1
+    assert decoding.large(FILE._replace(size=900_000)) == 0
+    assert decoding.large(FILE._replace(size=2_000_000, row=3)) == 0  # its table's size
+
+
 def test_a_box_is_cut_out() -> None:
     picture = Image.new("L", (50, 40), 10)
     picture.paste(200, (20, 5, 40, 25))
@@ -243,3 +268,20 @@ def test_five_points_of_no_face_are_refused() -> None:
 )
 def test_other_files_are_named_by_their_kind(name: str, head: bytes, kind: str) -> None:
     assert kind_of_other(name, head) == kind
+
+
+@pytest.mark.parametrize(
+    ("crop", "message"),
+    [
+        ("sqare", "should be 'square' or 'five_point'"),
+        (None, "should be 'square' or 'five_point'"),
+        ({"box": [0, 0, 20]}, "crop.box.3: is missing"),
+        ({"boxx": [0, 0, 20, 20]}, "did you mean `box`?"),
+        ({"box": [0, 0, 20, 30]}, "is 20 x 30 pixels from (0, 0); a square of"),
+        ({"margin": -1}, "crop.margin = -1: should be greater than or equal to 0"),
+    ],
+)
+def test_a_crop_that_there_is_not_is_explained(crop: object, message: str) -> None:
+    with pytest.raises(settings.ConfigError) as caught:
+        settings.validate(FolderSettings, {"root": "/faces", "crop": crop}, origin="test")
+    assert message in str(caught.value)

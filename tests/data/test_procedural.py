@@ -153,7 +153,8 @@ def test_bad_settings_are_named(key: str, value: object, told: str) -> None:
 
 def test_the_room_knows_it_by_name() -> None:
     assert isinstance(data.build(ProceduralSettings(people=2)), Procedural)
-    assert set(data.DATASETS) == {"procedural", "folder", "mnist"}
+    published = {"celeba", "vggface2", "facescrub", "mnist", "qmnist"}
+    assert set(data.DATASETS) == published | {"procedural", "folder", "parquet", "tar"}
     assert all(
         cls.Settings.model_fields["name"].default == key for key, cls in data.DATASETS.items()
     )

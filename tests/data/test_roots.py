@@ -15,6 +15,7 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.data.folder import Folder, FolderSettings
 from inversionlab.data.manifest import Content, PictureFile, pack, unpack
 from inversionlab.data.roots import NEVER, LocalRoot, is_inner
+from inversionlab.data.survey import survey
 from inversionlab.pipeline.manifests import fingerprint_of
 from inversionlab.pipeline.session import open_experiment
 from inversionlab.store.storage import Storage
@@ -185,3 +186,10 @@ def test_a_file_without_a_time_is_read_every_time() -> None:
     manifest = unpack(pack([file], [Content("00" * 32)], time.time_ns()))
     assert manifest is not None
     assert manifest.content(file) is None
+
+
+def test_a_bucket_is_surveyed(people: Path, bucket: str) -> None:
+    here, there = survey(people), survey(bucket)
+    assert there.root == bucket
+    assert (there.counts, there.shorter_side, there.gray) == ((2, 2), 20, False)
+    assert (here.counts, here.shorter_side, here.gray) == ((2, 2), 20, False)

@@ -134,17 +134,19 @@ def main(
         ),
     ] = None,
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             rich_help_panel=PANEL,
-            help="Pictures of the people whom the model knows, one folder for each person.",
+            metavar="FOLDER",
+            help="Pictures of the people whom the model knows, one folder for each person; also a bucket's URI.",
             show_default=False,
         ),
     ] = None,
     public: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             rich_help_panel=PANEL,
+            metavar="FOLDER",
             help="Pictures of strangers, one folder for each: what the attacker has.",
             show_default=False,
         ),

@@ -33,8 +33,8 @@ class GivenModel:
     weights: Path | None = None
     endpoint: str | None = None
     budget: int | None = None
-    data: Path | None = None
-    public: Path | None = None
+    data: Path | str | None = None
+    public: Path | str | None = None
     classes: Path | None = None
     gallery: str | None = None
     answers: str | None = None

@@ -43,6 +43,8 @@ def _address(value: Any, handler: ValidatorFunctionWrapHandler) -> Path | str:
         if not value.lower().startswith("file://"):
             return value.rstrip("/")
         value = value[len("file://") :]
+    if not isinstance(value, str | Path):
+        raise ValueError("should be a path, or a bucket's URI")
     path = Path(handler(value))
     try:
         return path.expanduser().absolute()

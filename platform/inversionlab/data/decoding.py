@@ -12,7 +12,7 @@ A JPEG of more than 16 million pixels, of which the central square is taken, is 
 import io
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ LARGE = 16_000_000
 ROOM = 512 * 2**20
 """Bytes that the pictures which one process decodes at the same time may take."""
 SMALL = 1_000_000
-"""Pixels below which a picture does not count for that."""
+"""Pixels, and bytes of a file, below which a picture does not count for that."""
 _BYTES_PER_PIXEL = 12  # as stored, turned upright, converted and cropped, at 3 bytes each
 _HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"BM", b"RIFF", b"P5", b"P6")
 _NEVER_TRANSPARENT = (b"\xff\xd8\xff", b"P")
@@ -98,6 +98,12 @@ class Decoder:
         self._size, self._channels = size, channels
         self._crop, self._background = crop, background
         self._room = Room(room)
+        # Another one, so that whoever holds bytes and waits for pixels waits for nobody who waits for bytes.
+        self._bytes = Room(room)
+
+    def reading(self, file: PictureFile) -> AbstractContextManager[None]:
+        """Hold the memory that the bytes of a large file take, until its picture is decoded."""
+        return self._bytes.taken(large(file))
 
     def decode(self, content: bytes, file: PictureFile) -> Decoded:
         """One picture as uint8 (C, S, S).
@@ -163,6 +169,11 @@ class Decoder:
         shade = _SHADES[self._background]
         clear = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", clear.size, (shade,) * 3 + (255,)), clear)
+
+
+def large(file: PictureFile) -> int:
+    """The bytes of a file that count against the room; those of a small one do not."""
+    return file.size if file.size > SMALL and file.row is None else 0
 
 
 def kind_of_other(name: str, head: bytes) -> str:

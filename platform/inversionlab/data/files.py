@@ -7,29 +7,47 @@ name of the content, known digests, decoding, and what is said of pictures that 
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Discriminator, SerializerFunctionWrapHandler, Tag, model_serializer
 
 from inversionlab.core.settings import ConfigError, Settings, fingerprint
 from inversionlab.data.base import Pictures
 from inversionlab.data.crops import ListedBox, PixelBox
-from inversionlab.data.decoding import Decoder, is_transparent
+from inversionlab.data.decoding import ROOM, Decoder, Room, is_transparent, large
 from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile
 from inversionlab.data.memory import require_memory
-from inversionlab.data.roots import Root, open_root
+from inversionlab.data.roots import Root, Stored, open_root
 from inversionlab.data.threads import in_threads
+
+
+def _kind_of_crop(crop: Any) -> str:
+    """Which kind of crop a recipe's value, or a setting, means."""
+    if isinstance(crop, Mapping):
+        return (ListedBox if "margin" in crop else PixelBox).__name__
+    return type(crop).__name__ if isinstance(crop, PixelBox | ListedBox) else "name"
+
+
+if TYPE_CHECKING:
+    AnyCrop = Literal["square", "five_point"] | PixelBox | ListedBox
+else:
+    AnyCrop = Annotated[
+        Annotated[Literal["square", "five_point"], Tag("name")]
+        | Annotated[PixelBox, Tag(PixelBox.__name__)]
+        | Annotated[ListedBox, Tag(ListedBox.__name__)],
+        Discriminator(_kind_of_crop),
+    ]
 
 
 class FileFields(Settings):
     """What is done to each picture of a set of files. What came later is left out of hashes at its default."""
 
-    crop: Literal["square", "five_point"] | PixelBox | ListedBox = "square"
+    crop: AnyCrop = "square"
     """Which part of a picture is taken. square: the central square. {box: [left, top, right, bottom]}: that
     square, in pixels. {margin: 0.15}: the box of the face in the set's own list, made square, with that share of
     its side added on each side. five_point: eyes, nose and mouth are brought to ArcFace's template, by the points
@@ -85,6 +103,14 @@ class FileSet(ABC):
             return self.root.read(file.path)
         return self.root.read(file.path, file.offset, file.size)
 
+    def containers(self) -> list[Stored] | None:
+        """The files that hold the pictures, if each holds many; None: every picture is a file.
+
+        Raises:
+            ConfigError: the root is missing, or there are none.
+        """
+        return None
+
     def check_people(self, owners: Iterable[str], skipped: Sequence[str]) -> tuple[str, ...]:
         """The sorted people who have these pictures.
 
@@ -116,7 +142,13 @@ class FileSet(ABC):
         found = [None if known is None else known.content(file) for file in files]
         unknown = [index for index, content in enumerate(found) if content is None]
         unknown.sort(key=lambda index: in_storage(files[index]))
-        read = in_threads(lambda index: self.digest(files[index]), unknown)
+        room = Room(ROOM)
+
+        def digest(index: int) -> Content:
+            with room.taken(large(files[index])):
+                return self.digest(files[index])
+
+        read = in_threads(digest, unknown)
         for index, content in zip(unknown, read, strict=True):
             found[index] = content
         return [content for content in found if content is not None]
@@ -191,7 +223,8 @@ class FileSet(ABC):
     def read_into(self, image_CHW: NDArray[np.uint8], file: PictureFile, decoder: Decoder) -> Read:
         """Decode one picture into `image_CHW`; what is wrong with it is returned."""
         try:
-            picture = decoder.decode(self.read(file), file)
+            with decoder.reading(file):
+                picture = decoder.decode(self.read(file), file)
         except Exception as error:  # A decoder may raise anything on a broken file.
             return Read(fault=str(error) or type(error).__name__)
         image_CHW[...] = picture.values_CHW

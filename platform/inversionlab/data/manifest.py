@@ -79,18 +79,18 @@ class Manifest:
         transparent: Sequence[bool] = (),
     ) -> None:
         """The columns, one entry a file: name, size, time of change, SHA-256, and whether it is transparent."""
-        self._row = {name: row for row, name in enumerate(names)}
-        self._known = list(zip(sizes, times, digests, transparent, strict=True))
+        rows = zip(sizes, times, digests, transparent, strict=True)
+        self._known = dict(zip(names, rows, strict=True))
 
     def __len__(self) -> int:
-        return len(self._row)
+        return len(self._known)
 
     def content(self, file: PictureFile) -> Content | None:
         """What names the file's content; None if the file is new or has changed."""
-        row = self._row.get(file.name)
-        if row is None:
+        found = self._known.get(file.name)
+        if found is None:
             return None
-        size, modified, digest, transparent = self._known[row]
+        size, modified, digest, transparent = found
         if size != file.size or modified != file.modified:
             return None
         return Content(digest.hex(), transparent)

@@ -57,8 +57,8 @@ class Parquet(FileSet, DataSet):
         super().__init__(settings)
         self._groups: _Groups | None = None
 
-    def listing(self) -> Listing:
-        """See `FileSet.listing`; reads the tables' column of people."""
+    def containers(self) -> list[Stored]:
+        """See `FileSet.containers`."""
         self.root.require(_EXPECTED)
         s = self.settings
         tables = [
@@ -68,6 +68,11 @@ class Parquet(FileSet, DataSet):
         ]
         if not tables:
             raise ConfigError(f"{s.root}: no *.parquet file in it matches {list(s.files)}")
+        return tables
+
+    def listing(self) -> Listing:
+        """See `FileSet.listing`; reads the tables' column of people."""
+        s, tables = self.settings, self.containers()
         files: list[PictureFile] = []
         skipped: list[str] = []
         for table in tables:

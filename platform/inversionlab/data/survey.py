@@ -20,8 +20,8 @@ GRAY = frozenset({"1", "L", "LA", "I", "I;16", "F"})
 class FolderSurvey:
     """Counts and sizes of a folder that holds one folder of pictures for each person."""
 
-    root: Path
-    """The folder, as an absolute path."""
+    root: Path | str
+    """The folder, as an absolute path, or a bucket's URI."""
     counts: tuple[int, ...]
     """Picture files of each person."""
     shorter_side: int
@@ -39,18 +39,18 @@ class FolderSurvey:
         return sum(count >= pictures for count in self.counts)
 
 
-def survey(root: Path) -> FolderSurvey:
+def survey(root: Path | str) -> FolderSurvey:
     """Count the people and pictures below `root`, and read the sizes of some of the pictures.
 
     Raises:
         ConfigError: there is no such folder, fewer than two people have pictures, or none can be opened.
     """
-    root = root.expanduser().absolute()
-    files = Folder(FolderSettings(root=root)).listing().files
+    folder = Folder(FolderSettings(root=root))
+    files = folder.listing().files
     sides, gray = [], True
     for file in files[:: max(1, len(files) // MOST)]:
         try:
-            with Image.open(root / file.path) as picture:
+            with folder.root.open(file.path) as stream, Image.open(stream) as picture:
                 sides.append(min(picture.size))
                 gray = gray and picture.mode in GRAY
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -58,7 +58,7 @@ def survey(root: Path) -> FolderSurvey:
     if not sides:
         raise ConfigError(f"{root}: none of its {len(files)} picture files can be opened")
     return FolderSurvey(
-        root=root,
+        root=folder.settings.root,
         counts=tuple(Counter(file.person for file in files).values()),
         shorter_side=round(statistics.median(sides)),
         gray=gray,

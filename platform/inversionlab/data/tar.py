@@ -59,12 +59,17 @@ class Tar(FileSet, DataSet):
     Settings = TarSettings
     settings: TarSettings
 
-    def listing(self) -> Listing:
-        """See `FileSet.listing`; reads the shards' headers, and the neighbours that name people."""
+    def containers(self) -> list[Stored]:
+        """See `FileSet.containers`."""
         self.root.require(_EXPECTED)
         shards = self.root.files(".tar")
         if not shards:
             raise ConfigError(f"{self.settings.root}: has no *.tar file; expected {_EXPECTED}")
+        return shards
+
+    def listing(self) -> Listing:
+        """See `FileSet.listing`; reads the shards' headers, and the neighbours that name people."""
+        shards = self.containers()
         files: list[PictureFile] = []
         skipped: list[str] = []
         unnamed: list[str] = []
@@ -116,7 +121,10 @@ class Tar(FileSet, DataSet):
         self, shard: _Shard, name: str, member: tarfile.TarInfo, tar: tarfile.TarFile
     ) -> None:
         """Take in one member."""
-        inner, last = member.name, member.name.rpartition("/")[2]
+        inner = member.name
+        while inner.startswith("./"):  # as `tar -cf x.tar .` writes them
+            inner = inner[2:]
+        last = inner.rpartition("/")[2]
         if member.isdir():
             return
         if not member.isreg() or member.issparse():

@@ -3,10 +3,14 @@
 import os
 import stat
 from collections import Counter
+from operator import attrgetter
 from pathlib import Path
 
 from inversionlab.data.decoding import ENDINGS, kind_of_other
 from inversionlab.data.manifest import Listing, PictureFile
+
+_USUAL = tuple(ENDINGS)
+_name = attrgetter("name")
 
 
 def walk(root: Path, most: int | None, *, loose: bool = False) -> Listing:
@@ -54,7 +58,7 @@ class _Found:
             self.skipped.append(f"{error.filename}: {error.strerror}")
             return [], []
         wanted = []
-        for entry in sorted(inner, key=lambda entry: entry.name):
+        for entry in sorted(inner, key=_name):
             if entry.name.startswith("."):
                 self.others["in hidden folders"] += _files_below(entry)
             elif entry.is_symlink():
@@ -62,17 +66,30 @@ class _Found:
             else:
                 wanted.append(prefix + entry.name)
         kept = []
-        for entry in sorted(names, key=lambda entry: entry.name):
-            if (file := self._picture(entry, folder, prefix + entry.name)) is not None:
+        for entry in sorted(names, key=_name):
+            name = prefix + entry.name
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                status = None
+            plain = status is not None and stat.S_ISREG(status.st_mode)
+            if plain and folder and name.endswith(_USUAL) and entry.name[0] != ".":
+                # Nearly every file; nothing else is to be asked.
+                assert status is not None
+                kept.append(_listed(folder, name, status))
+            elif (file := self._picture(entry, folder, name, status, plain=plain)) is not None:
                 kept.append(file)
         return wanted, kept
 
-    def _picture(self, entry: "os.DirEntry[str]", folder: str, name: str) -> PictureFile | None:
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except OSError:
-            status = None
-        plain = status is not None and stat.S_ISREG(status.st_mode)
+    def _picture(
+        self,
+        entry: "os.DirEntry[str]",
+        folder: str,
+        name: str,
+        status: os.stat_result | None,
+        *,
+        plain: bool,
+    ) -> PictureFile | None:
         if kind := _kind(entry, plain=plain):
             self.others[kind] += 1
             return None
@@ -91,9 +108,13 @@ class _Found:
                 return None
             status = path.stat()
         assert status is not None
-        # A file that was put in another's place keeps its own time of writing, but not that of its entry.
-        changed = max(status.st_mtime_ns, status.st_ctime_ns)
-        return PictureFile(folder, name, name, status.st_size, changed)
+        return _listed(folder, name, status)
+
+
+def _listed(person: str, name: str, status: os.stat_result) -> PictureFile:
+    # A file that was put in another's place keeps its own time of writing, but not that of its entry.
+    written, changed = status.st_mtime_ns, status.st_ctime_ns
+    return PictureFile(person, name, name, status.st_size, max(written, changed))
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

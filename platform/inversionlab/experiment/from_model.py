@@ -49,6 +49,10 @@ def recipe_text(header: str, choices: Sequence[Choice]) -> str:
     return "".join(parts)
 
 
+def _real(root: Path | str) -> Path | str:
+    return root.resolve() if isinstance(root, Path) else root
+
+
 def choices(given: ModelOptions) -> list[Choice]:
     """The keys of the recipe, in order, each with its reason.
 
@@ -56,7 +60,7 @@ def choices(given: ModelOptions) -> list[Choice]:
         ConfigError: too few people have pictures, the picture size fits no generator, or the same folder
             holds the private and the public pictures.
     """
-    if given.data is not None and given.data.root.resolve() == given.public.root.resolve():
+    if given.data is not None and _real(given.data.root) == _real(given.public.root):
         raise ConfigError(
             f"--public {given.public.root}: is the folder of --data too; the attacker's pictures must "
             "show strangers"

@@ -1,17 +1,21 @@
 """The names of data sets, with the manifests that spare a second command from reading every picture file.
 
-    pictures/manifests/ID.parquet    name, size, time of change and SHA-256 of each picture file
+    pictures/manifests/ID.parquet            name, size, time of change and SHA-256 of each picture file
+    pictures/manifests/ID-listing.parquet    what lies in tar files and tables
 
-A manifest is a help alone: if it is missing or damaged, or cannot be written, the files are read.
+Both are a help alone: if one is missing or damaged, or cannot be written, the files are read.
 """
 
+import gc
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from inversionlab.core.settings import fingerprint
 from inversionlab.data import DataSet
 from inversionlab.data.files import FileSet
-from inversionlab.data.manifest import Manifest, pack, unpack
+from inversionlab.data.manifest import RACY_NS, Listing, Manifest, pack, unpack
+from inversionlab.data.stored_listing import pack_listing, unpack_listing
 from inversionlab.store.storage import Storage, StorageError
 
 _PIXELS = frozenset({"image_size", "channels", "crop", "background"})
@@ -30,23 +34,58 @@ def fingerprint_of(dataset: DataSet, storage: Storage | None, *, verify: bool = 
     if storage is None or not isinstance(dataset, FileSet):
         return dataset.fingerprint()
     began = time.time_ns()
-    files = dataset.listing().files
-    known = None if verify else _manifest(dataset, storage)
-    contents = dataset.contents(files, known)
-    if known is None or len(known) != len(files) or any(known.content(f) is None for f in files):
+    with _uncollected():
+        files = _listing(dataset, storage, began, verify=verify).files
+        known = None if verify else _manifest(dataset, storage)
+        found = [] if known is None else [known.content(file) for file in files]
+        contents = [content for content in found if content is not None]
+    if len(contents) < len(files):
+        contents = dataset.contents(files, known)
+    if found != contents or known is None or len(known) != len(files):
         # The pictures can be read again, so a full disk is no reason to stop here.
         with suppress(StorageError, OSError):
-            storage.write(_name(dataset), pack(files, contents, began))
+            storage.write(f"{_name(dataset)}.parquet", pack(files, contents, began))
     return dataset.fingerprint_of(files, contents)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection in the block, which would look through the lists of files again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _name(dataset: FileSet) -> str:
     settings = dataset.settings.model_dump(mode="json", exclude=_PIXELS)
-    return f"pictures/manifests/{fingerprint(settings)}.parquet"
+    return f"pictures/manifests/{fingerprint(settings)}"
+
+
+def _listing(dataset: FileSet, storage: Storage, began: int, *, verify: bool) -> Listing:
+    """What there is; of containers that have not changed, as an earlier command found it."""
+    containers = dataset.containers()
+    if containers is None:
+        return dataset.listing()
+    name = f"{_name(dataset)}-listing.parquet"
+    key = fingerprint([[c.name, c.size, c.modified] for c in containers])
+    settled = all(c.modified <= began - RACY_NS for c in containers)
+    if settled and not verify:
+        with suppress(OSError):
+            if (kept := unpack_listing(storage.read(name), key)) is not None:
+                return kept
+    listing = dataset.listing()
+    if settled:
+        with suppress(StorageError, OSError):
+            storage.write(name, pack_listing(listing, key))
+    return listing
 
 
 def _manifest(dataset: FileSet, storage: Storage) -> Manifest | None:
     try:
-        return unpack(storage.read(_name(dataset)))
+        return unpack(storage.read(f"{_name(dataset)}.parquet"))
     except OSError:
         return None
