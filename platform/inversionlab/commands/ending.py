@@ -37,8 +37,7 @@ def ends_by_signals(command: Callable[Options, None]) -> Callable[Options, None]
     """The command, which these signals end: it says so in one line and exits with 128 + the signal's number.
 
     What it has begun ends as after an error: its `with` and `finally` blocks run. A second signal, or `GRACE`
-    seconds, ends it at once. A signal that was ignored from the start, as
-    SIGHUP is below `nohup`, stays ignored.
+    seconds, ends it at once. A signal that was ignored from the start, as SIGHUP is below `nohup`, stays ignored.
 
     What it writes, by whatever library, is readable by its owner alone.
     """

@@ -87,6 +87,8 @@ def connect(*, quiet: bool = False, **more: Any) -> bool:
             _tried(partial(_join, address, options), f"RAY_ADDRESS = {address}: does not answer")
             return False
         os.environ.update(own_ray.settings())
+        # Ray's own is 30.
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", f"{max(30, int(_seconds()))}")
         # What this Ray writes, such as workers' files and ~/.ray/auth_token, is its owner's alone.
         before = os.umask(0o077)
         try:
@@ -120,11 +122,16 @@ def _join(address: str, options: Mapping[str, Any]) -> None:
         ValueError: this is no address.
         Exception: it cannot be reached.
     """
-    if "://" not in address:
+    scheme, mark, _ = address.partition("://")
+    if mark and scheme != "ray":
+        raise ValueError("is no cluster's address but, perhaps, its dashboard's; must be HOST:PORT")
+    if not mark:
         host, _, port = address.rpartition(":")
         if not (host and re.fullmatch(r"[0-9]{1,5}", port)):
             raise ValueError("must be HOST:PORT")
         socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    # How often Ray asks, about half a minute each time; by itself 20 times.
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     ray.init(**options)
 
 
@@ -134,10 +141,7 @@ def _tried(init: Callable[[], Any], what: str) -> None:
     Raises:
         ConfigError, ClusterError: as `connect`; the text begins with `what`.
     """
-    text = os.environ.get("INVERSIONLAB_RAY_SECONDS", "60")
-    if not re.fullmatch(r"\d{1,5}(\.\d+)?", text):
-        raise ConfigError(f"INVERSIONLAB_RAY_SECONDS = {text}: must be a number of seconds")
-    over, tries = time.monotonic() + float(text), 0
+    over, tries = time.monotonic() + (seconds := _seconds()), 0
     while True:
         tries += 1
         try:
@@ -151,11 +155,19 @@ def _tried(init: Callable[[], Any], what: str) -> None:
             if tries > 1 and time.monotonic() >= over:
                 raise ClusterError(
                     f"{what}: {_first_line(error)} ({tries} tries; on a slow machine raise "
-                    f"INVERSIONLAB_RAY_SECONDS, now {text})"
+                    f"INVERSIONLAB_RAY_SECONDS, now {seconds:g})"
                 ) from error
             if tries == 1:
                 print(f"{what} ({_first_line(error)}); trying again", flush=True)
             time.sleep(1.0)
+
+
+def _seconds() -> float:
+    """How long Ray may take to start, or to answer."""
+    text = os.environ.get("INVERSIONLAB_RAY_SECONDS", "60")
+    if not re.fullmatch(r"\d{1,5}(\.\d+)?", text):
+        raise ConfigError(f"INVERSIONLAB_RAY_SECONDS = {text}: must be a number of seconds")
+    return float(text)
 
 
 def _first_line(error: Exception) -> str:

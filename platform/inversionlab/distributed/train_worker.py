@@ -45,6 +45,9 @@ def learn(config: dict[str, Any]) -> str | None:
 
     context = ray_train.get_context()
     device = get_device()
+    if device.type == "cuda":
+        # Ray does so only where it sets up a process group, which a worker alone has none of.
+        torch.cuda.set_device(device)
     torch.set_num_threads(int(config["threads"]))
     session = open_session(config["address"], device)
     size = context.get_world_size()
