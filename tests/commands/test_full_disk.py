@@ -1,4 +1,4 @@
-"""A disk that is full when pictures are prepared, or when the page is written: one line, and no half-written file."""
+"""A disk that is full when pictures are prepared, or when the page is written: one line, no half-written file."""
 
 from __future__ import annotations
 
