@@ -191,9 +191,7 @@ def protected(chosen: Any, *, anew: bool = False) -> ProtectedModel:
     """The released model, frozen; the networks that it needs are trained, once in a process unless `anew`."""
     # A copy, so that a test that damages it damages no other test.
     below = (
-        copy.deepcopy(recognizer())
-        if chosen.inner is None
-        else protected(chosen.inner, anew=anew)
+        copy.deepcopy(recognizer()) if chosen.inner is None else protected(chosen.inner, anew=anew)
     )
     defense, own, key = make(chosen), None, chosen.model_dump_json()
     if defense.trains:
