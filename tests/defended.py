@@ -183,17 +183,25 @@ def trained(
     return _learned(training_job, checkpoints, interrupted_after)
 
 
-def protected(chosen: Any) -> ProtectedModel:
-    """The released model, frozen; the networks that it needs are trained."""
+_STATES: dict[str, dict[str, Tensor]] = {}
+"""The weights that each defense has trained, by its settings as JSON."""
+
+
+def protected(chosen: Any, *, anew: bool = False) -> ProtectedModel:
+    """The released model, frozen; the networks that it needs are trained, once in a process unless `anew`."""
     # A copy, so that a test that damages it damages no other test.
-    below = copy.deepcopy(recognizer()) if chosen.inner is None else protected(chosen.inner)
-    defense, own = make(chosen), None
+    below = (
+        copy.deepcopy(recognizer()) if chosen.inner is None else protected(chosen.inner, anew=anew)
+    )
+    defense, own, key = make(chosen), None, chosen.model_dump_json()
     if defense.trains:
-        job = defense.training_job(
-            context(below if isinstance(below, ProtectedModel) else Undefended(below))
-        )
+        if anew or key not in _STATES:
+            job = defense.training_job(
+                context(below if isinstance(below, ProtectedModel) else Undefended(below))
+            )
+            _STATES[key] = copy.deepcopy(_learned(job).state_dict())
         own = defense.build(blueprint())
-        own.load_state_dict(_learned(job).state_dict())
+        own.load_state_dict(_STATES[key])
         own.eval().requires_grad_(False)
     model = defense.protect(below, own)
     model.eval().requires_grad_(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from dataclasses import replace
 from typing import Any
@@ -145,6 +146,12 @@ def attack(variant: str, pairs: list[tuple[int, int]], channels: int = 1) -> Att
     return run_attack(ready(variant, channels), model, pairs)
 
 
+@functools.cache
+def whole(variant: str, channels: int = 1) -> Attacked:
+    """The attack on all jobs of the toy world, made once for the tests that only read it."""
+    return attack(variant, toys.ALL, channels)
+
+
 def own_scores(found: Attacked, pairs: list[tuple[int, int]], channels: int = 1) -> Tensor:
     """The victim's score of each row's target."""
     target = torch.tensor([t for t, _ in pairs])[:, None]
@@ -155,15 +162,15 @@ def own_scores(found: Attacked, pairs: list[tuple[int, int]], channels: int = 1)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", [v for v in ASKING if v != "multi_mode with views"])
 def test_beats_every_null_attack_by_far(name: str, channels: int) -> None:
-    score = own_scores(attack(name, toys.ALL, channels), toys.ALL, channels).mean()
-    nulls = [own_scores(attack(n, toys.ALL, channels), toys.ALL, channels).mean() for n in NULLS]
+    score = own_scores(whole(name, channels), toys.ALL, channels).mean()
+    nulls = [own_scores(whole(n, channels), toys.ALL, channels).mean() for n in NULLS]
     assert score > LIMITED.get(name, 0.95)
     assert max(nulls) < 0.5
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_pictures_are_in_range_and_one_a_job(name: str) -> None:
-    images = attack(name, toys.ALL).result.images_NCHW
+    images = whole(name).result.images_NCHW
     assert images.shape == (len(toys.ALL), 1, toys.SIZE, toys.SIZE)
     assert float(images.min()) >= 0
     assert float(images.max()) <= 1
@@ -172,19 +179,19 @@ def test_pictures_are_in_range_and_one_a_job(name: str) -> None:
 @pytest.mark.parametrize("size", [1, 4])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_rows_do_not_depend_on_the_cut(name: str, size: int) -> None:
-    whole = attack(name, toys.ALL)
+    together = whole(name)
     order = list(reversed(toys.ALL))
     parts = [attack(name, order[i : i + size]) for i in range(0, len(order), size)]
     images = torch.cat([p.result.images_NCHW for p in parts]).flip(0)
-    torch.testing.assert_close(images, whole.result.images_NCHW, atol=1e-4, rtol=0)
+    torch.testing.assert_close(images, together.result.images_NCHW, atol=1e-4, rtol=0)
     steps = torch.cat([p.result.steps_N for p in parts]).flip(0)
-    assert torch.equal(steps, whole.result.steps_N)
-    assert torch.equal(torch.cat([p.queries_N for p in parts]).flip(0), whole.queries_N)
+    assert torch.equal(steps, together.result.steps_N)
+    assert torch.equal(torch.cat([p.queries_N for p in parts]).flip(0), together.queries_N)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_same_seed_same_rows_and_repeats_differ(name: str) -> None:
-    first, second = attack(name, toys.ALL), attack(name, toys.ALL)
+    first, second = whole(name), attack(name, toys.ALL)
     assert torch.equal(first.result.images_NCHW, second.result.images_NCHW)
     assert not torch.equal(first.result.images_NCHW[0], first.result.images_NCHW[1])
 
@@ -208,12 +215,12 @@ def test_ledger_counts_the_pictures_that_reached_the_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", NULLS)
 def test_null_attacks_make_no_query(name: str) -> None:
-    assert int(attack(name, toys.ALL).queries_N.sum()) == 0
+    assert int(whole(name).queries_N.sum()) == 0
 
 
 @pytest.mark.parametrize("name", PLAIN_DESCENTS)
 def test_converged_rows_leave_early(name: str) -> None:
-    found = attack(name, toys.ALL)
+    found = whole(name)
     assert bool(found.result.converged_N.all())
     # A row with s updates was evaluated s + 1 times, no more.
     assert torch.equal(found.queries_N, found.result.steps_N + 1)
@@ -295,7 +302,7 @@ def never_class_2() -> toys.ToyVictim:
 def test_no_reconstruction_makes_more_queries_than_is_said(name: str) -> None:
     chosen = settings(name)
     most = ATTACKS[chosen.name].most_queries(chosen, toys.LATENT)
-    assert int(attack(name, toys.ALL).queries_N.max()) <= most
+    assert int(whole(name).queries_N.max()) <= most
     assert (most == 0) == (name in NULLS)
 
 

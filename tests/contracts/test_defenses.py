@@ -68,8 +68,9 @@ def test_scores_do_not_depend_on_the_other_pictures_in_the_batch(name: str) -> N
 def test_saved_and_loaded_gives_the_same_bits(name: str) -> None:
     """Through a file, into an untrained network; the facts about the model are stored too."""
     defense, below = make(settings(name)), defended.recognizer()
-    first = defense.protect(below, defended.trained(settings(name)))
-    stored = safetensors.torch.save(defended.trained(settings(name)).state_dict())
+    learned = defended.trained(settings(name))
+    first = defense.protect(below, learned)
+    stored = safetensors.torch.save(learned.state_dict())
     network = defense.build(defended.blueprint())
     network.load_state_dict(safetensors.torch.load(stored))
     second = defense.protect(below, network.eval().requires_grad_(False))
@@ -124,14 +125,14 @@ def test_it_trains_exactly_if_it_says_so(name: str) -> None:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_same_seed_trains_the_same_network(name: str) -> None:
-    first, second = protected(settings(name)), protected(settings(name))
+    first, second = (protected(settings(name), anew=True) for _ in range(2))
     assert torch.equal(first.log_scores(pictures()), second.log_scores(pictures()))
 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_its_training_leaves_the_victim_alone(name: str) -> None:
     before = {k: v.clone() for k, v in defended.recognizer().state_dict().items()}
-    protected(settings(name))
+    protected(settings(name), anew=True)
     after = defended.recognizer().state_dict()
     assert all(torch.equal(v, after[k]) for k, v in before.items())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from jobs.audit import app
 from typer.testing import CliRunner, Result
 
 from tests import faults
+from tests.disks import resize, room, small_disk
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
@@ -95,35 +95,17 @@ def test_nan_in_training(undisturbed: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk; the test is skipped where the user may not mount one."""
-    disk = tmp_path / "runs"
-    disk.mkdir()
-    try:
-        resize(disk, "8m", "mount", "-t", "tmpfs")
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting needs root")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def resize(disk: Path, size: str, *words: str) -> None:
-    command = [*(words or ("mount",)), "-o", f"{'' if words else 'remount,'}size={size}"]
-    subprocess.run([*command, "tmpfs", str(disk)], check=True, capture_output=True)
-
-
-def room(disk: Path, kilobytes: int) -> None:
-    """Leave this much room on the disk."""
-    used = shutil.disk_usage(disk).used // 1024
-    resize(disk, f"{used + kilobytes}k")
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "runs") as disk:
+        yield disk
 
 
 @pytest.mark.parametrize("trained", [True, False], ids=["attacks", "training"])
-def test_disk_full(undisturbed: Path, tmp_path: Path, small_disk: Path, trained: bool) -> None:
+def test_disk_full(undisturbed: Path, tmp_path: Path, disk: Path, trained: bool) -> None:
     if trained:
-        shutil.copytree(undisturbed / "runs" / "artifacts", small_disk / "artifacts")
-        shutil.copytree(undisturbed / "runs" / "pictures", small_disk / "pictures")
-    room(small_disk, 100)
+        shutil.copytree(undisturbed / "runs" / "artifacts", disk / "artifacts")
+        shutil.copytree(undisturbed / "runs" / "pictures", disk / "pictures")
+    room(disk, 100)
     result = audit(tmp_path)
     assert result.exit_code == 1, result.output[-3000:]
     lines = [line for line in result.output.splitlines() if line.startswith("error: ")]
@@ -131,8 +113,8 @@ def test_disk_full(undisturbed: Path, tmp_path: Path, small_disk: Path, trained:
     assert "No space left on device" in result.output
     if trained:
         assert faults.shards(tmp_path)
-    assert not list(small_disk.rglob("*.part"))
-    resize(small_disk, "64m")
+    assert not list(disk.rglob("*.part"))
+    resize(disk, "64m")
     result = audit(tmp_path)
     assert result.exit_code == 0, result.output[-3000:]
     assert faults.rows(tmp_path) == faults.rows(undisturbed)

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,22 @@ def test_two_equal_searches_at_once(searched: Path, tmp_path: Path) -> None:
     assert trainings(*outputs) == once | {"defense_generator": 1, "defense": 2}
     assert faults.study(tmp_path) == faults.study(searched)
     assert faults.search_rows(tmp_path) == faults.search_rows(searched)
+
+
+def test_two_equal_audits_at_once_of_which_one_is_killed(undisturbed: Path, tmp_path: Path) -> None:
+    faults.copy_networks(undisturbed / "runs", tmp_path)
+    words = faults.audit_words(tmp_path)
+    with faults.private_ray() as here, faults.private_ray() as there:
+        stays, dies = faults.start(words, here), faults.start(words, there)
+        with ThreadPoolExecutor(1) as thread:
+            output = thread.submit(faults.finish, stays)
+            faults.signal_when(dies, lambda: len(faults.shards(tmp_path)) >= 5)
+            output.result()
+        assert faults.rows(tmp_path) == faults.rows(undisturbed)
+        # The killed one, given again, finds everything done.
+        (said,) = faults.finish(faults.start(words, there))
+    assert "0 reconstructions over 8 cells" in said
+    assert faults.rows(tmp_path) == faults.rows(undisturbed)
 
 
 def test_two_audits_at_once_that_need_the_same_networks(tmp_path: Path) -> None:

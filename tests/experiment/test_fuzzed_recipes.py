@@ -56,7 +56,7 @@ class End:
         """What is wrong with how it ended; "" where nothing is."""
         if self.code not in (0, 2) or "Traceback" in self.message:
             return f"exit code {self.code}: {self.message[-3000:]}"
-        if self.code == 2 and not self.message.startswith("error: "):
+        if self.code == 2 and not any(x.startswith("error: ") for x in self.message.splitlines()):
             return f"no text: {self.message[:200]!r}"
         if len(self.message) > LONGEST:
             return f"{len(self.message)} characters: {self.message[:200]}"

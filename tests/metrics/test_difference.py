@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from inversionlab.metrics import Estimate, wilson
-from inversionlab.metrics.difference import difference
+from inversionlab.metrics.difference import correlation, difference
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,36 @@ def test_a_third_is_clearly_above_a_twelfth() -> None:
     attack, guess = Estimate(0.333, 0.18, 0.53, 24), wilson(2, 24)
     assert attack.low < guess.high
     assert difference(attack, guess).clear
+
+
+@pytest.mark.parametrize(
+    ("both", "first", "second", "neither"),
+    [(20, 12, 2, 16), (36, 12, 2, 0), (12, 9, 1, 3), (0, 5, 5, 40), (7, 1, 9, 30)],
+)
+def test_pairs_of_one_try_a_person_have_newcombes_interval(
+    both: int, first: int, second: int, neither: int
+) -> None:
+    """Method 10 of his paired intervals without the correction of phi, written out."""
+    hits = [(1, 1)] * both + [(1, 0)] * first + [(0, 1)] * second + [(0, 0)] * neither
+    shares = [dict(enumerate(map(float, column))) for column in zip(*hits, strict=True)]
+    n = len(hits)
+    one, other = wilson(both + first, n), wilson(both + second, n)
+    table = (both + first) * (second + neither) * (both + second) * (first + neither)
+    phi = (both * neither - first * second) / math.sqrt(table) if table else 0.0
+    assert correlation(*shares) == pytest.approx(phi)
+    down, up = one.value - one.low, other.high - other.value
+    low = (first - second) / n - math.sqrt(down**2 - 2 * phi * down * up + up**2)
+    found = difference(one, other, correlation(*shares))
+    assert found.value == pytest.approx((first - second) / n)
+    assert found.low == pytest.approx(low)
+
+
+def test_what_is_the_same_on_the_same_people_is_exactly_the_same() -> None:
+    share, of = wilson(12, 24), {person: float(person % 2) for person in range(24)}
+    assert correlation(of, of) == pytest.approx(1)
+    found = difference(share, share, correlation(of, of))
+    assert (found.low, found.high) == pytest.approx((0, 0), abs=1e-7)
+    assert not difference(share, share, 1.0).clear
 
 
 def test_equal_shares_are_not_apart() -> None:

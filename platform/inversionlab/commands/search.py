@@ -174,23 +174,22 @@ def _run(
     from inversionlab.tuning.search_record import write_search
 
     began = time.monotonic()
-    with exit_codes(SearchError, TrainingError, EndpointError, BudgetError):
+    with exit_codes(SearchError, TrainingError, EndpointError, BudgetError, DoubtError):
         outcome = search(experiment, space, options, root, typer.echo, resume=resume)
-    typer.echo("[4/4] report: writing the search's record")
-    record = write_search(outcome)
-    audited = True
-    if judge and record.recommended is not None:
-        audited = _audit_recommended(root, outcome.name, pictures)
-    doubt = None
-    try:
-        write_search_page(root, outcome.name, pictures=pictures, strict=strict)
-    except DoubtError as error:
-        doubt = error
-    typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
-    _refuse_failed(record)
-    if not audited:
-        raise typer.Exit(1)
-    with exit_codes(DoubtError):
+        typer.echo("[4/4] report: writing the search's record")
+        record = write_search(outcome)
+        audited = True
+        if judge and record.recommended is not None:
+            audited = _audit_recommended(root, outcome.name, pictures)
+        doubt = None
+        try:
+            write_search_page(root, outcome.name, pictures=pictures, strict=strict)
+        except DoubtError as error:
+            doubt = error
+        typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
+        _refuse_failed(record)
+        if not audited:
+            raise typer.Exit(1)
         if doubt is not None:
             raise doubt
 

@@ -2,18 +2,23 @@
 
 G. Y. Zou and A. Donner, "Construction of confidence limits about effect measures: a general approach" (Statistics
 in Medicine 27, 2008), equation 3; with Wilson's intervals it is method 10 of R. G. Newcombe (Statistics in
-Medicine 17, 1998). For shares p and q with intervals (l, u) and (m, v):
+Medicine 17, 1998). For shares p and q with intervals (l, u) and (m, v), and with the correlation r of the two:
 
-    low = p - q - sqrt((p - l)² + (v - q)²),   high = p - q + sqrt((u - p)² + (q - m)²)
+    low = p - q - sqrt((p - l)² - 2 r (p - l)(v - q) + (v - q)²)
+    high = p - q + sqrt((u - p)² - 2 r (u - p)(q - m) + (q - m)²)
 
-The two count as independent. Two attacks on the same people mostly find the same ones more often, and then the
-interval is too wide, never too narrow.
+Two attacks on the same people mostly find the same ones more often, and r is the correlation of their shares of
+hits over the people (for one try each it is the phi of Newcombe's paired intervals, Statistics in Medicine 17,
+1998, page 2635). Where only the shares are known r is 0, and the interval is mostly too wide.
 
-Inputs: estimates in [0, 1]. Output: a difference in [-1, 1].
+Inputs: estimates in [0, 1], shares by person. Output: a difference in [-1, 1].
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from inversionlab.metrics.wilson import Estimate
 
@@ -32,11 +37,24 @@ class Difference:
         return self.low > 0
 
 
-def difference(first: Estimate, second: Estimate) -> Difference:
-    """`first` less `second`."""
+def difference(first: Estimate, second: Estimate, correlation: float = 0.0) -> Difference:
+    """`first` less `second`, whose correlation is -1 to 1."""
     value = first.value - second.value
+
+    def apart(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
+
     return Difference(
         value,
-        max(-1.0, value - math.hypot(first.value - first.low, second.high - second.value)),
-        min(1.0, value + math.hypot(first.high - first.value, second.value - second.low)),
+        max(-1.0, value - apart(first.value - first.low, second.high - second.value)),
+        min(1.0, value + apart(first.high - first.value, second.value - second.low)),
     )
+
+
+def correlation(first: Mapping[int, float], second: Mapping[int, float]) -> float:
+    """The correlation of two shares by person, over the people of both; 0 where it is not known."""
+    people = sorted(first.keys() & second.keys())
+    one_M, other_M = (np.array([of[p] for p in people]) for of in (first, second))
+    if len(people) < 2 or not one_M.std() or not other_M.std():
+        return 0.0
+    return float(np.corrcoef(one_M, other_M)[0, 1])

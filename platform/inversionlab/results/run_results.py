@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Self
 
 from inversionlab.metrics import Estimate, paired
-from inversionlab.metrics.difference import Difference, difference
+from inversionlab.metrics.difference import Difference, correlation, difference
 from inversionlab.results import ranking
 from inversionlab.results.comparison_rows import ComparisonRow, comparison_rows
 from inversionlab.results.evaluator_results import PROTOCOL_NOTES, Metric, metrics_at
@@ -193,7 +193,14 @@ class RunResults:
     def above(self, found: Strongest[Row]) -> Difference | None:
         """How much more an attack finds than guessing without the model, by the same evaluator."""
         null = self.null_by(found.evaluator)
-        return None if null is None else difference(found.success, null.success)
+        return None if null is None else _difference(found, null)
+
+    def spared(self, found: Strongest[Row]) -> Difference | None:
+        """How much more the strongest attack finds undefended; None where another evaluator decided there."""
+        bare = self.undefended
+        if bare is None or bare.evaluator != found.evaluator:
+            return None
+        return _difference(bare, found)
 
     def chance(self, evaluator: int) -> float:
         """The success of blind guesses among the people whom an evaluator knows; NaN where that is not known."""
@@ -210,6 +217,11 @@ class RunResults:
     def headline_evaluator(self) -> int:
         """The place of the evaluator that decides; with `headline: worst` the one that decides undefended."""
         return self.undefended.evaluator if self.undefended else 0
+
+
+def _difference(first: Strongest[Row], second: Strongest[Row]) -> Difference:
+    alike = correlation(_found(first), _found(second))
+    return difference(first.success, second.success, alike)
 
 
 def _found(found: Strongest[Row]) -> Mapping[int, float]:

@@ -29,10 +29,15 @@ def estimate_text(estimate: Estimate | None) -> str:
     return f"{percent(estimate.value)} ({interval(estimate)})"
 
 
-def apart(found: Difference) -> str:
-    """A difference of two shares as "a difference of 25.0 points (2.1 to 48.0)"."""
+def span(found: Difference) -> str:
+    """A difference of two shares as "25.0 points, 2.1 to 48.0"."""
     value, low, high = (points(100 * x) for x in (found.value, found.low, found.high))
-    return f"a difference of {value} points ({low} to {high})"
+    return f"{value} points, {low} to {high}"
+
+
+def apart(found: Difference) -> str:
+    """A difference of two shares as "a difference of 25.0 points, 2.1 to 48.0"."""
+    return f"a difference of {span(found)}"
 
 
 def spread_text(spread: tuple[float, float] | None) -> str:
