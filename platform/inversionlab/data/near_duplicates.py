@@ -24,7 +24,8 @@ from torch.nn import functional
 from inversionlab.core.settings import Settings
 
 _SIDE, _LOW = 32, 8
-_BATCH = 2048  # pictures, or pairs, at once
+_BATCH = 2048  # pairs at once
+_READ = 256  # pictures at once, which become floats of their full size
 _EXPANDED = 1 << 22  # candidates at once
 _MOST = (
     4096  # rows of one hash that are compared: a set of flat pictures would be compared with itself
@@ -112,7 +113,7 @@ def _people(parts: Sequence[Pictured]) -> NDArray[np.int64]:
 def hashes(part: Pictured) -> NDArray[np.uint64]:
     """The perceptual hashes of a set's pictures, read in batches: (N,)."""
     batches = (
-        np.arange(start, min(start + _BATCH, part.count)) for start in range(0, part.count, _BATCH)
+        np.arange(start, min(start + _READ, part.count)) for start in range(0, part.count, _READ)
     )
     found = [perceptual_hashes(thumbnails(part.pictures(rows))) for rows in batches]
     return np.concatenate(found) if found else np.zeros(0, dtype=np.uint64)
