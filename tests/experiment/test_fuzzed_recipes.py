@@ -200,6 +200,15 @@ FOUND: dict[str, tuple[Callable[[], Fuzzed], str]] = {
         lambda: recipe(**{"victim.network": HUGE, "data.image_size": 32}),
         "victim: its weights alone take 17.4 GB, and 16.0 GB of memory are free here",
     ),
+    # ValueError: embedded null byte.
+    "a NUL in a path": (
+        lambda: recipe(data={"name": "folder", "root": "a\0b"}),
+        'data.root = "a\\u0000b": holds a NUL character; it is no path',
+    ),
+    "a path without end": (
+        lambda: recipe(data={"name": "folder", "root": "x/" * 3000}),
+        "is longer than 4,000 bytes; it is no path",
+    ),
     # 446 MB of text: every fault repeated all of --set.
     "faults without end after --set": (
         lambda: Fuzzed(recipe().recipe, (f"attacks=[{'{name: x, z: 1},' * 300}]",)),

@@ -92,8 +92,8 @@ def test_every_picture_gets_its_answer_and_the_server_counts_what_the_ledger_cou
 
 def test_a_time_out_counts_again(tmp_path: Path) -> None:
     with (
-        face_server(tmp_path, "--faults=sleep", "--sleep=2") as server,
-        client(server, tmp_path, timeout_seconds=0.4, batch_size=4) as asked,
+        face_server(tmp_path, "--faults=sleep", f"--sleep={HANG}") as server,
+        client(server, tmp_path, timeout_seconds=2, batch_size=4) as asked,
     ):
         assert asked.ask(pictures(4)).shape == (4, 5)
         assert asked.spent == server.count()["processed"] == 8

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import operator
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -35,6 +36,11 @@ class Settings(BaseModel):
 
 
 def _absolute(path: Path) -> Path:
+    # Every look at such a path would raise, each with another error.
+    if "\0" in str(path):
+        raise ValueError("holds a NUL character; it is no path")
+    if len(os.fsencode(str(path).encode(errors="replace").decode())) > LONGEST_PATH:
+        raise ValueError(f"is longer than {LONGEST_PATH:,} bytes; it is no path")
     try:
         return path.expanduser().absolute()
     except RuntimeError as error:
@@ -44,6 +50,8 @@ def _absolute(path: Path) -> Path:
 LONGEST = 100_000
 """Bytes of a recipe, and of a value after `--set`. ruamel.yaml reads 20 kB in a second on a busy machine; those
 that come along have 5."""
+LONGEST_PATH = 4000
+"""Bytes of a path; Linux takes 4095 with those that are added."""
 MOST_FAULTS = 20
 """Faults that are told of one recipe; more than anybody mends before the next try."""
 
