@@ -64,7 +64,7 @@ class Watch:
         self._thread.start()
 
     def _sample(self) -> None:
-        while not self._over.wait(0.25):
+        while not self._over.wait(1.0):
             try:
                 every = [self._root, *self._root.children(recursive=True)]
             except psutil.NoSuchProcess:
