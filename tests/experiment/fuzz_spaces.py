@@ -79,8 +79,8 @@ def _spoiled(rng: random.Random, text: str) -> str:
                 '"defense.', f'"{rng.choice(SAFE[:20])}.'.replace("\n", "").replace("\0", "")
             ),
             f"{text}\ndef f():\n    return f()\nf()\n",
-            f"{text}\nSPACE = SPACE | {{f'defense.k{{i}}': tune.uniform(0, 1) for i in range(2000)}}\n",
-            f"{text}\nSTART = START * 3000\n",
+            f"{text}\nSPACE = SPACE | {{f'defense.k{{i}}': tune.uniform(0, 1) for i in range(2_000)}}\n",
+            f"{text}\nSTART = START * 3_000\n",
             f"{text}\x00",
             "",
         )
