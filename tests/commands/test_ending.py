@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,14 @@ def start(body: str, **more: object) -> subprocess.Popen[str]:
     script = f"{HEAD}\n@ending.ends_by_signals\ndef command() -> None:\n"
     script += "".join(f"    {line}\n" for line in body.strip().splitlines())
     script += "\napp = typer.Typer()\napp.command()(command)\napp()\n"
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
+    # A shell starts what runs in its background with SIGINT ignored, and so with all that it starts.
+    options = {
+        "preexec_fn": partial(signal.signal, signal.SIGINT, signal.default_int_handler),
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        **more,
+    }
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "platform")}
     return subprocess.Popen([sys.executable, "-c", script], env=environment, **options)  # type: ignore[call-overload,no-any-return]
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from inversionlab.core.rows import PictureRows
 from inversionlab.distributed import object_cache
 from inversionlab.distributed.object_cache import (
     CachedObject,
@@ -19,6 +20,7 @@ from inversionlab.distributed.object_cache import (
     read_splits,
 )
 from inversionlab.pipeline.session import Session, with_experiment
+from inversionlab.store.storage import Storage
 from tests import tiny
 from tests.processes import HANG, wait_until
 
@@ -133,32 +135,36 @@ def test_the_splits_are_put_once_and_come_back_equal(session: Session, puts: lis
     ref = cache.splits(session)
     assert cache.splits(with_experiment(session, tiny.experiment(**{"defense.alpha": 0.9}))) is ref
     assert len(puts) == 1
-    found, original = read_splits(ref), session.builder.splits
+    found, original = read_splits(ref, storage_of(session)), session.builder.splits
     assert found is not None
     assert found.people == original.people
     assert found.evaluator_people == original.evaluator_people
     assert found.public_people == original.public_people
-    assert torch.equal(found.public_NCHW, original.public_NCHW)
+    assert torch.equal(found.public_NCHW[:], original.public_NCHW[:])
     for name in ("train", "test", "evaluator_train", "evaluator_test"):
         mine, theirs = getattr(found, name), getattr(original, name)
-        assert torch.equal(mine.images_NCHW, theirs.images_NCHW)
+        assert torch.equal(mine.images_NCHW[:], theirs.images_NCHW[:])
         assert torch.equal(mine.class_N, theirs.class_N)
         assert mine.class_N.dtype == theirs.class_N.dtype
 
 
-def test_readers_share_the_pictures_of_the_object_store(session: Session) -> None:
+def test_splits_travel_as_row_numbers(session: Session) -> None:
     ref = ObjectCache().splits(session)
-    one, two = read_splits(ref), read_splits(ref)
-    assert one is not None
-    assert two is not None
-    for a, b in (
-        (one.public_NCHW, two.public_NCHW),
-        (one.train.images_NCHW, two.train.images_NCHW),
-    ):
-        assert a.data_ptr() == b.data_ptr()
-    # NumPy refuses to write to them.
+    sent, splits = ref.get(), session.builder.splits
+    assert sent.train.images_NCHW.row_N.shape == (len(splits.train),)
+    found = read_splits(ref, storage_of(session))
+    assert found is not None
+    # The sets of one data set share its parts, which are opened once.
+    assert isinstance(found.public_NCHW, PictureRows)
+    assert isinstance(found.train.images_NCHW, PictureRows)
+    assert found.public_NCHW.parts is found.train.images_NCHW.parts
+    # NumPy refuses to write to what lies in the object store.
     with pytest.raises(ValueError, match="read-only"):
-        ref.get().public_NCHW[0] = 0
+        sent.train.images_NCHW.row_N[0] = 0
+
+
+def storage_of(session: Session) -> Storage:
+    return Storage(session.spec.storage)
 
 
 def test_workers_read_the_drivers_pictures(session: Session) -> None:
@@ -166,11 +172,12 @@ def test_workers_read_the_drivers_pictures(session: Session) -> None:
 
     @ray.remote(num_cpus=1)
     def total(given: CachedObject) -> int:
-        splits = read_splits(given)
+        splits = read_splits(given, Storage(root))
         assert splits is not None
-        return int(splits.train.images_NCHW.long().sum())
+        return int(splits.train.images_NCHW[:].long().sum())
 
-    expected = int(session.builder.splits.train.images_NCHW.long().sum())
+    root = session.spec.storage
+    expected = int(session.builder.splits.train.images_NCHW[:].long().sum())
     assert ray.get(total.remote(ref), timeout=HANG) == expected
 
 
@@ -199,11 +206,11 @@ def test_what_is_lost_is_read_elsewhere(
         monkeypatch.setattr(object_cache, "WAIT_SECONDS", 0.1)
         there = owner.never.remote()
     spec = session.plan.specs[0]
-    assert read_splits(CachedObject((there,))) is None
+    assert read_splits(CachedObject((there,)), storage_of(session)) is None
     assert read_network({spec.key: CachedObject((there,))}, spec) is None
     ray.kill(owner)
 
 
 def test_without_a_reference_there_is_nothing(session: Session) -> None:
-    assert read_splits(None) is None
+    assert read_splits(None, storage_of(session)) is None
     assert read_network({}, session.plan.specs[0]) is None

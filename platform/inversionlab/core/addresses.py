@@ -1,5 +1,6 @@
 """Addresses of files and storages: a path on this machine, or a URI of a bucket."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,9 @@ from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from inversionlab.core.validation_errors import HIDDEN
+
+LONGEST_PATH = 4000
+"""Bytes of a path; Linux takes 4095 with those that are added."""
 
 
 def is_uri(address: str) -> bool:
@@ -34,6 +38,19 @@ WHERE_SECRETS_BELONG = (
 )
 
 
+def absolute(path: Path) -> Path:
+    """The path with `~` expanded, starting at the current folder; ValueError if it can be none."""
+    # Every look at such a path would raise, each with another error.
+    if "\0" in str(path):
+        raise ValueError("holds a NUL character; it is no path")
+    if len(os.fsencode(str(path).encode(errors="replace").decode())) > LONGEST_PATH:
+        raise ValueError(f"is longer than {LONGEST_PATH:,} bytes; it is no path")
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(f"the home folder is not known: {error}") from error
+
+
 def _address(value: Any, handler: ValidatorFunctionWrapHandler) -> Path | str:
     """A URI as it is; a path, also one behind `file://`, made absolute."""
     if isinstance(value, str) and is_uri(value):
@@ -45,11 +62,7 @@ def _address(value: Any, handler: ValidatorFunctionWrapHandler) -> Path | str:
         value = value[len("file://") :]
     if not isinstance(value, str | Path):
         raise ValueError("should be a path, or a bucket's URI")
-    path = Path(handler(value))
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError as error:
-        raise ValueError(f"the home folder is not known: {error}") from error
+    return absolute(Path(handler(value)))
 
 
 Address = Annotated[Path | str, WrapValidator(_address)]

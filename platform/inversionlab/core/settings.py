@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import operator
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -14,6 +13,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml.error import YAMLError
 
+from inversionlab.core.addresses import absolute
 from inversionlab.core.validation_errors import HIDDEN, explain
 from inversionlab.core.yaml_io import DEEPEST, cut, parse_yaml
 
@@ -35,27 +35,13 @@ class Settings(BaseModel):
         return self.model_dump(mode="json", exclude=set(self.inference_only))
 
 
-def _absolute(path: Path) -> Path:
-    # Every look at such a path would raise, each with another error.
-    if "\0" in str(path):
-        raise ValueError("holds a NUL character; it is no path")
-    if len(os.fsencode(str(path).encode(errors="replace").decode())) > LONGEST_PATH:
-        raise ValueError(f"is longer than {LONGEST_PATH:,} bytes; it is no path")
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError as error:
-        raise ValueError(f"the home folder is not known: {error}") from error
-
-
 LONGEST = 100_000
 """Bytes of a recipe, and of a value after `--set`. ruamel.yaml reads 20 kB in a second on a busy machine; those
 that come along have 5."""
-LONGEST_PATH = 4000
-"""Bytes of a path; Linux takes 4095 with those that are added."""
 MOST_FAULTS = 20
 """Faults that are told of one recipe; more than anybody mends before the next try."""
 
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 """A path with `~` expanded; a relative one starts at the folder that is current at load."""
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
