@@ -96,13 +96,18 @@ def held_out(evaluator: Evaluator, test: Labelled, device: torch.device) -> Held
         nothing = torch.zeros(0, dtype=torch.int64)
         return HeldOut(nothing.bool(), nothing, nothing.float(), 0)
     feature_ND = features(evaluator.recognizer, test.images_NCHW, device)
-    logit_NK, class_N = evaluator.logits(feature_ND, device), test.class_N
-    rank_N = _ranks(logit_NK, logit_NK.gather(1, class_N[:, None]))
-    similarity_N, people = torch.full((len(test),), torch.nan), logit_NK.shape[1]
+    class_N, ranks, winners, people = test.class_N, [], [], 0
+    # The logits of all pictures for thousands of people would be gigabytes.
+    for row_B in torch.arange(len(test)).split(CHUNK):
+        logit_BK, class_B = evaluator.logits(feature_ND[row_B], device), class_N[row_B]
+        ranks.append(_ranks(logit_BK, logit_BK.gather(1, class_B[:, None])))
+        winners.append(logit_BK.argmax(1))
+        people = logit_BK.shape[1]
+    similarity_N = torch.full((len(test),), torch.nan)
     if (known_KD := evaluator.gallery_KD) is not None:
         similarity_N = (functional.normalize(feature_ND) * known_KD[class_N]).sum(1)
         people = int((known_KD != 0).any(1).sum())
-    return HeldOut(logit_NK.argmax(1) == class_N, rank_N, similarity_N, people)
+    return HeldOut(torch.cat(winners) == class_N, torch.cat(ranks), similarity_N, people)
 
 
 def gallery(feature_ND: Tensor, class_N: Tensor, classes: int) -> Tensor:

@@ -148,9 +148,9 @@ def _public_scores(
     for rows in torch.arange(len(public_NCHW)).split(CHUNK):
         x_NCHW = to_float(public_NCHW[rows], context.device)
         score_NK[rows] = view.scores(x_NCHW, torch.zeros_like(rows)).cpu()
-    if bool(score_NK.isnan().any()):
-        raise TrainingError(
-            f"the model under attack ({model.defense.name}) answers public pictures with scores that are not "
-            "numbers, and no attacker's network can learn from them"
-        )
+        if bool(score_NK[rows].isnan().any()):
+            raise TrainingError(
+                f"the model under attack ({model.defense.name}) answers public pictures with scores that are "
+                "not numbers, and no attacker's network can learn from them"
+            )
     return score_NK, int(view.queries.sum())

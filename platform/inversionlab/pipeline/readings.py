@@ -88,14 +88,18 @@ def recognize(
         known_ND = features(model, enrolled.images_NCHW, device)
         asked_ND = features(model, pictures.images_NCHW, device)
         means_KD = gallery(known_ND, enrolled.class_N, model.classes)
-        score_NK = functional.normalize(asked_ND) @ means_KD.T
+        parts = [_winners(x @ means_KD.T) for x in functional.normalize(asked_ND).split(CHUNK)]
     else:
-        ask = as_scoring_model(model).log_scores
+        ask, chunks = as_scoring_model(model).log_scores, pictures.images_NCHW.split(CHUNK)
         with torch.no_grad():
-            parts = [ask(to_float(x, device)).cpu() for x in pictures.images_NCHW.split(CHUNK)]
-        score_NK = torch.cat(parts)
-    winner_N = torch.where(score_NK.isnan().any(1), -1, score_NK.argmax(1))
+            parts = [_winners(ask(to_float(x, device)).cpu()) for x in chunks]
+    winner_N = torch.cat(parts)
     return Recognized(winner_N, winner_N == pictures.class_N)
+
+
+def _winners(score_NK: Tensor) -> Tensor:
+    """The class (N,) of the largest score; -1 where a score is no number."""
+    return torch.where(score_NK.isnan().any(1), -1, score_NK.argmax(1))
 
 
 def better_reading(
