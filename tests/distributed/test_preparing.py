@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -19,8 +21,9 @@ from inversionlab.experiment import Experiment
 from inversionlab.pipeline import picture_parts, prepared
 from inversionlab.pipeline.prepared import PreparedPictures
 from inversionlab.results.load import load_run
-from inversionlab.store.storage import Storage
+from inversionlab.store.storage import Storage, StorageError
 from tests import tiny
+from tests.disks import resize, room, small_disk
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -83,6 +86,46 @@ def test_a_large_set_is_prepared_on_ray_from_where_it_was_interrupted(
     said.clear()
     prepare_large(experiment(people), storage, said.append)
     assert said == []
+
+
+@pytest.mark.usefixtures("large")
+def test_a_full_disk_ends_it_with_the_storages_own_line(people: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        room(disk, 8)
+        with pytest.raises(StorageError, match="No space left on device"):
+            prepare_large(experiment(people), Storage(str(disk)), lambda line: None)
+        resize(disk, "8m")
+        prepare_large(experiment(people), Storage(str(disk)), lambda line: None)
+        assert not unprepared(experiment(people), Storage(str(disk)))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("large")
+def test_a_worker_that_is_killed_costs_its_part_alone(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_parts, "PART_BYTES", SIDE * SIDE)
+    storage, killed, over = Storage(str(tmp_path)), list[int](), threading.Event()
+
+    def kill_one() -> None:
+        while not (killed or over.wait(0.01)):
+            for process in psutil.process_iter(["cmdline"]):
+                if "_make" in " ".join(process.info["cmdline"] or ()):
+                    process.kill()
+                    killed.append(process.pid)
+                    return
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    prepare_large(experiment(people), storage, lambda line: None)
+    over.set()
+    killer.join()
+    assert killed
+    (name,) = (n for n in storage.folders("pictures") if n != "manifests")
+    opened = PreparedPictures(storage).opened(name)
+    loaded = Folder(FolderSettings(root=people, image_size=SIDE, channels=1)).load()
+    assert opened is not None
+    assert torch.equal(opened.images_NCHW[:], loaded.images_NCHW[:])
 
 
 @pytest.mark.usefixtures("large")

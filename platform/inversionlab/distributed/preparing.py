@@ -22,7 +22,7 @@ from inversionlab.pipeline.picture_parts import PartNote
 from inversionlab.pipeline.preparation import Preparation, WantedPart, finished
 from inversionlab.pipeline.prepared import EVERY, SMALL, PreparedPictures
 from inversionlab.store.address import is_uri
-from inversionlab.store.storage import Storage
+from inversionlab.store.storage import Storage, StorageError
 
 
 def prepare_large(
@@ -88,6 +88,8 @@ def _prepare(wanted: Preparation, storage: Storage, say: Say) -> None:
     )
     made, began, last = {}, time.monotonic(), time.monotonic()
     for row in done.iter_rows() if parts else ():
+        if row["fault"]:
+            raise StorageError(row["fault"])
         entry_N = torch.from_numpy(np.frombuffer(row["entry"], np.int64).copy())
         content_ND = torch.from_numpy(np.frombuffer(row["content"], np.uint8).copy())
         tensors = {"entry": entry_N, "content": content_ND.view(-1, 16)}
@@ -101,10 +103,14 @@ def _prepare(wanted: Preparation, storage: Storage, say: Say) -> None:
 
 
 def _make(row: dict[str, Any], root: str, wanted_parts: Sequence[Any]) -> dict[str, Any]:
-    """Make one part, in a task."""
+    """Make one part, in a task. A storage's fault travels as text, because Ray Data would wrap the error."""
     import ray
 
     part: WantedPart = ray.get(wanted_parts[row["number"]])
-    file, note = part.make(Storage(root), threads=1)
+    try:
+        file, note = part.make(Storage(root), threads=1)
+    except StorageError as error:
+        empty = {"entry": b"", "content": b"", "faults": "", "remarks": ""}
+        return {"number": part.number, "file": "", **empty, "fault": str(error)}
     arrays = {name: tensor.numpy().tobytes() for name, tensor in note.tensors().items()}
-    return {"number": part.number, "file": file, **arrays, **note.said()}
+    return {"number": part.number, "file": file, **arrays, **note.said(), "fault": ""}
