@@ -224,6 +224,7 @@ def test_the_commands_find_everything_done(store: Path, tmp_path: Path) -> None:
 ADDED = {
     *("experiment.headline", "given", "artifacts[].given"),
     *("experiment.runtime.precision", "experiment.runtime.attack_width", "provenance.precision"),
+    "experiment.runtime.verify_data",
     *(f"experiment.attacks[].{key}" for a in collect.ATTACKS.values() for key in a.Settings.later),
     *(f"cells[].{key}" for key in ("null", "knows_defense", "inverts_outputs", "victim_share")),
     *(f"cells[].{key}" for key in ("floor", "aware_attack", "seed", "prior")),
