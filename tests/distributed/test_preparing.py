@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -13,13 +14,17 @@ from typer.testing import CliRunner
 from inversionlab import data
 from inversionlab.commands.main import app
 from inversionlab.core.images import png
+from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.data.folder import Folder, FolderSettings
 from inversionlab.distributed.audit import audit
-from inversionlab.distributed.preparing import prepare_large, unprepared
+from inversionlab.distributed.preparing import PreparesOnRay
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline import picture_parts, prepared
+from inversionlab.pipeline.data import picture_ids
+from inversionlab.pipeline.preparation import Preparation
 from inversionlab.pipeline.prepared import PreparedPictures
+from inversionlab.pipeline.session import open_experiment
 from inversionlab.results.load import load_run
 from inversionlab.store.storage import Storage, StorageError
 from tests import tiny
@@ -49,7 +54,6 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every set is large, and has ten pictures a part."""
     monkeypatch.setattr(picture_parts, "PART_BYTES", 10 * SIDE * SIDE)
-    monkeypatch.setattr("inversionlab.distributed.preparing.SMALL", 0)
     monkeypatch.setattr(prepared, "SMALL", 0)
 
 
@@ -62,15 +66,29 @@ def experiment(people: Path) -> Experiment:
     return tiny.experiment(**recipe(people))
 
 
+def prepare_large(experiment: Experiment, storage: Storage, say: Callable[[str], None]) -> bool:
+    """Open an experiment as a command does; returns whether a Ray was started for it."""
+    prepare = PreparesOnRay(say)
+    open_experiment(experiment, storage, prepare=prepare)
+    return prepare.started
+
+
+def unprepared(experiment: Experiment, storage: Storage) -> Preparation:
+    (name,) = picture_ids(experiment, storage)
+    assert experiment.data is not None
+    assert PreparedPictures(storage).index(name) is None
+    return Preparation.of(experiment.data, name)
+
+
 @pytest.mark.usefixtures("large")
 def test_a_large_set_is_prepared_on_ray_from_where_it_was_interrupted(
     people: Path, tmp_path: Path
 ) -> None:
     storage, said = Storage(str(tmp_path)), list[str]()
-    (wanted,) = unprepared(experiment(people), storage)
-    count = len(wanted.parts())
+    wanted = unprepared(experiment(people), storage)
+    count = len(wanted.starts())
     assert count > 3
-    made = [wanted.parts()[place].make(storage)[0] for place in (0, 2)]
+    made = [wanted.parts(storage)[place].make(storage)[0] for place in (0, 2)]
     assert prepare_large(experiment(people), storage, said.append) is False
     assert f"{count} parts" in said[0]
     files = storage.files(f"pictures/{wanted.name}/parts", ".safetensors")
@@ -96,7 +114,16 @@ def test_a_full_disk_ends_it_with_the_storages_own_line(people: Path, tmp_path: 
             prepare_large(experiment(people), Storage(str(disk)), lambda line: None)
         resize(disk, "8m")
         prepare_large(experiment(people), Storage(str(disk)), lambda line: None)
-        assert not unprepared(experiment(people), Storage(str(disk)))
+        (name,) = picture_ids(experiment(people), Storage(str(disk)))
+        assert PreparedPictures(Storage(str(disk))).index(name) is not None
+
+
+@pytest.mark.usefixtures("large")
+def test_a_storage_in_the_data_is_refused_before_anything_is_written(people: Path) -> None:
+    inside, said = people / "runs", list[str]()
+    with pytest.raises(ConfigError, match="choose a folder outside"):
+        audit(experiment(people), str(inside), said.append)
+    assert not list(inside.rglob("*.*"))
 
 
 @pytest.mark.slow
@@ -121,7 +148,7 @@ def test_a_worker_that_is_killed_costs_its_part_alone(
     over.set()
     killer.join()
     assert killed
-    (name,) = (n for n in storage.folders("pictures") if n != "manifests")
+    (name,) = picture_ids(experiment(people), storage)
     opened = PreparedPictures(storage).opened(name)
     loaded = Folder(FolderSettings(root=people, image_size=SIDE, channels=1)).load()
     assert opened is not None

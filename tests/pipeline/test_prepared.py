@@ -91,7 +91,7 @@ def test_what_was_made_before_a_kill_is_not_made_again(
     tmp_path: Path, people: FolderSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = Storage(str(tmp_path / "runs"))
-    wanted = Preparation.of(people, "set").parts()
+    wanted = Preparation.of(people, "set").parts(storage)
     wanted[2].make(storage)
     # A kill while a part is written leaves a draft.
     (tmp_path / "runs/pictures/set/parts/.00000-x.safetensors.1f.part").write_bytes(b"half")
@@ -260,10 +260,10 @@ def test_a_part_that_holds_something_else_is_made_again(
     tmp_path: Path, people: FolderSettings
 ) -> None:
     storage = Storage(str(tmp_path / "runs"))
-    (wanted,) = Preparation.of(people, "set").parts()
     other = save(WEIGHTS, metadata={"faults": "[]", "remarks": "[]"})
     file = f"pictures/set/parts/00000-{hashlib.sha256(other).hexdigest()}.safetensors"
     storage.write(file, other)
+    (wanted,) = Preparation.of(people, "set").parts(storage)
     assert wanted.stored(storage) is None
     assert not storage.exists(file)
     assert equal(pictures_of(storage, people, "set"), Folder(people).load())

@@ -37,7 +37,7 @@ def main(
     """Decode a recipe's pictures once and store them; an audit or a search does so too, before it begins."""
     with importing():
         from inversionlab.commands.supplied import recipe_file
-        from inversionlab.distributed.preparing import prepare_large
+        from inversionlab.distributed.preparing import PreparesOnRay
         from inversionlab.distributed.run_record import describe
         from inversionlab.experiment import load
         from inversionlab.pipeline.session import open_experiment
@@ -48,6 +48,6 @@ def main(
     with exit_codes():
         experiment = verified(load(recipe_file(recipe), assignments or []), verify=verify_data)
         root, began = Storage(default_root() if storage is None else storage), time.monotonic()
-        prepare_large(experiment, root, typer.echo)
-        typer.echo(describe(open_experiment(experiment, root)))
+        prepare = PreparesOnRay(typer.echo)
+        typer.echo(describe(open_experiment(experiment, root, prepare=prepare)))
         typer.echo(f"Done in {time.monotonic() - began:.0f} s.")

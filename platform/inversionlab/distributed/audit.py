@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from inversionlab.distributed.live_victim import close_own, closed_on_error, endpoint_status
-from inversionlab.distributed.preparing import prepare_large
+from inversionlab.distributed.preparing import PreparesOnRay
 from inversionlab.distributed.progress import Log, Say, with_status
 from inversionlab.distributed.run_record import (
     WorkDone,
@@ -55,8 +55,8 @@ def audit(
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
     storage = Storage(root)
-    started = prepare_large(experiment, storage, say, quiet=quiet)
-    session = begin(experiment, storage, live)
+    prepare = PreparesOnRay(say, quiet=quiet)
+    session = begin(experiment, storage, live, prepare=prepare)
     say(f"      {describe(session)}")
     checked = []
     with with_status(say, partial(endpoint_status, session)) as tell, closed_on_error(session):
@@ -73,7 +73,7 @@ def audit(
         # Imported late: Ray and its training library take seconds.
         from inversionlab.distributed.stages import train_and_attack
 
-        done = train_and_attack(session, found, log, started=started, quiet=quiet)
+        done = train_and_attack(session, found, log, started=prepare.started, quiet=quiet)
     say("[4/4] report: writing the run's record")
     run = write_record(session, log.timings, done, given)
     if done.error is not None:

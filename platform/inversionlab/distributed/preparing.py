@@ -11,62 +11,44 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from inversionlab import data
 from inversionlab.core.clock import clock
-from inversionlab.data.base import DataSettings
-from inversionlab.data.files import FileSet
 from inversionlab.distributed.progress import Say
-from inversionlab.experiment import Experiment
-from inversionlab.pipeline.data import picture_ids
+from inversionlab.pipeline.picture_index import SetIndex
 from inversionlab.pipeline.picture_parts import PartNote
 from inversionlab.pipeline.preparation import Preparation, WantedPart, finished
-from inversionlab.pipeline.prepared import EVERY, SMALL, PreparedPictures
+from inversionlab.pipeline.prepared import EVERY
 from inversionlab.store.address import is_uri
 from inversionlab.store.storage import Storage, StorageError
 
 
-def prepare_large(
-    experiment: Experiment, storage: Storage, say: Say, *, quiet: bool = False
-) -> bool:
-    """Prepare every large set of files that is not prepared; returns whether a Ray was started for it.
+class PreparesOnRay:
+    """Prepares large sets of files; connects to Ray, or starts it, with the first."""
 
-    `quiet` hides what the workers of a Ray that is started here print.
+    def __init__(self, say: Say, *, quiet: bool = False) -> None:
+        """`quiet` hides what the workers of a Ray that is started here print."""
+        self._say, self._quiet = say, quiet
+        self.started = False
+        """Whether a Ray was started for it."""
 
-    Raises:
-        ConfigError: a source is missing or unusable.
-        StorageError: the storage cannot be written to.
-    """
-    started = False
-    for wanted in unprepared(experiment, storage):
+    def __call__(self, storage: Storage, wanted: Preparation) -> SetIndex:
+        """Make the missing parts of a set, and its index.
+
+        Raises:
+            ConfigError: too few people have usable pictures.
+            StorageError: the storage cannot be written to.
+        """
         # Imported late: Ray takes seconds.
         from inversionlab.distributed.cluster import connect
 
-        started |= connect(quiet=quiet)
-        _prepare(wanted, storage, say)
-    return started
+        self.started |= connect(quiet=self._quiet)
+        return _prepare(wanted, storage, self._say)
 
 
-def unprepared(experiment: Experiment, storage: Storage) -> list[Preparation]:
-    """The large sets of files that are not prepared yet."""
-    chosen = [s for s in (experiment.data, experiment.public_data) if s is not None]
-    named = zip(chosen, picture_ids(experiment, storage), strict=True)
-    return [wanted for settings, name in named if (wanted := _unprepared(settings, name, storage))]
-
-
-def _unprepared(settings: DataSettings, name: str, storage: Storage) -> Preparation | None:
-    if not isinstance(data.build(settings), FileSet):
-        return None
-    if PreparedPictures(storage).index(name) is not None:
-        return None
-    wanted = Preparation.of(settings, name)
-    return wanted if wanted.size > SMALL else None
-
-
-def _prepare(wanted: Preparation, storage: Storage, say: Say) -> None:
+def _prepare(wanted: Preparation, storage: Storage, say: Say) -> SetIndex:
     import ray
     import ray.data
 
-    parts = wanted.parts()
+    parts = wanted.parts(storage)
     say(
         f"      {len(wanted.files):,} pictures are prepared once: {len(parts)} parts, "
         f"{wanted.size / 1e9:.1f} GB in {storage.uri(f'pictures/{wanted.name}')}"
@@ -98,8 +80,9 @@ def _prepare(wanted: Preparation, storage: Storage, say: Say) -> None:
         if now - last >= EVERY and len(made) < len(parts):
             last, left = now, (now - began) / len(made) * (len(parts) - len(made))
             say(f"      {len(made)} of {len(parts)} parts are prepared, {clock(left)} left")
-    finished(storage, wanted, [made[part.number] for part in parts])
+    index = finished(storage, wanted, [made[part.number] for part in parts])
     say(f"      prepared in {clock(time.monotonic() - began)}")
+    return index
 
 
 def _make(row: dict[str, Any], root: str, wanted_parts: Sequence[Any]) -> dict[str, Any]:

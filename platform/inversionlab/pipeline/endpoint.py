@@ -21,6 +21,7 @@ from inversionlab.pipeline.evaluate import QUERIES
 from inversionlab.pipeline.footprint import BATCH
 from inversionlab.pipeline.given_specs import GivenSpec
 from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.prepared import Prepare
 from inversionlab.pipeline.session import Session, missing_jobs, open_experiment
 from inversionlab.store.storage import Storage
 
@@ -53,16 +54,22 @@ class LocalEndpoint:
 
 
 def begin(
-    experiment: Experiment, storage: Storage, live: Live | None = None, *, listed: bool = False
+    experiment: Experiment,
+    storage: Storage,
+    live: Live | None = None,
+    *,
+    listed: bool = False,
+    prepare: Prepare | None = None,
 ) -> Session:
     """Open an experiment where its data and its given models are, and check it; nothing is asked or trained.
 
-    `live` returns the module of a victim that is handed over from Python. `listed`: see `open_experiment`.
+    `live` returns the module of a victim that is handed over from Python. `listed` and
+    `prepare`: see `open_experiment`.
 
     Raises:
         ConfigError: something is wrong with the data, a given model or the settings of a network.
     """
-    session = open_experiment(experiment, storage, live, listed=listed)
+    session = open_experiment(experiment, storage, live, listed=listed, prepare=prepare)
     if experiment.endpoint is not None:
         session.builder.live = LocalEndpoint(session)
     session.builder.check()

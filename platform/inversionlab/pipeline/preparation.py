@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +63,27 @@ class Preparation:
         rows = PictureRows(UndecodedPictures(self.settings, self.files), name=self.name)
         return Pictures(rows, person_N, tuple(people), self.skipped, places)
 
-    def parts(self) -> list["WantedPart"]:
-        """The parts, of which none is made yet."""
-        size = part_size(self.settings.channels, self.settings.image_size)
-        starts = range(0, len(self.files), size)
+    def starts(self) -> range:
+        """The first entry of each part."""
+        return range(
+            0, len(self.files), part_size(self.settings.channels, self.settings.image_size)
+        )
+
+    def parts(self, storage: Storage) -> list["WantedPart"]:
+        """The parts, each with the files that an interrupted run may have stored for it."""
+        stored: defaultdict[str, list[str]] = defaultdict(list)
+        for file in storage.files(f"pictures/{self.name}/parts", ".safetensors"):
+            stored[Path(file).name.partition("-")[0]].append(file)
+        starts = self.starts()
         return [
-            WantedPart(self.settings, self.name, number, first, self.files[first : first + size])
+            WantedPart(
+                self.settings,
+                self.name,
+                number,
+                first,
+                self.files[first : first + starts.step],
+                tuple(stored[f"{number:05}"]),
+            )
             for number, first in enumerate(starts)
         ]
 
@@ -99,6 +115,8 @@ class WantedPart:
     number: int
     first: int
     files: Sequence[Any]
+    found: tuple[str, ...] = ()
+    """What lies in the storage in its place."""
 
     def make(
         self, storage: Storage, drawn: Pictures | None = None, *, threads: int | None = None
@@ -125,12 +143,10 @@ class WantedPart:
 
     def stored(self, storage: Storage) -> tuple[str, PartNote] | None:
         """The file and note of the part if an interrupted run has made it."""
-        folder, shape = f"pictures/{self.name}/parts", shape_of(self.settings)
-        for file in storage.files(folder, ".safetensors"):
-            if Path(file).name.startswith(f"{self.number:05}-"):
-                if (found := checked(storage, file, shape)) is not None:
-                    return file, found[1]
-                storage.delete(file)
+        for file in self.found:
+            if (found := checked(storage, file, shape_of(self.settings))) is not None:
+                return file, found[1]
+            storage.delete(file)
         return None
 
 

@@ -22,17 +22,18 @@ SMALL = 2**28
 """Bytes of pixels up to which a set is prepared by the process that asks for it, and checked whole when opened."""
 EVERY = 10.0
 """Seconds between lines about a preparation."""
-Report = Callable[[int, int, float], None]
-"""Is told the parts that are made, all parts, and the seconds left."""
+Prepare = Callable[[Storage, Preparation], SetIndex]
+"""Makes the missing parts of a set, and its index."""
 
 
 class DamagedPicturesError(StorageError):
-    """A part of a prepared set is not what was written. It is set aside, and the next command makes it again."""
+    """A part of a prepared set is not what was written. It is deleted, and the next command makes it again."""
 
 
-def prepare_here(storage: Storage, wanted: Preparation, report: Report) -> SetIndex:
+def prepare_here(storage: Storage, wanted: Preparation) -> SetIndex:
     """Make the missing parts of a set in this process, one after another."""
-    parts, made, began = wanted.parts(), [], time.monotonic()
+    report = _told()
+    parts, made, began = wanted.parts(storage), [], time.monotonic()
     for part in parts:
         made.append(part.make(storage, wanted.drawn))
         spent = time.monotonic() - began
@@ -41,10 +42,16 @@ def prepare_here(storage: Storage, wanted: Preparation, report: Report) -> SetIn
 
 
 def pictures_of(
-    storage: Storage, settings: DataSettings, name: str, *, listed: bool = False
+    storage: Storage,
+    settings: DataSettings,
+    name: str,
+    *,
+    listed: bool = False,
+    prepare: Prepare | None = None,
 ) -> Pictures:
     """The set called `name`, by its rows. One that is not prepared yet, or is damaged, is prepared now.
 
+    A large set of files is prepared by `prepare`, any other one in this process.
     With `listed`, a large set that is not prepared is only listed, and decoded as far as it is read.
 
     Raises:
@@ -55,9 +62,11 @@ def pictures_of(
     if (found := prepared.opened(name)) is not None:
         return found
     wanted = Preparation.of(settings, name)
-    if listed and wanted.drawn is None and wanted.size > SMALL:
+    large = wanted.drawn is None and wanted.size > SMALL
+    if listed and large:
         return wanted.listed()
-    return prepared.pictures(prepare_here(storage, wanted, _told()))
+    make = prepare if prepare is not None and large else prepare_here
+    return prepared.pictures(make(storage, wanted))
 
 
 def planned_pictures(
@@ -71,13 +80,13 @@ def planned_pictures(
             wanted = Preparation.of(settings, name)
             yield (
                 f"data ({settings.name}): {len(wanted.files):,} pictures are to be prepared, "
-                f"{wanted.size / 1e9:,.1f} GB in {len(wanted.parts())} parts; until then, broken and equal ones "
+                f"{wanted.size / 1e9:,.1f} GB in {len(wanted.starts())} parts; until then, broken and equal ones "
                 "are not counted"
             )
 
 
-def _told() -> Report:
-    """Prints how far a long preparation is."""
+def _told() -> Callable[[int, int, float], None]:
+    """Prints how far a long preparation is: the parts that are made, all parts, and the seconds left."""
     last = time.monotonic()
 
     def report(made: int, parts: int, left: float) -> None:

@@ -21,7 +21,7 @@ from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.overlaps import with_near_duplicates
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
-from inversionlab.pipeline.prepared import pictures_of
+from inversionlab.pipeline.prepared import Prepare, pictures_of
 from inversionlab.store.address import is_uri
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Job, Store
@@ -62,12 +62,17 @@ class Session:
 
 
 def open_experiment(
-    experiment: Experiment, storage: Storage, live: Live | None = None, *, listed: bool = False
+    experiment: Experiment,
+    storage: Storage,
+    live: Live | None = None,
+    *,
+    listed: bool = False,
+    prepare: Prepare | None = None,
 ) -> Session:
     """Open an experiment on the CPU of a machine that has its data; other processes then open its spec.
 
     The data sets are prepared, unless an earlier run has done so, and kept in the storage for all processes. With
-    `listed`, large ones are not: that suffices for a plan.
+    `listed`, large ones are not: that suffices for a plan. `prepare` prepares large ones.
 
     Raises:
         ConfigError: a data set is missing or unusable, or cannot be split as the experiment asks.
@@ -76,7 +81,7 @@ def open_experiment(
     names = data_stage.picture_ids(experiment, storage)
     given = read_facts(experiment, live() if live is not None else None)
     spec = SessionSpec(experiment.model_dump_json(), storage.root, names, given, live)
-    session = open_session(spec, torch.device("cpu"), listed=listed)
+    session = open_session(spec, torch.device("cpu"), listed=listed, prepare=prepare)
     builder = session.builder
     builder.splits = with_near_duplicates(
         experiment, builder.splits, session.plan.data_id, session.artifacts.storage
@@ -146,6 +151,7 @@ def open_session(
     load: Callable[[NetworkSpec], Weights] | None = None,
     networks: dict[str, nn.Module] | None = None,
     listed: bool = False,
+    prepare: Prepare | None = None,
 ) -> Session:
     """Open the experiment in this process; its networks live on `device` and load when they are first needed.
 
@@ -153,6 +159,7 @@ def open_session(
         splits: its data; None reads the pictures from the storage and splits them.
         load: returns a network's weights; None reads them from the storage.
         listed: a large set that is not prepared is only listed, for a plan.
+        prepare: prepares a large set that is not prepared; None: this process does.
         networks: frozen networks at hand, by their specs' keys; the session adds those that it builds.
 
     Raises:
@@ -167,7 +174,9 @@ def open_session(
         private, public = (
             None
             if settings is None
-            else pictures_of(artifacts.storage, settings, next(stored), listed=listed)
+            else pictures_of(
+                artifacts.storage, settings, next(stored), listed=listed, prepare=prepare
+            )
             for settings in (experiment.data, experiment.public_data)
         )
         splits = data_stage.cut(experiment, private, public, names)

@@ -24,7 +24,7 @@ from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, refuse_hopeless, use_gpus
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.live_victim import closed_on_error, share_live
-from inversionlab.distributed.preparing import prepare_large
+from inversionlab.distributed.preparing import PreparesOnRay
 from inversionlab.distributed.progress import Log, Say
 from inversionlab.distributed.run_record import describe
 from inversionlab.experiment import Experiment
@@ -130,8 +130,8 @@ def search(
     log = Log(say)
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
-    started = prepare_large(base, storage, say)
-    session = begin(base, storage)
+    prepare = PreparesOnRay(say)
+    session = begin(base, storage, prepare=prepare)
     with closed_on_error(session):
         for line in check_victim(session):
             say(f"      {line}")
@@ -140,7 +140,7 @@ def search(
     say(f"      {describe(session)}")
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
     log.timed("data", began)
-    started |= connect()
+    started = prepare.started | connect()
     session = share_live(session)
     gpus = use_gpus(base.runtime)
     if started:
