@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from inversionlab.core.parquet import pack_table, unpack_table
 
 RACY_NS = 2_000_000_000
 """A file that changed so recently, in nanoseconds, may change again without a new time; FAT keeps 2 seconds."""
@@ -112,21 +113,16 @@ def pack(files: Sequence[PictureFile], contents: Sequence[Content], began_ns: in
         [content.transparent for _, content in sound],
     ]
     arrays = [pa.array(c, field.type) for c, field in zip(columns, _SCHEMA, strict=True)]
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(arrays, schema=_SCHEMA), sink, compression="zstd")
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return pack_table(pa.table(arrays, schema=_SCHEMA))
 
 
 def unpack(packed: bytes) -> Manifest | None:
     """The manifest in these bytes; None if they are damaged or hold something else."""
     try:
-        file = pq.ParquetFile(pa.BufferReader(packed))
-        if not file.schema_arrow.equals(_SCHEMA):
+        table = unpack_table(packed)
+        if not table.schema.equals(_SCHEMA):
             return None
-        # Without Arrow's threads, one of which could still hold `packed` when the interpreter ends.
-        columns = file.read(use_threads=False).columns
-        names, *others = (column.to_numpy().tolist() for column in columns)
+        names, *others = (column.to_numpy().tolist() for column in table.columns)
         return Manifest([name.decode("utf-8", "surrogateescape") for name in names], *others)
     except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError):
         return None

@@ -7,8 +7,8 @@ takes none. So a listing is kept under the names, sizes and times of change of a
 import json
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from inversionlab.core.parquet import pack_table, unpack_table
 from inversionlab.data.manifest import Listing, PictureFile
 
 _SCHEMA = pa.schema(
@@ -39,23 +39,18 @@ def pack_listing(listing: Listing, key: str) -> bytes:
     ]
     arrays = [pa.array(c, field.type) for c, field in zip(columns, _SCHEMA, strict=True)]
     about = {"key": key, "skipped": json.dumps(listing.skipped)}
-    sink = pa.BufferOutputStream()
-    table = pa.table(arrays, schema=_SCHEMA.with_metadata(about))
-    pq.write_table(table, sink, compression="zstd")
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return pack_table(pa.table(arrays, schema=_SCHEMA.with_metadata(about)))
 
 
 def unpack_listing(packed: bytes, key: str) -> Listing | None:
     """The listing in these bytes; None if it is of other containers, damaged, or something else."""
     try:
-        file = pq.ParquetFile(pa.BufferReader(packed))
-        about = file.schema_arrow.metadata or {}
-        if not file.schema_arrow.equals(_SCHEMA) or about.get(b"key") != key.encode():
+        table = unpack_table(packed)
+        about = table.schema.metadata or {}
+        if not table.schema.equals(_SCHEMA) or about.get(b"key") != key.encode():
             return None
         skipped = tuple(str(line) for line in json.loads(about[b"skipped"]))
-        # Without Arrow's threads, one of which could still hold `packed` when the interpreter ends.
-        columns = [column.to_numpy().tolist() for column in file.read(use_threads=False).columns]
+        columns = [column.to_numpy().tolist() for column in table.columns]
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     # One text for each person and container, however many pictures they have.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
+from inversionlab.core.parquet import pack_table, unpack_table
 from inversionlab.core.rows import Parts, PictureRows
 from inversionlab.data.base import Pictures
 
@@ -51,19 +51,13 @@ class SetIndex:
         """The index as a Parquet file."""
         note = {"shape": self.shape, "parts": self.parts, "people": self.people}
         said = {"set": json.dumps(note), "skipped": json.dumps(self.skipped)}
-        sink = pa.BufferOutputStream()
-        table = self.rows.replace_schema_metadata(said)
-        pq.write_table(table, sink, compression="zstd")
-        content: bytes = sink.getvalue().to_pybytes()
-        return content
+        return pack_table(self.rows.replace_schema_metadata(said))
 
 
 def unpack_index(name: str, packed: bytes) -> SetIndex | None:
     """The index in these bytes; None if they are damaged or hold something else."""
     try:
-        file = pq.ParquetFile(pa.BufferReader(packed))
-        # Without Arrow's threads; see `store.tables`.
-        rows = file.read(use_threads=False)
+        rows = unpack_table(packed)
         said = rows.schema.metadata or {}
         note, skipped = json.loads(said[b"set"]), json.loads(said[b"skipped"])
         index = SetIndex(
