@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Discriminator, SerializerFunctionWrapHandler, Tag, model_serializer
+from torch import Tensor
 
 from inversionlab.core.settings import ConfigError, Settings, fingerprint
 from inversionlab.data.base import Pictures
@@ -188,14 +189,15 @@ class FileSet(ABC):
         images_NCHW = np.empty((len(files), channels, size, size), dtype=np.uint8)
         done = self.decode_into(images_NCHW, files)
         kept = [index for index, one in enumerate(done) if not one.fault]
-        skipped += said_of(files, done)
+        read = zip(files, done, strict=True)
+        faults = [(file.name, one.fault) for file, one in read if one.fault]
+        skipped += said_of(faults, Counter(one.remark for one in done if one.remark))
         if len(kept) < len(files):
             images_NCHW = images_NCHW[kept]
         owners = [files[index].person for index in kept]
         people = self.check_people(owners, skipped)
-        number = {person: index for index, person in enumerate(people)}
-        person_N = torch.tensor([number[owner] for owner in owners], dtype=torch.int64)
-        return Pictures(torch.from_numpy(images_NCHW), person_N, people, tuple(skipped))
+        images = torch.from_numpy(images_NCHW)
+        return Pictures(images, numbers(owners, people), people, tuple(skipped))
 
     def decode_into(
         self,
@@ -231,12 +233,19 @@ class FileSet(ABC):
         return Read(remark=picture.remark)
 
 
-def said_of(files: Sequence[PictureFile], done: Sequence[Read]) -> list[str]:
-    """One line for each picture that was left out, and one for each thing that was done to some of them."""
-    pairs = zip(files, done, strict=True)
-    lines = [f"{file.name}: {one.fault}" for file, one in pairs if one.fault]
-    remarks = Counter(one.remark for one in done if one.remark)
+def said_of(faults: Iterable[tuple[str, str]], remarks: Mapping[str, int]) -> list[str]:
+    """One line for each picture that was left out, and one for each thing that was done to some of them.
+
+    `faults` are the pictures' names and what is wrong with them, `remarks` what was done, and to how many.
+    """
+    lines = [f"{name}: {fault}" for name, fault in faults]
     return lines + [f"pictures {remark}: {count}" for remark, count in sorted(remarks.items())]
+
+
+def numbers(owners: Iterable[str], people: Sequence[str]) -> Tensor:
+    """The position in `people` of each picture's owner: int64 (N,)."""
+    number = {person: index for index, person in enumerate(people)}
+    return torch.tensor([number[owner] for owner in owners], dtype=torch.int64)
 
 
 def _named(file: PictureFile) -> str:

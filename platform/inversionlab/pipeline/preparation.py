@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from inversionlab import data
 from inversionlab.core.rows import Images, Parts, PictureRows
 from inversionlab.data.base import DataSettings, Pictures
-from inversionlab.data.files import FileSet
+from inversionlab.data.files import FileSet, numbers, said_of
 from inversionlab.data.manifest import PictureFile
 from inversionlab.pipeline.picture_index import INDEX, SetIndex
 from inversionlab.pipeline.picture_parts import PartNote, contents, decoded, mapped, pack, part_size
@@ -57,8 +57,7 @@ class Preparation:
         Pictures are decoded whenever they are read, and none is taken for another's equal.
         """
         people = sorted({file.person for file in self.files})
-        number = {person: index for index, person in enumerate(people)}
-        person_N = torch.tensor([number[file.person] for file in self.files], dtype=torch.int64)
+        person_N = numbers((file.person for file in self.files), people)
         places = np.arange(2 * len(person_N), dtype=np.int64).view(np.uint8).reshape(-1, 16)
         rows = PictureRows(UndecodedPictures(self.settings, self.files), name=self.name)
         return Pictures(rows, person_N, tuple(people), self.skipped, places)
@@ -177,14 +176,17 @@ def finished(
     """
     notes = [note for _, note in made]
     entry_N = np.concatenate([note.entry_N for note in notes])
-    skipped = [*wanted.skipped, *_said(wanted, notes)]
+    faults = ((wanted.files[entry].name, why) for note in notes for entry, why in note.faults)
+    remarks: Counter[str] = Counter()
+    for note in notes:
+        remarks.update(dict(note.remarks))
+    skipped = [*wanted.skipped, *said_of(faults, remarks)]
     if wanted.drawn is None:
         source = data.build(wanted.settings)
         assert isinstance(source, FileSet)
         owners = [wanted.files[entry].person for entry in entry_N.tolist()]
         people = source.check_people(owners, skipped)
-        number = {person: index for index, person in enumerate(people)}
-        person = [number[owner] for owner in owners]
+        person = numbers(owners, people).tolist()
         names = [os.fsencode(wanted.files[entry].name) for entry in entry_N.tolist()]
     else:
         people, person = wanted.drawn.people, wanted.drawn.person_N.tolist()
@@ -198,14 +200,3 @@ def finished(
     digest = hashlib.sha256(packed).hexdigest()
     storage.write(f"pictures/{wanted.name}/index-{digest}.parquet", packed)
     return index
-
-
-def _said(wanted: Preparation, notes: Sequence[PartNote]) -> Iterator[str]:
-    """One line for each picture that was left out, and one for each thing that was done to some."""
-    remarks: dict[str, int] = {}
-    for note in notes:
-        for entry, why in note.faults:
-            yield f"{wanted.files[entry].name}: {why}"
-        for what, count in note.remarks:
-            remarks[what] = remarks.get(what, 0) + count
-    yield from (f"pictures {what}: {count}" for what, count in sorted(remarks.items()))
