@@ -34,6 +34,7 @@ from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Job
 
 TARGETS = 20
+CPU = torch.device("cpu")
 
 
 def _recognizer(width: int, dropout: float) -> dict[str, Any]:
@@ -166,7 +167,11 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def prepare(
-    recipe: Path | None, assignments: Sequence[str], storage: Path, attacks: Sequence[str]
+    recipe: Path | None,
+    assignments: Sequence[str],
+    storage: Path,
+    attacks: Sequence[str],
+    device: torch.device = CPU,
 ) -> SessionSpec:
     """Open the experiment and train its missing networks; every process can then open the returned spec.
 
@@ -175,14 +180,15 @@ def prepare(
         SystemExit: a network of the recipe is not in the storage.
     """
     data = RECIPE if recipe is None else read_recipe(recipe)
-    session = _opened(override(data, assignments), storage, attacks)
+    opened = _opened(override(data, assignments), storage, attacks)
+    session = open_session(opened.spec, device, splits=opened.builder.splits)
     for spec in session.plan.specs:
         if session.artifacts.finished(spec):
             continue
         if recipe is not None:
             raise SystemExit(f"{storage}: {spec.title} is missing; run the audit of {recipe} first")
         with contextlib.redirect_stdout(io.StringIO()):
-            train_network(session, spec, alone(torch.device("cpu")))
+            train_network(session, spec, alone(device))
     return session.spec
 
 

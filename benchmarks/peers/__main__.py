@@ -140,8 +140,9 @@ def main() -> None:
         assignments = [*(ARENA if given.recipe is None else ()), *given.set]
         assignments.append(f"targets={{count: {given.targets}, repeats: 1}}")
         attacks = list(dict.fromkeys(peer.ours for peer in wanted))
-        spec = prepare(given.recipe, assignments, folder, attacks)
-        arena = enter(spec, torch.device(given.device))
+        device = torch.device(given.device)
+        spec = prepare(given.recipe, assignments, folder, attacks, device)
+        arena = enter(spec, device)
         judge, jobs = Judge.of(arena.session), arena.jobs(given.targets)
         chunks = [jobs[number :: given.rounds] for number in range(given.rounds)]
         people = len(arena.session.builder.splits.people)

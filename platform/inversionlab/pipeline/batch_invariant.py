@@ -108,6 +108,9 @@ def batch_invariant_network(network: nn.Module | None) -> nn.Module | None:
 
 def batch_invariant(forward: Pass, x_N: Tensor) -> Tensor:
     """`forward(x_N)` for a network that treats each row separately; differentiable."""
+    if x_N.is_cuda:
+        # Lanes would not give equal bits there, and every one of them is a kernel to launch.
+        return forward(x_N)
     count = len(x_N)
     padded_N = torch.cat([x_N, x_N.detach()]) if count == 1 else x_N
     with _InLanes():
