@@ -172,15 +172,16 @@ def prepare(
     storage: Path,
     attacks: Sequence[str],
     device: torch.device = CPU,
+    judge: str | None = None,
 ) -> SessionSpec:
     """Open the experiment and train its missing networks; every process can then open the returned spec.
 
     Raises:
         ConfigError: the recipe or the data is wrong.
-        SystemExit: a network of the recipe is not in the storage.
+        SystemExit: a network of the recipe is not in the storage, or the recipe has no evaluator `judge`.
     """
     data = RECIPE if recipe is None else read_recipe(recipe)
-    opened = _opened(override(data, assignments), storage, attacks)
+    opened = _opened(override(data, assignments), storage, attacks, judge)
     session = open_session(opened.spec, device, splits=opened.builder.splits)
     for spec in session.plan.specs:
         if session.artifacts.finished(spec):
@@ -209,17 +210,28 @@ def untrained(
     return Arena(open_session(session.spec, device, load=initial), steps)
 
 
-def _opened(data: dict[str, Any], storage: Path, attacks: Sequence[str]) -> Session:
+def _opened(
+    data: dict[str, Any], storage: Path, attacks: Sequence[str], judge: str | None = None
+) -> Session:
     given = {attack["name"]: attack for attack in reversed(data["attacks"])}
     changed = {
         **{key: data[key] for key in data if key not in ("defense_generator", "sweep")},
         # A network's name depends on the data, the seed and its own settings, not on these sections.
         "defense": {"name": "none"},
         "attacks": [given.get(name, {"name": name}) for name in attacks],
-        "evaluators": data["evaluators"][:1],
+        "evaluators": _judges(data["evaluators"], judge),
     }
     experiment = validate(Experiment, changed, origin=str(data["name"]))
     return open_experiment(experiment, Storage(str(storage)))
+
+
+def _judges(evaluators: list[dict[str, Any]], judge: str | None) -> list[dict[str, Any]]:
+    """The evaluator of this name alone; None: the first one."""
+    found = [each for each in evaluators if judge in (None, each["name"])]
+    if not found:
+        names = ", ".join(each["name"] for each in evaluators)
+        raise SystemExit(f"--judge {judge}: the recipe's evaluators are {names}")
+    return found[:1]
 
 
 def runnable(name: str) -> bool:

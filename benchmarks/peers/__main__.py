@@ -33,7 +33,7 @@ ARENA = (
     f"generator={{name: style_gan, style_size: 32, {GAN}}}",
     f"generators={{critic: {{name: wgan_gp, {GAN}}}, classes: {{name: ked_gan, {GAN}}}}}",
     "attacks=[{name: mi_face}, {name: gmi, generator: critic}, "
-    "{name: ked_mi, generator: classes}, {name: mirror}]",
+    "{name: ked_mi, generator: classes}, {name: mirror}, {name: ppa}]",
 )
 """Changes of the arena's recipe: more people, smaller pictures, and a generator for each family of attacks."""
 HEAD = f"{'':10} {'':9} {'top-1':>20} {'top-5':>20} {'seconds':>9} {'updates':>9}"
@@ -117,6 +117,7 @@ def _options() -> argparse.Namespace:
     add("--rounds", type=int, default=3, help="turns of the compared runs, each on its own targets")
     add("--cap", type=float, help="cut a peer's defaults after so many times our seconds")
     add("--top", type=int, default=5, help="success is a rank of at most this")
+    add("--judge", help="the recipe's evaluator that decides; default: the first")
     add("--bound", action="store_true", help="the second bound, and our share of it")
     add("--out", type=Path, help="a folder for peers.json and curves.csv")
     add("--device", default="cpu", help="cpu or cuda")
@@ -141,7 +142,7 @@ def main() -> None:
         assignments.append(f"targets={{count: {given.targets}, repeats: 1}}")
         attacks = list(dict.fromkeys(peer.ours for peer in wanted))
         device = torch.device(given.device)
-        spec = prepare(given.recipe, assignments, folder, attacks, device)
+        spec = prepare(given.recipe, assignments, folder, attacks, device, given.judge)
         arena = enter(spec, device)
         judge, jobs = Judge.of(arena.session), arena.jobs(given.targets)
         chunks = [jobs[number :: given.rounds] for number in range(given.rounds)]

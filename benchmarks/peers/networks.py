@@ -45,6 +45,13 @@ class Networks:
         channels, height, width = builder.splits.public_NCHW.shape[1:]
         return cls(logits, generator, (channels, height, width), builder.device)
 
+    def search_space(self) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+        """What turns latents into what is searched, and that into pictures: style vectors where there are any."""
+        generator: Any = self.generator
+        if "style" in getattr(generator, "offers", ()):
+            return generator.style, generator.synthesize
+        return lambda z_ND: z_ND, generator
+
     @torch.no_grad()
     def scores(self, x_NCHW: Tensor) -> Tensor:
         """Probabilities (N, K)."""

@@ -9,6 +9,7 @@ Source:  the authors' `configs/attacking/default_attacking_local.yaml`: 2,000 st
 Batch:   25 rows, whichever targets they belong to; the samples are scored once for all targets.
 Candidates: the authors move 200 and keep 50 of them. One picture a target is wanted here, so 4 are moved.
 Stop:    never.
+Space:   style vectors; latents, if the generator has no styles.
 Left out: the truncation of the samples and the fixed centre crop, which fit the authors' generators alone; their
          discriminator loss, whose weight is 0.
 """
@@ -45,10 +46,11 @@ def loop(
     networks: Networks, target_N: Tensor, settings: Ppa, rng: torch.Generator
 ) -> Iterator[Pause]:
     """All updates of all candidates, in batches that take turns."""
-    w_SW = networks.in_parts(networks.draw(settings.samples, rng), networks.generator.style)
+    style, decode = networks.search_space()
+    w_SW = networks.in_parts(networks.draw(settings.samples, rng), style)
 
     def robust(w_BW: Tensor) -> Tensor:
-        x_BCHW = networks.generator.synthesize(w_BW)
+        x_BCHW = decode(w_BW)
         return (networks.scores(x_BCHW) + networks.scores(x_BCHW.flip(3))) / 2
 
     score_SK = networks.in_parts(w_SW, robust)
@@ -60,7 +62,7 @@ def loop(
     for step in range(settings.steps):
         adam.zero_grad()
         for rows in torch.arange(len(target_M), device=networks.device).split(settings.batch):
-            x_BCHW = crop(networks.generator.synthesize(w_MW[rows]), (0.9, 1.0), (1.0, 1.0), rng)
+            x_BCHW = crop(decode(w_MW[rows]), (0.9, 1.0), (1.0, 1.0), rng)
             loss_B = poincare(networks.logits(x_BCHW), target_M[rows])
             loss_B.mean().backward()
         adam.step()
@@ -104,7 +106,7 @@ def chosen(
     networks: Networks, target_N: Tensor, w_MW: Tensor, settings: Ppa, rng: torch.Generator
 ) -> Tensor:
     """Of each target's candidates the picture of highest mean score over random crops."""
-    x_MCHW = networks.in_parts(w_MW, networks.generator.synthesize)
+    x_MCHW = networks.in_parts(w_MW, networks.search_space()[1])
     if settings.candidates == 1:
         return x_MCHW
     own_M1 = target_N.repeat_interleave(settings.candidates)[:, None]

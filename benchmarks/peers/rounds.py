@@ -69,8 +69,7 @@ PEERS = {
         Peer("gmi", "gmi", gmi.loop, gmi.Gmi()),
         Peer("ked_mi", "ked_mi", ked_mi.loop, ked_mi.KedMi()),
         Peer("mirror", "mirror", mirror.loop, mirror.Mirror()),
-        # There is no attack of the same name; Mirror's search has the same space and the same generator.
-        Peer("ppa", "mirror", ppa.loop, ppa.Ppa()),
+        Peer("ppa", "ppa", ppa.loop, ppa.Ppa()),
     )
 }
 

@@ -179,6 +179,7 @@ def test_ppa_returns_the_candidate_that_crops_recognise_best() -> None:
     x_MCHW[1, :, 0, 0] = 40.0
     x_MCHW[2], x_MCHW[3] = 0.1, 0.2
     generator: Any = Line()
+    generator.offers, generator.style = {"style"}, lambda z_BD: z_BD
     generator.synthesize = lambda w_BW: x_MCHW[w_BW[:, 0].long()]
     networks = replace(
         line(),
