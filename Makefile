@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RUN := $(BIN)/python
+TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow check format bench clean
@@ -24,7 +25,7 @@ demo: $(INSTALLED) ## audit a recognizer of made-up faces; ends with the report'
 	$(RUN) jobs/audit.py jobs/recipes/demo.yaml
 
 test: $(INSTALLED) check ## formatter, linter, type checker and all tests but the slow ones
-	$(RUN) -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadgroup
 
 test-slow: $(INSTALLED) ## the slow tests
 	$(RUN) -m pytest -m slow

@@ -17,6 +17,16 @@ from tests.given.outside_model import OutsideFiles, made_up_people, train_outsid
 from tests.report.fake_run import fake_run
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes: a file's tests stay together, and so do all tests on Ray, which need both cores."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        on_ray = item.get_closest_marker("ray") or "local_ray" in getattr(item, "fixturenames", ())
+        group = "ray" if on_ray else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The real pictures beside the checkout; the test is skipped where they are absent."""
