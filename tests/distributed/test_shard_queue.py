@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from inversionlab.distributed.actor_pool import ActorPoolError
-from inversionlab.distributed.shard_queue import FIRST, PendingJobs, ShardQueue
+from inversionlab.distributed.shard_queue import FIRST, MEASURING, PendingJobs, ShardQueue
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, missing_jobs
 from inversionlab.store.tables import Job
@@ -410,3 +410,37 @@ def test_a_lasting_failure_ends_whatever_else_asks_the_model() -> None:
     source.put([], [pending(3)])
     source.failed(source.take(), "ValueError: BudgetError")  # type: ignore[arg-type]
     assert targets(source.take()) == [1]
+
+
+def test_the_time_left_is_that_of_each_kind_of_job_and_not_of_the_mean() -> None:
+    source = queue(seconds=1000, size=10)
+    slow = replace(pending(20, "slow", "slow"), expected=8.0)
+    fast = replace(pending(40, "fast", "fast"), expected=0.5)
+    source.put([], [fast, slow])
+    assert source.seconds_left() is None, "nothing was measured"
+    item = source.take()
+    source.done(item, len(targets(item)) * 1.0)
+    # Of the fast ones FIRST are done, each in 1 s. So the slow ones are expected to take 16 s.
+    assert source.seconds_left() == pytest.approx((40 - FIRST) * 1.0 + 20 * 16.0)
+    while (item := source.take()) is not None and item[0] == "fast":
+        source.done(item, len(targets(item)) * 1.0)
+    source.done(item, len(targets(item)) * 3.0)
+    # Now they are measured too: 3 s each.
+    assert source.seconds_left() == pytest.approx((20 - FIRST) * 3.0)
+    source.workers = 2
+    assert source.seconds_left() == pytest.approx((20 - FIRST) * 3.0 / 2)
+
+
+def test_the_time_left_holds_what_is_at_work_and_what_comes_last() -> None:
+    source = queue(seconds=1000, size=100)
+    source.put([], [pending(FIRST + 4)], last=[("last",)])
+    source.done(source.take(), FIRST * 2.0)
+    assert source.seconds_left() == pytest.approx(4 * 2.0 + 2.0 * MEASURING)
+    shard = source.take()
+    assert source.seconds_left() == pytest.approx(4 * 2.0 + 2.0 * MEASURING, abs=1.0)
+    source.workers = 100
+    # Many workers do not shorten what one of them does.
+    assert source.seconds_left() == pytest.approx(4 * 2.0, abs=1.0)
+    source.done(shard, 8.0)
+    source.done(source.take(), 5.0)
+    assert source.seconds_left() == 0.0

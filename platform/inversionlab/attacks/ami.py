@@ -37,6 +37,7 @@ class Ami(Attack):
     """An inversion model, by default of the undefended model."""
 
     Settings = AmiSettings
+    usual_seconds = 0.3
     view = Scores
     trains = True
     network_kind = "inversion_model"

@@ -30,6 +30,7 @@ class AmiAdaptive(Attack):
     """An inversion model of the model under attack."""
 
     Settings = AmiAdaptiveSettings
+    usual_seconds = 0.3
     view = Scores
     knows_defense = True
     trains = True

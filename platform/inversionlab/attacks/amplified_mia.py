@@ -48,6 +48,7 @@ class AmplifiedMia(Attack):
     """An inversion model of amplified scores."""
 
     Settings = AmplifiedMiaSettings
+    usual_seconds = 0.3
     view = Scores
     trains = True
     network_kind = "inversion_model"

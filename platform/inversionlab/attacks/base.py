@@ -83,6 +83,8 @@ class Attack(ABC):
     """The class of its settings."""
     view: ClassVar[type[View] | None]
     """The view of the model that it needs; None for a null attack, which asks the model nothing."""
+    usual_seconds: ClassVar[float] = 1.0
+    """What a try took on LFW (docs/attacks.md); it serves estimates before the first one is done."""
     floor: ClassVar[bool] = False
     """Whether it inverts nothing although it asks the model: what it finds, every attack must beat."""
     knows_defense: ClassVar[bool] = False

@@ -91,6 +91,7 @@ class DistilThenInvert(Attack):
     """Inversion of a student."""
 
     Settings = DistilThenInvertSettings
+    usual_seconds = 1.5
     view = Labels
     needs_generator = True
     knows_defense = True

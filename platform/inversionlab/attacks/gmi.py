@@ -85,6 +85,7 @@ class Gmi(AugmentedAttack, Attack):
     """Gradient descent over the latent vector, towards the target and towards what the critic finds real."""
 
     Settings = GmiSettings
+    usual_seconds = 0.4
     view = WhiteBox
     needs_generator = True
     wants = frozenset({"critic"})

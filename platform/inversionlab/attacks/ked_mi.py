@@ -61,6 +61,7 @@ class KedMi(AugmentedAttack, Attack):
     """Distributional recovery: mean and spread of the latent by the reparameterisation trick."""
 
     Settings = KedMiSettings
+    usual_seconds = 2.0
     view = WhiteBox
     needs_generator = True
     wants = frozenset({"critic", "classes"})

@@ -93,6 +93,7 @@ class LabelOnly(Attack):
     """Boundary repulsion in the generator's latent space."""
 
     Settings = LabelOnlySettings
+    usual_seconds = 8.0
     view = Labels
     needs_generator = True
 

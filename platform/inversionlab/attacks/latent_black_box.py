@@ -74,6 +74,7 @@ class LatentBlackBox(Attack):
     """Descent over the generator's latent vector along estimated gradients."""
 
     Settings = LatentBlackBoxSettings
+    usual_seconds = 4.4
     view = Scores
     needs_generator = True
 

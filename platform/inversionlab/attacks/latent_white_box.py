@@ -36,6 +36,7 @@ class LatentWhiteBox(AugmentedAttack, Attack):
     """Gradient descent over the generator's latent vector."""
 
     Settings = LatentWhiteBoxSettings
+    usual_seconds = 0.2
     view = WhiteBox
     needs_generator = True
 

@@ -65,6 +65,7 @@ class MiFace(Attack):
     """Gradient descent over pixels from a blank picture."""
 
     Settings = MiFaceSettings
+    usual_seconds = 1.1
     view = WhiteBox
 
     @classmethod

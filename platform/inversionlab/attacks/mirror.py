@@ -100,6 +100,7 @@ class Mirror(Attack):
     """Clipped search over style vectors."""
 
     Settings = MirrorSettings
+    usual_seconds = 0.8
     view = WhiteBox
     needs_generator = True
     wants = frozenset({"style"})

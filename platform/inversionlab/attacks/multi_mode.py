@@ -73,6 +73,7 @@ class MultiMode(Attack):
     """Finds several modes and keeps the widest and most natural one."""
 
     Settings = MultiModeSettings
+    usual_seconds = 3.8
     view = WhiteBox
     knows_defense = True
     needs_generator = True

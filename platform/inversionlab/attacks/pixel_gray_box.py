@@ -43,6 +43,7 @@ class PixelGrayBox(Attack):
     """Gradient descent over pixels."""
 
     Settings = PixelGrayBoxSettings
+    usual_seconds = 0.1
     view = WhiteBox
 
     @classmethod

@@ -79,6 +79,7 @@ class Ppa(AugmentedAttack, Attack):
     """Search among style vectors by random crops, the end chosen by how robust it is."""
 
     Settings = PpaSettings
+    usual_seconds = 2.0
     view = WhiteBox
     needs_generator = True
 

@@ -35,6 +35,7 @@ class PublicLookAlike(Attack):
     """The best of some public pictures."""
 
     Settings = PublicLookAlikeSettings
+    usual_seconds = 0.05
     view = Scores
     floor = True
 

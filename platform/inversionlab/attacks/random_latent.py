@@ -25,6 +25,7 @@ class RandomLatent(Attack):
     """The generator's picture of a random latent vector."""
 
     Settings = RandomLatentSettings
+    usual_seconds = 0.02
     view = None
     needs_generator = True
 

@@ -26,6 +26,7 @@ class RandomPublic(Attack):
     """A random picture of the attacker's own."""
 
     Settings = RandomPublicSettings
+    usual_seconds = 0.02
     view = None
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:

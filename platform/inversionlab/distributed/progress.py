@@ -26,19 +26,20 @@ class Log:
 class ShardProgress:
     """Counts reconstructions up to `total`, and says how many are done and how long the rest will take.
 
-    It says a line at most once in `every` seconds, and one at the end, each with what `note` returns.
+    It says a line at most once in `every` seconds, and one at the end, each with what `note` returns. `left`
+    returns the seconds that the rest will take, or None while nobody knows.
     """
 
     def __init__(
         self,
         total: int,
         say: Say,
+        left: Callable[[], float | None],
         every: float = 10.0,
         note: Callable[[], str] = lambda: "",
     ) -> None:
-        self._total, self._say, self._every, self._note = total, say, every, note
-        self._done = 0
-        self._began = self._last = time.monotonic()
+        self._total, self._say, self._left, self._every, self._note = total, say, left, every, note
+        self._done, self._last = 0, time.monotonic()
 
     def __call__(self, count: int, seconds: float) -> None:
         """Note `count` more reconstructions, which took `seconds`."""
@@ -47,10 +48,11 @@ class ShardProgress:
         if not count or (now - self._last < self._every and self._done < self._total):
             return
         self._last = now
-        left = (now - self._began) / self._done * (self._total - self._done)
+        left = self._left()
+        estimate = "" if left is None else f", {clock(left)} left"
         note = self._note()
         more = f"; {note}" if note else ""
-        self._say(f"      {self._done}/{self._total} reconstructions, {clock(left)} left{more}")
+        self._say(f"      {self._done}/{self._total} reconstructions{estimate}{more}")
 
 
 @contextmanager

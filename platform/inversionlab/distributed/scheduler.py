@@ -103,6 +103,10 @@ class Scheduler:
         """Samples of the cluster's size and of the work since the beginning."""
         return self._sampler.samples
 
+    def seconds_left(self) -> float | None:
+        """Seconds that the queued attacks will take, at the paces measured so far; None: none is known."""
+        return self._queue.seconds_left()
+
     def train(self, session: Session) -> list[str]:
         """Train the plan's missing networks; returns and raises as `TrainingQueue.run`."""
         return self._trainings.run(session)

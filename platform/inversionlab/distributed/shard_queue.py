@@ -7,6 +7,7 @@ however many targets there are, and no single worker delays the end of the work.
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +21,8 @@ FIRST = 8
 """Reconstructions in a shard of an attack whose pace is not known yet."""
 KEEP = 0.5
 """Share of the old pace in the new one."""
+MEASURING = 20.0
+"""Seconds of an item without jobs, as long as none has ended, on the scale of `PendingJobs.expected`."""
 FIRST_OF_ALL, LAST_OF_ALL = "first", "last"
 """In place of the pace key of items without jobs: measurements that others read, and those that nothing reads."""
 
@@ -37,6 +40,21 @@ class PendingJobs(Generic[Item]):
     """Makes the work item of a shard."""
     asks: bool = True
     """Whether its items ask the model under attack."""
+    expected: float = 1.0
+    """Seconds per job before its pace is known; only the ratio to that of other jobs matters."""
+
+
+@dataclass(frozen=True)
+class _AtWork(Generic[Item]):
+    """An item that a worker has taken."""
+
+    request: "WorkRequest[Item]"
+    key: str
+    """Its pace key."""
+    jobs: int
+    """Its number of jobs, 0 for a measurement."""
+    expected: float
+    began: float
 
 
 @dataclass(eq=False)
@@ -90,9 +108,10 @@ class ShardQueue(Generic[Item]):
         """Among how many workers the work is shared; set it when the pool is resized."""
         self._lock = threading.Lock()
         self._requests: list[WorkRequest[Item]] = []
-        self._at_work: dict[Item, tuple[WorkRequest[Item], str, int]] = {}
-        """Item -> its request, its pace key, and its number of jobs, 0 for a measurement."""
+        self._at_work: dict[Item, _AtWork[Item]] = {}
         self._pace: dict[str, float] = {}
+        self._expected: dict[str, float] = {}
+        """Of the same keys, what was expected."""
         self._open = True
         self._error: Exception | None = None
         self.done_jobs = 0
@@ -138,8 +157,8 @@ class ShardQueue(Generic[Item]):
                     return self._begin(request, request.measurements.pop(0), FIRST_OF_ALL, 0)
                 # Shards read what is measured, so they wait until every measurement is done.
                 if any(
-                    held is request and key == FIRST_OF_ALL
-                    for held, key, _ in self._at_work.values()
+                    each.request is request and each.key == FIRST_OF_ALL
+                    for each in self._at_work.values()
                 ):
                     continue
                 while request.pending:
@@ -150,7 +169,9 @@ class ShardQueue(Generic[Item]):
                         request.pending.pop(0)
                     if jobs:
                         item = pending.make_item(jobs)
-                        return self._begin(request, item, pending.pace_key, len(jobs))
+                        return self._begin(
+                            request, item, pending.pace_key, len(jobs), pending.expected
+                        )
                 if request.last:
                     return self._begin(request, request.last.pop(0), LAST_OF_ALL, 0)
                 self._close_if_done(request)
@@ -171,13 +192,45 @@ class ShardQueue(Generic[Item]):
         with self._lock:
             return self._open or bool(self._requests)
 
+    def seconds_left(self) -> float | None:
+        """When all that is queued will be done, at the measured paces; None while none is known.
+
+        Jobs of a key whose pace is not known yet are expected to take as many times longer or shorter than planned
+        as those that are known.
+        """
+        with self._lock:
+            known = sum(self._expected[key] for key in self._pace if key in self._expected)
+            if not known:
+                return None
+            slower = sum(p for key, p in self._pace.items() if key in self._expected) / known
+
+            def pace(key: str, expected: float) -> float:
+                return self._pace.get(key, slower * expected)
+
+            left = sum(
+                p.left * pace(p.pace_key, p.expected)
+                for request in self._requests
+                for p in request.pending
+            )
+            measuring = self._pace.get(LAST_OF_ALL, slower * MEASURING)
+            left += measuring * sum(len(request.last) for request in self._requests)
+            now, longest = time.monotonic(), 0.0
+            for each in self._at_work.values():
+                whole = each.jobs * pace(each.key, each.expected) if each.jobs else measuring
+                rest = max(0.0, whole - (now - each.began))
+                left, longest = left + rest, max(longest, rest)
+            return max(longest, left / max(1, self.workers))
+
     def done(self, item: Item, result: float) -> None:
         """Note that an item's rows are stored; `result` is its seconds."""
         with self._lock:
-            request, key, jobs = self._at_work.pop(item)
-            if jobs:
-                pace = result / jobs
+            each = self._at_work.pop(item)
+            request, key, jobs = each.request, each.key, each.jobs
+            if jobs or key == LAST_OF_ALL:
+                pace = result / max(1, jobs)
                 self._pace[key] = KEEP * self._pace.get(key, pace) + (1 - KEEP) * pace
+            if jobs:
+                self._expected[key] = each.expected
             self.done_jobs += jobs
             self.spent_seconds += result
             request.at_work -= 1
@@ -188,7 +241,8 @@ class ShardQueue(Generic[Item]):
     def failed(self, item: Item, reason: str) -> None:
         """Keep the failure for the caller that waits for the request."""
         with self._lock:
-            request, key, _ = self._at_work.pop(item)
+            each = self._at_work.pop(item)
+            request, key = each.request, each.key
             request.failures.append(Failure(item, reason))
             request.at_work -= 1
             if self._lasting and reason.startswith(self._lasting):
@@ -200,8 +254,10 @@ class ShardQueue(Generic[Item]):
                 request.last.clear()
             self._close_if_done(request)
 
-    def _begin(self, request: WorkRequest[Item], item: Item, key: str, jobs: int) -> Item:
-        self._at_work[item] = (request, key, jobs)
+    def _begin(
+        self, request: WorkRequest[Item], item: Item, key: str, jobs: int, expected: float = 1.0
+    ) -> Item:
+        self._at_work[item] = _AtWork(request, key, jobs, expected, time.monotonic())
         request.at_work += 1
         return item
 

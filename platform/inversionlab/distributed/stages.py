@@ -77,7 +77,8 @@ def _attack(session: Session, scheduler: Scheduler, say: Say) -> list[Failure[Wo
     )
     status = partial(endpoint_status, session)
     with with_status(say, status) as tell:
-        return scheduler.attack(missing_work, ShardProgress(todo, tell, note=status)).wait()
+        progress = ShardProgress(todo, tell, scheduler.seconds_left, note=status)
+        return scheduler.attack(missing_work, progress).wait()
 
 
 def _error(session: Session, failures: list[Failure[WorkItem]]) -> AuditError | None:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from inversionlab.attacks import ATTACKS
 from inversionlab.distributed.object_cache import CachedObject
 from inversionlab.distributed.shard_queue import PendingJobs
 from inversionlab.pipeline.missing import missing_evaluators, missing_models
@@ -101,4 +102,5 @@ def pending_jobs(
     defense = cell.attacked.name if cell.attacked is not None else ""
     pace_key = f"{cell.attack.model_dump_json()} {defense}"
     make, asks = partial(Shard, context, cell.id), cell.attacked is not None
-    return PendingJobs(jobs, left, pace_key, make, asks)
+    usual = ATTACKS[cell.attack.name].usual_seconds
+    return PendingJobs(jobs, left, pace_key, make, asks, usual)
