@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.learner import GradientSync, Learner, TrainingSettings
-from inversionlab.pipeline.train import Progress, TrainingError, alone, train
+from inversionlab.pipeline.curve import Curve
+from inversionlab.pipeline.train import Progress, Trained, TrainingError, alone, train
 from tests.toys import CPU
 
 
@@ -72,7 +73,7 @@ def training_job(learner: Learner, epochs: int = 6, count: int = 10) -> Training
     return TrainingJob(learner, images, torch.arange(count) % 2, settings)
 
 
-def run(work: TrainingJob, memory: Memory, report: Any = lambda progress: None) -> dict[str, float]:
+def run(work: TrainingJob, memory: Memory, report: Any = lambda progress: None) -> Trained:
     return train(
         work,
         role="line",
@@ -95,9 +96,42 @@ def test_a_training_goes_on_to_the_same_weights() -> None:
     torch.rand(7)
     resumed = Line()
     result = run(training_job(resumed), memory)
-    assert result["resumed_at"] == 3
+    assert result.metrics["resumed_at"] == 3
     assert resumed.counters["steps"] == undisturbed.counters["steps"] == 12
     assert torch.equal(resumed.layer.weight, undisturbed.layer.weight)
+
+
+def test_the_losses_of_all_epochs_are_kept_across_an_interruption() -> None:
+    whole = run(training_job(Line()), Memory()).curve.points
+    assert whole["epoch"] == [1, 2, 3, 4, 5, 6]
+    memory = Memory(die_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        run(training_job(Line()), memory)
+    memory.left = None
+    assert run(training_job(Line()), memory).curve.points == whole
+
+
+def test_a_curve_of_a_long_training_stays_short_and_ends_at_the_end() -> None:
+    curve = Curve(1234, {})
+    for epoch in range(1, 1235):
+        curve.add(epoch, {"loss": float(epoch)})
+    assert len(curve.points["epoch"]) == 412
+    assert curve.points["epoch"][:2] == [3, 6]
+    assert curve.points["epoch"][-2:] == curve.points["loss"][-2:] == [1233, 1234]
+
+
+def test_a_loss_that_is_not_in_every_epoch_leaves_gaps() -> None:
+    curve = Curve(3, {})
+    for epoch, losses in ((1, {"a": 1.0}), (2, {"a": 2.0, "b": 5.0}), (3, {"b": 6.0})):
+        curve.add(epoch, losses)
+    assert curve.points == {"epoch": [1, 2, 3], "a": [1, 2, None], "b": [None, 5, 6]}
+
+
+@pytest.mark.parametrize(
+    "kept", [None, 5, {"epoch": [1.0], "loss": []}, {"loss": [1.0]}, {"epoch": ["x"]}]
+)
+def test_a_checkpoint_without_a_usable_curve_begins_a_new_one(kept: object) -> None:
+    assert Curve.resumed({"curve": kept}, 3).points == {}
 
 
 def interrupted() -> dict[str, Any]:
@@ -155,7 +189,7 @@ def test_a_state_that_is_not_this_networks_changes_nothing(
     memory = Memory()
     memory.state = changed({**interrupted(), "file": "a/checkpoint.pt"}, *path, to=wrong)
     anew = Line()
-    assert run(training_job(anew), memory)["resumed_at"] == 0
+    assert run(training_job(anew), memory).metrics["resumed_at"] == 0
     assert torch.equal(anew.layer.weight, undisturbed.layer.weight)
     said = "a/checkpoint.pt: is damaged (not a state of this network); it starts anew\n"
     assert capsys.readouterr().out == said
@@ -164,7 +198,7 @@ def test_a_state_that_is_not_this_networks_changes_nothing(
 def test_an_empty_state_is_not_this_networks(capsys: pytest.CaptureFixture[str]) -> None:
     memory = Memory()
     memory.state = {}
-    assert run(training_job(Line()), memory)["resumed_at"] == 0
+    assert run(training_job(Line()), memory).metrics["resumed_at"] == 0
     assert capsys.readouterr().out.startswith("the checkpoint: is damaged")
 
 

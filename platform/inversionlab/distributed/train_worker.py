@@ -99,7 +99,7 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     training_job = spec.training_job(session.builder)
     runtime = session.experiment.runtime
     precision = training_precision(runtime, world.device)
-    metrics = train(
+    trained = train(
         training_job,
         role=spec.role,
         title=spec.title,
@@ -113,6 +113,7 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     # Another run on the same storage may have finished it meanwhile; a network under attack must stay.
     if world.rank != 0 or session.artifacts.finished(spec):
         return
+    metrics = trained.metrics
     product = training_job.learner.product().eval().requires_grad_(False)
     accuracy = ""
     if (test := spec.test_pictures(session.builder)) is not None:
@@ -130,6 +131,7 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     card = {
         "seconds": seconds,
         "metrics": metrics,
+        "curve": trained.curve.points,
         "pictures": len(training_job.images_NCHW),
         "workers": world.size,
         "cpus": torch.get_num_threads(),

@@ -19,6 +19,7 @@ from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import Learner, Precision
 from inversionlab.core.rows import ahead
+from inversionlab.pipeline.curve import Curve
 
 
 class TrainingError(RuntimeError):
@@ -75,6 +76,16 @@ class Progress:
     seconds_left: float
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to."""
+
+    metrics: dict[str, float]
+    """The losses of the last epoch, `epochs`, and `resumed_at`."""
+    curve: Curve
+    """The losses of every epoch."""
+
+
 def train(
     training_job: TrainingJob,
     *,
@@ -86,7 +97,7 @@ def train(
     report: Callable[[Progress], None],
     checkpoint_seconds: float = 20.0,
     precision: Precision = "fp32",
-) -> dict[str, float]:
+) -> Trained:
     """Train the job's learner to the end, from its last checkpoint if there is one.
 
     Args:
@@ -100,9 +111,6 @@ def train(
         checkpoint_seconds: training time between checkpoints, which are written at the ends of epochs.
         precision: what convolutions and dense layers compute in.
 
-    Returns:
-        The losses of the last epoch, `epochs` and `resumed_at`.
-
     Raises:
         TrainingError: a loss became NaN or infinite, or there are fewer pictures than a batch needs.
     """
@@ -111,7 +119,9 @@ def train(
     for module in learner.modules.values():
         module.to(world.device)
     learner.workers, learner.precision = world.size, precision
-    first = _resume(learner, checkpoints.load(), world.device)
+    state = checkpoints.load()
+    first = _resume(learner, state, world.device)
+    curve = Curve.resumed(state if first else None, epochs)
     losses: dict[str, float] = {}
     began = saved = time.monotonic()
     for epoch in range(first, epochs):
@@ -124,11 +134,12 @@ def train(
                 )
         now = time.monotonic()
         left = (now - began) / (epoch + 1 - first) * (epochs - epoch - 1)
+        curve.add(epoch + 1, losses)
         report(Progress(title, epoch + 1, epochs, losses, left))
         if world.rank == 0 and now - saved >= checkpoint_seconds and epoch + 1 < epochs:
-            checkpoints.save(_state(learner, epoch + 1))
+            checkpoints.save({**_state(learner, epoch + 1), "curve": curve.points})
             saved = now
-    return {**losses, "epochs": float(epochs), "resumed_at": float(first)}
+    return Trained({**losses, "epochs": float(epochs), "resumed_at": float(first)}, curve)
 
 
 def _epoch(
