@@ -245,8 +245,11 @@ def _show_settings() -> None:
 
 def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool, strict: bool) -> None:
     with importing():
+        from rich.console import Console
+
         from inversionlab.distributed.audit import audit
         from inversionlab.distributed.errors import ActorPoolError, AuditError
+        from inversionlab.distributed.live_display import display_of
         from inversionlab.given.endpoint_answers import EndpointError
         from inversionlab.given.ledger import BudgetError
         from inversionlab.pipeline.train import TrainingError
@@ -256,7 +259,11 @@ def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool, stri
     began = time.monotonic()
     with exit_codes(AuditError, ActorPoolError, TrainingError, EndpointError, BudgetError):
         try:
-            run = audit(experiment, root, typer.echo, force=force)
+            display = display_of(Console())
+            say = typer.echo if display is None else display.say
+            # With bars on the screen, what Ray's workers print stays in Ray's own files.
+            quiet = display is not None
+            run = audit(experiment, root, say, force=force, quiet=quiet, display=display)
         except AuditError as error:
             # What was found until then is worth a page too.
             write_report(root, error.run, pictures=pictures)

@@ -5,6 +5,7 @@ Ray is imported and started only if something is to be done. A finished run goes
 
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from inversionlab.distributed.live_victim import close_own, closed_on_error, endpoint_status
 from inversionlab.distributed.preparing import PreparesOnRay
@@ -26,6 +27,9 @@ from inversionlab.pipeline.session import Session, store_given
 from inversionlab.pipeline.victim_check import check_victim
 from inversionlab.store.storage import Storage
 
+if TYPE_CHECKING:
+    from inversionlab.distributed.live_display import LiveDisplay
+
 
 def audit(
     experiment: Experiment,
@@ -35,12 +39,13 @@ def audit(
     live: Live | None = None,
     force: bool = False,
     quiet: bool = False,
+    display: "LiveDisplay | None" = None,
 ) -> str:
     """Run the whole experiment on the storage `root`; returns the name of the run's folder there.
 
     After any interruption the same call continues where the last one stopped. `live` returns the module of a
     victim that is `live`. `force` attacks a given victim in spite of what `check_victim` finds. `quiet` hides what
-    the workers of a Ray that is started here print.
+    the workers of a Ray that is started here print. `display` shows bars on a terminal, and then `say` is its own.
 
     Raises:
         ConfigError: the data is missing or cannot be split as asked.
@@ -73,7 +78,9 @@ def audit(
         # Imported late: Ray and its training library take seconds.
         from inversionlab.distributed.stages import train_and_attack
 
-        done = train_and_attack(session, found, log, started=prepare.started, quiet=quiet)
+        done = train_and_attack(
+            session, found, log, started=prepare.started, quiet=quiet, display=display
+        )
     say("[4/4] report: writing the run's record")
     run = write_record(session, log.timings, done, given)
     if done.error is not None:

@@ -38,6 +38,8 @@ TRAIN_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+AUTHENTICATION = "ray._private.authentication.authentication_token_setup"
+"""The logger of Ray's advice on tokens."""
 EVERY = 1.0
 """Seconds between the cluster's samples at first."""
 MOST = 1000
@@ -87,6 +89,8 @@ def connect(*, quiet: bool = False, **more: Any) -> bool:
             _tried(partial(_join, address, options), f"RAY_ADDRESS = {address}: does not answer")
             return False
         os.environ.update(own_ray.settings())
+        # It advises how to turn the tokens off.
+        logging.getLogger(AUTHENTICATION).setLevel(logging.ERROR)
         # Ray's own is 30.
         os.environ.setdefault("RAY_gcs_server_port_wait_time_s", f"{max(30, int(_seconds()))}")
         # What this Ray writes, such as workers' files and ~/.ray/auth_token, is its owner's alone.

@@ -94,6 +94,11 @@ def loopback() -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
+def logs() -> Path:
+    """The folder of what the processes of the newest Ray of this user have written."""
+    return (private_folder() / "ray" / "session_latest" / "logs").resolve()
+
+
 def close_token() -> None:
     """Make the token that an older Ray has left readable for its owner alone."""
     given = os.environ.get("RAY_AUTH_TOKEN_PATH")

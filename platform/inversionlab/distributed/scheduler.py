@@ -107,6 +107,13 @@ class Scheduler:
         """Seconds that the queued attacks will take, at the paces measured so far; None: none is known."""
         return self._queue.seconds_left()
 
+    def at_work(self) -> str:
+        """Who works now, in words."""
+        workers, nodes = self._pool.ready, 0.0
+        if self._sampler.samples:
+            nodes = self._sampler.samples[-1]["nodes"]
+        return f"{workers} worker{'s' * (workers != 1)} on {nodes:.0f} node{'s' * (nodes != 1)}"
+
     def train(self, session: Session) -> list[str]:
         """Train the plan's missing networks; returns and raises as `TrainingQueue.run`."""
         return self._trainings.run(session)

@@ -1,11 +1,14 @@
 """The stages of an audit that run on Ray: training the missing networks, and attacking."""
 
 import time
+from contextlib import nullcontext
 from functools import partial
 
+from inversionlab.distributed import own_ray
 from inversionlab.distributed.actor_pool import Failure
 from inversionlab.distributed.cluster import connect, machine, refuse_hopeless, use_gpus
 from inversionlab.distributed.errors import AuditError, BudgetSpentError
+from inversionlab.distributed.live_display import LiveDisplay
 from inversionlab.distributed.live_victim import endpoint_status, share_live
 from inversionlab.distributed.progress import Log, Say, ShardProgress, with_status
 from inversionlab.distributed.run_record import (
@@ -16,6 +19,7 @@ from inversionlab.distributed.run_record import (
     store_real,
 )
 from inversionlab.distributed.scheduler import Scheduler
+from inversionlab.distributed.training_board import BoardReader
 from inversionlab.distributed.work_items import MeasureCeiling, MeasureEvaluator, WorkItem
 from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.missing import Found
@@ -23,7 +27,13 @@ from inversionlab.pipeline.session import Session, missing_jobs
 
 
 def train_and_attack(
-    session: Session, found: Found, log: Log, *, started: bool, quiet: bool
+    session: Session,
+    found: Found,
+    log: Log,
+    *,
+    started: bool,
+    quiet: bool,
+    display: LiveDisplay | None = None,
 ) -> WorkDone:
     """Do whatever the store lacks; connects to Ray, or starts it.
 
@@ -33,6 +43,7 @@ def train_and_attack(
         log: gets the lines about the progress, and the seconds of each stage.
         started: whether a Ray was started here already.
         quiet: hide what the workers of a Ray that is started here print.
+        display: shows bars on a terminal; None: there are lines only.
 
     Raises:
         ConfigError, TrainingError, ActorPoolError, BudgetError, EndpointError: as `audit`.
@@ -50,12 +61,19 @@ def train_and_attack(
         total = len(session.plan.specs)
         say(f"[2/4] train: {len(specs)} of {total} networks to train{titles}")
         asked = any(spec.learns_from is not None for spec in specs)
-        with with_status(say, partial(endpoint_status, session) if asked else str):
+        with (
+            with_status(say, partial(endpoint_status, session) if asked else str),
+            display.trainings(len(specs), BoardReader.start().read)
+            if display is not None and specs
+            else nullcontext(),
+        ):
             trained = scheduler.train(session)
         log.timed("train", began)
         began = time.monotonic()
-        failures = _attack(session, scheduler, say)
+        failures = _attack(session, scheduler, say, display)
         log.timed("attack", began)
+    if display is not None and started:
+        say(f"      what Ray itself had to say: {own_ray.logs()}")
     return WorkDone(
         trained=trained,
         costs=cost(session, trained, scheduler.attack_seconds, gpus),
@@ -65,7 +83,9 @@ def train_and_attack(
     )
 
 
-def _attack(session: Session, scheduler: Scheduler, say: Say) -> list[Failure[WorkItem]]:
+def _attack(
+    session: Session, scheduler: Scheduler, say: Say, display: LiveDisplay | None
+) -> list[Failure[WorkItem]]:
     """Measure and attack whatever the store lacks."""
     store_real(session)
     missing_work = scheduler.missing_work(session, session.plan.cells, ceilings=True)
@@ -76,6 +96,9 @@ def _attack(session: Session, scheduler: Scheduler, say: Say) -> list[Failure[Wo
         f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already{more}"
     )
     status = partial(endpoint_status, session)
+    if display is not None:
+        with display.attacks(todo, scheduler.seconds_left, scheduler.at_work, status) as count:
+            return scheduler.attack(missing_work, count).wait()
     with with_status(say, status) as tell:
         progress = ShardProgress(todo, tell, scheduler.seconds_left, note=status)
         return scheduler.attack(missing_work, progress).wait()

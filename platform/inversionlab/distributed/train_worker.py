@@ -11,6 +11,7 @@ from torch import distributed
 from inversionlab.core.clock import clock
 from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.images import grid, png, to_bytes
+from inversionlab.distributed.training_board import BoardWriter
 from inversionlab.given.endpoint_answers import EndpointError
 from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.artifacts import NetworkCheckpoints
@@ -106,7 +107,7 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
         seed=spec.seed,
         world=world,
         checkpoints=NetworkCheckpoints(session.artifacts.storage, spec),
-        report=_printer() if world.rank == 0 else lambda progress: None,
+        report=_reporter() if world.rank == 0 else lambda progress: None,
         checkpoint_seconds=runtime.checkpoint_seconds,
         precision=precision,
     )
@@ -145,12 +146,17 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     print(f"[train] {spec.title}: done in {seconds:.0f} s{accuracy}", flush=True)
 
 
-def _printer() -> Callable[[Progress], None]:
-    """Prints progress with an estimate, one line every few seconds; Ray carries it to the driver."""
+def _reporter() -> Callable[[Progress], None]:
+    """Prints progress with an estimate, one line every few seconds; Ray carries it to the driver.
+
+    A display that watches gets all of it.
+    """
     every, last = float(os.environ.get("INVERSIONLAB_PROGRESS_SECONDS", "10")), 0.0
+    noted = BoardWriter()
 
     def report(progress: Progress) -> None:
         nonlocal last
+        noted(progress)
         now = time.monotonic()
         if now - last < every and progress.epoch < progress.epochs:
             return

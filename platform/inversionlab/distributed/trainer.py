@@ -21,6 +21,14 @@ from inversionlab.pipeline.train import TrainingError
 from inversionlab.store.storage import StorageError
 
 
+def _calm() -> dict[str, Any]:
+    """What keeps Ray Train from telling of each of its own steps; older releases cannot."""
+    from ray import train
+
+    config = getattr(train, "LoggingConfig", None)
+    return {} if config is None else {"logging_config": config(log_level="WARNING")}
+
+
 class TrainingLostError(TrainingError):
     """The workers failed, not the training; another try may succeed."""
 
@@ -58,7 +66,8 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
         scaling_config=ScalingConfig(
             num_workers=workers.count, use_gpu=gpu, resources_per_worker=dict(workers.needs)
         ),
-        run_config=RunConfig(
+        run_config=cast(Any, RunConfig)(
+            **_calm(),
             name=name,
             storage_path=session.store.storage.uri("ray_train"),
             # Workers that wait for resources are no failure.

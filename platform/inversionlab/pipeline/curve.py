@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 MOST = 500
 """Epochs that are kept; of a longer training every second one is, or every third, and so on."""
@@ -34,7 +34,7 @@ class Curve:
             self.points.setdefault(name, [None] * before).append(now.get(name))
 
 
-def _is_curve(kept: object) -> bool:
+def _is_curve(kept: object) -> TypeGuard[Mapping[str, list[float | None]]]:
     """Whether something read from a checkpoint is a curve's points."""
     if not isinstance(kept, Mapping) or "epoch" not in kept:
         return False

@@ -74,6 +74,8 @@ class Progress:
     losses: Mapping[str, float]
     """Means over the last epoch."""
     seconds_left: float
+    pictures_per_second: float
+    """Since this call began."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,10 @@ def train(
                     f"{training.learning_rate:g} is probably too high"
                 )
         now = time.monotonic()
-        left = (now - began) / (epoch + 1 - first) * (epochs - epoch - 1)
+        each = (now - began) / (epoch + 1 - first)
+        left, rate = each * (epochs - epoch - 1), len(training_job.images_NCHW) / max(each, 1e-9)
         curve.add(epoch + 1, losses)
-        report(Progress(title, epoch + 1, epochs, losses, left))
+        report(Progress(title, epoch + 1, epochs, losses, left, rate))
         if world.rank == 0 and now - saved >= checkpoint_seconds and epoch + 1 < epochs:
             checkpoints.save({**_state(learner, epoch + 1), "curve": curve.points})
             saved = now
