@@ -5,7 +5,7 @@ trainings, measurements, attacks and the record. A chain of kills hits one stora
 what the killed ones left. When a run ends before its moment comes, its results are compared and the storage starts
 empty.
 
-    python -m tests.distributed.test_killed_at_random audit SIGKILL 3 7      # three kills, from seed 7
+    python -m tests.distributed.test_killed_at_random audit SIGTERM,SIGKILL 3 7      # three of each, from seed 7
 """
 
 from __future__ import annotations
@@ -163,17 +163,18 @@ def test_killed_at_random_moments(
     kill_at_random(job, what, KILLS, seed, known(job), tmp_path, environment)
 
 
-def main(job: str, name: str, kills: int, seed: int) -> None:
-    """Kill a command, and say what happened."""
+def main(job: str, names: str, kills: int, seed: int) -> None:
+    """Kill a command by each of some signals, and say what happened."""
     with tempfile.TemporaryDirectory() as made, faults.private_ray() as environment:
         first, folder = Path(made) / "undisturbed", Path(made) / "killed"
         first.mkdir()
         folder.mkdir()
         known = undisturbed(job, first, environment)
         print(f"{job}: undisturbed in {known.seconds:.1f} s", flush=True)
-        what = signal.Signals[name]
-        kill_at_random(job, what, kills, seed, known, folder, environment)
-        print(f"{job}: {kills} x {name}: equal to the undisturbed run")
+        for name in names.split(","):
+            what = signal.Signals[name]
+            kill_at_random(job, what, kills, seed + what, known, folder, environment)
+            print(f"{job}: {kills} x {name}: equal to the undisturbed run", flush=True)
 
 
 if __name__ == "__main__":

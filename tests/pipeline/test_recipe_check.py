@@ -75,7 +75,19 @@ def test_a_given_victim_leaves_the_rest_to_be_checked(tmp_path: Path) -> None:
 def test_what_depends_on_the_number_of_people_is_left_for_later() -> None:
     """The attack sees five scores: more than there are targets, not more than there are people."""
     attack = {"name": "amplified_mia", "truncate": 5}
-    check_recipe(tiny.experiment(**{"attacks": [attack], "targets.count": 1}))
+    changed: dict[str, Any] = {"attacks": [attack], "targets.count": 1}
+    check_recipe(tiny.experiment(**changed))
+    with pytest.raises(ConfigError) as error:
+        check_recipe(tiny.experiment(**changed, **{"evaluators.0.recognizer.network": IR50}))
+    assert str(error.value).startswith("evaluator:same: ir50: needs pictures of a multiple of 16")
+    assert "truncate" not in str(error.value)
+
+
+def test_weights_that_fit_into_no_memory_are_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inversionlab.pipeline.untrained.memory_at_hand", lambda: 16e9)
+    network = {"name": "vgg16", "dense": 65_536}
+    with pytest.raises(ConfigError, match=r"victim: its weights alone take 17\.4 GB, and 16\.0 GB"):
+        check_recipe(tiny.experiment(**{"victim.network": network, "data.image_size": 32}))
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)

@@ -32,7 +32,7 @@ LOOPBACK = ("lo", "lo0")
 
 def is_one_machine() -> bool:
     """Whether the Ray that this process is connected to listens on 127.0.0.1 alone: no other machine can join."""
-    return ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
+    return str(ray.get_runtime_context().gcs_address).startswith("127.0.0.1:")
 
 
 class OwnProcessGroup(BackendConfig):
@@ -91,7 +91,7 @@ def join(meeting: Meeting, rank: int) -> None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", f"={loopback}")
     if meeting.backend == "nccl":
         cuda.set_device(get_device())
-    store = distributed.FileStore(meeting.file, meeting.size)
+    store = distributed.FileStore(meeting.file, meeting.size)  # type: ignore[attr-defined]
     distributed.init_process_group(
         meeting.backend, store=store, rank=rank, world_size=meeting.size, timeout=TIMEOUT
     )

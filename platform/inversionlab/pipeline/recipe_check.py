@@ -15,6 +15,7 @@ from inversionlab.data.splits import Splits
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
+from inversionlab.given.live import Live
 from inversionlab.pipeline.attacker_specs import attacker_networks, generator_spec
 from inversionlab.pipeline.defense_specs import DefenseSpecs, victim_specs
 from inversionlab.pipeline.given_facts import GivenFacts
@@ -39,12 +40,14 @@ def check_recipe(experiment: Experiment) -> None:
     wanted = experiment.targets
     # There may be many targets, and each of them is a number in memory.
     least = min(max(2, wanted.skip + wanted.count), MANY)
-    if (faults := list(_faults(experiment, least))) and list(_faults(experiment, least + MANY)):
-        raise ConfigError("; ".join(dict.fromkeys(faults)))
+    if few := dict(_faults(experiment, least)):
+        many = dict(_faults(experiment, least + MANY))
+        if sure := [few[place] for place in few if place in many]:
+            raise ConfigError("; ".join(dict.fromkeys(sure)))
 
 
-def _faults(experiment: Experiment, people: int) -> Iterator[str]:
-    """The networks and attacks that do not fit if there are so many private people."""
+def _faults(experiment: Experiment, people: int) -> Iterator[tuple[int, str]]:
+    """What does not fit if there are so many private people, by the place of the network or the attack."""
     made, targets, seed = experiment.pictures, tuple(range(people)), experiment.seed
     context = _Imagined(ModelShape(people, made.channels, made.image_size))
     # What is not known yet of given models goes into names alone.
@@ -66,19 +69,19 @@ def _faults(experiment: Experiment, people: int) -> Iterator[str]:
     ]
     specs = {spec.key: spec for spec in needed if not spec.given}
     latent_sizes: dict[str, int] = {}
-    for spec in specs.values():
+    for place, spec in enumerate(specs.values()):
         try:
             module = untrained(partial(spec.build, context))
         except _UnknownError:
             continue
         except ValueError as error:
-            yield fault_of(spec, error, specs.values())
+            yield place, fault_of(spec, error, specs.values())
             continue
         if isinstance(module, Generator):
             latent_sizes[spec.key] = module.latent_size
-    for attack, generator, _ in attackers:
+    for place, (attack, generator, _) in enumerate(attackers, len(specs)):
         if (size := latent_sizes.get(generator.key)) is not None:
-            yield from latent_faults(attack, size)
+            yield from ((place, fault) for fault in latent_faults(attack, size))
 
 
 class _UnknownError(Exception):
@@ -91,7 +94,7 @@ class _Imagined:
 
     shape: ModelShape
     device: torch.device = CPU
-    live: None = None
+    live: Live | None = None
     splits: Splits = field(init=False)
 
     def __post_init__(self) -> None:
