@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 import typer
 
 from inversionlab.commands import search
+from inversionlab.commands.ending import as_process
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command(
@@ -20,4 +21,4 @@ app.command(
 )(search.main)
 
 if __name__ == "__main__":
-    app()
+    as_process(app)

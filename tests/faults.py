@@ -19,11 +19,14 @@ from typing import Any
 
 import torch
 
+from inversionlab import data
+from inversionlab.core.images import png
 from inversionlab.core.yaml_io import dump_yaml
+from inversionlab.pipeline.prepared import PreparedPictures
 from inversionlab.results.load import load_run
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
-from tests import tiny
+from tests import small_parts, tiny
 from tests.processes import HANG, Process, family, kill, processes
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -81,6 +84,44 @@ def search_words(folder: Path, trials: int = TRIALS, **changed: Any) -> list[str
     options = f"--trials {trials} --max-concurrent {AT_ONCE} --step-targets 2".split()
     where = ["--recipe", str(recipe), "--storage", str(folder / "runs")]
     return ["jobs/search.py", str(space), *where, *options]
+
+
+def write_people(root: Path) -> None:
+    """Write the tiny recipe's people into `root`, a folder for each; one file more is broken."""
+    settings = tiny.experiment().data
+    assert settings is not None
+    pictures = data.build(settings).load()
+    for place, person in enumerate(pictures.person_N.tolist()):
+        file = root / pictures.people[person] / f"{place:04}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(png(pictures.images_NCHW[place]))
+    (root / pictures.people[0] / "broken.png").write_bytes(b"\x89PNG\r\n broken")
+
+
+def prepare_words(folder: Path) -> list[str]:
+    """The words that prepare those people, as a large set, in the storage `folder`/runs."""
+    people = folder / "people"
+    if not people.exists():
+        people.mkdir()
+        write_people(people)
+    shown = {"name": "folder", "root": str(people), "image_size": small_parts.SIDE, "channels": 1}
+    recipe = write_recipe(folder, data=shown)
+    return ["-m", small_parts.__name__, str(recipe), "--storage", str(folder / "runs")]
+
+
+def prepared_set(folder: Path) -> tuple[Any, ...]:
+    """The storage's only prepared set: digests of its pictures, who is on them, and what was left out.
+
+    Raises:
+        AssertionError: it is not there, or not whole.
+    """
+    storage = Storage(str(folder / "runs"))
+    (name,) = [place.parent.name for place in (folder / "runs").glob("pictures/*/parts")]
+    found = PreparedPictures(storage).opened(name)
+    assert found is not None
+    shown = [hashlib.sha256(bytes(x.numpy())).hexdigest() for x in found.images_NCHW[:]]
+    assert len(storage.files(f"pictures/{name}/parts", ".safetensors")) > 10
+    return shown, found.person_N.tolist(), found.people, found.skipped, found.digests().tolist()
 
 
 def train_base(root: Path) -> None:

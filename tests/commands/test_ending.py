@@ -10,6 +10,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,16 +35,22 @@ def start(body: str, **more: object) -> subprocess.Popen[str]:
     script = f"{HEAD}\n@ending.ends_by_signals\ndef command() -> None:\n"
     script += "".join(f"    {line}\n" for line in body.strip().splitlines())
     script += "\napp = typer.Typer()\napp.command()(command)\napp()\n"
+    return started(script, **more)
+
+
+def started(script: str, **more: Any) -> subprocess.Popen[str]:
+    """A process that runs this script; names in capitals go into its environment."""
     # A shell starts what runs in its background with SIGINT ignored, and so with all that it starts.
+    environment = {k: v for k, v in more.items() if k.isupper()}
     options = {
         "preexec_fn": partial(signal.signal, signal.SIGINT, signal.default_int_handler),
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,
         "text": True,
-        **more,
+        **{k: v for k, v in more.items() if not k.isupper()},
     }
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "platform")}
-    return subprocess.Popen([sys.executable, "-c", script], env=environment, **options)  # type: ignore[call-overload,no-any-return]
+    whole = {**os.environ, "PYTHONPATH": str(CHECKOUT / "platform"), **environment}
+    return subprocess.Popen([sys.executable, "-c", script], env=whole, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def send(process: subprocess.Popen[str], *signals: int) -> tuple[int, str, str]:
@@ -143,6 +150,71 @@ def test_a_terminal_that_closes_ends_the_command() -> None:
     os.close(parent)
     assert process.wait(timeout=30) == 129
     process.stdout.close()
+
+
+LATE = """
+import atexit, os, signal, subprocess, sys, time
+import typer
+from inversionlab.commands.ending import as_process
+
+class AtTheVeryEnd:
+    def __del__(self, sleep=time.sleep):
+        print("torn down", flush=True)
+
+def late():
+    print("begun", flush=True)
+    time.sleep(len(sys.argv) * 60)
+
+app = typer.Typer()
+@app.command()
+def command() -> None:
+    atexit.register(late)
+    kept.append(AtTheVeryEnd())
+    print("done")
+    raise typer.Exit(int(os.environ["CODE"]))
+
+kept = []
+as_process(app)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_signal_while_the_process_ends_changes_nothing_but_the_time(
+    number: signal.Signals, code: int
+) -> None:
+    process = started(LATE, CODE=str(code))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "done\n"
+    began = time.monotonic()
+    assert send(process, number) == (code, "", "")
+    assert time.monotonic() - began < 30
+
+
+def test_the_end_of_the_process_comes_before_python_takes_its_handlers_away() -> None:
+    script = LATE.replace("time.sleep(len(sys.argv) * 60)", "pass")
+    process = started(script, CODE="0")
+    # Not "torn down": from there on a signal would end it by its own number.
+    assert process.communicate(timeout=60) == ("done\nbegun\n", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_command_has_begun_is_told(number: signal.Signals) -> None:
+    script = LATE.replace("as_process(app)", "as_process(late)")
+    assert send(started(script), number) == (128 + number, "", line(number))
+
+
+def test_an_error_and_a_full_disk_have_their_usual_codes() -> None:
+    process = started(LATE.replace("as_process(app)", "as_process(lambda: 1 / 0)"))
+    said, complained = process.communicate(timeout=60)
+    assert (process.returncode, said) == (1, "")
+    assert "ZeroDivisionError" in complained
+    script = LATE.replace("time.sleep(len(sys.argv) * 60)", "pass").replace(", flush=True", "")
+    with open("/dev/full", "w") as full:
+        process = started(script, stdout=full, CODE="0", PYTHONUNBUFFERED="")
+        process.communicate(timeout=60)
+    assert process.returncode == 120
 
 
 def test_handlers_are_put_back_and_a_plain_interrupt_is_told(

@@ -22,12 +22,7 @@ from inversionlab.distributed.errors import ClusterError
 NAMES = (
     *TRAIN_ENVIRONMENT,
     *("RAY_ADDRESS", "RAY_TMPDIR", "RAY_worker_niceness", "RAY_enable_metrics_collection"),
-    *(
-        "RAY_gcs_server_port_wait_time_s",
-        "RAY_AUTH_TOKEN_PATH",
-        "INVERSIONLAB_RAY_SECONDS",
-        "GLOO_SOCKET_IFNAME",
-    ),
+    *("RAY_gcs_server_port_wait_time_s", "RAY_AUTH_TOKEN_PATH", "INVERSIONLAB_RAY_SECONDS"),
 )
 
 
@@ -101,7 +96,6 @@ def test_a_named_cluster_is_connected_to_as_it_is(monkeypatch: pytest.MonkeyPatc
     (seen,) = init.seen
     assert seen["address"] == "10.0.0.7:6379"
     assert "RAY_TMPDIR" not in seen["environment"]
-    assert "GLOO_SOCKET_IFNAME" not in seen["runtime_env"]["env_vars"]
 
 
 @pytest.mark.parametrize("address", [None, "", "local"])

@@ -1,11 +1,11 @@
-"""Audits and searches are killed at random moments, over and over, and end as undisturbed ones do.
+"""Audits, searches and preparations are killed at random moments, over and over, and end as undisturbed ones do.
 
 The moments are spread evenly over the time that an undisturbed run took on this machine: imports, pictures,
 trainings, measurements, attacks and the record. A chain of kills hits one storage; each next command goes on with
 what the killed ones left. When a run ends before its moment comes, its results are compared and the storage starts
 empty.
 
-    python -m tests.distributed.test_killed_at_random audit SIGKILL 3 7      # three kills, from seed 7
+    python -m tests.distributed.test_killed_at_random audit SIGTERM,SIGKILL 3 7      # three of each, from seed 7
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ from typing import Any
 import pytest
 
 from tests import faults
-from tests.processes import HANG
+from tests.processes import HANG, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-KILLS = 10
-"""For each signal and command: twenty of each signal in all."""
+KILLS = 7
+"""For each signal and command: twenty-one of each signal in all."""
 CHAIN = 5
 """Kills of commands on one storage, before a command is run to its end."""
+BEGINS = 3.0
+"""Seconds in which Python itself may still be starting, and nothing can listen to signals."""
 SHORT: dict[str, Any] = {"victim.training.epochs": 12, "defense.training.epochs": 6}
 """Settings of the recipe that keep an undisturbed run short."""
 
@@ -51,6 +53,7 @@ JOBS = {
         lambda folder: faults.search_words(folder, 3, **SHORT),
         lambda folder: (faults.study(folder), faults.search_rows(folder)),
     ),
+    "prepare": Job(faults.prepare_words, faults.prepared_set),
 }
 
 
@@ -69,19 +72,35 @@ def undisturbed(job: str, folder: Path, environment: Mapping[str, str]) -> Undis
     return Undisturbed(JOBS[job].found(folder), time.monotonic() - began)
 
 
-def ended_by(driver: subprocess.Popen[str], seconds: float, what: int) -> bool:
-    """Send a signal after so many seconds; False where the driver had ended well by then."""
+def ended_by(driver: subprocess.Popen[str], seconds: float, what: int, ray: str) -> int | None:
+    """Send a signal after so many seconds; returns the exit code, or None where the driver had ended by then.
+
+    `ray` is the folder of its Ray's files.
+
+    Raises:
+        AssertionError: it did not end well by itself; or, after SIGTERM, not by one line with 143, or by what it
+            had done, or it left a process.
+    """
     try:
         output, _ = driver.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         driver.send_signal(what)
+    else:
+        assert driver.returncode == 0, output[-4000:]
+        return None
+    if what == signal.SIGKILL:
         # Workers that outlive their driver may hold its output open for a while, and nobody reads it.
         driver.wait(timeout=HANG)
         if driver.stdout is not None:
             driver.stdout.close()
-        return True
-    assert driver.returncode == 0, output[-4000:]
-    return False
+        return driver.returncode
+    output, _ = driver.communicate(timeout=HANG)
+    if seconds > BEGINS or driver.returncode != -what:
+        assert driver.returncode in (0, 128 + what), output[-4000:]
+        told = [line for line in output.splitlines() if "ended by" in line or "Traceback" in line]
+        assert len(told) == (driver.returncode != 0), output[-4000:]
+    wait_until(lambda: not faults.ray_processes(ray), HANG, "no process is left")
+    return driver.returncode
 
 
 def kill_at_random(
@@ -92,15 +111,17 @@ def kill_at_random(
     known: Undisturbed,
     folder: Path,
     environment: Mapping[str, str],
-    say: Callable[[str], None] = print,
 ) -> None:
     """Kill a command `kills` times, and compare what is found in the end with what is `known`."""
     moments, storage, chain = random.Random(seed), folder / "runs", 0
     while kills:
         seconds = moments.uniform(0.5, known.seconds)
-        hit = ended_by(faults.start(JOBS[job].words(folder), environment), seconds, what)
+        driver = faults.start(JOBS[job].words(folder), environment)
+        code = ended_by(driver, seconds, what, environment["RAY_TMPDIR"])
+        hit = code is not None
         kills, chain = kills - hit, chain + hit
-        say(f"{job}: {'killed' if hit else 'ended'} after {seconds:.1f} s, {kills} to go")
+        how = f"exit code {code}" if hit else "had ended"
+        print(f"{job}: after {seconds:.1f} s {how}, {kills} to go", flush=True)
         if hit and kills and chain < CHAIN:
             continue
         faults.finish(faults.start(JOBS[job].words(folder), environment))
@@ -142,17 +163,18 @@ def test_killed_at_random_moments(
     kill_at_random(job, what, KILLS, seed, known(job), tmp_path, environment)
 
 
-def main(job: str, name: str, kills: int, seed: int) -> None:
-    """Kill a command, and say what happened."""
+def main(job: str, names: str, kills: int, seed: int) -> None:
+    """Kill a command by each of some signals, and say what happened."""
     with tempfile.TemporaryDirectory() as made, faults.private_ray() as environment:
         first, folder = Path(made) / "undisturbed", Path(made) / "killed"
         first.mkdir()
         folder.mkdir()
         known = undisturbed(job, first, environment)
         print(f"{job}: undisturbed in {known.seconds:.1f} s", flush=True)
-        what = signal.Signals[name]
-        kill_at_random(job, what, kills, seed, known, folder, environment)
-        print(f"{job}: {kills} x {name}: equal to the undisturbed run")
+        for name in names.split(","):
+            what = signal.Signals[name]
+            kill_at_random(job, what, kills, seed + what, known, folder, environment)
+            print(f"{job}: {kills} x {name}: equal to the undisturbed run", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from inversionlab import data
 from inversionlab.commands.main import app
-from inversionlab.core.images import png
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.data.folder import Folder, FolderSettings
@@ -27,7 +25,7 @@ from inversionlab.pipeline.prepared import PreparedPictures
 from inversionlab.pipeline.session import open_experiment
 from inversionlab.results.load import load_run
 from inversionlab.store.storage import Storage, StorageError
-from tests import tiny
+from tests import faults, tiny
 from tests.disks import resize, room, small_disk
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
@@ -39,14 +37,7 @@ SIDE = 16
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny recipe's people, as a folder; one file more is broken."""
     root = tmp_path_factory.mktemp("people")
-    settings = tiny.experiment().data
-    assert settings is not None
-    pictures = data.build(settings).load()
-    for place, person in enumerate(pictures.person_N.tolist()):
-        file = root / pictures.people[person] / f"{place:04}.png"
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(png(pictures.images_NCHW[place]))
-    (root / pictures.people[0] / "broken.png").write_bytes(b"\x89PNG\r\n broken")
+    faults.write_people(root)
     return root
 
 

@@ -68,7 +68,7 @@ def test_the_probe_finds_what_is_open(place: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("job", ["audit", "search"])
+@pytest.mark.parametrize("job", ["audit", "search", "two training workers"])
 def test_a_second_user_reaches_nothing(place: Path, job: str) -> None:
     """With the usual umask, and Ray's files where they lie by default: in the system's temporary folder."""
     home = place / "home"
@@ -84,7 +84,11 @@ def test_a_second_user_reaches_nothing(place: Path, job: str) -> None:
         "TMPDIR": str(place),
         "INVERSIONLAB_PROGRESS_SECONDS": "0",
     }
-    words = {"audit": faults.audit_words, "search": faults.search_words}[job](place)
+    if job == "search":
+        words = faults.search_words(place)
+    else:
+        workers = 2 if job == "two training workers" else 1
+        words = faults.audit_words(place, **{"runtime.train_workers": workers})
     # The recipe is the user's own file.
     own = {str(path) for path in place.iterdir()}
     before = os.umask(0o022)
@@ -109,7 +113,7 @@ def test_a_second_user_reaches_nothing(place: Path, job: str) -> None:
     finally:
         if driver.poll() is None:
             driver.kill()
-    assert (runs / {"audit": "runs", "search": "searches"}[job]).is_dir()
+    assert (runs / ("searches" if job == "search" else "runs")).is_dir()
     for path in (place / f"inversionlab-{os.getuid()}", runs):
         assert path.stat().st_mode & 0o777 == 0o700
     for path in runs.rglob("*"):

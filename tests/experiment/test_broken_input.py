@@ -350,11 +350,11 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "more pictures than any memory holds": (
         changed(
-            **{"data.people": 10_000, "data.pictures_per_person": 10_000, "data.image_size": 512}
+            **{"data.people": 10_000, "data.pictures_per_person": 10_000, "data.image_size": 256}
         ),
         [
             "data (procedural): people = 10000 with pictures_per_person = 10000 are 100,000,000 pictures of 1 x "
-            "512 x 512, 26,214.4 GB, and ",
+            "256 x 256, 6,553.6 GB, and ",
             "GB of memory are free here; take fewer of them, or a smaller image_size",
         ],
     ),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
+import resource
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,6 +184,46 @@ def test_a_damaged_checkpoint_is_none(
     assert re.fullmatch(
         rf"/\S+/{HOME}/checkpoint.pt: is damaged \(\w+\); victim starts anew\n", said
     )
+
+
+def compressed(path: Path) -> None:
+    """What PyTorch would read, as an archive of a thousandth of its size."""
+    sink = io.BytesIO()
+    torch.save({"epoch": 3, "modules": {"a": torch.zeros(10_000_000)}}, sink)
+    with zipfile.ZipFile(sink) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as small:
+        for member in source.infolist():
+            small.writestr(member.filename, source.read(member))
+
+
+class Long:
+    """A length in place of data."""
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return bytearray, (40_000_000,)
+
+
+def length(path: Path) -> None:
+    torch.save({"epoch": 3, "modules": Long()}, path)
+
+
+@pytest.mark.parametrize("make", [compressed, length])
+def test_a_small_checkpoint_does_not_cost_much_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Damage
+) -> None:
+    path = tmp_path / HOME / "checkpoint.pt"
+    path.parent.mkdir(parents=True)
+    make(path)
+    assert path.stat().st_size < 100_000
+    tracemalloc.start()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        assert checkpoints(tmp_path).load() is None
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    # Kilobytes; what PyTorch takes is not Python's.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+    assert "is damaged (ConfigError); victim starts anew" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 1, "modules": {"a": WEIGHTS}}])

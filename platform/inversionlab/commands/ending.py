@@ -5,6 +5,7 @@ SIGHUP.
 """
 
 import _thread
+import atexit
 import functools
 import os
 import signal
@@ -52,6 +53,62 @@ def ends_by_signals(command: Callable[Options, None]) -> Callable[Options, None]
             os.umask(before)
 
     return run
+
+
+def as_process(app: Callable[[], object]) -> None:
+    """Run a console app as what this process is for: a signal meets a handler until the process has ended.
+
+    Before the app's command listens, a signal ends the process as it would end the command. Once the app has
+    ended, the exit code is its own, whatever comes: a signal only hurries the end. The last that the process does
+    is `os._exit`, since Python takes its handlers away before it has ended, and the threads of libraries may make
+    its usual end an abort.
+    """
+    _Process().run(app)
+
+
+class _Process:
+    """The exit code of this process, once it is known."""
+
+    def __init__(self) -> None:
+        self._code: int | None = None
+
+    def run(self, app: Callable[[], object]) -> None:
+        """Run the app; exits as it does."""
+        for number in WORDS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._receive)
+        # What is registered first is called last: after Ray, for instance, has ended its processes.
+        atexit.register(self._finish)
+        code = 1
+        try:
+            app()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            raise
+        finally:
+            self._code = code
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        """End at once, with what this process has started."""
+        code = self._code
+        if code is None:
+            code = 128 + number
+            _say(signal.Signals(number))
+        _exit(_flushed(code))
+
+    def _finish(self) -> None:
+        os._exit(_flushed(1 if self._code is None else self._code))
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once what was printed is out; Python's own, 120, where that fails and all was well."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or 120
+    return code
 
 
 class _Ending:
@@ -133,10 +190,7 @@ class _Ending:
     def _end(self) -> None:
         """Say why, and end the process at once: threads that wait for Ray could make its usual end an abort."""
         self._say()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
-        _exit(128 + (self._signal or 0))
+        _exit(_flushed(128 + (self._signal or 0)))
 
     def _say(self) -> None:
         """Say once why the command ends."""

@@ -1,11 +1,13 @@
 """The console command `inversionlab`: its subcommands, and the version."""
 
+import functools
 from typing import Annotated
 
 import typer
 
 from inversionlab import __version__
 from inversionlab.commands import audit, prepare, report, search, settings
+from inversionlab.commands.ending import as_process
 
 app = typer.Typer(
     name="inversionlab",
@@ -42,4 +44,4 @@ def _show_version() -> None:
 
 def main() -> None:
     """Run the command that the words of the command line name."""
-    app(prog_name="inversionlab")
+    as_process(functools.partial(app, prog_name="inversionlab"))

@@ -115,7 +115,7 @@ def read_state_dict(source: Path | bytes, key: str) -> dict[str, Tensor]:
             raise ConfigError(f"{where}: {not_a_model('')} ({error})") from error
     if kind != "pickle":
         raise ConfigError(f"{where}: {not_a_model(kind)}; expected a state dict: {ADVICE}")
-    _refuse_larger(raw, where)
+    refuse_larger(raw, where)
     state = _tensors(_plain_values(raw, where), where)
     for name, tensor in state.items():
         if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
@@ -126,8 +126,9 @@ def read_state_dict(source: Path | bytes, key: str) -> dict[str, Tensor]:
     return state
 
 
-def _refuse_larger(raw: bytes, where: str) -> None:
-    """Raise ConfigError if what `torch.save` seems to have written would take more memory than it has bytes.
+def refuse_larger(raw: bytes, where: str) -> None:
+    """Raise ConfigError if what `torch.save` seems to have written would take more memory than it has bytes;
+    BadZipFile or ValueError if it is a broken archive.
 
     PyTorch compresses nothing, but reads a file that is: one of a megabyte can take gigabytes.
     """

@@ -70,7 +70,6 @@ def connect(*, quiet: bool = False, **more: Any) -> bool:
         # Waiting threads that spin slow a shared machine many times over.
         "OMP_WAIT_POLICY": "PASSIVE",
         **TRAIN_ENVIRONMENT,
-        **(own_ray.worker_settings() if address is None else {}),
         **{k: v for k, v in os.environ.items() if k.startswith("INVERSIONLAB_")},
     }
     options: dict[str, Any] = {

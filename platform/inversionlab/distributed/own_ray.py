@@ -33,13 +33,6 @@ def settings() -> dict[str, str]:
     return {**kept, "RAY_TMPDIR": str(private_folder())}
 
 
-def worker_settings() -> dict[str, str]:
-    """Environment variables of the workers of such a Ray."""
-    # What training workers tell each other stays on this machine.
-    there = Path("/sys/class/net/lo").exists() and "GLOO_SOCKET_IFNAME" not in os.environ
-    return {"GLOO_SOCKET_IFNAME": "lo"} if there else {}
-
-
 def private_folder() -> Path:
     """A folder for Ray's files that only this user can enter: RAY_TMPDIR if it is such, or else one within it.
 

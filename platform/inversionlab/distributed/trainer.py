@@ -46,6 +46,8 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
     from ray.train import BackendConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from inversionlab.distributed.own_process_group import OwnProcessGroup, is_one_machine
+
     runtime = session.experiment.runtime
     workers = training_workers(runtime, alive_nodes(), gpu=gpu)
     name = f"{session.experiment.name}-{uuid.uuid4().hex[:8]}"
@@ -54,6 +56,8 @@ def train_group(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
         # A worker alone has nobody to talk to, and PyTorch's store for that listens to everybody.
         together = BackendConfig()
         together.backend = "none"
+    elif is_one_machine():
+        together = OwnProcessGroup("nccl" if gpu else "gloo")
     trainer = TorchTrainer(
         cast(Any, learn),
         train_loop_config={

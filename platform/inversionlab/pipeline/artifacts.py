@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from inversionlab.core.weights import refuse_larger
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.store.storage import Storage, StorageError
 
@@ -121,6 +122,7 @@ class NetworkCheckpoints:
             return None
         raw, where = io.BytesIO(kept), self.storage.uri(self._name)
         try:
+            refuse_larger(kept, where)
             # PyTorch does not compare the checksums that it writes.
             if (bad := zipfile.ZipFile(raw).testzip()) is not None:
                 raise zipfile.BadZipFile(f"{bad} is not what was written")

@@ -24,7 +24,7 @@ from inversionlab.pipeline.batch_invariant import (
     batch_invariant_network,
 )
 from inversionlab.pipeline.compiled import compiled
-from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.network_spec import NetworkSpec, fault_of, latent_faults
 from inversionlab.pipeline.plan import Cell, Plan
 from inversionlab.pipeline.train import frozen
 from inversionlab.pipeline.untrained import untrained
@@ -75,20 +75,15 @@ class ModelBuilder:
                 module = make() if spec.given else untrained(make)
                 spec.check(self)
             except ValueError as error:
-                users = [s.kind for s in self.plan.specs if spec in s.uses]
-                whose = f" (for {', '.join(users)})" if users else ""
-                faults.append(f"{spec.title}{whose}: {error}")
+                faults.append(fault_of(spec, error, self.plan.specs))
                 continue
             if spec.given:
                 self.networks_at_hand[spec.key] = frozen(module, self.device)
             if isinstance(module, Generator):
                 latent_sizes[spec.key] = module.latent_size
         for cell in self.plan.cells:
-            try:
-                if size := latent_sizes.get(cell.generator.key):
-                    ATTACKS[cell.attack.name].check(cell.attack, size)
-            except ValueError as error:
-                faults.append(f"attacks ({cell.attack.title}): {error}")
+            if size := latent_sizes.get(cell.generator.key):
+                faults += latent_faults(cell.attack, size)
         if faults:
             raise ConfigError("; ".join(dict.fromkeys(faults)))
         self.check_access()

@@ -6,7 +6,7 @@ The hash covers everything that goes into a network, so a change retrains what d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from inversionlab.attacks import ATTACKS, AttackSettings
 from inversionlab.core import seeds
 from inversionlab.core.contracts import ModelShape, TrainingJob
 from inversionlab.core.settings import fingerprint
@@ -162,3 +163,18 @@ class NetworkSpec(ABC):
     def test_pictures(self, context: BuildContext) -> Labelled | None:
         """Pictures to test the trained network on, with the classes of its head; None if it is not tested."""
         return None
+
+
+def fault_of(spec: NetworkSpec, error: ValueError, among: Iterable[NetworkSpec]) -> str:
+    """What is said of a network that does not fit; the networks `among` may need it."""
+    users = [other.kind for other in among if spec in other.uses]
+    whose = f" (for {', '.join(users)})" if users else ""
+    return f"{spec.title}{whose}: {error}"
+
+
+def latent_faults(attack: AttackSettings, latent_size: int) -> Iterator[str]:
+    """Why an attack does not fit a generator with latents of this length."""
+    try:
+        ATTACKS[attack.name].check(attack, latent_size)
+    except ValueError as error:
+        yield f"attacks ({attack.title}): {error}"

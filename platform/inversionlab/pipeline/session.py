@@ -22,6 +22,7 @@ from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.overlaps import with_near_duplicates
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
 from inversionlab.pipeline.prepared import Prepare, pictures_of
+from inversionlab.pipeline.recipe_check import check_recipe
 from inversionlab.store.address import is_uri
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Job, Store
@@ -75,8 +76,10 @@ def open_experiment(
     `listed`, large ones are not: that suffices for a plan. `prepare` prepares large ones.
 
     Raises:
-        ConfigError: a data set is missing or unusable, or cannot be split as the experiment asks.
+        ConfigError: a network does not fit the recipe, which is said before a picture is looked at; a data set is
+            missing or unusable, or cannot be split as the experiment asks.
     """
+    check_recipe(experiment)
     _refuse_storage_in_data(experiment, storage)
     names = data_stage.picture_ids(experiment, storage)
     given = read_facts(experiment, live() if live is not None else None)
