@@ -7,7 +7,7 @@ RUN := $(BIN)/python
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format bench clean
+.PHONY: help install demo test test-slow check format bench docs clean
 
 help: ## list these targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ bench: $(INSTALLED) ## the benchmarks: ratios, not seconds
 	$(RUN) -m benchmarks.fanout
 	$(RUN) -m benchmarks.scaling
 	$(RUN) -m benchmarks.sweep
+
+docs: $(INSTALLED) ## build the documentation as a site: build/docs/index.html
+	$(RUN) -m sphinx -q -W --keep-going -b html docs build/docs
 
 clean: ## remove the environment and the caches; results in runs/ stay
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache
