@@ -33,6 +33,7 @@ from inversionlab.pipeline.endpoint import begin
 from inversionlab.pipeline.session import Session, store_given
 from inversionlab.pipeline.victim_check import check_victim
 from inversionlab.store.storage import Storage
+from inversionlab.tuning.live_study import LiveStudy
 from inversionlab.tuning.pruner import DeterministicHalving
 from inversionlab.tuning.searcher import DeterministicSearcher, SamplerName
 from inversionlab.tuning.space import SearchSpace, check_space, experiment_at
@@ -209,6 +210,7 @@ def _tune(
 ) -> list[TrialOutcome]:
     steps = math.ceil(len(session.plan.targets) / options.step_targets)
     halving = DeterministicHalving("score", options.max_concurrent) if options.single else None
+    modes = {"score": "min"} if options.single else dict(space.objectives)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Ctrl-C must end the search here; otherwise Tune would count half-done trials as finished.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
@@ -232,7 +234,10 @@ def _tune(
             name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}",
             storage_path=session.store.storage.uri(f"searches/{name}/tune"),
             verbose=0,
-            callbacks=[TrialProgress(options.trials, say)],
+            callbacks=[
+                TrialProgress(options.trials, say),
+                LiveStudy(session.store.storage, name, space, modes),
+            ],
         ),
     )
     grid = tuner.fit()

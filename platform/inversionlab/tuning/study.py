@@ -38,16 +38,29 @@ def study_bytes(record: SearchRecord) -> bytes:
     intermediate values are its attack success by targets attacked.
     """
     modes = {"score": "min"} if record.single else record.objectives
+    trials = sorted(record.trials, key=lambda t: t.number or 0)
+    attributes = {"experiment": record.name, "defense": record.space.module}
+    frozen = [_frozen(record, trial, list(modes)) for trial in trials]
+    return study_file(record.search, modes, attributes, frozen)
+
+
+def study_file(
+    name: str,
+    modes: Mapping[str, str],
+    attributes: Mapping[str, str],
+    trials: Iterable[FrozenTrial],
+) -> bytes:
+    """The bytes of an Optuna SQLite file with one study: its objectives (`min` or `max`), its trials in order."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         path = Path(folder) / "study.db"
         storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
-        study = _study(modes.values(), storage=storage, study_name=record.search)
+        study = _study(modes.values(), storage=storage, study_name=name)
         study.set_metric_names(list(modes))
-        study.set_user_attr("experiment", record.name)
-        study.set_user_attr("defense", record.space.module)
-        for trial in sorted(record.trials, key=lambda t: t.number or 0):
-            study.add_trial(_frozen(record, trial, list(modes)))
+        for key, value in attributes.items():
+            study.set_user_attr(key, value)
+        for trial in trials:
+            study.add_trial(trial)
         storage.remove_session()
         storage.engine.dispose()
         return path.read_bytes()
