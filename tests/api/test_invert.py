@@ -284,6 +284,14 @@ def test_the_generator_that_suits_the_attack_is_the_default() -> None:
             {"generator": Decoder(), "latent_size": 4, "attack": MIRROR},
             "generator: `mirror` needs one with style",
         ),
+        (
+            {"attack": {**BLACK_BOX, "perturbations": 3, "variances": [0.1, 1.0]}},
+            "perturbations = 3: a choice among 2 variances needs more than 4",
+        ),
+        (
+            {"attack": {"name": "amplified_mia", "truncate": 9}},
+            "truncate = 9: the model has 6 scores",
+        ),
         ({"answers": "embedding"}, "answers = embedding: needs the pictures of the enrolled"),
         ({"answers": "scores"}, "model: answers = "),
         ({"preprocessing": {"sise": 3}}, "model: preprocessing.sise = 3: unknown key"),

@@ -153,7 +153,7 @@ def test_a_terminal_that_closes_ends_the_command() -> None:
 
 
 LATE = """
-import atexit, os, signal, subprocess, sys, time
+import atexit, os, sys, time
 import typer
 from inversionlab.commands.ending import as_process
 

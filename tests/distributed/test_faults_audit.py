@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,23 @@ def test_a_training_worker_is_killed(undisturbed: Path, tmp_path: Path) -> None:
     networks = sha(tmp_path)
     assert len(networks) == 6
     assert networks.items() <= sha(undisturbed).items()
+
+
+def test_one_of_two_training_workers_is_killed(tmp_path: Path) -> None:
+    """The other one is started anew as well, and the two meet elsewhere than the first ones did."""
+
+    def begun() -> bool:
+        return bool(list(tmp_path.glob("runs/artifacts/victim/*/checkpoint.pt")))
+
+    with faults.Killer("RayTrainWorker", begun) as killer:
+        result = audit(tmp_path, **{"runtime.train_workers": 2})
+    assert killer.killed
+    assert result.exit_code == 0, result.output[-3000:]
+    assert len(faults.rows(tmp_path)) == faults.ROWS
+    (card,) = tmp_path.glob("runs/artifacts/victim/*/card.json")
+    told = json.loads(card.read_text())
+    assert told["workers"] == 2
+    assert told["metrics"]["resumed_at"] > 0
 
 
 def test_an_attack_worker_is_killed(undisturbed: Path, tmp_path: Path) -> None:

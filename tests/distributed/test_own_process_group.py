@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from inversionlab.distributed.own_process_group import is_one_machine
 from tests.processes import HANG
 
 WORKER = """
@@ -28,6 +29,24 @@ print(json.dumps(tensor.item()), flush=True)
 sys.stdin.readline()
 leave()
 """
+
+
+@pytest.mark.parametrize(
+    ("nodes", "one"),
+    [
+        ([("127.0.0.1", True)], True),
+        ([("127.0.0.1", True), ("10.0.0.7", False)], True),
+        ([("10.0.0.7", True)], False),
+        ([("127.0.0.1", True), ("10.0.0.7", True)], False),
+        ([], False),
+    ],
+)
+def test_one_machine_is_a_ray_that_nothing_outside_reaches(
+    monkeypatch: pytest.MonkeyPatch, nodes: list[tuple[str, bool]], one: bool
+) -> None:
+    found = [{"NodeManagerAddress": address, "Alive": alive} for address, alive in nodes]
+    monkeypatch.setattr("ray.nodes", lambda: found)
+    assert is_one_machine() is one
 
 
 @pytest.mark.timeout(2 * HANG)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -25,6 +26,7 @@ from inversionlab.pipeline.compiled import best_precision, compiled
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec, GeneratorSpec
 from inversionlab.pipeline.network_spec import ModelRef, NetworkSpec
 from inversionlab.pipeline.train import Progress, alone, frozen, train
+from inversionlab.pipeline.untrained import untrained
 
 EVERY = 5.0
 """Seconds between lines about a training."""
@@ -62,7 +64,11 @@ class Attacker:
             ConfigError: the attack needs another generator, or the settings do not fit together.
             TrainingError: a training cannot go on.
         """
-        prior = None
+        prior, own = None, None
+        if kind.trains_at(settings):
+            own = AttackNetworkSpec("", self.seed, "attack", settings, learns_from=THE_MODEL)
+            # Refused now, and not once the generator is trained.
+            untrained(partial(own.build, self))
         if kind.needs_generator:
             prior = (
                 wanted if isinstance(wanted, OwnPrior) else self._generator(kind, settings, wanted)
@@ -71,9 +77,8 @@ class Attacker:
                 check_offers(kind, settings.name, prior.offers)
             _check_fit(kind, settings, prior.latent_size)
         network = None
-        if kind.trains_at(settings):
-            spec = AttackNetworkSpec("", self.seed, "attack", settings, learns_from=THE_MODEL)
-            network = compiled(self._trained(spec, f"the network of {settings.title}"))
+        if own is not None:
+            network = compiled(self._trained(own, f"the network of {settings.title}"))
         return AttackerContext(
             # A wrapper needs no more of a generator than its contract.
             generator=None if prior is None else BatchInvariantPrior(cast(Generator, prior)),
@@ -113,6 +118,9 @@ class Attacker:
             )
         spec = GeneratorSpec(
             "", self.seed, "generator", chosen, learns_from=THE_MODEL if learns else None
+        )
+        _check_fit(
+            kind, settings, cast(Generator, untrained(partial(spec.build, self))).latent_size
         )
         trained = compiled(self._trained(spec, f"the generator {chosen.name}"))
         return cast(GenerativePrior, trained)

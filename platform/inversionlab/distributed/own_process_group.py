@@ -32,7 +32,8 @@ LOOPBACK = ("lo", "lo0")
 
 def is_one_machine() -> bool:
     """Whether the Ray that this process is connected to listens on 127.0.0.1 alone: no other machine can join."""
-    return str(ray.get_runtime_context().gcs_address).startswith("127.0.0.1:")
+    nodes = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
+    return set(nodes) == {"127.0.0.1"}
 
 
 class OwnProcessGroup(BackendConfig):
