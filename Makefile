@@ -44,6 +44,7 @@ bench: $(INSTALLED) ## the benchmarks: ratios, not seconds
 	$(RUN) -m benchmarks.gradient_estimates
 	$(RUN) -m benchmarks.fanout
 	$(RUN) -m benchmarks.scaling
+	$(RUN) -m benchmarks.training_workers
 	$(RUN) -m benchmarks.sweep
 
 clean: ## remove the environment and the caches; results in runs/ stay

@@ -252,7 +252,8 @@ def test_mixed_types_are_averaged_in_the_finer_one() -> None:
     means = [((w.grad.float() + 1) / 2).to(w.dtype) for w in both if w.grad is not None]
     World(0, 2, CPU, in_place).sync(both)
     for weight, mean in zip(both, means, strict=True):
-        assert weight.grad is not None and torch.equal(weight.grad, mean)
+        assert weight.grad is not None
+        assert torch.equal(weight.grad, mean)
 
 
 def test_a_worker_alone_asks_nobody() -> None:
