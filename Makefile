@@ -45,6 +45,7 @@ bench: $(INSTALLED) ## the benchmarks: ratios, not seconds
 	$(RUN) -m benchmarks.gradient_estimates
 	$(RUN) -m benchmarks.fanout
 	$(RUN) -m benchmarks.scaling
+	$(RUN) -m benchmarks.training_workers
 	$(RUN) -m benchmarks.sweep
 
 docs: $(INSTALLED) ## build the documentation as a site: build/docs/index.html

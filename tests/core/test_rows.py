@@ -25,6 +25,25 @@ def cut(whole: Tensor, counts: list[int]) -> PictureRows:
     return PictureRows(Parts(counts, SHAPE, pieces.__getitem__))
 
 
+def scattered(whole: Tensor, counts: list[int], place: list[int]) -> PictureRows:
+    """The same pictures, of which row i lies at `place[i]` in the parts."""
+    mixed = torch.empty_like(whole)
+    mixed[place] = whole
+    pieces = mixed.split(counts)
+    return PictureRows(Parts(counts, SHAPE, pieces.__getitem__, torch.tensor(place)))
+
+
+@given(st.data())
+def test_rows_may_lie_in_another_order(data: st.DataObject) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=5))
+    whole = pictures(sum(sizes))
+    rows = scattered(whole, sizes, data.draw(st.permutations(range(sum(sizes)))))
+    assert torch.equal(rows[:], whole)
+    assert torch.equal(torch.cat(list(rows.split(2))), whole)
+    chosen = torch.tensor(data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1)))
+    assert torch.equal(rows.select(chosen)[:], whole[chosen])
+
+
 counts = st.lists(st.integers(0, 5), min_size=1, max_size=6)
 
 

@@ -14,7 +14,6 @@ from inversionlab.data.near_duplicates import (
     NearDuplicates,
     Pictured,
     find_near,
-    near_pairs,
     perceptual_hashes,
     thumbnails,
 )
@@ -69,29 +68,6 @@ def test_the_hash_is_that_of_the_definition() -> None:
         ).ravel()
         bits = np.unpackbits(np.array([packed]).view(np.uint8))
         assert bits.tolist() == (low > np.median(low)).astype(int).tolist()
-
-
-@pytest.mark.parametrize("bits", [0, 1, 3, 6, 11])
-def test_every_pair_within_the_bits_is_found_and_no_other(bits: int) -> None:
-    stream = np.random.default_rng(bits)
-    first = stream.integers(0, 2**64, 60, dtype=np.uint64)
-    flips = stream.integers(0, 16, 400)
-    masks = [sum(1 << int(b) for b in stream.choice(64, flip, replace=False)) for flip in flips]
-    second = first[stream.integers(0, 60, 400)] ^ np.array(masks, dtype=np.uint64)
-    expected = {
-        (i, j)
-        for i, a in enumerate(first.tolist())
-        for j, b in enumerate(second.tolist())
-        if (a ^ b).bit_count() <= bits
-    }
-    found = [
-        pair
-        for left, right in near_pairs(first, second, bits)
-        for pair in zip(left.tolist(), right.tolist(), strict=True)
-    ]
-    assert set(found) == expected
-    assert len(found) == len(expected)
-    assert expected
 
 
 def test_copies_in_another_size_and_compression_are_found() -> None:

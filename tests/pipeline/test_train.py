@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.learner import GradientSync, Learner, TrainingSettings
 from inversionlab.pipeline.curve import Curve
-from inversionlab.pipeline.train import Progress, Trained, TrainingError, alone, train
+from inversionlab.pipeline.train import Progress, Trained, TrainingError, World, alone, train
 from tests.toys import CPU
 
 
@@ -238,3 +238,65 @@ def test_progress_counts_up_and_the_estimate_ends_at_zero() -> None:
     run(training_job(Line()), Memory(), told.append)
     assert [p.epoch for p in told] == [1, 2, 3, 4, 5, 6]
     assert told[-1].seconds_left == 0
+
+
+def weights(*shapes: tuple[int, ...], dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
+    """Weights whose gradients are random numbers."""
+    made = [nn.Parameter(torch.zeros(shape, dtype=dtype)) for shape in shapes]
+    for number, weight in enumerate(made):
+        rng = torch.Generator().manual_seed(number)
+        weight.grad = torch.randn(weight.shape, generator=rng).to(dtype)
+    return made
+
+
+def in_place(tensor: Tensor) -> Tensor:
+    """The mean with a worker whose numbers are all 1, where the tensor was."""
+    return tensor.add_(1).div_(2)
+
+
+def test_each_gradient_becomes_the_mean_of_the_workers() -> None:
+    world = World(0, 2, CPU, in_place)
+    some = weights((3, 2), (4, 3, 2, 2), (), (5,))
+    assert some[1].grad is not None
+    # As channels-last convolutions leave it.
+    some[1].grad = some[1].grad.to(memory_format=torch.channels_last)
+    some[3].grad = None
+    expected = [None if w.grad is None else (w.grad + 1) / 2 for w in some]
+    world.sync(iter(some))
+    for weight, mean in zip(some, expected, strict=True):
+        assert (weight.grad is None) == (mean is None)
+        assert weight.grad is None or (mean is not None and torch.equal(weight.grad, mean))
+
+
+def test_what_was_sent_before_leaves_nothing_behind() -> None:
+    """Networks of other sizes and types are averaged in turns, as those of a GAN are."""
+    world = World(0, 2, CPU, in_place)
+    kinds = [((40, 5), torch.float32), ((3,), torch.float32), ((7,), torch.bfloat16)]
+    for shape, dtype in [*kinds, *kinds]:
+        (one,) = some = weights(shape, dtype=dtype)
+        assert one.grad is not None
+        mean = (one.grad + 1) / 2
+        world.sync(some)
+        assert one.grad.dtype == dtype
+        assert torch.equal(one.grad, mean)
+
+
+def test_mixed_types_are_averaged_in_the_finer_one() -> None:
+    both = weights((4,)) + weights((4,), dtype=torch.bfloat16)
+    means = [((w.grad.float() + 1) / 2).to(w.dtype) for w in both if w.grad is not None]
+    World(0, 2, CPU, in_place).sync(both)
+    for weight, mean in zip(both, means, strict=True):
+        assert weight.grad is not None
+        assert torch.equal(weight.grad, mean)
+
+
+def test_a_worker_alone_asks_nobody() -> None:
+    def nobody(tensor: Tensor) -> Tensor:
+        raise AssertionError
+
+    (one,) = some = weights((4,))
+    assert one.grad is not None
+    kept = one.grad.clone()
+    World(0, 1, CPU, nobody).sync(some)
+    World(0, 2, CPU, nobody).sync([nn.Parameter(torch.zeros(2))])
+    assert torch.equal(one.grad, kept)

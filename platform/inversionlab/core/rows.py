@@ -27,7 +27,11 @@ class Parts:
     """Pictures in several parts one after another, each of which is opened when it is first needed."""
 
     def __init__(
-        self, counts: Sequence[int], shape: tuple[int, int, int], open_part: Callable[[int], Images]
+        self,
+        counts: Sequence[int],
+        shape: tuple[int, int, int],
+        open_part: Callable[[int], Images],
+        place_N: Tensor | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -35,10 +39,12 @@ class Parts:
             counts: the number of pictures in each part.
             shape: channels, height and width of every picture.
             open_part: returns a part by its number; it is called once for each.
+            place_N: where among the parts' pictures that of each row is, int64; None: they lie in order.
         """
         self.shape = shape
         self._ends = list(accumulate(counts))
         self._open, self._opened = open_part, dict[int, Images]()
+        self._place_N = place_N
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -47,6 +53,8 @@ class Parts:
         """The pictures (N, C, H, W), uint8, in these rows."""
         if not len(row_N):
             return torch.empty(0, *self.shape, dtype=torch.uint8)
+        if self._place_N is not None:
+            row_N = self._place_N[row_N]
         first = bisect_right(self._ends, int(row_N.min()))
         if int(row_N.max()) < self._ends[first]:
             return self._part(first)[row_N - self._start(first)]

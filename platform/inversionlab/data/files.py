@@ -112,6 +112,10 @@ class FileSet(ABC):
         """
         return None
 
+    def reading_order(self, files: Sequence[PictureFile]) -> NDArray[np.int64] | None:
+        """The order, as positions in `files`, in which many are read soonest; None: as they are listed."""
+        return None
+
     def check_people(self, owners: Iterable[str], skipped: Sequence[str]) -> tuple[str, ...]:
         """The sorted people who have these pictures.
 

@@ -2,16 +2,14 @@
 
 Two looks are taken. Perceptual hashes find candidates: which of the 64 lowest frequencies of a 32x32 gray
 picture's cosine transform lie above their median (Zauner 2010, "Implementation and benchmarking of perceptual
-image hash functions"). It is the pHash of the library ImageHash, which takes pictures one by one. Hashes that
-differ in k bits differ in at most k / 4 bits of one of their four quarters, so a table of each quarter finds all
-candidates (Norouzi, Punjani, Fleet 2012, "Fast Search in Hamming Space with Multi-Index Hashing"). Then the 32x32
-gray pictures themselves are correlated, because some faces of different people have nearly equal hashes: on LFW
-10 pairs differ in at most 4 bits, of which the 5 true copies correlate at 0.993 or more, and no other pair of
-people above 0.96.
+image hash functions"). It is the pHash of the library ImageHash, which takes pictures one by one. `near_hashes.py`
+finds all pairs of hashes that differ in few bits. Then the 32x32 gray pictures themselves are correlated, because
+some faces of different people have nearly equal hashes: on LFW 10 pairs differ in at most 4 bits, of which the 5
+true copies correlate at 0.993 or more, and no other pair of people above 0.96.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,18 +20,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.core.settings import Settings
+from inversionlab.data.near_hashes import near_pairs
 
 _SIDE, _LOW = 32, 8
 _BATCH = 2048  # pairs at once
 _READ = 256  # pictures at once, which become floats of their full size
-_EXPANDED = 1 << 22  # candidates at once
-_MOST = (
-    4096  # rows of one hash that are compared: a set of flat pictures would be compared with itself
-)
 FLAT = np.uint64(0)
 """The hash of a picture without contrast; half of the bits of any other are set."""
-_BANDS, _BAND = 4, 16
-_KEY = np.uint64(0xFFFF)
 _LUMA = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
 _COSINES = np.cos(np.pi / _SIDE * np.outer(np.arange(_LOW), np.arange(_SIDE) + 0.5))
 """The lowest rows of the cosine transform (DCT-II), up to their scale."""
@@ -138,76 +131,6 @@ def perceptual_hashes(small_NHW: NDArray[np.float32]) -> NDArray[np.uint64]:
     low = (_COSINES @ small_NHW @ _COSINES.T).reshape(len(small_NHW), -1)
     bits = low > np.median(low, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(np.uint64).reshape(-1)
-
-
-def near_pairs(
-    first_Q: NDArray[np.uint64], second_N: NDArray[np.uint64], bits: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Rows of both whose hashes differ in at most so many bits, each pair once.
-
-    Of the rows of `second_N` with one and the same hash, only the first thousands are taken.
-    """
-    unique_U, place = np.unique(second_N, return_inverse=True)
-    by_hash = np.argsort(place, kind="stable")
-    begins = np.searchsorted(place[by_hash], np.arange(len(unique_U) + 1))
-    flips = [key for key in range(1 << _BAND) if key.bit_count() <= bits // _BANDS]
-    for band in range(_BANDS):
-        shift = np.uint64(_BAND * band)
-        key_U = (unique_U >> shift) & _KEY
-        order = np.argsort(key_U, kind="stable")
-        bucket = np.searchsorted(key_U[order], np.arange((1 << _BAND) + 1))
-        key_Q = ((first_Q >> shift) & _KEY).astype(np.int64)
-        for flip in flips:
-            begin = bucket[key_Q ^ flip]
-            count = bucket[(key_Q ^ flip) + 1] - begin
-            for rows in _chunks(count):
-                query, spot = _expanded(rows, begin[rows], count[rows])
-                unique = order[spot]
-                near = _first_met(first_Q[query] ^ unique_U[unique], band, bits)
-                query, unique = query[near], unique[near]
-                sizes = np.minimum(begins[unique + 1] - begins[unique], _MOST)
-                for part in _chunks(sizes):
-                    again, spot = _expanded(part, begins[unique[part]], sizes[part])
-                    yield query[again], by_hash[spot]
-
-
-def _first_met(differs_P: NDArray[np.uint64], band: int, bits: int) -> NDArray[np.bool_]:
-    """Which pairs are near, and agree well enough in no earlier band, with which they would have come."""
-    near = _set_bits(differs_P) <= bits
-    for earlier in range(band):
-        mask = _KEY << np.uint64(_BAND * earlier)
-        near &= _set_bits(differs_P & mask) > bits // _BANDS
-    return near
-
-
-def _chunks(count: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Positions, cut so that the counts of each part do not sum to much more than `_EXPANDED`."""
-    if not len(count):
-        return
-    part = np.cumsum(count) // _EXPANDED
-    cuts = np.flatnonzero(np.diff(part)) + 1
-    yield from np.split(np.arange(len(count)), cuts)
-
-
-def _expanded(
-    rows: NDArray[np.int64], begin: NDArray[np.int64], count: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each row as often as its count says, with the places from its beginning on."""
-    total = np.cumsum(count)
-    within = np.arange(total[-1] if len(total) else 0) - np.repeat(total - count, count)
-    return np.repeat(rows, count), np.repeat(begin, count) + within
-
-
-def _set_bits(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """How many bits of each number are set (Warren, "Hacker's Delight", 5-2); NumPy 1 has no function for it."""
-    ones, twos, fours = (
-        np.uint64(m) for m in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F)
-    )
-    v = values - ((values >> np.uint64(1)) & ones)
-    v = (v & twos) + ((v >> np.uint64(2)) & twos)
-    v = (v + (v >> np.uint64(4))) & fours
-    counts: NDArray[np.uint64] = (v * np.uint64(0x0101010101010101)) >> np.uint64(56)
-    return counts
 
 
 def _correlation(

@@ -8,20 +8,22 @@ has names for its numbers, it is the name. Nothing in a table is executed.
 import json
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import accumulate
 from threading import Lock
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import Field
 
 from inversionlab.core.addresses import Address
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import DataSet, DataSettings
-from inversionlab.data.files import FileFields, FileSet
+from inversionlab.data.files import FileFields, FileSet, in_storage
 from inversionlab.data.lists import by_person
 from inversionlab.data.manifest import Listing, PictureFile
 from inversionlab.data.roots import Root, Stored
@@ -90,6 +92,11 @@ class Parquet(FileSet, DataSet):
                 skipped.append(f"{table.name}: {nobody} rows without a person")
         self.check_people((file.person for file in files), skipped)
         return by_person(files, skipped, s.max_pictures_per_person)
+
+    def reading_order(self, files: Sequence[PictureFile]) -> NDArray[np.int64]:
+        """See `FileSet.reading_order`; tables are read by groups of rows, and a person may be in all of them."""
+        order = sorted(range(len(files)), key=lambda index: in_storage(files[index]))
+        return np.array(order, dtype=np.int64)
 
     def unnamed(self) -> frozenset[str]:
         """See `FileSet.unnamed`: the names of the files say which were taken."""

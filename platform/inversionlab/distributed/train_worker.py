@@ -54,7 +54,7 @@ def learn(config: dict[str, Any]) -> str | None:
     size = context.get_world_size()
     world = alone(device)
     if size > 1:
-        world = World(context.get_world_rank(), size, device, _average)
+        world = World(context.get_world_rank(), size, device, mean_over_workers)
     artifacts, keys, run = session.artifacts, config["keys"], str(config["run"])
     try:
         if world.rank == 0:
@@ -83,10 +83,10 @@ def learn(config: dict[str, Any]) -> str | None:
     return None
 
 
-def _average(tensor: torch.Tensor) -> torch.Tensor:
-    """The mean over the workers."""
+def mean_over_workers(tensor: torch.Tensor) -> torch.Tensor:
+    """The mean over the workers, in the place of the tensor."""
     distributed.all_reduce(tensor)
-    return tensor / distributed.get_world_size()
+    return tensor.div_(distributed.get_world_size())
 
 
 def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str = "") -> None:

@@ -14,6 +14,8 @@ from inversionlab.data.base import Pictures
 
 INDEX = pa.schema([("person", pa.int32()), ("name", pa.binary()), ("content", pa.binary(16))])
 """For every row the person's number, the file's name, and the digest of the pixels."""
+PLACE = pa.field("place", pa.int64())
+"""Where among the pictures of all parts a row's lies; without this column they lie in order."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,14 @@ class SetIndex:
     people: tuple[str, ...]
     skipped: tuple[str, ...]
     rows: pa.Table
-    """For every row the person's number, the file's name and the digest of the pixels."""
+    """See `INDEX` and `PLACE`."""
+
+    @property
+    def place_N(self) -> torch.Tensor | None:
+        """Where among the pictures of all parts that of each row lies, int64; None: they lie in order."""
+        if PLACE.name not in self.rows.schema.names:
+            return None
+        return torch.tensor(self.rows[PLACE.name].to_numpy())
 
     @property
     def size(self) -> int:
@@ -71,5 +80,8 @@ def unpack_index(name: str, packed: bytes) -> SetIndex | None:
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
         return None
     counted = sum(count for _, count in index.parts)
-    sound = rows.schema.equals(INDEX) and counted == rows.num_rows and len(index.shape) == 3
-    return index if sound else None
+    sound = counted == rows.num_rows and len(index.shape) == 3
+    if rows.schema.equals(INDEX.append(PLACE)):
+        place_N = np.sort(rows[PLACE.name].to_numpy())
+        return index if sound and np.array_equal(place_N, np.arange(counted)) else None
+    return index if sound and rows.schema.equals(INDEX) else None

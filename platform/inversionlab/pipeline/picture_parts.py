@@ -31,13 +31,19 @@ class PartNote:
     """What is known of a part without its pixels."""
 
     entry_N: NDArray[np.int64]
-    """The place of each of its pictures in the set's listing, ascending."""
+    """The place of each of its pictures in the set's listing."""
     content_ND: NDArray[np.uint8]
     """A digest (N, 16) of each picture's pixels."""
     faults: tuple[tuple[int, str], ...] = ()
     """Which entries cannot be used, and why."""
     remarks: tuple[tuple[str, int], ...] = ()
     """What was done to some of its pictures, and to how many."""
+
+    def covers(self, entry_N: NDArray[np.int64]) -> bool:
+        """Whether it is of exactly these entries, usable or not."""
+        unusable_N = np.array([entry for entry, _ in self.faults], dtype=np.int64)
+        own_N = np.concatenate([self.entry_N, unusable_N])
+        return np.array_equal(np.sort(own_N), np.sort(entry_N))
 
     def tensors(self) -> dict[str, Tensor]:
         """Its arrays, by their names in a file."""
@@ -67,9 +73,12 @@ def part_size(channels: int, side: int) -> int:
 
 
 def decoded(
-    source: FileSet, files: Sequence[PictureFile], first: int, threads: int | None = None
+    source: FileSet,
+    files: Sequence[PictureFile],
+    entry_N: NDArray[np.int64],
+    threads: int | None = None,
 ) -> tuple[Tensor, PartNote]:
-    """The pictures of these files, the first of which is entry `first` of the listing."""
+    """The pictures of these files, which are the entries `entry_N` of the listing."""
     size, channels = source.settings.image_size, source.settings.channels
     images_NCHW = np.empty((len(files), channels, size, size), dtype=np.uint8)
     done = source.decode_into(images_NCHW, files, threads)
@@ -77,9 +86,9 @@ def decoded(
     if len(kept) < len(files):
         images_NCHW = images_NCHW[kept]
     note = PartNote(
-        entry_N=np.array(kept, dtype=np.int64) + first,
+        entry_N=entry_N[kept],
         content_ND=contents(torch.from_numpy(images_NCHW)),
-        faults=tuple((first + i, one.fault) for i, one in enumerate(done) if one.fault),
+        faults=tuple((int(entry_N[i]), one.fault) for i, one in enumerate(done) if one.fault),
         remarks=tuple(sorted(Counter(one.remark for one in done if one.remark).items())),
     )
     return torch.from_numpy(images_NCHW), note

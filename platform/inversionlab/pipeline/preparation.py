@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inversionlab import data
@@ -18,7 +19,7 @@ from inversionlab.core.rows import Images, Parts, PictureRows
 from inversionlab.data.base import DataSettings, Pictures
 from inversionlab.data.files import FileSet, numbers, said_of
 from inversionlab.data.manifest import PictureFile
-from inversionlab.pipeline.picture_index import INDEX, SetIndex
+from inversionlab.pipeline.picture_index import INDEX, PLACE, SetIndex
 from inversionlab.pipeline.picture_parts import PartNote, contents, decoded, mapped, pack, part_size
 from inversionlab.store.local_copies import local_copy
 from inversionlab.store.storage import Storage
@@ -35,14 +36,18 @@ class Preparation:
     skipped: tuple[str, ...] = ()
     drawn: Pictures | None = None
     """The pictures of a set that is no files."""
+    order_N: NDArray[np.int64] | None = None
+    """The order, as places in `files`, in which they are cut into parts; None: as they are listed."""
 
     @classmethod
     def of(cls, settings: DataSettings, name: str) -> "Preparation":
         """That of the set called `name`; ConfigError if its source is missing or empty."""
         source = data.build(settings)
         if isinstance(source, FileSet):
-            listing = source.listing()
-            return cls(settings, name, listing.files, listing.skipped)
+            files, skipped = (listing := source.listing()).files, listing.skipped
+            several = len(files) > part_size(settings.channels, settings.image_size)
+            order_N = source.reading_order(files) if several else None
+            return cls(settings, name, files, skipped, order_N=order_N)
         drawn = source.load()
         return cls(settings, name, range(len(drawn.person_N)), drawn.skipped, drawn)
 
@@ -74,13 +79,14 @@ class Preparation:
         for file in storage.files(f"pictures/{self.name}/parts", ".safetensors"):
             stored[Path(file).name.partition("-")[0]].append(file)
         starts = self.starts()
+        order_N = np.arange(len(self.files)) if self.order_N is None else self.order_N
         return [
             WantedPart(
                 self.settings,
                 self.name,
                 number,
-                first,
-                self.files[first : first + starts.step],
+                (entry_N := order_N[first : first + starts.step]),
+                [self.files[entry] for entry in entry_N.tolist()],
                 tuple(stored[f"{number:05}"]),
             )
             for number, first in enumerate(starts)
@@ -107,12 +113,13 @@ class UndecodedPictures(Parts):
 
 @dataclass(frozen=True)
 class WantedPart:
-    """A part to be made: a slice of the listing."""
+    """A part to be made: some entries of the listing."""
 
     settings: DataSettings
     name: str
     number: int
-    first: int
+    entry_N: NDArray[np.int64]
+    """Their places in the listing."""
     files: Sequence[Any]
     found: tuple[str, ...] = ()
     """What lies in the storage in its place."""
@@ -129,11 +136,10 @@ class WantedPart:
         if drawn is None:
             source = data.build(self.settings)
             assert isinstance(source, FileSet), "only files are read where they are needed"
-            images_NCHW, note = decoded(source, self.files, self.first, threads)
+            images_NCHW, note = decoded(source, self.files, self.entry_N, threads)
         else:
-            last = self.first + len(self.files)
-            images_NCHW = drawn.images_NCHW[self.first : last]
-            note = PartNote(np.arange(self.first, last), contents(images_NCHW))
+            images_NCHW = drawn.images_NCHW[torch.from_numpy(self.entry_N)]
+            note = PartNote(self.entry_N, contents(images_NCHW))
         packed = pack(images_NCHW, note)
         digest = hashlib.sha256(packed).hexdigest()
         file = f"pictures/{self.name}/parts/{self.number:05}-{digest}.safetensors"
@@ -143,7 +149,9 @@ class WantedPart:
     def stored(self, storage: Storage) -> tuple[str, PartNote] | None:
         """The file and note of the part if an interrupted run has made it."""
         for file in self.found:
-            if (found := checked(storage, file, shape_of(self.settings))) is not None:
+            found = checked(storage, file, shape_of(self.settings))
+            # An earlier release may have cut the listing in another way.
+            if found is not None and found[1].covers(self.entry_N):
                 return file, found[1]
             storage.delete(file)
         return None
@@ -175,8 +183,11 @@ def finished(
         ConfigError: too few people have usable pictures.
     """
     notes = [note for _, note in made]
-    entry_N = np.concatenate([note.entry_N for note in notes])
-    faults = ((wanted.files[entry].name, why) for note in notes for entry, why in note.faults)
+    made_N = np.concatenate([note.entry_N for note in notes])
+    place_N = np.argsort(made_N, kind="stable")
+    entry_N = made_N[place_N]
+    unusable = sorted(fault for note in notes for fault in note.faults)
+    faults = ((wanted.files[entry].name, why) for entry, why in unusable)
     remarks: Counter[str] = Counter()
     for note in notes:
         remarks.update(dict(note.remarks))
@@ -191,9 +202,14 @@ def finished(
     else:
         people, person = wanted.drawn.people, wanted.drawn.person_N.tolist()
         names = [b""] * len(person)
-    digests = [digest.tobytes() for note in notes for digest in note.content_ND]
-    columns = zip((person, names, digests), INDEX, strict=True)
-    rows = pa.table([pa.array(c, f.type) for c, f in columns], schema=INDEX)
+    content_ND = np.concatenate([note.content_ND for note in notes])[place_N]
+    columns: list[Any] = [person, names, [digest.tobytes() for digest in content_ND]]
+    schema = INDEX
+    if wanted.order_N is not None:
+        columns.append(place_N)
+        schema = INDEX.append(PLACE)
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+    rows = pa.table(arrays, schema=schema)
     parts = tuple((file, len(note.entry_N)) for file, note in made)
     index = SetIndex(wanted.name, shape_of(wanted.settings), parts, people, tuple(skipped), rows)
     packed = index.pack()

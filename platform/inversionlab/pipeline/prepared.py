@@ -165,4 +165,5 @@ class PreparedPictures:
                 f"{self.storage.uri(file)}: is damaged; the next command makes this part again"
             )
 
-        return Parts([count for _, count in index.parts], index.shape, open_part)
+        counts = [count for _, count in index.parts]
+        return Parts(counts, index.shape, open_part, index.place_N)

@@ -8,7 +8,8 @@ same way on one worker and on many.
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Protocol
 
 import torch
@@ -34,16 +35,25 @@ class World:
     size: int
     device: torch.device
     average: Callable[[Tensor], Tensor] = lambda tensor: tensor
-    """The mean of a tensor over all workers; every worker must call it."""
+    """The mean of a tensor over all workers, which may take its place; every worker must call it."""
+    _messages: dict[torch.dtype, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    """Room for the last message: memory that is new in every step costs more than copying into it."""
 
     def sync(self, parameters: Iterable[nn.Parameter]) -> None:
         """Average gradients over the workers, in one message."""
         gradients = [p.grad for p in parameters if p.grad is not None]
         if self.size == 1 or not gradients:
             return
-        flat = self.average(torch.cat([g.flatten() for g in gradients]))
-        parts = flat.split([g.numel() for g in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
+        sizes = [gradient.numel() for gradient in gradients]
+        dtype = reduce(torch.promote_types, (gradient.dtype for gradient in gradients))
+        message = self._messages.get(dtype)
+        if message is None or len(message) < sum(sizes):
+            message = self._messages[dtype] = torch.empty(
+                sum(sizes), dtype=dtype, device=self.device
+            )
+        message = message[: sum(sizes)]
+        torch.cat([gradient.flatten() for gradient in gradients], out=message)
+        for gradient, part in zip(gradients, self.average(message).split(sizes), strict=True):
             gradient.copy_(part.view_as(gradient))
 
 
