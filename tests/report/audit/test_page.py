@@ -171,3 +171,23 @@ def test_the_models_table_says_who_else_is_taken_for_a_label(run):
     page = render(dataclasses.replace(run, models=rows), pictures=False)
     assert '<th scope="col">Others taken for a label</th>' in page
     assert "<td>1.25</td>" in page
+
+
+def test_the_page_says_what_an_attacker_holds_or_sees(run):
+    seen = {"latent_white_box": "white box", "label_only": "labels"}
+    cells = [{**cell, "access": seen.get(cell["attack"], "")} for cell in cells_of(run)]
+    page = render(with_record(run, cells=cells), pictures=False)
+    assert "<small>the attacker holds the weights</small>" in page
+    assert "<small>the attacker sees labels</small>" in page
+    assert "sees: " not in page
+
+
+def test_key_columns_stand_first_and_every_cell_has_its_heading_for_a_card(page):
+    section = re.search(r'<section id="results">.*?</table>', page, re.DOTALL)[0]
+    assert '<input type="checkbox"> all columns' in section
+    heads = re.findall(r'<th scope="col" class="([^"]*)">([^<]*)', section)
+    hidden = {text.strip() for classes, text in heads if "more" in classes.split()}
+    assert {"median rank", "attacked people", "steps"} <= hidden
+    assert not hidden & {"top-1", "top-5", "all people", "queries"}
+    labels = set(re.findall(r'data-label="([^"]+)"', section))
+    assert {"accuracy, all people", "same people: top-5", "person disjoint: top-1"} <= labels

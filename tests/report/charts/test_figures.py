@@ -69,7 +69,7 @@ def every(run: Any) -> list[Figure]:
 def test_a_dot_stands_where_its_numbers_are():
     svg = str(figure_of(row("a", 0.0, 0.0), row("a", 1.0, 0.5), row("a", 2.0, 1.0)).picture)
     (x0, y0), (x1, y1), (x2, y2) = points_of(svg)
-    # The height is 240, with 1/42 of it beyond 0 and 1, and y grows downwards. The width is what the axis leaves of 470.
+    # The height is 240, of which 1/42 is beyond 0 and 1 each; the width is what the axis leaves of 470.
     assert (x0, x1) == (0, x2 / 2)
     assert 400 < x2 < 470
     assert (y0, y1, y2) == pytest.approx((240 * 41 / 42, 120, 240 / 42), abs=0.1)

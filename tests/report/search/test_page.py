@@ -180,7 +180,8 @@ def test_a_missing_value_breaks_the_thread():
     del record["trials"][0]["settings"]["defense.sigma"]
     picture = parallel_figure(SearchRecord.model_validate(record)).picture
     path = re.search(r'class="mark-line role-mark.*? d="(M[^"]*)"', picture, re.DOTALL)[1]
-    assert re.sub(r"[-\d.,]", "", path) == "MMLLL"
+    # One value alone, a gap, and a line through the other four.
+    assert re.sub(r"[-\d.,]", "", path) == "MZMLLL"
 
 
 def test_the_timeline_is_stepped_and_shades_training():
@@ -345,6 +346,36 @@ def test_the_verdict_admits_what_is_not_shown():
     assert not any(
         "paper’s own" in c for c in search_caveats(SearchRecord.model_validate(by_hand()), None)
     )
+
+
+def test_what_is_not_clearly_safer_than_undefended_is_not_recommended():
+    record = by_hand()
+    record["undefended"]["attack_success"] = share(0.4, 60)
+    search = SearchRecord.model_validate(record)
+    assert not search.helps
+    text = search_verdict(search)
+    assert text.startswith(
+        "Nothing that was tried is clearly safer than undefended, so no setting is recommended. The best of 3 "
+        "finished trials is number 1 (alpha = 0.4"
+    )
+    page = page_of(record)
+    assert '<span class="tag">best tried</span>' in page
+    assert "<h2>The best setting that was tried</h2>" in page
+    assert '<span class="tag">recommended</span>' not in page
+    (figure,) = front_figures(search)
+    assert [row["name"] for row in figure.rows if row["trial"] == 1] == ["best tried"]
+    clear = SearchRecord.model_validate(by_hand())
+    assert clear.helps
+    assert "is recommended" in search_verdict(clear)
+
+
+def test_an_accuracy_that_rises_is_a_gain():
+    record = by_hand()
+    assert '<span class="what">Accuracy lost</span><b>0.5 points</b>' in page_of(record)
+    record["trials"][1]["accuracy_loss"] = -16.7
+    page = page_of(record)
+    assert '<span class="what">Accuracy gained</span><b>16.7 points</b>' in page
+    assert "-16.7 points" not in page
 
 
 def noise(**more: Any) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def picked(value: float) -> alt.OpacityValue:
 
 
 def series_in(
-    kind: type, names: Sequence[str], values: Sequence[Any], shown: alt.Legend | None
+    kind: type, names: Sequence[str], values: Iterable[Any], shown: alt.Legend | None
 ) -> Any:
     """The series as a channel, such as `alt.Color`, with a value for each name."""
     return kind("series:N", scale=alt.Scale(domain=list(names), range=list(values)), legend=shown)

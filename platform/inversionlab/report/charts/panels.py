@@ -37,7 +37,7 @@ def panel_chart(
         top = max(1.0, *(row["y"] for row in mine))
         shown = None
         if len(names) > 1:
-            stroke = {"symbolType": "stroke", "symbolSize": 300, "offset": 2}
+            stroke: dict[str, Any] = {"symbolType": "stroke", "symbolSize": 300, "offset": 2}
             shown = alt.Legend(orient="top-left", title=None, direction="horizontal", **stroke)
         lines = chart_of("rows").transform_filter(f"datum.panel == '{panel}'")
         lines = lines.mark_line(interpolate="step-after", **MUTE).encode(

@@ -57,7 +57,7 @@ def timeline_figure(samples: Sequence[Mapping[str, Any]] | None) -> Figure | Non
     panels = list(dict.fromkeys(row["panel"] for row in rows))
     return Figure(
         name="timeline",
-        title="The cluster over time",
+        title="Nodes, workers and results",
         about=f"At most {', '.join(peaks)}.{shaded}",
         rows=rows,
         drawing=panel_chart(rows, spans, panels=panels, unit=unit),

@@ -79,7 +79,7 @@ def trial_chart(
             text.encode(y=share("y2"), text=alt.Text("text:N")),
         ]
     if front:
-        steps = {"interpolate": "step-before", "strokeWidth": 1.5, "opacity": 0.7}
+        steps: dict[str, Any] = {"interpolate": "step-before", "strokeWidth": 1.5, "opacity": 0.7}
         line = chart_of("front").mark_line(color=color("s0"), **steps, **MUTE)
         layers.append(line.encode(x=alt.X("x:Q"), y=y, order=alt.Order("x:Q")))
     telling = base.transform_filter("datum.kind != 'other' && datum.kind != 'stopped'")
@@ -98,7 +98,8 @@ def trial_chart(
         same.encode(y=y, text=alt.Text("same:N"), opacity=picked(1)),
     ]
     # Names point to the middle, where there is room.
-    for side, align, dx in (("<=", "left", 9), (">", "right", -9)):
+    sides: tuple[tuple[str, Any, int], ...] = (("<=", "left", 9), (">", "right", -9))
+    for side, align, dx in sides:
         mine = base.transform_filter(f"datum.name != null && datum.x {side} {sum(x_domain) / 2}")
         text = mine.mark_text(align=align, dx=dx, dy=-9, fontWeight="bold", **OUTSIDE)
         layers.append(text.encode(y=y, text=alt.Text("name:N"), opacity=picked(1)))
