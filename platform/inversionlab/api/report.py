@@ -16,6 +16,7 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.report.audit.notebook import compact_html
 from inversionlab.report.audit.page import render
 from inversionlab.report.audit.sentence import headline_sentence
+from inversionlab.results.flat import flat_table
 from inversionlab.results.frames import (
     attack_frame,
     evaluator_frame,
@@ -90,6 +91,11 @@ class Report:
     def rows(self) -> pa.Table:
         """A row for each reconstruction; `picture` is a PNG file, and `verdicts` are the evaluators'."""
         return self.data.reconstructions
+
+    @property
+    def flat(self) -> pa.Table:
+        """A row for each reconstruction and evaluator, with the settings as columns; see docs/tables.md."""
+        return flat_table(self.results, names=True)
 
     @property
     def headline(self) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from inversionlab import __version__
-from inversionlab.commands import audit, prepare, report, search, settings
+from inversionlab.commands import audit, compare, prepare, report, search, settings
 from inversionlab.commands.ending import as_process
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.command("audit", epilog=audit.epilog("inversionlab audit"))(audit.main)
 app.command("search", epilog=search.epilog("inversionlab search"))(search.main)
 app.command("prepare")(prepare.main)
 app.command("report")(report.main)
+app.command("compare")(compare.main)
 app.command("settings")(settings.main)
 
 

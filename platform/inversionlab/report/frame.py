@@ -15,16 +15,22 @@ from inversionlab.store.storage import Storage
 FILTERS = (
     *(wording.percent, wording.interval, wording.estimate_text, wording.number, wording.measure),
     *(wording.points, wording.quantity, wording.duration, wording.words),
-    *(wording.spread_text, wording.apart, wording.span),
+    *(wording.spread_text, wording.apart, wording.span, wording.attacker),
 )
 
 
 def fill(
-    template: str, context: Mapping[str, Any], *, scripts: Sequence[str], pictures: bool
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    scripts: Sequence[str],
+    pictures: bool,
+    charts: bool = True,
 ) -> str:
     """A template file as an HTML document that runs these script files in this order.
 
-    It reads `context`, `style`, `script` and `policy`; the policy allows pictures only if `pictures` does.
+    It reads `context`, `style`, `script`, `policy`, and with `charts` Vega as `vega`. The policy allows pictures
+    only if `pictures` does.
     """
     # Everything is escaped: people's names come from folder names.
     environment = _environment(autoescape=True)
@@ -33,14 +39,22 @@ def fill(
     style, *sources = (loader.get_source(environment, n)[0] for n in ("style.css", *scripts))
     script = "\n".join(sources)
     # With this policy the browser itself refuses any request and any other script.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()]
+    packed = None
+    if charts:
+        # Imported late: whoever prints a headline needs no charts.
+        from inversionlab.report.charts.figure import vega
+
+        packed = vega()
+        digests.append(packed.digest)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     images = "data:" if pictures else "'none'"
     policy = (
         f"default-src 'none'; img-src {images}; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
     )
     return environment.get_template(template).render(
-        **context, style=style, script=script, policy=policy
+        **context, style=style, script=script, vega=packed, policy=policy
     )
 
 
@@ -53,6 +67,11 @@ def text_lines(template: str, context: Mapping[str, Any]) -> list[str]:
     """The lines of a plain-text template that are not empty."""
     text = _environment(autoescape=False).get_template(template).render(context)
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def page_name(folder: str, page: str, *, pictures: bool) -> str:
+    """Where a page is written: the ones with and without pictures are two files."""
+    return f"{folder}/{page}{'' if pictures else '-no-pictures'}.html"
 
 
 class DoubtError(RuntimeError):

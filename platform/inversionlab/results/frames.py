@@ -10,6 +10,7 @@ from inversionlab.results.evaluator_results import BY_VICTIM, METRICS, Evaluator
 from inversionlab.results.models import MODEL_METRICS, Model, models_of
 from inversionlab.results.rows import Row
 from inversionlab.results.run_results import RunResults
+from inversionlab.results.search import SearchRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +119,41 @@ def prior_frame(results: RunResults) -> "pd.DataFrame":
             for prior in results.priors
         ]
     )
+
+
+def trial_frame(search: SearchRecord) -> "pd.DataFrame":
+    """A row for each trial of a search, and one for the undefended victim; settings have their dotted paths."""
+    metrics = dict.fromkeys([*search.objectives, *search.constraints])
+    further = [
+        m for m in metrics if m not in ("accuracy", "accuracy_loss", "attack_success", "score")
+    ]
+    rows = []
+    for trial in [*search.trials, *([search.undefended] if search.undefended else [])]:
+        top = trial.strongest
+        rows.append(
+            {
+                "search": search.search,
+                "trial": math.nan if trial.number is None else trial.number,
+                "state": "undefended" if trial.number is None else trial.state,
+                **_share("accuracy", trial.accuracy),
+                "loss_points": math.nan if trial.accuracy_loss is None else trial.accuracy_loss,
+                **_share("attack_success", trial.attack_success),
+                "attack": top.attack if top else None,
+                "evaluator": top.evaluator if top else None,
+                "score": math.nan if trial.score is None else trial.score,
+                "targets": trial.targets,
+                "reconstructions": trial.reconstructions,
+                "seconds": math.nan if trial.seconds is None else trial.seconds,
+                "networks_trained": len(trial.trained),
+                "front": trial.number in search.front,
+                "recommended": trial is search.best and search.helps,
+                "paper": trial.paper,
+                "fault": trial.fault,
+                **{m: math.nan if (v := trial.metric(m)) is None else v for m in further},
+                **{path: trial.settings.get(path) for path in search.axes},
+            }
+        )
+    return _frame(rows)
 
 
 def _frame(rows: list[dict[str, Any]]) -> "pd.DataFrame":

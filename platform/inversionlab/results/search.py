@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from inversionlab.metrics import Estimate
+from inversionlab.metrics.difference import difference
 from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.guessing import MANY, known_people
 from inversionlab.results.ranking import Headline, Strongest, strongest
@@ -250,8 +251,18 @@ class SearchRecord(RecordPart):
 
     @cached_property
     def best(self) -> TrialRecord | None:
-        """The recommended trial."""
+        """The best trial that keeps the constraints; it is recommended if it `helps`."""
         return next((t for t in self.trials if t.number == self.recommended), None)
+
+    @property
+    def helps(self) -> bool:
+        """Whether the best trial leaves clearly less to attackers than the undefended victim does.
+
+        Nothing else is recommended. Where one of both was not attacked there is nothing to say against it.
+        """
+        bare = self.undefended.attack_success if self.undefended else None
+        left = self.best.attack_success if self.best else None
+        return not (bare and left) or difference(bare, left).clear
 
     @cached_property
     def paper(self) -> TrialRecord | None:

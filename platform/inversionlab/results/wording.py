@@ -89,6 +89,12 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def attacker(access: str) -> str:
+    """What an attack's access means: "the attacker sees scores"."""
+    holds = access.replace("_", " ") == "white box"
+    return "the attacker holds the weights" if holds else f"the attacker sees {words(access)}"
+
+
 def among(k: int) -> str:
     """Where the right person must stand in an evaluator's ranking for a try to succeed."""
     return "first in the evaluator’s ranking" if k == 1 else f"among the evaluator’s top {k}"

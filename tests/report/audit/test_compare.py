@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import json
 import math
 import re
 
@@ -15,7 +16,6 @@ from inversionlab.report.audit.curves import end_point, success_curves
 from inversionlab.report.audit.page import render
 from inversionlab.report.audit.sentence import caveats, headline_sentence
 from inversionlab.report.audit.trade import trade_offs
-from inversionlab.report.charts.line_chart import draw
 from inversionlab.report.stripping import partial_protection
 from inversionlab.results.load import RunData
 from inversionlab.results.models import models_of
@@ -134,29 +134,29 @@ def swept_noise(values=(0.001, 0.1, 10.0)) -> RunData:
 
 
 def test_a_sweep_has_a_line_for_the_released_and_the_stripped_model():
-    chart = draw(success_curves(RunResults.of(swept_noise()))[0])
-    assert [line.series.name for line in chart.lines] == [
-        "latent white box",
-        "latent white box, stripped",
-        "label only",
-    ]
-    bare = {p.y for p in chart.lines[1].series.points}
+    figure = success_curves(RunResults.of(swept_noise()))[0]
+    lines = dict.fromkeys(row["series"] for row in figure.rows if row["place"] != "level")
+    assert list(lines) == ["latent white box", "latent white box, stripped", "label only"]
+    bare = {row["y"] for row in figure.rows if row["series"] == "latent white box, stripped"}
     assert len(bare) == 1  # the victim's rows, at each value
-    assert chart.spec.log
-    assert [text for _, text in chart.x_ticks] == ["0.001", "0.01", "0.1", "1", "10", "undefended"]
+    assert '"type": "log"' in json.dumps(figure.spec)
+    assert figure.numbers.rows[-1][0] == "undefended"
 
 
-def test_the_undefended_model_is_ringed_in_the_trade_off():
+def test_what_is_released_and_what_is_left_of_it_stand_at_the_same_cost():
     results = RunResults.of(swept_noise())
-    trade = draw(trade_offs(results)[0])
-    assert trade.spec.title == "Trade-off"
-    for line in trade.lines[:2]:
-        (ring,) = line.rings
-        assert ring[0] == min(x for x, _ in line.dots)
-        assert results.undefended.attack.loss_points == 0
-    assert [label.text for label in trade.labels] == ["undefended"]
-    names = [line.series.name for line in trade.lines]
-    assert names[2] == "same people, perturbation left on"
+    trade = trade_offs(results)[0]
+    assert trade.title == "Trade-off, evaluator “same people”"
+    (bare,) = [row for row in trade.rows if row["series"] == "undefended"]
+    assert bare["x"] == results.undefended.attack.loss_points == 0
+    swept = [row for row in trade.rows if row["series"] == "uniform noise"]
+    assert {row["hollow"] for row in swept} == {0, 1}
+    filled, hollow = (sorted(r["x"] for r in swept if r["hollow"] == h) for h in (0, 1))
+    assert filled == hollow
+    # Each value of the sweep is named once.
+    assert sorted(float(row["name"]) for row in swept if row["name"]) == [0.001, 0.1, 10]
+    assert IF_STRIPPED in next(row["said"] for row in swept if not row["hollow"])
+    assert "Hollow" in trade.about
 
 
 def test_alpha_ends_at_the_victim_for_mixtures_only():

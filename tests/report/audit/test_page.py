@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from inversionlab.report.audit.page import render
+from inversionlab.report.charts.figure import vega
 from inversionlab.report.pictures import grids
 from inversionlab.results.rows import headline_rows
 from inversionlab.results.run_results import RunResults
@@ -23,7 +24,14 @@ HOSTILE = "<img src=x onerror=alert(1)>\"'&</table>"
 
 @pytest.fixture(scope="module")
 def page(run) -> str:
-    return render(run, pictures=True)
+    return unpacked(render(run, pictures=True))
+
+
+def unpacked(page: str) -> str:
+    """A page without the packed Vega."""
+    (packed,) = re.findall(r'<script type="application/gzip" id="vega">([\w+/=]+)</script>', page)
+    assert packed == vega().base64
+    return page.replace(packed, "")
 
 
 def test_no_address_leads_outside(page):
@@ -37,12 +45,14 @@ def test_no_address_leads_outside(page):
 def test_the_script_is_the_one_that_the_policy_allows(page):
     script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in html.unescape(page)
-    assert page.count("<script") == 1
+    assert f"script-src 'sha256-{digest}' 'sha256-{vega().digest}';" in html.unescape(page)
+    # The others are data, which a browser does not run.
+    others = re.findall(r"<script ([^>]*)>", page)
+    assert set(others) == {'type="application/json"', 'type="application/gzip" id="vega"'}
 
 
 def test_no_picture_and_no_name_where_not_asked_for(run):
-    closed = render(run, pictures=False)
+    closed = unpacked(render(run, pictures=False))
     assert "data:image" not in closed
     assert "base64" not in closed
     assert "img-src 'none'" in html.unescape(closed)
@@ -121,7 +131,8 @@ def test_the_configuration_and_the_versions_are_there(run, page):
 def test_the_page_does_not_depend_on_the_order_of_rows(run, page):
     rows = run.reconstructions
     turned = rows.take(list(range(rows.num_rows - 1, -1, -1)))
-    assert render(dataclasses.replace(run, reconstructions=turned), pictures=True) == page
+    again = render(dataclasses.replace(run, reconstructions=turned), pictures=True)
+    assert unpacked(again) == page
 
 
 def test_the_page_says_what_a_blind_guess_reaches(run):
@@ -160,3 +171,23 @@ def test_the_models_table_says_who_else_is_taken_for_a_label(run):
     page = render(dataclasses.replace(run, models=rows), pictures=False)
     assert '<th scope="col">Others taken for a label</th>' in page
     assert "<td>1.25</td>" in page
+
+
+def test_the_page_says_what_an_attacker_holds_or_sees(run):
+    seen = {"latent_white_box": "white box", "label_only": "labels"}
+    cells = [{**cell, "access": seen.get(cell["attack"], "")} for cell in cells_of(run)]
+    page = render(with_record(run, cells=cells), pictures=False)
+    assert "<small>the attacker holds the weights</small>" in page
+    assert "<small>the attacker sees labels</small>" in page
+    assert "sees: " not in page
+
+
+def test_key_columns_stand_first_and_every_cell_has_its_heading_for_a_card(page):
+    section = re.search(r'<section id="results">.*?</table>', page, re.DOTALL)[0]
+    assert '<input type="checkbox"> all columns' in section
+    heads = re.findall(r'<th scope="col" class="([^"]*)">([^<]*)', section)
+    hidden = {text.strip() for classes, text in heads if "more" in classes.split()}
+    assert {"median rank", "attacked people", "steps"} <= hidden
+    assert not hidden & {"top-1", "top-5", "all people", "queries"}
+    labels = set(re.findall(r'data-label="([^"]+)"', section))
+    assert {"accuracy, all people", "same people: top-5", "person disjoint: top-1"} <= labels

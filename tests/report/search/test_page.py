@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.report.charts.timeline import LEFT, RIGHT, timeline_chart
-from inversionlab.report.search.front_chart import front_charts
+from inversionlab.report.charts.figure import vega
+from inversionlab.report.charts.timeline import timeline_figure
+from inversionlab.report.search.front_chart import front_figures
 from inversionlab.report.search.page import render_search, write_search_page
-from inversionlab.report.search.parallel import BOTTOM, MARGIN, STEP, TOP, parallel_chart
+from inversionlab.report.search.parallel import parallel_figure
 from inversionlab.report.search.sentence import search_caveats, search_verdict
 from inversionlab.results.holdout_audit import read_holdout_audit
 from inversionlab.results.run_record import read_record
@@ -48,14 +49,18 @@ class Balanced(HTMLParser):
             assert self.open.pop() == tag
 
 
+PACKED = re.compile(r'<script type="application/gzip".*?</script>', re.DOTALL)
+
+
 def page_of(record: dict[str, Any], **more: Any) -> str:
+    """The page without the packed Vega."""
     page = render_search(
         SearchRecord.model_validate(record), place="/store", pictures=False, **more
     )
     parser = Balanced()
     parser.feed(page)
     assert not parser.open
-    return page
+    return PACKED.sub("", page)
 
 
 def by_hand() -> dict[str, Any]:
@@ -91,41 +96,48 @@ def storage(tmp_path, record) -> Storage:
 
 
 def test_marks_stand_where_accuracy_and_success_are():
-    (chart,) = front_charts(SearchRecord.model_validate(by_hand()))
-    at = {m.trial.number: m for m in chart.marks}
-    # y: 376 is 0 %, 16 is 100 %. x: linear, so that 85 % halves 80 to 90 %.
-    assert [at[n].y for n in (0, 1, 2, None)] == [340.0, 268.0, 160.0, 16.0]
-    assert at[2].x == pytest.approx((at[0].x + at[None].x) / 2, abs=0.1)
-    assert at[1].low == pytest.approx(376 - 360 * share(0.3, 60)["low"], abs=0.1)
-    assert {n: m.style for n, m in at.items()} == {
-        0: "paper",
-        1: "recommended",
-        2: "other",
-        None: "open",
-    }
-    assert {lab.text for lab in chart.labels} == {"recommended", "paper’s point", "undefended"}
+    (figure,) = front_figures(SearchRecord.model_validate(by_hand()))
+    at = {row["trial"]: row for row in figure.rows}
+    assert [at[n]["y"] for n in (0, 1, 2, "undefended")] == [0.1, 0.3, 0.6, 1.0]
+    assert [at[n]["x"] for n in (0, 1, 2, "undefended")] == [0.8, 0.895, 0.85, 0.9]
+    assert at[1]["low"] == share(0.3, 60)["low"]
+    kinds = {0: "paper", 1: "recommended", 2: "other", "undefended": "open"}
+    assert {n: row["kind"] for n, row in at.items()} == kinds
+    names = {"recommended", "paper’s point", "undefended", None}
+    assert {row["name"] for row in figure.rows} == names
+    # Every mark is drawn; the recommended one last, on top.
+    assert [row["kind"] for row in figure.rows][-1] == "recommended"
+    for row in figure.rows:
+        assert f'aria-label="{html.escape(row["text"])}"' in figure.picture
+
+
+def test_trials_that_coincide_say_how_many_they_are():
+    record = by_hand()
+    record["trials"].append(record["trials"][2] | {"number": 7})
+    (figure,) = front_figures(SearchRecord.model_validate(record))
+    same = {row["trial"]: row["same"] for row in figure.rows}
+    assert same == {0: None, 1: None, 2: "×2", 7: None, "undefended": None}
+    assert ">×2<" in figure.picture
+    told = next(row["text"] for row in figure.rows if row["trial"] == 7)
+    assert told.endswith("(trials 2, 7 coincide here)")
 
 
 def test_the_edge_of_the_constraint_is_one_point_below_the_undefended_accuracy():
-    (chart,) = front_charts(SearchRecord.model_validate(by_hand()))
-    at = {m.trial.number: m.x for m in chart.marks}
-    ((x, _, width, _, text),) = chart.shaded
-    assert x + width == pytest.approx(at[0] + 0.9 * (at[None] - at[0]), abs=0.2)
-    assert at[2] < x + width < at[1]
-    assert text == "more than 1 point lost"
+    (figure,) = front_figures(SearchRecord.model_validate(by_hand()))
+    (out,) = figure.spec["datasets"]["excluded"]
+    assert out["x2"] == pytest.approx(0.89)
+    assert out["text"] == "more than 1 point lost"
 
 
 def test_the_front_passes_the_fronts_points_in_order_of_accuracy():
-    (chart,) = front_charts(SearchRecord.model_validate(by_hand()))
-    at = {m.trial.number: (m.x, m.y) for m in chart.marks}
-    (x0, y0), (x1, y1) = at[0], at[1]
-    assert chart.front == f"M{x0} {y0}V{y1}H{x1}"
+    (figure,) = front_figures(SearchRecord.model_validate(by_hand()))
+    assert figure.spec["datasets"]["front"] == [{"x": 0.8, "y": 0.1}, {"x": 0.895, "y": 0.3}]
 
 
 def test_the_mark_on_the_page_is_the_recommended_trials(record, page):
-    groups = re.findall(r'data-trial="(\w+)"><title>[^<]*</title>(.*?)</g>', page, re.DOTALL)
-    marked = [n for n, content in groups if "spot recommended" in content]
-    assert marked == [str(record["recommended"])]
+    figure = front_figures(SearchRecord.model_validate(record))[0]
+    marked = [r["trial"] for r in figure.rows if r["kind"] == "recommended"]
+    assert marked == [record["recommended"]]
     row = re.search(r'<tr class="chosen">\s*<th scope="row" data-key="(\d+)"', page)
     assert row[1] == str(record["recommended"])
 
@@ -135,39 +147,41 @@ def test_inaccurate_trials_get_a_close_up_without_them():
     for number, accuracy in enumerate((0.3, 0.893, 0.88, 0.897)):
         extra = record["trials"][1] | {"number": 3 + number, "accuracy": share(accuracy, 1000)}
         record["trials"].append(extra)
-    whole, close = front_charts(SearchRecord.model_validate(record))
-    assert {m.trial.number for m in whole.marks} == {0, 1, 2, 3, 4, 5, 6, None}
-    assert {m.trial.number for m in close.marks} == {1, 2, 4, 5, 6, None}
-    assert (whole.hidden, close.hidden) == (0, 2)
+    whole, close = front_figures(SearchRecord.model_validate(record))
+    assert {row["trial"] for row in whole.rows} == {0, 1, 2, 3, 4, 5, 6, "undefended"}
+    assert {row["trial"] for row in close.rows} == {1, 2, 4, 5, 6, "undefended"}
+    assert (whole.about, close.about) == ("", "2 less accurate trials are left of this chart.")
 
 
 def test_parallel_axes_are_linear_logarithmic_or_named():
     record = by_hand()
     record["trials"][1]["settings"] |= {"defense.rate": 0.1, "defense.kind": "hard"}
-    chart = parallel_chart(SearchRecord.model_validate(record))
-    ticks = {a.title: {text: y for y, text, _ in a.ticks} for a in chart.axes}
+    figure = parallel_figure(SearchRecord.model_validate(record))
+    ticks: dict[str, dict[str, float]] = {}
+    for tick in figure.spec["datasets"]["ticks"]:
+        ticks.setdefault(tick["axis"], {})[tick["label"]] = tick["y"]
     assert list(ticks) == ["alpha", "sigma", "rate", "kind", "accuracy ↑", "attack success ↓"]
     # log axis from 1e-4 to 1e-1: equal steps a power
-    step = (BOTTOM - TOP) / 3
-    assert [ticks["rate"][t] for t in ("0.0001", "0.001", "0.01", "0.1")] == [
-        pytest.approx(BOTTOM - i * step, abs=0.1) for i in range(4)
-    ]
-    assert set(ticks["kind"]) == {"soft", "hard"}
-    paper = next(t for t in chart.threads if t.trial.paper)
-    spots = [tuple(map(float, s.split())) for s in re.findall(r"[ML]([\d. ]+)", paper.path)]
-    assert [x for x, _ in spots] == [MARGIN + i * STEP for i in range(6)]
-    assert spots[2][1] == ticks["rate"]["0.001"]
-    assert spots[3][1] == ticks["kind"]["soft"]
-    assert chart.threads[-1].trial.number == 1
-    assert chart.threads[-1].style == "recommended"
+    assert [ticks["rate"][t] for t in ("0.0001", "0.001", "0.01", "0.1")] == pytest.approx(
+        [0, 1 / 3, 2 / 3, 1], abs=1e-3
+    )
+    assert ticks["kind"] == {"soft": 0.25, "hard": 0.75}
+    paper = {row["axis"]: row["y"] for row in figure.rows if row["kind"] == "paper"}
+    assert list(paper) == list(ticks)
+    assert paper["rate"] == ticks["rate"]["0.001"]
+    assert paper["kind"] == ticks["kind"]["soft"]
+    assert figure.rows[-1]["trial"] == 1
+    assert figure.rows[-1]["kind"] == "recommended"
 
 
 def test_a_missing_value_breaks_the_thread():
     record = by_hand()
-    del record["trials"][2]["settings"]["defense.sigma"]
-    chart = parallel_chart(SearchRecord.model_validate(record))
-    path = next(t.path for t in chart.threads if t.trial.number == 2)
-    assert re.sub(r"[\d. ]", "", path) == "MMLLL"
+    record["trials"] = record["trials"][2:]
+    del record["trials"][0]["settings"]["defense.sigma"]
+    picture = parallel_figure(SearchRecord.model_validate(record)).picture
+    path = re.search(r'class="mark-line role-mark.*? d="(M[^"]*)"', picture, re.DOTALL)[1]
+    # One value alone, a gap, and a line through the other four.
+    assert re.sub(r"[-\d.,]", "", path) == "MZMLLL"
 
 
 def test_the_timeline_is_stepped_and_shades_training():
@@ -175,27 +189,27 @@ def test_the_timeline_is_stepped_and_shades_training():
         {"seconds": s, "nodes": n, "workers": 2 * n, "training": t, "queued": 4 - n, "done": 10 * n}
         for s, n, t in ((0, 0, 1), (50, 0, 1), (100, 4, 0), (200, 2, 0))
     ]
-    chart = timeline_chart(samples[::-1])
-    middle = (LEFT + RIGHT) / 2
-    assert chart.training == ((LEFT, middle - LEFT),)
-    (nodes,) = chart.panels[0].traces
-    top, foot = chart.panels[0].top, chart.panels[0].foot
-    assert nodes.path == f"M{LEFT}.0 {foot}H{middle}V{top}H{RIGHT}.0V{(top + foot) / 2}H{RIGHT}.0"
-    assert chart.unit == "minutes"
-    assert "4 nodes" in chart.about
-    assert "40 reconstructions" in chart.about
+    figure = timeline_figure(samples[::-1])
+    nodes = [(row["x"], row["y"]) for row in figure.rows if row["series"] == "nodes"]
+    # In minutes; what does not change is left out.
+    assert nodes == [(0, 0), (1.6667, 4), (3.3333, 2)]
+    (span,) = figure.spec["datasets"]["spans"]
+    assert (span["x"], span["x2"]) == (0, 1.6667)
+    assert "minutes" in figure.picture
+    assert "4 nodes" in figure.about
+    assert "40 reconstructions" in figure.about
 
 
 @pytest.mark.parametrize("samples", [None, [], [{"seconds": 1.0}], [{"seconds": 1.0}] * 2])
 def test_no_timeline_without_a_span_of_time(samples):
-    assert timeline_chart(samples) is None
+    assert timeline_figure(samples) is None
 
 
 def test_a_long_timeline_is_thinned_but_keeps_its_peak():
     samples = [{"seconds": float(i), "nodes": 1 + (i % 2), "done": i} for i in range(100_000)]
-    chart = timeline_chart(samples)
-    assert sum(len(t.path) for p in chart.panels for t in p.traces) < 100_000
-    assert chart.panels[0].traces[0].peak == 2
+    figure = timeline_figure(samples)
+    assert len(figure.rows) < 5000
+    assert "2 nodes" in figure.about
 
 
 def test_no_address_leads_outside_and_the_policy_allows_this_script_only(page):
@@ -207,7 +221,7 @@ def test_no_address_leads_outside_and_the_policy_allows_this_script_only(page):
     assert all(t.startswith("#") for t in targets)
     (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in html.unescape(page)
+    assert f"script-src 'sha256-{digest}' 'sha256-{vega().digest}';" in html.unescape(page)
     assert "img-src 'none'" in html.unescape(page)
 
 
@@ -232,7 +246,9 @@ def test_hostile_names_stay_text():
     record |= {"cost": {HOSTILE: {}}, "provenance": {HOSTILE: HOSTILE}, "timings": {HOSTILE: 1.0}}
     page = page_of(record)
     assert "<img" not in page
-    assert page.count("<script") == page.count("</script>") == 1
+    scripts = re.findall(r"<script([^>]*)>", page)
+    assert page.count("</script>") == len(scripts)
+    assert set(scripts) == {"", ' type="application/json"'}
     assert page.count("&lt;img src=x") >= 15
 
 
@@ -330,6 +346,36 @@ def test_the_verdict_admits_what_is_not_shown():
     assert not any(
         "paper’s own" in c for c in search_caveats(SearchRecord.model_validate(by_hand()), None)
     )
+
+
+def test_what_is_not_clearly_safer_than_undefended_is_not_recommended():
+    record = by_hand()
+    record["undefended"]["attack_success"] = share(0.4, 60)
+    search = SearchRecord.model_validate(record)
+    assert not search.helps
+    text = search_verdict(search)
+    assert text.startswith(
+        "Nothing that was tried is clearly safer than undefended, so no setting is recommended. The best of 3 "
+        "finished trials is number 1 (alpha = 0.4"
+    )
+    page = page_of(record)
+    assert '<span class="tag">best tried</span>' in page
+    assert "<h2>The best setting that was tried</h2>" in page
+    assert '<span class="tag">recommended</span>' not in page
+    (figure,) = front_figures(search)
+    assert [row["name"] for row in figure.rows if row["trial"] == 1] == ["best tried"]
+    clear = SearchRecord.model_validate(by_hand())
+    assert clear.helps
+    assert "is recommended" in search_verdict(clear)
+
+
+def test_an_accuracy_that_rises_is_a_gain():
+    record = by_hand()
+    assert '<span class="what">Accuracy lost</span><b>0.5 points</b>' in page_of(record)
+    record["trials"][1]["accuracy_loss"] = -16.7
+    page = page_of(record)
+    assert '<span class="what">Accuracy gained</span><b>16.7 points</b>' in page
+    assert "-16.7 points" not in page
 
 
 def noise(**more: Any) -> dict[str, Any]:
@@ -469,7 +515,7 @@ def test_an_audit_that_was_not_run_yet_is_left_out(storage, record):
     again = record | {"rejudged": {"run": "lfw-recommended-00000000"}}
     storage.write_json(f"searches/{record['search']}/search.json", again)
     write_search_page(storage.root, record["search"], pictures=False)
-    page = storage.read(f"searches/{record['search']}/index.html").decode()
+    page = storage.read(f"searches/{record['search']}/index-no-pictures.html").decode()
     assert "figure is optimistic" in page
 
 
@@ -486,7 +532,7 @@ def test_where_every_person_was_attacked_only_the_starts_are_new():
 
 def test_no_picture_and_no_name_where_not_asked_for(storage, record):
     write_search_page(storage.root, record["search"], pictures=False)
-    page = storage.read(f"searches/{record['search']}/index.html").decode()
+    page = storage.read(f"searches/{record['search']}/index-no-pictures.html").decode()
     assert "<img" not in page
     assert "base64" not in page
     assert "person_0" not in page

@@ -9,11 +9,14 @@ from inversionlab.report.audit.compare import columns, side_by_side
 from inversionlab.report.audit.curves import accuracy_curves, guess_curves, success_curves
 from inversionlab.report.audit.terminal import terminal_table
 from inversionlab.report.audit.trade import trade_offs
-from inversionlab.report.charts.line_chart import draw_all
-from inversionlab.report.charts.timeline import timeline_chart
-from inversionlab.report.frame import fill, publish
+from inversionlab.report.charts.figure import Figure, FileKind
+from inversionlab.report.charts.timeline import timeline_figure
+from inversionlab.report.files import write_figures, write_tables
+from inversionlab.report.frame import fill, page_name, publish
 from inversionlab.report.pictures import grids
 from inversionlab.results.evaluator_results import CMC_RANKS, METRICS, Metric
+from inversionlab.results.flat import flat_table, parquet
+from inversionlab.results.frames import attack_frame, evaluator_frame, model_frame, prior_frame
 from inversionlab.results.load import RunData, load_run
 from inversionlab.results.models import MODEL_METRICS, undefended_accuracy
 from inversionlab.results.rows import Row
@@ -21,8 +24,20 @@ from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
 from inversionlab.store.storage import Storage
 
 
-def write_report(root: str, run: str, *, pictures: bool, strict: bool = False) -> str:
-    """Write `runs/RUN/report.html`, print the headline, the warnings and the page's place; returns the place.
+def write_report(
+    root: str,
+    run: str,
+    *,
+    pictures: bool,
+    strict: bool = False,
+    figures: FileKind | None = None,
+    tables: bool = False,
+) -> str:
+    """Write the page of a run, print its headline, its warnings and where it is; returns that place.
+
+    It is `runs/RUN/report.html`, and without pictures `report-no-pictures.html`.
+    With `figures` each chart is written as a file too, with `tables` each table. Without `pictures` these hold no
+    names.
 
     Raises:
         ConfigError: the storage holds no such run.
@@ -31,12 +46,25 @@ def write_report(root: str, run: str, *, pictures: bool, strict: bool = False) -
     storage = Storage(root)
     data = load_run(storage, run)
     page = render(data, pictures=pictures)
-    results = RunResults.of(data, frechet=False)
+    results = RunResults.of(data, frechet=tables)
     said = [sentence.headline_sentence(results), *sentence.prior_lines(results)]
-    name = f"runs/{run}/report.html"
+    charts = run_figures(results) if figures or tables else []
+    folder = f"runs/{run}"
+    if figures:
+        said += write_figures(storage, folder, charts, figures)
+    if tables:
+        flat = flat_table(results, names=pictures)
+        frames = {
+            "attacks": attack_frame(results),
+            "evaluators": evaluator_frame(results),
+            "models": model_frame(results),
+            "priors": prior_frame(results),
+            "results": flat.to_pandas(),
+        }
+        said += write_tables(storage, folder, frames, charts, {"results.parquet": parquet(flat)})
     return publish(
         storage,
-        name,
+        page_name(folder, "report", pictures=pictures),
         page,
         terminal_table(results),
         *said,
@@ -44,6 +72,13 @@ def write_report(root: str, run: str, *, pictures: bool, strict: bool = False) -
         warnings=sentence.caveats(results, names=pictures),
         strict=strict,
     )
+
+
+def run_figures(results: RunResults) -> list[Figure]:
+    """Every chart of a run's page."""
+    timeline = timeline_figure(results.run.record.timeline)
+    curves = [*success_curves(results), *accuracy_curves(results), *trade_offs(results)]
+    return [*curves, *guess_curves(results), *([timeline] if timeline else [])]
 
 
 def render(run: RunData, *, pictures: bool) -> str:
@@ -54,7 +89,6 @@ def render(run: RunData, *, pictures: bool) -> str:
     """
     results, record = RunResults.of(run), run.record
     nulls = [results.null_by(i) for i in range(len(results.evaluators))]
-    sweep_charts = [*success_curves(results), *accuracy_curves(results), *trade_offs(results)]
     context = {
         "record": record,
         "results": results,
@@ -76,17 +110,17 @@ def render(run: RunData, *, pictures: bool) -> str:
         "models": columns(results),
         "prior_lines": sentence.prior_lines(results),
         "model_metrics": MODEL_METRICS,
-        "curves": draw_all(sweep_charts),
-        "cmc": draw_all(guess_curves(results)),
+        "curves": [*success_curves(results), *accuracy_curves(results), *trade_offs(results)],
+        "cmc": guess_curves(results),
         "cmc_ranks": CMC_RANKS,
-        "timeline": timeline_chart(record.timeline),
+        "timeline": timeline_figure(record.timeline),
         "pictures": pictures,
         "grids": grids(results) if pictures else [],
         "config": dump_yaml(record.experiment, width=100),
         "max_loss": MAX_LOSS_POINTS,
         "reconstructions": run.reconstructions.num_rows,
     }
-    return fill("template.html.j2", context, scripts=["hover.js.j2"], pictures=pictures)
+    return fill("template.html.j2", context, scripts=["charts.js.j2"], pictures=pictures)
 
 
 def _groups(results: RunResults) -> dict[str, list[Row]]:

@@ -1,25 +1,28 @@
 """The cost of each defended model to its users against what it leaves to attackers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from inversionlab.report.charts.line_chart import STYLES, ChartSpec, Point, Series
+from inversionlab.report.charts.figure import Figure, Numbers, share_floor, with_known
+from inversionlab.report.charts.lines import dot_chart
 from inversionlab.results.models import models_of
-from inversionlab.results.ranking import Strongest
 from inversionlab.results.rows import Row
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
-from inversionlab.results.wording import IF_STRIPPED, estimate_text, words
+from inversionlab.results.wording import IF_STRIPPED, estimate_text, number, words
 
 ABOUT = (
-    "Each dot is one model under its strongest attack: {cost} against top-{k} success left, by each "
-    "evaluator. Low and left is good; the ring is the undefended model. Bars are 95% intervals."
+    "Each model under its strongest attack: {cost} against top-{k} success left. Low and left is good. Bars are "
+    "95% intervals."
 )
+HOLLOW = " Hollow: the model as it is released, where an attacker who holds the weights finds more."
+UNDEFENDED = "undefended"
 
 
-def trade_offs(results: RunResults) -> list[ChartSpec]:
-    """Success against accuracy lost, and against distortion where answers are changed.
+def trade_offs(results: RunResults) -> list[Figure]:
+    """Success by each evaluator against accuracy lost, and against distortion where answers are changed.
 
-    Empty without a sweep and with fewer than two defended models.
+    All have the same vertical axis. Empty without a sweep and with fewer than two defended models.
     """
     defended = [rows for rows in results.models.values() if rows[-1].kind == "defended"]
     if results.run.record.sweep is None and len(defended) < 2:
@@ -27,55 +30,82 @@ def trade_offs(results: RunResults) -> list[ChartSpec]:
     losses = {r.protected: r.loss_points for r in results.rows if math.isfinite(r.loss_points)}
     models = models_of(results.run).items()
     moved = {name: m.distortion for name, m in models if math.isfinite(m.distortion)}
-    limit = max(losses.values(), default=0.0) >= MAX_LOSS_POINTS
-    charts = [
-        ChartSpec(
-            title="Trade-off",
-            about=ABOUT.format(cost="accuracy lost", k=results.guesses),
-            x_name="points lost",
-            x_label="accuracy lost on all people, percentage points",
-            series=_series(results, losses),
-            mark=(MAX_LOSS_POINTS, "limit") if limit else None,
-        )
-    ]
+    costs = [("trade-off", "Trade-off", "accuracy lost", "points of accuracy lost", losses)]
     if max(moved.values(), default=0.0) > 0:
-        distortion = ChartSpec(
-            title="Distortion",
-            about=ABOUT.format(
-                cost="how far the answers are from the undefended model’s", k=results.guesses
+        far = "how far the answers are from the undefended model’s"
+        axis = "mean L1 distance of the probability vectors"
+        costs.append(("distortion", "Distortion", far, axis, moved))
+    tables = {
+        (i, place): with_known(_rows(results, cost[-1], place))
+        for i, cost in enumerate(costs)
+        for place in range(len(results.evaluators))
+    }
+    floor = share_floor([row["low"] for table in tables.values() for row in table])
+    found = []
+    for (i, place), table in tables.items():
+        if not table:
+            continue
+        name, title, cost, axis, values = costs[i]
+        evaluator = results.evaluators[place]
+        xs = [*values.values(), 0.0]
+        margin = 0.04 * (max(xs) - min(xs)) or 0.5
+        limit = i == 0 and max(xs) >= MAX_LOSS_POINTS
+        hollow = HOLLOW if any(row["hollow"] for row in table) else ""
+        figure = Figure(
+            name=f"{name}-{evaluator}",
+            title=f"{title}, evaluator “{words(evaluator)}”",
+            # Said once for all evaluators.
+            about="" if place else ABOUT.format(cost=cost, k=results.guesses) + hollow,
+            rows=table,
+            drawing=dot_chart(
+                table,
+                x_title=axis,
+                floor=floor,
+                x_domain=(min(xs) - margin, max(xs) + 2 * margin),
+                mark=(MAX_LOSS_POINTS, "limit") if limit else None,
+                joined=results.run.record.sweep is not None,
             ),
-            x_name="distortion",
-            x_label="mean L1 distance of the probability vectors, 0 to 2",
-            series=_series(results, moved),
+            numbers=_numbers(table, axis),
         )
-        charts.append(distortion)
-    return charts
+        found.append(figure)
+    return found
 
 
-def _series(results: RunResults, costs: Mapping[str, float]) -> tuple[Series, ...]:
-    """A series for each evaluator, and a second one for the models that can be stripped, as they are released."""
-    models = [rows for name, rows in results.models.items() if name in costs]
-    bare = [rows for rows in models if any(row.stripped for row in rows)]
-    released = [[row for row in rows if not row.stripped] for rows in bare]
-    found: list[Series] = []
-    for groups, note in ((models, ""), (released, ", perturbation left on"))[: 1 + bool(bare)]:
-        for evaluator, name in enumerate(results.evaluators):
-            tops = [results.strongest(group, evaluator) for group in groups if group]
-            # The names of the models are written once, at the first evaluator's dots.
-            points = tuple(
-                _point(top, costs[top.attack.protected], note, named=evaluator == 0)
-                for top in tops
-                if top is not None
-            )
-            style = f"s{len(found) % STYLES}"
-            found.append(Series(words(name) + note, style, points, joined=False))
-    return tuple(found)
+def _rows(results: RunResults, costs: Mapping[str, float], place: int) -> list[dict[str, Any]]:
+    """The strongest attack on each model, and on those that can be stripped that on what is released."""
+    found = []
+    for order, (name, rows) in enumerate(results.models.items()):
+        if name not in costs:
+            continue
+        stripped = any(row.stripped for row in rows)
+        groups = [(rows, 0), ([row for row in rows if not row.stripped], 1)][: 1 + stripped]
+        for group, hollow in groups:
+            if top := results.strongest(group, place):
+                found.append(_row(top.attack, top.success, costs[name], order, hollow))
+    return found
 
 
-def _point(top: Strongest[Row], cost: float, note: str, *, named: bool) -> Point:
-    row, success = top.attack, top.success
+def _row(row: Row, success: Any, cost: float, order: int, hollow: int) -> dict[str, Any]:
     how = f", {IF_STRIPPED}" if row.stripped else ""
-    text = f"{row.model.rpartition(', ')[2]}: {estimate_text(success)}{how}"
-    # The values of a sweep are many and stand in order; models of different kinds need their names.
-    name = row.label + note if named and row.point is None else ""
-    return Point.of(round(cost, 6), success, text, name=name, ring=row.kind == "undefended")
+    said = estimate_text(success)
+    # The values of a sweep are many: one colour, and the value at the dot. Other models have one each.
+    swept = row.point is not None
+    return {
+        "series": row.model.rpartition(", ")[0] if swept else row.model,
+        "model": row.model,
+        "attack": row.attack,
+        "x": round(cost, 6),
+        "y": success.value,
+        "low": success.low,
+        "high": success.high,
+        "hollow": hollow,
+        "order": order,
+        "name": f"{row.point:g}" if swept and not hollow else None,
+        "said": f"{said}{how}",
+        "text": f"{row.model}: {said} by {words(row.attack)}{how}; {number(cost)} lost",
+    }
+
+
+def _numbers(table: Sequence[Mapping[str, Any]], axis: str) -> Numbers:
+    body = [(row["model"], number(row["x"]), words(row["attack"]), row["said"]) for row in table]
+    return Numbers(("model", axis, "strongest attack", "success"), tuple(body))

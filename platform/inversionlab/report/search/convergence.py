@@ -1,14 +1,16 @@
 """How the estimates of a search narrow as more targets are attacked."""
 
 from inversionlab.metrics import Estimate
-from inversionlab.report.charts.line_chart import ChartSpec, Point, ReferenceLine, Series
+from inversionlab.report.audit.curves import level, swept
+from inversionlab.report.charts.figure import Figure, pivoted, share_floor, with_known
+from inversionlab.report.charts.lines import line_chart
 from inversionlab.results.search import SearchRecord
 
 MAX_CURVES = 4
 """Curves in one chart; more intervals on top of each other cannot be told apart."""
 
 
-def convergence_curves(search: SearchRecord) -> ChartSpec:
+def convergence_figure(search: SearchRecord) -> Figure | None:
     """Success over the targets attacked, for the recommended trial and others spread along the front."""
     best, front = search.best, search.front_trials
     first = [best] if best is not None and best.curve else []
@@ -18,22 +20,33 @@ def convergence_curves(search: SearchRecord) -> ChartSpec:
         step = (len(others) - 1) / max(room - 1, 1)
         others = [others[round(i * step)] for i in range(room)]
     shown = first + others
-    series = []
-    for i, trial in enumerate(shown):
-        tags = ["recommended"] * (trial is best) + ["paper"] * trial.paper
+    rows = []
+    for trial in shown:
+        chosen = "recommended" if search.helps else "best tried"
+        tags = [chosen] * (trial is best) + ["paper"] * trial.paper
         name = f"trial {trial.number}" + (f" ({', '.join(tags)})" if tags else "")
-        points = [
-            Point.of(float(p.targets), Estimate(p.value, p.low, p.high, 1)) for p in trial.curve
-        ]
-        series.append(Series(name, f"s{i}", tuple(points)))
+        for p in trial.curve:
+            row = swept(name, float(p.targets), Estimate(p.value, p.low, p.high, 1))
+            rows.append({**row, "text": f"{row['text']} after {p.targets} targets"})
+    rows = with_known(rows)
+    if not rows:
+        return None
+    special = {}
+    if guess := search.guess:
+        rows.append(level(guess.attack, guess.success))
+        special = {rows[-1]["series"]: "soft"}
     part = f"{len(shown)} of the front’s {len(front)} trials"
     whose = part if len(shown) < len(front) else "the front’s trials"
-    guess = search.guess
-    return ChartSpec(
+    return Figure(
+        name="convergence",
         title="How the estimates narrowed",
         about=f"Attack success after so many targets, with 95% intervals, for {whose}.",
-        x_name="targets",
-        x_label="targets attacked",
-        series=tuple(series),
-        references=(ReferenceLine.guess(guess.attack, guess.success),) if guess else (),
+        rows=rows,
+        drawing=line_chart(
+            rows,
+            x_title="targets attacked",
+            floor=share_floor([row["low"] for row in rows]),
+            special=special,
+        ),
+        numbers=pivoted(rows, "targets"),
     )

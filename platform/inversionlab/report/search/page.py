@@ -5,16 +5,18 @@ from typing import get_args
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import dump_yaml
-from inversionlab.report.charts.line_chart import draw
-from inversionlab.report.charts.timeline import timeline_chart
-from inversionlab.report.frame import fill, publish
+from inversionlab.report.charts.figure import Figure, FileKind
+from inversionlab.report.charts.timeline import timeline_figure
+from inversionlab.report.files import write_figures, write_tables
+from inversionlab.report.frame import fill, page_name, publish
 from inversionlab.report.pictures import Grid
-from inversionlab.report.search.convergence import convergence_curves
-from inversionlab.report.search.front_chart import front_charts
-from inversionlab.report.search.parallel import parallel_chart
+from inversionlab.report.search.convergence import convergence_figure
+from inversionlab.report.search.front_chart import front_figures
+from inversionlab.report.search.parallel import parallel_figure
 from inversionlab.report.search.pictures import search_grid
 from inversionlab.report.search.sentence import constraint_text, search_caveats, search_verdict
 from inversionlab.report.search.wording import settings_text, short_names, value_text
+from inversionlab.results.frames import trial_frame
 from inversionlab.results.holdout_audit import HoldoutAudit, read_holdout_audit
 from inversionlab.results.load import load_run, others, stored_record
 from inversionlab.results.search import SHARES, SearchRecord, TrialState
@@ -27,10 +29,21 @@ IN_COLUMNS = {"accuracy", "accuracy_loss", "score"} | {name for name in SHARES i
 """Metrics that the table of trials has anyway; others stand there if the search names them."""
 
 
-def write_search_page(root: str, name: str, *, pictures: bool, strict: bool = False) -> str:
-    """Write `searches/NAME/index.html`, print the verdict, the warnings and the page's place; returns the place.
+def write_search_page(
+    root: str,
+    name: str,
+    *,
+    pictures: bool,
+    strict: bool = False,
+    figures: FileKind | None = None,
+    tables: bool = False,
+) -> str:
+    """Write the page of a search, print its verdict, its warnings and where it is; returns that place.
 
-    Without `pictures` the page shows no face and no person's name.
+    It is `searches/NAME/index.html`, and without pictures `index-no-pictures.html`.
+
+    Without `pictures` the page shows no face and no person's name. With `figures` each chart is written as a file
+    too, with `tables` each table.
 
     Raises:
         ConfigError: the storage holds no such search (the text names those that are there), or it has no record
@@ -55,8 +68,21 @@ def write_search_page(root: str, name: str, *, pictures: bool, strict: bool = Fa
     page = render_search(search, place=storage.root, grid=grid, audit=audit, pictures=pictures)
     verdict = search_verdict(search, audit)
     warnings = search_caveats(search, audit)
-    place = f"searches/{name}/index.html"
-    return publish(storage, place, page, verdict, kind="Page", warnings=warnings, strict=strict)
+    folder, said = f"searches/{name}", [verdict]
+    charts = search_figures(search) if figures or tables else []
+    if figures:
+        said += write_figures(storage, folder, charts, figures)
+    if tables:
+        said += write_tables(storage, folder, {"trials": trial_frame(search)}, charts, {})
+    place = page_name(folder, "index", pictures=pictures)
+    return publish(storage, place, page, *said, kind="Page", warnings=warnings, strict=strict)
+
+
+def search_figures(search: SearchRecord) -> list[Figure]:
+    """Every chart of a search's page."""
+    timeline = timeline_figure(search.timeline)
+    others = (parallel_figure(search), convergence_figure(search), timeline)
+    return [*front_figures(search), *(figure for figure in others if figure)]
 
 
 def render_search(
@@ -82,10 +108,10 @@ def render_search(
         "search": search,
         "verdict": search_verdict(search, audit),
         "caveats": search_caveats(search, audit),
-        "fronts": front_charts(search),
-        "parallel": parallel_chart(search),
-        "convergence": draw(convergence_curves(search)),
-        "timeline": timeline_chart(search.timeline),
+        "fronts": front_figures(search),
+        "parallel": parallel_figure(search),
+        "convergence": convergence_figure(search),
+        "timeline": timeline_figure(search.timeline),
         "importance": [
             (metric, sorted(((names.get(k, k), v) for k, v in shares.items()), key=lambda p: -p[1]))
             for metric, shares in search.importance.items()
@@ -109,5 +135,5 @@ def render_search(
         "config": dump_yaml(search.experiment, width=100),
         "counts": counts,
     }
-    scripts = ["hover.js.j2", "sort.js.j2"]
+    scripts = ["charts.js.j2", "sort.js.j2"]
     return fill("search.html.j2", context, scripts=scripts, pictures=pictures)

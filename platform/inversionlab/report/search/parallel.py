@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inversionlab.report.charts.axes import linear, nice_ticks
+from inversionlab.report.charts.figure import Figure
+from inversionlab.report.charts.trials import parallel_chart
 from inversionlab.report.search.wording import DRAWN, short_names, style, summary, value_text
-from inversionlab.results.search import SHARES, SearchRecord, TrialRecord
+from inversionlab.results.search import SHARES, SearchRecord
 from inversionlab.results.wording import MISSING, words
 
-TOP, BOTTOM, MARGIN = 46, 320, 80
-STEP = 140
-"""Distance between two axes."""
 LETTERS = 15
 """Longest text at an axis; the whole text is in the hover text."""
 TICKS = 20
@@ -20,50 +18,30 @@ TICKS = 20
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One vertical axis."""
-
-    x: float
-    title: str
-    name: str
-    """The whole name, for the hover text."""
-    ticks: tuple[tuple[float, str, str], ...]
-    """(y, short text, whole text)."""
-
-
-@dataclass(frozen=True)
-class Thread:
-    """One trial's line."""
-
-    trial: TrialRecord
-    style: str
-    """See `report.search.wording.style`."""
-    path: str
-    title: str
-
-
-@dataclass(frozen=True)
-class Parallel:
-    """The chart; width and height are those of the box."""
-
-    width: float
-    height: float
-    axes: tuple[Axis, ...]
-    threads: tuple[Thread, ...]
-    """In drawing order, so the recommended one is on top."""
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """The places of one axis's values: numbers in a range, or named values."""
+class Scale:
+    """The places of one axis's values, 0 to 1: numbers in a range, or named values."""
 
     low: float = 0.0
     high: float = 0.0
     log: bool = False
     values: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, kind: Mapping[str, Any], values: Sequence[Any]) -> "Scale":
+        """The scale of a domain, widened to the values that were tried; without a domain, of those alone."""
+        known = [v for v in values if v is not None]
+        choices = kind.get("values")
+        numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
+        if choices is not None or not numeric:
+            named = dict.fromkeys(value_text(v) for v in [*(choices or []), *known])
+            return cls(values=tuple(named))
+        ends = [v for v in [*known, kind.get("low"), kind.get("high")] if v is not None]
+        if not ends:
+            return cls(values=(MISSING,))
+        return cls(min(ends), max(ends), log=bool(kind.get("log")) and min(ends) > 0)
+
     def place(self, value: Any) -> float | None:
-        """The y of a value; None where it has no place."""
+        """The place of a value; None where it has none."""
         if value is None:
             return None
         if self.values:
@@ -73,22 +51,24 @@ class _Scale:
             return None
         if not math.isfinite(value) or (self.log and value <= 0):
             return None
-        bend = math.log10 if self.log else float
         if self.low == self.high:
-            return (TOP + BOTTOM) / 2
-        return linear(bend(self.low), bend(self.high), BOTTOM, TOP)(bend(value))
+            return 0.5
+        low, high, at = (
+            math.log10(v) if self.log else float(v) for v in (self.low, self.high, value)
+        )
+        return round((at - low) / (high - low), 4)
 
     def level(self, index: int) -> float:
-        """The y of a named value, by its place among them."""
-        return round(BOTTOM - (index + 0.5) / len(self.values) * (BOTTOM - TOP), 1)
+        """The place of a named value, by its place among them."""
+        return round((index + 0.5) / len(self.values), 4)
 
     def ticks(self, share: bool) -> list[tuple[float, str, str]]:
-        """(y, short text, whole text) of the values that are named at the axis; shares are in percent."""
+        """(place, short text, whole text) of the values that are named at the axis; shares are in percent."""
         if self.values:
             named = list(enumerate(self.values))[:: math.ceil(len(self.values) / TICKS)]
             return [(self.level(i), _cut(v, LETTERS), v) for i, v in named]
         texts = [(v, f"{v * 100:.4g}%" if share else f"{v:.4g}") for v in self._round_values()]
-        return [(y, text, text) for v, text in texts if (y := self.place(v)) is not None]
+        return [(at, text, text) for v, text in texts if (at := self.place(v)) is not None]
 
     def _round_values(self) -> list[float]:
         if self.low == self.high:
@@ -97,60 +77,51 @@ class _Scale:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
             powers = [10.0**p for p in range(first, last + 1) if self.low <= 10.0**p <= self.high]
             return powers if len(powers) > 1 else [self.low, self.high]
-        return [t for t in nice_ticks(self.low, self.high) if self.low <= t <= self.high]
+        raw = (self.high - self.low) / 5
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [round(i * step, 10) for i in range(first, last + 1)]
 
 
-def parallel_chart(search: SearchRecord) -> Parallel | None:
+def parallel_figure(search: SearchRecord) -> Figure | None:
     """The chart of every trial that has a result; None where there is none, or no setting was searched."""
     goals = {"accuracy": "max", "attack_success": "min", **search.objectives}
     ended = [t for t in search.trials if t.state in ("complete", "stopped")]
     trials = [t for t in ended if any(t.metric(m) is not None for m in goals)]
     if not trials or not search.axes:
         return None
-    columns: list[tuple[_Scale, list[Any]]] = []
-    axes: list[Axis] = []
-
-    def add(title: str, name: str, kind: Mapping[str, Any], values: list[Any], share: bool) -> None:
-        scale, x = _scale(kind, values), MARGIN + len(axes) * STEP
-        columns.append((scale, values))
-        axes.append(Axis(x, _cut(title, LETTERS + 3), name, tuple(scale.ticks(share))))
-
-    for path, name in short_names(search.axes).items():
-        kind = search.space.kinds.get(path, {})
-        add(name, path, kind, [t.settings.get(path) for t in trials], share=False)
+    trials.sort(key=lambda t: DRAWN.index(style(search, t)))
+    said = [(t.number, style(search, t), summary(search, t)) for t in trials]
+    columns: list[tuple[str, Mapping[str, Any], list[Any], bool]] = [
+        (name, search.space.kinds.get(path, {}), [t.settings.get(path) for t in trials], False)
+        for path, name in short_names(search.axes).items()
+    ]
     for metric, mode in goals.items():
         title = f"{words(metric)} {'↑' if mode == 'max' else '↓'}"
-        add(title, metric, {}, [t.metric(metric) for t in trials], share=metric in SHARES)
-    threads = []
-    for i, trial in enumerate(trials):
-        path = _path([scale.place(values[i]) for scale, values in columns])
-        threads.append(Thread(trial, style(search, trial), path, summary(search, trial)))
-    threads.sort(key=lambda t: DRAWN.index(t.style))
-    width = 2 * MARGIN + (len(axes) - 1) * STEP
-    return Parallel(float(width), BOTTOM + 24.0, tuple(axes), tuple(threads))
-
-
-def _scale(kind: Mapping[str, Any], values: Sequence[Any]) -> _Scale:
-    """The scale of a domain, widened to the values that were tried; without a domain, of those alone."""
-    known = [v for v in values if v is not None]
-    choices = kind.get("values")
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
-    if choices is not None or not numeric:
-        named = dict.fromkeys(value_text(v) for v in [*(choices or []), *known])
-        return _Scale(values=tuple(named))
-    ends = [v for v in [*known, kind.get("low"), kind.get("high")] if v is not None]
-    if not ends:
-        return _Scale(values=(MISSING,))
-    return _Scale(min(ends), max(ends), log=bool(kind.get("log")) and min(ends) > 0)
+        columns.append((title, {}, [t.metric(metric) for t in trials], metric in SHARES))
+    rows: list[dict[str, Any]] = []
+    ticks: list[dict[str, Any]] = []
+    for axis, kind, values, share in columns:
+        scale = Scale.of(kind, values)
+        ticks += [
+            {"axis": axis, "y": y, "label": label, "whole": whole}
+            for y, label, whole in scale.ticks(share)
+        ]
+        rows += [
+            {"axis": axis, "y": scale.place(value), "value": value_text(value)}
+            | {"trial": number, "kind": drawn, "text": text}
+            for value, (number, drawn, text) in zip(values, said, strict=True)
+        ]
+    return Figure(
+        name="parallel",
+        title="Every trial",
+        about="",
+        rows=rows,
+        drawing=parallel_chart(rows, ticks),
+        wide=True,
+    )
 
 
 def _cut(text: str, letters: int) -> str:
     return text if len(text) <= letters else text[: letters - 1] + "…"
-
-
-def _path(ys: Sequence[float | None]) -> str:
-    """A trial's line through one y per axis, broken where it is None."""
-    path, pen = "", "M"
-    for i, y in enumerate(ys):
-        path, pen = (f"{path}{pen}{MARGIN + i * STEP} {y}", "L") if y is not None else (path, "M")
-    return path

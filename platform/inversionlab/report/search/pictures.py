@@ -21,7 +21,8 @@ def search_grid(search: SearchRecord, store: Store) -> Grid | None:
     models: list[tuple[str, TrialRecord | None]] = [("undefended", search.undefended)]
     if paper is not best:
         models.append(("paper’s point", paper))
-    models.append(("paper’s point, recommended" if paper is best else "recommended", best))
+    chosen = "recommended" if search.helps else "best tried"
+    models.append((f"paper’s point, {chosen}" if paper is best else chosen, best))
     first = (search.experiment.get("targets") or {}).get("first_repeat") or 0
     jobs = JobsRecord(targets=tuple(search.targets), first_repeat=first, repeats=search.repeats)
     attacked = [

@@ -6,7 +6,7 @@ from typing import Any
 from inversionlab.results.search import SearchRecord, TrialRecord
 from inversionlab.results.wording import MISSING, estimate_text, number, points
 
-DRAWN = ("stopped", "other", "front", "open", "paper", "recommended")
+DRAWN = ("stopped", "other", "front", "open", "paper", "best", "recommended")
 """The styles of trials in drawing order; the last ones are on top."""
 
 
@@ -46,7 +46,7 @@ def style(search: SearchRecord, trial: TrialRecord) -> str:
     if trial is search.undefended:
         return "open"
     if trial is search.best:
-        return "recommended"
+        return "recommended" if search.helps else "best"
     if trial.paper:
         return "paper"
     if not trial.complete:

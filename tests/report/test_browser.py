@@ -1,0 +1,112 @@
+"""The pages in a browser: they fit, make no error and no request; keys reach the charts; colours can be read."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inversionlab.report.audit.page import render
+from inversionlab.report.search.page import render_search
+from inversionlab.results.search import SearchRecord
+from tests.report import browser
+from tests.report.browser import HANG, Browser
+from tests.report.fake_run import fake_run, with_record
+from tests.report.fake_search import fake_search, timeline
+
+STYLE = Path(__file__).resolve().parents[2] / "platform/inversionlab/report/templates/style.css"
+OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
+READ = """[...document.querySelectorAll('figure.chart')].map((figure) => {
+  const plot = figure.querySelector('.plot');
+  plot.focus();
+  plot.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight' }));
+  return [document.activeElement === plot, figure.querySelector('.said').textContent];
+})"""
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if browser.found() is None:
+        pytest.skip("no Chromium at hand")
+    with Browser(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    run = with_record(fake_run(targets=6, repeats=2), timeline=timeline())
+    search = SearchRecord.model_validate(fake_search(trials=12))
+    made = {
+        "run": render(run, pictures=True),
+        "search": render_search(search, place="/store", pictures=False),
+    }
+    for name, page in made.items():
+        (folder / f"{name}.html").write_text(page)
+    return {name: folder / f"{name}.html" for name in made}
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (420, "dark")])
+@pytest.mark.parametrize("name", ["run", "search"])
+def test_a_page_fits_makes_no_error_and_asks_for_nothing(
+    tab: Browser, pages: dict[str, Path], name: str, width: int, scheme: str
+) -> None:
+    tab.open(pages[name], width=width, scheme=scheme)
+    assert tab.run(OVERFLOW) <= 0
+    assert tab.faults == []
+    # Pictures are in the page itself.
+    outside = [url for url in tab.requests if not url.startswith("data:")]
+    assert outside == [pages[name].as_uri()]
+    count = "document.querySelectorAll('{}').length"
+    plots, live = (tab.run(count.format(css)) for css in (".plot", ".plot.vega-embed svg"))
+    assert plots == live > 3
+
+
+def test_keys_reach_each_chart_and_read_its_marks(tab: Browser, pages: dict[str, Path]) -> None:
+    tab.open(pages["run"], width=1400)
+    found = tab.run(READ)
+    assert all(focused for focused, _ in found)
+    said = [text for _, text in found]
+    assert said[0].startswith("alpha = ")
+    # Only the timeline and the curves over guesses have no marks of their own; their numbers stand elsewhere.
+    assert len([text for text in said if text]) >= 4
+
+
+def test_without_scripts_the_pictures_stand_there(tab: Browser, pages: dict[str, Path]) -> None:
+    tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        tab.call("Page.navigate", url=pages["search"].as_uri())
+        count, end = 0, time.monotonic() + HANG
+        while count < 4 and time.monotonic() < end:
+            count = tab.run("document.querySelectorAll('.plot > svg.marks').length")
+        assert count >= 4
+    finally:
+        tab.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def luminance(color: str) -> float:
+    """Of a colour "#rrggbb", as WCAG 2 defines it."""
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(a: str, b: str) -> float:
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_text_and_marks_stand_out_in_both_schemes(scheme: int) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", STYLE.read_text(), re.DOTALL)[:2]
+    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", blocks[scheme]))
+    for name in ("ink", "soft", "accent", "good", "warn"):
+        assert contrast(colors[name], colors["card"]) >= 4.5, name
+    assert contrast(colors["warn"], colors["warn-back"]) >= 4.5
+    assert contrast(colors["good"], colors["good-back"]) >= 4.5
+    for name in ("s0", "s1", "s2", "s3", "s4", "s5"):
+        # 3 is what WCAG 2 asks of graphics; names of marks are text in these colours, too.
+        assert contrast(colors[name], colors["card"]) >= 4.5, name
