@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from inversionlab import __version__
-from inversionlab.commands import audit, prepare, report, search, settings
+from inversionlab.commands import audit, paper, prepare, report, search, settings
 
 app = typer.Typer(
     name="inversionlab",
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 app.command("audit", epilog=audit.epilog("inversionlab audit"))(audit.main)
 app.command("search", epilog=search.epilog("inversionlab search"))(search.main)
+app.command("paper", epilog=paper.epilog("inversionlab paper"))(paper.main)
 app.command("prepare")(prepare.main)
 app.command("report")(report.main)
 app.command("settings")(settings.main)
