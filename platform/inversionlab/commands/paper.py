@@ -63,13 +63,15 @@ def main(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="TABLE", help="Only this table or figure, such as table2. Repeatable."),
+        typer.Option(
+            metavar="TABLE", help="Only this table or figure, such as table2. Repeatable."
+        ),
     ] = None,
     scale: Annotated[
         ScaleOption,
         typer.Option(
-            help="tiny: made-up faces, in minutes. small: LFW and MNIST, in hours. paper: the paper's own data sets "
-            "and sizes, for a GPU cluster."
+            help="tiny: made-up faces, in minutes. small: LFW and MNIST, in hours. paper: the paper's own data "
+            "sets and sizes, for a GPU cluster."
         ),
     ] = ScaleOption.small,
     assignments: Assignments = None,
@@ -144,7 +146,7 @@ def _run(request: Request, root: str, *, pictures: bool) -> None:
     with exit_codes(AuditError, ActorPoolError, TrainingError):
         written = run_paper(request, root, typer.echo, pictures=pictures)
         for compared in written.tables:
-            typer.echo(f"{compared.table.title}: {status_text(compared)}")
+            typer.echo(f"{compared.table.title}: {status_text(compared, request.scale)}")
         place = Storage(root).uri(f"{written.folder}/page.html")
         typer.echo(f"Page: {place}; beside it the cells as Parquet and CSV, and a Markdown")
         typer.echo(f"Done in {time.monotonic() - began:.0f} s.")

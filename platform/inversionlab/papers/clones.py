@@ -1,4 +1,5 @@
-"""Of all tries at a person the best one: by the evaluator, as Khosravy picks it, or by the attacked model's score."""
+"""Of all tries at a person the best one: by the evaluator, as Khosravy picks it, or by the attacked model's
+score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,9 +37,7 @@ class BestClone(Finder):
         return replace(UNKNOWN, value=float(best[self.figure]), count=int(best["tries"]))
 
 
-def best_clone(
-    table: pa.Table, target: int, evaluator: str, chosen_by: Chooser
-) -> dict[str, Any]:
+def best_clone(table: pa.Table, target: int, evaluator: str, chosen_by: Chooser) -> dict[str, Any]:
     """Of the tries at a target the one of best rank, then score, by the evaluator, or of highest own score.
 
     Its `rank`, `score` and `own` score, `repeat`, `picture`, and how many `tries` there are; raises NotRunError

@@ -168,5 +168,3 @@ def _apart(larger: Value, smaller: Value, slack: float) -> Difference:
         value - math.hypot(one.value - one.low, other.high - other.value),
         value + math.hypot(one.high - one.value, other.value - other.low),
     )
-
-

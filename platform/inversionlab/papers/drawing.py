@@ -63,7 +63,9 @@ def lines_svg(
             path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
             parts.append(f'<path d="{path}" fill="none" stroke="{shade}" stroke-width="2"/>')
         if not joined or len(placed) < 20:
-            parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{shade}"/>' for x, y in placed]
+            parts += [
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{shade}"/>' for x, y in placed
+            ]
         parts.append(
             f'<text x="{WIDTH - RIGHT + 10}" y="{TOP + 16 + 18 * number}" fill="{shade}">{escape(name)}</text>'
         )

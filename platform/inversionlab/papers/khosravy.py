@@ -25,9 +25,7 @@ def _clone_row(place: int) -> tuple[str, list[tuple[str, Finder | str]]]:
     cells: list[tuple[str, Finder | str]] = []
     for note, attack, chosen in CHOICES:
         for heading, figure in FIGURES:
-            best = BestClone(
-                RECIPE, attack=attack, place=place, figure=figure, chosen_by=chosen
-            )
+            best = BestClone(RECIPE, attack=attack, place=place, figure=figure, chosen_by=chosen)
             cells.append((f"{heading}{note}", best))
     return f"ID-{place + 1}", cells
 
@@ -46,8 +44,8 @@ TABLE2 = Table(
     cells=grid([_clone_row(place) for place in range(TARGETS)]),
     stand_in="LFW at 64x64, enlarged to 128x128, stands in for VGGFace2.",
     differs=(
-        "The paper chooses the best of 100 clones by the evaluator, which no attacker has: such a choice shows what "
-        "an attack can reach at best. The last three columns have the clone that the attacked model scores highest.",
+        "The paper chooses the best of 100 clones by the evaluator, which no attacker has: such a choice shows "
+        "what an attack can reach at best. The last columns have the clone that the model itself scores highest.",
         "With few people an evaluator’s first rank is easily reached, so ranks do not compare between scales.",
     ),
 )
@@ -115,8 +113,8 @@ MODELS = Table(
 KHOSRAVY = Paper(
     name="khosravy",
     title="Khosravy et al. 2021: model inversion under a gray-box scenario",
-    cites="M. Khosravy, K. Nakamura, Y. Hirose, N. Nitta and N. Babaguchi, “Model Inversion Attack: Analysis under "
-    "Gray-box Scenario on Deep Learning based Face Recognition System”, KSII TIIS 15(3), 2021",
+    cites="M. Khosravy, K. Nakamura, Y. Hirose, N. Nitta and N. Babaguchi, “Model Inversion Attack: Analysis "
+    "under Gray-box Scenario on Deep Learning based Face Recognition System”, KSII TIIS 15(3), 2021",
     tables=(
         MODELS,
         FIG6_10,
@@ -132,7 +130,7 @@ KHOSRAVY = Paper(
     about=(
         "The text calls ID-1 and ID-5 the most recognizable by Fig. 11, and prints ID-4 with the highest score of "
         "the evaluator in Table 2.",
-        "The loss is “a least square measure … or an Infomax measure”, without a formula for the second; the card of "
-        "`pixel_gray_box` has our reading.",
+        "The loss is “a least square measure … or an Infomax measure”, without a formula for the second; the card "
+        "of `pixel_gray_box` has our reading.",
     ),
 )

@@ -69,7 +69,7 @@ FIG5 = Table(
         "Temperature 1 is the paper’s; 3 flattens the dummy’s answers, our extension.",
         "The attacker’s generator is a VAE; the paper’s is that of Khosravy 2022, whose GAN it does not describe. "
         "`success` has the start and the steps that Yoshimura gives for the same attack; the paper gives none.",
-        "The accuracy is that of all test pictures of all people; the paper’s is of the 27 targets’ (270 pictures).",
+        "The accuracy is that of all test pictures of all people; the paper’s is of 270 pictures of its targets.",
         "At the scale `small` the victim is a residual network; at `paper` it is Khosravy’s.",
     ),
 )

@@ -12,25 +12,26 @@ def markdown(paper: Paper, scale: str, tables: Sequence[ComparedTable], command:
     """The tables with ours, the paper's figure and the difference in every cell, after a table of them all."""
     lines = [f"# {paper.title}", "", paper.cites, ""]
     lines += [f"Made by `{command}`, at the scale `{scale}`.", ""]
+    lines += [wording.MADE_UP, ""] if scale == "tiny" else []
     lines += [f"- {line}" for line in paper.about]
     lines += ["", "| table or figure | status | what it shows |", "|---|---|---|"]
     for compared in tables:
         claims = "; ".join(wording.claim_text(claim) for claim in compared.claims)
         lines.append(
-            f"| {_cell(compared.table.title)} | {wording.status_text(compared)} | {_cell(claims)} |"
+            f"| {_cell(compared.table.title)} | {wording.status_text(compared, scale)} | {_cell(claims)} |"
         )
     for compared in tables:
         lines += ["", f"## {compared.table.title}", ""]
-        lines += [f"- {line}" for line in remarks(compared)]
+        lines += [f"- {line}" for line in remarks(compared, scale)]
         if compared.cells:
             lines += ["", *_table(compared)]
     return "\n".join(lines) + "\n"
 
 
-def remarks(compared: ComparedTable) -> list[str]:
+def remarks(compared: ComparedTable, scale: str) -> list[str]:
     """What a reader should know of a table: what differs, what is beyond noise, what is not run."""
     table = compared.table
-    said = [table.why_not, table.stand_in, *table.differs]
+    said = [table.why_not, table.stand_in if scale == "small" else "", *table.differs]
     said += [wording.noise_sentence(compared), *wording.missing_reasons(compared)]
     if table.every > 1 and len(compared.shown_rows) < len(compared.rows):
         said.append(

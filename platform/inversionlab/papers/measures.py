@@ -1,8 +1,8 @@
 """What tables need besides attacks: measured once on the networks that an audit has stored, and kept there.
 
 A measure is a function of an opened session. Its result is a JSON file, named by the measure, its version, the run
-and the run's networks, so an equal call opens no session. Estimates are {value, low, high, count}; ends that are not
-known are null.
+and the run's networks, so an equal call opens no session. Estimates are {value, low, high, count}; ends that are
+not known are null.
 """
 
 import math
@@ -71,8 +71,8 @@ def generator_distance(session: Session) -> dict[str, Any]:
 def gradient_estimates(session: Session) -> dict[str, Any]:
     """Criterion C against the cosine of estimated and true gradient (`gradient_estimates.py`).
 
-    `rule` is the share of the points with C < 0.1 whose cosine is above 0.8; the unit of its interval is the point.
-    `criterion` and `cosine` are the points themselves, a list for each sigma^2.
+    `rule` is the share of the points with C < 0.1 whose cosine is above 0.8; the unit of its interval is the
+    point. `criterion` and `cosine` are the points themselves, a list for each sigma^2.
     """
     cell = next(c for c in session.plan.cells if c.attack.name.startswith("latent_"))
     context = session.builder.attacker_context(cell)
@@ -124,5 +124,3 @@ def _plain(estimate: Estimate) -> dict[str, Any]:
     """As JSON, which has no NaN."""
     plain = asdict(estimate)
     return {key: None if math.isnan(value) else value for key, value in plain.items()}
-
-

@@ -25,7 +25,8 @@ def render(
         "paper": paper,
         "scale": scale,
         "made": command,
-        "parts": [_part(compared, runs, pictures=pictures) for compared in tables],
+        "parts": [_part(compared, scale, runs, pictures=pictures) for compared in tables],
+        "made_up": wording.MADE_UP if scale == "tiny" else "",
         "recipes": {
             name: ran.why_not or ", ".join(r.run.record.run for r in ran.results)
             for name, ran in runs.items()
@@ -37,16 +38,18 @@ def render(
     return fill("paper.html.j2", context, scripts=["hover.js.j2"], pictures=pictures)
 
 
-def _part(compared: ComparedTable, runs: Runs, *, pictures: bool) -> dict[str, Any]:
+def _part(
+    compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool
+) -> dict[str, Any]:
     """What the template shows of a table."""
     places, columns = compared.by_place, compared.columns
     return {
         "key": compared.table.key,
         "title": compared.table.title,
         "short": compared.table.title.partition(":")[0],
-        "status": wording.status_text(compared),
+        "status": wording.status_text(compared, scale),
         "claims": [wording.claim_text(claim) for claim in compared.claims],
-        "remarks": remarks(compared),
+        "remarks": remarks(compared, scale),
         "charts": charts(compared, runs),
         "columns": columns,
         "rows": [

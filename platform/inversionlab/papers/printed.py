@@ -1,6 +1,6 @@
 """The figures that a paper prints, out of `printed/NAME.csv`, which a page, a test and a reader share.
 
-Columns: `table`, `row`, `column` (where it stands in our tables), `sign` ("<=": the paper says "at most"), `value`,
+Columns: `table`, `row`, `column` (where it stands in our tables), `sign` ("<=": "at most" in the paper), `value`,
 `unit` ("%" or ""), `text` (as printed), `tries` (how many it is a share of, where the paper says), `units` (how
 many of these count as independent), `where` (section or table of the paper), `quote` (for a figure out of a
 sentence, the words around it; a figure without one stands in a row of a table, with its neighbours) and `note`.

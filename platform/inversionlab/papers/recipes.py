@@ -7,6 +7,7 @@
         scales: [tiny, small, paper]     # default: all; where it has none, `why` says why
         changes: {dotted.setting: value} # at every scale, after those of the scale
         tiny: {dotted.setting: value}    # at that scale, last; `small` and `paper` likewise
+        like: fig4                       # what that recipe says holds here too, before what this one says
         each: {tiny: 2, small: 10}       # so many experiments with one target each, one after another
 
 A value in place of a mapping or list takes the place of all of it; items of a list go by number.
@@ -25,7 +26,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.papers.paper import SCALES, Scale
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
-_KEYS = {"scales", "changes", "each", "why", *SCALES}
+_KEYS = {"like", "scales", "changes", "each", "why", *SCALES}
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,21 @@ def _scoped(assignment: str) -> tuple[str, str]:
     return (name.strip(), f"{rest}{sign}{value}") if colon else ("", assignment)
 
 
+def _spec(known: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What the file says of a recipe, on top of what it says of the one that it is like."""
+    own: dict[str, Any] = dict(known[name] or {})
+    like = own.pop("like", None)
+    if like is None:
+        return own
+    below: dict[str, Any] = dict(known[like] or {})
+    joined = {
+        key: {**below[key], **own[key]}
+        for key in below.keys() & own.keys()
+        if isinstance(own[key], dict)
+    }
+    return {**below, **own, **joined}
+
+
 def _recipe(
     origin: str,
     paper: str,
@@ -82,7 +98,7 @@ def _recipe(
     data: Mapping[str, Any],
     assignments: Sequence[str],
 ) -> Recipe:
-    spec: Mapping[str, Any] = data["recipes"][name] or {}
+    spec = _spec(data["recipes"], name)
     if unknown := spec.keys() - _KEYS:
         raise ConfigError(f"{origin}: `{min(unknown)}` is none of {', '.join(sorted(_KEYS))}")
     if scale not in spec.get("scales", SCALES):

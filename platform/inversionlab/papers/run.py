@@ -123,5 +123,3 @@ def _write(
     storage.write(f"{folder}/{paper.name}.md", text.encode())
     storage.write(f"{folder}/page.html", page.encode())
     return folder
-
-

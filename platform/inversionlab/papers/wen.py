@@ -125,8 +125,8 @@ TABLE2 = Table(
     differs=(
         DISTORTION,
         "The paper’s attacker uses adversarial training with the gradient of his own inversion model "
-        "(`ami_adversarial`); one who learns from the defended model’s answers (`ami_adaptive`) is stronger, and has "
-        "a row of its own.",
+        "(`ami_adversarial`); one who learns from the defended model’s answers (`ami_adaptive`) is stronger, and "
+        "has a row of its own.",
     ),
 )
 
@@ -147,8 +147,8 @@ def _pictures(key: str, title: str, recipe: str, rows: tuple[tuple[str, str, str
 WEN = Paper(
     name="wen",
     title="Wen, Yiu & Hui 2021: adversarial noise on the answers",
-    cites="J. Wen, S.-M. Yiu and L. C. K. Hui, “Defending Against Model Inversion Attack by Adversarial Examples”, "
-    "IEEE CSR 2021",
+    cites="J. Wen, S.-M. Yiu and L. C. K. Hui, “Defending Against Model Inversion Attack by Adversarial "
+    "Examples”, IEEE CSR 2021",
     tables=(
         TABLE1,
         TABLE2,
@@ -169,9 +169,7 @@ WEN = Paper(
         Table(
             key="section5",
             title="§V-A: the classifiers",
-            cells=grid(
-                [(data, [("accuracy", Accuracy(recipe))]) for data, recipe in SETS.items()]
-            ),
+            cells=grid([(data, [("accuracy", Accuracy(recipe))]) for data, recipe in SETS.items()]),
             stand_in=STAND_IN,
         ),
     ),

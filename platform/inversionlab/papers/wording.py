@@ -6,6 +6,10 @@ from inversionlab.papers.compare import ComparedCell, ComparedClaim, ComparedTab
 from inversionlab.papers.finders import Value
 from inversionlab.results.wording import listed, number, percent
 
+MADE_UP = (
+    "Made-up faces and networks of a few thousand weights stand in for everything: this shows that it runs. "
+    "Its figures say nothing about the paper."
+)
 MOST_NAMED = 6
 """Cells beyond noise that a sentence names; more are counted."""
 
@@ -65,8 +69,10 @@ def noise_sentence(table: ComparedTable) -> str:
     return f"{text}, and {len(beyond)} of these differ beyond noise{which}."
 
 
-def status_text(table: ComparedTable) -> str:
-    """A table's status in one line, with its claims counted."""
+def status_text(table: ComparedTable, scale: str) -> str:
+    """A table's status in one line, with its claims counted; on made-up faces none is shown or contradicted."""
+    if scale == "tiny":
+        return "not run" if table.status == "not run" else "runs; says nothing of the paper"
     shown = sum(claim.verdict == "shown" for claim in table.claims)
     claims = f" ({shown} of {len(table.claims)} claims)" if table.claims else ""
     return f"{table.status}{claims}"
@@ -79,5 +85,3 @@ def missing_reasons(table: ComparedTable) -> list[str]:
         if cell.ours is None:
             counts[cell.why] = counts.get(cell.why, 0) + 1
     return [f"{count} not run: {why}" for why, count in counts.items()]
-
-

@@ -33,8 +33,8 @@ TABLE1 = Table(
     stand_in="LFW at 64x64 in gray stands in for the frontal faces of VGGFace2 in gray.",
     differs=(
         "Success is top-1 by an evaluator that shares only the five targets with the victim.",
-        "The interval of a column counts 100 starts at one person, that of the average five people: it says how far "
-        "another five people may be.",
+        "The interval of a column counts 100 starts at one person, that of the average five people: it says how "
+        "far another five people may be.",
         "Victim and evaluator have the same structure, as in the paper, but for its last two layers; the "
         "encoder-decoder of Fig. 6 is not built.",
         "At the scale `small` they are residual networks, and the VAE has no residual blocks.",
@@ -52,9 +52,7 @@ FIG7 = Table(
                     ("cosine", OfMeasure("table1", of="gradient_estimates", key="lowest")),
                     (
                         "share with a cosine above 0.8",
-                        OfMeasure(
-                            "table1", of="gradient_estimates", key="rule", is_share=True
-                        ),
+                        OfMeasure("table1", of="gradient_estimates", key="rule", is_share=True),
                     ),
                 ],
             )
@@ -77,8 +75,8 @@ FIG8 = Table(
 YOSHIMURA = Paper(
     name="yoshimura",
     title="Yoshimura et al. 2021: model inversion in a black-box setting",
-    cites="S. Yoshimura, K. Nakamura, N. Nitta and N. Babaguchi, “Model Inversion Attack against a Face Recognition "
-    "System in a Black-Box Setting”, APSIPA ASC 2021",
+    cites="S. Yoshimura, K. Nakamura, N. Nitta and N. Babaguchi, “Model Inversion Attack against a Face "
+    "Recognition System in a Black-Box Setting”, APSIPA ASC 2021",
     tables=(
         TABLE1,
         Table(key="table2", title="Table II: identification by people", why_not=HUMAN),
