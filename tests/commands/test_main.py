@@ -16,7 +16,9 @@ from inversionlab.commands.main import app
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("command", [[], ["audit"], ["search"], ["report"], ["settings"], ["paper"]])
+@pytest.mark.parametrize(
+    "command", [[], ["audit"], ["search"], ["report"], ["settings"], ["paper"]]
+)
 def test_help_answers_before_anything_heavy_is_imported(command: list[str], tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "inversionlab", *command, "--help"],

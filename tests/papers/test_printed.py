@@ -43,10 +43,9 @@ def test_every_figure_stands_in_the_papers_text(paper: str) -> None:
         figures = list(group)
         quoted = [p for p in figures if p.quote]
         lost += [p for p in quoted if p.text not in p.quote or plain(p.quote) not in text]
-        if whole := [p.text for p in figures if not p.quote]:
-            # A row of a table stands in one piece, after what the row is called there.
-            if f" {' '.join(whole)} " not in text:
-                lost.append(f"{row}: {' '.join(whole)}")
+        # A row of a table stands in one piece.
+        whole = " ".join(p.text for p in figures if not p.quote)
+        lost += [f"{row}: {whole}"] if whole and f" {whole} " not in text else []
     assert not lost
 
 
@@ -108,7 +107,7 @@ LINE = "table1,row,column,,80,%,80%,81,27,Table I,,"
 def test_a_wrong_line_is_refused_by_file_and_number(tmp_path: Path, line: str, told: str) -> None:
     path = tmp_path / "paper.csv"
     path.write_text(f"{','.join(COLUMNS)}\n{line}\n")
-    with pytest.raises(ConfigError, match="paper.csv") as caught:
+    with pytest.raises(ConfigError, match=r"paper\.csv") as caught:
         read_printed(path)
     assert told in str(caught.value)
 

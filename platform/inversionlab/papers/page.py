@@ -38,9 +38,7 @@ def render(
     return fill("paper.html.j2", context, scripts=["hover.js.j2"], pictures=pictures)
 
 
-def _part(
-    compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool
-) -> dict[str, Any]:
+def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) -> dict[str, Any]:
     """What the template shows of a table."""
     places, columns = compared.by_place, compared.columns
     return {
