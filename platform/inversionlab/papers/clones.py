@@ -59,4 +59,5 @@ def best_clone(table: pa.Table, target: int, evaluator: str, chosen_by: Chooser)
             return -clone["own"], clone["repeat"]
         return clone["rank"], -clone["score"]
 
-    return {**min(tries, key=order), "tries": len(tries)}
+    best: dict[str, Any] = min(tries, key=order)
+    return best | {"tries": len(tries)}

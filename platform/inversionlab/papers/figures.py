@@ -86,7 +86,8 @@ def _grid(pictures: Pictures, results: RunResults) -> Grid:
         elif pictures.best_by_evaluator and evaluator is not None:
             rows.append(_best(results, table, heading, evaluator))
         else:
-            shown = attack_pictures(table, people, heading, evaluator)
+            inverting = any(r.inverts_outputs for r in results.rows if r.attack == attack)
+            shown = attack_pictures(table, people, heading, evaluator, first=inverting)
             rows.append(GridRow(heading, "", shown))
     if pictures.synthetic:
         made = _kept(results, "synthetic")

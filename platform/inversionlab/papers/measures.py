@@ -6,22 +6,28 @@ not known are null.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from inversionlab.core.images import to_bytes
+from inversionlab.core.images import to_bytes, to_float
 from inversionlab.core.seeds import torch_stream
 from inversionlab.core.settings import fingerprint
+from inversionlab.data.labelled import Labelled
+from inversionlab.defenses.adversarial_noise import AdversarialNoiseSettings
+from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
+from inversionlab.generators.inversion_noise import find_noise
 from inversionlab.metrics import Estimate, Gaussian, frechet_distance, wilson
 from inversionlab.papers.gradient_estimates import VARIANCES, criteria_and_cosines
 from inversionlab.pipeline import evaluate
 from inversionlab.pipeline.endpoint import begin
+from inversionlab.pipeline.recognizer_specs import RecognizerSpec
 from inversionlab.pipeline.session import Session
+from inversionlab.recognizers import Recognizer
 from inversionlab.results.run_record import RunRecord
 from inversionlab.store.storage import Storage
 
@@ -91,7 +97,55 @@ def gradient_estimates(session: Session) -> dict[str, Any]:
     }
 
 
+def public_classifier(session: Session) -> dict[str, Any]:
+    """How much of the public people's pictures the defender's classifier F_C recognizes.
+
+    These are the pictures that it has learned from: there are too few of most people to hold some out.
+    """
+    (spec, *_) = [s for s in session.plan.specs if s.role == "defense_classifier"]
+    recognizer = session.builder.network(spec)
+    assert isinstance(spec, RecognizerSpec)
+    assert isinstance(recognizer, Recognizer)
+    known = spec.data(session.builder.splits).train
+    hits = 0
+    with torch.no_grad():
+        for x_NCHW, class_N in _chunks(known):
+            said_N = recognizer.log_scores(to_float(x_NCHW, session.builder.device)).argmax(1)
+            hits += int((said_N.cpu() == class_N).sum())
+    return {"own pictures": _plain(wilson(hits, len(known)))}
+
+
+def noise_size(session: Session) -> dict[str, Any]:
+    """Mean L1 size for each entry of the noise on log-scores, before it is renormalised, by the defense's title.
+
+    Over the test pictures, of every defense of the recipe that is `adversarial_noise` on the victim itself.
+    """
+    builder, specs = session.builder, session.plan.defense_specs
+    victim, found = builder.attacked(NoneSettings()), {}
+    for _, defense in session.experiment.every_defense():
+        own = specs.own(defense)
+        if not isinstance(defense, AdversarialNoiseSettings) or defense.inner or own is None:
+            continue
+        inversion, total, count = builder.network(own), 0.0, 0
+        for pictures_NCHW, _ in _chunks(builder.splits.test):
+            x_NCHW = to_float(pictures_NCHW, builder.device)
+            with torch.no_grad():
+                log_NK = victim.log_scores(x_NCHW)
+            size_N = find_noise(inversion, x_NCHW, log_NK, defense.noise).abs().mean(1)
+            total, count = total + float(size_N.sum()), count + len(size_N)
+        found[defense.title] = _plain(Estimate(total / count, math.nan, math.nan, count))
+    return found
+
+
+def _chunks(known: Labelled) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Pictures and classes, a few at a time."""
+    size = evaluate.CHUNK
+    return zip(known.images_NCHW.split(size), known.class_N.split(size), strict=True)
+
+
 MEASURES: Mapping[str, Measure] = {
+    "public_classifier": Measure(1, public_classifier),
+    "noise_size": Measure(1, noise_size),
     "generator_distance": Measure(1, generator_distance),
     "gradient_estimates": Measure(1, gradient_estimates),
 }

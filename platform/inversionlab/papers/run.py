@@ -84,7 +84,7 @@ def run_paper(request: Request, root: str, say: Say, *, pictures: bool) -> Writt
     runs: dict[str, RecipeRuns] = {}
     for name, recipe in request.recipes.items():
         mine = [measure for owner, measure in wanted if owner == name]
-        results, found = [], []
+        results, found = list[RunResults](), list[dict[str, Any]]()
         for experiment in recipe.experiments:
             say(f"recipe {name}: {experiment.name}")
             try:
@@ -93,7 +93,11 @@ def run_paper(request: Request, root: str, say: Say, *, pictures: bool) -> Writt
                 failed.append(error)
                 run = error.run
             data = load_run(storage, run)
-            found.append({m: measured(m, experiment, data.record, storage, say) for m in mine})
+            # Of several people’s runs the first one’s networks stand for all.
+            wanted_here = mine if not found else []
+            found.append(
+                {m: measured(m, experiment, data.record, storage, say) for m in wanted_here}
+            )
             results.append(RunResults.of(data, frechet=request.paper.costly))
         runs[name] = RecipeRuns(tuple(results), tuple(found), recipe.why_not)
     figures = printed(request.paper.name)
