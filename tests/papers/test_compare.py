@@ -17,7 +17,7 @@ from inversionlab.papers.drawing import lines_svg
 from inversionlab.papers.finders import Finder, NotRunError
 from inversionlab.papers.markdown import markdown, remarks
 from inversionlab.papers.page import render
-from inversionlab.papers.paper import Cell, Claim, Paper, Table
+from inversionlab.papers.paper import Cell, Claim, Paper, Pictures, Table
 from inversionlab.papers.printed import Printed, printed
 from inversionlab.papers.tables import as_csv, as_parquet, cells_table
 from inversionlab.papers.wording import apart_text, noise_sentence, ours_text
@@ -157,7 +157,7 @@ def test_figures_as_text() -> None:
     assert ours_text(near.ours) == "80.0% (71.1–86.7)"
     assert apart_text(near).startswith("+1.0 points (-")
     said = noise_sentence(made())
-    assert "Of 3 figures beside the paper’s, 3 have an interval, and 2 of these differ" in said
+    assert "Of our 3 figures beside the paper’s, 3 have an interval, and 2 of these differ" in said
     assert "a, error (above)" in said
     assert remarks(made(), "small")[0] == "Squares stand in for circles."
     assert "Squares" not in " ".join(remarks(made(), "paper"))
@@ -192,9 +192,23 @@ def test_the_markdown_and_the_page_show_every_cell() -> None:
     assert "80.0% (71.1–86.7)" in page
     assert 'title="it needs people">not run' in page
     assert "img-src &#39;none&#39;" in page
-    for scale_text in (markdown(PAPER, "tiny", [made()], "c"),):
-        assert "says nothing of the paper" in scale_text
-        assert "partly reproduced" not in scale_text
+
+
+def test_made_up_faces_show_and_contradict_nothing() -> None:
+    text = markdown(PAPER, "tiny", [made()], "c")
+    page = render(PAPER, "tiny", [made()], RUNS, pictures=False, command="c")
+    for told in (text, page):
+        assert "says nothing of the paper" in told
+        assert "Its figures say nothing about the paper" in told
+        for verdict in ("reproduced", "shown here", "contradicted here", "beyond noise"):
+            assert verdict not in told
+
+
+def test_a_figure_of_pictures_alone_is_no_table_that_was_not_run() -> None:
+    rows = (("a", "a", "none", None),)
+    table = Table(key="f", title="Fig. 1: p", pictures=(Pictures("r", rows),))
+    assert compare(table, (), RUNS).status == "pictures"
+    assert compare(table, (), {}).status == "not run"
 
 
 def test_a_long_table_shows_every_few_rows_and_all_that_the_paper_prints() -> None:

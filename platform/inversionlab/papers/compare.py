@@ -13,7 +13,15 @@ from inversionlab.results.run_results import RunResults
 
 Verdict = Literal["shown", "contradicted", "open", "not run"]
 """Of a claim: its interval lies on the right side, on the wrong side, on both, or a figure is missing."""
-Status = Literal["reproduced", "partly reproduced", "not reproduced", "open", "no claim", "not run"]
+Status = Literal[
+    "reproduced",
+    "partly reproduced",
+    "not reproduced",
+    "open",
+    "no claim",
+    "pictures",
+    "not run",
+]
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,8 @@ class ComparedTable:
     table: Table
     cells: tuple[ComparedCell, ...]
     claims: tuple[ComparedClaim, ...]
+    pictured: bool = False
+    """Whether an experiment of its pictures was run."""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -113,7 +123,7 @@ class ComparedTable:
         """Whether the paper's claims hold here."""
         said = [claim.verdict for claim in self.claims]
         if not any(cell.ours is not None for cell in self.cells):
-            return "not run"
+            return "pictures" if self.pictured else "not run"
         if not said:
             return "no claim"
         if all(verdict == "shown" for verdict in said):
@@ -141,7 +151,9 @@ def compare(table: Table, printed: Sequence[Printed], runs: Runs) -> ComparedTab
     why = table.why_not or "nothing of ours corresponds to it yet"
     cells += [ComparedCell(*place, None, why, figure) for place, figure in theirs.items()]
     placed = {(cell.row, cell.column): cell for cell in cells}
-    return ComparedTable(table, tuple(cells), tuple(_claim(c, placed) for c in table.claims))
+    pictured = any(runs[p.recipe].results for p in table.pictures if p.recipe in runs)
+    claims = tuple(_claim(claim, placed) for claim in table.claims)
+    return ComparedTable(table, tuple(cells), claims, pictured)
 
 
 def _claim(claim: Claim, cells: Mapping[tuple[str, str], ComparedCell]) -> ComparedClaim:

@@ -16,7 +16,7 @@ def markdown(paper: Paper, scale: str, tables: Sequence[ComparedTable], command:
     lines += [f"- {line}" for line in paper.about]
     lines += ["", "| table or figure | status | what it shows |", "|---|---|---|"]
     for compared in tables:
-        claims = "; ".join(wording.claim_text(claim) for claim in compared.claims)
+        claims = "; ".join(wording.claim_text(claim, scale) for claim in compared.claims)
         lines.append(
             f"| {_cell(compared.table.title)} | {wording.status_text(compared, scale)} | {_cell(claims)} |"
         )
@@ -32,7 +32,8 @@ def remarks(compared: ComparedTable, scale: str) -> list[str]:
     """What a reader should know of a table: what differs, what is beyond noise, what is not run."""
     table = compared.table
     said = [table.why_not, table.stand_in if scale == "small" else "", *table.differs]
-    said += [wording.noise_sentence(compared), *wording.missing_reasons(compared)]
+    said += [] if scale == "tiny" else [wording.noise_sentence(compared)]
+    said += wording.missing_reasons(compared)
     if table.every > 1 and len(compared.shown_rows) < len(compared.rows):
         said.append(
             f"{len(compared.shown_rows)} of {len(compared.rows)} rows are shown; the CSV holds all."

@@ -46,7 +46,7 @@ def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) ->
         "title": compared.table.title,
         "short": compared.table.title.partition(":")[0],
         "status": wording.status_text(compared, scale),
-        "claims": [wording.claim_text(claim) for claim in compared.claims],
+        "claims": [wording.claim_text(claim, scale) for claim in compared.claims],
         "remarks": remarks(compared, scale),
         "charts": charts(compared, runs),
         "columns": columns,

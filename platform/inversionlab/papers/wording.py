@@ -41,8 +41,10 @@ def apart_text(cell: ComparedCell) -> str:
     return f"{value}{unit} ({low} to {high})" if known else f"{value}{unit}, no interval"
 
 
-def claim_text(compared: ComparedClaim) -> str:
-    """A claim with what our figures say of it."""
+def claim_text(compared: ComparedClaim, scale: str) -> str:
+    """A claim with what our figures say of it, unless they are of made-up faces."""
+    if scale == "tiny":
+        return compared.claim.text
     said = {
         "shown": "shown here",
         "contradicted": "contradicted here",
@@ -62,9 +64,9 @@ def noise_sentence(table: ComparedTable) -> str:
     named = [f"{c.row}, {c.column} ({c.beyond_noise})" for c in beyond[:MOST_NAMED]]
     if len(beyond) > MOST_NAMED:
         named.append(f"{len(beyond) - MOST_NAMED} more")
-    text = f"Of {len(pairs)} figures beside the paper’s, {len(judged)} have an interval"
     if not judged:
-        return f"{text}."
+        return "No figure of ours beside one of the paper’s has an interval."
+    text = f"Of our {len(pairs)} figures beside the paper’s, {len(judged)} have an interval"
     which = f": {listed(named)}" if beyond else ""
     return f"{text}, and {len(beyond)} of these differ beyond noise{which}."
 
@@ -72,7 +74,8 @@ def noise_sentence(table: ComparedTable) -> str:
 def status_text(table: ComparedTable, scale: str) -> str:
     """A table's status in one line, with its claims counted; on made-up faces none is shown or contradicted."""
     if scale == "tiny":
-        return "not run" if table.status == "not run" else "runs; says nothing of the paper"
+        idle = table.status in ("not run", "pictures")
+        return table.status if idle else "runs; says nothing of the paper"
     shown = sum(claim.verdict == "shown" for claim in table.claims)
     claims = f" ({shown} of {len(table.claims)} claims)" if table.claims else ""
     return f"{table.status}{claims}"
@@ -82,6 +85,6 @@ def missing_reasons(table: ComparedTable) -> list[str]:
     """Why figures of ours are missing, each reason once, with the number of cells."""
     counts: dict[str, int] = {}
     for cell in table.cells:
-        if cell.ours is None:
+        if cell.ours is None and cell.why != table.table.why_not:
             counts[cell.why] = counts.get(cell.why, 0) + 1
     return [f"{count} not run: {why}" for why, count in counts.items()]

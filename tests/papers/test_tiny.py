@@ -1,0 +1,50 @@
+"""Every paper at the scale `tiny`, by the function that the command calls: all of it runs, and a second call does nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inversionlab.papers import PAPERS
+from inversionlab.papers.run import Request, Written, run_paper
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+NOT_AT_THIS_SCALE = {
+    "gong": {
+        "VGG-Face is run at the scale `paper` alone",
+        "VGG-Face2 is run at the scale `paper` alone",
+    },
+    # The curve has four of its 101 alphas.
+    "kotsuji": {f"`dummy_recognizer` at {i / 100:g} is not in the run" for i in range(100)},
+}
+
+
+def made(name: str, root: Path) -> tuple[Written, list[str]]:
+    said: list[str] = []
+    request = Request.of(name, (), "tiny", ())
+    return run_paper(request, str(root), said.append, pictures=True), said
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_paper_runs_and_a_second_call_does_nothing(name: str, tmp_path: Path) -> None:
+    written, _ = made(name, tmp_path)
+    assert not written.failed
+    allowed = NOT_AT_THIS_SCALE.get(name, set())
+    for compared in written.tables:
+        if compared.table.why_not:
+            continue
+        missing = {cell.why for cell in compared.cells if cell.ours is None}
+        assert missing <= allowed, compared.table.key
+        assert compared.status != "not run", compared.table.key
+    folder = tmp_path / written.folder
+    page = (folder / "page.html").read_text()
+    assert "data:image/png;base64," in page
+    assert (folder / f"{name}.md").read_text().startswith(f"# {PAPERS[name].title}")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("artifacts/**/*")}
+    again, said = made(name, tmp_path)
+    assert any("[3/4] attack: 0 reconstructions" in line for line in said)
+    assert not any("measuring" in line or " to train:" in line for line in said)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("artifacts/**/*")}
+    assert [t.status for t in again.tables] == [t.status for t in written.tables]
