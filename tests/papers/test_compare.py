@@ -150,6 +150,31 @@ def test_a_figure_without_an_interval_decides_no_claim() -> None:
     assert compared.cells[0].beyond_noise == ""
 
 
+def test_figures_of_the_same_people_are_compared_in_pairs() -> None:
+    """Each person errs by 0.01 more behind the defense: that is clear although people differ far more."""
+
+    @dataclass(frozen=True)
+    class OfPeople(Given):
+        shift: float = 0.0
+
+        def of_person(self, runs: object) -> dict[int, float]:
+            return {p: p / 10 + self.shift + p / 1000 for p in range(6)}
+
+    wide = Estimate(0.25, 0.1, 0.4, 6)
+    bare = OfPeople("r", known=wide, is_share=False)
+    noisy = OfPeople("r", known=Estimate(0.26, 0.11, 0.41, 6), is_share=False, shift=0.01)
+    table = Table(
+        key="t",
+        title="t",
+        cells=(Cell("a", "error", bare), Cell("b", "error", noisy)),
+        claims=(Claim("b errs more", ("a", "error"), ("b", "error")),),
+    )
+    (claim,) = compare(table, (), RUNS).claims
+    assert claim.verdict == "shown"
+    assert claim.apart is not None
+    assert (claim.apart.value, claim.apart.low) == pytest.approx((0.01, 0.01))
+
+
 def test_figures_as_text() -> None:
     cell = made().by_place
     near = cell["a", "success"]

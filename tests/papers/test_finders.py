@@ -58,6 +58,7 @@ def test_success_is_by_people_and_has_the_tries_of_the_named_model() -> None:
     assert found.share
     assert found.runs == ("r",)
     assert found.estimate == tries(True, True, False, False, True, False)
+    assert found.of_person == {0: 1.0, 1: 0.0, 2: 0.5}
     top5 = Success("r", attack="a", top=5).find(results(), []).estimate
     assert top5 == tries(True, True, False, True, True, False)
     mixed = Success("r", "dummy_recognizer", "a", point=0.5).find(results(), []).estimate

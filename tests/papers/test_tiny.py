@@ -1,4 +1,4 @@
-"""Every paper at the scale `tiny`, by the function that the command calls: all of it runs, and a second call does nothing."""
+"""Every paper at the scale `tiny`, by the function that the command calls; a second call does nothing."""
 
 from __future__ import annotations
 

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from inversionlab.metrics.difference import Difference, difference
+import numpy as np
+
+from inversionlab.metrics.difference import Difference, correlation, difference
+from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.papers.finders import Measured, NotRunError, Value
 from inversionlab.papers.paper import Claim, Table
 from inversionlab.papers.printed import Printed
@@ -169,10 +172,16 @@ def _claim(claim: Claim, cells: Mapping[tuple[str, str], ComparedCell]) -> Compa
 
 
 def _apart(larger: Value, smaller: Value, slack: float) -> Difference:
+    """How much larger one figure is than another, plus the slack; those of the same people are paired."""
     one, other = larger.estimate, smaller.estimate
     if larger.share and smaller.share:
-        found = difference(one, other)
+        found = difference(one, other, correlation(larger.of_person, smaller.of_person))
         return Difference(found.value + slack, found.low + slack, found.high + slack)
+    people = sorted(larger.of_person.keys() & smaller.of_person.keys())
+    if people and larger.of_person.keys() == smaller.of_person.keys():
+        apart_M = np.array([larger.of_person[p] - smaller.of_person[p] for p in people])
+        paired = mean_by_person(apart_M, np.array(people))
+        return Difference(paired.value + slack, paired.low + slack, paired.high + slack)
     # Independent estimates: the half-lengths add up by squares. An end that is not known (NaN) decides nothing.
     value = one.value - other.value + slack
     return Difference(

@@ -40,6 +40,8 @@ def charts(compared: ComparedTable, runs: Runs) -> list[Drawn]:
     for recipe, measure in compared.table.measures:
         if measure == "gradient_estimates" and recipe in runs:
             found += _gradient_chart(runs[recipe])
+        if measure == "score_line" and recipe in runs:
+            found += _score_chart(recipe, runs[recipe])
     return found
 
 
@@ -57,6 +59,19 @@ def _gradient_chart(ran: RecipeRuns) -> list[Drawn]:
     guides = (("x", LOW_CRITERION), ("y", HIGH_COSINE))
     svg = lines_svg(series, "criterion C; upwards the cosine", joined=False, guides=guides)
     return [Drawn("Criterion C against the cosine of estimated and true gradient", svg)]
+
+
+def _score_chart(recipe: str, ran: RecipeRuns) -> list[Drawn]:
+    """The target's mean score from a real face, at 0, to the synthetic one, at 1."""
+    known = ran.measured[0].get("score_line") if ran.measured else None
+    if known is None:
+        return []
+    series = {
+        name: list(zip(known["places"], known[f"{name} line"], strict=True))
+        for name in ("victim", "dummy", "mixture")
+    }
+    svg = lines_svg(series, "from a real face (0) to the synthetic one (1)")
+    return [Drawn(f"The target’s score between the two faces, recipe `{recipe}`", svg)]
 
 
 def picture_grids(compared: ComparedTable, runs: Runs) -> list[Grid]:

@@ -3,15 +3,17 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from inversionlab.metrics import Estimate, by_person, wilson
 from inversionlab.metrics.mean_by_person import mean_by_person
+from inversionlab.metrics.paired import person_shares
 from inversionlab.results.models import Model, models_of
 from inversionlab.results.rows import Row
 from inversionlab.results.run_record import Kind
@@ -38,6 +40,9 @@ class Value:
     share: bool
     runs: tuple[str, ...] = ()
     """The runs that it was found in."""
+    of_person: Mapping[int, float] = field(default_factory=dict)
+    """The same for each attacked person, where people are its unit; figures of the same people are compared in
+    pairs."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,12 @@ class Finder:
         found = self.estimate(runs, measured)
         if math.isnan(found.value):
             raise NotRunError("not measured in this run")
-        return Value(found, self.share, tuple(r.run.record.run for r in runs))
+        names = tuple(r.run.record.run for r in runs)
+        return Value(found, self.share, names, self.of_person(runs))
+
+    def of_person(self, runs: Sequence[RunResults]) -> Mapping[int, float]:
+        """The figure for each attacked person; empty where people are not its unit."""
+        return {}
 
     def rows(self, results: RunResults) -> list[Row]:
         """The attacks on the model as it is released; raises NotRunError without any."""
@@ -101,7 +111,9 @@ class Finder:
 
     def table(self, results: RunResults) -> pa.Table:
         """The attack's reconstructions; raises as `row` does."""
-        return reconstructions(results, self.row(results))
+        cells = pa.array([cell.cell for cell in self.row(results).cells])
+        stored = results.run.reconstructions
+        return stored.filter(pc.is_in(stored["cell"], value_set=cells))
 
     def evaluator_of(self, results: RunResults) -> str:
         """The evaluator's name; raises NotRunError where there is none of this name."""
@@ -172,6 +184,19 @@ class Success(Finder):
 
     def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
         """See `Finder`."""
+        hit_N, person_N = self._hits(runs)
+        if not hit_N.size:
+            raise NotRunError("there are no reconstructions of this person")
+        if self.place is not None:
+            return wilson(int(hit_N.sum()), len(hit_N))
+        return by_person(hit_N, person_N)
+
+    def of_person(self, runs: Sequence[RunResults]) -> Mapping[int, float]:
+        """See `Finder`."""
+        return {} if self.place is not None else person_shares(*self._hits(runs))
+
+    def _hits(self, runs: Sequence[RunResults]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Whether each try hits, and at whom it is."""
         hits, people = [], []
         for results in runs:
             said = Verdicts.read(self.table(results), self.evaluator_of(results))
@@ -180,12 +205,7 @@ class Success(Finder):
                 mine_N = said.person_N == target_at(results, self.place)
             hits.append(said.rank_N[mine_N] <= self.top)
             people.append(said.person_N[mine_N])
-        hit_N, person_N = np.concatenate(hits), np.concatenate(people)
-        if not hit_N.size:
-            raise NotRunError("there are no reconstructions of this person")
-        if self.place is not None:
-            return wilson(int(hit_N.sum()), len(hit_N))
-        return by_person(hit_N, person_N)
+        return np.concatenate(hits), np.concatenate(people)
 
 
 @dataclass(frozen=True)
@@ -194,10 +214,19 @@ class InvertedError(Finder):
 
     def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
         """See `Finder`."""
+        return mean_by_person(*self._errors(runs))
+
+    def of_person(self, runs: Sequence[RunResults]) -> Mapping[int, float]:
+        """See `Finder`."""
+        error_N, person_N = self._errors(runs)
+        return {int(p): float(error_N[person_N == p].mean()) for p in np.unique(person_N)}
+
+    def _errors(self, runs: Sequence[RunResults]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The error of each try, and at whom it is."""
         tables = [self.table(results) for results in runs]
         error_N = np.concatenate([numbers(table["error"]) for table in tables])
         person_N = np.concatenate([numbers(table["target"]).astype(np.int64) for table in tables])
-        return mean_by_person(error_N, person_N)
+        return error_N, person_N
 
 
 @dataclass(frozen=True)
@@ -259,13 +288,6 @@ class OfMeasure(Finder):
             raise NotRunError(f"`{self.of}` has not been measured")
         found = known[self.key]
         return Estimate(found["value"], found["low"], found["high"], found["count"])
-
-
-def reconstructions(results: RunResults, row: Row) -> pa.Table:
-    """The reconstructions of a row."""
-    cells = pa.array([cell.cell for cell in row.cells])
-    stored = results.run.reconstructions
-    return stored.filter(pc.is_in(stored["cell"], value_set=cells))
 
 
 def target_at(results: RunResults, place: int) -> int:

@@ -10,18 +10,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from inversionlab.core.images import to_bytes, to_float
+from inversionlab.core.rows import select
 from inversionlab.core.seeds import torch_stream
 from inversionlab.core.settings import fingerprint
 from inversionlab.data.labelled import Labelled
 from inversionlab.defenses.adversarial_noise import AdversarialNoiseSettings
+from inversionlab.defenses.dummy_recognizer import DummyRecognizerSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
 from inversionlab.generators.inversion_noise import find_noise
 from inversionlab.metrics import Estimate, Gaussian, frechet_distance, wilson
+from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.papers.gradient_estimates import VARIANCES, criteria_and_cosines
 from inversionlab.pipeline import evaluate
 from inversionlab.pipeline.endpoint import begin
@@ -33,6 +37,8 @@ from inversionlab.store.storage import Storage
 
 PICTURES = 2000
 """The most pictures of each kind that a distance between sets is measured on."""
+LINE = 41
+"""Points of a line between two pictures."""
 DRAWN = 64
 """Pictures that a generator makes at once."""
 LOW_CRITERION, HIGH_COSINE = 0.1, 0.8
@@ -143,7 +149,45 @@ def _chunks(known: Labelled) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     return zip(known.images_NCHW.split(size), known.class_N.split(size), strict=True)
 
 
+def score_line(session: Session) -> dict[str, Any]:
+    """The target's score along straight lines from a real picture of a target to its synthetic face (Kotsuji, Fig.
+    3).
+
+    Means over the targets: at both ends for the victim, the dummy and their mixture of the recipe, and the whole
+    lines for a chart.
+    """
+    builder, specs = session.builder, session.plan.defense_specs
+    defense = session.experiment.defense
+    own = specs.own(defense)
+    assert isinstance(defense, DummyRecognizerSettings)
+    assert own is not None
+    made_NCHW = own.defense.decoys(own.defense_context(builder))
+    assert made_NCHW is not None, "a dummy recognizer leads to its synthetic faces"
+    models = {
+        name: builder.attacked(defense.model_copy(update={"alpha": alpha}))
+        for name, alpha in (("victim", 1.0), ("dummy", 0.0), ("mixture", defense.alpha))
+    }
+    train, places = builder.splits.train, torch.linspace(0, 1, LINE)
+    lines: dict[str, list[torch.Tensor]] = {name: [] for name in models}
+    for target in session.plan.targets:
+        real_CHW = to_float(select(train.images_NCHW, train.class_N == target)[0], builder.device)
+        share_N111 = places[:, None, None, None]
+        x_NCHW = (1 - share_N111) * real_CHW + share_N111 * made_NCHW[target].to(builder.device)
+        with torch.no_grad():
+            for name, model in models.items():
+                lines[name].append(model.log_scores(x_NCHW)[:, target].exp().cpu())
+    found: dict[str, Any] = {"places": places.tolist()}
+    for name, scores in lines.items():
+        score_MN = torch.stack(scores).double()
+        found[f"{name} line"] = score_MN.mean(0).tolist()
+        people_M = np.arange(len(score_MN))
+        for end, place in (("real", 0), ("synthetic", -1)):
+            found[f"{name} {end}"] = _plain(mean_by_person(score_MN[:, place].numpy(), people_M))
+    return found
+
+
 MEASURES: Mapping[str, Measure] = {
+    "score_line": Measure(1, score_line),
     "public_classifier": Measure(1, public_classifier),
     "noise_size": Measure(1, noise_size),
     "generator_distance": Measure(1, generator_distance),
