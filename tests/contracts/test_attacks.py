@@ -117,8 +117,8 @@ ENDLESS: dict[str, dict[str, Any]] = {
 }
 """Settings with which an attack on a class that is never predicted makes as many queries as it may."""
 LIMITED = {"distil_then_invert": 0.75, "pixel_gray_box by least squares": 0.7}
-"""The score that an attack must reach at least, if not 0.95. A student has seen 64 labels, and no score. A square error
-has no slope where the target's score is near 0, so one of five colour targets is found at no rate."""
+"""The score that an attack must reach at least, if not 0.95. A student has seen 64 labels, and no score. A square
+error has no slope where the target's score is near 0, so one of five colour targets is found at no rate."""
 ASKING = [v for v, (name, _) in VARIANTS.items() if name in REAL]
 PLAIN_DESCENTS = ["pixel_gray_box", "latent_white_box"]
 

@@ -9,6 +9,9 @@ from inversionlab.papers import PAPERS
 from inversionlab.papers.paper import SCALES, Scale
 from inversionlab.papers.recipes import FOLDER, recipes_of
 
+WITHOUT_AT_TINY = "CelebA: DMI"
+"""Rows that most of Gong's recipes leave out at the scale `tiny`: DMI's GAN learns from each model anew."""
+
 
 @pytest.mark.parametrize("paper", PAPERS)
 @pytest.mark.parametrize("scale", SCALES)
@@ -30,6 +33,8 @@ def test_a_table_names_attacks_and_models_that_its_recipes_have(paper: str) -> N
             for cell in table.cells:
                 finder = cell.finder
                 if finder is None or not found[finder.recipe].experiments:
+                    continue
+                if scale == "tiny" and WITHOUT_AT_TINY in cell.row:
                     continue
                 experiment = found[finder.recipe].experiments[0]
                 attacks = {a.title for a in experiment.attacks} | {"", "random_public"}
