@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.usefixtures("local_
 
 NOT_AT_THIS_SCALE = {
     "gong": {
+        "there is no evaluator `sface`",
         "VGG-Face is run at the scale `paper` alone",
         "VGG-Face2 is run at the scale `paper` alone",
     },

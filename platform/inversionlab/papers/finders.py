@@ -155,7 +155,7 @@ class Accuracy(Finder):
 
 @dataclass(frozen=True)
 class OfMeasurements(Finder):
-    """A number of `results.models.Model`, such as `log_distortion`; of several runs the mean."""
+    """A number of `results.models.Model`, such as `log_distortion`; of several runs, the unit, the mean."""
 
     key: str = "log_distortion"
 
@@ -166,7 +166,7 @@ class OfMeasurements(Finder):
             known = models_of(results.run)
             model = known.get(self.rows(results)[0].protected, Model())
             found.append(float(getattr(model, self.key)))
-        return replace(UNKNOWN, value=sum(found) / len(found), count=len(found))
+        return mean_by_person(np.array(found), np.arange(len(found)))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from inversionlab.papers.finders import (
     OfPictures,
     Success,
 )
+from inversionlab.papers.gong_hypotheses import HYPOTHESES
 from inversionlab.papers.paper import Claim, Paper, Pictures, Table, grid
 
 ATTACKS = {"DMI": "ked_mi", "Mirror": "mirror", "Privacy": "mi_face", "AMI": "ami"}
@@ -266,7 +267,7 @@ GONG = Paper(
     title="Gong et al. 2023: GAN-made fake samples",
     cites="X. Gong, Z. Wang, S. Li, Y. Chen and Q. Wang, “A GAN-Based Defense Framework Against Model Inversion "
     "Attacks”, IEEE TIFS 18, 2023",
-    tables=(TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6, FIG2),
+    tables=(TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6, FIG2, HYPOTHESES),
     about=(
         "The first column of Table II is headed MC(l_t); its values are Table I’s accuracies, MC(all).",
         "MC(l_t) is of two test pictures, so it can only be 0, 50 or 100 %.",
