@@ -71,8 +71,8 @@ STAND_IN = (
     "LFW at 64x64 stands in for CelebA; VGG-Face and VGG-Face2 are run at the scale `paper` alone."
 )
 SHARED = (
-    "The paper attacks 1,000 labels’ networks at one label at a time; ours are ten people, each with networks of "
-    "their own, 20 tries each. AA is pooled over them, and the unit of its interval is the person.",
+    "The paper protects one label of 1,000 and does not say how many it tried; ours are ten people, each with "
+    "networks of their own, 20 tries each. AA is pooled over them, and the unit of its interval is the person.",
     "AA is top-1 by an evaluator of the same people with another structure (IR-50 against VGG-16).",
     "FID is eq. 13 as printed, the squared distance of the mean features; its level depends on the evaluator, so "
     "only its order compares. It has no interval.",

@@ -7,7 +7,7 @@ not known are null.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -182,12 +182,15 @@ def score_line(session: Session) -> dict[str, Any]:
         found[f"{name} line"] = score_MN.mean(0).tolist()
         people_M = np.arange(len(score_MN))
         for end, place in (("real", 0), ("synthetic", -1)):
-            found[f"{name} {end}"] = _plain(mean_by_person(score_MN[:, place].numpy(), people_M))
+            mean = mean_by_person(score_MN[:, place].numpy(), people_M)
+            # A score lies in [0, 1], whatever Student's interval of few people says.
+            ends = {"low": max(mean.low, 0.0), "high": min(mean.high, 1.0)}
+            found[f"{name} {end}"] = _plain(replace(mean, **ends))
     return found
 
 
 MEASURES: Mapping[str, Measure] = {
-    "score_line": Measure(1, score_line),
+    "score_line": Measure(2, score_line),
     "public_classifier": Measure(1, public_classifier),
     "noise_size": Measure(1, noise_size),
     "generator_distance": Measure(1, generator_distance),
