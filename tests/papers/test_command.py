@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +80,16 @@ def test_a_table_that_people_must_judge_costs_nothing(tmp_path: Path) -> None:
     assert rows[0]["printed_text"] == "94.4%"
     assert "nine people" in rows[0]["not_run"]
     assert "Table II: identification by people: not run" in output
+
+
+def test_the_job_does_the_same_without_an_installation(tmp_path: Path) -> None:
+    checkout = Path(__file__).resolve().parents[2]
+    told = subprocess.run(
+        [sys.executable, str(checkout / "jobs" / "paper.py"), "foo"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 2
+    assert told.stderr.startswith("error: foo: is no paper; there are: kotsuji")

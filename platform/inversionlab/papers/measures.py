@@ -28,6 +28,7 @@ from inversionlab.metrics import Estimate, Gaussian, frechet_distance, wilson
 from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.papers.gradient_estimates import VARIANCES, criteria_and_cosines
 from inversionlab.pipeline import evaluate
+from inversionlab.pipeline.defense_specs import DefenseSpecs
 from inversionlab.pipeline.endpoint import begin
 from inversionlab.pipeline.recognizer_specs import RecognizerSpec
 from inversionlab.pipeline.session import Session
@@ -52,6 +53,11 @@ class Measure:
     version: int
     """Raise it when the result would differ for equal networks."""
     compute: Callable[[Session], dict[str, Any]]
+
+
+def first_victim(session: Session) -> DefenseSpecs:
+    """What the plan holds of the only victim, or of the first of several, which stands for all."""
+    return next(iter(session.plan.victims.values()))
 
 
 def generator_distance(session: Session) -> dict[str, Any]:
@@ -88,8 +94,8 @@ def gradient_estimates(session: Session) -> dict[str, Any]:
     """
     cell = next(c for c in session.plan.cells if c.attack.name.startswith("latent_"))
     context = session.builder.attacker_context(cell)
-    model = session.builder.attacked(cell.attacked) if cell.attacked is not None else None
-    assert model is not None, "an attack on a latent asks the model"
+    assert cell.attacked is not None, "an attack on a latent asks the model"
+    model = session.builder.attacked(cell.attacked, seed=cell.seed)
     criterion_VN, cosine_VN = criteria_and_cosines(context, model, session.plan.targets)
     near_VN = criterion_VN < LOW_CRITERION
     hits = int((cosine_VN[near_VN] > HIGH_COSINE).sum())
@@ -126,8 +132,8 @@ def noise_size(session: Session) -> dict[str, Any]:
 
     Over the test pictures, of every defense of the recipe that is `adversarial_noise` on the victim itself.
     """
-    builder, specs = session.builder, session.plan.defense_specs
-    victim, found = builder.attacked(NoneSettings()), {}
+    builder, specs = session.builder, first_victim(session)
+    victim, found = builder.attacked(NoneSettings(), seed=specs.victim.seed), {}
     for _, defense in session.experiment.every_defense():
         own = specs.own(defense)
         if not isinstance(defense, AdversarialNoiseSettings) or defense.inner or own is None:
@@ -156,7 +162,7 @@ def score_line(session: Session) -> dict[str, Any]:
     Means over the targets: at both ends for the victim, the dummy and their mixture of the recipe, and the whole
     lines for a chart.
     """
-    builder, specs = session.builder, session.plan.defense_specs
+    builder, specs = session.builder, first_victim(session)
     defense = session.experiment.defense
     own = specs.own(defense)
     assert isinstance(defense, DummyRecognizerSettings)
@@ -164,7 +170,7 @@ def score_line(session: Session) -> dict[str, Any]:
     made_NCHW = own.defense.decoys(own.defense_context(builder))
     assert made_NCHW is not None, "a dummy recognizer leads to its synthetic faces"
     models = {
-        name: builder.attacked(defense.model_copy(update={"alpha": alpha}))
+        name: builder.attacked(defense.model_copy(update={"alpha": alpha}), seed=specs.victim.seed)
         for name, alpha in (("victim", 1.0), ("dummy", 0.0), ("mixture", defense.alpha))
     }
     train, places = builder.splits.train, torch.linspace(0, 1, LINE)
