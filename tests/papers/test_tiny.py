@@ -19,7 +19,11 @@ NOT_AT_THIS_SCALE = {
         "VGG-Face2 is run at the scale `paper` alone",
     },
     # The curve has four of its 101 alphas.
-    "kotsuji": {f"`dummy_recognizer` at {i / 100:g} is not in the run" for i in range(100)},
+    "kotsuji": {
+        "it takes too long at the scale `tiny`",
+        "at the scale `tiny` it takes too long, and at `paper` the victim is Khosravy's anyway",
+        *(f"`dummy_recognizer` at {i / 100:g} is not in the run" for i in range(100)),
+    },
 }
 
 

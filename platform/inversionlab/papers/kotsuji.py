@@ -1,6 +1,7 @@
 """Kotsuji & Nakamura 2025: the dummy recognizer, over its alpha."""
 
 from inversionlab.papers.finders import Accuracy, Finder, OfMeasure, Success
+from inversionlab.papers.kotsuji_future import BY_GENERATOR, BY_VICTIM
 from inversionlab.papers.paper import Claim, Paper, Pictures, Table, grid
 
 ALPHAS = tuple(round(0.01 * i, 2) for i in range(101))
@@ -159,7 +160,7 @@ KOTSUJI = Paper(
     title="Kotsuji & Nakamura 2025: the dummy recognizer",
     cites="Y. Kotsuji and K. Nakamura, “Defense Against Model Inversion Attacks Using a Dummy Recognition Model "
     "Trained with Synthetic Samples”, 2025",
-    tables=(FIG3, FIG5, FIG6, FID),
+    tables=(FIG3, FIG5, FIG6, FID, BY_GENERATOR, BY_VICTIM),
     about=(
         "The paper prints four figures of Fig. 5: success 80 % and accuracy 95.8 % at alpha = 1, at most 27 % and "
         "more than 95 % at alpha = 0.25. Success is of 81 tries at 27 people; the interval counts the people.",

@@ -190,8 +190,8 @@ def score_line(session: Session) -> dict[str, Any]:
         for end, place in (("real", 0), ("synthetic", -1)):
             mean = mean_by_person(score_MN[:, place].numpy(), people_M)
             # A score lies in [0, 1], whatever Student's interval of few people says.
-            ends = {"low": max(mean.low, 0.0), "high": min(mean.high, 1.0)}
-            found[f"{name} {end}"] = _plain(replace(mean, **ends))
+            bounded = replace(mean, low=max(mean.low, 0.0), high=min(mean.high, 1.0))
+            found[f"{name} {end}"] = _plain(bounded)
     return found
 
 
