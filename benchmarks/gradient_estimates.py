@@ -12,88 +12,27 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from benchmarks.arena import Arena, enter, prepare
-from inversionlab.attacks.jobs import AttackJobs
-from inversionlab.attacks.latent_black_box import perturbation_count
-from inversionlab.attacks.perturbations import Losses, Perturbations
-from inversionlab.attacks.updates import LimitedStep
+from inversionlab.papers.gradient_estimates import (
+    VARIANCES,
+    approximation,
+    criteria_and_cosines,
+)
 
-VARIANCES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-STEPS = 24
-"""Updates of the descents; every eighth point is used."""
+__all__ = ["approximation", "drawing", "pairs"]
+
 SIDE = 420
-
-
-def points(arena: Arena, targets: int) -> tuple[Tensor, Tensor]:
-    """Latents (N, m) that descents pass, and the class (N,) that each descends to."""
-    context = arena.context("latent_white_box")
-    model = arena.model
-    chosen = torch.tensor(arena.session.plan.targets[:targets])
-    z_ND = context.first_latents(
-        "latent_white_box", AttackJobs(chosen, torch.zeros_like(chosen)), 16
-    )
-    step, passed = LimitedStep(0.1, 100.0), []
-    for number in range(STEPS):
-        if number % 8 == 0:
-            passed.append(z_ND)
-        z_ND = z_ND.detach().requires_grad_(True)
-        log_y_NK = model.log_scores(context.prior(z_ND))
-        loss = -log_y_NK.gather(1, chosen[:, None]).sum()
-        (g_ND,) = torch.autograd.grad(loss, z_ND)
-        z_ND, _ = step(z_ND.detach(), g_ND, step.memory(z_ND), torch.zeros(len(z_ND)))
-    return torch.cat(passed).detach(), chosen.repeat(len(passed))
 
 
 def pairs(arena: Arena, targets: int) -> tuple[Tensor, Tensor]:
     """C and cosine at these points, each (V, N)."""
-    context, model = arena.context("latent_white_box"), arena.model
-    generator = context.prior
-    z_ND, target_N = points(arena, targets)
-
-    def losses(around_ND: Tensor, index_N: Tensor) -> Tensor:
-        parts = []
-        for z_BD, i_B in zip(around_ND.split(256), index_N.split(256), strict=True):
-            log_y_BK = model.log_scores(generator(z_BD))
-            parts.append(-log_y_BK.gather(1, target_N[i_B][:, None]).squeeze(1))
-        return torch.cat(parts)
-
-    count = perturbation_count(None, generator.latent_size)
-    stream = context.shared_stream("gradient_estimates")
-    directions = Perturbations.draw(count, generator.latent_size, stream, context.device)
-    return approximation(losses, z_ND, directions, VARIANCES)
-
-
-def approximation(
-    losses: Losses, z_ND: Tensor, directions: Perturbations, variances: Sequence[float]
-) -> tuple[Tensor, Tensor]:
-    """How good estimated gradients are (Fig. 7). The model's owner can measure it, a black-box attacker cannot.
-
-    Args:
-        losses: a loss that is differentiable in the points.
-        z_ND: points (N, m), for example those that a descent passes.
-        directions: M perturbations.
-        variances: the sigma^2, V of them.
-
-    Returns:
-        C, and the cosine of the estimated and the true gradient, each (V, N).
-    """
-    point_ND = z_ND.detach().requires_grad_(True)
-    loss_N = losses(point_ND, torch.arange(len(z_ND), device=z_ND.device))
-    (true_ND,) = torch.autograd.grad(loss_N.sum(), point_ND)
-    criteria, cosines = [], []
-    for variance in variances:
-        sigma_N = torch.full_like(loss_N, variance).sqrt()
-        with torch.no_grad():
-            estimate = directions.estimate_around(losses, z_ND, loss_N, sigma_N)
-        criteria.append(estimate.criterion_N)
-        cosines.append(torch.cosine_similarity(estimate.gradient_ND, true_ND, dim=1))
-    return torch.stack(criteria), torch.stack(cosines)
+    chosen = arena.session.plan.targets[:targets]
+    return criteria_and_cosines(arena.context("latent_white_box"), arena.model, chosen)
 
 
 def drawing(criterion_VN: Tensor, cosine_VN: Tensor) -> str:

@@ -25,6 +25,7 @@ LEVELS = (
     {"pipeline"},
     {"distributed"},
     {"tuning"},
+    {"papers"},
     {"commands"},
     {"api"},
     {"__main__"},

@@ -53,7 +53,10 @@ def within(folder: Path, inside: str, patterns: Iterable[str]) -> set[str]:
 
 
 def test_the_wheel_holds_every_file(wheel: Path) -> None:
-    wanted = within(PACKAGE, "inversionlab", ("*.py", "*.pyi", "*.j2", "*.css", "py.typed"))
+    wanted = within(
+        PACKAGE, "inversionlab", ("*.py", "*.pyi", "*.j2", "*.css", "*.csv", "py.typed")
+    )
+    wanted |= within(PACKAGE / "papers", "inversionlab/papers", ("*.yaml",))
     wanted |= within(CHECKOUT / "jobs" / "recipes", "inversionlab/recipes", ("*.yaml",))
     wanted |= within(CHECKOUT / "search_spaces", "inversionlab/search_spaces", ("*.py", "*.md"))
     assert {"inversionlab/recipes/demo.yaml", "inversionlab/report/templates/style.css"} < wanted

@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["audit"], ["search"], ["report"], ["compare"], ["settings"]]
+    "command", [[], ["audit"], ["search"], ["report"], ["compare"], ["settings"], ["paper"]]
 )
 def test_help_answers_before_anything_heavy_is_imported(command: list[str], tmp_path: Path) -> None:
     told = subprocess.run(

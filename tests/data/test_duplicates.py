@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from inversionlab.core.settings import NAMING, ConfigError
 from inversionlab.data.base import Pictures
@@ -130,4 +131,18 @@ def test_what_only_allows_something_is_in_no_name() -> None:
     assert SplitSettings(near_duplicates=None).model_dump(mode="json", context=NAMING) == plain
     assert SplitSettings(allow_overlap=True).model_dump()["allow_overlap"] is True
     assert "near_duplicates" in SplitSettings(near_duplicates=None).model_dump()
-    assert not {"allow_overlap", "near_duplicates"} & SplitSettings().model_dump().keys()
+    added = {"allow_overlap", "near_duplicates", "keep_copies"}
+    assert not added & SplitSettings().model_dump().keys()
+
+
+def test_copies_stay_with_the_attacker_only_where_that_is_said_twice() -> None:
+    pictures, public = crowd(own(0, 4), own(1, 4)), crowd([*own(7, 3), *own(0, 4)], prefix="q")
+    apart = split(pictures, SplitSettings(private_min_pictures=2, allow_overlap=True), 0, public)
+    assert len(apart.public_NCHW) == 3
+    kept = SplitSettings(private_min_pictures=2, allow_overlap=True, keep_copies=True)
+    together = split(pictures, kept, 0, public)
+    assert len(together.public_NCHW) == 7
+    assert any("stay: the attacker holds them (split.keep_copies)" in n for n in together.notes)
+    assert "keep_copies" in kept.model_dump(mode="json", context=NAMING)
+    with pytest.raises(ValidationError, match="set allow_overlap: true too"):
+        SplitSettings(keep_copies=True)

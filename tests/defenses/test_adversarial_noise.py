@@ -10,21 +10,23 @@ from torch import Tensor, nn
 
 from inversionlab.core.contracts import ModelShape
 from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.winner import released, with_winner
 from inversionlab.defenses.adversarial_noise import (
     AdversariallyNoisy,
     AdversarialNoise,
     AdversarialNoiseSettings,
-    DefenderLearner,
-    NoiseSettings,
-    bounded_noise,
-    find_noise,
 )
 from inversionlab.defenses.base import DefenseContext, Undefended, VictimBlueprint
-from inversionlab.defenses.label_modifier import released, with_winner
 from inversionlab.generators.inversion_model import (
     InversionLearner,
     InversionModel,
     InversionModelSettings,
+)
+from inversionlab.generators.inversion_noise import (
+    NoiseSettings,
+    bounded_noise,
+    find_noise,
+    noisy_learner,
 )
 from inversionlab.pipeline.batch_invariant import batch_invariant
 from inversionlab.pipeline.train import alone, train
@@ -286,7 +288,13 @@ def test_adversarial_training_learns_from_the_noise_of_its_current_weights(
     y_NK = Classifier().log_scores(x_NCHW).detach().exp()
     for training_noise in (noise, None):
         settings = AdversarialNoiseSettings(network=NETWORK, adversarial_training=training_noise)
-        learner = DefenderLearner(settings, context().blueprint, seed=1)
+        learner = noisy_learner(
+            settings.network,
+            settings.training,
+            settings.adversarial_training,
+            seed=1,
+            **context().blueprint.shape.sizes,
+        )
         learner.model.train()
         learner.step(x_NCHW, y_NK, torch.Generator(), lambda parameters: None)
     n_NK = find_noise(learner.model.eval(), x_NCHW, y_NK.log(), noise)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses import ProtectedModel
-from inversionlab.defenses.adversarial_noise import NoiseSettings
+from inversionlab.generators.inversion_noise import NoiseSettings
 from inversionlab.pipeline import footprint
 from tests import defended
 

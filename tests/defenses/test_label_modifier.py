@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.views import WhiteBox
+from inversionlab.core.winner import released
 from inversionlab.defenses.base import ProtectedModel, Undefended
 from inversionlab.defenses.dummy_recognizer import Mixture
-from inversionlab.defenses.label_modifier import LabelModifier, LabelModifierSettings, released
+from inversionlab.defenses.label_modifier import LabelModifier, LabelModifierSettings
 from inversionlab.defenses.uniform_noise import UniformlyNoisy, UniformNoiseSettings
 
 

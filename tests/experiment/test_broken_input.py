@@ -151,6 +151,13 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         changed(**{"evaluators.0.recognizer.network": tiny.RECIPE["victim"]["network"]}),
         ["evaluators.0 (same)", "has the victim's own structure", "needs another one"],
     ),
+    "evaluator of the victim's kind where another is asked for": (
+        changed(**{"evaluators.0.another_network": True}),
+        [
+            "evaluators.0 (same): is a `small_resnet` as the victim is, of other sizes",
+            "`another_network` asks for another kind",
+        ],
+    ),
     "no generator for the dummy": (
         changed(defense_generator=None),
         [

@@ -93,6 +93,19 @@ def test_frechet_of_diagonal_gaussians():
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-12)
 
 
+def test_the_distance_of_means_leaves_the_spread_out():
+    """Gong's eq. 13: 3² + 4², whatever the deviations are; so it may order two sets otherwise."""
+    first, near, far = _axis_cloud(1, 2), _axis_cloud(9, 9) + 1.0, _axis_cloud(1, 2) + 2.0
+    first_G, near_G, far_G = (Gaussian.fit(x) for x in (first, near, far))
+    shifted = Gaussian.fit(_axis_cloud(3, 4) + np.array([3.0, 4.0]))
+    assert distances.feature_mean_distance(first_G, shifted) == pytest.approx(25, rel=1e-12)
+    assert distances.feature_mean_distance(first_G, near_G) == pytest.approx(2, rel=1e-12)
+    assert distances.feature_mean_distance(first_G, far_G) == pytest.approx(8, rel=1e-12)
+    assert distances.frechet_distance(first_G, near_G) > distances.frechet_distance(first_G, far_G)
+    with pytest.raises(ValueError, match="share no space"):
+        distances.feature_mean_distance(first_G, Gaussian.fit(_axis_cloud(1, 2, 3)))
+
+
 def test_frechet_equals_its_definition_for_full_covariances():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(200, 5)), rng.normal(size=(150, 5)) @ rng.normal(size=(5, 5))

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from inversionlab.attacks.ami import Ami
 from inversionlab.attacks.ami_adaptive import AmiAdaptive
+from inversionlab.attacks.ami_adversarial import AmiAdversarial
 from inversionlab.attacks.amplified_mia import AmplifiedMia
 from inversionlab.attacks.base import Attack, AttackError, AttackSettings
 from inversionlab.attacks.centre_by_centre import CentreByCentre
@@ -45,6 +46,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "plg_mi": PlgMi,
     "ami": Ami,
     "ami_adaptive": AmiAdaptive,
+    "ami_adversarial": AmiAdversarial,
     "amplified_mia": AmplifiedMia,
 }
 

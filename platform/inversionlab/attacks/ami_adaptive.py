@@ -1,11 +1,10 @@
 """AMI on the defended model (A9): the inversion model learns from the defense's own answers.
 
-Paper:   Wen et al. 2021, §V-D, "Adaptive attack with adversarial learning" (Table II): an attacker who knows of
-         the defense trains the inversion model on public pictures and the perturbed answers to them.
+Paper:   none; stronger than the attacker of Wen et al. 2021, §V-D (`ami_adversarial`): an attacker who may ask the
+         defended model trains the inversion model on public pictures and the perturbed answers to them.
 Access:  `Scores` of the model under attack.
 Solves:  A = argmin_A E |A(F'(x)) - x|^2, F' the defended model; then x' = A(y'). All else is AMI's (`ami.py`).
-Deviates: A learns from the defended answers alone from the start. Wen refers to adversarial training and does not
-         say whether undefended answers are among them. On an undefended model this is AMI.
+Seen as: A learns from the defended answers alone from the start. On an undefended model this is AMI.
 """
 
 from typing import Literal

@@ -4,13 +4,18 @@ Paper:   Khosravy et al. 2021, "Model Inversion Attack: Analysis under Gray-box 
 Access:  the model's structure and weights (`WhiteBox`), no data of any user.
 Solves:  x* = argmin_x L(R(x), y^)                                        (eq. 6)
 Step:    x <- x - a dL/dx, a = 0.05                                        (eq. 7, §4.4)
-Loss:    cross-entropy, or the least square error |R(x) - y^|^2 (§3, "a least square measure").
+Loss:    cross-entropy by default. The paper names "a least square measure ... or an Infomax measure" (§3): `lse`,
+         |R(x) - y^|^2, which `as_published: true` takes; and `infomax`, for which it gives no formula. Ours is
+         -log p_k + H(R(x)): what an answer says of the class is log n - H bits, and the target takes it up.
+         Least squares has no slope where p_k is near 0: on the toy world of the contract tests one of five colour
+         targets is found at no rate, and by cross-entropy all are.
 Start:   the mean of 256 pictures of people the victim never saw (§4.4); every clone draws its own 256.
 Stop:    p_target > `stop`, or `steps` updates (the paper gives neither; its clones end at 0.94 to 0.99).
 Ranges:  pixels are clipped to [0, 1] after every update.
+Deviates: in the default loss. The start from a GAN's face, which the paper's future work names (§6), is not there.
 """
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -22,15 +27,20 @@ from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.updates import PlainStep
 from inversionlab.core.views import View, WhiteBox
 
+LEAST = -100.0
+"""Lower log-scores count as this in the entropy; their scores are 0 in float32."""
+
 
 class PixelGrayBoxSettings(AttackSettings):
     """Settings of the gray-box pixel attack."""
 
+    published: ClassVar[dict[str, Any]] = {"loss": "lse"}
+
     name: Literal["pixel_gray_box"] = "pixel_gray_box"
     rate: float = Field(default=0.05, gt=0, le=1e4)
     """The updating rate a of eq. 7."""
-    loss: Literal["cross_entropy", "lse"] = "cross_entropy"
-    """The loss L: cross-entropy or least square error."""
+    loss: Literal["cross_entropy", "lse", "infomax"] = "cross_entropy"
+    """The loss L: cross-entropy, least square error, or cross-entropy with the answer's entropy."""
     steps: int = Field(default=200, ge=1, le=100_000)
     """Updates at most."""
     stop: float = Field(default=0.99, gt=0, lt=1)
@@ -72,5 +82,9 @@ class PixelGrayBox(Attack):
         if self.settings.loss == "cross_entropy":
             return -seen.log_p_N.sum()
         y_NK, p_N = seen.log_y_NK.exp(), seen.log_p_N.exp()
+        if self.settings.loss == "infomax":
+            # A class without any score adds nothing: 0 log 0 = 0.
+            surprise_NK = torch.where(y_NK > 0, y_NK * seen.log_y_NK.clamp_min(LEAST), 0.0)
+            return -seen.log_p_N.sum() - surprise_NK.sum()
         # |y - y^|^2 = |y|^2 - 2 p + 1
         return y_NK.square().sum() - 2 * p_N.sum()

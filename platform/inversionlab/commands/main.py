@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from inversionlab import __version__
-from inversionlab.commands import audit, compare, prepare, report, search, settings
+from inversionlab.commands import audit, compare, paper, prepare, report, search, settings
 from inversionlab.commands.ending import as_process
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command("audit", epilog=audit.epilog("inversionlab audit"))(audit.main)
 app.command("search", epilog=search.epilog("inversionlab search"))(search.main)
+app.command("paper", epilog=paper.epilog("inversionlab paper"))(paper.main)
 app.command("prepare")(prepare.main)
 app.command("report")(report.main)
 app.command("compare")(compare.main)

@@ -36,9 +36,9 @@ class TrainingSettings(Settings):
     schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
     """The course of the step size: constant, down to 0 along a cosine, or up over the first fifth, then down."""
     weight_decay: float = Field(default=5e-4, ge=0, le=1)
-    """Decoupled weight decay for AdamW, L2 decay for SGD."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """The optimizer; SGD has Nesterov momentum 0.9."""
+    """Decoupled weight decay for AdamW, L2 decay for SGD and AMSGrad."""
+    optimizer: Literal["adamw", "sgd", "amsgrad"] = "adamw"
+    """The optimizer; SGD has Nesterov momentum 0.9, and AMSGrad is Adam with the largest second moment so far."""
 
     @field_validator("epochs", mode="before")
     @classmethod
@@ -58,6 +58,8 @@ def make_optimizer(
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    if settings.optimizer == "amsgrad":
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, amsgrad=True)
     return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
 
 

@@ -92,10 +92,7 @@ def split_known(
             "split.public: nobody is left for the attacker's public set; name a `public_data`, or say in "
             "split.public who of `data` the model never saw"
         )
-    allowed = settings.allow_overlap
-    return assemble(
-        pictures, names, (train, test), members, evaluator, public, allow_overlap=allowed
-    )
+    return assemble(pictures, names, (train, test), members, evaluator, public, settings=settings)
 
 
 def split_unseen(names: tuple[str, ...], public: Pictures) -> Splits:

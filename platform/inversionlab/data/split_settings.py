@@ -1,8 +1,14 @@
 """Which people go into which set."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from inversionlab.core.settings import NAMING, Settings
 from inversionlab.data.near_duplicates import NearDuplicates
@@ -41,8 +47,20 @@ class SplitSettings(Settings):
     allow_overlap: bool = False
     """Whether private pictures may be public or evaluator-only ones too, and two people may share most of theirs.
     Public pictures that equal one of another set are left out in either case. The report repeats it."""
+    keep_copies: bool = False
+    """Whether public pictures that equal a private one stay public: the attacker then holds private pictures, as
+    Wen's holds QMNIST. It needs `allow_overlap`. The report warns of it, and all names differ."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     """How near-duplicates of private pictures are found among photographs; null: they are not looked for."""
+
+    @model_validator(mode="after")
+    def _copies_overlap(self) -> Self:
+        if self.keep_copies and not self.allow_overlap:
+            raise ValueError(
+                "keep_copies = true: leaves private pictures to the attacker; set allow_overlap: true too if that "
+                "is meant"
+            )
+        return self
 
     @model_serializer(mode="wrap")
     def _as_stored(
@@ -50,6 +68,8 @@ class SplitSettings(Settings):
     ) -> dict[str, Any]:
         """Leave out what older recipes lack, so that their hashes stay, and in names what changes no set."""
         without = [] if self.decoy_people else ["decoy_people", "decoy_min_pictures"]
+        if not self.keep_copies:
+            without.append("keep_copies")
         if info.context == NAMING or not self.allow_overlap:
             without.append("allow_overlap")
         if info.context == NAMING or self.near_duplicates == NearDuplicates():

@@ -80,8 +80,7 @@ def split(
         for name in ("private", "evaluator_only")
     )
     names = tuple(pictures.people[p] for p in members["private"])
-    allowed = settings.allow_overlap
-    return assemble(pictures, names, private, members, evaluator, public, allow_overlap=allowed)
+    return assemble(pictures, names, private, members, evaluator, public, settings=settings)
 
 
 def assemble(
@@ -92,16 +91,18 @@ def assemble(
     evaluator: tuple[LabelledRows, LabelledRows],
     public: Pictures | None,
     *,
-    allow_overlap: bool = False,
+    settings: SplitSettings | None = None,
 ) -> Splits:
     """The splits, from the private people's `names` and the rows of their training and test pictures.
 
     `members` holds the other sets as positions in `pictures.people`. Without `public`, the public pictures are
-    those of its "public" people. A public picture that equals one of another set is left out.
+    those of its "public" people. A public picture that equals one of another set is left out, unless the settings
+    keep copies.
 
     Raises:
-        ConfigError: no public picture is left, or sets share pictures and `allow_overlap` is false.
+        ConfigError: no public picture is left, or sets share pictures and the settings do not allow it.
     """
+    options = settings or SplitSettings()
     own_P = rows_of(pictures.person_N, len(pictures.people))
     hidden, others = members.get("decoys", ()), members.get("evaluator_only", ())
     decoys = LabelledRows.of([own_P[p] for p in hidden])
@@ -126,12 +127,14 @@ def assemble(
         row_N, people = torch.arange(len(public.person_N)), len(public.people)
     theirs_N2 = digest_N2 if shown is pictures else shown.digests()
     free = Part(PUBLIC, theirs_N2[row_N.numpy()], shown.person_N[row_N].numpy(), shown.people)
-    notes += duplicate_notes(find_equal([*known, free]), allowed=allow_overlap)
+    notes += duplicate_notes(find_equal([*known, free]), allowed=options.allow_overlap)
     fresh_N = torch.from_numpy(unknown(free, known))
     if not bool(fresh_N.all()):
         count = int((~fresh_N).sum())
-        notes.append(f"{count} public pictures equal one of another set and were left out")
-    row_N = row_N[fresh_N]
+        kept = "stay: the attacker holds them (split.keep_copies)"
+        what = kept if options.keep_copies else "were left out"
+        notes.append(f"{count} public pictures equal one of another set and {what}")
+    row_N = row_N if options.keep_copies else row_N[fresh_N]
     if not len(row_N):
         raise ConfigError(
             "split.public: every public picture equals one of another set; nothing is left"

@@ -38,15 +38,13 @@ Deviates: A is narrower than the attackers' (16 against 128), because every quer
 
 from typing import Any, ClassVar, Literal
 
-import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob, as_scoring_model
-from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
-from inversionlab.core.settings import Settings
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.views import Scores, View
+from inversionlab.core.winner import released
 from inversionlab.defenses.base import (
     Defense,
     DefenseContext,
@@ -55,30 +53,8 @@ from inversionlab.defenses.base import (
     ProtectedModel,
     VictimBlueprint,
 )
-from inversionlab.defenses.label_modifier import MARGIN, released
-from inversionlab.generators.inversion_model import (
-    InversionLearner,
-    InversionModel,
-    InversionModelSettings,
-)
-
-
-class NoiseSettings(Settings):
-    """How the noise is computed."""
-
-    budget: float = Field(default=2.4, ge=0, le=1e6)
-    """Largest norm of the noise on the log-scores, in nats; 0: no noise."""
-    norm: Literal[1, 2, "inf"] = "inf"
-    """p of that norm."""
-    step: float = Field(default=0.4, ge=0, le=1e4)
-    """How far a log-score moves in an iteration, in nats."""
-    iterations: int = Field(default=10, ge=0, le=1000)
-    """Gradients of the inversion model that are computed a query."""
-
-    @property
-    def none(self) -> bool:
-        """Whether there is no noise at all."""
-        return 0 in (self.budget, self.step, self.iterations)
+from inversionlab.generators.inversion_model import InversionModel, InversionModelSettings
+from inversionlab.generators.inversion_noise import NoiseSettings, find_noise, noisy_learner
 
 
 class AdversarialNoiseSettings(DefenseSettings):
@@ -96,30 +72,6 @@ class AdversarialNoiseSettings(DefenseSettings):
         epochs=10, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=0.0
     )
     """How it is trained."""
-
-
-class DefenderLearner(Learner):
-    """Trains the defender's inversion model, if asked on scores with noise."""
-
-    def __init__(
-        self, settings: AdversarialNoiseSettings, blueprint: VictimBlueprint, seed: int
-    ) -> None:
-        """Build the network and its optimizer; `seed` sets the initial weights."""
-        self.plain = InversionLearner(
-            settings.network, settings.training, **blueprint.shape.sizes, seed=seed
-        )
-        self.model, self.noise = self.plain.model, settings.adversarial_training
-        self.modules, self.optimizers = self.plain.modules, self.plain.optimizers
-        self.training, self.counters = settings.training, self.plain.counters
-
-    def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
-        """Learn from one batch and its scores `y_N` (N, K), with the noise that the current weights find."""
-        if self.noise is not None:
-            self.model.eval()
-            n_NK = find_noise(self.model, x_NCHW, y_N.log(), self.noise)
-            y_N = released(y_N.log().double() + n_NK, y_N.argmax(1)).exp()
-            self.model.train()
-        return self.plain.step(x_NCHW, y_N, rng, sync)
 
 
 class AdversariallyNoisy(ProtectedModel):
@@ -178,7 +130,13 @@ class AdversarialNoise(Defense):
         """Train it on public pictures and the scores that the model gives them."""
         seed = seeds.derive(context.seed, "weights", "adversarial_noise")
         return TrainingJob(
-            learner=DefenderLearner(self.settings, context.blueprint, seed),
+            learner=noisy_learner(
+                self.settings.network,
+                self.settings.training,
+                self.settings.adversarial_training,
+                seed=seed,
+                **context.blueprint.shape.sizes,
+            ),
             images_NCHW=context.public_NCHW,
             class_N=context.answers(context.public_NCHW).exp_(),
             training=self.settings.training,
@@ -188,37 +146,3 @@ class AdversarialNoise(Defense):
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The model with noise on its scores."""
         return AdversariallyNoisy(victim, self.own(trained), self.settings.noise)
-
-
-def find_noise(
-    inversion: nn.Module, x_NCHW: Tensor, log_y_NK: Tensor, noise: NoiseSettings
-) -> Tensor:
-    """Algorithm 2: float64 noise (N, K), without gradients, for log-scores (N, K) of pictures (N, C, H, W).
-
-    Its norm stays below the budget by twice the margin that `released` then needs.
-    """
-    x_NCHW, c0_NK = x_NCHW.detach(), log_y_NK.detach().double()
-    n_NK = torch.zeros_like(c0_NK)
-    for _ in range(noise.iterations):
-        with torch.enable_grad():
-            c_NK = (c0_NK + n_NK).float().requires_grad_(True)
-            # The slope of y^a at 0 is infinite.
-            y_NK = c_NK.softmax(1).clamp_min(torch.finfo(torch.float32).tiny)
-            away_NCHW = inversion(y_NK) - x_NCHW
-            # Summed over rows: no row's gradient depends on the others.
-            error = away_NCHW.square().flatten(1).mean(1).sum()
-            (grad_NK,) = torch.autograd.grad(error, c_NK)
-        n_NK = bounded_noise(c0_NK, c0_NK + n_NK, grad_NK, noise)
-    return n_NK
-
-
-def bounded_noise(c0_NK: Tensor, c_NK: Tensor, grad_NK: Tensor, noise: NoiseSettings) -> Tensor:
-    """Algorithm 1: the noise (N, K) after one more step from `c_NK`; `c0_NK` has no noise."""
-    c_NK = c_NK + noise.step * grad_NK.sign()
-    l_N1 = c0_NK.argmax(1, keepdim=True)
-    c_NK = c_NK.scatter(1, l_N1, c_NK.amax(1, keepdim=True))
-    # A score of 0 stays 0: the difference of two infinities is not a number.
-    n_NK = torch.where(c0_NK.isneginf(), 0.0, c_NK - c0_NK)
-    limit = noise.budget - 2 * MARGIN
-    norm_N1: Tensor = torch.linalg.vector_norm(n_NK, ord=float(noise.norm), dim=1, keepdim=True)
-    return n_NK * (limit / norm_N1.clamp_min(limit))

@@ -26,10 +26,8 @@ from torch import Tensor, nn
 
 from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.views import Scores, View
+from inversionlab.core.winner import released
 from inversionlab.defenses.base import Defense, DefenseSettings, Layer, ProtectedModel
-
-MARGIN = 2.0**-18
-"""The least lead of the label's log-score, in nats."""
 
 
 class LabelModifierSettings(DefenseSettings):
@@ -92,15 +90,3 @@ class LabelModifier(Defense):
             return Relabelled(victim, self.own(trained))
         bottom = victim.recognizer() if isinstance(victim, ProtectedModel) else victim
         return Relabelled(victim, bottom)
-
-
-def with_winner(c_NK: Tensor, label_N: Tensor) -> Tensor:
-    """Float64 logits (N, K) with `label_N` (N,) raised to win by at least `MARGIN`; the others are unchanged."""
-    l_N1 = label_N[:, None]
-    others_N1 = c_NK.detach().scatter(1, l_N1, -torch.inf).amax(1, keepdim=True)
-    return c_NK.scatter(1, l_N1, c_NK.gather(1, l_N1).maximum(others_N1 + MARGIN))
-
-
-def released(c_NK: Tensor, label_N: Tensor) -> Tensor:
-    """Float32 log-probabilities (N, K) of float64 logits (N, K), with `label_N` (N,) as the only winner."""
-    return with_winner(c_NK, label_N).log_softmax(1).float()

@@ -127,7 +127,9 @@ def write_record(
     plain = experiment.model_dump(mode="json")
     run = run_name(experiment)
     notes = len(session.builder.splits.notes)
-    left_out = f"{notes} pictures were left out; the run's record lists them"
+    warnings = [f"{notes} pictures were left out; the run's record lists them"] if notes else []
+    if experiment.split.keep_copies:
+        warnings.append("the attacker holds private pictures, which split.keep_copies left public")
     artifacts = []
     for spec in plan.specs:
         card = session.artifacts.card(spec) or {}
@@ -152,7 +154,7 @@ def write_record(
         timings=dict(timings),
         cost=dict(done.costs),
         timeline=tuple(dict(sample) for sample in done.timeline),
-        warnings=(left_out,) if notes else (),
+        warnings=tuple(warnings),
         jobs=records.JobsRecord(
             targets=plan.targets,
             repeats=experiment.targets.repeats,
@@ -239,7 +241,10 @@ def allowed_overlap(session: Session) -> dict[str, str]:
     """What the report repeats if private pictures may be in other sets too."""
     if not session.experiment.split.allow_overlap:
         return {}
-    return {"overlap": "allowed (split.allow_overlap); skipped pictures list what sets share"}
+    kept = "; the attacker holds private pictures" if session.experiment.split.keep_copies else ""
+    return {
+        "overlap": f"allowed (split.allow_overlap){kept}; skipped pictures list what sets share"
+    }
 
 
 def describe(session: Session) -> str:

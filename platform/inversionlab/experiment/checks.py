@@ -105,6 +105,16 @@ def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
                 f"(`{evaluator.recognizer.network.name}` with equal settings); an evaluator of the same "
                 "people needs another one, or it would share the victim's blind spots"
             )
+        elif (
+            evaluator.another_network
+            and isinstance(victim, RecognizerSettings)
+            and evaluator.recognizer.network.name == victim.network.name
+        ):
+            yield (
+                f"evaluators.{index} ({evaluator.name}): is a `{victim.network.name}` as the victim is, of other "
+                "sizes, and `another_network` asks for another kind; give it one, such as {name: ir50} for "
+                "{name: vgg16}, or leave `another_network` out"
+            )
 
 
 def _defense_faults(experiment: ExperimentSections) -> Iterable[str]:

@@ -69,13 +69,20 @@ class EvaluatorSettings(Settings):
     given: a classifier of the user's own that knows the targets."""
     recognizer: RecognizerSettings = RecognizerSettings()
     """The evaluator's structure and training, where it is trained here."""
+    another_network: bool = False
+    """Whether a network of the victim's own kind is refused, whatever its width (Gong: IR-50 judges VGG-16)."""
     given: GivenModelSettings | None = None
     """The evaluator of the protocols `embedding` and `given`, which is not trained; null: SFace."""
 
     @model_serializer(mode="wrap")
-    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave `given` out where it is null, so that the hashes of older recipes stay."""
-        return {k: v for k, v in plain(self).items() if k != "given" or v is not None}
+    def _as_stored(
+        self, plain: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """Leave out what older recipes lack, so that their hashes stay, and in names what changes no network."""
+        without = [] if self.given is not None else ["given"]
+        if info.context == NAMING or not self.another_network:
+            without.append("another_network")
+        return {k: v for k, v in plain(self).items() if k not in without}
 
 
 class TargetSettings(Settings):

@@ -19,8 +19,9 @@ Seen:      MNIST, 30,000 digits for the classifier (99.0 %) and 30,000 others fo
            QMNIST, which contains the classifier's own digits.
 Deviates:  Yang adds the shortfall to the whole vector where log y < -c; here such an entry becomes 0, like a
            truncated one, so a vector does not shift as a whole with its smallest entry. The first layer has
-           one bias per unit. Channels stop growing at 8 x `width`. AdamW with the platform's schedules replaces
-           Adam with amsgrad at a constant 2e-4.
+           one bias per unit. Channels stop growing at 8 x `width`. By default AdamW with the platform's schedules
+           replaces Adam with amsgrad at a constant 2e-4 (`training: {optimizer: amsgrad, learning_rate: 0.0002,
+           schedule: constant, weight_decay: 0}`). The last epoch is kept, not the best.
 """
 
 import math

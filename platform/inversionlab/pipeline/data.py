@@ -121,7 +121,7 @@ def _refuse_same_people(experiment: Experiment) -> None:
             "public_data: QMNIST holds MNIST's own digits; take its part test50k, or set split.allow_overlap: "
             "true if that is meant; the report then repeats it"
         )
-    if theirs.name != mine.name or are_apart(mine, theirs):
+    if theirs.name != mine.name or are_apart(mine, theirs) or experiment.split.keep_copies:
         return
     for key, what in (("root", "folder"), ("seed", "seed, so the same people")):
         value = getattr(mine, key, None)

@@ -30,6 +30,7 @@ from inversionlab.pipeline.given_facts import GivenFacts
 from inversionlab.pipeline.given_specs import GivenSpec
 from inversionlab.pipeline.network_spec import BuildContext, ModelRef, NetworkSpec
 from inversionlab.pipeline.recognizer_specs import (
+    FEWEST,
     RecognizerSpec,
     classifier_spec,
     outsider_classes,
@@ -48,6 +49,12 @@ NO_AUGMENTATION = AugmentSettings(
     flip=0, shift=0, zoom=0, rotation=0, brightness=0, contrast=0, erase=0
 )
 """A defense's own recognizer must learn a narrow range of pictures (Kotsuji §4.2)."""
+
+
+def least_pictures(settings: DefenseSettings) -> int:
+    """The least public pictures of a person whom a defense's classifier learns."""
+    least: int = getattr(settings, "public_min_pictures", FEWEST)
+    return least
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class DefenseNetworkSpec(NetworkSpec):
     def check(self, context: BuildContext) -> None:
         """Raise ValueError for settings of the defense that do not fit the data, or for missing people."""
         if "strangers" in self.defense.needed():
-            outsiders(context.splits, f"`{self.settings.name}`")
+            outsiders(context.splits, f"`{self.settings.name}`", least_pictures(self.settings))
         needed, kept = self.defense.decoy_people(context.shape.classes), context.splits.decoys
         if needed > (people := len(kept.class_N.unique())):
             raise ConfigError(
@@ -140,7 +147,7 @@ class DefenseNetworkSpec(NetworkSpec):
             private_NCHW=splits.train.images_NCHW,
             private_class_N=splits.train.class_N,
             public_NCHW=splits.public_NCHW,
-            public_class_N=outsider_classes(splits),
+            public_class_N=outsider_classes(splits, least_pictures(self.settings)),
             targets=self.targets,
             seed=self.seed,
             device=context.device,
@@ -239,7 +246,11 @@ class DefenseSpecs:
                 self.model(settings.inner or NoneSettings()),
                 self.targets,
                 generator,
-                classifier_spec(*name, self.victim.structure, for_each_seed=several)
+                classifier_spec(
+                    *(*name, self.victim.structure),
+                    least=least_pictures(settings),
+                    for_each_seed=several,
+                )
                 if "classifier" in needs
                 else None,
                 for_each_seed=several,

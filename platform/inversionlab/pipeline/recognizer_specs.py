@@ -24,6 +24,9 @@ from inversionlab.recognizers import (
     recognizer_inputs,
 )
 
+FEWEST = 2
+"""Pictures of a public person from whom a recognizer can learn."""
+
 
 @dataclass(frozen=True)
 class RecognizerData:
@@ -174,39 +177,47 @@ def victim_spec(
 
 
 def classifier_spec(
-    data_id: str, seed: int, structure: RecognizerSettings, *, for_each_seed: bool = False
+    data_id: str,
+    seed: int,
+    structure: RecognizerSettings,
+    *,
+    least: int = FEWEST,
+    for_each_seed: bool = False,
 ) -> RecognizerSpec:
-    """F_C, the defender's recognizer of public people, with the victim's structure and training."""
+    """F_C, the defender's recognizer of public people with `least` pictures, of the victim's structure and
+    training."""
 
     def data(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
-        return RecognizerData(outsiders(splits, name), splits.test, {})
+        return RecognizerData(outsiders(splits, name, least), splits.test, {})
 
     name = "F_C, the defender's recognizer of public people,"
-    protocol = RecognizerProtocol(data, {"on": "public"}, public_only=True)
+    known = {} if least == FEWEST else {"pictures": str(least)}
+    protocol = RecognizerProtocol(data, {"on": "public", **known}, public_only=True)
     return RecognizerSpec(
         *(data_id, seed, "defense_classifier", name, structure, protocol),
         for_each_seed=for_each_seed,
     )
 
 
-def outsiders(splits: Splits, user: str) -> Labelled:
-    """The public people with two pictures or more, as classes 0, 1, ...
+def outsiders(splits: Splits, user: str, least: int = FEWEST) -> Labelled:
+    """The public people with `least` pictures or more, as classes 0, 1, ...
 
     Raises:
         ConfigError: there are fewer than two, and `user` needs them.
     """
-    class_N = outsider_classes(splits)
+    class_N = outsider_classes(splits, least)
     if int(class_N.max()) < 1:
+        many = "two pictures or more" if least == FEWEST else f"{least} pictures or more"
         raise ConfigError(
-            f"{user} needs public people with two pictures or more each, and there are fewer than two of them; "
+            f"{user} needs public people with {many} each, and there are fewer than two of them; "
             "leave it out, or choose other public data"
         )
     return Labelled(select(splits.public_NCHW, class_N >= 0), class_N[class_N >= 0])
 
 
-def outsider_classes(splits: Splits) -> Tensor:
-    """The class (N,) of every public picture among the `outsiders`; -1 for people with one picture only."""
+def outsider_classes(splits: Splits, least: int = FEWEST) -> Tensor:
+    """The class (N,) of every public picture among the `outsiders`; -1 for people with fewer pictures."""
     _, place_N, count_P = splits.public_person_N.unique(return_inverse=True, return_counts=True)
-    known_P = count_P >= 2
+    known_P = count_P >= least
     class_P = torch.where(known_P, known_P.cumsum(0) - 1, -1)
     return class_P[place_N]

@@ -80,7 +80,8 @@ def grids(results: RunResults) -> list[Grid]:
         table = run.reconstructions.filter(pc.equal(run.reconstructions["cell"], row.cell.cell))
         chosen = row.kind == "defended" and row.protected == results.recommended
         note = ", ".join(["paper’s value"] * row.marked + ["recommended"] * chosen)
-        made = GridRow(row.label, note, attack_pictures(table, people, row.label, evaluator))
+        shown = attack_pictures(table, people, row.label, evaluator, first=row.inverts_outputs)
+        made = GridRow(row.label, note, shown)
         if row.kind == "null":
             guesses.append(replace(made, label=words(row.attack), note="a guess, no model asked"))
             continue
@@ -125,11 +126,18 @@ def reference_row(
 
 
 def attack_pictures(
-    table: pa.Table, people: Mapping[int, str], label: str, evaluator: str | None
+    table: pa.Table,
+    people: Mapping[int, str],
+    label: str,
+    evaluator: str | None,
+    *,
+    first: bool = False,
 ) -> tuple[GridPicture, ...]:
     """One picture of each person out of an attack's reconstructions.
 
-    Of several repeats it is the one that the attacked model scores highest: the attacker's own choice.
+    Of several repeats it is the one that the attacked model scores highest: the attacker's own choice. With
+    `first` it is the first repeat's: an attack that inverts answers inverts that to the person's first picture
+    there, which stands in the row of real faces.
     `people` are names by target; `label` says what was attacked; `evaluator` ranks the person;
     None: nobody does, and the model's own scores take the place of ranks.
     """
@@ -140,7 +148,8 @@ def attack_pictures(
         pc.is_in(table["target"], value_set=pa.array(list(people), table["target"].type))
     )
     # A confidence that is NaN or null comes last.
-    order = [("confidence", "descending"), ("repeat", "ascending")]
+    order = [("repeat", "ascending")]
+    order = order if first else [("confidence", "descending"), *order]
     for item in in_order(shown, order).to_pylist():
         best.setdefault(item["target"], item)
     pictures = []

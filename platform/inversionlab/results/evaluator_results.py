@@ -63,6 +63,7 @@ METRICS = (
     Metric("median_rank", "median rank"),
     Metric("nearest", "nearest picture", measure),
     Metric("frechet", "FID", measure, compared=True),
+    Metric("feature_mean", "distance of the means", measure, detail=True),
     Metric("denied", "denied by the first evaluator", detail=True, share=True, better="max"),
     Metric("any_top1", "people found in any try", detail=True, share=True, better="min"),
     Metric("accepted_1", "accepted, 1 % false", detail=True, share=True, better="min"),
@@ -256,14 +257,16 @@ def _mean_sets(
 
 def _sets(made_ND: NDArray[np.float64], known: Known | None) -> dict[str, float]:
     """Distances between the pictures and the private ones, as two sets; NaN where they cannot be compared."""
-    unknown = dict.fromkeys(("frechet", *PRDC), math.nan)
+    unknown = dict.fromkeys(("frechet", "feature_mean", *PRDC), math.nan)
     if known is None or min(len(made_ND), len(known.private_MD)) < 2:
         return unknown
     finite = np.isfinite(made_ND).all() and np.isfinite(known.private_MD).all()
     if made_ND.shape[1] != known.private_MD.shape[1] or not finite:
         return unknown
+    made = Gaussian.fit(made_ND)
     return {
-        "frechet": distances.frechet_distance(Gaussian.fit(made_ND), known.gaussian),
+        "frechet": distances.frechet_distance(made, known.gaussian),
+        "feature_mean": distances.feature_mean_distance(made, known.gaussian),
         **asdict(prdc.prdc(Balls.around(made_ND), known.balls)),
     }
 

@@ -9,11 +9,12 @@ import html
 import re
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from inversionlab.report.audit.page import render
 from inversionlab.report.charts.figure import vega
-from inversionlab.report.pictures import grids
+from inversionlab.report.pictures import attack_pictures, grids
 from inversionlab.results.rows import headline_rows
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import words
@@ -83,6 +84,20 @@ def test_all_attacks_stand_side_by_side_then_the_strongest_comes_first(run):
     assert [row.label for row in side_by_side.rows[1:]] == [
         words(row.attack) for row in results.rows if row.kind == "undefended"
     ]
+
+
+def test_of_an_attack_on_answers_the_first_try_is_shown(run):
+    """It inverts the answer to the very picture that stands in the row of real faces."""
+    people = {0: "somebody"}
+    cell = run.record.cells[2].cell
+    mine = run.reconstructions.filter(pc.equal(run.reconstructions["cell"], cell))
+    rows = [r for r in mine.to_pylist() if r["target"] == 0]
+    first = min(rows, key=lambda r: r["repeat"])
+    best = max(rows, key=lambda r: r["confidence"])
+    assert first["picture"] != best["picture"]
+    for chosen, wanted in ((True, first), (False, best)):
+        (shown,) = attack_pictures(mine, people, "a", None, first=chosen)
+        assert base64.b64encode(wanted["picture"]).decode() in shown.source
 
 
 def test_two_attacks_need_no_comparison(run):

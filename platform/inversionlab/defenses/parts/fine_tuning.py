@@ -28,7 +28,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 from torch import Tensor, nn
 
 from inversionlab.core import seeds
@@ -41,6 +41,8 @@ from inversionlab.defenses.base import DefenseContext, Layer, VictimBlueprint
 
 Anchor = list[tuple[Tensor, Tensor]]
 """theta* and F of each parameter, to which elastic weight consolidation holds the weights."""
+FEWEST = 2
+"""Pictures of a public person whom F_C can learn."""
 PRIVATE, PUBLIC = 0, 1
 """Kinds of fake samples: those driven away from the protected label, and those drawn to it."""
 
@@ -66,6 +68,8 @@ class FakeSamplesSettings(Settings):
     """g, how much less samples weigh that are already where they should be; 0 is plain cross-entropy."""
     private_weight: float = Field(default=0.0, ge=0, le=1e6)
     """Weight of the victim's own loss on private pictures, added to eq. 10. An extension; the paper's is 0."""
+    public_min_pictures: int = Field(default=FEWEST, ge=FEWEST, le=100_000)
+    """The least public pictures of a person who may be l_p, and whom F_C learns."""
     fisher_pictures: int = Field(default=1000, ge=1, le=10_000_000)
     """Most private pictures that the Fisher diagonal is estimated on."""
     training: TrainingSettings = TrainingSettings(
@@ -73,6 +77,12 @@ class FakeSamplesSettings(Settings):
     )
     """How the victim is fine-tuned; an epoch is a pass over the fake samples. Weight decay would pull the
     weights to 0 while EWC pulls them to theta*."""
+
+    @model_serializer(mode="wrap")
+    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `public_min_pictures` where it says what was done before there was a choice."""
+        without = ["public_min_pictures"] if self.public_min_pictures == FEWEST else []
+        return {k: v for k, v in plain(self).items() if k not in without}
 
     @field_validator("protected")
     @classmethod

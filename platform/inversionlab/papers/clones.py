@@ -1,0 +1,63 @@
+"""Of all tries at a person the best one: by the evaluator, as Khosravy picks it, or by the attacked model's
+score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from inversionlab.metrics import Estimate
+from inversionlab.papers.finders import UNKNOWN, Finder, Measured, NotRunError, target_at
+from inversionlab.results.run_results import RunResults
+
+Figure = Literal["rank", "score", "own"]
+Chooser = Literal["evaluator", "attacker"]
+
+
+@dataclass(frozen=True)
+class BestClone(Finder):
+    """Of all tries at one person the one that an evaluator, or the attacker, likes best: its rank or a score."""
+
+    place: int = 0
+    figure: Figure = "rank"
+    """The evaluator's rank of the person, its score, or the attacked model's own score."""
+    chosen_by: Chooser = "evaluator"
+
+    def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
+        """See `Finder`."""
+        (results,) = runs
+        best = best_clone(
+            self.table(results),
+            target_at(results, self.place),
+            self.evaluator_of(results),
+            self.chosen_by,
+        )
+        return replace(UNKNOWN, value=float(best[self.figure]), count=int(best["tries"]))
+
+
+def best_clone(table: pa.Table, target: int, evaluator: str, chosen_by: Chooser) -> dict[str, Any]:
+    """Of the tries at a target the one of best rank, then score, by the evaluator, or of highest own score.
+
+    Its `rank`, `score` and `own` score, `repeat`, `picture`, and how many `tries` there are; raises NotRunError
+    without any.
+    """
+    columns = ["repeat", "confidence", "picture", "verdicts"]
+    mine = table.filter(pc.equal(table["target"], target)).select(columns)
+    tries = []
+    for item in mine.to_pylist():
+        said = next((v for v in item["verdicts"] or () if v["evaluator"] == evaluator), None)
+        if said is not None:
+            known = {"rank": said["rank"], "score": said["score"], "own": item["confidence"]}
+            tries.append({**known, "repeat": item["repeat"], "picture": item["picture"]})
+    if not tries:
+        raise NotRunError("there are no reconstructions of this person")
+
+    def order(clone: dict[str, Any]) -> tuple[float, float]:
+        if chosen_by == "attacker":
+            return -clone["own"], clone["repeat"]
+        return clone["rank"], -clone["score"]
+
+    best: dict[str, Any] = min(tries, key=order)
+    return best | {"tries": len(tries)}

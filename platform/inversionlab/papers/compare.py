@@ -1,0 +1,191 @@
+"""Ours beside the paper's: every cell of a table, its difference with the interval, and whether claims hold."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from inversionlab.metrics.difference import Difference, correlation, difference
+from inversionlab.metrics.mean_by_person import mean_by_person
+from inversionlab.papers.finders import Measured, NotRunError, Value
+from inversionlab.papers.paper import Claim, Table
+from inversionlab.papers.printed import Printed
+from inversionlab.results.run_results import RunResults
+
+Verdict = Literal["shown", "contradicted", "open", "not run"]
+"""Of a claim: its interval lies on the right side, on the wrong side, on both, or a figure is missing."""
+Status = Literal[
+    "reproduced",
+    "partly reproduced",
+    "not reproduced",
+    "open",
+    "no claim",
+    "pictures",
+    "not run",
+]
+
+
+@dataclass(frozen=True)
+class RecipeRuns:
+    """The stored runs of one recipe."""
+
+    results: tuple[RunResults, ...] = ()
+    measured: tuple[Measured, ...] = ()
+    """What was measured on each run besides attacks, by the measure's name."""
+    why_not: str = ""
+    """Why there are none."""
+
+
+Runs = Mapping[str, RecipeRuns]
+
+
+@dataclass(frozen=True)
+class ComparedCell:
+    """One cell of a table."""
+
+    row: str
+    column: str
+    ours: Value | None
+    why: str
+    """Why ours is missing."""
+    printed: Printed | None
+
+    @property
+    def unit(self) -> str:
+        """ "%" where ours or the paper's figure is a share."""
+        shared = self.ours is not None and self.ours.share
+        return "%" if shared or (self.printed is not None and self.printed.unit == "%") else ""
+
+    @property
+    def apart(self) -> Difference | None:
+        """Ours less the paper's, as stored: shares are 0 to 1. None where one of them is missing."""
+        if self.ours is None or self.printed is None:
+            return None
+        if self.ours.share and (share := self.printed.share) is not None:
+            return difference(self.ours.estimate, share)
+        ours, theirs = self.ours.estimate, self.printed.value
+        return Difference(ours.value - theirs, ours.low - theirs, ours.high - theirs)
+
+    @property
+    def beyond_noise(self) -> str:
+        """ "above" or "below" where the difference is not noise, against what the paper says; else ""."""
+        apart, sign = self.apart, "" if self.printed is None else self.printed.sign
+        if apart is None:
+            return ""
+        if apart.low > 0 and sign not in (">", ">="):
+            return "above"
+        return "below" if apart.high < 0 and sign not in ("<", "<=") else ""
+
+
+@dataclass(frozen=True)
+class ComparedClaim:
+    """A claim of the paper, and what our figures say of it."""
+
+    claim: Claim
+    verdict: Verdict
+    apart: Difference | None
+    """The larger figure less the smaller one, plus the slack."""
+
+
+@dataclass(frozen=True)
+class ComparedTable:
+    """A table with both figures in every cell."""
+
+    table: Table
+    cells: tuple[ComparedCell, ...]
+    claims: tuple[ComparedClaim, ...]
+    pictured: bool = False
+    """Whether an experiment of its pictures was run."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The headings of the rows, in order."""
+        return tuple(dict.fromkeys(cell.row for cell in self.cells))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The headings of the columns, in order."""
+        return tuple(dict.fromkeys(cell.column for cell in self.cells))
+
+    @property
+    def by_place(self) -> dict[tuple[str, str], ComparedCell]:
+        """The cells by row and column."""
+        return {(cell.row, cell.column): cell for cell in self.cells}
+
+    @property
+    def shown_rows(self) -> tuple[str, ...]:
+        """The rows that a page shows."""
+        told = {cell.row for cell in self.cells if cell.printed is not None}
+        step, rows = self.table.every, self.rows
+        return tuple(row for i, row in enumerate(rows) if i % step == 0 or row in told)
+
+    @property
+    def status(self) -> Status:
+        """Whether the paper's claims hold here."""
+        said = [claim.verdict for claim in self.claims]
+        if not any(cell.ours is not None for cell in self.cells):
+            return "pictures" if self.pictured else "not run"
+        if not said:
+            return "no claim"
+        if all(verdict == "shown" for verdict in said):
+            return "reproduced"
+        if "shown" in said:
+            return "partly reproduced"
+        return "not reproduced" if "contradicted" in said else "open"
+
+
+def compare(table: Table, printed: Sequence[Printed], runs: Runs) -> ComparedTable:
+    """A table with ours and the paper's figures; what one of them lacks is there too, and says why."""
+    theirs = {(p.row, p.column): p for p in printed if p.table == table.key}
+    cells = []
+    for cell in table.cells:
+        ours, why = None, cell.why
+        if cell.finder is not None:
+            ran = runs.get(cell.finder.recipe, RecipeRuns(why_not="its experiment was not run"))
+            try:
+                if not ran.results:
+                    raise NotRunError(ran.why_not)
+                ours = cell.finder.find(ran.results, ran.measured)
+            except NotRunError as error:
+                why = str(error)
+        cells.append(ComparedCell(*cell.place, ours, why, theirs.pop(cell.place, None)))
+    why = table.why_not or "nothing of ours corresponds to it yet"
+    cells += [ComparedCell(*place, None, why, figure) for place, figure in theirs.items()]
+    placed = {(cell.row, cell.column): cell for cell in cells}
+    pictured = any(runs[p.recipe].results for p in table.pictures if p.recipe in runs)
+    claims = tuple(_claim(claim, placed) for claim in table.claims)
+    return ComparedTable(table, tuple(cells), claims, pictured)
+
+
+def _claim(claim: Claim, cells: Mapping[tuple[str, str], ComparedCell]) -> ComparedClaim:
+    smaller, larger = (
+        cells[place].ours if place in cells else None for place in (claim.smaller, claim.larger)
+    )
+    if smaller is None or larger is None:
+        return ComparedClaim(claim, "not run", None)
+    apart = _apart(larger, smaller, claim.slack)
+    if apart.low > 0:
+        return ComparedClaim(claim, "shown", apart)
+    return ComparedClaim(claim, "contradicted" if apart.high < 0 else "open", apart)
+
+
+def _apart(larger: Value, smaller: Value, slack: float) -> Difference:
+    """How much larger one figure is than another, plus the slack; those of the same people are paired."""
+    one, other = larger.estimate, smaller.estimate
+    if larger.share and smaller.share:
+        found = difference(one, other, correlation(larger.of_person, smaller.of_person))
+        return Difference(found.value + slack, found.low + slack, found.high + slack)
+    people = sorted(larger.of_person.keys() & smaller.of_person.keys())
+    if people and larger.of_person.keys() == smaller.of_person.keys():
+        apart_M = np.array([larger.of_person[p] - smaller.of_person[p] for p in people])
+        paired = mean_by_person(apart_M, np.array(people))
+        return Difference(paired.value + slack, paired.low + slack, paired.high + slack)
+    # Independent estimates: the half-lengths add up by squares. An end that is not known (NaN) decides nothing.
+    value = one.value - other.value + slack
+    return Difference(
+        value,
+        value - math.hypot(one.value - one.low, other.high - other.value),
+        value + math.hypot(one.high - one.value, other.value - other.low),
+    )

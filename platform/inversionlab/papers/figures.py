@@ -1,0 +1,149 @@
+"""A paper's figures for the page: charts of a table's columns or of a measure, and grids of pictures."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from inversionlab.papers.clones import best_clone
+from inversionlab.papers.compare import ComparedTable, RecipeRuns, Runs
+from inversionlab.papers.drawing import Drawn, lines_svg
+from inversionlab.papers.finders import NotRunError, Success, target_at
+from inversionlab.papers.measures import HIGH_COSINE, LOW_CRITERION
+from inversionlab.papers.paper import Pictures
+from inversionlab.report.pictures import (
+    COLUMNS,
+    Grid,
+    GridPicture,
+    GridRow,
+    attack_pictures,
+    named_people,
+    reference_row,
+)
+from inversionlab.results.run_results import RunResults
+
+
+def charts(compared: ComparedTable, runs: Runs) -> list[Drawn]:
+    """The charts of a table: its columns over the number at the end of each row, and those of its measures."""
+    found = []
+    if compared.table.drawn:
+        series: dict[str, list[tuple[float, float]]] = {}
+        for cell in compared.cells:
+            place = cell.row.rpartition(" ")[2]
+            if cell.ours is not None and cell.ours.share and _is_number(place):
+                pair = (float(place), cell.ours.estimate.value)
+                series.setdefault(cell.column, []).append(pair)
+        svg = lines_svg(series, compared.table.drawn)
+        found += [Drawn(compared.table.title, svg)] if svg else []
+    for recipe, measure in compared.table.measures:
+        if measure == "gradient_estimates" and recipe in runs:
+            found += _gradient_chart(runs[recipe])
+        if measure == "score_line" and recipe in runs:
+            found += _score_chart(recipe, runs[recipe])
+    return found
+
+
+def _gradient_chart(ran: RecipeRuns) -> list[Drawn]:
+    """Cosine over C, a point for each estimate, with the paper's guide lines."""
+    known = ran.measured[0].get("gradient_estimates") if ran.measured else None
+    if known is None:
+        return []
+    series = {
+        f"σ² = {variance:g}": list(zip(criteria, cosines, strict=True))
+        for variance, criteria, cosines in zip(
+            known["variances"], known["criterion"], known["cosine"], strict=True
+        )
+    }
+    guides = (("x", LOW_CRITERION), ("y", HIGH_COSINE))
+    svg = lines_svg(series, "criterion C; upwards the cosine", joined=False, guides=guides)
+    return [Drawn("Criterion C against the cosine of estimated and true gradient", svg)]
+
+
+def _score_chart(recipe: str, ran: RecipeRuns) -> list[Drawn]:
+    """The target's mean score from a real face, at 0, to the synthetic one, at 1."""
+    known = ran.measured[0].get("score_line") if ran.measured else None
+    if known is None:
+        return []
+    series = {
+        name: list(zip(known["places"], known[f"{name} line"], strict=True))
+        for name in ("victim", "dummy", "mixture")
+    }
+    svg = lines_svg(series, "from a real face (0) to the synthetic one (1)")
+    return [Drawn(f"The target’s score between the two faces, recipe `{recipe}`", svg)]
+
+
+def picture_grids(compared: ComparedTable, runs: Runs) -> list[Grid]:
+    """The grids of pictures of a table; one whose experiment was not run is left out."""
+    found = []
+    for pictures in compared.table.pictures:
+        ran = runs.get(pictures.recipe)
+        if ran is not None and ran.results:
+            found.append(_grid(pictures, ran.results[0]))
+    return [grid for grid in found if any(row.filled for row in grid.rows)]
+
+
+def _grid(pictures: Pictures, results: RunResults) -> Grid:
+    run = results.run
+    people = named_people((run.reconstructions, run.references), COLUMNS)
+    evaluator = results.evaluators[0] if results.evaluators else None
+    rows = []
+    if pictures.real:
+        rows.append(reference_row(people, "real face", "private picture", _kept(results, "real")))
+    for heading, attack, model, point in pictures.rows:
+        try:
+            table = Success(pictures.recipe, model, attack, point=point).table(results)
+        except NotRunError:
+            continue
+        if pictures.clones:
+            rows += _clones(table, list(people), heading, pictures.clones)
+        elif pictures.best_by_evaluator and evaluator is not None:
+            rows.append(_best(results, table, heading, evaluator))
+        else:
+            inverting = any(r.inverts_outputs for r in results.rows if r.attack == attack)
+            shown = attack_pictures(table, people, heading, evaluator, first=inverting)
+            rows.append(GridRow(heading, "", shown))
+    if pictures.synthetic:
+        made = _kept(results, "synthetic")
+        rows.append(reference_row(people, "synthetic face", "what the defense leads to", made))
+    return Grid("", tuple(people.values()), tuple(row for row in rows if row.filled))
+
+
+def _clones(table: pa.Table, targets: Sequence[int], heading: str, count: int) -> list[GridRow]:
+    """A row for each of the first tries."""
+    repeats = sorted(set(table["repeat"].to_pylist()))[:count]
+    rows = []
+    for repeat in repeats:
+        mine = table.filter(pc.equal(table["repeat"], repeat)).select(["target", "picture"])
+        shown = {item["target"]: item["picture"] for item in mine.to_pylist()}
+        cells = tuple(GridPicture(_png(shown.get(t)), heading) for t in targets)
+        rows.append(GridRow(f"{heading}, try {repeat + 1}", "", cells))
+    return rows
+
+
+def _best(results: RunResults, table: pa.Table, heading: str, evaluator: str) -> GridRow:
+    """Of each person the clone that the evaluator ranks best."""
+    pictures = []
+    for place in range(min(COLUMNS, len(results.run.record.jobs.targets))):
+        clone = best_clone(table, target_at(results, place), evaluator, "evaluator")
+        pictures.append(GridPicture(_png(clone["picture"]), heading, clone["rank"]))
+    return GridRow(heading, "chosen by the evaluator, as in the paper", tuple(pictures))
+
+
+def _kept(results: RunResults, kind: str) -> list[dict[str, Any]]:
+    table = results.run.references
+    found: list[dict[str, Any]] = table.filter(pc.equal(table["kind"], kind)).to_pylist()
+    return found
+
+
+def _png(picture: bytes | None) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture).decode() if picture else ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,233 @@
+"""What tables need besides attacks: measured once on the networks that an audit has stored, and kept there.
+
+A measure is a function of an opened session. Its result is a JSON file, named by the measure, its version, the run
+and the run's networks, so an equal call opens no session. Estimates are {value, low, high, count}; ends that are
+not known are null.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from inversionlab.core.images import to_bytes, to_float
+from inversionlab.core.rows import select
+from inversionlab.core.seeds import torch_stream
+from inversionlab.core.settings import fingerprint
+from inversionlab.data.labelled import Labelled
+from inversionlab.defenses.adversarial_noise import AdversarialNoiseSettings
+from inversionlab.defenses.dummy_recognizer import DummyRecognizerSettings
+from inversionlab.defenses.none import NoneSettings
+from inversionlab.experiment import Experiment
+from inversionlab.generators.base import Generator
+from inversionlab.generators.inversion_noise import find_noise
+from inversionlab.metrics import Estimate, Gaussian, frechet_distance, wilson
+from inversionlab.metrics.mean_by_person import mean_by_person
+from inversionlab.papers.gradient_estimates import VARIANCES, criteria_and_cosines
+from inversionlab.pipeline import evaluate
+from inversionlab.pipeline.defense_specs import DefenseSpecs
+from inversionlab.pipeline.endpoint import begin
+from inversionlab.pipeline.recognizer_specs import RecognizerSpec
+from inversionlab.pipeline.session import Session
+from inversionlab.recognizers import Recognizer
+from inversionlab.results.run_record import RunRecord
+from inversionlab.store.storage import Storage
+
+PICTURES = 2000
+"""The most pictures of each kind that a distance between sets is measured on."""
+LINE = 41
+"""Points of a line between two pictures."""
+DRAWN = 64
+"""Pictures that a generator makes at once."""
+LOW_CRITERION, HIGH_COSINE = 0.1, 0.8
+"""Yoshimura's rule: where C is below the first, the cosine is above the second."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something to measure on a session."""
+
+    version: int
+    """Raise it when the result would differ for equal networks."""
+    compute: Callable[[Session], dict[str, Any]]
+
+
+def first_victim(session: Session) -> DefenseSpecs:
+    """What the plan holds of the only victim, or of the first of several, which stands for all."""
+    return next(iter(session.plan.victims.values()))
+
+
+def generator_distance(session: Session) -> dict[str, Any]:
+    """Fréchet distance of the defender's generator to the private pictures, by every evaluator's features.
+
+    As many pictures are drawn as there are private ones, at most `PICTURES`. It is no Inception FID.
+    """
+    splits, builder = session.builder.splits, session.builder
+    (spec, *_) = [s for s in session.plan.specs if s.role == "defense_generator"]
+    generator = builder.network(spec)
+    assert isinstance(generator, Generator)
+    count = min(len(splits.train), PICTURES)
+    rng = torch_stream(session.experiment.seed, "papers", "generator distance")
+    with torch.no_grad():
+        parts = (generator.draw(count, rng).to(builder.device)).split(DRAWN)
+        made_NCHW = torch.cat([to_bytes(generator(z).float().cpu()) for z in parts])
+    real_NCHW = evaluate.sample((splits.train,), count).images_NCHW
+    found = {}
+    for name, judging in session.plan.evaluators.items():
+        recognizer = builder.recognizer(judging.role)
+        both = [
+            Gaussian.fit(evaluate.features(recognizer, x_NCHW, builder.device).numpy())
+            for x_NCHW in (made_NCHW, real_NCHW)
+        ]
+        found[name] = _plain(Estimate(frechet_distance(*both), math.nan, math.nan, count))
+    return found
+
+
+def gradient_estimates(session: Session) -> dict[str, Any]:
+    """Criterion C against the cosine of estimated and true gradient (`gradient_estimates.py`).
+
+    `rule` is the share of the points with C < 0.1 whose cosine is above 0.8; the unit of its interval is the
+    point. `criterion` and `cosine` are the points themselves, a list for each sigma^2.
+    """
+    cell = next(c for c in session.plan.cells if c.attack.name.startswith("latent_"))
+    context = session.builder.attacker_context(cell)
+    assert cell.attacked is not None, "an attack on a latent asks the model"
+    model = session.builder.attacked(cell.attacked, seed=cell.seed)
+    criterion_VN, cosine_VN = criteria_and_cosines(context, model, session.plan.targets)
+    near_VN = criterion_VN < LOW_CRITERION
+    hits = int((cosine_VN[near_VN] > HIGH_COSINE).sum())
+    lowest = float(cosine_VN[near_VN].min()) if near_VN.any() else math.nan
+    return {
+        "rule": _plain(wilson(hits, int(near_VN.sum()))),
+        "lowest": _plain(Estimate(lowest, math.nan, math.nan, int(near_VN.sum()))),
+        "variances": list(VARIANCES),
+        "criterion": criterion_VN.tolist(),
+        "cosine": cosine_VN.tolist(),
+    }
+
+
+def public_classifier(session: Session) -> dict[str, Any]:
+    """How much of the public people's pictures the defender's classifier F_C recognizes.
+
+    These are the pictures that it has learned from: there are too few of most people to hold some out.
+    """
+    (spec, *_) = [s for s in session.plan.specs if s.role == "defense_classifier"]
+    recognizer = session.builder.network(spec)
+    assert isinstance(spec, RecognizerSpec)
+    assert isinstance(recognizer, Recognizer)
+    known = spec.data(session.builder.splits).train
+    hits = 0
+    with torch.no_grad():
+        for x_NCHW, class_N in _chunks(known):
+            said_N = recognizer.log_scores(to_float(x_NCHW, session.builder.device)).argmax(1)
+            hits += int((said_N.cpu() == class_N).sum())
+    return {"own pictures": _plain(wilson(hits, len(known)))}
+
+
+def noise_size(session: Session) -> dict[str, Any]:
+    """Mean L1 size for each entry of the noise on log-scores, before it is renormalised, by the defense's title.
+
+    Over the test pictures, of every defense of the recipe that is `adversarial_noise` on the victim itself.
+    """
+    builder, specs = session.builder, first_victim(session)
+    victim, found = builder.attacked(NoneSettings(), seed=specs.victim.seed), {}
+    for _, defense in session.experiment.every_defense():
+        own = specs.own(defense)
+        if not isinstance(defense, AdversarialNoiseSettings) or defense.inner or own is None:
+            continue
+        inversion, total, count = builder.network(own), 0.0, 0
+        for pictures_NCHW, _ in _chunks(builder.splits.test):
+            x_NCHW = to_float(pictures_NCHW, builder.device)
+            with torch.no_grad():
+                log_NK = victim.log_scores(x_NCHW)
+            size_N = find_noise(inversion, x_NCHW, log_NK, defense.noise).abs().mean(1)
+            total, count = total + float(size_N.sum()), count + len(size_N)
+        found[defense.title] = _plain(Estimate(total / count, math.nan, math.nan, count))
+    return found
+
+
+def _chunks(known: Labelled) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Pictures and classes, a few at a time."""
+    size = evaluate.CHUNK
+    return zip(known.images_NCHW.split(size), known.class_N.split(size), strict=True)
+
+
+def score_line(session: Session) -> dict[str, Any]:
+    """The target's score along straight lines from a real picture of a target to its synthetic face (Kotsuji, Fig.
+    3).
+
+    Means over the targets: at both ends for the victim, the dummy and their mixture of the recipe, and the whole
+    lines for a chart.
+    """
+    builder, specs = session.builder, first_victim(session)
+    defense = session.experiment.defense
+    own = specs.own(defense)
+    assert isinstance(defense, DummyRecognizerSettings)
+    assert own is not None
+    made_NCHW = own.defense.decoys(own.defense_context(builder))
+    assert made_NCHW is not None, "a dummy recognizer leads to its synthetic faces"
+    models = {
+        name: builder.attacked(defense.model_copy(update={"alpha": alpha}), seed=specs.victim.seed)
+        for name, alpha in (("victim", 1.0), ("dummy", 0.0), ("mixture", defense.alpha))
+    }
+    train, places = builder.splits.train, torch.linspace(0, 1, LINE)
+    lines: dict[str, list[torch.Tensor]] = {name: [] for name in models}
+    for target in session.plan.targets:
+        real_CHW = to_float(select(train.images_NCHW, train.class_N == target)[0], builder.device)
+        share_N111 = places[:, None, None, None]
+        x_NCHW = (1 - share_N111) * real_CHW + share_N111 * made_NCHW[target].to(builder.device)
+        with torch.no_grad():
+            for name, model in models.items():
+                lines[name].append(model.log_scores(x_NCHW)[:, target].exp().cpu())
+    found: dict[str, Any] = {"places": places.tolist()}
+    for name, scores in lines.items():
+        score_MN = torch.stack(scores).double()
+        found[f"{name} line"] = score_MN.mean(0).tolist()
+        people_M = np.arange(len(score_MN))
+        for end, place in (("real", 0), ("synthetic", -1)):
+            mean = mean_by_person(score_MN[:, place].numpy(), people_M)
+            # A score lies in [0, 1], whatever Student's interval of few people says.
+            bounded = replace(mean, low=max(mean.low, 0.0), high=min(mean.high, 1.0))
+            found[f"{name} {end}"] = _plain(bounded)
+    return found
+
+
+MEASURES: Mapping[str, Measure] = {
+    "score_line": Measure(2, score_line),
+    "public_classifier": Measure(1, public_classifier),
+    "noise_size": Measure(1, noise_size),
+    "generator_distance": Measure(1, generator_distance),
+    "gradient_estimates": Measure(1, gradient_estimates),
+}
+
+
+def measured(
+    name: str,
+    experiment: Experiment,
+    record: RunRecord,
+    storage: Storage,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """The result of a measure on a run that is stored; it is computed where it is not there yet."""
+    measure = MEASURES[name]
+    networks = sorted(artifact.id for artifact in record.artifacts)
+    key = f"papers/measures/{fingerprint([name, measure.version, record.run, networks])}.json"
+    if not storage.exists(key):
+        say(f"      measuring: {name.replace('_', ' ')}")
+        storage.write_json(key, measure.compute(begin(experiment, storage)))
+    found: dict[str, Any] = storage.read_json(key)
+    return {
+        known: {end: math.nan if number is None else number for end, number in value.items()}
+        if isinstance(value, dict)
+        else value
+        for known, value in found.items()
+    }
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    """As JSON, which has no NaN."""
+    plain = asdict(estimate)
+    return {key: None if math.isnan(value) else value for key, value in plain.items()}

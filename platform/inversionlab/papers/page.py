@@ -1,0 +1,69 @@
+"""The page of a paper as one HTML document."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from inversionlab.papers import wording
+from inversionlab.papers.compare import ComparedCell, ComparedTable, Runs
+from inversionlab.papers.figures import charts, picture_grids
+from inversionlab.papers.markdown import remarks
+from inversionlab.papers.paper import Paper
+from inversionlab.report.frame import fill
+
+
+def render(
+    paper: Paper,
+    scale: str,
+    tables: Sequence[ComparedTable],
+    runs: Runs,
+    *,
+    pictures: bool,
+    command: str,
+) -> str:
+    """The page; without `pictures` it shows no face and no name."""
+    context = {
+        "paper": paper,
+        "scale": scale,
+        "made": command,
+        "parts": [_part(compared, scale, runs, pictures=pictures) for compared in tables],
+        "made_up": wording.MADE_UP if scale == "tiny" else "",
+        "recipes": {
+            name: ran.why_not or ", ".join(r.run.record.run for r in ran.results)
+            for name, ran in runs.items()
+        },
+        "provenance": next(
+            (ran.results[0].run.record.provenance for ran in runs.values() if ran.results), {}
+        ),
+    }
+    return fill("paper.html.j2", context, scripts=["hover.js.j2"], pictures=pictures)
+
+
+def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) -> dict[str, Any]:
+    """What the template shows of a table."""
+    places, columns = compared.by_place, compared.columns
+    return {
+        "key": compared.table.key,
+        "title": compared.table.title,
+        "short": compared.table.title.partition(":")[0],
+        "status": wording.status_text(compared, scale),
+        "claims": [wording.claim_text(claim, scale) for claim in compared.claims],
+        "remarks": remarks(compared, scale),
+        "charts": charts(compared, runs),
+        "columns": columns,
+        "rows": [
+            {"name": row, "cells": [_shown(places.get((row, column))) for column in columns]}
+            for row in compared.shown_rows
+        ],
+        "grids": picture_grids(compared, runs) if pictures else [],
+    }
+
+
+def _shown(cell: ComparedCell | None) -> dict[str, str] | None:
+    if cell is None:
+        return None
+    return {
+        "ours": "" if cell.ours is None else wording.ours_text(cell.ours),
+        "why": cell.why,
+        "printed": "" if cell.printed is None else cell.printed.shown,
+        "apart": wording.apart_text(cell),
+    }

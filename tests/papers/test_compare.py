@@ -1,0 +1,267 @@
+"""Tables of made-up figures: their shape, differences, claims, and how all of it is written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+import pytest
+
+from inversionlab.metrics import Estimate, wilson
+from inversionlab.papers import PAPERS
+from inversionlab.papers.compare import ComparedTable, RecipeRuns, compare
+from inversionlab.papers.drawing import lines_svg
+from inversionlab.papers.finders import Finder, NotRunError
+from inversionlab.papers.markdown import markdown, remarks
+from inversionlab.papers.page import render
+from inversionlab.papers.paper import Cell, Claim, Paper, Pictures, Table
+from inversionlab.papers.printed import Printed, printed
+from inversionlab.papers.tables import as_csv, as_parquet, cells_table
+from inversionlab.papers.wording import apart_text, noise_sentence, ours_text
+from inversionlab.results.run_results import RunResults
+from tests.papers.test_finders import run
+
+
+@dataclass(frozen=True)
+class Given(Finder):
+    """A figure that is given."""
+
+    known: Estimate | None = None
+    is_share: bool = True
+
+    @property
+    def share(self) -> bool:
+        return self.is_share
+
+    def estimate(self, runs: object, measured: object) -> Estimate:
+        if self.known is None:
+            raise NotRunError("the attack is not finished")
+        return self.known
+
+
+def figure(row: str, column: str, value: float, unit: str = "%", sign: str = "") -> Printed:
+    text = f"{value:g}{unit}"
+    return Printed("t", row, column, sign, value, unit, text, 100, 100, "Table I", "", "")
+
+
+def share(hits: int, count: int = 100) -> Given:
+    return Given("r", known=wilson(hits, count))
+
+
+TABLE = Table(
+    key="t",
+    title="Table I: made up",
+    cells=(
+        Cell("a", "success", share(80)),
+        Cell("a", "error", Given("r", known=Estimate(0.03, 0.02, 0.04, 9), is_share=False)),
+        Cell("b", "success", share(20)),
+        Cell("b", "error", Given("r")),
+        Cell("c", "success", why="it needs people"),
+    ),
+    claims=(
+        Claim("b leaves less than a", ("b", "success"), ("a", "success")),
+        Claim("a leaves less than b", ("a", "success"), ("b", "success")),
+        Claim("b costs at most 70 points", ("a", "success"), ("b", "success"), slack=0.7),
+        Claim("nobody knows", ("b", "error"), ("a", "error")),
+    ),
+    stand_in="Squares stand in for circles.",
+)
+PRINTED = (
+    figure("a", "success", 79.0),
+    figure("a", "error", 0.0126, unit=""),
+    figure("b", "success", 60.0),
+    figure("c", "success", 50.0),
+    figure("d", "success", 40.0),
+)
+RUNS = {"r": RecipeRuns((RunResults.of(run()),))}
+
+
+def made(table: Table = TABLE) -> ComparedTable:
+    return compare(table, PRINTED, RUNS)
+
+
+def test_a_table_has_the_papers_shape_and_every_figure_of_either() -> None:
+    compared = made()
+    assert compared.rows == ("a", "b", "c", "d")
+    assert compared.columns == ("success", "error")
+    cell = compared.by_place
+    assert cell["b", "error"].why == "the attack is not finished"
+    assert cell["c", "success"].why == "it needs people"
+    assert cell["d", "success"].why == "nothing of ours corresponds to it yet"
+    assert ("d", "error") not in cell
+
+
+def test_differences_and_which_of_them_are_noise() -> None:
+    cell = made().by_place
+    near = cell["a", "success"]
+    assert near.apart is not None
+    assert near.apart.value == pytest.approx(0.01)
+    assert near.apart.low < 0 < near.apart.high
+    assert near.beyond_noise == ""
+    assert cell["b", "success"].beyond_noise == "below"
+    # An error has no share: 0.02 to 0.04 less 0.0126.
+    error = cell["a", "error"]
+    assert error.apart is not None
+    assert (error.apart.low, error.apart.high) == pytest.approx((0.0074, 0.0274))
+    assert error.beyond_noise == "above"
+    assert cell["c", "success"].apart is None
+
+
+@pytest.mark.parametrize(
+    ("sign", "hits", "beyond"),
+    [("<=", 5, ""), ("<=", 60, "above"), (">", 60, ""), (">", 5, "below"), ("", 5, "below")],
+)
+def test_at_most_is_kept_by_less(sign: str, hits: int, beyond: str) -> None:
+    table = Table(key="t", title="t", cells=(Cell("a", "success", share(hits)),))
+    compared = compare(table, (figure("a", "success", 27.0, sign=sign),), RUNS)
+    assert compared.cells[0].beyond_noise == beyond
+
+
+def test_claims_are_shown_contradicted_or_open() -> None:
+    compared = made()
+    assert [c.verdict for c in compared.claims] == ["shown", "contradicted", "shown", "not run"]
+    assert compared.status == "partly reproduced"
+    assert made(Table(**{**vars(TABLE), "claims": TABLE.claims[:1]})).status == "reproduced"
+    assert made(Table(**{**vars(TABLE), "claims": TABLE.claims[1:2]})).status == "not reproduced"
+    assert made(Table(**{**vars(TABLE), "claims": ()})).status == "no claim"
+    bare = compare(TABLE, PRINTED, {"r": RecipeRuns(why_not="only on a cluster")})
+    assert bare.status == "not run"
+    assert bare.by_place["a", "success"].why == "only on a cluster"
+    few = (Cell("a", "x", share(3, 5)), Cell("b", "x", share(2, 5)))
+    unclear = Table(key="u", title="u", cells=few, claims=(Claim("?", ("b", "x"), ("a", "x")),))
+    assert compare(unclear, (), RUNS).status == "open"
+
+
+def test_a_figure_without_an_interval_decides_no_claim() -> None:
+    alone = Given("r", known=Estimate(9.0, math.nan, math.nan, 1), is_share=False)
+    other = Given("r", known=Estimate(1.0, 0.5, 1.5, 9), is_share=False)
+    table = Table(
+        key="t",
+        title="t",
+        cells=(Cell("a", "FID", alone), Cell("b", "FID", other)),
+        claims=(Claim("a has more", ("b", "FID"), ("a", "FID")),),
+    )
+    compared = compare(table, (figure("a", "FID", 5.0, unit=""),), RUNS)
+    assert compared.claims[0].verdict == "open"
+    assert apart_text(compared.cells[0]) == "+4, no interval"
+    assert compared.cells[0].beyond_noise == ""
+
+
+def test_figures_of_the_same_people_are_compared_in_pairs() -> None:
+    """Each person errs by 0.01 more behind the defense: that is clear although people differ far more."""
+
+    @dataclass(frozen=True)
+    class OfPeople(Given):
+        shift: float = 0.0
+
+        def of_person(self, runs: object) -> dict[int, float]:
+            return {p: p / 10 + self.shift + p / 1000 for p in range(6)}
+
+    wide = Estimate(0.25, 0.1, 0.4, 6)
+    bare = OfPeople("r", known=wide, is_share=False)
+    noisy = OfPeople("r", known=Estimate(0.26, 0.11, 0.41, 6), is_share=False, shift=0.01)
+    table = Table(
+        key="t",
+        title="t",
+        cells=(Cell("a", "error", bare), Cell("b", "error", noisy)),
+        claims=(Claim("b errs more", ("a", "error"), ("b", "error")),),
+    )
+    (claim,) = compare(table, (), RUNS).claims
+    assert claim.verdict == "shown"
+    assert claim.apart is not None
+    assert (claim.apart.value, claim.apart.low) == pytest.approx((0.01, 0.01))
+
+
+def test_figures_as_text() -> None:
+    cell = made().by_place
+    near = cell["a", "success"]
+    assert near.ours is not None
+    assert ours_text(near.ours) == "80.0% (71.1–86.7)"
+    assert apart_text(near).startswith("+1.0 points (-")
+    said = noise_sentence(made())
+    assert "Of our 3 figures beside the paper’s, 3 have an interval, and 2 of these differ" in said
+    assert "a, error (above)" in said
+    assert remarks(made(), "small")[0] == "Squares stand in for circles."
+    assert "Squares" not in " ".join(remarks(made(), "paper"))
+
+
+PAPER = Paper(name="p", title="A paper", cites="Somebody, 2020", tables=(TABLE,))
+
+
+def test_the_tables_of_all_cells_hold_both_figures_in_per_cent() -> None:
+    table = cells_table("p", "small", [made()])
+    rows = {(r["row"], r["column"]): r for r in table.to_pylist()}
+    assert len(rows) == 6
+    first = rows["a", "success"]
+    assert (first["ours"], first["printed"], first["unit"]) == (pytest.approx(80), 79.0, "%")
+    assert first["difference"] == pytest.approx(1)
+    assert first["runs"] == "r"
+    assert rows["b", "error"]["ours"] is None
+    assert rows["b", "error"]["not_run"] == "the attack is not finished"
+    assert pq.read_table(io.BytesIO(as_parquet(table))).equals(table)
+    read = list(csv.DictReader(io.StringIO(as_csv(table).decode())))
+    assert read[0]["ours"] == "80"
+    assert read[3]["ours"] == ""
+
+
+def test_the_markdown_and_the_page_show_every_cell() -> None:
+    text = markdown(PAPER, "small", [made()], "inversionlab paper p")
+    assert "| a | 80.0% (71.1–86.7)<br>paper 79%<br>+1.0 points" in text
+    assert "not run<br>paper 50%" in text
+    assert "1 not run: it needs people" in text
+    assert "partly reproduced (2 of 4 claims)" in text
+    page = render(PAPER, "small", [made()], RUNS, pictures=False, command="inversionlab paper p")
+    assert "80.0% (71.1–86.7)" in page
+    assert 'title="it needs people">not run' in page
+    assert "img-src &#39;none&#39;" in page
+
+
+def test_made_up_faces_show_and_contradict_nothing() -> None:
+    text = markdown(PAPER, "tiny", [made()], "c")
+    page = render(PAPER, "tiny", [made()], RUNS, pictures=False, command="c")
+    for told in (text, page):
+        assert "says nothing of the paper" in told
+        assert "Its figures say nothing about the paper" in told
+        for verdict in ("reproduced", "shown here", "contradicted here", "beyond noise"):
+            assert verdict not in told
+
+
+def test_a_figure_of_pictures_alone_is_no_table_that_was_not_run() -> None:
+    rows = (("a", "a", "none", None),)
+    table = Table(key="f", title="Fig. 1: p", pictures=(Pictures("r", rows),))
+    assert compare(table, (), RUNS).status == "pictures"
+    assert compare(table, (), {}).status == "not run"
+
+
+def test_a_long_table_shows_every_few_rows_and_all_that_the_paper_prints() -> None:
+    cells = tuple(Cell(f"alpha = {i}", "success", share(i)) for i in range(100))
+    table = Table(key="t", title="t", cells=cells, every=10, drawn="alpha")
+    compared = compare(table, (figure("alpha = 25", "success", 20.0),), RUNS)
+    assert len(compared.shown_rows) == 11
+    assert "alpha = 25" in compared.shown_rows
+    assert "11 of 100 rows are shown; the CSV holds all." in remarks(compared, "small")
+    paper = Paper(name="p", title="t", cites="c", tables=(table,))
+    page = render(paper, "small", [compared], RUNS, pictures=False, command="c")
+    assert page.count("<svg") == 1
+
+
+def test_a_drawing_has_a_line_for_each_series_and_none_without_points() -> None:
+    svg = lines_svg({"one": [(0, 0.5), (1, 1.0)], "two": [(0, 0.2)]}, "x", guides=[("y", 0.8)])
+    assert svg.count('stroke-width="2"') == 2
+    assert "stroke-dasharray" in svg
+    assert lines_svg({"one": [(0, math.nan)]}, "x") == ""
+    assert "&lt;b&gt;" in lines_svg({"<b>": [(0, 0.5)]}, "x")
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_every_paper_has_a_page_without_any_run(name: str) -> None:
+    """Nothing is guessed: every cell says why it is missing, and every table is `not run`."""
+    paper = PAPERS[name]
+    compared = [compare(table, printed(name), {}) for table in paper.tables]
+    assert all(table.status == "not run" for table in compared)
+    assert all(cell.why for table in compared for cell in table.cells)
+    page = render(paper, "small", compared, {}, pictures=True, command="c")
+    assert page.count("<h2>") == len(paper.tables) + 2
