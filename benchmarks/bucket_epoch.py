@@ -35,7 +35,7 @@ from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.experiment import load
 from inversionlab.pipeline.session import SessionSpec, open_experiment, open_session
 from inversionlab.pipeline.train import alone, train
-from inversionlab.recognizers import RecognizerLearner
+from inversionlab.recognizers import RecognizerLearner, RecognizerSettings
 from inversionlab.store.storage import Storage
 
 CPU = torch.device("cpu")
@@ -94,7 +94,9 @@ def one_epoch(spec: SessionSpec, rank: int, together: Any, answers: Any) -> None
     half, side = session.builder.splits.train, session.builder.splits.train.images_NCHW.shape[-1]
     row_N = torch.arange(rank, len(half), WORKERS)
     sizes = {"classes": int(half.class_N.max()) + 1, "channels": 3, "image_size": side}
-    learner = RecognizerLearner(session.experiment.victim, **sizes, seed=1)
+    victim = session.experiment.victim
+    assert isinstance(victim, RecognizerSettings)
+    learner = RecognizerLearner(victim, **sizes, seed=1)
     job = TrainingJob(
         learner,
         select(half.images_NCHW, row_N),

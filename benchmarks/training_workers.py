@@ -89,7 +89,7 @@ class Overlapped:
                 bucket = next(coming, [])
 
         hooks = [weight.register_post_accumulate_grad_hook(filled) for weight in weights]
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         for hook in hooks:
             hook.remove()
         assert not bucket, "a weight without a gradient"
@@ -149,7 +149,7 @@ class Measured(RecognizerLearner):
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         optimizer.zero_grad(set_to_none=True)
         if self.overlapped is None:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         else:
             self.overlapped.backward(loss, weights)
         began = time.perf_counter()
