@@ -111,7 +111,7 @@ def compare(runs: tuple[RunResults, RunResults]) -> Versus:
             Line("accuracy on all people", model, a, b, difference(b, a) if a and b else None)
             for model, (a, b) in accuracy.items()
         ),
-        tuple(_settings(*(record.experiment for record in records))),
+        tuple(_settings(records[0].experiment, records[1].experiment)),
     )
 
 
