@@ -23,7 +23,7 @@ from jinja2 import Environment, PackageLoader
 from tests.audits import Audit, Rows, at_work, train
 from tests.clusters import Cluster, autoscaling_head, static_cluster
 
-from inversionlab.report.charts.timeline import timeline_chart
+from inversionlab.report.charts.timeline import timeline_figure
 
 NODES = 8
 REPEATS = 24
@@ -184,15 +184,11 @@ def figures(seen: Seen) -> str:
 
 def page(seen: Seen) -> str:
     """The timeline as an HTML document that needs no other file."""
-    environment = Environment(
-        loader=PackageLoader("inversionlab.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    macros: Any = environment.get_template("search_charts.html.j2").module
+    environment = Environment(loader=PackageLoader("inversionlab.report", "templates"))
     style = environment.get_template("style.css").render()
-    chart = macros.timeline_chart(timeline_chart(seen.samples))
+    figure = timeline_figure(seen.samples)
+    assert figure is not None
+    chart = f'<figure class="wide"><p>{figure.about}</p><div class="plot">{figure.picture}</div></figure>'
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Elasticity</title>'
         f"<style>{style}</style></head>\n<body><main><section><h2>Nodes come and go with the work</h2>"

@@ -95,10 +95,10 @@ class Browser:
             """(async () => {
               const wait = (ms) => new Promise((done) => setTimeout(done, ms));
               for (const plot of document.querySelectorAll('.plot')) {
-                plot.scrollIntoView();
+                plot.scrollIntoView({ behavior: 'instant' });
                 for (let i = 0; i < 600 && !plot.classList.contains('vega-embed'); i++) await wait(100);
               }
-              scrollTo(0, 0);
+              scrollTo({ top: 0, behavior: 'instant' });
               await wait(200);
             })()"""
         )
@@ -110,6 +110,21 @@ class Browser:
         )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
+
+    def mouse(self, selector: str, *kinds: str) -> None:
+        """Events of the mouse over the middle of the first element that the selector finds."""
+        x, y = self.run(
+            f"""(() => {{
+              const element = document.querySelector({json.dumps(selector)});
+              element.scrollIntoView({{ block: 'center', behavior: 'instant' }});
+              const box = element.getBoundingClientRect();
+              return [box.x + box.width / 2, box.y + box.height / 2];
+            }})()"""
+        )
+        for kind in kinds:
+            button = "none" if kind == "mouseMoved" else "left"
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1)
+        self.run("new Promise((done) => setTimeout(done, 500))")
 
     def picture(self, clip: dict[str, float] | None = None) -> bytes:
         """The page, or a part of it, as PNG."""

@@ -75,6 +75,23 @@ def test_keys_reach_each_chart_and_read_its_marks(tab: Browser, pages: dict[str,
     assert len([text for text in said if text]) >= 4
 
 
+def test_a_legend_singles_out_a_series_and_a_mark_says_what_it_is(
+    tab: Browser, pages: dict[str, Path]
+) -> None:
+    tab.open(pages["search"], width=1400)
+    point = "#front .plot [aria-roledescription=point]"
+    opacities = f"[...document.querySelectorAll('{point}')].map((e) => +e.getAttribute('opacity'))"
+    assert set(tab.run(opacities)) == {0.8}
+    tab.mouse("#front .plot .role-legend-label text", "mouseMoved", "mousePressed", "mouseReleased")
+    found = tab.run(opacities)
+    assert found.count(0.8) == 1
+    assert max(x for x in found if x != 0.8) < 0.2
+    tab.mouse(point, "mouseMoved")
+    shown = tab.run("document.querySelector('#vg-tooltip-element.visible')?.textContent")
+    assert "attack success" in shown
+    assert tab.faults == []
+
+
 def test_without_scripts_the_pictures_stand_there(tab: Browser, pages: dict[str, Path]) -> None:
     tab.call("Emulation.setScriptExecutionDisabled", value=True)
     try:

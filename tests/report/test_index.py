@@ -101,12 +101,20 @@ def test_what_one_run_lacks_is_not_compared() -> None:
 
 
 def test_settings_that_differ_are_listed_and_other_people_are_a_doubt() -> None:
-    first = results_of(experiment={"seed": 1, "defense": {"alpha": 0.5}})
+    attacks = [{"name": "ami", "steps": 3}, {"name": "ppa"}]
+    mine = {"name": "a", "seed": 1, "defense": {"alpha": 0.5}, "attacks": attacks}
+    theirs = {"name": "b", "seed": 1, "defense": {"alpha": 0.25, "kind": "x"}}
+    first = results_of(experiment=mine)
     second = results_of(
-        experiment={"seed": 1, "defense": {"alpha": 0.25, "kind": "x"}}, data={"people": 3}
+        experiment={**theirs, "attacks": [{"name": "ami", "steps": 5}]}, data={"people": 3}
     )
     found = compare((first, second))
-    assert found.settings == (("defense.alpha", "0.5", "0.25"), ("defense.kind", "–", "x"))
+    assert found.settings == (
+        ("defense.alpha", "0.5", "0.25"),
+        ("defense.kind", "–", "x"),
+        ("attacks.ami.steps", "3", "5"),
+        ("attacks.ppa", "is there", "–"),
+    )
     (doubt,) = found.doubts
     assert "not paired by person" in doubt
 

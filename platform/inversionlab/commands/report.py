@@ -8,12 +8,15 @@ inversionlab report --all --storage runs
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from inversionlab.commands.ending import ends_by_signals
 from inversionlab.commands.options import ShowPictures, StorageRoot, Strict, exit_codes
+
+if TYPE_CHECKING:
+    from inversionlab.report.charts.figure import FileKind
 
 
 class FigureKind(StrEnum):
@@ -78,5 +81,5 @@ def main(
             return
         is_search = run in Storage(root).folders("searches")
         write = write_search_page if is_search else write_report
-        kind = figures.value if figures else None
+        kind: FileKind | None = figures.value if figures else None
         write(root, run, pictures=pictures, strict=strict, figures=kind, tables=csv)

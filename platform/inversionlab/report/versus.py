@@ -1,6 +1,7 @@
 """Two runs side by side: what each attack finds on each model in both, and which settings differ."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,6 @@ from inversionlab.metrics import Estimate
 from inversionlab.metrics.difference import Difference, correlation, difference
 from inversionlab.report.audit.sentence import headline_sentence
 from inversionlab.report.frame import fill, publish
-from inversionlab.results.flat import flat_settings
 from inversionlab.results.load import load_run
 from inversionlab.results.models import models_of
 from inversionlab.results.rows import Row
@@ -111,7 +111,7 @@ def compare(runs: tuple[RunResults, RunResults]) -> Versus:
             Line("accuracy on all people", model, a, b, difference(b, a) if a and b else None)
             for model, (a, b) in accuracy.items()
         ),
-        tuple(_settings(*(record.experiment for record in records))),
+        tuple(_settings(records[0].experiment, records[1].experiment)),
     )
 
 
@@ -135,18 +135,33 @@ def _success(
     return Line(words(attack), model, one, other, apart)
 
 
-def _settings(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The settings whose values differ."""
-    flat = [dict(flat_settings("", experiment)) for experiment in (first, second)]
-    keys = list(dict.fromkeys(key for settings in flat for key in settings))
-    texts = [(k.lstrip("."), *(_value(s, k) for s in flat)) for k in keys]
-    return [(key, one, other) for key, one, other in texts if one != other and key != "name"]
+def _settings(first: Any, second: Any, path: str = "") -> list[tuple[str, str, str]]:
+    """The settings whose values differ; an attack or evaluator that one run lacks is one line."""
+    one, other = _named(first), _named(second)
+    if one is None or other is None:
+        return [] if first == second else [(path, _value(first), _value(second))]
+    found = []
+    for key in dict.fromkeys([*one, *other]):
+        # Two recipes are called differently anyway.
+        if path or key != "name":
+            place = f"{path}.{key}" if path else key
+            found += _settings(one.get(key, MISSING), other.get(key, MISSING), place)
+    return found
 
 
-def _value(settings: dict[str, Any], key: str) -> str:
-    if key not in settings:
-        return MISSING
-    value = settings[key]
+def _named(value: Any) -> Mapping[str, Any] | None:
+    """A section, or a list of sections by their labels or names; None for any other value."""
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        names = [str(item.get("label") or item.get("name") or i) for i, item in enumerate(value)]
+        alike = len(set(names)) < len(names)
+        names = [f"{name} {i}" for i, name in enumerate(names)] if alike else names
+        return dict(zip(names, value, strict=True))
+    return value if isinstance(value, Mapping) else None
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "is there"
     return value if isinstance(value, str) else json.dumps(value)
 
 

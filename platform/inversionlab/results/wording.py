@@ -62,6 +62,12 @@ def points(loss: float) -> str:
     return MISSING if math.isnan(loss) else f"{loss:z.1f}"
 
 
+def change(loss: float) -> str:
+    """Percentage points lost in words: "0.4 points lost" or "2.1 points gained"."""
+    lost = points(loss)
+    return f"{lost.removeprefix('-')} points {'gained' if lost.startswith('-') else 'lost'}"
+
+
 def quantity(value: float | None, unit: str = "") -> str:
     """A large number to 3 significant digits, "11.2 M" or, with the unit "B", "3.4 kB"."""
     if value is None or not math.isfinite(value):

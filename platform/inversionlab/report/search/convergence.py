@@ -1,5 +1,8 @@
 """How the estimates of a search narrow as more targets are attacked."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from inversionlab.metrics import Estimate
 from inversionlab.report.audit.curves import level, swept
 from inversionlab.report.charts.figure import Figure, pivoted, share_floor, with_known
@@ -20,7 +23,7 @@ def convergence_figure(search: SearchRecord) -> Figure | None:
         step = (len(others) - 1) / max(room - 1, 1)
         others = [others[round(i * step)] for i in range(room)]
     shown = first + others
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for trial in shown:
         chosen = "recommended" if search.helps else "best tried"
         tags = [chosen] * (trial is best) + ["paper"] * trial.paper

@@ -44,13 +44,14 @@ def front_figures(search: SearchRecord) -> list[Figure]:
 
 def _rows(search: SearchRecord, trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     """The trials that have both results, in drawing order: the last ones are on top."""
-    rows, at = [], defaultdict(list)
+    rows: list[dict[str, Any]] = []
+    at: dict[tuple[float, float], list[dict[str, Any]]] = defaultdict(list)
     for trial in trials:
         if not (trial.accuracy and trial.attack_success):
             continue
         kind, share = style(search, trial), trial.attack_success
         both = kind in ("recommended", "best") and trial.paper
-        row = {
+        row: dict[str, Any] = {
             "trial": "undefended" if trial.number is None else trial.number,
             "kind": kind,
             "x": trial.accuracy.value,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inversionlab.results.search import SearchRecord, TrialRecord
-from inversionlab.results.wording import MISSING, estimate_text, number, points
+from inversionlab.results.wording import MISSING, change, estimate_text, number
 
 DRAWN = ("stopped", "other", "front", "open", "paper", "best", "recommended")
 """The styles of trials in drawing order; the last ones are on top."""
@@ -34,7 +34,7 @@ def summary(search: SearchRecord, trial: TrialRecord) -> str:
     """A trial in one line, for a chart's hover text."""
     head = "undefended" if trial.number is None else f"trial {trial.number}"
     settings = settings_text(search, trial)
-    lost = "" if trial.accuracy_loss is None else f", {points(trial.accuracy_loss)} points lost"
+    lost = "" if trial.accuracy_loss is None else f", {change(trial.accuracy_loss)}"
     return (
         f"{head}{': ' if settings else ''}{settings}; accuracy {estimate_text(trial.accuracy)}{lost}; "
         f"attack success {estimate_text(trial.attack_success)} over {number(trial.targets)} targets"
