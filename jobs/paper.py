@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 import typer
 
 from inversionlab.commands import paper
+from inversionlab.commands.ending import as_process
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command(epilog=paper.epilog("python jobs/paper.py"))(paper.main)
 
 if __name__ == "__main__":
-    app()
+    as_process(app)
