@@ -148,10 +148,8 @@ class Accuracy(Finder):
             # Each run has another person, so these are other pictures.
             hits = sum(round(share.value * share.count) for share in found)
             return wilson(hits, sum(share.count for share in found))
-        ends = (
-            sum(getattr(s, end) for s in found) / len(found) for end in ("value", "low", "high")
-        )
-        return Estimate(*ends, count=found[0].count)
+        value, low, high = np.array([(s.value, s.low, s.high) for s in found]).mean(0).tolist()
+        return Estimate(value, low, high, found[0].count)
 
 
 @dataclass(frozen=True)
