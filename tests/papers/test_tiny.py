@@ -39,6 +39,8 @@ def made(name: str, root: Path) -> tuple[Written, list[str]]:
     return run_paper(request, str(root), said.append, pictures=True), said
 
 
+# Seen: 2 to 10 minutes a paper on two cores that were shared with twenty other processes.
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_paper_runs_and_a_second_call_does_nothing(name: str, tmp_path: Path) -> None:
     written, _ = made(name, tmp_path)
