@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from inversionlab.commands.main import app
 from inversionlab.papers import PAPERS
+from inversionlab.papers.paper import Table
 
 
 def command(*words: str) -> tuple[int, str]:
@@ -66,11 +68,17 @@ def test_the_papers_own_sizes_are_planned_without_their_data(tmp_path: Path) -> 
     assert "cannot be planned further here" in output
 
 
-def test_a_table_that_people_must_judge_costs_nothing(tmp_path: Path) -> None:
-    """No experiment is needed, so nothing is run, and the paper's figures stand beside `not run`."""
+def test_a_table_without_an_experiment_has_the_papers_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is run, and nothing is guessed: the paper's figures stand beside `not run` and its reason."""
+    yoshimura = PAPERS["yoshimura"]
+    bare = Table(key="table2", title="Table II: by people", why_not="only people can say")
+    changed = dataclasses.replace(yoshimura, tables=(bare,))
+    monkeypatch.setitem(PAPERS, "yoshimura", changed)
     code, output = command("yoshimura", "--only", "table2", "--storage", str(tmp_path))
     assert code == 0, output
-    folder = tmp_path / "papers" / "yoshimura-small-table2"
+    folder = tmp_path / "papers" / "yoshimura-small"
     assert {path.name for path in folder.iterdir()} == {
         *("page.html", "cells.csv", "cells.parquet", "yoshimura.md")
     }
@@ -78,8 +86,8 @@ def test_a_table_that_people_must_judge_costs_nothing(tmp_path: Path) -> None:
     assert len(rows) == 12
     assert {row["ours"] for row in rows} == {""}
     assert rows[0]["printed_text"] == "94.4%"
-    assert "nine people" in rows[0]["not_run"]
-    assert "Table II: identification by people: not run" in output
+    assert {row["not_run"] for row in rows} == {"only people can say"}
+    assert "Table II: by people: not run" in output
 
 
 def test_the_job_does_the_same_without_an_installation(tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from inversionlab.papers import PAPERS
+from inversionlab.papers.finders import NO_ANSWERS
 from inversionlab.papers.run import Request, Written, run_paper
 from tests.papers.test_recipes import WITHOUT_AT_TINY
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 NOT_AT_THIS_SCALE = {
+    "yoshimura": {NO_ANSWERS},
+    "khosravy": {NO_ANSWERS, "the page of blind pictures does not ask for it"},
     "gong": {
         "there is no evaluator `sface`",
         "VGG-Face is run at the scale `paper` alone",
@@ -27,12 +30,17 @@ NOT_AT_THIS_SCALE = {
 }
 
 
+PEOPLE = {NO_ANSWERS}
+
+
 def made(name: str, root: Path) -> tuple[Written, list[str]]:
     said: list[str] = []
     request = Request.of(name, (), "tiny", ())
     return run_paper(request, str(root), said.append, pictures=True), said
 
 
+# Seen: 2 to 10 minutes a paper on two cores that were shared with twenty other processes.
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_paper_runs_and_a_second_call_does_nothing(name: str, tmp_path: Path) -> None:
     written, _ = made(name, tmp_path)
@@ -44,7 +52,7 @@ def test_a_paper_runs_and_a_second_call_does_nothing(name: str, tmp_path: Path) 
             continue
         missing = {c.why for c in compared.cells if c.ours is None and left_out not in c.row}
         assert missing <= allowed, compared.table.key
-        assert compared.status != "not run", compared.table.key
+        assert missing & PEOPLE or compared.status != "not run", compared.table.key
     folder = tmp_path / written.folder
     page = (folder / "page.html").read_text()
     assert "data:image/png;base64," in page

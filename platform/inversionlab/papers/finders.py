@@ -22,6 +22,9 @@ from inversionlab.results.verdicts import Verdicts, numbers
 
 Measured = Mapping[str, Any]
 """What a measure found, by name: numbers, or lists of them for charts."""
+ANSWERS = "answers"
+"""The measure that people's answers are (`blind.py`)."""
+NO_ANSWERS = "nobody has answered the page of blind pictures"
 NO_MODEL = "no model"
 """The `model` of null attacks."""
 KINDS: Mapping[str, Kind] = {"none": "undefended", NO_MODEL: "null"}
@@ -79,8 +82,7 @@ class Finder:
         found = self.estimate(runs, measured)
         if math.isnan(found.value):
             raise NotRunError("not measured in this run")
-        names = tuple(r.run.record.run for r in runs)
-        return Value(found, self.share, names, self.of_person(runs))
+        return Value(found, self.share, tuple(r.run.record.run for r in runs), self.of_person(runs))
 
     def of_person(self, runs: Sequence[RunResults]) -> Mapping[int, float]:
         """The figure for each attacked person; empty where people are not its unit."""
@@ -146,10 +148,7 @@ class Accuracy(Finder):
             # Each run has another person, so these are other pictures.
             hits = sum(round(share.value * share.count) for share in found)
             return wilson(hits, sum(share.count for share in found))
-        value, low, high = (
-            sum(getattr(share, end) for share in found) / len(found)
-            for end in ("value", "low", "high")
-        )
+        value, low, high = np.array([(s.value, s.low, s.high) for s in found]).mean(0).tolist()
         return Estimate(value, low, high, found[0].count)
 
 
@@ -223,10 +222,8 @@ class InvertedError(Finder):
 
     def _errors(self, runs: Sequence[RunResults]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The error of each try, and at whom it is."""
-        tables = [self.table(results) for results in runs]
-        error_N = np.concatenate([numbers(table["error"]) for table in tables])
-        person_N = np.concatenate([numbers(table["target"]).astype(np.int64) for table in tables])
-        return error_N, person_N
+        table = pa.concat_tables([self.table(results) for results in runs])
+        return numbers(table["error"]), numbers(table["target"]).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -285,7 +282,8 @@ class OfMeasure(Finder):
         """See `Finder`."""
         known = measured[0].get(self.of) if measured else None
         if known is None or self.key not in known:
-            raise NotRunError(f"`{self.of}` has not been measured")
+            why = f"`{self.of}` has not been measured"
+            raise NotRunError(NO_ANSWERS if self.of == ANSWERS else why)
         found = known[self.key]
         return Estimate(found["value"], found["low"], found["high"], found["count"])
 

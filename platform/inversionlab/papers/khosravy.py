@@ -1,8 +1,16 @@
 """Khosravy et al. 2021: descent on pixels from a mean face, with the network alone."""
 
 from inversionlab.papers.clones import BestClone, Chooser, Figure
-from inversionlab.papers.finders import NO_MODEL, Accuracy, EvaluatorAccuracy, Finder, Success
-from inversionlab.papers.paper import Claim, Paper, Pictures, Table, grid
+from inversionlab.papers.finders import (
+    ANSWERS,
+    NO_MODEL,
+    Accuracy,
+    EvaluatorAccuracy,
+    Finder,
+    OfMeasure,
+    Success,
+)
+from inversionlab.papers.paper import Blind, Claim, Paper, Pictures, Table, grid
 
 TARGETS = 5
 RANKS = (1, 2, 5, 10, 20, 50)
@@ -110,11 +118,17 @@ MODELS = Table(
     differs=("The paper does not say how accurate they are.",),
 )
 
+
+def _answers(what: str) -> Finder:
+    return OfMeasure(RECIPE, of=ANSWERS, key=f"clones average {what}", is_share=True)
+
+
 KHOSRAVY = Paper(
     name="khosravy",
     title="Khosravy et al. 2021: model inversion under a gray-box scenario",
     cites="M. Khosravy, K. Nakamura, Y. Hirose, N. Nitta and N. Babaguchi, “Model Inversion Attack: Analysis "
     "under Gray-box Scenario on Deep Learning based Face Recognition System”, KSII TIIS 15(3), 2021",
+    blind=Blind("Who are these people?", RECIPE, (("clones", LSE),)),
     tables=(
         MODELS,
         FIG6_10,
@@ -124,7 +138,22 @@ KHOSRAVY = Paper(
         Table(
             key="table3",
             title="Table 3: clones as people see them",
-            why_not="It is an answer of more than fifty people to a quiz, which a program cannot give.",
+            cells=grid(
+                [
+                    (
+                        "human observers",
+                        [
+                            ("naturalness", "the page of blind pictures does not ask for it"),
+                            ("similarity", _answers("alike")),
+                            ("recognition accuracy", _answers("who")),
+                        ],
+                    )
+                ]
+            ),
+            differs=(
+                "The paper asked more than fifty people. `blind.html` beside this page asks too, of one clone for "
+                "each target, and a later call reads the answers.",
+            ),
         ),
     ),
     about=(

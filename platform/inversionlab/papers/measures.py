@@ -5,6 +5,7 @@ and the run's networks, so an equal call opens no session. Estimates are {value,
 not known are null.
 """
 
+import base64
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from inversionlab.core.images import to_bytes, to_float
+from inversionlab.core.images import png, to_bytes, to_float
 from inversionlab.core.rows import select
 from inversionlab.core.seeds import torch_stream
 from inversionlab.core.settings import fingerprint
@@ -195,7 +196,18 @@ def score_line(session: Session) -> dict[str, Any]:
     return found
 
 
+def private_faces(session: Session) -> dict[str, Any]:
+    """A held-out picture of each target, as PNG in base64, by the target's number (`blind.py`)."""
+    test, found = session.builder.splits.test, {}
+    for target in session.plan.targets:
+        own = select(test.images_NCHW, test.class_N == target)
+        if len(own):
+            found[str(target)] = {"picture": base64.b64encode(png(own[0])).decode()}
+    return found
+
+
 MEASURES: Mapping[str, Measure] = {
+    "private_faces": Measure(1, private_faces),
     "score_line": Measure(2, score_line),
     "public_classifier": Measure(1, public_classifier),
     "noise_size": Measure(1, noise_size),

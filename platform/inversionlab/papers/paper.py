@@ -60,6 +60,16 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Blind:
+    """Pictures that a page shows blind to people (`blind.py`)."""
+
+    title: str
+    recipe: str
+    attacks: tuple[tuple[str, str], ...]
+    """Headings and titles of the attacks on the undefended model."""
+
+
+@dataclass(frozen=True)
 class Table:
     """A table or figure of a paper."""
 
@@ -106,6 +116,8 @@ class Paper:
     tables: tuple[Table, ...]
     about: tuple[str, ...] = ()
     """What a reader of the tables should know of the paper itself: sentences."""
+    blind: Blind | None = None
+    """What people are asked, where a table needs their answers."""
     costly: bool = False
     """Whether its tables need distances between sets of pictures."""
 

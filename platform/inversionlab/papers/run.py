@@ -10,9 +10,11 @@ from inversionlab.core.yaml_io import cut
 from inversionlab.distributed.audit import audit
 from inversionlab.distributed.errors import AuditError
 from inversionlab.papers import PAPERS
+from inversionlab.papers.blind import blind_key, blind_page, questions, read_answers
 from inversionlab.papers.compare import ComparedTable, RecipeRuns, compare
+from inversionlab.papers.finders import ANSWERS
 from inversionlab.papers.markdown import markdown
-from inversionlab.papers.measures import measured
+from inversionlab.papers.measures import MEASURES, measured
 from inversionlab.papers.page import render
 from inversionlab.papers.paper import Paper, Scale, Table
 from inversionlab.papers.printed import printed
@@ -22,6 +24,8 @@ from inversionlab.results.load import load_run
 from inversionlab.results.run_results import RunResults
 from inversionlab.store.storage import Storage
 
+FACES = "private_faces"
+NONE = RecipeRuns()
 Say = Callable[[str], None]
 
 
@@ -35,6 +39,18 @@ class Request:
     scale: Scale
     command: str
     """What a user types for it."""
+
+    @property
+    def blind_folder(self) -> str:
+        """Where the page of blind pictures and people's answers are, whichever tables are wanted."""
+        return f"papers/{self.paper.name}-{self.scale}"
+
+    @property
+    def folder(self) -> str:
+        """Where the results go, below the storage root; a part of the tables has a folder of its own."""
+        whole = len(self.tables) == len(self.paper.tables)
+        parts = [] if whole else [table.key for table in self.tables]
+        return f"papers/{'-'.join([self.paper.name, self.scale, *parts])}"
 
     @classmethod
     def of(
@@ -83,7 +99,10 @@ def run_paper(request: Request, root: str, say: Say, *, pictures: bool) -> Writt
     wanted = {measure for table in request.tables for measure in table.measures}
     runs: dict[str, RecipeRuns] = {}
     for name, recipe in request.recipes.items():
-        mine = [measure for owner, measure in wanted if owner == name]
+        mine = [m for owner, m in wanted if owner == name and m in MEASURES]
+        asked = request.paper.blind
+        if pictures and asked is not None and asked.recipe == name:
+            mine.append(FACES)
         results, found = list[RunResults](), list[dict[str, Any]]()
         for experiment in recipe.experiments:
             say(f"recipe {name}: {experiment.name}")
@@ -98,6 +117,7 @@ def run_paper(request: Request, root: str, say: Say, *, pictures: bool) -> Writt
             found.append(
                 {m: measured(m, experiment, data.record, storage, say) for m in wanted_here}
             )
+            found[-1][ANSWERS] = read_answers(storage, request.blind_folder)
             results.append(RunResults.of(data, frechet=request.paper.costly))
         runs[name] = RecipeRuns(tuple(results), tuple(found), recipe.why_not)
     figures = printed(request.paper.name)
@@ -114,11 +134,8 @@ def _write(
     *,
     pictures: bool,
 ) -> str:
-    """Write everything below `papers/NAME-SCALE/`; a part of the tables has a folder of its own."""
-    paper, scale = request.paper, request.scale
-    whole = len(tables) == len(paper.tables)
-    parts = [paper.name, scale] if whole else [paper.name, scale, *(t.table.key for t in tables)]
-    folder = f"papers/{'-'.join(parts)}"
+    """Write everything into the request's folder."""
+    paper, scale, folder = request.paper, request.scale, request.folder
     cells = cells_table(paper.name, scale, tables)
     page = render(paper, scale, tables, runs, pictures=pictures, command=request.command)
     text = markdown(paper, scale, tables, request.command)
@@ -126,4 +143,10 @@ def _write(
     storage.write(f"{folder}/cells.csv", as_csv(cells))
     storage.write(f"{folder}/{paper.name}.md", text.encode())
     storage.write(f"{folder}/page.html", page.encode())
+    if pictures and (blind := paper.blind) is not None and runs.get(blind.recipe, NONE).results:
+        ran = runs[blind.recipe]
+        asked = questions(blind, ran.results[0], ran.measured[0].get(FACES, {}))
+        shown = blind_page(blind, ran.results[0], asked)
+        storage.write(f"{request.blind_folder}/blind.html", shown.encode())
+        storage.write_json(f"{request.blind_folder}/blind-key.json", blind_key(asked))
     return folder

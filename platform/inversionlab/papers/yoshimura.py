@@ -1,13 +1,16 @@
 """Yoshimura et al. 2021: model inversion without gradients, beside its twin that has them."""
 
-from inversionlab.papers.finders import Finder, OfMeasure, Success
-from inversionlab.papers.paper import Claim, Paper, Pictures, Table, grid
+from inversionlab.papers.finders import ANSWERS, Finder, OfMeasure, Success
+from inversionlab.papers.paper import Blind, Claim, Paper, Pictures, Table, grid
 
 TARGETS = 5
 AVERAGE = "average"
 ATTACKS = {"WB-MIA": "latent_white_box", "BB-MIA": "latent_black_box"}
 ROWS = tuple((name, attack, "none", None) for name, attack in ATTACKS.items())
-HUMAN = "It is an answer of nine people to questionnaires, which a program cannot give."
+HUMAN = (
+    "The paper asked nine people. `blind.html` beside this page asks in the same way, and a later call reads "
+    "the answers."
+)
 
 
 def _row(name: str, attack: str) -> tuple[str, list[tuple[str, Finder | str]]]:
@@ -72,15 +75,36 @@ FIG8 = Table(
     differs=("Pictures stand on the page only.",),
 )
 
+
+def _judged(key: str, title: str, what: str) -> Table:
+    """A table of people's answers."""
+    columns = [*(f"ID:{place + 1}" for place in range(TARGETS)), AVERAGE]
+    cells: list[tuple[str, list[tuple[str, Finder | str]]]] = [
+        (
+            name,
+            [
+                (
+                    column,
+                    OfMeasure("table1", of=ANSWERS, key=f"{name} {column} {what}", is_share=True),
+                )
+                for column in columns
+            ],
+        )
+        for name in ATTACKS
+    ]
+    return Table(key=key, title=title, cells=grid(cells), differs=(HUMAN,))
+
+
 YOSHIMURA = Paper(
     name="yoshimura",
     title="Yoshimura et al. 2021: model inversion in a black-box setting",
     cites="S. Yoshimura, K. Nakamura, N. Nitta and N. Babaguchi, “Model Inversion Attack against a Face "
     "Recognition System in a Black-Box Setting”, APSIPA ASC 2021",
+    blind=Blind("Who are these people?", "table1", tuple(ATTACKS.items())),
     tables=(
         TABLE1,
-        Table(key="table2", title="Table II: identification by people", why_not=HUMAN),
-        Table(key="table3", title="Table III: likeness as people see it", why_not=HUMAN),
+        _judged("table2", "Table II: identification by people", "who"),
+        _judged("table3", "Table III: likeness as people see it", "alike"),
         FIG7,
         FIG8,
     ),
