@@ -73,6 +73,11 @@ class Figure:
         return spec
 
     @property
+    def fluid(self) -> bool:
+        """Whether the live chart takes the width of its place; the others scroll where that is narrow."""
+        return bool(self.spec.get("width") == "container")
+
+    @property
     def picture(self) -> Markup:
         """The chart as SVG for a page, in the page's own colours and font."""
         return Markup(_picture(json.dumps(self.spec)))
