@@ -16,6 +16,7 @@ import pytest
 from inversionlab.report.audit.page import run_figures
 from inversionlab.report.charts.figure import FILE_KINDS
 from inversionlab.report.files import file_name, write_figures, write_tables
+from inversionlab.report.search.page import search_figures
 from inversionlab.results.flat import FIXED, flat_table, parquet
 from inversionlab.results.frames import (
     attack_frame,
@@ -28,8 +29,8 @@ from inversionlab.results.load import RunData
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.search import SearchRecord
 from inversionlab.store.storage import Storage
-from tests.report.fake_run import fake_run
-from tests.report.fake_search import fake_search
+from tests.report.fake_run import fake_run, with_record
+from tests.report.fake_search import fake_search, timeline
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "tables.md").read_text()
 ROW = re.compile(r"^\|(.*`.*)\|(.*)\|(.*)\|(.*)\|$", re.MULTILINE)
@@ -137,6 +138,14 @@ def test_the_second_opinions_have_the_columns_of_attacks_up_to_coverage(small: R
     columns = list(documented("attacks"))
     frame = evaluator_frame(RunResults.of(small, frechet=False))
     assert list(frame.columns) == columns[: columns.index("coverage") + 1]
+
+
+def test_the_tables_of_charts_have_documented_columns_only(small: RunData) -> None:
+    search = SearchRecord.model_validate(fake_search(trials=8))
+    run = with_record(small, timeline=timeline())
+    figures = [*run_figures(RunResults.of(run, frechet=False)), *search_figures(search)]
+    found = {column for figure in figures for column in figure.frame.columns}
+    assert found == set(documented("chart"))
 
 
 def test_there_are_ten_queries() -> None:

@@ -159,6 +159,17 @@ def test_what_is_released_and_what_is_left_of_it_stand_at_the_same_cost():
     assert "Hollow" in trade.about
 
 
+def test_models_that_coincide_in_the_trade_off_say_how_many_they_are():
+    ranks = {("a", model): [1, 9] for model in ("none", "0.5", "0.25")}
+    run = hand_run(ranks, {"none": 900, "0.5": 900, "0.25": 800})
+    cells = [{**cell, "point": None, "title": f"d {cell['protected']}"} for cell in cells_of(run)]
+    (trade,) = trade_offs(RunResults.of(with_record(run, cells=cells, sweep=None)))
+    names = {row["model"]: row["name"] for row in trade.rows}
+    assert names == {"undefended": "×2", "d 0.5": None, "d 0.25": None}
+    told = next(row["text"] for row in trade.rows if row["model"] == "d 0.5")
+    assert told.endswith("(undefended and d 0.5 coincide here)")
+
+
 def test_alpha_ends_at_the_victim_for_mixtures_only():
     run = fake_run(alphas=(0.25, 0.5), targets=2, repeats=1)
     assert end_point(run.record) == 1.0

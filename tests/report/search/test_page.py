@@ -278,7 +278,9 @@ def test_the_command_survives_a_shell():
 def test_all_trials_are_in_the_table_with_sort_keys():
     record = fake_search(trials=500)
     page = page_of(record)
-    body = re.search(r'<table class="trials sortable">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)[1]
+    body = re.search(
+        r'<table class="trials sortable cards">.*?<tbody>(.*?)</tbody>', page, re.DOTALL
+    )[1]
     assert re.findall(r'<th scope="row" data-key="(\d+)"', body) == [str(n) for n in range(500)]
     assert body.count("<td") == body.count("data-key") - 500
     assert "the loss became NaN in epoch 3" in body

@@ -9,7 +9,7 @@ from inversionlab.report.charts.lines import dot_chart
 from inversionlab.results.models import models_of
 from inversionlab.results.rows import Row
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
-from inversionlab.results.wording import IF_STRIPPED, estimate_text, number, words
+from inversionlab.results.wording import IF_STRIPPED, estimate_text, listed, number, words
 
 ABOUT = (
     "Each model under its strongest attack: {cost} against top-{k} success left. Low and left is good. Bars are "
@@ -73,7 +73,7 @@ def trade_offs(results: RunResults) -> list[Figure]:
 
 def _rows(results: RunResults, costs: Mapping[str, float], place: int) -> list[dict[str, Any]]:
     """The strongest attack on each model, and on those that can be stripped that on what is released."""
-    found = []
+    found: list[dict[str, Any]] = []
     for order, (name, rows) in enumerate(results.models.items()):
         if name not in costs:
             continue
@@ -82,6 +82,16 @@ def _rows(results: RunResults, costs: Mapping[str, float], place: int) -> list[d
         for group, hollow in groups:
             if top := results.strongest(group, place):
                 found.append(_row(top.attack, top.success, costs[name], order, hollow))
+    at: dict[tuple[float, float], list[dict[str, Any]]] = {}
+    for row in found:
+        at.setdefault((round(row["x"], 1), round(row["y"], 2)), []).append(row)
+    for alike in at.values():
+        # One dot hides the others.
+        if len(alike) > 1 and alike[0]["name"] is None:
+            alike[0]["name"] = f"×{len(alike)}"
+            models = listed([row["model"] for row in alike])
+            for row in alike:
+                row["text"] += f" ({models} coincide here)"
     return found
 
 

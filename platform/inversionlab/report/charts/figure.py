@@ -73,12 +73,17 @@ class Figure:
         return spec
 
     @property
+    def fluid(self) -> bool:
+        """Whether the live chart takes the width of its place; the others scroll where that is narrow."""
+        return bool(self.spec.get("width") == "container")
+
+    @property
     def picture(self) -> Markup:
         """The chart as SVG for a page, in the page's own colours and font."""
         return Markup(_picture(json.dumps(self.spec)))
 
     def file(self, kind: FileKind) -> bytes:
-        """The chart as a file, in the light scheme on white."""
+        """The chart as a file, in the light scheme on white; SVG and PNG are the same bytes every time."""
         spec = json.loads(in_light(json.dumps(self.spec)))
         spec["config"]["background"] = "white"
         spec.setdefault("title", {"text": self.title, "anchor": "start"})

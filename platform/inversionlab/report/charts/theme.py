@@ -27,6 +27,8 @@ SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down"
 WIDTH, HEIGHT = 470, 240
 """Of a chart that stands beside others; in a browser its width is that of its place."""
 WIDE = 780
+NARROW = 400
+"""Of a legend that fits on a phone, too."""
 LETTER = 6.4
 """Width of a letter, about."""
 

@@ -20,7 +20,7 @@ from inversionlab.report.charts.marks import (
     series_in,
     share,
 )
-from inversionlab.report.charts.theme import WIDE, color, legend
+from inversionlab.report.charts.theme import NARROW, WIDE, color, legend
 
 STAR = "M0,-1L.26,-.34L.95,-.31L.41,.13L.59,.81L0,.42L-.59,.81L-.41,.13L-.95,-.31L-.26,-.34Z"
 CROSS = "M-.7,-.7L.7,.7M-.7,.7L.7,-.7"
@@ -59,7 +59,7 @@ def trial_chart(
     """
     kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
     titles, colors, shapes, _ = zip(*(KINDS[kind] for kind in kinds), strict=True)
-    shown, y = legend(titles, WIDE), share("y", title="← attack success")
+    shown, y = legend(titles, NARROW), share("y", title="← attack success")
     x = alt.X(
         "x:Q",
         title="recognition accuracy on all people →",
