@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,14 @@ from tests import faults
 from tests.given.outside_audit import Own, make_own
 from tests.given.outside_model import OutsideFiles, made_up_people, train_outside
 from tests.report.fake_run import fake_run
+
+
+def pytest_configure() -> None:
+    """Let the commands that tests start hear every signal: below `nohup`, for instance, one is ignored."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            default = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if default else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

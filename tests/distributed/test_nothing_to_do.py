@@ -124,8 +124,11 @@ def test_a_plan_and_a_finished_run_import_only_what_they_need(store: Path, more:
 
 ARROWS_THREADS = """
 import os, sys
-import pyarrow, torch
+import pyarrow, torch, vl_convert
 from inversionlab.report.audit.page import write_report
+
+# The charts' library has threads of its own, which hold nothing of Python's.
+vl_convert.vegalite_to_svg({"mark": "point", "data": {"values": []}})
 
 def threads():
     names = (open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task"))

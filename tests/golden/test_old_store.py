@@ -151,7 +151,9 @@ def test_what_is_made_anew_is_the_same(store: Path) -> None:
         for name, weights in mine.items():
             torch.testing.assert_close(weights, theirs[name], rtol=1e-2, atol=1e-2, msg=spec.key)
         cards = [collect.keys(json.loads((d / "card.json").read_text())) for d in (new, old)]
-        assert cards[0] == cards[1] | {"precision"}
+        # Losses of every epoch came later, under names of their own.
+        plain = {key for key in cards[0] if not key.startswith("curve.")}
+        assert plain == cards[1] | {"precision"}
     (store / "new").mkdir()
     (store / "old").mkdir()
     (store / "reconstructions").rename(store / "new" / "reconstructions")

@@ -157,7 +157,8 @@ def test_what_is_wrong_is_refused(tmp_path: Path, old: str, new: str, said: str)
         load(tmp_path, GOOD.replace(old, new, 1))
     assert said in str(error.value)
     assert str(tmp_path / "dummy_recognizer.py") in str(error.value)
-    assert max(map(len, str(error.value).splitlines())) < 400
+    # The folder's own name may be long.
+    assert max(map(len, str(error.value).replace(str(tmp_path), "").splitlines())) < 400
 
 
 def test_every_metric_that_tells_of_a_setting_has_a_better_direction() -> None:

@@ -35,7 +35,7 @@ def render(
             (ran.results[0].run.record.provenance for ran in runs.values() if ran.results), {}
         ),
     }
-    return fill("paper.html.j2", context, scripts=["hover.js.j2"], pictures=pictures)
+    return fill("paper.html.j2", context, scripts=[], pictures=pictures, charts=False)
 
 
 def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) -> dict[str, Any]:
