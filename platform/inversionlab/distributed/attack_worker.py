@@ -80,9 +80,12 @@ class AttackWorker:
         return True
 
     def run(self, item: WorkItem) -> float:
-        """Carry out an item; returns its seconds. Its results are in the store when this returns."""
-        began = time.monotonic()
+        """Carry out an item; returns its seconds. Its results are in the store when this returns.
+
+        An experiment that is opened for it first does not count: later items do not take that time again.
+        """
         experiment = self._experiment(item.context)
+        began = time.monotonic()
         session = experiment.session
         if isinstance(item, MeasureModel):
             measure_model(session, session.plan.work[item.cell])
