@@ -178,6 +178,7 @@ class FailsOnFive(OutsideNet):
         return super().forward(x)
 
 
+@pytest.mark.slow
 def test_a_failed_attack_raises_with_the_report_of_the_rest(
     given: tuple[Path, OutsideNet],
 ) -> None:

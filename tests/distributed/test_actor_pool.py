@@ -122,6 +122,7 @@ def test_a_poisonous_item_is_given_up_and_the_rest_is_done(tmp_path: Path) -> No
     assert set(done) == {1, 2, 3, 4, 5}
 
 
+@pytest.mark.slow
 def test_workers_that_die_at_once_are_reported_with_their_cause() -> None:
     @ray.remote(num_cpus=0)
     class Stillborn:

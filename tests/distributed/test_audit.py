@@ -108,6 +108,7 @@ def test_an_unusable_split_is_refused_before_ray_does_anything(tmp_path: Path) -
         run(tmp_path, **{"targets.count": 7})
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_ends_with_its_reason(tmp_path: Path) -> None:
     wild = {"optimizer": "sgd", "learning_rate": 10.0, "epochs": 40, "batch_size": 16}
     with pytest.raises(TrainingError, match=r"victim: its loss became (nan|inf) in epoch"):

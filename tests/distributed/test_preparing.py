@@ -97,6 +97,7 @@ def test_a_large_set_is_prepared_on_ray_from_where_it_was_interrupted(
     assert said == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_a_full_disk_ends_it_with_the_storages_own_line(people: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
@@ -146,6 +147,7 @@ def test_a_worker_that_is_killed_costs_its_part_alone(
     assert torch.equal(opened.images_NCHW[:], loaded.images_NCHW[:])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_an_audit_of_a_large_set_finds_what_that_of_a_small_one_does(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

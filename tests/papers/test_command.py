@@ -61,6 +61,7 @@ def test_a_plan_checks_and_does_nothing(tmp_path: Path) -> None:
     assert not (storage / "artifacts").exists()
 
 
+@pytest.mark.slow
 def test_the_papers_own_sizes_are_planned_without_their_data(tmp_path: Path) -> None:
     code, output = command("gong", "--scale", "paper", "--plan", "--storage", str(tmp_path))
     assert code == 0, output

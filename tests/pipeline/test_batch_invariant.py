@@ -114,6 +114,7 @@ def test_linear_layers_see_lanes_of_one_height() -> None:
     assert LANE == 32
 
 
+@pytest.mark.slow
 def test_a_long_attack_that_never_converges_gives_the_same_pictures_in_any_shards() -> None:
     """The case that amplifies rounding: many steps, no stop."""
     generator, model = networks()

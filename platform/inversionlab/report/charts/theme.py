@@ -72,7 +72,8 @@ def themed(chart: Any) -> Any:
     return chart.configure(
         background="transparent",
         font="system-ui, sans-serif",
-        padding=4,
+        # At the right the last dot and half of its label need room.
+        padding={"left": 4, "top": 4, "bottom": 4, "right": 14},
         view=alt.ViewConfig(stroke=None),
         axis=alt.AxisConfig(
             labelColor=soft,
