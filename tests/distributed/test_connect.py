@@ -22,6 +22,7 @@ from inversionlab.distributed.errors import ClusterError
 NAMES = (
     *TRAIN_ENVIRONMENT,
     *("RAY_ADDRESS", "RAY_TMPDIR", "RAY_worker_niceness", "RAY_enable_metrics_collection"),
+    *("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT"),
     *("RAY_gcs_server_port_wait_time_s", "RAY_AUTH_TOKEN_PATH", "INVERSIONLAB_RAY_SECONDS"),
 )
 
@@ -84,6 +85,8 @@ def test_what_ray_writes_is_private_and_nothing_is_reported(
     assert seen["environment"]["RAY_USAGE_STATS_ENABLED"] == "0"
     assert workers["RAY_USAGE_STATS_ENABLED"] == "0"
     assert seen["environment"]["RAY_enable_metrics_collection"] == "0"
+    for server in ("AUTOSCALER", "DASHBOARD"):
+        assert int(seen["environment"][f"{server}_METRIC_PORT"]) > 65535, "a port would be opened"
     folder = Path(seen["environment"]["RAY_TMPDIR"])
     assert folder.stat().st_mode & 0o777 == 0o700
     assert folder.stat().st_uid == os.getuid()

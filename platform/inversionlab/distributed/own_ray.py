@@ -15,6 +15,8 @@ from ray._private import ray_constants
 
 from inversionlab.core.settings import ConfigError
 
+NO_PORT = "65536"
+"""The number of no port: the highest is one less."""
 LONGEST = 40
 """Characters of a folder that leave Ray's sockets in it a path short enough for the system."""
 
@@ -25,7 +27,12 @@ def settings() -> dict[str, str]:
     Raises:
         ConfigError: the folder for them cannot be made.
     """
-    wanted = {"RAY_enable_metrics_collection": "0"}
+    wanted = {
+        "RAY_enable_metrics_collection": "0",
+        # Both serve metrics of their own to whoever asks, and go on without where the port cannot be opened.
+        "AUTOSCALER_METRIC_PORT": NO_PORT,
+        "DASHBOARD_METRIC_PORT": NO_PORT,
+    }
     if os.nice(0) > 0:
         # Ray would add 15 to what the user has chosen.
         wanted["RAY_worker_niceness"] = "0"
