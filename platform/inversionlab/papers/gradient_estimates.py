@@ -1,8 +1,8 @@
 """How good gradients estimated from scores are (Yoshimura et al. 2021, Fig. 7): criterion C against the cosine.
 
 The points are those that white-box descents (A2) of some targets pass. At each the gradient is estimated with
-every sigma^2 of the paper's grid, and compared with the true one. The model's owner can do so; a black-box
-attacker, who has C alone, cannot.
+every sigma^2 of the paper's grid, and compared with the true one. Only the model's owner can do so: a black-box
+attacker sees C, but not the true gradient.
 """
 
 from collections.abc import Sequence
