@@ -19,7 +19,11 @@ from tests.report.fake_run import fake_run
 
 
 def pytest_configure() -> None:
-    """Let the commands that tests start hear every signal: below `nohup`, for instance, one is ignored."""
+    """Let the commands that tests start hear every signal, and give Ray time on a busy machine.
+
+    Below `nohup`, for instance, a signal is ignored.
+    """
+    os.environ.setdefault("INVERSIONLAB_RAY_SECONDS", "240")
     for number in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is signal.SIG_IGN:
             default = number == signal.SIGINT

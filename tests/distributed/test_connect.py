@@ -23,7 +23,8 @@ NAMES = (
     *TRAIN_ENVIRONMENT,
     *("RAY_ADDRESS", "RAY_TMPDIR", "RAY_worker_niceness", "RAY_enable_metrics_collection"),
     *("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT"),
-    *("RAY_gcs_server_port_wait_time_s", "RAY_AUTH_TOKEN_PATH", "INVERSIONLAB_RAY_SECONDS"),
+    *("RAY_gcs_server_port_wait_time_s", "RAY_gcs_rpc_server_reconnect_timeout_s"),
+    *("RAY_AUTH_TOKEN_PATH", "INVERSIONLAB_RAY_SECONDS"),
 )
 
 
@@ -151,6 +152,17 @@ def test_a_ray_that_never_starts_is_told_in_a_line(monkeypatch: pytest.MonkeyPat
         "Ray does not start: The current node timed out during startup. This could happen (2 tries; on a slow "
         "machine raise INVERSIONLAB_RAY_SECONDS, now 0)"
     )
+
+
+@pytest.mark.parametrize(("text", "silence"), [("60", "180"), ("240", "240")])
+def test_a_ray_of_this_machine_may_be_silent_for_minutes(
+    monkeypatch: pytest.MonkeyPatch, text: str, silence: str
+) -> None:
+    monkeypatch.setenv("INVERSIONLAB_RAY_SECONDS", text)
+    init = started(monkeypatch)
+    assert connect() is True
+    (seen,) = init.seen
+    assert seen["environment"]["RAY_gcs_rpc_server_reconnect_timeout_s"] == silence
 
 
 def test_more_time_means_more_tries(monkeypatch: pytest.MonkeyPatch) -> None:

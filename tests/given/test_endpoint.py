@@ -181,7 +181,8 @@ def test_a_server_that_limits_the_rate_is_heeded(tmp_path: Path) -> None:
     ):
         assert asked.ask(pictures(30)).shape == (30, 5)
         count = server.count()
-        assert count["refused"] > 0
+        # On a machine that is too busy for twelve requests a second there is nothing to limit.
+        assert count["refused"] > 0 or count["most_in_a_second"] <= 12
         assert asked.spent == count["processed"] == 30
 
 

@@ -141,6 +141,7 @@ def fake_search(
         "trials": made,
         "undefended": bare,
         "null": {"random_latent": {"same_people": share(0.05, targets * repeats)}},
+        "real": {"same_people": share(0.988, TESTS)},
         "front": front_of(made),
         "recommended": best["number"] if best else None,
         "rejudged": None,

@@ -206,6 +206,10 @@ def test_a_searchs_trials_are_a_table(tmp_path: Path) -> None:
     record: dict[str, Any] = fake_search(trials=8)
     frame = trial_frame(SearchRecord.model_validate(record))
     assert list(frame.trial)[:8] == list(range(8))
-    assert list(frame.state)[-1] == "undefended"
+    assert list(frame.state)[8:] == ["undefended", "null", "real", "chance"]
+    below = frame.set_index("state").loc[["null", "real", "chance"]]
+    assert list(below.attack) == ["random latent", "real held-out pictures", "chance"]
+    assert list(below.evaluator) == ["same_people"] * 3
+    assert list(below.attack_success.round(4)) == [0.05, 0.9883, round(5 / 158, 4)]
     assert list(frame[frame.recommended].trial) == [record["recommended"]]
     assert frame["defense.alpha"][0] == 0.25

@@ -6,7 +6,7 @@ import pytest
 
 from inversionlab.pipeline.evaluate import Utility
 from inversionlab.results.models import MODEL_METRICS, Model, ModelMetric
-from inversionlab.results.search import TrialRecord
+from inversionlab.results.trial_record import TrialRecord
 from inversionlab.store.tables import SCHEMAS
 
 

@@ -11,7 +11,7 @@ from ray import tune
 
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.distributed.cluster import Gpus
-from inversionlab.pipeline.measure import measure_model, model_key
+from inversionlab.pipeline.measure import evaluator_key, measure_model, model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.search import SearchRecord
@@ -105,6 +105,21 @@ def test_it_records_which_attackers_the_defense_stops_and_what_is_left(
     assert record.undefended.left == ""
 
 
+def test_it_records_how_many_real_pictures_each_evaluator_recognizes(base: Session) -> None:
+    measured, other = (e.name for e in base.experiment.evaluators)
+    rows = [
+        {"evaluator": measured, "person": person, "rank": rank, "similarity": 0.5}
+        for person, rank in enumerate((1, 1, 2, 30))
+    ]
+    key = evaluator_key(base, measured)
+    base.store.write("held_out", key, rows)
+    found = searched(base, lambda cell: 30)
+    # With few people a try has one guess. Nothing is known of the other evaluator.
+    assert found.guesses == 1
+    assert other not in found.real
+    assert found.real[measured].value == 0.5
+
+
 def test_the_change_of_log_scores_is_an_objective_like_any_other(record: SearchRecord) -> None:
     assert record.undefended is not None
     assert record.undefended.log_distortion == 0.0
@@ -117,7 +132,7 @@ def test_the_file_has_the_keys_that_it_always_had(base: Session, record: SearchR
     plain = base.store.storage.read_json("searches/tiny/search.json")
     known = [key.split(".") for key in golden("records.json", dict)["search.json"]]
     # The golden search is too short for importance.
-    later = {"guesses", "aware", "aware_attack"}
+    later = {"guesses", "aware", "aware_attack", "real"}
     assert set(plain) - {"importance"} - later == {key.removesuffix("[]") for key, *_ in known}
     for where, part in (("trials[]", plain["trials"][0]), ("undefended", plain["undefended"])):
         below = {key[1].removesuffix("[]") for key in known if key[0] == where and len(key) > 1}

@@ -40,6 +40,8 @@ TRAIN_ENVIRONMENT = {
 
 AUTHENTICATION = "ray._private.authentication.authentication_token_setup"
 """The logger of Ray's advice on tokens."""
+LONGEST_SILENCE = 180
+"""Seconds for which a Ray of this machine may not answer before the command ends."""
 EVERY = 1.0
 """Seconds between the cluster's samples at first."""
 MOST = 1000
@@ -90,8 +92,10 @@ def connect(*, quiet: bool = False, **more: Any) -> bool:
         os.environ.update(own_ray.settings())
         # It advises how to turn the tokens off.
         logging.getLogger(AUTHENTICATION).setLevel(logging.ERROR)
-        # Ray's own is 30.
+        # Ray's own are 30 and 60. By the second, a starved machine ends a command that has worked for hours.
         os.environ.setdefault("RAY_gcs_server_port_wait_time_s", f"{max(30, int(_seconds()))}")
+        silence = max(LONGEST_SILENCE, int(_seconds()))
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", f"{silence}")
         # What this Ray writes, such as workers' files and ~/.ray/auth_token, is its owner's alone.
         before = os.umask(0o077)
         try:

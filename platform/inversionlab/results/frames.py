@@ -11,6 +11,7 @@ from inversionlab.results.models import MODEL_METRICS, Model, models_of
 from inversionlab.results.rows import Row
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.search import SearchRecord
+from inversionlab.results.search_comparisons import search_comparisons
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,7 +123,11 @@ def prior_frame(results: RunResults) -> "pd.DataFrame":
 
 
 def trial_frame(search: SearchRecord) -> "pd.DataFrame":
-    """A row for each trial of a search, and one for the undefended victim; settings have their dotted paths."""
+    """A row for each trial of a search, for the undefended victim, and for what stands below the trials.
+
+    Settings have their dotted paths. `state` says what a row is that is no trial: `undefended`, `null`, `real` or
+    `chance`.
+    """
     metrics = dict.fromkeys([*search.objectives, *search.constraints])
     further = [
         m for m in metrics if m not in ("accuracy", "accuracy_loss", "attack_success", "score")
@@ -153,6 +158,12 @@ def trial_frame(search: SearchRecord) -> "pd.DataFrame":
                 **{path: trial.settings.get(path) for path in search.axes},
             }
         )
+    nothing = dict.fromkeys(("targets", "reconstructions", "networks_trained"), 0)
+    nothing |= dict.fromkeys(("front", "recommended", "paper"), False)
+    for row in search_comparisons(search):
+        said = {"attack": row.name, "evaluator": search.decides, "state": row.kind, **nothing}
+        found = {"search": search.search, **said, **_share("attack_success", row.success)}
+        rows.append({**dict.fromkeys(rows[0] if rows else (), math.nan), "fault": "", **found})
     return _frame(rows)
 
 

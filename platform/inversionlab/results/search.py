@@ -5,12 +5,10 @@ The keys and their nesting are those of the file. A key that an older file lacks
 
 # ruff: noqa: RUF012 - pydantic copies the default values
 
-import math
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import Field
 
 from inversionlab.metrics import Estimate
 from inversionlab.metrics.difference import difference
@@ -18,6 +16,7 @@ from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.guessing import MANY, known_people
 from inversionlab.results.ranking import Headline, Strongest, strongest
 from inversionlab.results.run_record import RecordPart
+from inversionlab.results.trial_record import Share, Success, TrialRecord
 
 SHARES = (
     *("accuracy", "attack_success", "attack_success_low", "attack_success_high"),
@@ -25,96 +24,6 @@ SHARES = (
     *(metric.key for metric in METRICS if metric.share and metric.better),
 )
 """Metrics that are shares in [0, 1]."""
-_ENDS = {"attack_success_low": "low", "attack_success_high": "high"}
-Share = Annotated[
-    Estimate,
-    BeforeValidator(lambda v: {"count": 1, **v} if isinstance(v, Mapping) else v),
-    PlainSerializer(lambda e: {"value": e.value, "low": e.low, "high": e.high}),
-]
-"""A share as {value, low, high}. The number of tries is not in the file; a share that was read has the count 1."""
-TrialState = Literal["complete", "stopped", "error", "unfinished"]
-Success = dict[str, dict[str, Share]]
-"""Attack -> evaluator -> share of the tries that succeed: top-5, and among few people top-1 (`guesses`)."""
-
-
-class StrongestAttack(RecordPart):
-    """Which attack found most, and by which evaluator."""
-
-    attack: str
-    evaluator: str = Field(alias="judge")
-
-
-class CurvePoint(RecordPart):
-    """The success of the strongest attack after so many targets."""
-
-    targets: int
-    value: float
-    low: float
-    high: float
-
-
-class TrialRecord(RecordPart):
-    """One setting that was tried, or the undefended victim, which has no number and no settings.
-
-    What was measured is None where nothing was attacked. Other metrics that the search names as objectives or
-    constraints need no fields here.
-    """
-
-    model_config = ConfigDict(extra="allow")
-
-    number: int | None = None
-    settings: dict[str, Any] = {}
-    """Dotted config path -> value."""
-    state: TrialState = "complete"
-    """stopped: by successive halving; unfinished: by the time budget."""
-    start: bool = False
-    """Whether it is one of the start points."""
-    paper: bool = False
-    """Whether it is the paper's own point."""
-    fault: str = ""
-    accuracy: Share | None = None
-    """Recognition accuracy of the protected model on all private people's test pictures."""
-    accuracy_loss: float | None = None
-    """Percentage points of accuracy lost against the undefended victim."""
-    log_distortion: float | None = None
-    """Mean absolute change of a log-score against the undefended victim, in nats."""
-    attack_success: Share | None = None
-    """Success of the strongest attack by the headline evaluator."""
-    score: float | None = None
-    """Attack success where the constraints hold, else above 1."""
-    strongest: StrongestAttack | None = None
-    protects: str | None = None
-    """The attackers that the defense claims to stop, by what they see: "scores, labels"."""
-    left: str | None = None
-    """The defense that is left when a white-box attacker removes what can be removed; "" where nothing can."""
-    success: Success = {}
-    targets: int = 0
-    """Targets that were attacked."""
-    reconstructions: int = 0
-    protected: str = ""
-    """The protected model's id."""
-    cells: dict[str, str] = {}
-    """Attack -> the id of its cell in the store."""
-    seconds: float | None = None
-    """Working time of the attack workers."""
-    curve: list[CurvePoint] = []
-    """How the estimate narrows as more targets are attacked."""
-    trained: list[str] = []
-    """Keys of the networks that this trial needed first."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether every target was attacked."""
-        return self.state == "complete"
-
-    def metric(self, name: str) -> float | None:
-        """A metric's value; None where it was not measured or is not finite."""
-        found = getattr(self, "attack_success" if name in _ENDS else name, None)
-        if isinstance(found, Estimate):
-            found = getattr(found, _ENDS.get(name, "value"))
-        if not isinstance(found, int | float) or not math.isfinite(found):
-            return None
-        return float(found)
 
 
 class SpaceRecord(RecordPart):
@@ -178,6 +87,8 @@ class SearchRecord(RecordPart):
     undefended: TrialRecord | None = None
     null: Success = {}
     """Attacks that ask no model."""
+    real: dict[str, Share] = {}
+    """Evaluator -> share of real held-out pictures that it recognizes; empty where that is not noted."""
     front: list[int] = []
     """Numbers of the complete trials on the Pareto front."""
     recommended: int | None = None
@@ -226,6 +137,12 @@ class SearchRecord(RecordPart):
 
         return strongest(success, in_order, headline=self.headline)
 
+    @cached_property
+    def decides(self) -> str:
+        """The evaluator that decides on the undefended victim; "" where none is known."""
+        bare = self.undefended.strongest if self.undefended else None
+        return bare.evaluator if bare else next(iter(self.evaluators), "")
+
     def guess_by(self, evaluator: str | None) -> Strongest[str] | None:
         """The null attack that succeeds most by this evaluator; None: by that which decides."""
         mine = {a: {evaluator: s[evaluator]} for a, s in self.null.items() if evaluator in s}
@@ -241,8 +158,7 @@ class SearchRecord(RecordPart):
     def chance(self) -> float | None:
         """The success of blind guesses by the evaluator that decides on the undefended victim; None: not known."""
         judges = {e["name"]: e for e in self.experiment.get("evaluators") or [] if "name" in e}
-        bare = self.undefended.strongest if self.undefended else None
-        judge = judges.get(bare.evaluator) if bare else next(iter(judges.values()), None)
+        judge = judges.get(self.decides)
         if judge is None:
             return None
         protocol, targets = judge.get("protocol"), len(self.targets)

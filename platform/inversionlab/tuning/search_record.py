@@ -22,15 +22,12 @@ from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.search import (
     AuditedRun,
-    CurvePoint,
     SearchRecord,
     SpaceRecord,
-    StrongestAttack,
     Tables,
     TrainingCounts,
-    TrialRecord,
-    TrialState,
 )
+from inversionlab.results.trial_record import CurvePoint, StrongestAttack, TrialRecord, TrialState
 from inversionlab.tuning.search import SearchOutcome
 from inversionlab.tuning.space import describe, experiment_at
 from inversionlab.tuning.study import front, importance, study_bytes
@@ -40,6 +37,7 @@ from inversionlab.tuning.trial_metrics import (
     leak,
     measured,
     read_ranks,
+    real_pictures,
     session_guesses,
     trial_metrics,
     undefended,
@@ -129,6 +127,7 @@ def _record(
         trials=list(trials),
         undefended=_measured(outcome, plain, TrialRecord(), session.plan.targets),
         null=leak(plain, nulls, session.plan.targets).success,
+        real=real_pictures(plain),
         front=front(trials, space.objectives),
         recommended=None if best is None else best.number,
         audited=audited,

@@ -14,7 +14,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from inversionlab.results.search import SearchRecord, TrialRecord
+from inversionlab.results.search import SearchRecord
+from inversionlab.results.trial_record import TrialRecord
 from inversionlab.tuning.domains import distribution
 
 IMPORTANCE_FOR = {"attack_success": "min", "accuracy": "max"}

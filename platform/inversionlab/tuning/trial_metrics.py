@@ -19,7 +19,7 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.metrics import Estimate, attack_accuracy, wilson
-from inversionlab.pipeline.measure import model_key
+from inversionlab.pipeline.measure import evaluator_key, model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.guessing import guesses_of
@@ -199,6 +199,22 @@ def leak(
     )
     assert best is not None
     return Leak(success, best, total)
+
+
+def real_pictures(session: Session) -> dict[str, Estimate]:
+    """Evaluator -> share of real held-out pictures whose person is among its first k: the ceiling of every attack.
+
+    An evaluator of an older store, which does not hold its ranks, is left out.
+    """
+    found = {}
+    for evaluator in session.experiment.evaluators:
+        key = evaluator_key(session, evaluator.name)
+        if session.store.has("held_out", key):
+            rows = session.store.read("held_out", key)
+            rank_N, person_N = (rows[name].to_numpy() for name in ("rank", "person"))
+            k = session_guesses(session)
+            found[evaluator.name] = attack_accuracy(rank_N, person_N, top=k)
+    return found
 
 
 def _aside(cell: Cell) -> bool:

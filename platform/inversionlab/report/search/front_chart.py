@@ -7,7 +7,8 @@ from typing import Any
 from inversionlab.report.charts.figure import Figure
 from inversionlab.report.charts.trials import trial_chart
 from inversionlab.report.search.wording import DRAWN, style, summary
-from inversionlab.results.search import SearchRecord, TrialRecord
+from inversionlab.results.search import SearchRecord
+from inversionlab.results.trial_record import TrialRecord
 from inversionlab.results.wording import percent, words
 
 CLOSE_UP = 6.0

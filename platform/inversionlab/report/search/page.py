@@ -19,7 +19,9 @@ from inversionlab.report.search.wording import settings_text, short_names, value
 from inversionlab.results.frames import trial_frame
 from inversionlab.results.holdout_audit import HoldoutAudit, read_holdout_audit
 from inversionlab.results.load import load_run, others, stored_record
-from inversionlab.results.search import SHARES, SearchRecord, TrialState
+from inversionlab.results.search import SHARES, SearchRecord
+from inversionlab.results.search_comparisons import search_comparisons
+from inversionlab.results.trial_record import TrialState
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Store
 
@@ -118,6 +120,7 @@ def render_search(
             if shares
         ],
         "names": names,
+        "comparisons": search_comparisons(search),
         "further": [m for m in {**search.objectives, **search.constraints} if m not in IN_COLUMNS],
         "shares": SHARES,
         "settings": settings_text(search, search.best) if search.best else "",

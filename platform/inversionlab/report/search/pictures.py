@@ -4,7 +4,8 @@ from inversionlab.report.pictures import Grid, GridRow, attack_pictures, named_p
 from inversionlab.report.search.wording import settings_text
 from inversionlab.results.load import of_jobs
 from inversionlab.results.run_record import JobsRecord
-from inversionlab.results.search import SearchRecord, TrialRecord
+from inversionlab.results.search import SearchRecord
+from inversionlab.results.trial_record import TrialRecord
 from inversionlab.results.wording import words
 from inversionlab.store.tables import Store
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from inversionlab.results.search import SearchRecord, TrialRecord
+from inversionlab.results.search import SearchRecord
+from inversionlab.results.trial_record import TrialRecord
 from inversionlab.results.wording import MISSING, change, estimate_text, number
 
 DRAWN = ("stopped", "other", "front", "open", "paper", "best", "recommended")
