@@ -12,7 +12,7 @@ import pytest
 
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.papers import PAPERS
-from inversionlab.papers.compare import ComparedTable, RecipeRuns, compare
+from inversionlab.papers.compare import ComparedTable, RecipeRun, compare
 from inversionlab.papers.drawing import lines_svg
 from inversionlab.papers.finders import Finder, NotRunError
 from inversionlab.papers.markdown import markdown, remarks
@@ -36,7 +36,7 @@ class Given(Finder):
     def share(self) -> bool:
         return self.is_share
 
-    def estimate(self, runs: object, measured: object) -> Estimate:
+    def estimate(self, results: object, measured: object) -> Estimate:
         if self.known is None:
             raise NotRunError("the attack is not finished")
         return self.known
@@ -76,7 +76,7 @@ PRINTED = (
     figure("c", "success", 50.0),
     figure("d", "success", 40.0),
 )
-RUNS = {"r": RecipeRuns((RunResults.of(run()),))}
+RUNS = {"r": RecipeRun(RunResults.of(run()))}
 
 
 def made(table: Table = TABLE) -> ComparedTable:
@@ -127,7 +127,7 @@ def test_claims_are_shown_contradicted_or_open() -> None:
     assert made(Table(**{**vars(TABLE), "claims": TABLE.claims[:1]})).status == "reproduced"
     assert made(Table(**{**vars(TABLE), "claims": TABLE.claims[1:2]})).status == "not reproduced"
     assert made(Table(**{**vars(TABLE), "claims": ()})).status == "no claim"
-    bare = compare(TABLE, PRINTED, {"r": RecipeRuns(why_not="only on a cluster")})
+    bare = compare(TABLE, PRINTED, {"r": RecipeRun(why_not="only on a cluster")})
     assert bare.status == "not run"
     assert bare.by_place["a", "success"].why == "only on a cluster"
     few = (Cell("a", "x", share(3, 5)), Cell("b", "x", share(2, 5)))
@@ -157,7 +157,7 @@ def test_figures_of_the_same_people_are_compared_in_pairs() -> None:
     class OfPeople(Given):
         shift: float = 0.0
 
-        def of_person(self, runs: object) -> dict[int, float]:
+        def of_person(self, results: object) -> dict[int, float]:
             return {p: p / 10 + self.shift + p / 1000 for p in range(6)}
 
     wide = Estimate(0.25, 0.1, 0.4, 6)

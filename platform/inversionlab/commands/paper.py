@@ -121,14 +121,12 @@ def _show_plan(request: Request, root: str) -> None:
         why = table.why_not or f"recipes: {', '.join(table.recipes) or 'none'}"
         typer.echo(f"{table.key:10} {table.title}; {why}")
     for name, recipe in request.recipes.items():
-        if not recipe.experiments:
+        if recipe.experiment is None:
             typer.echo(f"recipe {name}: none at this scale: {recipe.why_not}")
             continue
-        first, people = recipe.experiments[0], len(recipe.experiments)
-        each = f", the first of {people} people" if people > 1 else ""
-        typer.echo(f"recipe {name}: {first.name}{each}")
+        typer.echo(f"recipe {name}: {recipe.experiment.name}")
         try:
-            show_plan(first, root, force=False)
+            show_plan(recipe.experiment, root, force=False)
         except ConfigError as error:
             # At the papers' sizes the data is mostly elsewhere.
             typer.echo(f"  cannot be planned further here: {error}")

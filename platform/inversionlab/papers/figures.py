@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inversionlab.papers.clones import best_clone
-from inversionlab.papers.compare import ComparedTable, RecipeRuns, Runs
+from inversionlab.papers.compare import ComparedTable, RecipeRun, Runs
 from inversionlab.papers.drawing import Drawn, lines_svg
-from inversionlab.papers.finders import NotRunError, Success, target_at
+from inversionlab.papers.finders import DECOYS, Measured, NotRunError, Success, target_at
 from inversionlab.papers.measures import HIGH_COSINE, LOW_CRITERION
 from inversionlab.papers.paper import Pictures
 from inversionlab.report.pictures import (
@@ -45,9 +45,9 @@ def charts(compared: ComparedTable, runs: Runs) -> list[Drawn]:
     return found
 
 
-def _gradient_chart(ran: RecipeRuns) -> list[Drawn]:
+def _gradient_chart(ran: RecipeRun) -> list[Drawn]:
     """Cosine over C, a point for each estimate, with the paper's guide lines."""
-    known = ran.measured[0].get("gradient_estimates") if ran.measured else None
+    known = ran.measured.get("gradient_estimates")
     if known is None:
         return []
     series = {
@@ -61,9 +61,9 @@ def _gradient_chart(ran: RecipeRuns) -> list[Drawn]:
     return [Drawn("Criterion C against the cosine of estimated and true gradient", svg)]
 
 
-def _score_chart(recipe: str, ran: RecipeRuns) -> list[Drawn]:
+def _score_chart(recipe: str, ran: RecipeRun) -> list[Drawn]:
     """The target's mean score from a real face, at 0, to the synthetic one, at 1."""
-    known = ran.measured[0].get("score_line") if ran.measured else None
+    known = ran.measured.get("score_line")
     if known is None:
         return []
     series = {
@@ -79,12 +79,12 @@ def picture_grids(compared: ComparedTable, runs: Runs) -> list[Grid]:
     found = []
     for pictures in compared.table.pictures:
         ran = runs.get(pictures.recipe)
-        if ran is not None and ran.results:
-            found.append(_grid(pictures, ran.results[0]))
+        if ran is not None and ran.results is not None:
+            found.append(_grid(pictures, ran.results, ran.measured))
     return [grid for grid in found if any(row.filled for row in grid.rows)]
 
 
-def _grid(pictures: Pictures, results: RunResults) -> Grid:
+def _grid(pictures: Pictures, results: RunResults, measured: Measured) -> Grid:
     run = results.run
     people = named_people((run.reconstructions, run.references), COLUMNS)
     evaluator = results.evaluators[0] if results.evaluators else None
@@ -104,6 +104,11 @@ def _grid(pictures: Pictures, results: RunResults) -> Grid:
             inverting = any(r.inverts_outputs for r in results.rows if r.attack == attack)
             shown = attack_pictures(table, people, heading, evaluator, first=inverting)
             rows.append(GridRow(heading, "", shown))
+    if pictures.decoys and (known := measured.get(DECOYS)):
+        shown_of = {target: base64.b64decode(decoy["picture"]) for target, decoy in known.items()}
+        entries = [{"target": int(t), "picture": picture} for t, picture in shown_of.items()]
+        note = "the public person of the protected label, l_p"
+        rows.append(reference_row(people, "decoy", note, entries))
     if pictures.synthetic:
         made = _kept(results, "synthetic")
         rows.append(reference_row(people, "synthetic face", "what the defense leads to", made))

@@ -28,11 +28,11 @@ def render(
         "parts": [_part(compared, scale, runs, pictures=pictures) for compared in tables],
         "made_up": wording.MADE_UP if scale == "tiny" else "",
         "recipes": {
-            name: ran.why_not or ", ".join(r.run.record.run for r in ran.results)
+            name: ran.why_not if ran.results is None else ran.results.run.record.run
             for name, ran in runs.items()
         },
         "provenance": next(
-            (ran.results[0].run.record.provenance for ran in runs.values() if ran.results), {}
+            (ran.results.run.record.provenance for ran in runs.values() if ran.results), {}
         ),
     }
     return fill("paper.html.j2", context, scripts=[], pictures=pictures, charts=False)
