@@ -92,6 +92,12 @@ def test_points_of_estimated_gradients_are_drawn_with_guide_lines() -> None:
     }
     runs = {"r": RecipeRun(measured=measured)}
     (chart,) = charts(compare(table, (), runs), runs)
-    assert chart.svg.count("<circle") == 4
-    assert chart.svg.count("stroke-dasharray") == 2
-    assert "σ² = 0.01" in chart.svg
+    assert [(row["series"], row["x"], row["y"]) for row in chart.rows] == [
+        ("σ² = 0.01", 0.05, 0.99),
+        ("σ² = 0.01", 0.06, 0.98),
+        ("σ² = 1", 0.5, 0.3),
+        ("σ² = 1", 0.9, 0.1),
+    ]
+    assert chart.picture.count("cosine 0.") == 4
+    assert chart.picture.count("stroke-dasharray") == 2
+    assert "σ² = 0.01" in chart.picture

@@ -23,8 +23,6 @@ NOT_AT_THIS_SCALE = {
     },
     # The curve has four of its 101 alphas.
     "kotsuji": {
-        "it takes too long at the scale `tiny`",
-        "at the scale `tiny` it takes too long, and at `paper` the victim is Khosravy's anyway",
         *(f"`dummy_recognizer` at {i / 100:g} is not in the run" for i in range(100)),
     },
 }

@@ -21,11 +21,13 @@ def render(
     command: str,
 ) -> str:
     """The page; without `pictures` it shows no face and no name."""
+    parts = [_part(compared, scale, runs, pictures=pictures) for compared in tables]
+    drawn = any(part["charts"] for part in parts)
     context = {
         "paper": paper,
         "scale": scale,
         "made": command,
-        "parts": [_part(compared, scale, runs, pictures=pictures) for compared in tables],
+        "parts": parts,
         "made_up": wording.MADE_UP if scale == "tiny" else "",
         "recipes": {
             name: ran.why_not if ran.results is None else ran.results.run.record.run
@@ -35,7 +37,8 @@ def render(
             (ran.results.run.record.provenance for ran in runs.values() if ran.results), {}
         ),
     }
-    return fill("paper.html.j2", context, scripts=[], pictures=pictures, charts=False)
+    scripts = ["charts.js.j2"] if drawn else []
+    return fill("paper.html.j2", context, scripts=scripts, pictures=pictures, charts=drawn)
 
 
 def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) -> dict[str, Any]:

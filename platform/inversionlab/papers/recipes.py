@@ -8,6 +8,7 @@
         changes: {dotted.setting: value} # at every scale, after those of the scale
         tiny: {dotted.setting: value}    # at that scale, last; `small` and `paper` likewise
         like: fig4                       # what that recipe says holds here too, before what this one says
+        within: {tiny: fig4}             # at that scale, that recipe's experiment has all that this one needs
         each: {tiny: 2, small: 10}       # so many targets, each behind a network of their own (`protect: each`)
 
 A value in place of a mapping or list takes the place of all of it; items of a list go by number.
@@ -26,7 +27,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.papers.paper import SCALES, Scale
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
-_KEYS = {"like", "scales", "changes", "each", "why", *SCALES}
+_KEYS = {"like", "scales", "changes", "each", "within", "why", *SCALES}
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,9 @@ def _recipe(
         raise ConfigError(f"{origin}: `{min(unknown)}` is none of {', '.join(sorted(_KEYS))}")
     if scale not in spec.get("scales", SCALES):
         return Recipe(name, None, spec.get("why") or f"there is no recipe for the scale `{scale}`")
+    if (whole := (spec.get("within") or {}).get(scale)) is not None:
+        inside = _recipe(origin, paper, whole, scale, data, assignments)
+        return Recipe(name, inside.experiment, inside.why_not)
     plain: dict[str, Any] = json.loads(json.dumps(data["base"]))
     for changes in (data.get(scale), spec.get("changes"), spec.get(scale)):
         for dotted, value in (changes or {}).items():
