@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,15 +14,16 @@ import pytest
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.papers import PAPERS
 from inversionlab.papers.compare import ComparedTable, RecipeRun, compare
-from inversionlab.papers.drawing import lines_svg
 from inversionlab.papers.finders import Finder, NotRunError
 from inversionlab.papers.markdown import markdown, remarks
+from inversionlab.papers.overview import keep_verdicts, overview
 from inversionlab.papers.page import render
 from inversionlab.papers.paper import Cell, Claim, Paper, Pictures, Table
 from inversionlab.papers.printed import Printed, printed
 from inversionlab.papers.tables import as_csv, as_parquet, cells_table
 from inversionlab.papers.wording import apart_text, noise_sentence, ours_text
 from inversionlab.results.run_results import RunResults
+from inversionlab.store.storage import Storage
 from tests.papers.test_finders import run
 
 
@@ -248,14 +250,6 @@ def test_a_long_table_shows_every_few_rows_and_all_that_the_paper_prints() -> No
     assert page.count("<svg") == 1
 
 
-def test_a_drawing_has_a_line_for_each_series_and_none_without_points() -> None:
-    svg = lines_svg({"one": [(0, 0.5), (1, 1.0)], "two": [(0, 0.2)]}, "x", guides=[("y", 0.8)])
-    assert svg.count('stroke-width="2"') == 2
-    assert "stroke-dasharray" in svg
-    assert lines_svg({"one": [(0, math.nan)]}, "x") == ""
-    assert "&lt;b&gt;" in lines_svg({"<b>": [(0, 0.5)]}, "x")
-
-
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_paper_has_a_page_without_any_run(name: str) -> None:
     """Nothing is guessed: every cell says why it is missing, and every table is `not run`."""
@@ -265,3 +259,22 @@ def test_every_paper_has_a_page_without_any_run(name: str) -> None:
     assert all(cell.why for table in compared for cell in table.cells)
     page = render(paper, "small", compared, {}, pictures=True, command="c")
     assert page.count("<h2>") == len(paper.tables) + 2
+
+
+def test_the_overview_keeps_the_latest_verdicts_of_each_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call for one table leaves what is known of the others."""
+    first, second = TABLE, Table(**{**vars(TABLE), "key": "u", "title": "Table II: v"})
+    paper = Paper(name="p", title="P", cites="c", tables=(first, second))
+    monkeypatch.setattr("inversionlab.papers.overview.PAPERS", {"p": paper})
+    storage = Storage(str(tmp_path))
+    keep_verdicts(storage, paper, "small", [made(first)])
+    kept = (tmp_path / "papers" / "overview-small.md").read_text()
+    assert "partly reproduced (2 of 4 claims) | b leaves less than a: shown here" in kept
+    assert "| Table II: v | not run | `inversionlab paper p --only u` |" in kept
+    keep_verdicts(storage, paper, "small", [made(second)])
+    kept = (tmp_path / "papers" / "overview-small.md").read_text()
+    assert kept.count("partly reproduced (2 of 4 claims)") == 2
+    assert kept.rstrip().endswith("2 partly reproduced.")
+    assert "not run" in overview(storage, "paper")

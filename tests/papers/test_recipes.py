@@ -117,5 +117,13 @@ def test_a_wrong_setting_is_refused(assignment: str, told: str) -> None:
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize("paper", PAPERS)
+def test_several_victims_are_a_setting_of_every_recipe(paper: str) -> None:
+    """Where an order is claimed, three victims are pooled by people: --set 'seeds=[0,1,2]'."""
+    wanted = {recipe for table in PAPERS[paper].tables for recipe in table.recipes}
+    for recipe in recipes_of(paper, "small", wanted, ["seeds=[0,1,2]"]).values():
+        assert recipe.experiment is None or recipe.experiment.victim_seeds == (0, 1, 2)
+
+
 def test_no_file_of_recipes_is_forgotten() -> None:
     assert {path.stem for path in FOLDER.glob("*.yaml")} == set(PAPERS)

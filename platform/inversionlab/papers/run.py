@@ -15,6 +15,7 @@ from inversionlab.papers.compare import ComparedTable, RecipeRun, compare
 from inversionlab.papers.finders import ANSWERS
 from inversionlab.papers.markdown import markdown
 from inversionlab.papers.measures import MEASURES, measured
+from inversionlab.papers.overview import keep_verdicts
 from inversionlab.papers.page import render
 from inversionlab.papers.paper import Paper, Scale, Table
 from inversionlab.papers.printed import printed
@@ -120,6 +121,7 @@ def run_paper(request: Request, root: str, say: Say, *, pictures: bool) -> Writt
     figures = printed(request.paper.name)
     tables = tuple(compare(table, figures, runs) for table in request.tables)
     folder = _write(storage, request, tables, runs, pictures=pictures)
+    keep_verdicts(storage, request.paper, request.scale, tables)
     return Written(folder, tables, tuple(failed))
 
 
