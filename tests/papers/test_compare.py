@@ -17,11 +17,11 @@ from inversionlab.papers.compare import ComparedTable, RecipeRun, compare
 from inversionlab.papers.finders import Finder, NotRunError
 from inversionlab.papers.markdown import markdown, remarks
 from inversionlab.papers.overview import keep_verdicts, overview
-from inversionlab.papers.page import render
+from inversionlab.papers.page import coded, render
 from inversionlab.papers.paper import Cell, Claim, Paper, Pictures, Table
 from inversionlab.papers.printed import Printed, printed
 from inversionlab.papers.tables import as_csv, as_parquet, cells_table
-from inversionlab.papers.wording import apart_text, noise_sentence, ours_text
+from inversionlab.papers.wording import apart_text, missing_reasons, noise_sentence, ours_text
 from inversionlab.results.run_results import RunResults
 from inversionlab.store.storage import Storage
 from tests.papers.test_finders import run
@@ -278,3 +278,16 @@ def test_the_overview_keeps_the_latest_verdicts_of_each_table(
     assert kept.count("partly reproduced (2 of 4 claims)") == 2
     assert kept.rstrip().endswith("2 partly reproduced.")
     assert "not run" in overview(storage, "paper")
+
+
+def test_names_in_sentences_are_code_and_nothing_else_is_markup() -> None:
+    assert coded("at `small` <b> & `a<b`") == (
+        "at <code>small</code> &lt;b&gt; &amp; <code>a&lt;b</code>"
+    )
+
+
+def test_of_many_reasons_for_missing_figures_a_few_are_told() -> None:
+    cells = tuple(Cell(f"r{i}", "c", why=f"reason {i // 2}") for i in range(20))
+    said = missing_reasons(compare(Table(key="t", title="t", cells=cells), (), {}))
+    assert said[:2] == ["2 not run: reason 0", "2 not run: reason 1"]
+    assert said[-1] == "12 more not run; the CSV says why"

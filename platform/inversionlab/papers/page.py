@@ -1,7 +1,10 @@
 """The page of a paper as one HTML document."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from inversionlab.papers import wording
 from inversionlab.papers.compare import ComparedCell, ComparedTable, Runs
@@ -25,6 +28,7 @@ def render(
     drawn = any(part["charts"] for part in parts)
     context = {
         "paper": paper,
+        "about": [coded(line) for line in paper.about],
         "scale": scale,
         "made": command,
         "parts": parts,
@@ -41,6 +45,11 @@ def render(
     return fill("paper.html.j2", context, scripts=scripts, pictures=pictures, charts=drawn)
 
 
+def coded(text: str) -> Markup:
+    """A sentence as HTML, in which what stands in backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) -> dict[str, Any]:
     """What the template shows of a table."""
     places, columns = compared.by_place, compared.columns
@@ -49,8 +58,8 @@ def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) ->
         "title": compared.table.title,
         "short": compared.table.title.partition(":")[0],
         "status": wording.status_text(compared, scale),
-        "claims": [wording.claim_text(claim, scale) for claim in compared.claims],
-        "remarks": remarks(compared, scale),
+        "claims": [coded(wording.claim_text(claim, scale)) for claim in compared.claims],
+        "remarks": [coded(line) for line in remarks(compared, scale)],
         "charts": charts(compared, runs),
         "columns": columns,
         "rows": [
