@@ -31,21 +31,34 @@ from inversionlab.results.run_results import RunResults
 
 
 def charts(compared: ComparedTable, runs: Runs) -> list[Figure]:
-    """The charts of a table: its columns over the number at the end of each row, and those of its measures."""
+    """The charts of a table: its columns over the number at the end of each row, and those of its measures.
+
+    The columns of which the paper prints something have a chart of their own.
+    """
     found = []
     table = compared.table
-    if table.drawn and (rows := _column_rows(compared)):
-        found.append(
-            Figure(
-                name=table.key,
-                title=table.title,
-                about="Shares with bands of their 95% intervals.",
-                rows=rows,
-                drawing=line_chart(rows, x_title=table.drawn),
-                numbers=pivoted(rows, table.drawn),
-                wide=True,
+    printed = {cell.column for cell in compared.cells if cell.printed is not None}
+    rows = _column_rows(compared) if table.drawn else []
+    for name, title, shown in (
+        (table.key, table.title, [row for row in rows if row["series"] in printed]),
+        (
+            f"{table.key}-others",
+            "The other columns",
+            [r for r in rows if r["series"] not in printed],
+        ),
+    ):
+        if shown:
+            found.append(
+                Figure(
+                    name=name,
+                    title=title,
+                    about="Shares with bands of their 95% intervals.",
+                    rows=shown,
+                    drawing=line_chart(shown, x_title=table.drawn),
+                    numbers=pivoted(shown, table.drawn),
+                    wide=True,
+                )
             )
-        )
     for recipe, measure in table.measures:
         known = runs[recipe].measured.get(measure) if recipe in runs else None
         if known and measure == "gradient_estimates":
