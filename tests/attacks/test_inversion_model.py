@@ -9,13 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.attacks.inversion_model import candidates, largest
+from inversionlab.core.contracts import TrainingJob
+from inversionlab.core.images import to_float
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.settings import ConfigError
 from inversionlab.generators.inversion_model import (
     InversionLearner,
     InversionModel,
     InversionModelSettings,
+    InversionTraining,
+    holding_out,
 )
+from inversionlab.generators.inversion_noise import NoiseSettings, NoisyInversionLearner
+from inversionlab.pipeline.train import Trained, alone, train
+from tests.pipeline.test_train import Memory
+from tests.toys import CPU
 
 TRAINING = TrainingSettings(learning_rate=1e-2, schedule="constant", weight_decay=0.0)
 
@@ -161,3 +169,83 @@ def test_cut_to_the_largest() -> None:
     y_NK = torch.tensor([[0.1, 0.6, 0.3]])
     assert torch.equal(largest(y_NK, 2), torch.tensor([[0.0, 0.6, 0.3]]))
     assert torch.equal(largest(y_NK, None), y_NK)
+
+
+def kept(
+    keep: str, checkpoints: Memory, noise: NoiseSettings | None = None, epochs: int = 8
+) -> tuple[TrainingJob, Trained]:
+    """A training on noise, whose error on held-out pictures falls and then rises."""
+    training = InversionTraining(
+        epochs=epochs,
+        batch_size=8,
+        learning_rate=0.1,
+        schedule="constant",
+        keep=keep,
+        held_out=0.25,
+    )
+    settings = InversionModelSettings(width=4)
+    plain = InversionLearner(settings, training, classes=5, channels=1, image_size=16, seed=0)
+    x_NCHW, y_NK = batch(40)
+    job = TrainingJob(NoisyInversionLearner(plain, noise), x_NCHW.mul(255).byte(), y_NK, training)
+    job = holding_out(job, 1)
+    done = train(
+        job,
+        role="attack",
+        seed=2,
+        world=alone(CPU),
+        checkpoints=checkpoints,
+        report=lambda progress: None,
+        checkpoint_seconds=0,
+    )
+    return job, done
+
+
+def test_the_best_epoch_is_kept_by_pictures_that_were_held_out() -> None:
+    job, done = kept("best", Memory())
+    _, last = kept("last", Memory())
+    errors = done.curve.points["held_out"]
+    assert "held_out" not in last.curve.points
+    assert len(job.images_NCHW) == 30
+    plain = job.learner.plain  # type: ignore[attr-defined]
+    held_NCHW, y_NK = plain._held_out
+    everything = batch(40)[0].mul(255).byte()
+    assert sorted(map(bytes, map(_bytes, everything))) == sorted(
+        map(bytes, map(_bytes, torch.cat([job.images_NCHW[:], held_NCHW])))
+    )
+    least = min(e for e in errors if e is not None)
+    assert least < errors[-1]  # Otherwise nothing is seen here.
+    for network, error in ((job.learner.product(), least), (plain.model, errors[-1])):
+        made_NCHW = network.eval()(y_NK).detach()
+        found = (made_NCHW - to_float(held_NCHW, CPU)).square().mean()
+        assert float(found) == pytest.approx(error, rel=1e-5)
+
+
+def _bytes(x_CHW: Tensor) -> list[int]:
+    return x_CHW.flatten().tolist()
+
+
+@pytest.mark.parametrize("noise", [None, NoiseSettings(iterations=1)])
+def test_a_training_that_was_killed_keeps_the_same_epoch(noise: NoiseSettings | None) -> None:
+    whole, _ = kept("best", Memory(), noise)
+    checkpoints = Memory(die_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        kept("best", checkpoints, noise)
+    checkpoints.left = None
+    resumed, done = kept("best", checkpoints, noise)
+    assert done.metrics["resumed_at"] > 0
+    one, two = (job.learner.product().state_dict() for job in (whole, resumed))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_last_epoch_has_the_name_that_it_always_had() -> None:
+    assert InversionTraining().model_dump() == TrainingSettings().model_dump()
+    assert InversionTraining(keep="best").model_dump()["held_out"] == 0.1
+
+
+def test_too_few_pictures_to_hold_some_out_are_refused() -> None:
+    training = InversionTraining(keep="best")
+    job = TrainingJob(
+        learner(), torch.zeros(3, 1, 16, 16, dtype=torch.uint8), batch(3)[1], training
+    )
+    with pytest.raises(ConfigError, match="holds out 0 of 3"):
+        holding_out(job, 0)

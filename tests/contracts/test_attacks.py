@@ -52,6 +52,7 @@ LOMMA = {
 }
 EXTRA: dict[str, dict[str, Any]] = {
     "pixel_gray_box": {"rate": 0.5},
+    "pixel_gan_seed": {"rate": 0.5, "pool": 64},
     "multi_mode": {"strength": 0.0, "prior": 0.0, "pool": 64, "patience": 60, "steps": 300},
     "gmi": {"clip": 3, "rate": 0.002, "stop": 0.99},
     "ked_mi": {"rate": 0.1, "log_variance": -2, "stop": 0.97},
@@ -87,6 +88,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 ENDLESS: dict[str, dict[str, Any]] = {
     "public_look_alike": {"pool": 9},
     "pixel_gray_box": {"steps": 7},
+    "pixel_gan_seed": {"steps": 7, "pool": 9},
     "latent_white_box": {"steps": 7},
     "latent_black_box": {"steps": 7, "grid_every": 3, "perturbations": 8},
     "mi_face": {"steps": 7, "patience": 100},

@@ -121,3 +121,24 @@ def _answers(name: str, setting: str, value: Any) -> torch.Tensor:
     assign(data, setting, value)
     changed = type(chosen).model_validate_json(json.dumps(data))
     return defended.protected(changed).log_scores(defended.pictures())
+
+
+def test_the_wide_space_of_fake_samples_reaches_where_both_losses_pull_alike() -> None:
+    """Every trial of a wide space trains, so it is bounded by the trials alone."""
+    path = SPACES[0].parent / "wide" / "gan_fake_samples.py"
+    base = tiny.experiment(
+        defense={"name": "gan_fake_samples"},
+        generators={
+            "wgan": {"name": "wgan_gp"},
+            "style": {"name": "style_gan", "latent_size": 8, "width": 4, "style_size": 8},
+        },
+        **PLAIN,
+    )
+    space = load_space(path)
+    check_space(space, base)
+    kinds = describe(space)["kinds"]
+    assert kinds["defense.alpha"]["high"] / max(kinds["defense.beta"]["values"]) >= 1000
+    search = DeterministicSearcher(space, single=False, sampler="tpe", seed=0, max_concurrent=64)
+    for number, point in enumerate(space.start):
+        assert search.suggest(f"id{number}") == point
+        assert experiment_at(base, point).defense.name == "gan_fake_samples"

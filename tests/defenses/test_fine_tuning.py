@@ -319,3 +319,19 @@ def test_each_label_has_its_own_public_label() -> None:
     assert public_labels((7,), 30, seed=1) == (chosen[7],)
     assert public_labels(range(20), 30, seed=2) != chosen
     assert set(public_labels(range(20), 3, seed=1)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("labels", "epochs"), [((1,), 40), ((1, 3), 20), ((0, 1, 2, 3, 4), 8)])
+def test_the_number_of_steps_does_not_depend_on_the_number_of_labels(
+    labels: tuple[int, ...], epochs: int
+) -> None:
+    """Two kinds of 4 samples a label in batches of 8: a step a label in each pass."""
+    job = training_job(settings(fine_tuning_steps=40), context(targets=labels))
+    assert job.training.epochs == epochs
+    assert epochs * (len(job.images_NCHW) // 8) == 40
+    assert training_job(settings(), context(targets=labels)).training.epochs == 8
+
+
+def test_settings_without_a_number_of_steps_are_stored_as_they_were() -> None:
+    assert "fine_tuning_steps" not in settings().model_dump()
+    assert settings(fine_tuning_steps=3).trained_part()["fine_tuning_steps"] == 3

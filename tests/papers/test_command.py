@@ -65,7 +65,7 @@ def test_a_plan_checks_and_does_nothing(tmp_path: Path) -> None:
 def test_the_papers_own_sizes_are_planned_without_their_data(tmp_path: Path) -> None:
     code, output = command("gong", "--scale", "paper", "--plan", "--storage", str(tmp_path))
     assert code == 0, output
-    assert "recipe table2_vggface2: gong-table2-vggface2-paper, the first of 10 people" in output
+    assert "recipe table2_vggface2: gong-table2-vggface2-paper" in output
     assert "cannot be planned further here" in output
 
 
@@ -83,6 +83,8 @@ def test_a_table_without_an_experiment_has_the_papers_figures(
     assert {path.name for path in folder.iterdir()} == {
         *("page.html", "cells.csv", "cells.parquet", "yoshimura.md")
     }
+    overview = (tmp_path / "papers" / "overview-small.md").read_text()
+    assert "| yoshimura | Table II: by people | not run |" in overview
     rows = list(csv.DictReader((folder / "cells.csv").open()))
     assert len(rows) == 12
     assert {row["ours"] for row in rows} == {""}
@@ -102,3 +104,12 @@ def test_the_job_does_the_same_without_an_installation(tmp_path: Path) -> None:
     )
     assert told.returncode == 2
     assert told.stderr.startswith("error: foo: is no paper; there are: kotsuji")
+
+
+def test_the_overview_says_not_run_where_nothing_is_stored(tmp_path: Path) -> None:
+    code, output = command("--overview", "--storage", str(tmp_path))
+    assert code == 0, output
+    tables = sum(len(paper.tables) for paper in PAPERS.values())
+    assert f"{tables} not run." in output
+    text = (tmp_path / "papers" / "overview-small.md").read_text()
+    assert "`inversionlab paper gong --only table2`" in text

@@ -6,22 +6,24 @@ import csv
 import io
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.papers import PAPERS
-from inversionlab.papers.compare import ComparedTable, RecipeRuns, compare
-from inversionlab.papers.drawing import lines_svg
+from inversionlab.papers.compare import ComparedTable, RecipeRun, compare
 from inversionlab.papers.finders import Finder, NotRunError
 from inversionlab.papers.markdown import markdown, remarks
-from inversionlab.papers.page import render
+from inversionlab.papers.overview import keep_verdicts, overview
+from inversionlab.papers.page import coded, render
 from inversionlab.papers.paper import Cell, Claim, Paper, Pictures, Table
 from inversionlab.papers.printed import Printed, printed
 from inversionlab.papers.tables import as_csv, as_parquet, cells_table
-from inversionlab.papers.wording import apart_text, noise_sentence, ours_text
+from inversionlab.papers.wording import apart_text, missing_reasons, noise_sentence, ours_text
 from inversionlab.results.run_results import RunResults
+from inversionlab.store.storage import Storage
 from tests.papers.test_finders import run
 
 
@@ -36,7 +38,7 @@ class Given(Finder):
     def share(self) -> bool:
         return self.is_share
 
-    def estimate(self, runs: object, measured: object) -> Estimate:
+    def estimate(self, results: object, measured: object) -> Estimate:
         if self.known is None:
             raise NotRunError("the attack is not finished")
         return self.known
@@ -76,7 +78,7 @@ PRINTED = (
     figure("c", "success", 50.0),
     figure("d", "success", 40.0),
 )
-RUNS = {"r": RecipeRuns((RunResults.of(run()),))}
+RUNS = {"r": RecipeRun(RunResults.of(run()))}
 
 
 def made(table: Table = TABLE) -> ComparedTable:
@@ -127,7 +129,7 @@ def test_claims_are_shown_contradicted_or_open() -> None:
     assert made(Table(**{**vars(TABLE), "claims": TABLE.claims[:1]})).status == "reproduced"
     assert made(Table(**{**vars(TABLE), "claims": TABLE.claims[1:2]})).status == "not reproduced"
     assert made(Table(**{**vars(TABLE), "claims": ()})).status == "no claim"
-    bare = compare(TABLE, PRINTED, {"r": RecipeRuns(why_not="only on a cluster")})
+    bare = compare(TABLE, PRINTED, {"r": RecipeRun(why_not="only on a cluster")})
     assert bare.status == "not run"
     assert bare.by_place["a", "success"].why == "only on a cluster"
     few = (Cell("a", "x", share(3, 5)), Cell("b", "x", share(2, 5)))
@@ -157,7 +159,7 @@ def test_figures_of_the_same_people_are_compared_in_pairs() -> None:
     class OfPeople(Given):
         shift: float = 0.0
 
-        def of_person(self, runs: object) -> dict[int, float]:
+        def of_person(self, results: object) -> dict[int, float]:
             return {p: p / 10 + self.shift + p / 1000 for p in range(6)}
 
     wide = Estimate(0.25, 0.1, 0.4, 6)
@@ -248,14 +250,6 @@ def test_a_long_table_shows_every_few_rows_and_all_that_the_paper_prints() -> No
     assert page.count("<svg") == 1
 
 
-def test_a_drawing_has_a_line_for_each_series_and_none_without_points() -> None:
-    svg = lines_svg({"one": [(0, 0.5), (1, 1.0)], "two": [(0, 0.2)]}, "x", guides=[("y", 0.8)])
-    assert svg.count('stroke-width="2"') == 2
-    assert "stroke-dasharray" in svg
-    assert lines_svg({"one": [(0, math.nan)]}, "x") == ""
-    assert "&lt;b&gt;" in lines_svg({"<b>": [(0, 0.5)]}, "x")
-
-
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_paper_has_a_page_without_any_run(name: str) -> None:
     """Nothing is guessed: every cell says why it is missing, and every table is `not run`."""
@@ -265,3 +259,35 @@ def test_every_paper_has_a_page_without_any_run(name: str) -> None:
     assert all(cell.why for table in compared for cell in table.cells)
     page = render(paper, "small", compared, {}, pictures=True, command="c")
     assert page.count("<h2>") == len(paper.tables) + 2
+
+
+def test_the_overview_keeps_the_latest_verdicts_of_each_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call for one table leaves what is known of the others."""
+    first, second = TABLE, Table(**{**vars(TABLE), "key": "u", "title": "Table II: v"})
+    paper = Paper(name="p", title="P", cites="c", tables=(first, second))
+    monkeypatch.setattr("inversionlab.papers.overview.PAPERS", {"p": paper})
+    storage = Storage(str(tmp_path))
+    keep_verdicts(storage, paper, "small", [made(first)])
+    kept = (tmp_path / "papers" / "overview-small.md").read_text()
+    assert "partly reproduced (2 of 4 claims) | b leaves less than a: shown here" in kept
+    assert "| Table II: v | not run | `inversionlab paper p --only u` |" in kept
+    keep_verdicts(storage, paper, "small", [made(second)])
+    kept = (tmp_path / "papers" / "overview-small.md").read_text()
+    assert kept.count("partly reproduced (2 of 4 claims)") == 2
+    assert kept.rstrip().endswith("2 partly reproduced.")
+    assert "not run" in overview(storage, "paper")
+
+
+def test_names_in_sentences_are_code_and_nothing_else_is_markup() -> None:
+    assert coded("at `small` <b> & `a<b`") == (
+        "at <code>small</code> &lt;b&gt; &amp; <code>a&lt;b</code>"
+    )
+
+
+def test_of_many_reasons_for_missing_figures_a_few_are_told() -> None:
+    cells = tuple(Cell(f"r{i}", "c", why=f"reason {i // 2}") for i in range(20))
+    said = missing_reasons(compare(Table(key="t", title="t", cells=cells), (), {}))
+    assert said[:2] == ["2 not run: reason 0", "2 not run: reason 1"]
+    assert said[-1] == "12 more not run; the CSV says why"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 
 import pytest
 
-from inversionlab.papers.compare import RecipeRuns, compare
+from inversionlab.papers.compare import RecipeRun, compare
 from inversionlab.papers.figures import charts, picture_grids
-from inversionlab.papers.finders import OfMeasure
+from inversionlab.papers.finders import DECOYS, OfMeasure
 from inversionlab.papers.paper import Cell, Pictures, Table
 from inversionlab.report.pictures import Grid
 from inversionlab.results.run_results import RunResults
@@ -27,7 +28,7 @@ def results() -> RunResults:
 
 def grid(results: RunResults, pictures: Pictures) -> Grid:
     table = Table(key="f", title="Fig. 1: p", pictures=(pictures,))
-    runs = {"r": RecipeRuns((results,))}
+    runs = {"r": RecipeRun(results)}
     (found,) = picture_grids(compare(table, (), runs), runs)
     return found
 
@@ -44,6 +45,18 @@ def test_a_row_for_each_model_between_real_and_synthetic_faces(results: RunResul
     assert labels == ["real face", "alpha = 1", "alpha = 0.25", "synthetic face"]
     assert all(len(row.pictures) == 3 and row.filled for row in found.rows)
     assert len(found.people) == 3
+
+
+def test_the_public_people_of_the_protected_labels_have_a_row(results: RunResults) -> None:
+    rows = (("none", ATTACK, "none", None),)
+    table = Table(key="f", title="Fig. 2: p", pictures=(Pictures("r", rows, decoys=True),))
+    assert table.measures == (("r", DECOYS),)
+    shown = base64.b64encode(results.run.reconstructions["picture"][0].as_py()).decode()
+    measured = {DECOYS: {str(t): {"picture": shown, "means": {}} for t in range(3)}}
+    runs = {"r": RecipeRun(results, measured)}
+    (found,) = picture_grids(compare(table, (), runs), runs)
+    assert [row.label for row in found.rows] == ["real face", "none", "decoy"]
+    assert {p.source for p in found.rows[2].pictures} == {f"data:image/png;base64,{shown}"}
 
 
 def test_clones_stand_below_one_another(results: RunResults) -> None:
@@ -77,8 +90,14 @@ def test_points_of_estimated_gradients_are_drawn_with_guide_lines() -> None:
             "cosine": [[0.99, 0.98], [0.3, 0.1]],
         }
     }
-    runs = {"r": RecipeRuns(measured=(measured,))}
+    runs = {"r": RecipeRun(measured=measured)}
     (chart,) = charts(compare(table, (), runs), runs)
-    assert chart.svg.count("<circle") == 4
-    assert chart.svg.count("stroke-dasharray") == 2
-    assert "σ² = 0.01" in chart.svg
+    assert [(row["series"], row["x"], row["y"]) for row in chart.rows] == [
+        ("σ² = 0.01", 0.05, 0.99),
+        ("σ² = 0.01", 0.06, 0.98),
+        ("σ² = 1", 0.5, 0.3),
+        ("σ² = 1", 0.9, 0.1),
+    ]
+    assert chart.picture.count("cosine 0.") == 4
+    assert chart.picture.count("stroke-dasharray") == 2
+    assert "σ² = 0.01" in chart.picture

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 
-from inversionlab.metrics import by_person, wilson
+from inversionlab.metrics import wilson
 from inversionlab.papers.clones import BestClone
 from inversionlab.papers.finders import (
     Accuracy,
@@ -19,7 +19,6 @@ from inversionlab.papers.finders import (
     NotRunError,
     OfMeasure,
     OfMeasurements,
-    OfPictures,
     Success,
 )
 from inversionlab.results.load import RunData
@@ -49,60 +48,38 @@ def run(undefended: Sequence[int] = UNDEFENDED, mixed: Sequence[int] = MIXED) ->
     return dataclasses.replace(made, record=record)
 
 
-def results(made: RunData | None = None) -> list[RunResults]:
-    return [RunResults.of(made or run())]
+def results(made: RunData | None = None) -> RunResults:
+    return RunResults.of(made or run())
 
 
 def test_success_is_by_people_and_has_the_tries_of_the_named_model() -> None:
-    found = Success("r", attack="a").find(results(), [])
+    found = Success("r", attack="a").find(results(), {})
     assert found.share
-    assert found.runs == ("r",)
+    assert found.run == "r"
     assert found.estimate == tries(True, True, False, False, True, False)
     assert found.of_person == {0: 1.0, 1: 0.0, 2: 0.5}
-    top5 = Success("r", attack="a", top=5).find(results(), []).estimate
+    top5 = Success("r", attack="a", top=5).find(results(), {}).estimate
     assert top5 == tries(True, True, False, True, True, False)
-    mixed = Success("r", "dummy_recognizer", "a", point=0.5).find(results(), []).estimate
+    mixed = Success("r", "dummy_recognizer", "a", point=0.5).find(results(), {}).estimate
     assert mixed.value == pytest.approx(1 / 6)
-    guess = Success("r", "no model", "random_public", top=5).find(results(), []).estimate
+    guess = Success("r", "no model", "random_public", top=5).find(results(), {}).estimate
     assert guess.value == 1
 
 
 def test_of_one_person_the_unit_is_the_try() -> None:
-    second = Success("r", attack="a", top=2, place=1).find(results(), []).estimate
+    second = Success("r", attack="a", top=2, place=1).find(results(), {}).estimate
     assert second == wilson(1, 2)
     with pytest.raises(NotRunError, match="3 targets only"):
-        Success("r", attack="a", place=3).find(results(), [])
-
-
-def test_several_runs_are_pooled_over_people() -> None:
-    """Each run has attacked another person, as where each is protected by a network of its own."""
-    import numpy as np
-
-    def only(target: int) -> RunData:
-        made = run()
-        column = made.reconstructions["target"].to_numpy()
-        return dataclasses.replace(
-            made, reconstructions=made.reconstructions.filter(pa.array(column == target))
-        )
-
-    runs = [RunResults.of(only(target)) for target in (0, 1, 2)]
-    pooled = Success("r", attack="a").find(runs, []).estimate
-    hits = np.array([True, True, False, False, True, False])
-    assert pooled == by_person(hits, np.array([0, 0, 1, 1, 2, 2]))
-    accuracy = Accuracy("r").find(runs, []).estimate
-    assert (accuracy.value, accuracy.count) == (pytest.approx(0.9), 1000)
-    # The three targets' own pictures are others in every run: 27 of 30.
-    own = Accuracy("r", people="targets").find(runs, []).estimate
-    assert own == wilson(27, 30)
+        Success("r", attack="a", place=3).find(results(), {})
 
 
 def test_accuracies_of_models_and_evaluators() -> None:
-    assert Accuracy("r").find(results(), []).estimate == wilson(900, 1000)
-    mixed = Accuracy("r", "dummy_recognizer", point=0.5).find(results(), [])
+    assert Accuracy("r").find(results(), {}).estimate == wilson(900, 1000)
+    mixed = Accuracy("r", "dummy_recognizer", point=0.5).find(results(), {})
     assert mixed.estimate == wilson(880, 1000)
-    assert EvaluatorAccuracy("r").find(results(), []).estimate == wilson(950, 1000)
+    assert EvaluatorAccuracy("r").find(results(), {}).estimate == wilson(950, 1000)
     with pytest.raises(NotRunError, match="evaluator `sface`"):
-        EvaluatorAccuracy("r", evaluator="sface").find(results(), [])
+        EvaluatorAccuracy("r", evaluator="sface").find(results(), {})
 
 
 def test_the_error_of_inverted_answers_is_a_mean_over_people() -> None:
@@ -111,7 +88,7 @@ def test_the_error_of_inverted_answers_is_a_mean_over_people() -> None:
     place = made.reconstructions.column_names.index("error")
     table = made.reconstructions.set_column(place, "error", pa.array(error_N, pa.float32()))
     found = InvertedError("r", attack="a").find(
-        results(dataclasses.replace(made, reconstructions=table)), []
+        results(dataclasses.replace(made, reconstructions=table)), {}
     )
     estimate = found.estimate
     # The people's means are 0.02, 0.02, 0.06: 0.0333, and Student's t of 2 degrees times their error 0.0133.
@@ -128,14 +105,13 @@ def test_the_error_of_inverted_answers_is_a_mean_over_people() -> None:
         (Success("r", "dummy_recognizer", "a", point=0.3), "at 0.3 is not in the run"),
         (Success("r", attack="a", evaluator="sface"), "there is no evaluator `sface`"),
         (OfMeasurements("r"), "not measured in this run"),
-        (OfPictures("r", attack="a"), "not measured in this run"),
         (OfMeasure("r", of="generator_distance", key="same"), "has not been measured"),
         (InvertedError("r", attack="a"), "not measured in this run"),
     ],
 )
 def test_what_is_not_there_says_why(finder: Finder, why: str) -> None:
     with pytest.raises(NotRunError, match=why):
-        finder.find(results(), [])
+        finder.find(results(), {})
 
 
 def test_an_unfinished_attack_is_not_told_as_finished() -> None:
@@ -144,7 +120,7 @@ def test_an_unfinished_attack_is_not_told_as_finished() -> None:
     keep = [i for i in range(made.reconstructions.num_rows) if i != 11]
     cut = dataclasses.replace(made, reconstructions=made.reconstructions.take(pa.array(keep)))
     with pytest.raises(NotRunError, match="only 5 of 6 tries are stored"):
-        Success("r", "dummy_recognizer", "a", point=0.5).find(results(cut), [])
+        Success("r", "dummy_recognizer", "a", point=0.5).find(results(cut), {})
 
 
 def test_the_best_clone_by_the_evaluator_and_by_the_attacked_model() -> None:
@@ -162,7 +138,7 @@ def test_the_best_clone_by_the_evaluator_and_by_the_attacked_model() -> None:
             figure=figure,
             chosen_by=chosen_by,  # type: ignore[arg-type]
         )
-        return finder.find(runs, []).estimate.value
+        return finder.find(runs, {}).estimate.value
 
     assert figure("rank", "evaluator") == 2
     assert figure("own", "evaluator") == pytest.approx(0.6)

@@ -175,6 +175,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "label_only": {"steps": 3, "start_queries": 256},
     "mi_face": {"steps": 20},
     "pixel_gray_box": {"steps": 20},
+    "pixel_gan_seed": {"steps": 20, "pool": 16},
     "latent_white_box": {"steps": 20},
     "public_look_alike": {"pool": 16},
 }

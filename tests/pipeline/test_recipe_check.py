@@ -93,3 +93,14 @@ def test_weights_that_fit_into_no_memory_are_refused_too(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_recipes_that_come_along_are_not_refused(recipe: Path) -> None:
     check_recipe(load(recipe))
+
+
+def test_a_classifier_of_people_with_many_pictures_is_left_to_the_data() -> None:
+    """How many pictures the public people have is not known yet."""
+    check_recipe(
+        tiny.experiment(
+            sweep=None,
+            generators={"wgan": {"name": "wgan_gp"}},
+            defense={"name": "gan_fake_samples", "public_min_pictures": 10},
+        )
+    )

@@ -19,6 +19,7 @@ from inversionlab.attacks.latent_white_box import LatentWhiteBox
 from inversionlab.attacks.mi_face import MiFace
 from inversionlab.attacks.mirror import Mirror
 from inversionlab.attacks.multi_mode import MultiMode
+from inversionlab.attacks.pixel_gan_seed import PixelGanSeed
 from inversionlab.attacks.pixel_gray_box import PixelGrayBox
 from inversionlab.attacks.plg_mi import PlgMi
 from inversionlab.attacks.ppa import Ppa
@@ -32,6 +33,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "random_public": RandomPublic,
     "public_look_alike": PublicLookAlike,
     "pixel_gray_box": PixelGrayBox,
+    "pixel_gan_seed": PixelGanSeed,
     "latent_white_box": LatentWhiteBox,
     "latent_black_box": LatentBlackBox,
     "mi_face": MiFace,

@@ -23,10 +23,13 @@ from torch import Tensor
 from inversionlab.attacks.base import Attack
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.core.contracts import ModelShape
-from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.settings import ConfigError, Settings
 from inversionlab.core.views import Scores, View
-from inversionlab.generators.inversion_model import InversionLearner, InversionModelSettings
+from inversionlab.generators.inversion_model import (
+    InversionLearner,
+    InversionModelSettings,
+    InversionTraining,
+)
 
 CHUNK = 256
 """Pictures a forward pass at most, so that memory does not grow with the number of jobs."""
@@ -57,7 +60,7 @@ class InversionSettings(Settings):
     """Scores p of the target that are tried, each above 0 and at most 1."""
     network: InversionModelSettings = InversionModelSettings()
     """Structure of the inversion model."""
-    training: TrainingSettings = TrainingSettings(
+    training: InversionTraining = InversionTraining(
         epochs=20, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=0.0
     )
     """How it is trained."""

@@ -12,9 +12,11 @@ Loss:    cross-entropy by default. The paper names "a least square measure ... o
 Start:   the mean of 256 pictures of people the victim never saw (§4.4); every clone draws its own 256.
 Stop:    p_target > `stop`, or `steps` updates (the paper gives neither; its clones end at 0.94 to 0.99).
 Ranges:  pixels are clipped to [0, 1] after every update.
-Deviates: in the default loss. The start from a GAN's face, which the paper's future work names (§6), is not there.
+Deviates: in the default loss. `pixel_gan_seed` starts from a GAN's face.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -25,18 +27,18 @@ from inversionlab.attacks.base import Attack, AttackSettings
 from inversionlab.attacks.descent import ForwardPass, descend, white_box_objective
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.updates import PlainStep
+from inversionlab.core.settings import Settings
 from inversionlab.core.views import View, WhiteBox
 
 LEAST = -100.0
 """Lower log-scores count as this in the entropy; their scores are 0 in float32."""
 
 
-class PixelGrayBoxSettings(AttackSettings):
-    """Settings of the gray-box pixel attack."""
+class PixelDescentSettings(Settings):
+    """The settings of the attacks that descend on pixels, in addition to those of every attack."""
 
     published: ClassVar[dict[str, Any]] = {"loss": "lse"}
 
-    name: Literal["pixel_gray_box"] = "pixel_gray_box"
     rate: float = Field(default=0.05, gt=0, le=1e4)
     """The updating rate a of eq. 7."""
     loss: Literal["cross_entropy", "lse", "infomax"] = "cross_entropy"
@@ -45,6 +47,14 @@ class PixelGrayBoxSettings(AttackSettings):
     """Updates at most."""
     stop: float = Field(default=0.99, gt=0, lt=1)
     """A clone is finished when the target's score exceeds this."""
+
+
+class PixelGrayBoxSettings(PixelDescentSettings, AttackSettings):
+    """Settings of the gray-box pixel attack."""
+
+    published: ClassVar[dict[str, Any]] = PixelDescentSettings.published
+
+    name: Literal["pixel_gray_box"] = "pixel_gray_box"
     seed_pictures: int = Field(default=256, ge=1, le=65_536)
     """Public pictures whose mean is the start."""
 
@@ -71,20 +81,30 @@ class PixelGrayBox(Attack):
             chosen = [torch.randperm(total, generator=s)[: options.seed_pictures] for s in streams]
             return torch.stack([context.public(index).mean(0) for index in chosen])
 
-        objective = white_box_objective(self, view, jobs, loss=self._loss)
-        update = PlainStep(options.rate)
-        end = descend(
-            self, jobs.rows_N, start, objective, update, stop=options.stop, steps=options.steps
-        )
-        return end.result()
+        return descend_pixels(self, view, jobs, start)
 
-    def _loss(self, seen: ForwardPass) -> Tensor:
-        if self.settings.loss == "cross_entropy":
-            return -seen.log_p_N.sum()
-        y_NK, p_N = seen.log_y_NK.exp(), seen.log_p_N.exp()
-        if self.settings.loss == "infomax":
-            # A class without any score adds nothing: 0 log 0 = 0.
-            surprise_NK = torch.where(y_NK > 0, y_NK * seen.log_y_NK.clamp_min(LEAST), 0.0)
-            return -seen.log_p_N.sum() - surprise_NK.sum()
-        # |y - y^|^2 = |y|^2 - 2 p + 1
-        return y_NK.square().sum() - 2 * p_N.sum()
+
+def descend_pixels(
+    attack: Attack, view: View | None, jobs: AttackJobs, start: Callable[[Tensor], Tensor]
+) -> AttackResult:
+    """Descend on pixels for all jobs at once, as `attack.settings` say; `start` has the first pictures of rows."""
+    options = attack.settings
+    objective = white_box_objective(attack, view, jobs, loss=partial(pixel_loss, options.loss))
+    update = PlainStep(options.rate)
+    end = descend(
+        attack, jobs.rows_N, start, objective, update, stop=options.stop, steps=options.steps
+    )
+    return end.result()
+
+
+def pixel_loss(kind: str, seen: ForwardPass) -> Tensor:
+    """The loss L of this kind, summed over rows."""
+    if kind == "cross_entropy":
+        return -seen.log_p_N.sum()
+    y_NK, p_N = seen.log_y_NK.exp(), seen.log_p_N.exp()
+    if kind == "infomax":
+        # A class without any score adds nothing: 0 log 0 = 0.
+        surprise_NK = torch.where(y_NK > 0, y_NK * seen.log_y_NK.clamp_min(LEAST), 0.0)
+        return -seen.log_p_N.sum() - surprise_NK.sum()
+    # |y - y^|^2 = |y|^2 - 2 p + 1
+    return y_NK.square().sum() - 2 * p_N.sum()

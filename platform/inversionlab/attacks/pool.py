@@ -41,10 +41,11 @@ class Pool:
         decode: Callable[[Tensor], Tensor],
         *,
         mirrored: bool = False,
+        ranks: int = RANKS,
     ) -> Self:
         """Ask about the pictures that `decode` makes of the points; `mirrored`: about their mirror images too.
 
-        Then the sum of both scores decides.
+        Then the sum of both scores decides. So many `ranks` are kept for each class.
         """
         scores = []
         for point_BD in point_PD.split(pass_size(point_PD.device)):
@@ -55,7 +56,7 @@ class Pool:
                 score_BK = both(score_BK, _scores(view, x_BCHW.flip(3)))
             scores.append(score_BK)
         score_KP = torch.cat(scores).T
-        best = score_KP.topk(min(RANKS, len(point_PD)), dim=1)
+        best = score_KP.topk(min(ranks, len(point_PD)), dim=1)
         return cls(point_PD, best.indices, best.values > -torch.inf)
 
     def starts(self, jobs: AttackJobs) -> tuple[Tensor, Tensor]:

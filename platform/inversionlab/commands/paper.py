@@ -84,6 +84,13 @@ def main(
     listed: Annotated[
         bool, typer.Option("--list", help="List the tables and figures of the papers, then stop.")
     ] = False,
+    overview: Annotated[
+        bool,
+        typer.Option(
+            "--overview",
+            help="Write the table of every table and figure of all papers, from what is stored, then stop.",
+        ),
+    ] = False,
 ) -> None:
     """Make a paper's tables and figures, with its printed figures beside ours.
 
@@ -102,10 +109,13 @@ def main(
                 for table in PAPERS[name].tables:
                     typer.echo(f"{name} {table.key:10} {table.title}")
             return
+        root = default_root() if storage is None else storage
+        if overview:
+            _write_overview(root, scale)
+            return
         if paper is None:
             raise ConfigError(f"name a paper: {', '.join(PAPERS)}")
         request = Request.of(paper, only or [], scale.value, assignments or [])
-        root = default_root() if storage is None else storage
         if plan:
             _show_plan(request, root)
         else:
@@ -121,17 +131,26 @@ def _show_plan(request: Request, root: str) -> None:
         why = table.why_not or f"recipes: {', '.join(table.recipes) or 'none'}"
         typer.echo(f"{table.key:10} {table.title}; {why}")
     for name, recipe in request.recipes.items():
-        if not recipe.experiments:
+        if recipe.experiment is None:
             typer.echo(f"recipe {name}: none at this scale: {recipe.why_not}")
             continue
-        first, people = recipe.experiments[0], len(recipe.experiments)
-        each = f", the first of {people} people" if people > 1 else ""
-        typer.echo(f"recipe {name}: {first.name}{each}")
+        typer.echo(f"recipe {name}: {recipe.experiment.name}")
         try:
-            show_plan(first, root, force=False)
+            show_plan(recipe.experiment, root, force=False)
         except ConfigError as error:
             # At the papers' sizes the data is mostly elsewhere.
             typer.echo(f"  cannot be planned further here: {error}")
+
+
+def _write_overview(root: str, scale: ScaleOption) -> None:
+    with importing():
+        from inversionlab.papers.overview import overview, overview_file
+        from inversionlab.store.storage import Storage
+
+    storage, name = Storage(root), overview_file(scale.value)
+    text = overview(storage, scale.value)
+    storage.write(name, text.encode())
+    typer.echo(f"{text.rstrip().splitlines()[-1]}\nOverview: {storage.uri(name)}")
 
 
 def _run(request: Request, root: str, *, pictures: bool) -> None:

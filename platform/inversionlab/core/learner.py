@@ -19,6 +19,8 @@ from inversionlab.core.settings import Settings
 
 GradientSync = Callable[[Iterable[nn.Parameter]], None]
 """Averages the gradients of these parameters over all training workers, in place; does nothing for one worker."""
+Average = Callable[[Tensor], Tensor]
+"""The mean of a tensor over all training workers, which may take its place; every worker must call it."""
 Precision = Literal["fp32", "bf16"]
 Losses = dict[str, Tensor]
 """Detached scalar losses by name, on the device."""
@@ -139,6 +141,10 @@ class Learner(ABC):
         if self.training is not None:
             for optimizer in self.optimizers.values():
                 set_rate(optimizer, self.training, progress)
+
+    def end_epoch(self, average: Average) -> Losses:
+        """Look at the networks after an epoch, before its checkpoint; returns what was found, for the progress."""
+        return {}
 
     def product(self) -> nn.Module:
         """The trained network; its state dict becomes the artifact."""

@@ -42,7 +42,6 @@ from torch import Tensor, nn
 
 from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob, as_scoring_model
-from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.views import Scores, View
 from inversionlab.core.winner import released
 from inversionlab.defenses.base import (
@@ -53,7 +52,12 @@ from inversionlab.defenses.base import (
     ProtectedModel,
     VictimBlueprint,
 )
-from inversionlab.generators.inversion_model import InversionModel, InversionModelSettings
+from inversionlab.generators.inversion_model import (
+    InversionModel,
+    InversionModelSettings,
+    InversionTraining,
+    holding_out,
+)
 from inversionlab.generators.inversion_noise import NoiseSettings, find_noise, noisy_learner
 
 
@@ -68,7 +72,7 @@ class AdversarialNoiseSettings(DefenseSettings):
     """The defender's inversion model."""
     adversarial_training: NoiseSettings | None = None
     """The noise on the scores that it learns from; null: it learns from scores without noise."""
-    training: TrainingSettings = TrainingSettings(
+    training: InversionTraining = InversionTraining(
         epochs=10, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=0.0
     )
     """How it is trained."""
@@ -129,7 +133,7 @@ class AdversarialNoise(Defense):
     def training_job(self, context: DefenseContext) -> TrainingJob:
         """Train it on public pictures and the scores that the model gives them."""
         seed = seeds.derive(context.seed, "weights", "adversarial_noise")
-        return TrainingJob(
+        job = TrainingJob(
             learner=noisy_learner(
                 self.settings.network,
                 self.settings.training,
@@ -142,6 +146,7 @@ class AdversarialNoise(Defense):
             training=self.settings.training,
             queries=len(context.public_NCHW),
         )
+        return holding_out(job, context.seed)
 
     def protect(self, victim: nn.Module, trained: nn.Module | None) -> ProtectedModel:
         """The model with noise on its scores."""

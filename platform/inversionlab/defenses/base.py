@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import torch
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 from torch import Tensor, nn
 
 from inversionlab.core.contracts import GenerativePrior, ModelShape, TrainingJob, as_scoring_model
@@ -37,6 +37,22 @@ class DefenseSettings(Settings):
     """Title in tables; null: its name. A recipe that holds one defense twice needs labels."""
     inner: AnyDefense | None = None
     """The defense that this one is put on; null: the victim itself."""
+    _aimed_at: int | None = PrivateAttr(default=None)
+
+    @property
+    def aimed_at(self) -> int | None:
+        """The attacked class that it, or one below it, protects alone (`protect: each`); None: all of them.
+
+        No recipe holds it.
+        """
+        below = None if self.inner is None else self.inner.aimed_at
+        return below if self._aimed_at is None else self._aimed_at
+
+    def alone_for(self, target: int, inner: DefenseSettings | None) -> Self:
+        """A copy that protects this class alone, put on `inner`."""
+        copied = self.model_copy(update={"inner": inner})
+        copied._aimed_at = target
+        return copied
 
     @property
     def title(self) -> str:

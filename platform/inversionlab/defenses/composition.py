@@ -1,6 +1,6 @@
 """Which defenses can be put on which, and what a white-box attacker leaves of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from inversionlab.core.views import Labels, View, WhiteBox
 from inversionlab.defenses import DEFENSES, DefenseSettings, Layer
@@ -13,6 +13,26 @@ def chain(settings: DefenseSettings) -> Iterator[DefenseSettings]:
     while part is not None:
         yield part
         part = part.inner
+
+
+def aims(settings: DefenseSettings) -> bool:
+    """Whether any part of a defense protects the people under attack, so that they may have a network each."""
+    return any(DEFENSES[part.name](part).aims() for part in chain(settings))
+
+
+def alone_for_each(settings: DefenseSettings, targets: Sequence[int]) -> list[DefenseSettings]:
+    """A defense for each of these classes, whose parts that protect people under attack protect that one alone.
+
+    The defense itself, if there are none or it protects nobody in particular.
+    """
+    return [_alone_for(settings, t) for t in targets] if targets and aims(settings) else [settings]
+
+
+def _alone_for(settings: DefenseSettings, target: int) -> DefenseSettings:
+    inner = None if settings.inner is None else _alone_for(settings.inner, target)
+    if DEFENSES[settings.name](settings).aims():
+        return settings.alone_for(target, inner)
+    return settings.model_copy(update={"inner": inner})
 
 
 def faults(settings: DefenseSettings, where: str) -> Iterator[str]:

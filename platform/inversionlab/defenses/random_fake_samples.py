@@ -8,7 +8,7 @@ Trains:   by eq. 7-10 (parts/fine_tuning.py), with random private pictures of l_
 Defaults: gamma = 2, as there; the paper gives no other number ("a similar loss").
 Protects: white box too, because nothing is wrapped that could be removed.
 Deviates: pictures of a person who has fewer than `samples` are taken more than once.
-Extends:  `private_weight`.
+Extends:  `private_weight`, and `fine_tuning_steps`, a number of steps that does not grow with the labels.
 """
 
 from collections.abc import Sequence

@@ -26,7 +26,7 @@ from inversionlab.experiment.suite import suite_record
 from inversionlab.pipeline.measure import VIEWS, evaluator_key, model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.prior_ceiling import ceiling_key, priors
-from inversionlab.pipeline.session import Session
+from inversionlab.pipeline.session import Session, attacked_people
 from inversionlab.results import run_record as records
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 def reconstructions(session: Session) -> int:
     """Reconstructions of the whole experiment."""
-    targets = session.experiment.targets
-    return len(session.plan.work) * len(session.plan.targets) * targets.repeats
+    tries = sum(len(attacked_people(session, cell)) for cell in session.plan.work.values())
+    return tries * session.experiment.targets.repeats
 
 
 def store_real(session: Session) -> None:
@@ -136,7 +136,7 @@ def write_record(
         known = {key: card[key] for key in ("seconds", "metrics") if key in card}
         made = {"trained": spec.key in done.trained, "given": spec.given}
         artifacts.append(records.ArtifactRecord(role=spec.title, id=spec.id, **made, **known))
-    models = {model_key(session, c.protected) for c in plan.cells if c.protected}
+    models = {model_key(session, c.protected, c.defense) for c in plan.cells if c.protected}
     record = records.RunRecord(
         run=run,
         name=experiment.name,
@@ -280,6 +280,7 @@ def _cell_record(cell: Cell, *, several: bool) -> records.CellRecord:
         stripped=cell.stripped,
         point=cell.point,
         seed=cell.seed if several and defense is not None else None,
+        target=None if defense is None else defense.aimed_at,
         baseline=cell.baseline,
         access=VIEWS[view] if view is not None else "",
         null=attack.view is None,

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.defenses import DEFENSES
-from inversionlab.defenses.composition import chain, faults
+from inversionlab.defenses.composition import aims, chain, faults
 from inversionlab.experiment.given_checks import given_faults
 from inversionlab.experiment.references import attacker_generator, defender_generator, defense_at
 from inversionlab.experiment.sections import ExperimentSections
@@ -45,7 +45,11 @@ def all_faults(experiment: ExperimentSections) -> list[str]:
 def _cell_faults(experiment: ExperimentSections) -> list[str]:
     """Whether there are more attacks on models than a plan can hold."""
     sweep = experiment.sweep
-    models = 2 + len(experiment.defenses) + (len(sweep.values) if sweep else 0)
+    values = len(sweep.values) if sweep else 0
+    models = 2 + len(experiment.defenses) + values
+    if experiment.protect == "each":
+        aimed = sum(map(aims, experiment.defenses)) + (1 + values) * aims(experiment.defense)
+        models += aimed * (experiment.targets.count - 1)
     attacks, victims = len(experiment.attacks), len(experiment.victim_seeds)
     if (cells := attacks * models * victims) <= MOST_CELLS:
         return []
@@ -118,6 +122,12 @@ def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
 
 
 def _defense_faults(experiment: ExperimentSections) -> Iterable[str]:
+    defenses = [defense for _, defense in experiment.every_defense()]
+    if experiment.protect == "each" and not any(map(aims, defenses)):
+        yield (
+            "protect: each: no defense protects the people under attack in particular, so all have the same "
+            "model; leave it out, or name one that does, such as {name: gan_fake_samples, protected: targets}"
+        )
     for key, defense in experiment.every_defense():
         yield from faults(defense, key)
         for part in chain(defense):

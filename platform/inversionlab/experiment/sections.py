@@ -232,6 +232,8 @@ class ExperimentSections(Settings):
     """The defender's generator, trained on the private set, for defenses that need one."""
     defense: AnyDefense = NoneSettings()
     """The defense under test; the tables always have a row for the undefended victim too."""
+    protect: Literal["together", "each"] = "together"
+    """Whether a defense of the attacked people is one network for all of them, or (Gong) one for each."""
     defenses: tuple[AnyDefense, ...] = Field(default=(), max_length=200)
     """More defenses to compare with `defense`."""
     suite: Literal["standard"] | None = None
@@ -259,13 +261,15 @@ class ExperimentSections(Settings):
 
     @model_serializer(mode="wrap")
     def _as_stored(self, plain: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
-        """Leave out `seeds` where they say what `seed` says, and `suite` where it is null, as in older recipes.
+        """Leave out `seeds` and `protect` where they change nothing, and `suite` where it is null, as before.
 
         Names never hold the suite, whose attacks name what is stored, or what changes no network and no row.
         """
         values = plain(self)
         if self.seeds is None or self.seeds == (self.seed,):
             values.pop("seeds", None)
+        if self.protect == "together":
+            values.pop("protect", None)
         if info.context == NAMING or values.get("suite") is None:
             values.pop("suite", None)
         if info.context == NAMING:

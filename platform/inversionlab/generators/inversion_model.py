@@ -21,20 +21,31 @@ Deviates:  Yang adds the shortfall to the whole vector where log y < -c; here su
            truncated one, so a vector does not shift as a whole with its smallest entry. The first layer has
            one bias per unit. Channels stop growing at 8 x `width`. By default AdamW with the platform's schedules
            replaces Adam with amsgrad at a constant 2e-4 (`training: {optimizer: amsgrad, learning_rate: 0.0002,
-           schedule: constant, weight_decay: 0}`). The last epoch is kept, not the best.
+           schedule: constant, weight_decay: 0}`). By default the last epoch is kept; Yang's code keeps the best,
+           which is `training: {keep: best}`.
 """
 
+import copy
 import math
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
+from inversionlab.core import seeds
+from inversionlab.core.contracts import TrainingJob
+from inversionlab.core.images import to_float
+from inversionlab.core.learner import Average, GradientSync, Learner, Losses, TrainingSettings
+from inversionlab.core.rows import Images, select
 from inversionlab.core.settings import ConfigError, Settings
 from inversionlab.generators.blocks import channels_at, pyramid
+
+CHUNK = 256
+"""Held-out pictures in a forward pass."""
 
 
 class InversionModelSettings(Settings):
@@ -52,6 +63,28 @@ class InversionModelSettings(Settings):
     """c, the shift of the log-scores; scores below e^-c count as 0."""
     exponent: float = Field(default=1 / 11, gt=0, le=1)
     """a, the exponent of y^a."""
+
+
+class InversionTraining(TrainingSettings):
+    """How an inversion model is trained."""
+
+    keep: Literal["last", "best"] = "last"
+    """Which epoch's weights are kept: those of the last, or of the best, which errs least on public pictures that
+    were held out of the training. No evaluator is asked."""
+    held_out: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the public pictures that `keep: best` holds out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_training(cls, given: Any) -> Any:
+        """Take the settings of any training, which keep the last epoch."""
+        return dict(given) if type(given) is TrainingSettings else given
+
+    @model_serializer(mode="wrap")
+    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out both where nothing is held out, as it was before there was a choice."""
+        without = ("keep", "held_out") if self.keep == "last" else ()
+        return {k: v for k, v in plain(self).items() if k not in without}
 
 
 class InversionModel(nn.Module):
@@ -124,6 +157,19 @@ class InversionLearner(Learner):
             torch.manual_seed(seed)
             self.model = InversionModel(settings, **sizes)
         super().__init__(training, inversion=self.model)
+        self.best: InversionModel | None = None
+        self._held_out: tuple[Images, Tensor] | None = None
+
+    def hold_out(self, images_NCHW: Images, score_NK: Tensor) -> None:
+        """Keep the weights of the epoch that errs least on these uint8 pictures, given these scores (N, K)."""
+        self._held_out = images_NCHW, score_NK
+        self.best = copy.deepcopy(self.model)
+        self.modules = {**self.modules, "best": self.best}
+        self.counters["least_error"] = math.inf
+
+    def product(self) -> nn.Module:
+        """The network of the last epoch, or of the best so far if pictures are held out."""
+        return self.model if self.best is None else self.best
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch and its scores `y_N` (N, K); returns `error`, the squared error per pixel.
@@ -135,3 +181,60 @@ class InversionLearner(Learner):
         error = functional.mse_loss(made_NCHW.float(), x_NCHW)
         self.descend("inversion", error, sync)
         return {"error": error.detach()}
+
+    def end_epoch(
+        self,
+        average: Average,
+        heard: Callable[[Tensor, Tensor], Tensor] = lambda x_NCHW, y_NK: y_NK,
+    ) -> Losses:
+        """Measure the network on the held-out pictures, and keep it if it is the best so far.
+
+        `heard` returns what the network hears of the scores (N, K) of pictures. Returns `held_out`, the squared
+        error per pixel, or nothing if no picture is held out.
+        """
+        if self._held_out is None or self.best is None:
+            return {}
+        images_NCHW, score_NK = self._held_out
+        device = next(self.model.parameters()).device
+        self.model.eval()
+        total = torch.zeros((), device=device)
+        for rows in torch.arange(len(images_NCHW)).split(CHUNK):
+            x_NCHW = to_float(images_NCHW[rows], device)
+            y_NK = heard(x_NCHW, score_NK[rows].to(device))
+            with torch.no_grad(), self.autocast(x_NCHW):
+                made_NCHW = self.model(y_NK)
+            total += functional.mse_loss(made_NCHW.float(), x_NCHW) * len(rows)
+        # Averaged, so that all workers keep the same epoch.
+        error = average(total / len(images_NCHW))
+        if float(error) < self.counters["least_error"]:
+            self.best.load_state_dict(self.model.state_dict())
+            self.counters["least_error"] = float(error)
+        return {"held_out": error}
+
+
+def holding_out(job: TrainingJob, seed: int) -> TrainingJob:
+    """The job of a training that keeps the best epoch, without the random share of its pictures that finds it.
+
+    One that keeps the last epoch, or trains no inversion model, is returned as it is.
+
+    Raises:
+        ConfigError: none or all of the pictures would be held out.
+    """
+    training, learner = job.training, job.learner
+    if not isinstance(training, InversionTraining) or training.keep == "last":
+        return job
+    total = len(job.images_NCHW)
+    count = round(total * training.held_out)
+    if not 0 < count < total:
+        raise ConfigError(
+            f"training.held_out = {training.held_out:g}: holds out {count} of {total} public pictures; at least "
+            "one must be held out, and one must remain"
+        )
+    order_N = torch.randperm(
+        total, generator=seeds.torch_stream(seed, "inversion model", "held out")
+    )
+    held_N, rest_N = order_N[:count].sort().values, order_N[count:].sort().values
+    hold_out: Callable[[Images, Tensor], None] = learner.hold_out  # type: ignore[attr-defined]
+    hold_out(select(job.images_NCHW, held_N), job.class_N[held_N])
+    images_NCHW = select(job.images_NCHW, rest_N)
+    return replace(job, images_NCHW=images_NCHW, class_N=job.class_N[rest_N])

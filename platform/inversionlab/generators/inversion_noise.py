@@ -14,7 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
+from inversionlab.core.learner import Average, GradientSync, Learner, Losses, TrainingSettings
+from inversionlab.core.rows import Images
 from inversionlab.core.settings import Settings
 from inversionlab.core.winner import MARGIN, released
 from inversionlab.generators.inversion_model import InversionLearner, InversionModelSettings
@@ -47,14 +48,32 @@ class NoisyInversionLearner(Learner):
         self.modules, self.optimizers = plain.modules, plain.optimizers
         self.training, self.counters = plain.training, plain.counters
 
+    def hold_out(self, images_NCHW: Images, score_NK: Tensor) -> None:
+        """Keep the best epoch; see `InversionLearner.hold_out`."""
+        self.plain.hold_out(images_NCHW, score_NK)
+        self.modules = self.plain.modules
+
+    def product(self) -> nn.Module:
+        """The network of the last epoch, or of the best."""
+        return self.plain.product()
+
+    def end_epoch(self, average: Average) -> Losses:
+        """Measure the network on held-out pictures, with noise on their scores if it learns from such."""
+        return self.plain.end_epoch(average, self._heard)
+
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch and its scores `y_N` (N, K), with the noise that the current weights find."""
-        if self.noise is not None:
-            self.model.eval()
-            n_NK = find_noise(self.model, x_NCHW, y_N.log(), self.noise)
-            y_N = released(y_N.log().double() + n_NK, y_N.argmax(1)).exp()
-            self.model.train()
+        self.model.eval()
+        y_N = self._heard(x_NCHW, y_N)
+        self.model.train()
         return self.plain.step(x_NCHW, y_N, rng, sync)
+
+    def _heard(self, x_NCHW: Tensor, y_NK: Tensor) -> Tensor:
+        """What the network in inference mode hears of scores: them with the noise that it finds itself, if any."""
+        if self.noise is None:
+            return y_NK
+        n_NK = find_noise(self.model, x_NCHW, y_NK.log(), self.noise)
+        return released(y_NK.log().double() + n_NK, y_NK.argmax(1)).exp()
 
 
 def noisy_learner(

@@ -1,7 +1,6 @@
 """Of all tries at a person the best one: by the evaluator, as Khosravy picks it, or by the attacked model's
 score."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -25,9 +24,8 @@ class BestClone(Finder):
     """The evaluator's rank of the person, its score, or the attacked model's own score."""
     chosen_by: Chooser = "evaluator"
 
-    def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
-        (results,) = runs
         best = best_clone(
             self.table(results),
             target_at(results, self.place),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -28,17 +28,17 @@ Status = Literal[
 
 
 @dataclass(frozen=True)
-class RecipeRuns:
-    """The stored runs of one recipe."""
+class RecipeRun:
+    """The stored run of one recipe."""
 
-    results: tuple[RunResults, ...] = ()
-    measured: tuple[Measured, ...] = ()
-    """What was measured on each run besides attacks, by the measure's name."""
+    results: RunResults | None = None
+    measured: Measured = field(default_factory=dict)
+    """What was measured on it besides attacks, by the measure's name."""
     why_not: str = ""
-    """Why there are none."""
+    """Why there is none."""
 
 
-Runs = Mapping[str, RecipeRuns]
+Runs = Mapping[str, RecipeRun]
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,9 @@ def compare(table: Table, printed: Sequence[Printed], runs: Runs) -> ComparedTab
     for cell in table.cells:
         ours, why = None, cell.why
         if cell.finder is not None:
-            ran = runs.get(cell.finder.recipe, RecipeRuns(why_not="its experiment was not run"))
+            ran = runs.get(cell.finder.recipe, RecipeRun(why_not="its experiment was not run"))
             try:
-                if not ran.results:
+                if ran.results is None:
                     raise NotRunError(ran.why_not)
                 ours = cell.finder.find(ran.results, ran.measured)
             except NotRunError as error:
@@ -154,7 +154,7 @@ def compare(table: Table, printed: Sequence[Printed], runs: Runs) -> ComparedTab
     why = table.why_not or "nothing of ours corresponds to it yet"
     cells += [ComparedCell(*place, None, why, figure) for place, figure in theirs.items()]
     placed = {(cell.row, cell.column): cell for cell in cells}
-    pictured = any(runs[p.recipe].results for p in table.pictures if p.recipe in runs)
+    pictured = any(p.recipe in runs and runs[p.recipe].results for p in table.pictures)
     claims = tuple(_claim(claim, placed) for claim in table.claims)
     return ComparedTable(table, tuple(cells), claims, pictured)
 

@@ -1,18 +1,23 @@
 """A paper's figures for the page: charts of a table's columns or of a measure, and grids of pictures."""
 
 import base64
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from inversionlab.metrics import Estimate
 from inversionlab.papers.clones import best_clone
-from inversionlab.papers.compare import ComparedTable, RecipeRuns, Runs
-from inversionlab.papers.drawing import Drawn, lines_svg
-from inversionlab.papers.finders import NotRunError, Success, target_at
+from inversionlab.papers.compare import ComparedTable, Runs
+from inversionlab.papers.finders import DECOYS, Measured, NotRunError, Success, target_at
 from inversionlab.papers.measures import HIGH_COSINE, LOW_CRITERION
 from inversionlab.papers.paper import Pictures
+from inversionlab.report.audit.curves import swept
+from inversionlab.report.charts.figure import Figure, pivoted, with_known
+from inversionlab.report.charts.lines import line_chart
+from inversionlab.report.charts.points import point_chart
 from inversionlab.report.pictures import (
     COLUMNS,
     Grid,
@@ -25,53 +30,105 @@ from inversionlab.report.pictures import (
 from inversionlab.results.run_results import RunResults
 
 
-def charts(compared: ComparedTable, runs: Runs) -> list[Drawn]:
-    """The charts of a table: its columns over the number at the end of each row, and those of its measures."""
+def charts(compared: ComparedTable, runs: Runs) -> list[Figure]:
+    """The charts of a table: its columns over the number at the end of each row, and those of its measures.
+
+    The columns of which the paper prints something have a chart of their own.
+    """
     found = []
-    if compared.table.drawn:
-        series: dict[str, list[tuple[float, float]]] = {}
-        for cell in compared.cells:
-            place = cell.row.rpartition(" ")[2]
-            if cell.ours is not None and cell.ours.share and _is_number(place):
-                pair = (float(place), cell.ours.estimate.value)
-                series.setdefault(cell.column, []).append(pair)
-        svg = lines_svg(series, compared.table.drawn)
-        found += [Drawn(compared.table.title, svg)] if svg else []
-    for recipe, measure in compared.table.measures:
-        if measure == "gradient_estimates" and recipe in runs:
-            found += _gradient_chart(runs[recipe])
-        if measure == "score_line" and recipe in runs:
-            found += _score_chart(recipe, runs[recipe])
+    table = compared.table
+    printed = {cell.column for cell in compared.cells if cell.printed is not None}
+    rows = _column_rows(compared) if table.drawn else []
+    for name, title, shown in (
+        (table.key, table.title, [row for row in rows if row["series"] in printed]),
+        (
+            f"{table.key}-others",
+            "The other columns",
+            [r for r in rows if r["series"] not in printed],
+        ),
+    ):
+        if shown:
+            found.append(
+                Figure(
+                    name=name,
+                    title=title,
+                    about="Shares with bands of their 95% intervals.",
+                    rows=shown,
+                    drawing=line_chart(shown, x_title=table.drawn),
+                    numbers=pivoted(shown, table.drawn),
+                    wide=True,
+                )
+            )
+    for recipe, measure in table.measures:
+        known = runs[recipe].measured.get(measure) if recipe in runs else None
+        if known and measure == "gradient_estimates":
+            found.append(_gradient_chart(recipe, known))
+        if known and measure == "score_line":
+            found.append(_score_chart(recipe, known))
     return found
 
 
-def _gradient_chart(ran: RecipeRuns) -> list[Drawn]:
+def _column_rows(compared: ComparedTable) -> list[Mapping[str, Any]]:
+    """Each column that is a share, over the number at the end of each row."""
+    found = []
+    for cell in compared.cells:
+        place = cell.row.rpartition(" ")[2]
+        if cell.ours is not None and cell.ours.share and _is_number(place):
+            found.append(swept(cell.column, float(place), cell.ours.estimate))
+    return with_known(found)
+
+
+def _gradient_chart(recipe: str, known: Mapping[str, Any]) -> Figure:
     """Cosine over C, a point for each estimate, with the paper's guide lines."""
-    known = ran.measured[0].get("gradient_estimates") if ran.measured else None
-    if known is None:
-        return []
-    series = {
-        f"σ² = {variance:g}": list(zip(criteria, cosines, strict=True))
+    rows = [
+        {
+            "series": f"σ² = {variance:g}",
+            "x": x,
+            "y": y,
+            "text": f"σ² = {variance:g}: C = {x:.3g}, cosine {y:.2f}",
+        }
         for variance, criteria, cosines in zip(
             known["variances"], known["criterion"], known["cosine"], strict=True
         )
-    }
-    guides = (("x", LOW_CRITERION), ("y", HIGH_COSINE))
-    svg = lines_svg(series, "criterion C; upwards the cosine", joined=False, guides=guides)
-    return [Drawn("Criterion C against the cosine of estimated and true gradient", svg)]
+        for x, y in zip(criteria, cosines, strict=True)
+        if math.isfinite(x) and math.isfinite(y)
+    ]
+    return Figure(
+        name=f"gradient-estimates-{recipe}",
+        title="Criterion C against the cosine of estimated and true gradient",
+        about=f"The dashed lines are the paper’s: C = {LOW_CRITERION:g} and a cosine of {HIGH_COSINE:g}.",
+        rows=rows,
+        drawing=point_chart(
+            rows,
+            x_title="criterion C",
+            y_title="cosine",
+            x_guide=LOW_CRITERION,
+            y_guide=HIGH_COSINE,
+        ),
+        wide=True,
+    )
 
 
-def _score_chart(recipe: str, ran: RecipeRuns) -> list[Drawn]:
+def _score_chart(recipe: str, known: Mapping[str, Any]) -> Figure:
     """The target's mean score from a real face, at 0, to the synthetic one, at 1."""
-    known = ran.measured[0].get("score_line") if ran.measured else None
-    if known is None:
-        return []
-    series = {
-        name: list(zip(known["places"], known[f"{name} line"], strict=True))
+    rows = [
+        {
+            **swept(name, x, Estimate(y, y, y, 0)),
+            "text": f"{name}: {y:.1%}",
+            "said": f"{y:.1%}",
+            "dot": False,
+        }
         for name in ("victim", "dummy", "mixture")
-    }
-    svg = lines_svg(series, "from a real face (0) to the synthetic one (1)")
-    return [Drawn(f"The target’s score between the two faces, recipe `{recipe}`", svg)]
+        for x, y in zip(known["places"], known[f"{name} line"], strict=True)
+    ]
+    return Figure(
+        name=f"score-line-{recipe}",
+        title=f"The target’s score between the two faces, recipe {recipe}",
+        about="Means over the targets, along straight lines from a real face (0) to the synthetic one (1).",
+        rows=rows,
+        drawing=line_chart(rows, x_title="from the real face to the synthetic one"),
+        wide=True,
+    )
 
 
 def picture_grids(compared: ComparedTable, runs: Runs) -> list[Grid]:
@@ -79,12 +136,12 @@ def picture_grids(compared: ComparedTable, runs: Runs) -> list[Grid]:
     found = []
     for pictures in compared.table.pictures:
         ran = runs.get(pictures.recipe)
-        if ran is not None and ran.results:
-            found.append(_grid(pictures, ran.results[0]))
+        if ran is not None and ran.results is not None:
+            found.append(_grid(pictures, ran.results, ran.measured))
     return [grid for grid in found if any(row.filled for row in grid.rows)]
 
 
-def _grid(pictures: Pictures, results: RunResults) -> Grid:
+def _grid(pictures: Pictures, results: RunResults, measured: Measured) -> Grid:
     run = results.run
     people = named_people((run.reconstructions, run.references), COLUMNS)
     evaluator = results.evaluators[0] if results.evaluators else None
@@ -104,6 +161,11 @@ def _grid(pictures: Pictures, results: RunResults) -> Grid:
             inverting = any(r.inverts_outputs for r in results.rows if r.attack == attack)
             shown = attack_pictures(table, people, heading, evaluator, first=inverting)
             rows.append(GridRow(heading, "", shown))
+    if pictures.decoys and (known := measured.get(DECOYS)):
+        shown_of = {target: base64.b64decode(decoy["picture"]) for target, decoy in known.items()}
+        entries = [{"target": int(t), "picture": picture} for t, picture in shown_of.items()]
+        note = "the public person of the protected label, l_p"
+        rows.append(reference_row(people, "decoy", note, entries))
     if pictures.synthetic:
         made = _kept(results, "synthetic")
         rows.append(reference_row(people, "synthetic face", "what the defense leads to", made))

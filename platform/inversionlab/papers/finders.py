@@ -2,8 +2,8 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ Measured = Mapping[str, Any]
 """What a measure found, by name: numbers, or lists of them for charts."""
 ANSWERS = "answers"
 """The measure that people's answers are (`blind.py`)."""
+DECOYS = "decoy_labels"
+"""The measure of whom Gong's defense leads to (`measures.py`)."""
 NO_ANSWERS = "nobody has answered the page of blind pictures"
 NO_MODEL = "no model"
 """The `model` of null attacks."""
@@ -41,8 +43,8 @@ class Value:
 
     estimate: Estimate
     share: bool
-    runs: tuple[str, ...] = ()
-    """The runs that it was found in."""
+    run: str = ""
+    """The run that it was found in."""
     of_person: Mapping[int, float] = field(default_factory=dict)
     """The same for each attacked person, where people are its unit; figures of the same people are compared in
     pairs."""
@@ -50,7 +52,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Finder:
-    """Finds one figure in the runs of one recipe; each kind reads those of the fields that it needs."""
+    """Finds one figure in the run of one recipe; each kind reads those of the fields that it needs."""
 
     recipe: str
     """The recipe's name in the paper's file of recipes."""
@@ -74,17 +76,17 @@ class Finder:
         return ""
 
     @abstractmethod
-    def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """The figure; raises NotRunError where it is not there."""
 
-    def find(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Value:
-        """The figure in these runs, one or more; raises NotRunError where it is not there."""
-        found = self.estimate(runs, measured)
+    def find(self, results: RunResults, measured: Measured) -> Value:
+        """The figure in a run; raises NotRunError where it is not there."""
+        found = self.estimate(results, measured)
         if math.isnan(found.value):
             raise NotRunError("not measured in this run")
-        return Value(found, self.share, tuple(r.run.record.run for r in runs), self.of_person(runs))
+        return Value(found, self.share, results.run.record.run, self.of_person(results))
 
-    def of_person(self, runs: Sequence[RunResults]) -> Mapping[int, float]:
+    def of_person(self, results: RunResults) -> Mapping[int, float]:
         """The figure for each attacked person; empty where people are not its unit."""
         return {}
 
@@ -126,7 +128,7 @@ class Finder:
 
 @dataclass(frozen=True)
 class Accuracy(Finder):
-    """How many test pictures a model recognizes; of several runs the mean, as each has the same pictures."""
+    """How many test pictures a model recognizes; of several models for as many people, or victims, the mean."""
 
     people: Literal["all", "targets"] = "all"
 
@@ -135,37 +137,26 @@ class Accuracy(Finder):
         """See `Finder`."""
         return True
 
-    def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
-        found = []
-        for results in runs:
-            row = self.rows(results)[0]
-            share = row.accuracy_all if self.people == "all" else row.accuracy_targets
-            if share is None or not share.count:
-                raise NotRunError("the model has not been measured")
-            found.append(share)
-        if self.people == "targets" and len(found) > 1:
-            # Each run has another person, so these are other pictures.
-            hits = sum(round(share.value * share.count) for share in found)
-            return wilson(hits, sum(share.count for share in found))
-        value, low, high = np.array([(s.value, s.low, s.high) for s in found]).mean(0).tolist()
-        return Estimate(value, low, high, found[0].count)
+        row = self.rows(results)[0]
+        share = row.accuracy_all if self.people == "all" else row.accuracy_targets
+        if share is None or not share.count:
+            raise NotRunError("the model has not been measured")
+        return share
 
 
 @dataclass(frozen=True)
 class OfMeasurements(Finder):
-    """A number of `results.models.Model`, such as `log_distortion`; of several runs, the unit, the mean."""
+    """A number of `results.models.Model`, such as `log_distortion`, or its mean over the attacked people."""
 
     key: str = "log_distortion"
 
-    def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
-        found = []
-        for results in runs:
-            known = models_of(results.run)
-            model = known.get(self.rows(results)[0].protected, Model())
-            found.append(float(getattr(model, self.key)))
-        return mean_by_person(np.array(found), np.arange(len(found)))
+        model = models_of(results.run).get(self.rows(results)[0].protected, Model())
+        found_M = np.array(getattr(model, self.key), float).reshape(-1)
+        return mean_by_person(found_M, np.arange(len(found_M)))
 
 
 @dataclass(frozen=True)
@@ -181,65 +172,45 @@ class Success(Finder):
         """See `Finder`."""
         return True
 
-    def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
-        hit_N, person_N = self._hits(runs)
+        hit_N, person_N = self._hits(results)
         if not hit_N.size:
             raise NotRunError("there are no reconstructions of this person")
         if self.place is not None:
             return wilson(int(hit_N.sum()), len(hit_N))
         return by_person(hit_N, person_N)
 
-    def of_person(self, runs: Sequence[RunResults]) -> Mapping[int, float]:
+    def of_person(self, results: RunResults) -> Mapping[int, float]:
         """See `Finder`."""
-        return {} if self.place is not None else person_shares(*self._hits(runs))
+        return {} if self.place is not None else person_shares(*self._hits(results))
 
-    def _hits(self, runs: Sequence[RunResults]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    def _hits(self, results: RunResults) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Whether each try hits, and at whom it is."""
-        hits, people = [], []
-        for results in runs:
-            said = Verdicts.read(self.table(results), self.evaluator_of(results))
-            mine_N = np.ones(len(said.rank_N), bool)
-            if self.place is not None:
-                mine_N = said.person_N == target_at(results, self.place)
-            hits.append(said.rank_N[mine_N] <= self.top)
-            people.append(said.person_N[mine_N])
-        return np.concatenate(hits), np.concatenate(people)
+        said = Verdicts.read(self.table(results), self.evaluator_of(results))
+        mine_N = np.ones(len(said.rank_N), bool)
+        if self.place is not None:
+            mine_N = said.person_N == target_at(results, self.place)
+        return said.rank_N[mine_N] <= self.top, said.person_N[mine_N]
 
 
 @dataclass(frozen=True)
 class InvertedError(Finder):
     """Mean squared error per pixel to the pictures whose score vectors were inverted; the unit is the person."""
 
-    def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
-        return mean_by_person(*self._errors(runs))
+        return mean_by_person(*self._errors(results))
 
-    def of_person(self, runs: Sequence[RunResults]) -> Mapping[int, float]:
+    def of_person(self, results: RunResults) -> Mapping[int, float]:
         """See `Finder`."""
-        error_N, person_N = self._errors(runs)
+        error_N, person_N = self._errors(results)
         return {int(p): float(error_N[person_N == p].mean()) for p in np.unique(person_N)}
 
-    def _errors(self, runs: Sequence[RunResults]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _errors(self, results: RunResults) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The error of each try, and at whom it is."""
-        table = pa.concat_tables([self.table(results) for results in runs])
+        table = self.table(results)
         return numbers(table["error"]), numbers(table["target"]).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class OfPictures(Finder):
-    """A metric of a row's pictures by its key, such as `frechet`; of several runs the mean."""
-
-    key: str = "frechet"
-
-    def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
-        """See `Finder`."""
-        found = []
-        for results in runs:
-            place = results.evaluators.index(self.evaluator_of(results))
-            value = self.row(results).by_evaluator[place].metrics[self.key]
-            found.append(value.value if isinstance(value, Estimate) else value)
-        return replace(UNKNOWN, value=sum(found) / len(found), count=len(found))
 
 
 @dataclass(frozen=True)
@@ -251,9 +222,9 @@ class EvaluatorAccuracy(Finder):
         """See `Finder`."""
         return True
 
-    def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
-        for row in runs[0].run.evaluators.to_pylist():
+        for row in results.run.evaluators.to_pylist():
             if self.evaluator in ("", row["evaluator"]) and row["total"]:
                 return wilson(row["correct"], row["total"])
         raise NotRunError(f"the evaluator `{self.evaluator}` has not been measured")
@@ -278,9 +249,9 @@ class OfMeasure(Finder):
         """See `Finder`."""
         return self.is_share
 
-    def estimate(self, runs: Sequence[RunResults], measured: Sequence[Measured]) -> Estimate:
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
-        known = measured[0].get(self.of) if measured else None
+        known = measured.get(self.of)
         if known is None or self.key not in known:
             why = f"`{self.of}` has not been measured"
             raise NotRunError(NO_ANSWERS if self.of == ANSWERS else why)

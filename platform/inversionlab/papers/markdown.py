@@ -18,7 +18,7 @@ def markdown(paper: Paper, scale: str, tables: Sequence[ComparedTable], command:
     for compared in tables:
         claims = "; ".join(wording.claim_text(claim, scale) for claim in compared.claims)
         lines.append(
-            f"| {_cell(compared.table.title)} | {wording.status_text(compared, scale)} | {_cell(claims)} |"
+            f"| {cell_text(compared.table.title)} | {wording.status_text(compared, scale)} | {cell_text(claims)} |"
         )
     for compared in tables:
         lines += ["", f"## {compared.table.title}", ""]
@@ -43,10 +43,12 @@ def remarks(compared: ComparedTable, scale: str) -> list[str]:
 
 def _table(compared: ComparedTable) -> list[str]:
     columns, places = compared.columns, compared.by_place
-    lines = [f"| | {' | '.join(map(_cell, columns))} |", "|---" * (len(columns) + 1) + "|"]
+    lines = [f"| | {' | '.join(map(cell_text, columns))} |", "|---" * (len(columns) + 1) + "|"]
     for row in compared.shown_rows:
         found = [places.get((row, column)) for column in columns]
-        lines.append(f"| {_cell(row)} | {' | '.join(_cell(_text(cell)) for cell in found)} |")
+        lines.append(
+            f"| {cell_text(row)} | {' | '.join(cell_text(_text(cell)) for cell in found)} |"
+        )
     return lines
 
 
@@ -63,6 +65,6 @@ def _text(cell: ComparedCell | None) -> str:
     return "<br>".join(parts)
 
 
-def _cell(text: str) -> str:
+def cell_text(text: str) -> str:
     """Text that does not end a cell of a table."""
     return text.replace("|", "\\|").replace("\n", " ")

@@ -22,16 +22,18 @@ from inversionlab.data.labelled import Labelled
 from inversionlab.defenses.adversarial_noise import AdversarialNoiseSettings
 from inversionlab.defenses.dummy_recognizer import DummyRecognizerSettings
 from inversionlab.defenses.none import NoneSettings
+from inversionlab.defenses.parts.fine_tuning import FakeSamplesSettings, public_labels
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
 from inversionlab.generators.inversion_noise import find_noise
 from inversionlab.metrics import Estimate, Gaussian, frechet_distance, wilson
 from inversionlab.metrics.mean_by_person import mean_by_person
+from inversionlab.papers.finders import DECOYS
 from inversionlab.papers.gradient_estimates import VARIANCES, criteria_and_cosines
 from inversionlab.pipeline import evaluate
-from inversionlab.pipeline.defense_specs import DefenseSpecs
+from inversionlab.pipeline.defense_specs import DefenseSpecs, least_pictures
 from inversionlab.pipeline.endpoint import begin
-from inversionlab.pipeline.recognizer_specs import RecognizerSpec
+from inversionlab.pipeline.recognizer_specs import RecognizerSpec, outsider_classes
 from inversionlab.pipeline.session import Session
 from inversionlab.recognizers import Recognizer
 from inversionlab.results.run_record import RunRecord
@@ -150,6 +152,32 @@ def noise_size(session: Session) -> dict[str, Any]:
     return found
 
 
+def decoy_labels(session: Session) -> dict[str, Any]:
+    """The public person l_p of each attacked one: a picture, and every evaluator's mean feature of their pictures.
+
+    They are those of the first fake-samples defense of the recipe; l_p does not depend on its other settings.
+    """
+    builder, plan = session.builder, session.plan
+    defenses, splits = session.experiment.every_defense(), builder.splits
+    settings = next(d for _, d in defenses if isinstance(d, FakeSamplesSettings))
+    public_class_N = outsider_classes(splits, least_pictures(settings))
+    classes, found = int(public_class_N.max()) + 1, {}
+    for target in plan.targets:
+        (decoy,) = public_labels((target,), classes, first_victim(session).victim.seed)
+        own_NCHW = select(splits.public_NCHW, public_class_N == decoy)
+        found[str(target)] = {
+            "picture": base64.b64encode(png(own_NCHW[0])).decode(),
+            "means": {
+                name: evaluate.features(builder.recognizer(judging.role), own_NCHW, builder.device)
+                .double()
+                .mean(0)
+                .tolist()
+                for name, judging in plan.evaluators.items()
+            },
+        }
+    return found
+
+
 def _chunks(known: Labelled) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Pictures and classes, a few at a time."""
     size = evaluate.CHUNK
@@ -207,6 +235,7 @@ def private_faces(session: Session) -> dict[str, Any]:
 
 
 MEASURES: Mapping[str, Measure] = {
+    DECOYS: Measure(1, decoy_labels),
     "private_faces": Measure(1, private_faces),
     "score_line": Measure(2, score_line),
     "public_classifier": Measure(1, public_classifier),

@@ -1,7 +1,10 @@
 """The page of a paper as one HTML document."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from inversionlab.papers import wording
 from inversionlab.papers.compare import ComparedCell, ComparedTable, Runs
@@ -21,21 +24,30 @@ def render(
     command: str,
 ) -> str:
     """The page; without `pictures` it shows no face and no name."""
+    parts = [_part(compared, scale, runs, pictures=pictures) for compared in tables]
+    drawn = any(part["charts"] for part in parts)
     context = {
         "paper": paper,
+        "about": [coded(line) for line in paper.about],
         "scale": scale,
         "made": command,
-        "parts": [_part(compared, scale, runs, pictures=pictures) for compared in tables],
+        "parts": parts,
         "made_up": wording.MADE_UP if scale == "tiny" else "",
         "recipes": {
-            name: ran.why_not or ", ".join(r.run.record.run for r in ran.results)
+            name: ran.why_not if ran.results is None else ran.results.run.record.run
             for name, ran in runs.items()
         },
         "provenance": next(
-            (ran.results[0].run.record.provenance for ran in runs.values() if ran.results), {}
+            (ran.results.run.record.provenance for ran in runs.values() if ran.results), {}
         ),
     }
-    return fill("paper.html.j2", context, scripts=[], pictures=pictures, charts=False)
+    scripts = ["charts.js.j2"] if drawn else []
+    return fill("paper.html.j2", context, scripts=scripts, pictures=pictures, charts=drawn)
+
+
+def coded(text: str) -> Markup:
+    """A sentence as HTML, in which what stands in backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) -> dict[str, Any]:
@@ -46,8 +58,8 @@ def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) ->
         "title": compared.table.title,
         "short": compared.table.title.partition(":")[0],
         "status": wording.status_text(compared, scale),
-        "claims": [wording.claim_text(claim, scale) for claim in compared.claims],
-        "remarks": remarks(compared, scale),
+        "claims": [coded(wording.claim_text(claim, scale)) for claim in compared.claims],
+        "remarks": [coded(line) for line in remarks(compared, scale)],
         "charts": charts(compared, runs),
         "columns": columns,
         "rows": [

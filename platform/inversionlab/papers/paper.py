@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from inversionlab.papers.finders import Finder
+from inversionlab.papers.finders import DECOYS, Finder
 
 Scale = Literal["tiny", "small", "paper"]
 SCALES: tuple[Scale, ...] = ("tiny", "small", "paper")
@@ -53,6 +53,8 @@ class Pictures:
     """Whether a row shows the people's real pictures."""
     synthetic: bool = False
     """Whether a row shows what the defense leads to."""
+    decoys: bool = False
+    """Whether a row shows the public people of the protected labels (`face_distances.py`)."""
     clones: int = 0
     """Not 0: so many tries at each person below one another, of the only row."""
     best_by_evaluator: bool = False
@@ -103,7 +105,10 @@ class Table:
     def measures(self) -> tuple[tuple[str, str], ...]:
         """What is measured besides attacks: pairs of a recipe and a measure."""
         finders = [cell.finder for cell in self.cells if cell.finder is not None]
-        return tuple(dict.fromkeys((f.recipe, f.measure) for f in finders if f.measure))
+        asked = [(f.recipe, f.measure) for f in finders if f.measure]
+        return tuple(
+            dict.fromkeys([*asked, *((p.recipe, DECOYS) for p in self.pictures if p.decoys)])
+        )
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,6 @@ class Paper:
     """What a reader of the tables should know of the paper itself: sentences."""
     blind: Blind | None = None
     """What people are asked, where a table needs their answers."""
-    costly: bool = False
-    """Whether its tables need distances between sets of pictures."""
 
     def table(self, key: str) -> Table:
         """One of its tables by its key; KeyError for another."""

@@ -8,7 +8,8 @@
         changes: {dotted.setting: value} # at every scale, after those of the scale
         tiny: {dotted.setting: value}    # at that scale, last; `small` and `paper` likewise
         like: fig4                       # what that recipe says holds here too, before what this one says
-        each: {tiny: 2, small: 10}       # so many experiments with one target each, one after another
+        within: {tiny: fig4}             # at that scale, that recipe's experiment has all that this one needs
+        each: {tiny: 2, small: 10}       # so many targets, each behind a network of their own (`protect: each`)
 
 A value in place of a mapping or list takes the place of all of it; items of a list go by number.
 """
@@ -26,7 +27,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.papers.paper import SCALES, Scale
 
 FOLDER = Path(__file__).resolve().parent / "recipes"
-_KEYS = {"like", "scales", "changes", "each", "why", *SCALES}
+_KEYS = {"like", "scales", "changes", "each", "within", "why", *SCALES}
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Recipe:
     """One recipe of a paper at one scale."""
 
     name: str
-    experiments: tuple[Experiment, ...]
-    """One, or one for each of several people, each of whom has networks of their own."""
+    experiment: Experiment | None
+    """None where there is none at this scale."""
     why_not: str = ""
     """Why there is none at this scale."""
 
@@ -102,19 +103,17 @@ def _recipe(
     if unknown := spec.keys() - _KEYS:
         raise ConfigError(f"{origin}: `{min(unknown)}` is none of {', '.join(sorted(_KEYS))}")
     if scale not in spec.get("scales", SCALES):
-        return Recipe(name, (), spec.get("why") or f"there is no recipe for the scale `{scale}`")
+        return Recipe(name, None, spec.get("why") or f"there is no recipe for the scale `{scale}`")
+    if (whole := (spec.get("within") or {}).get(scale)) is not None:
+        inside = _recipe(origin, paper, whole, scale, data, assignments)
+        return Recipe(name, inside.experiment, inside.why_not)
     plain: dict[str, Any] = json.loads(json.dumps(data["base"]))
     for changes in (data.get(scale), spec.get("changes"), spec.get(scale)):
         for dotted, value in (changes or {}).items():
             assign(plain, dotted, json.loads(json.dumps(value)))
     plain["name"] = f"{paper}-{name}-{scale}".replace("_", "-")
+    if (people := (spec.get("each") or {}).get(scale)) is not None:
+        assign(plain, "targets.count", people)
+        plain["protect"] = "each"
     plain = override(plain, assignments)
-    people = (spec.get("each") or {}).get(scale)
-    if people is None:
-        return Recipe(name, (validate(Experiment, plain, origin=origin),))
-    experiments = []
-    for place in range(people):
-        assign(plain, "targets.count", 1)
-        assign(plain, "targets.skip", place)
-        experiments.append(validate(Experiment, plain, origin=origin))
-    return Recipe(name, tuple(experiments))
+    return Recipe(name, validate(Experiment, plain, origin=origin))

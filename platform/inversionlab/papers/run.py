@@ -11,10 +11,11 @@ from inversionlab.distributed.audit import audit
 from inversionlab.distributed.errors import AuditError
 from inversionlab.papers import PAPERS
 from inversionlab.papers.blind import blind_key, blind_page, questions, read_answers
-from inversionlab.papers.compare import ComparedTable, RecipeRuns, compare
+from inversionlab.papers.compare import ComparedTable, RecipeRun, compare
 from inversionlab.papers.finders import ANSWERS
 from inversionlab.papers.markdown import markdown
 from inversionlab.papers.measures import MEASURES, measured
+from inversionlab.papers.overview import keep_verdicts
 from inversionlab.papers.page import render
 from inversionlab.papers.paper import Paper, Scale, Table
 from inversionlab.papers.printed import printed
@@ -25,7 +26,7 @@ from inversionlab.results.run_results import RunResults
 from inversionlab.store.storage import Storage
 
 FACES = "private_faces"
-NONE = RecipeRuns()
+NONE = RecipeRun()
 Say = Callable[[str], None]
 
 
@@ -97,32 +98,30 @@ def run_paper(request: Request, root: str, say: Say, *, pictures: bool) -> Writt
     """
     storage, failed = Storage(root), list[AuditError]()
     wanted = {measure for table in request.tables for measure in table.measures}
-    runs: dict[str, RecipeRuns] = {}
+    runs: dict[str, RecipeRun] = {}
     for name, recipe in request.recipes.items():
         mine = [m for owner, m in wanted if owner == name and m in MEASURES]
         asked = request.paper.blind
         if pictures and asked is not None and asked.recipe == name:
             mine.append(FACES)
-        results, found = list[RunResults](), list[dict[str, Any]]()
-        for experiment in recipe.experiments:
-            say(f"recipe {name}: {experiment.name}")
-            try:
-                run = audit(experiment, root, say)
-            except AuditError as error:
-                failed.append(error)
-                run = error.run
-            data = load_run(storage, run)
-            # Of several people’s runs the first one’s networks stand for all.
-            wanted_here = mine if not found else []
-            found.append(
-                {m: measured(m, experiment, data.record, storage, say) for m in wanted_here}
-            )
-            found[-1][ANSWERS] = read_answers(storage, request.blind_folder)
-            results.append(RunResults.of(data, frechet=request.paper.costly))
-        runs[name] = RecipeRuns(tuple(results), tuple(found), recipe.why_not)
+        experiment = recipe.experiment
+        if experiment is None:
+            runs[name] = RecipeRun(why_not=recipe.why_not)
+            continue
+        say(f"recipe {name}: {experiment.name}")
+        try:
+            run = audit(experiment, root, say)
+        except AuditError as error:
+            failed.append(error)
+            run = error.run
+        data = load_run(storage, run)
+        found = {m: measured(m, experiment, data.record, storage, say) for m in mine}
+        found[ANSWERS] = read_answers(storage, request.blind_folder)
+        runs[name] = RecipeRun(RunResults.of(data, frechet=False), found)
     figures = printed(request.paper.name)
     tables = tuple(compare(table, figures, runs) for table in request.tables)
     folder = _write(storage, request, tables, runs, pictures=pictures)
+    keep_verdicts(storage, request.paper, request.scale, tables)
     return Written(folder, tables, tuple(failed))
 
 
@@ -130,7 +129,7 @@ def _write(
     storage: Storage,
     request: Request,
     tables: tuple[ComparedTable, ...],
-    runs: Mapping[str, RecipeRuns],
+    runs: Mapping[str, RecipeRun],
     *,
     pictures: bool,
 ) -> str:
@@ -143,10 +142,11 @@ def _write(
     storage.write(f"{folder}/cells.csv", as_csv(cells))
     storage.write(f"{folder}/{paper.name}.md", text.encode())
     storage.write(f"{folder}/page.html", page.encode())
-    if pictures and (blind := paper.blind) is not None and runs.get(blind.recipe, NONE).results:
-        ran = runs[blind.recipe]
-        asked = questions(blind, ran.results[0], ran.measured[0].get(FACES, {}))
-        shown = blind_page(blind, ran.results[0], asked)
+    blind = paper.blind if pictures else None
+    ran = NONE if blind is None else runs.get(blind.recipe, NONE)
+    if blind is not None and ran.results is not None:
+        asked = questions(blind, ran.results, ran.measured.get(FACES, {}))
+        shown = blind_page(blind, ran.results, asked)
         storage.write(f"{request.blind_folder}/blind.html", shown.encode())
         storage.write_json(f"{request.blind_folder}/blind-key.json", blind_key(asked))
     return folder

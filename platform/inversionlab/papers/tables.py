@@ -63,7 +63,7 @@ def _row(paper: str, scale: str, table: str, cell: ComparedCell) -> dict[str, An
     if cell.ours is not None:
         found = cell.ours.estimate
         row |= _ends("ours", found.value, found.low, found.high, factor)
-        row |= {"count": found.count, "runs": " ".join(cell.ours.runs)}
+        row |= {"count": found.count, "runs": cell.ours.run}
     if (printed := cell.printed) is not None:
         row |= {"printed": printed.value, "printed_sign": printed.sign}
         row |= {"printed_text": printed.text, "where": printed.where, "note": printed.note}

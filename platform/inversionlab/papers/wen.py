@@ -116,8 +116,8 @@ TABLE1 = Table(
         DISTORTION,
         "The paper’s attacker has QMNIST, which holds the private digits again, so he may have memorised them. "
         "The rows of MNIST have an attacker without any private digit, the last rows one who holds all of them.",
-        "At the scale `small` inversion models are trained with AdamW and a one-cycle schedule, at `paper` with "
-        "AMSGrad as in Yang’s code; the last epoch is kept, not the best.",
+        "At the scale `small` inversion models are trained with AdamW and one cycle, and the last epoch is kept; "
+        "at `paper` with AMSGrad as in Yang’s code, and the best epoch by held-out public pictures is kept.",
     ),
 )
 

@@ -12,6 +12,8 @@ MADE_UP = (
 )
 MOST_NAMED = 6
 """Cells beyond noise that a sentence names; more are counted."""
+MOST_REASONS = 4
+"""Reasons for missing figures that are told."""
 
 
 def ours_text(value: Value) -> str:
@@ -82,9 +84,13 @@ def status_text(table: ComparedTable, scale: str) -> str:
 
 
 def missing_reasons(table: ComparedTable) -> list[str]:
-    """Why figures of ours are missing, each reason once, with the number of cells."""
+    """Why figures of ours are missing, each reason once, with the number of cells; the first reasons of many."""
     counts: dict[str, int] = {}
     for cell in table.cells:
         if cell.ours is None and cell.why != table.table.why_not:
             counts[cell.why] = counts.get(cell.why, 0) + 1
-    return [f"{count} not run: {why}" for why, count in counts.items()]
+    said = [f"{count} not run: {why}" for why, count in counts.items()]
+    if len(said) <= MOST_REASONS:
+        return said
+    rest = sum(counts.values()) - sum([*counts.values()][:MOST_REASONS])
+    return [*said[:MOST_REASONS], f"{rest} more not run; the CSV says why"]

@@ -72,8 +72,15 @@ class DefenseNetworkSpec(NetworkSpec):
 
     @property
     def kind(self) -> str:
-        """What the tables call the defense."""
-        return self.settings.title
+        """What the tables call the defense, and whom it protects if that is one person."""
+        target = self.settings.aimed_at
+        return self.settings.title + ("" if target is None else f" for person {target}")
+
+    @property
+    def protected_targets(self) -> tuple[int, ...]:
+        """The classes under attack that it may aim at: all, or its own one."""
+        target = self.settings.aimed_at
+        return self.targets if target is None else (target,)
 
     @property
     def uses(self) -> tuple[NetworkSpec, ...]:
@@ -103,7 +110,7 @@ class DefenseNetworkSpec(NetworkSpec):
             "classifier": self.classifier and self.classifier.id,
             "victim": self.victim.id if "victim" in needs else None,
             "model": self.inner.id if "model" in needs else None,
-            "targets": list(self.targets) if defense.aims() else None,
+            "targets": list(self.protected_targets) if defense.aims() else None,
         }
         return {
             "defense": self.settings.trained_part(),
@@ -148,7 +155,7 @@ class DefenseNetworkSpec(NetworkSpec):
             private_class_N=splits.train.class_N,
             public_NCHW=splits.public_NCHW,
             public_class_N=outsider_classes(splits, least_pictures(self.settings)),
-            targets=self.targets,
+            targets=self.protected_targets,
             seed=self.seed,
             device=context.device,
             augment=lambda x_NCHW, rng: augment(x_NCHW, victim.augment, rng),

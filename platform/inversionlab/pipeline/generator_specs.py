@@ -15,6 +15,7 @@ from inversionlab.core.rows import table
 from inversionlab.core.views import Scores, WhiteBox
 from inversionlab.generators import GeneratorSettings
 from inversionlab.generators.given import Given, load_given_generator
+from inversionlab.generators.inversion_model import holding_out
 from inversionlab.pipeline.network_spec import BuildContext, ModelRef, NetworkSpec
 from inversionlab.pipeline.train import TrainingError
 
@@ -128,7 +129,8 @@ class AttackNetworkSpec(NetworkSpec):
         score_NK, queries = _public_scores(self.learns_from, context, attack.training_top(settings))
         learner = attack.learner(settings, context.shape, self.weights_seed)
         training = attack.training(settings)
-        return TrainingJob(learner, context.splits.public_NCHW, score_NK, training, queries)
+        job = TrainingJob(learner, context.splits.public_NCHW, score_NK, training, queries)
+        return holding_out(job, self.seed)
 
 
 def _public_scores(

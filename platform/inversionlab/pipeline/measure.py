@@ -40,9 +40,15 @@ def evaluator_key(session: Session, name: str) -> str:
     return fingerprint([spec.id, name, list(session.plan.targets)])
 
 
-def model_key(session: Session, protected: str) -> str:
-    """The name under which a protected model's measurements are stored."""
-    return fingerprint([protected, list(session.plan.targets)])
+def model_key(session: Session, protected: str, defense: DefenseSettings | None = None) -> str:
+    """The name under which a protected model's measurements are stored; `defense` released it."""
+    return fingerprint([protected, list(measured_people(session, defense))])
+
+
+def measured_people(session: Session, defense: DefenseSettings | None) -> tuple[int, ...]:
+    """The attacked people whose pictures tell of a model: all, or the one whom the defense protects alone."""
+    one = None if defense is None else defense.aimed_at
+    return session.plan.targets if one is None else (one,)
 
 
 def evaluator(session: Session, name: str) -> evaluate.Evaluator:
@@ -78,7 +84,7 @@ def measure_model(session: Session, cell: Cell) -> None:
         session.store,
         session.experiment.endpoint is not None,
     )
-    test = builder.splits.test
+    test, people = builder.splits.test, measured_people(session, cell.defense)
     if behind_http:
         test = evaluate.sample((test,), evaluate.QUERIES)
     model = builder.attacked(cell.defense, "fp32", cell.seed)
@@ -90,10 +96,10 @@ def measure_model(session: Session, cell: Cell) -> None:
         victim.log_scores,
         test,
         builder.device,
-        session.plan.targets,
+        people,
         strangers,
     )
-    aimed_N = torch.isin(test.class_N, torch.tensor(session.plan.targets))
+    aimed_N = torch.isin(test.class_N, torch.tensor(people))
     stopped, left = protected_views(cell.defense), stripped(cell.defense)
     row = {
         "protected": cell.protected,
@@ -111,7 +117,7 @@ def measure_model(session: Session, cell: Cell) -> None:
         "protects": ", ".join(word for view, word in VIEWS.items() if view in stopped),
         "left": "" if left == cell.defense else left.title,
     }
-    key = model_key(session, cell.protected)
+    key = model_key(session, cell.protected, cell.defense)
     store.write("references", key, _decoys(session, cell.defense, cell.seed))
     store.write("models", key, [row])
 
@@ -177,7 +183,7 @@ def _decoys(session: Session, defense: DefenseSettings, seed: int) -> list[dict[
                     "person": session.builder.splits.people[target],
                     "picture": png(images[target]),
                 }
-                for target in session.plan.targets
+                for target in measured_people(session, defense)
             ]
     return []
 

@@ -99,7 +99,13 @@ def missing_models(
     return [
         cell
         for protected, cell in models.items()
-        if not _has(session, found, key := model_key(session, protected), "models", "references")
+        if not _has(
+            session,
+            found,
+            key := model_key(session, protected, cell.defense),
+            "models",
+            "references",
+        )
         or not _holds(session, found, key, measured)
     ]
 

@@ -9,7 +9,7 @@ from inversionlab.core.learner import Precision
 from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.core.views import WhiteBox
 from inversionlab.defenses import DefenseSettings
-from inversionlab.defenses.composition import stripped
+from inversionlab.defenses.composition import alone_for_each, stripped
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import defense_at, null_attacks
@@ -154,7 +154,12 @@ def make_plan(
         *(specs.victim for specs in victims.values()),
         *evaluators.values(),
         generator_spec(data_id, seed, experiment.generator, facts),
-        *(s for specs in victims.values() for _, d in points for s in specs.needed(d)),
+        *(
+            spec
+            for specs in victims.values()
+            for _, defense in _for_each(specs, points)
+            for spec in specs.needed(defense)
+        ),
         # A network that learns from a model comes after the model's own networks.
         *(spec for cell in cells for spec in (cell.generator, cell.network) if spec is not None),
     ]
@@ -226,7 +231,7 @@ def _cells_of(
         kind, seen = ATTACKS[attack.name], set()
         if kind.view is None:
             continue
-        for point, defense in (undefended, *points):
+        for point, defense in (undefended, *_for_each(specs, points)):
             models = [defense]
             if kind.view_at(attack) is WhiteBox and (left := stripped(defense)) != defense:
                 # An attacker who holds the weights can also take a part of the defense off.
@@ -236,6 +241,12 @@ def _cells_of(
                 if (cell.protected, cell.id) not in seen:
                     seen.add((cell.protected, cell.id))
                     yield cell
+
+
+def _for_each(specs: DefenseSpecs, points: list[Point]) -> list[Point]:
+    """The points; with `protect: each`, for each attacked person one with a defense that protects them alone."""
+    people = specs.targets if specs.experiment.protect == "each" else ()
+    return [(value, one) for value, whole in points for one in alone_for_each(whole, people)]
 
 
 def _cell(
@@ -267,6 +278,7 @@ def _cell(
     label = attack.title if defense is None else f"{attack.title} on {defense.title}"
     label += "" if point is None else f" at {point:g}"
     label += "" if attacked == defense else ", stripped"
+    label += "" if defense is None or defense.aimed_at is None else f", person {defense.aimed_at}"
     if attacked is not None and specs.victim.for_each_seed:
         label += f", seed {seed}"
     return Cell(

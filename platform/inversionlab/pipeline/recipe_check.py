@@ -12,12 +12,13 @@ from inversionlab.core.contracts import ModelShape
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.labelled import Labelled
 from inversionlab.data.splits import Splits
+from inversionlab.defenses.composition import chain
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
 from inversionlab.given.live import Live
 from inversionlab.pipeline.attacker_specs import attacker_networks, generator_spec
-from inversionlab.pipeline.defense_specs import DefenseSpecs, victim_specs
+from inversionlab.pipeline.defense_specs import DefenseSpecs, least_pictures, victim_specs
 from inversionlab.pipeline.given_facts import GivenFacts
 from inversionlab.pipeline.network_spec import NetworkSpec, fault_of, latent_faults
 from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerSpec
@@ -49,7 +50,9 @@ def check_recipe(experiment: Experiment) -> None:
 def _faults(experiment: Experiment, people: int) -> Iterator[tuple[int, str]]:
     """What does not fit if there are so many private people, by the place of the network or the attack."""
     made, targets, seed = experiment.pictures, tuple(range(people)), experiment.seed
-    context = _Imagined(ModelShape(people, made.channels, made.image_size))
+    # As many pictures of each stranger as a defense's classifier may ask for.
+    known = max(least_pictures(d) for _, whole in experiment.every_defense() for d in chain(whole))
+    context = _Imagined(ModelShape(people, made.channels, made.image_size), known)
     # What is not known yet of given models goes into names alone.
     facts: defaultdict[str, GivenFacts] = defaultdict(lambda: GivenFacts(""))
     victim = next(iter(victim_specs(experiment, "", facts)))
@@ -93,12 +96,15 @@ class _Imagined:
     """A `BuildContext` of people without pictures."""
 
     shape: ModelShape
+    pictures: int
+    """Of each stranger."""
     device: torch.device = CPU
     live: Live | None = None
     splits: Splits = field(init=False)
 
     def __post_init__(self) -> None:
-        people, strangers = torch.arange(self.shape.classes), torch.arange(2).repeat_interleave(2)
+        people = torch.arange(self.shape.classes)
+        strangers = torch.arange(2).repeat_interleave(self.pictures)
         private, others = self._pictures(people), self._pictures(strangers)
         self.splits = Splits(
             people=tuple(map(str, people.tolist())),

@@ -215,12 +215,18 @@ def store_given(session: Session) -> None:
         session.artifacts.save(spec, packed, card, None)
 
 
+def attacked_people(session: Session, cell: Cell) -> tuple[int, ...]:
+    """The classes that a cell attacks: all under attack, or the one whom its model protects alone."""
+    one = None if cell.attacked is None else cell.attacked.aimed_at
+    return session.plan.targets if one is None else (one,)
+
+
 def missing_jobs(
     session: Session, cell: Cell, targets: Collection[int]
 ) -> tuple[Iterator[Job], int]:
     """The (target, repeat) jobs of a cell that the store lacks, one by one, and their number."""
-    wanted = session.experiment.targets
-    place = {target: row for row, target in enumerate(targets)}
+    wanted, people = session.experiment.targets, frozenset(attacked_people(session, cell))
+    place = {target: row for row, target in enumerate(t for t in targets if t in people)}
     # One byte per job: a hundred thousand targets take little memory.
     todo = np.ones((len(place), wanted.repeats), bool)
     for target, repeat in session.store.done(cell.id):

@@ -140,6 +140,7 @@ def train(
     began = saved = time.monotonic()
     for epoch in range(first, epochs):
         losses = _epoch(training_job, role, title, seed, epoch, world)
+        losses |= {k: float(v) for k, v in learner.end_epoch(world.average).items()}
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise TrainingError(

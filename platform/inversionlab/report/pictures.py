@@ -77,7 +77,9 @@ def grids(results: RunResults) -> list[Grid]:
     for row in results.rows:
         if not row.done or (row.kind == "null" and results.judged):
             continue
-        table = run.reconstructions.filter(pc.equal(run.reconstructions["cell"], row.cell.cell))
+        # Of several victims the first; a person's picture is of the model that protects them.
+        mine = pa.array([cell.cell for cell in row.cells if cell.seed == row.cell.seed])
+        table = run.reconstructions.filter(pc.is_in(run.reconstructions["cell"], value_set=mine))
         chosen = row.kind == "defended" and row.protected == results.recommended
         note = ", ".join(["paper’s value"] * row.marked + ["recommended"] * chosen)
         shown = attack_pictures(table, people, row.label, evaluator, first=row.inverts_outputs)

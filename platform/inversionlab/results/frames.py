@@ -44,7 +44,11 @@ def attack_frame(results: RunResults) -> "pd.DataFrame":
                 **_share("accuracy", row.accuracy_all),
                 **(_spread("accuracy", row.accuracy_spread) if several else {}),
                 "loss_points": row.loss_points,
-                **({"victims": 0 if row.kind == "null" else len(row.cells)} if several else {}),
+                **(
+                    {"victims": 0 if row.kind == "null" else len({c.seed for c in row.cells})}
+                    if several
+                    else {}
+                ),
                 "reconstructions": row.done,
                 "complete": row.complete,
             }

@@ -76,39 +76,54 @@ class Model(RecordPart):
     facts: Json[dict[str, float]] = Field(default_factory=dict)
     """Numbers of its own, such as the epsilon spent."""
     accuracies: tuple[float, ...] = ()
-    """The accuracy of each of several victims on all people; empty for one."""
+    """The accuracy of each of several models on all people; empty for one."""
+    victims: int = 1
+    """How many of these saw the same attacked person's pictures: the victims."""
 
     @property
     def accuracy_all(self) -> Estimate | None:
         """Share of all people's test pictures that the model recognizes; of several victims the mean."""
-        return self._share(self.correct_all, self.total_all)
+        return _share(self.correct_all, self.total_all, max(len(self.accuracies), 1))
 
     @property
     def accuracy_targets(self) -> Estimate | None:
         """Share of the attacked people's test pictures that the model recognizes."""
-        return self._share(self.correct_targets, self.total_targets)
+        return _share(self.correct_targets, self.total_targets, self.victims)
 
     @property
     def accuracy_spread(self) -> tuple[float, float] | None:
-        """The least and the most accurate of several victims."""
+        """The least and the most accurate of several models."""
         return (min(self.accuracies), max(self.accuracies)) if self.accuracies else None
 
-    def _share(self, correct: int, total: int) -> Estimate | None:
-        if not total:
-            return None
-        # Several victims see the same pictures, so the interval counts each picture once.
-        pictures = total / max(len(self.accuracies), 1)
-        return Estimate(correct / total, *wilson_ends(correct / total, pictures, Z_95), total)
+
+def _share(correct: int, total: int, models: int) -> Estimate | None:
+    """A share of pictures. Several models see the same ones, so the interval counts each picture once."""
+    if not total:
+        return None
+    return Estimate(correct / total, *wilson_ends(correct / total, total / models, Z_95), total)
 
 
 def models_of(run: RunData) -> dict[str, Model]:
-    """Every measured model by its id, as first measured; of several victims' by that of the first victim's."""
+    """Every measured model by its id, as first measured; of several that are one row by that of the first."""
     rows = reversed(run.models.to_pylist())
     found = {row["protected"]: Model.model_validate(row) for row in rows}
+    cells = {cell.protected: cell for cell in run.record.cells}
     for first, every in pooled_models(run.record.cells).items():
-        if len(every) > 1 and (known := [found.pop(name) for name in every if name in found]):
-            found[first] = mean_model(known)
+        known = [name for name in every if name in found]
+        if len(every) > 1 and known:
+            victims: dict[int | None, list[Model]] = {}
+            for name in known:
+                victims.setdefault(cells[name].seed, []).append(found.pop(name))
+            found[first] = mean_model([_of_each_person(models) for models in victims.values()])
     return found
+
+
+def _of_each_person(models: Sequence[Model]) -> Model:
+    """What the models of one victim have in common, each of which protects another person."""
+    if len(models) == 1:
+        return models[0]
+    taken = tuple(taken for model in models for taken in model.others_taken_of)
+    return mean_model(models).model_copy(update={"others_taken_of": taken, "victims": 1})
 
 
 def mean_model(models: Sequence[Model]) -> Model:
@@ -133,7 +148,13 @@ def mean_model(models: Sequence[Model]) -> Model:
                 sum(of) / len(of) for of in zip(*(m.others_taken_of for m in models), strict=False)
             ),
             "facts": {name: sum(values) / len(values) for name, values in facts.items()},
-            "accuracies": tuple(m.correct_all / m.total_all for m in models if m.total_all),
+            "accuracies": tuple(
+                accuracy
+                for m in models
+                for accuracy in m.accuracies
+                or ([m.correct_all / m.total_all] if m.total_all else [])
+            ),
+            "victims": len(models),
         }
     )
 

@@ -27,7 +27,7 @@ class Row:
     """An attack on a protected model, or a null attack; of several victims on all of them. NaN: "not known"."""
 
     cells: tuple[CellRecord, ...]
-    """One, or one for each of several victims."""
+    """One, or one for each of several victims, and for each person who has a model of their own."""
     kind: Kind
     model: str
     """The protected model in words: "undefended", "dummy recognizer, alpha = 0.25"."""
@@ -129,7 +129,9 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
         found = (
             evaluator_results(table, judges, size, costly=frechet, k=k) if table.num_rows else []
         )
-        model, wanted = models.get(group[0].protected, Model()), full[group[0].null] * len(group)
+        # Where each person has a model of their own, those of one victim are attacked as often as one model.
+        victims = len({cell.seed for cell in group})
+        model, wanted = models.get(group[0].protected, Model()), full[group[0].null] * victims
         rows.append(_row(group, table, wanted, found, run.record.sweep, model, base))
     attacks = list(dict.fromkeys(c.attack for c in cells))
     if not run.record.judged:

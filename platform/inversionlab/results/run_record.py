@@ -87,6 +87,8 @@ class CellRecord(RecordPart):
     """The value of the swept setting."""
     seed: int | None = None
     """The seed of its victim, where the run has several; None for a null attack, which asks none."""
+    target: int | None = None
+    """The class whom the released model protects alone (`protect: each`); None: all under attack, or nobody."""
     baseline: bool = False
     """Whether it is a null attack or an attack on the undefended model."""
     access: str = ""
@@ -261,6 +263,11 @@ class RunRecord(RecordPart):
     def seeds(self) -> tuple[int, ...]:
         """The seeds of several victims, over which figures are pooled; empty where there is one victim."""
         return tuple(dict.fromkeys(c.seed for c in self.cells if c.seed is not None))
+
+    @property
+    def alone(self) -> tuple[int, ...]:
+        """The people whom models protect alone (`protect: each`)."""
+        return tuple(dict.fromkeys(c.target for c in self.cells if c.target is not None))
 
     @property
     def headline(self) -> Headline:

@@ -32,8 +32,8 @@ class Verdicts:
         )
         mine = pc.fill_null(mine, False)
         structs, row_N = structs.filter(mine), row_N.filter(mine)
-        # Each cell is an attack on one victim.
-        victim = whole(table["cell"]).dictionary_encode().indices
+        # Rows of before there could be several victims have no seed.
+        victim = pc.fill_null(whole(table["victim_seed"]), -1).dictionary_encode().indices
         return cls(
             row_N.to_numpy(zero_copy_only=False).astype(np.int64),
             whole(table["target"]).take(row_N).to_numpy(zero_copy_only=False).astype(np.int64),

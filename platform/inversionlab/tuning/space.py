@@ -166,6 +166,11 @@ def experiment_at(
     Raises:
         ConfigError: a path leads nowhere, or a value is refused; `origin` begins each line.
     """
+    if base.protect == "each":
+        raise ConfigError(
+            f"{origin}: protect: each: a search tries one network for all attacked people; set protect to "
+            "together, or targets.count to 1"
+        )
     data = base.model_dump(mode="json") | {"sweep": None, "defenses": []}
     try:
         for dotted, value in settings.items():

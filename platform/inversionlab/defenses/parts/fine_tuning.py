@@ -72,6 +72,9 @@ class FakeSamplesSettings(Settings):
     """The least public pictures of a person who may be l_p, and whom F_C learns."""
     fisher_pictures: int = Field(default=1000, ge=1, le=10_000_000)
     """Most private pictures that the Fisher diagonal is estimated on."""
+    fine_tuning_steps: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Steps of the fine-tuning, however many labels and samples there are: as many passes over the fake samples as
+    come nearest, and at least one. Null: `training.epochs` passes, so more labels make for more steps."""
     training: TrainingSettings = TrainingSettings(
         epochs=30, batch_size=32, learning_rate=1e-4, schedule="cosine", weight_decay=0.0
     )
@@ -80,8 +83,9 @@ class FakeSamplesSettings(Settings):
 
     @model_serializer(mode="wrap")
     def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `public_min_pictures` where it says what was done before there was a choice."""
+        """Leave out what came later where it says what was done before there was a choice."""
         without = ["public_min_pictures"] if self.public_min_pictures == FEWEST else []
+        without += ["fine_tuning_steps"] if self.fine_tuning_steps is None else []
         return {k: v for k, v in plain(self).items() if k not in without}
 
     @field_validator("protected")
@@ -157,13 +161,18 @@ def fine_tuning_job(
     public_NCHW: Tensor,
 ) -> TrainingJob:
     """The fine-tuning on uint8 fake samples of both kinds, `settings.samples` in a row for each label."""
-    label_N = torch.tensor(labels).repeat_interleave(settings.samples)
+    label_N, training = torch.tensor(labels).repeat_interleave(settings.samples), settings.training
+    if settings.fine_tuning_steps is not None:
+        count = 2 * len(label_N)
+        a_pass = count // min(training.batch_size, count)
+        epochs = max(1, round(settings.fine_tuning_steps / a_pass))
+        training = training.model_copy(update={"epochs": epochs})
     kinds = [torch.full_like(label_N, kind) for kind in (PRIVATE, PUBLIC)]
     return TrainingJob(
         learner=FineTuner(settings, context),
         images_NCHW=torch.cat([private_NCHW, public_NCHW]),
         class_N=torch.cat([torch.stack([label_N, kind_N], dim=1) for kind_N in kinds]),
-        training=settings.training,
+        training=training,
     )
 
 

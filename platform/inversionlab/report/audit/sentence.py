@@ -10,6 +10,10 @@ from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
 from inversionlab.results.wording import listed, percent, words
 
 WEAK = 0.8
+ALONE = (
+    "Each of {count} attacked people has a network of their own behind {defenses}: an attack on a person meets "
+    "theirs, and accuracy is the mean of these networks."
+)
 POOLED = (
     "Every figure is over {count} victims, trained alike from the seeds {seeds}. Shares are those of all tries, "
     "and their intervals count people; brackets span the least and the most accurate victim."
@@ -29,10 +33,16 @@ def headline_sentence(results: RunResults) -> str:
 
 
 def pooled_note(results: RunResults) -> str:
-    """What figures over several victims mean; "" where there is one."""
-    seeds = results.run.record.seeds
-    named = listed([str(seed) for seed in seeds])
-    return POOLED.format(count=len(seeds), seeds=named) if seeds else ""
+    """What figures over several models mean; "" where there is one of a kind."""
+    record = results.run.record
+    seeds, said = record.seeds, []
+    if seeds:
+        named = listed([str(seed) for seed in seeds])
+        said.append(POOLED.format(count=len(seeds), seeds=named))
+    if record.alone:
+        titles = dict.fromkeys(c.title for c in record.cells if c.target is not None)
+        said.append(ALONE.format(count=len(record.alone), defenses=listed(list(titles))))
+    return " ".join(said)
 
 
 def prior_lines(results: RunResults) -> list[str]:

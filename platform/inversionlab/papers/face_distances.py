@@ -1,0 +1,67 @@
+"""How far an attack's pictures of a person are from the person, and from whom the defense leads to (Gong 2023).
+
+Both are eq. 13 as printed, person by person: the squared distance of the mean features, by an evaluator. To whom a
+fake-samples defense leads is a public person, l_p, whom the seed draws for each protected label.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from inversionlab.metrics import Estimate
+from inversionlab.metrics.mean_by_person import mean_by_person
+from inversionlab.papers.finders import DECOYS, Finder, Measured, NotRunError
+from inversionlab.results.run_results import RunResults
+from inversionlab.results.verdicts import Verdicts, matrix, whole
+
+
+@dataclass(frozen=True)
+class FaceDistance(Finder):
+    """Mean over the attacked people of the distance of their pictures, to themselves or to whom they lead."""
+
+    to: Literal["person", "decoy"] = "person"
+
+    @property
+    def measure(self) -> str:
+        """See `Finder`."""
+        return DECOYS if self.to == "decoy" else ""
+
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
+        """See `Finder`."""
+        found = self._distances(results, measured)
+        return mean_by_person(np.array([*found.values()]), np.array([*found]))
+
+    def of_person(self, results: RunResults) -> Mapping[int, float]:
+        """See `Finder`."""
+        return self._distances(results, {}) if self.to == "person" else {}
+
+    def _distances(self, results: RunResults, measured: Measured) -> dict[int, float]:
+        """The distance of each attacked person; NotRunError without features."""
+        name = self.evaluator_of(results)
+        said = Verdicts.read(self.table(results), name)
+        if not said.feature_ND.size:
+            raise NotRunError(f"the evaluator `{name}` has no features of the pictures")
+        goal_of = self._means(measured, name) if self.to == "decoy" else _people(results, name)
+        return {
+            person: float(((said.feature_ND[said.person_N == person].mean(0) - goal_D) ** 2).sum())
+            for person, goal_D in goal_of.items()
+            if (said.person_N == person).any()
+        }
+
+    def _means(self, measured: Measured, evaluator: str) -> dict[int, NDArray[np.float64]]:
+        known = measured.get(DECOYS)
+        if known is None:
+            raise NotRunError("to whom the defense leads has not been measured")
+        return {int(person): np.array(decoy["means"][evaluator]) for person, decoy in known.items()}
+
+
+def _people(results: RunResults, evaluator: str) -> dict[int, NDArray[np.float64]]:
+    """The evaluator's mean feature of each target's private pictures."""
+    table = results.run.features
+    mine = table.filter(pc.equal(table["evaluator"], evaluator))
+    feature_MD, person_M = matrix(whole(mine["feature"])), mine["target"].to_numpy()
+    return {int(p): feature_MD[person_M == p].mean(0) for p in np.unique(person_M)}

@@ -1,0 +1,104 @@
+"""The page of blind pictures in a browser: somebody answers it, saves the file, and the next call reads it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inversionlab.papers.blind import (
+    LETTERS,
+    NOBODY,
+    NULL,
+    REAL,
+    Question,
+    blind_key,
+    blind_page,
+    questions,
+    read_answers,
+)
+from inversionlab.papers.paper import Blind
+from inversionlab.results.run_results import RunResults
+from inversionlab.store.storage import Storage
+from tests.processes import HANG, wait_until
+from tests.report import browser
+from tests.report.browser import Browser
+from tests.report.fake_run import fake_run
+
+BLIND = Blind("Who are these?", "r", (("WB-MIA", "latent_white_box"),))
+FOLDER = "papers/p-small"
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if browser.found() is None:
+        pytest.skip("no Chromium at hand")
+    with Browser(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def results() -> RunResults:
+    made = fake_run(alphas=(0.5,), targets=3, repeats=2)
+    jobs = made.record.jobs.model_copy(update={"targets": (0, 1, 2), "repeats": 2})
+    record = made.record.model_copy(update={"jobs": jobs})
+    return RunResults.of(dataclasses.replace(made, record=record), frechet=False)
+
+
+def right(question: Question) -> str:
+    return NOBODY if question.kind == NULL else LETTERS[question.place]
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_fits_loads_its_pictures_and_asks_for_nothing_else(
+    tab: Browser, results: RunResults, tmp_path: Path, width: int
+) -> None:
+    page = tmp_path / "blind.html"
+    page.write_text(blind_page(BLIND, results, questions(BLIND, results, {})))
+    tab.open(page, width=width)
+    assert tab.run("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert tab.run("[...document.images].every((image) => image.naturalWidth > 0)")
+    assert not tab.faults
+    assert all(request.startswith(("file:", "data:")) for request in tab.requests)
+
+
+def test_what_somebody_answers_reaches_the_tables(
+    tab: Browser, results: RunResults, tmp_path: Path
+) -> None:
+    shown = base64.b64encode(results.run.reconstructions["picture"][0].as_py()).decode()
+    asked = questions(BLIND, results, {str(i): {"picture": shown} for i in range(3)})
+    storage, folder = Storage(str(tmp_path)), tmp_path / FOLDER
+    storage.write_json(f"{FOLDER}/blind-key.json", blind_key(asked))
+    storage.write(f"{FOLDER}/blind.html", blind_page(BLIND, results, asked).encode())
+    tab.open(folder / "blind.html", width=1000)
+
+    # Right of photographs and random faces, "A" of every reconstruction; alike are photographs alone.
+    for number, question in enumerate(asked):
+        who = "A" if question.kind == "WB-MIA" else right(question)
+        alike = "yes" if question.kind == REAL else "no"
+        tab.mouse(f'input[name="who{number}"][value="{who}"]', "mousePressed", "mouseReleased")
+        tab.mouse(f'input[name="alike{number}"][value="{alike}"]', "mousePressed", "mouseReleased")
+    answers = folder / "answers"
+    answers.mkdir()
+    tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(answers))
+    tab.mouse("#save", "mousePressed", "mouseReleased")
+    saved = answers / "answers.csv"
+    lines = 2 * len(asked) + 1
+    wait_until(
+        lambda: saved.exists() and len(saved.read_text().splitlines()) == lines,
+        HANG,
+        "the saved answers",
+    )
+
+    found = read_answers(storage, FOLDER)
+    assert saved.read_text() == tab.run("document.getElementById('text').value")
+    assert found[f"{REAL} average who"]["value"] == 1
+    assert found[f"{NULL} average who"]["value"] == 1
+    assert found["WB-MIA average who"]["value"] == pytest.approx(1 / 3)
+    assert found["WB-MIA ID:1 who"]["value"] == 1
+    assert found[f"{REAL} average alike"]["value"] == 1
+    assert found["WB-MIA average alike"]["value"] == 0
+    assert not tab.faults
