@@ -10,7 +10,13 @@ import pytest
 from rich.console import Console
 
 from inversionlab.distributed.live_display import LiveDisplay, display_of
-from inversionlab.distributed.training_board import NAME, BoardReader, BoardWriter, TrainingBoard
+from inversionlab.distributed.training_board import (
+    NAME,
+    BoardReader,
+    BoardWriter,
+    Seen,
+    TrainingBoard,
+)
 from inversionlab.pipeline.train import Progress
 from tests.processes import HANG, wait_until
 
@@ -32,7 +38,7 @@ def progress(title: str, epoch: int) -> Progress:
 def test_each_network_has_a_bar_until_it_is_done() -> None:
     display, screen = terminal()
     notes = [progress("victim", 3), progress("vae [wide]", 1)]
-    with display.trainings(2, lambda: notes):
+    with display.trainings(2, lambda: Seen(notes)):
         wait_until(lambda: "vae [wide]" in plain(screen), HANG, "a look")
         assert "epoch 3/10, 1,234 pictures/s, 1:05 left; loss 0.5" in plain(screen)
         notes[0] = progress("victim", 10)
@@ -43,10 +49,20 @@ def test_each_network_has_a_bar_until_it_is_done() -> None:
 def test_the_last_network_is_told_although_the_training_ends_at_once() -> None:
     display, screen = terminal()
     notes: list[Progress] = []
-    with display.trainings(1, lambda: notes):
+    with display.trainings(1, lambda: Seen(notes)):
         wait_until(lambda: "the workers start" in plain(screen), HANG, "a look")
         notes.append(progress("victim", 10))
     assert "1/1 victim: trained" in plain(screen)
+
+
+def test_warnings_of_workers_are_lines_and_each_stands_once() -> None:
+    display, screen = terminal()
+    board = TrainingBoard()
+    for line in ("mlflow gets no more curves", "the disk is full", "mlflow gets no more curves"):
+        board.say(line)
+    with display.trainings(1, board.seen):
+        wait_until(lambda: "the disk is full" in plain(screen), HANG, "a look")
+    assert plain(screen).count("mlflow gets no more curves") == 1
 
 
 def test_attacks_have_one_bar_with_the_time_left_and_who_works() -> None:
@@ -100,8 +116,8 @@ def test_workers_find_the_board_of_their_ray(local_ray: None) -> None:
             writer(progress("a", epoch))
 
     ray.get(work.remote())
-    wait_until(lambda: [note.epoch for note in reader.read()] == [10], HANG, "the notes")
+    wait_until(lambda: [note.epoch for note in reader.read().notes] == [10], HANG, "the notes")
     ray.kill(reader.actor)
-    assert reader.read() == []
+    assert reader.read() == Seen()
     with pytest.raises(ValueError, match=NAME):
         ray.get_actor(NAME)

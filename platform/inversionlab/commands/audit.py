@@ -16,6 +16,7 @@ from inversionlab.commands.ending import ends_by_signals
 from inversionlab.commands.options import (
     Answers,
     Assignments,
+    LogToOption,
     ShowPictures,
     StorageRoot,
     Strict,
@@ -23,11 +24,13 @@ from inversionlab.commands.options import (
     exit_codes,
     import_from_current_folder,
     importing,
+    log_to,
     verified,
 )
 
 if TYPE_CHECKING:
     from inversionlab.experiment import Experiment
+    from inversionlab.tracking.log_to import LogTo
 
 EPILOG = """Examples:
 
@@ -69,6 +72,7 @@ def main(
     pictures: ShowPictures = True,
     verify_data: VerifyData = False,
     strict: Strict = False,
+    logged: LogToOption = None,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Check everything and say what would be done, then stop."),
@@ -220,10 +224,11 @@ def main(
         experiment = experiment_of(recipe, given, assignments or [], plan=plan)
         experiment = verified(experiment, verify=verify_data)
         root = default_root() if storage is None else storage
+        services = log_to(logged, pictures=pictures)
         if plan:
             show_plan(experiment, root, force=force)
         else:
-            _run(experiment, root, pictures=pictures, force=force, strict=strict)
+            _run(experiment, root, services, pictures=pictures, force=force, strict=strict)
 
 
 def _list_recipes() -> None:
@@ -243,7 +248,9 @@ def _show_settings() -> None:
     raise typer.Exit
 
 
-def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool, strict: bool) -> None:
+def _run(
+    experiment: Experiment, root: str, services: LogTo, *, pictures: bool, force: bool, strict: bool
+) -> None:
     with importing():
         from rich.console import Console
 
@@ -263,7 +270,9 @@ def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool, stri
             say = typer.echo if display is None else display.say
             # With bars on the screen, what Ray's workers print stays in Ray's own files.
             quiet = display is not None
-            run = audit(experiment, root, say, force=force, quiet=quiet, display=display)
+            run = audit(
+                *(experiment, root, say), force=force, quiet=quiet, display=display, log_to=services
+            )
         except AuditError as error:
             # What was found until then is worth a page too.
             write_report(root, error.run, pictures=pictures)

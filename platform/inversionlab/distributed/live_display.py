@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from inversionlab.core.clock import clock
-from inversionlab.pipeline import train
+from inversionlab.distributed.training_board import Seen
 
 EVERY = 0.5
 """Seconds between two looks."""
@@ -31,16 +31,22 @@ class LiveDisplay:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def trainings(self, total: int, read: Callable[[], list[train.Progress]]) -> Iterator[None]:
+    def trainings(self, total: int, read: Callable[[], Seen]) -> Iterator[None]:
         """Within the block, a bar for each network in training; `read` returns how far each is.
 
         A network that is done becomes a line, with how many of `total` are.
         """
         bars: dict[str, TaskID] = {}
         done: set[str] = set()
+        told = 0
 
         def look(shown: Progress) -> None:
-            notes = read()
+            nonlocal told
+            seen = read()
+            notes = seen.notes
+            for line in seen.lines[told:]:
+                self.say(f"      {line}")
+            told = max(told, len(seen.lines))
             if not notes and not shown.tasks:
                 shown.add_task("the workers start", total=None, said="")
             elif notes and not bars and not done:

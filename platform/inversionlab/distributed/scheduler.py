@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import ray
 from ray.exceptions import RayError
@@ -18,6 +18,7 @@ from inversionlab.distributed.attack_worker import AttackWorker
 from inversionlab.distributed.cluster import ClusterSampler, Gpus, alive_nodes
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.object_cache import ObjectCache
+from inversionlab.distributed.ray_names import actor_name
 from inversionlab.distributed.room import (
     OFTEN,
     WaitNotice,
@@ -56,14 +57,19 @@ class Scheduler:
         self._runtime, self._gpus = runtime, gpus
         self._found = found or Found()
         self._workers = attack_workers(runtime, gpu=gpus.attack)
-        worker = ray.remote(AttackWorker).options(
-            num_cpus=runtime.attack_cpus,
-            num_gpus=runtime.attack_gpu_share if gpus.attack else 0.0,
-            resources=dict(runtime.attack_resources),
-            max_restarts=0,
-            max_task_retries=0,
-        )
-        self._pool: ActorPool[WorkItem] = ActorPool(partial(worker.remote, gpu=gpus.attack))
+        worker = ray.remote(AttackWorker)
+
+        def start() -> Any:
+            return worker.options(
+                name=actor_name("attack worker"),
+                num_cpus=runtime.attack_cpus,
+                num_gpus=runtime.attack_gpu_share if gpus.attack else 0.0,
+                resources=dict(runtime.attack_resources),
+                max_restarts=0,
+                max_task_retries=0,
+            ).remote(gpu=gpus.attack)
+
+        self._pool: ActorPool[WorkItem] = ActorPool(start, lambda item: item.title)
         self._queue: ShardQueue[WorkItem] = ShardQueue(
             shard_seconds=runtime.shard_seconds,
             shard_size=runtime.shard_size,
