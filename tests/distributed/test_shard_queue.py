@@ -12,6 +12,7 @@ import pytest
 
 from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.shard_queue import FIRST, MEASURING, PendingJobs, ShardQueue
+from inversionlab.pipeline.paces import Kind
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, missing_jobs
 from inversionlab.store.tables import Job
@@ -24,9 +25,12 @@ def queue(*, seconds: float = 30.0, size: int = 64, workers: int = 1) -> ShardQu
     return ShardQueue(shard_seconds=seconds, shard_size=size, workers=workers)
 
 
-def pending(count: int, name: str = "a", pace: str = "pace") -> PendingJobs[Item]:
+def pending(
+    count: int, name: str = "a", pace: str = "pace", expected: float = 1.0
+) -> PendingJobs[Item]:
     """Jobs whose shards are the items ("a", ((0, 0), (1, 0), ...))."""
-    return PendingJobs(((n, 0) for n in range(count)), count, pace, lambda jobs: (name, jobs))
+    kind = Kind(pace, expected=expected)
+    return PendingJobs(((n, 0) for n in range(count)), count, kind, lambda jobs: (name, jobs))
 
 
 def targets(item: Item | None) -> list[int]:
@@ -221,7 +225,7 @@ def test_jobs_are_drawn_only_when_a_shard_is_taken() -> None:
             yield number, 0
 
     source = queue(size=5)
-    source.put([], [PendingJobs(jobs(), 100_000, "pace", lambda cut: ("lazy", cut))])
+    source.put([], [PendingJobs(jobs(), 100_000, Kind("pace"), lambda cut: ("lazy", cut))])
     assert source.waiting() == 100_000 / 5
     assert drawn == 0
     for number in range(1, 4):
@@ -414,14 +418,15 @@ def test_a_lasting_failure_ends_whatever_else_asks_the_model() -> None:
 
 def test_the_time_left_is_that_of_each_kind_of_job_and_not_of_the_mean() -> None:
     source = queue(seconds=1000, size=10)
-    slow = replace(pending(20, "slow", "slow"), expected=8.0)
-    fast = replace(pending(40, "fast", "fast"), expected=0.5)
+    slow = pending(20, "slow", "slow", expected=8.0)
+    fast = pending(40, "fast", "fast", expected=0.5)
     source.put([], [fast, slow])
     assert source.seconds_left() is None, "nothing was measured"
     item = source.take()
     source.done(item, len(targets(item)) * 1.0)
-    # Of the fast ones FIRST are done, each in 1 s. So the slow ones are expected to take 16 s.
-    assert source.seconds_left() == pytest.approx((40 - FIRST) * 1.0 + 20 * 16.0)
+    # Of the fast ones FIRST are done, each in 1 s and not in 0.5. Planned seconds count for 0.1 more, so all take
+    # (1 + 0.1) / (0.5 + 0.1) times longer than planned: the slow ones 8 * 11 / 6 s.
+    assert source.seconds_left() == pytest.approx((40 - FIRST) * 1.0 + 20 * 8.0 * 11 / 6)
     while (item := source.take()) is not None and item[0] == "fast":
         source.done(item, len(targets(item)) * 1.0)
     source.done(item, len(targets(item)) * 3.0)
@@ -435,12 +440,39 @@ def test_the_time_left_holds_what_is_at_work_and_what_comes_last() -> None:
     source = queue(seconds=1000, size=100)
     source.put([], [pending(FIRST + 4)], last=[("last",)])
     source.done(source.take(), FIRST * 2.0)
-    assert source.seconds_left() == pytest.approx(4 * 2.0 + 2.0 * MEASURING)
+    slower = (2.0 + 0.1) / (1.0 + 0.1)
+    assert source.seconds_left() == pytest.approx(4 * 2.0 + slower * MEASURING)
     shard = source.take()
-    assert source.seconds_left() == pytest.approx(4 * 2.0 + 2.0 * MEASURING, abs=1.0)
+    assert source.seconds_left() == pytest.approx(4 * 2.0 + slower * MEASURING, abs=1.0)
     source.workers = 100
     # Many workers do not shorten what one of them does.
     assert source.seconds_left() == pytest.approx(4 * 2.0, abs=1.0)
     source.done(shard, 8.0)
     source.done(source.take(), 5.0)
     assert source.seconds_left() == 0.0
+
+
+def test_each_attack_is_begun_early_and_the_rest_comes_in_order() -> None:
+    source = queue(seconds=30, size=1000)
+
+    def of(attack: str, model: str) -> PendingJobs[Item]:
+        key = f"{attack} on {model}"
+        return replace(pending(10, key), kind=Kind(key, attack, model))
+
+    cells = [of("a", "none"), of("a", "dummy"), of("b", "none"), of("b", "dummy")]
+    source.put([], [*cells, pending(1, "of none")])
+    taken = []
+    while (item := source.take()) is not None:
+        taken.append((item[0], len(item[1])))
+        source.done(item, 3.0 * len(item[1]))
+    assert taken == [
+        ("a on none", FIRST),
+        ("b on none", FIRST),
+        ("a on none", 2),
+        ("a on dummy", FIRST),
+        ("a on dummy", 2),
+        ("b on none", 2),
+        ("b on dummy", FIRST),
+        ("b on dummy", 2),
+        ("of none", 1),
+    ]

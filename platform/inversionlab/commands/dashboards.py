@@ -71,9 +71,7 @@ def main(
         logdir.mkdir()
         shown = make_logdir(store, run, logdir)
         study = f"searches/{run}/study.db"
-        wanted = [
-            ("TensorBoard", ["tensorboard.main", "--logdir", str(logdir), "--bind_all=false"])
-        ]
+        wanted = [("TensorBoard", ["tensorboard.main", "--logdir", str(logdir)])]
         if is_search(store, run) and store.exists(study):
             file = Path(store.path(study))
             if not store.local:

@@ -8,6 +8,7 @@ from inversionlab.attacks import ATTACKS
 from inversionlab.distributed.object_cache import CachedObject
 from inversionlab.distributed.shard_queue import PendingJobs
 from inversionlab.pipeline.missing import missing_evaluators, missing_models
+from inversionlab.pipeline.paces import Kind
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, SessionSpec, missing_jobs
 from inversionlab.store.tables import Job
@@ -124,8 +125,14 @@ def pending_jobs(
     """The reconstructions of a cell that the store lacks."""
     jobs, left = missing_jobs(session, cell, targets)
     defense = cell.attacked.name if cell.attacked is not None else ""
-    pace_key = f"{cell.attack.model_dump_json()} {defense}"
     make = partial(Shard, context, cell.id, label=cell.label)
     asks = cell.attacked is not None
-    usual = ATTACKS[cell.attack.name].usual_seconds
-    return PendingJobs(jobs, left, pace_key, make, asks, usual)
+    attack = cell.attack.model_dump_json()
+    kind = Kind(
+        f"{attack} {defense}",
+        # An endpoint's budget is spent on one cell after the other.
+        attack if session.experiment.endpoint is None else "",
+        defense,
+        ATTACKS[cell.attack.name].usual_seconds,
+    )
+    return PendingJobs(jobs, left, kind, make, asks)
