@@ -65,6 +65,17 @@ def test_warnings_of_workers_are_lines_and_each_stands_once() -> None:
     assert plain(screen).count("mlflow gets no more curves") == 1
 
 
+def test_lines_are_broken_between_words_and_stay_indented() -> None:
+    screen = io.StringIO()
+    display = LiveDisplay(Console(file=screen, force_terminal=True, width=30))
+    display.say("      seven words of a [long] line, /a/path/that/is/longer/than/the/terminal")
+    assert plain(screen).splitlines() == [
+        "      seven words of a [long]",
+        "        line,",
+        "        /a/path/that/is/longer/than/the/terminal",
+    ]
+
+
 def test_attacks_have_one_bar_with_the_time_left_and_who_works() -> None:
     display, screen = terminal()
     with display.attacks(

@@ -6,6 +6,7 @@ ray job submit --working-dir . -- python jobs/audit.py jobs/recipes/demo.yaml
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -280,3 +281,18 @@ def _run(
     with exit_codes(DoubtError):
         write_report(root, run, pictures=pictures, strict=strict)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
+    typer.echo(f"Next: {_next(experiment, root, run)}")
+
+
+def _next(experiment: Experiment, root: str, run: str) -> str:
+    """The command that is likely to be wanted next."""
+    from inversionlab.commands.supplied import has_space
+    from inversionlab.store.storage import Storage
+
+    place = f"--storage {shlex.quote(Storage(root).root)}"
+    if experiment.seeds is None and has_space(experiment.defense.name):
+        return (
+            f"inversionlab search {experiment.defense.name} --recipe RECIPE {place} seeks better settings of this "
+            "defense"
+        )
+    return f"inversionlab dashboards {run} {place} shows how the networks learned"

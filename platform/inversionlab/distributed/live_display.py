@@ -4,6 +4,7 @@ Lines are printed above the bars and stay. Where there is no terminal, as in a j
 (`progress.py`).
 """
 
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,8 +28,18 @@ class LiveDisplay:
         self.console = console
 
     def say(self, line: str) -> None:
-        """Print a line; the bars, if there are any, stay below it."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        """Print a line, broken between words; the bars, if there are any, stay below it."""
+        indent = " " * (len(line) - len(line.lstrip()))
+        parts = textwrap.wrap(
+            line,
+            self.console.width,
+            subsequent_indent=f"{indent}  ",
+            # Addresses and paths stay whole.
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        text = "\n".join(parts or [""])
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def trainings(self, total: int, read: Callable[[], Seen]) -> Iterator[None]:

@@ -1,14 +1,13 @@
 """What attack workers are asked to do, and which of it an experiment still needs."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from inversionlab.attacks import ATTACKS
 from inversionlab.distributed.object_cache import CachedObject
 from inversionlab.distributed.shard_queue import PendingJobs
+from inversionlab.pipeline.estimate import kind_of
 from inversionlab.pipeline.missing import missing_evaluators, missing_models
-from inversionlab.pipeline.paces import Kind
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, SessionSpec, missing_jobs
 from inversionlab.store.tables import Job
@@ -124,15 +123,10 @@ def pending_jobs(
 ) -> PendingJobs[WorkItem]:
     """The reconstructions of a cell that the store lacks."""
     jobs, left = missing_jobs(session, cell, targets)
-    defense = cell.attacked.name if cell.attacked is not None else ""
     make = partial(Shard, context, cell.id, label=cell.label)
     asks = cell.attacked is not None
-    attack = cell.attack.model_dump_json()
-    kind = Kind(
-        f"{attack} {defense}",
-        # An endpoint's budget is spent on one cell after the other.
-        attack if session.experiment.endpoint is None else "",
-        defense,
-        ATTACKS[cell.attack.name].usual_seconds,
-    )
+    kind = kind_of(cell)
+    if session.experiment.endpoint is not None:
+        # Its budget is spent on one cell after the other.
+        kind = replace(kind, attack="")
     return PendingJobs(jobs, left, kind, make, asks)
