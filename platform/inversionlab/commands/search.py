@@ -171,6 +171,9 @@ def _run(
     pictures: bool,
     strict: bool,
 ) -> None:
+    from rich.console import Console
+
+    from inversionlab.distributed.live_display import display_of
     from inversionlab.given.endpoint_answers import EndpointError
     from inversionlab.given.ledger import BudgetError
     from inversionlab.pipeline.train import TrainingError
@@ -181,8 +184,12 @@ def _run(
 
     began = time.monotonic()
     with exit_codes(SearchError, TrainingError, EndpointError, BudgetError, DoubtError):
+        display = display_of(Console())
         outcome = search(
-            experiment, space, options, root, typer.echo, resume=resume, log_to=services
+            *(experiment, space, options, root, typer.echo if display is None else display.say),
+            resume=resume,
+            log_to=services,
+            display=display,
         )
         typer.echo("[4/4] report: writing the search's record")
         record = write_search(outcome)

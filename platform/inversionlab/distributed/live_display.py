@@ -42,30 +42,33 @@ class LiveDisplay:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def trainings(self, total: int, read: Callable[[], Seen]) -> Iterator[None]:
+    def trainings(self, total: int | None, read: Callable[[], Seen]) -> Iterator[None]:
         """Within the block, a bar for each network in training; `read` returns how far each is.
 
-        A network that is done becomes a line, with how many of `total` are.
+        A network that is done becomes a line, with how many of `total` are, if that is known.
         """
         bars: dict[str, TaskID] = {}
         done: set[str] = set()
-        told = 0
+        told = ended = 0
 
         def look(shown: Progress) -> None:
-            nonlocal told
+            nonlocal told, ended
             seen = read()
             notes = seen.notes
             for line in seen.lines[told:]:
-                self.say(f"      {line}")
+                self.say(f"      {line.strip()}")
             told = max(told, len(seen.lines))
             if not notes and not shown.tasks:
-                shown.add_task("the workers start", total=None, said="")
+                shown.add_task("the workers start", total=None, said="") if total else None
             elif notes and not bars and not done:
                 for waiting in shown.task_ids:
                     shown.remove_task(waiting)
             for note in notes:
                 if note.title in done:
-                    continue
+                    if note.epoch >= note.epochs:
+                        continue
+                    # Another trial's network of the same name.
+                    done.discard(note.title)
                 if note.title not in bars:
                     bars[note.title] = shown.add_task(
                         _short(note.title), total=note.epochs, said=""
@@ -79,8 +82,10 @@ class LiveDisplay:
                 )
                 if note.epoch >= note.epochs:
                     done.add(note.title)
+                    ended += 1
                     shown.remove_task(bars.pop(note.title))
-                    self.say(f"      {len(done)}/{total} {note.title}: trained; {losses}")
+                    count = "" if total is None else f"{ended}/{total} "
+                    self.say(f"      {count}{note.title}: trained; {losses}")
 
         with self._watching(look):
             yield

@@ -7,6 +7,7 @@ what they work on.
 import uuid
 
 from inversionlab.distributed.run_record import commit
+from inversionlab.distributed.work_items import WorkItem
 
 LONGEST = 100
 """Characters of a name."""
@@ -15,6 +16,11 @@ LONGEST = 100
 def actor_name(what: str) -> str:
     """A name that no other actor has."""
     return f"{what[:LONGEST]} ({uuid.uuid4().hex[:6]})"
+
+
+def task_name(item: WorkItem) -> str:
+    """The name of an attack worker's task, which Ray also makes the title of its process."""
+    return f"AttackWorker.run ({item.title})"
 
 
 def job_metadata(recipe: str, name: str) -> dict[str, str]:

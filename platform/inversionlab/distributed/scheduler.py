@@ -18,7 +18,8 @@ from inversionlab.distributed.attack_worker import AttackWorker
 from inversionlab.distributed.cluster import ClusterSampler, Gpus, alive_nodes
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.object_cache import ObjectCache
-from inversionlab.distributed.ray_names import actor_name
+from inversionlab.distributed.progress import Say
+from inversionlab.distributed.ray_names import actor_name, task_name
 from inversionlab.distributed.room import (
     OFTEN,
     WaitNotice,
@@ -52,9 +53,16 @@ class Scheduler:
     context.
     """
 
-    def __init__(self, runtime: RuntimeSettings, gpus: Gpus, found: Found | None = None) -> None:
-        """`found` holds what an earlier look at the store found whole."""
+    def __init__(
+        self,
+        runtime: RuntimeSettings,
+        gpus: Gpus,
+        found: Found | None = None,
+        say: Say | None = None,
+    ) -> None:
+        """`found` holds what an earlier look at the store found whole; `say` gets lines about what is missing."""
         self._runtime, self._gpus = runtime, gpus
+        self._say = say or partial(print, flush=True)
         self._found = found or Found()
         self._workers = attack_workers(runtime, gpu=gpus.attack)
         worker = ray.remote(AttackWorker)
@@ -69,13 +77,13 @@ class Scheduler:
                 max_task_retries=0,
             ).remote(gpu=gpus.attack)
 
-        self._pool: ActorPool[WorkItem] = ActorPool(start, lambda item: item.title)
+        self._pool: ActorPool[WorkItem] = ActorPool(start, task_name)
         self._queue: ShardQueue[WorkItem] = ShardQueue(
             shard_seconds=runtime.shard_seconds,
             shard_size=runtime.shard_size,
             lasting=(BudgetError.__name__, EndpointError.__name__),
         )
-        self._trainings = TrainingQueue(runtime, gpus, self._found)
+        self._trainings = TrainingQueue(runtime, gpus, self._found, say)
         self._cache = ObjectCache()
         self._start_lock = threading.Lock()
         self._attacking: threading.Thread | None = None
@@ -209,7 +217,7 @@ class Scheduler:
         return max(0, min(most, int(left / share + 1e-9)))
 
     def _sample(self) -> None:
-        notice = WaitNotice(partial(print, flush=True))
+        notice = WaitNotice(self._say)
         while True:
             with suppress(RayError):
                 self._say_what_is_waited_for(notice)

@@ -103,6 +103,6 @@ class BoardWriter:
 
     def say(self, line: str) -> None:
         """Print a line, and show it to whoever watches: a display hides what workers print."""
-        print(f"[train] {line}", flush=True)
+        print(line, flush=True)
         if self._board is not None:
             self._board.say.remote(line)

@@ -11,7 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,16 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.logger import JsonLoggerCallback
 
 from inversionlab.core.settings import NAMING, ConfigError, fingerprint
+from inversionlab.distributed import own_ray
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, refuse_hopeless, use_gpus
 from inversionlab.distributed.errors import ActorPoolError
+from inversionlab.distributed.live_display import LiveDisplay
 from inversionlab.distributed.live_victim import closed_on_error, share_live
 from inversionlab.distributed.preparing import PreparesOnRay
 from inversionlab.distributed.progress import Log, Say
 from inversionlab.distributed.ray_names import actor_name, job_metadata
 from inversionlab.distributed.run_record import describe
+from inversionlab.distributed.training_board import BoardReader
 from inversionlab.distributed.training_curves import store_networks
 from inversionlab.experiment import Experiment
 from inversionlab.given.ledger import BudgetError
@@ -115,11 +118,13 @@ def search(
     *,
     resume: bool = False,
     log_to: LogTo | None = None,
+    display: LiveDisplay | None = None,
 ) -> SearchOutcome:
     """Run a search on the storage `root`, a local path or URI; after any interruption the same call resumes it.
 
     The trials are variations of `experiment`. `resume` refuses a search that was never begun there.
-    `log_to` names services that are told about trainings and trials.
+    `log_to` names services that are told about trainings and trials. `display` shows bars on a terminal, and then
+    `say` is its own.
 
     Raises:
         ConfigError: space and recipe, or space and data, do not fit; there is nothing to resume; or an objective
@@ -141,7 +146,8 @@ def search(
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
     job = job_metadata(base.name, name)
-    prepare = PreparesOnRay(say, job=job)
+    quiet = display is not None
+    prepare = PreparesOnRay(say, quiet=quiet, job=job)
     session = with_log_to(begin(base, storage, prepare=prepare), log_to or LogTo())
     with closed_on_error(session):
         for line in check_victim(session):
@@ -152,11 +158,31 @@ def search(
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
     store_networks(session, name)
     log.timed("data", began)
-    started = prepare.started | connect(job=job)
+    started = prepare.started | connect(quiet=quiet, job=job)
     session = share_live(session)
     gpus = use_gpus(base.runtime)
     if started:
         refuse_hopeless(base.runtime, training=True)
+    watched = (
+        nullcontext() if display is None else display.trainings(None, BoardReader.start().read)
+    )
+    with watched:
+        trials, timeline = _run(session, name, space, options, gpus, log)
+    if display is not None and started:
+        say(f"      what Ray itself had to say: {own_ray.logs()}")
+    return SearchOutcome(name, session, space, options, trials, gpus, log.timings, timeline)
+
+
+def _run(
+    session: Session,
+    name: str,
+    space: SearchSpace,
+    options: SearchOptions,
+    gpus: Gpus,
+    log: Log,
+) -> tuple[list[TrialOutcome], list[dict[str, float]]]:
+    """The trials that a search has tried, and how the cluster changed meanwhile; raises as `search`."""
+    say = log.say
     # The runner and the trials hold no CPU, only this resource of the head node, so their work has all CPUs.
     runner_class = ray.remote(TrialRunner).options(
         num_cpus=0,
@@ -188,7 +214,7 @@ def search(
     with suppress(RayActorError):
         timeline = _result(runner.close.remote())
         ray.kill(runner)
-    return SearchOutcome(name, session, space, options, trials, gpus, log.timings, timeline)
+    return trials, timeline
 
 
 def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptions) -> str:

@@ -27,7 +27,7 @@ def terminal_table(results: RunResults) -> Table:
         if metric.printed or (metric.key == "top1" and not place)
     ]
     names = [*results.evaluators]
-    judged = [f"{words(names[place])}\n{m.printed or m.heading}" for place, m in shown]
+    judged = [f"{words(names[place])}\n{m.printed or f'{m.heading} (95%)'}" for place, m in shown]
     inverting = any(not math.isnan(row.error) for row in results.rows)
     more = ("Distortion", "Error") if inverting else ()
     table = _table(results, ("Accuracy", "Loss", *judged, *more, "Queries", "s"))
