@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -476,3 +477,59 @@ def test_each_attack_is_begun_early_and_the_rest_comes_in_order() -> None:
         ("b on dummy", 2),
         ("of none", 1),
     ]
+
+
+# Seconds of a reconstruction in a demo on two quiet cores, by attack and model: undefended, and the dummy at four
+# values of alpha. What was planned is from another data set.
+DEMO = {
+    "random_latent": (0.02, (0.002,)),
+    "random_public": (0.02, (0.001,)),
+    "pixel_gray_box": (0.1, (0.068, 0.417, 0.255, 0.253, 0.246)),
+    "latent_white_box": (0.2, (0.065, 0.563, 0.532, 0.427, 0.201)),
+    "multi_mode": (3.8, (0.446, 1.696, 0.955, 0.864, 1.673)),
+}
+
+
+def test_the_time_left_of_a_demo_is_about_right_from_early_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("inversionlab.distributed.shard_queue.time.monotonic", lambda: now)
+    source = queue(seconds=30, size=512, workers=2)
+    work = []
+    for attack, (planned, paces) in DEMO.items():
+        for place, pace in enumerate(paces):
+            model = "dummy" if place else "none"
+            kind = Kind(f"{attack} {model}", attack, model, planned)
+            work.append(
+                PendingJobs(
+                    ((n, 0) for n in range(16)),
+                    16,
+                    kind,
+                    lambda jobs, attack=attack, place=place, pace=pace: (
+                        *(attack, place, jobs),
+                        len(jobs) * pace,
+                    ),
+                )
+            )
+    source.put([], work)
+    busy: list[tuple[float, Item]] = []
+    said: list[tuple[float, float]] = []
+    more = True
+    while more:
+        while len(busy) < 2 and (item := source.take()) is not None:
+            heapq.heappush(busy, (now + item[3], item))
+        if not busy:
+            break
+        now, item = heapq.heappop(busy)
+        source.done(item, item[3])
+        if (left := source.seconds_left()) is not None:
+            said.append((now, left))
+    assert now == pytest.approx(70, abs=10), "two workers for 138 s of work"
+
+    def ratio(share: float) -> float:
+        then, left = [each for each in said if each[0] <= share * now][-1]
+        return left / (now - then)
+
+    # Before attacks were begun early and models compared, the first two were above 4.
+    assert [ratio(share) for share in (0.1, 0.25, 0.5)] == [pytest.approx(1, abs=0.4)] * 3
