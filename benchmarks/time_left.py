@@ -15,7 +15,7 @@ from pathlib import Path
 
 SHARES = (0.25, 0.5, 0.75)
 ATTACKS = re.compile(r"\b(\d+)/(\d+)(?: reconstructions)?, (\d+):(\d\d) left")
-TRAINING = re.compile(r"(\S.*?):? +\S* *epoch (\d+)/(\d+),.* (\d+):(\d\d) left")
+TRAINING = re.compile(r"^\s*(\S.*?):?\s+[━╸╺]*\s*epoch (\d+)/(\d+),.*?(\d+):(\d\d) left")
 STAGE = re.compile(r"\[(\d)/4\]")
 
 Said = tuple[float, float]
@@ -39,7 +39,7 @@ def read(lines: Iterable[str]) -> tuple[dict[str, list[Said]], dict[str, float]]
                 ends.setdefault("attacks" if stage == "3" else f"stage {stage}", now)
             stage = max(stage, found[1])
         if found := TRAINING.search(text):
-            name = re.sub(r"^.*\[train\] |[^\w)]+$", "", found[1]).strip()
+            name = re.sub(r"^.*\[train\] ", "", found[1])
             said.setdefault(name, []).append((now, int(found[4]) * 60 + int(found[5])))
             if found[2] == found[3]:
                 ends.setdefault(name, now)

@@ -7,6 +7,7 @@ import re
 import sys
 
 import pytest
+from ray import cloudpickle
 from rich.console import Console
 
 from inversionlab.distributed.live_display import LiveDisplay, display_of
@@ -91,6 +92,11 @@ def test_attacks_have_one_bar_with_the_time_left_and_who_works() -> None:
         count(32, 1.0)
     assert "a [line] above" in plain(screen)
     assert "40/40 reconstructions" in plain(screen)
+
+
+def test_what_a_callback_of_tune_holds_can_be_stored() -> None:
+    display, _ = terminal()
+    assert callable(cloudpickle.loads(cloudpickle.dumps(display.say)))
 
 
 def test_there_are_no_bars_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,10 @@ class LiveDisplay:
     def __init__(self, console: Console) -> None:
         self.console = console
 
+    def __reduce__(self) -> tuple[Callable[[], "LiveDisplay"], tuple[()]]:
+        """Ray Tune stores its callbacks, which have a display's `say`; a console's locks cannot go along."""
+        return _own_display, ()
+
     def say(self, line: str) -> None:
         """Print a line, broken between words; the bars, if there are any, stay below it."""
         indent = " " * (len(line) - len(line.lstrip()))
@@ -150,6 +154,11 @@ class LiveDisplay:
 
 def _short(title: str) -> str:
     return title if len(title) <= LONGEST else f"{title[: LONGEST - 1]}…"
+
+
+def _own_display() -> LiveDisplay:
+    """A display on this process's own terminal."""
+    return LiveDisplay(Console())
 
 
 def display_of(console: Console) -> LiveDisplay | None:
