@@ -18,6 +18,7 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.store.storage import Storage
 from inversionlab.tracking.tensorboard import EventFile
 from tests.commands.test_ending import started
+from tests.processes import HANG
 from tests.tracking.test_tensorboard import only, scalars
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -129,8 +130,8 @@ def test_it_serves_until_a_signal_comes_and_leaves_no_process(
     folder = Path(family[0].cwd()).parent
     assert folder.stat().st_mode & 0o077 == 0
     process.send_signal(number)
-    assert process.wait(30) == 128 + number
-    _, alive = psutil.wait_procs(family, timeout=10)
+    assert process.wait(HANG) == 128 + number
+    _, alive = psutil.wait_procs(family, timeout=HANG)
     assert not alive
     assert not folder.exists()
 
@@ -139,7 +140,7 @@ def test_a_server_that_does_not_start_is_an_error(tmp_path: Path, stand_ins: Pat
     run_record(tmp_path / "store", "demo-1")
     (stand_ins / "tensorboard" / "main.py").write_text("raise SystemExit('no such option')")
     process = command(tmp_path / "store", stand_ins, "demo-1")
-    _, complained = process.communicate(timeout=60)
+    _, complained = process.communicate(timeout=HANG)
     assert process.returncode == 1
     assert "TensorBoard does not start: no such option" in complained
 

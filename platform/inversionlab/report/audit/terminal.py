@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -11,18 +12,27 @@ from inversionlab.results.models import models_of
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import MISSING, number, percent, points, spread_text, words
 
+NARROW = 120
+"""Columns of a terminal below which the table holds the first evaluator alone."""
 
-def terminal_table(results: RunResults) -> Table:
+
+def is_narrow() -> bool:
+    """Whether what is printed goes to a terminal that is too narrow for the whole table."""
+    console = Console()
+    return console.is_terminal and console.width < NARROW
+
+
+def terminal_table(results: RunResults, *, narrow: bool = False) -> Table:
     """The headline table with the printed metrics by every evaluator, by the first one top-1 too.
 
     Where an attack inverts outputs, the models' distortion of them and the error of what came out stand there too.
-    The recommended model is bold.
+    The recommended model is bold. A `narrow` table has the first evaluator alone, and no costs.
     """
     if not results.judged:
         return _table_without_judges(results)
     shown = [
         (place, metric)
-        for place in range(len(results.evaluators))
+        for place in range(1 if narrow else len(results.evaluators))
         for metric in results.metrics
         if metric.printed or (metric.key == "top1" and not place)
     ]
@@ -30,7 +40,12 @@ def terminal_table(results: RunResults) -> Table:
     judged = [f"{words(names[place])}\n{m.printed or f'{m.heading} (95%)'}" for place, m in shown]
     inverting = any(not math.isnan(row.error) for row in results.rows)
     more = ("Distortion", "Error") if inverting else ()
-    table = _table(results, ("Accuracy", "Loss", *judged, *more, "Queries", "s"))
+    costs = () if narrow else ("Queries", "s")
+    table = _table(results, ("Accuracy", "Loss", *judged, *more, *costs))
+    if narrow and len(names) > 1:
+        table.caption = (
+            f"By {words(names[0])} alone; the page has all evaluators, queries and times."
+        )
     models = models_of(results.run) if inverting else {}
     for row in results.rows:
         accuracy = percent(row.accuracy_all.value) if row.accuracy_all else MISSING
@@ -41,9 +56,9 @@ def terminal_table(results: RunResults) -> Table:
             if inverting:
                 model = models.get(row.protected)
                 cells += [number(model.log_distortion if model else None), number(row.error)]
-            cells += [number(row.queries), number(row.seconds)]
+            cells += [number(row.queries), number(row.seconds)][: len(costs)]
         else:
-            missing = len(more) + 2
+            missing = len(more) + len(costs)
             cells += [*["not attacked yet"] * len(judged), *[MISSING] * missing]
         chosen = row.kind == "defended" and row.protected == results.recommended
         style = "bold" if chosen else "" if row.done else "dim"
@@ -51,7 +66,7 @@ def terminal_table(results: RunResults) -> Table:
     table.add_section()
     for comparison in results.comparisons:
         said = [comparison.text(m, place) for place, m in shown]
-        table.add_row(comparison.name, *[MISSING] * 3, *said, *[MISSING] * (len(more) + 2))
+        table.add_row(comparison.name, *[MISSING] * 3, *said, *[MISSING] * (len(more) + len(costs)))
     return table
 
 
