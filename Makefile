@@ -18,7 +18,7 @@ install: $(INSTALLED) ## make .venv and install the pinned versions
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,onnx,endpoint,faces,timm]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,onnx,endpoint,faces,timm,dashboards,mlflow,wandb]'
 	touch $(INSTALLED)
 
 demo: $(INSTALLED) ## audit a recognizer of made-up faces; ends with the report's place and its headline

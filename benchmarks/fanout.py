@@ -29,6 +29,7 @@ from inversionlab.distributed.actor_pool import ActorPool
 from inversionlab.distributed.cluster import Gpus
 from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.distributed.shard_queue import PendingJobs, ShardQueue
+from inversionlab.pipeline.paces import Kind
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, missing_jobs
 from inversionlab.store.tables import Job
@@ -82,7 +83,7 @@ def empty_shards(count: int) -> None:
 def _through(pool: ActorPool[AttackJobs], count: int, note: Callable[[int, float], None]) -> None:
     queue: ShardQueue[AttackJobs] = ShardQueue(shard_seconds=30, shard_size=1, workers=WORKERS)
     jobs = ((number, 0) for number in range(count))
-    queue.put([], [PendingJobs(jobs, count, "empty", lambda cut: cut)], note)
+    queue.put([], [PendingJobs(jobs, count, Kind("empty"), lambda cut: cut)], note)
     queue.close()
     work_off(pool, queue, WORKERS)
 
@@ -94,7 +95,7 @@ def cut_only() -> None:
         tracemalloc.start()
         queue: ShardQueue[AttackJobs] = ShardQueue(shard_seconds=30, shard_size=1)
         jobs, left = missing_jobs(session, session.plan.cells[0], range(PEOPLE))
-        queue.put([], [PendingJobs(jobs, left, "cut", lambda cut: cut)])
+        queue.put([], [PendingJobs(jobs, left, Kind("cut"), lambda cut: cut)])
         begun, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
         count = 0

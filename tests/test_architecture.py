@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "platform" / "inversionlab"
 LEVELS = (
     {"", "core", "metrics"},
     {"data", "recognizers", "generators", "store"},
-    {"attacks", "defenses", "given", "results"},
+    {"attacks", "defenses", "given", "results", "tracking"},
     {"experiment", "report"},
     {"pipeline"},
     {"distributed"},

@@ -17,7 +17,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["audit"], ["search"], ["report"], ["compare"], ["settings"], ["paper"]]
+    "command",
+    [[], ["audit"], ["search"], ["report"], ["compare"], ["settings"], ["paper"], ["dashboards"]],
 )
 def test_help_answers_before_anything_heavy_is_imported(command: list[str], tmp_path: Path) -> None:
     told = subprocess.run(

@@ -7,10 +7,17 @@ import re
 import sys
 
 import pytest
+from ray import cloudpickle
 from rich.console import Console
 
 from inversionlab.distributed.live_display import LiveDisplay, display_of
-from inversionlab.distributed.training_board import NAME, BoardReader, BoardWriter, TrainingBoard
+from inversionlab.distributed.training_board import (
+    NAME,
+    BoardReader,
+    BoardWriter,
+    Seen,
+    TrainingBoard,
+)
 from inversionlab.pipeline.train import Progress
 from tests.processes import HANG, wait_until
 
@@ -32,7 +39,7 @@ def progress(title: str, epoch: int) -> Progress:
 def test_each_network_has_a_bar_until_it_is_done() -> None:
     display, screen = terminal()
     notes = [progress("victim", 3), progress("vae [wide]", 1)]
-    with display.trainings(2, lambda: notes):
+    with display.trainings(2, lambda: Seen(notes)):
         wait_until(lambda: "vae [wide]" in plain(screen), HANG, "a look")
         assert "epoch 3/10, 1,234 pictures/s, 1:05 left; loss 0.5" in plain(screen)
         notes[0] = progress("victim", 10)
@@ -43,10 +50,31 @@ def test_each_network_has_a_bar_until_it_is_done() -> None:
 def test_the_last_network_is_told_although_the_training_ends_at_once() -> None:
     display, screen = terminal()
     notes: list[Progress] = []
-    with display.trainings(1, lambda: notes):
+    with display.trainings(1, lambda: Seen(notes)):
         wait_until(lambda: "the workers start" in plain(screen), HANG, "a look")
         notes.append(progress("victim", 10))
     assert "1/1 victim: trained" in plain(screen)
+
+
+def test_warnings_of_workers_are_lines_and_each_stands_once() -> None:
+    display, screen = terminal()
+    board = TrainingBoard()
+    for line in ("mlflow gets no more curves", "the disk is full", "mlflow gets no more curves"):
+        board.say(line)
+    with display.trainings(1, board.seen):
+        wait_until(lambda: "the disk is full" in plain(screen), HANG, "a look")
+    assert plain(screen).count("mlflow gets no more curves") == 1
+
+
+def test_lines_are_broken_between_words_and_stay_indented() -> None:
+    screen = io.StringIO()
+    display = LiveDisplay(Console(file=screen, force_terminal=True, width=30))
+    display.say("      seven words of a [long] line, /a/path/that/is/longer/than/the/terminal")
+    assert plain(screen).splitlines() == [
+        "      seven words of a [long]",
+        "        line,",
+        "        /a/path/that/is/longer/than/the/terminal",
+    ]
 
 
 def test_attacks_have_one_bar_with_the_time_left_and_who_works() -> None:
@@ -64,6 +92,11 @@ def test_attacks_have_one_bar_with_the_time_left_and_who_works() -> None:
         count(32, 1.0)
     assert "a [line] above" in plain(screen)
     assert "40/40 reconstructions" in plain(screen)
+
+
+def test_what_a_callback_of_tune_holds_can_be_stored() -> None:
+    display, _ = terminal()
+    assert callable(cloudpickle.loads(cloudpickle.dumps(display.say)))
 
 
 def test_there_are_no_bars_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +133,8 @@ def test_workers_find_the_board_of_their_ray(local_ray: None) -> None:
             writer(progress("a", epoch))
 
     ray.get(work.remote())
-    wait_until(lambda: [note.epoch for note in reader.read()] == [10], HANG, "the notes")
+    wait_until(lambda: [note.epoch for note in reader.read().notes] == [10], HANG, "the notes")
     ray.kill(reader.actor)
-    assert reader.read() == []
+    assert reader.read() == Seen()
     with pytest.raises(ValueError, match=NAME):
         ray.get_actor(NAME)

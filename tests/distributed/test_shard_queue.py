@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 
 from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.shard_queue import FIRST, MEASURING, PendingJobs, ShardQueue
+from inversionlab.pipeline.paces import Kind
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, missing_jobs
 from inversionlab.store.tables import Job
@@ -24,9 +26,12 @@ def queue(*, seconds: float = 30.0, size: int = 64, workers: int = 1) -> ShardQu
     return ShardQueue(shard_seconds=seconds, shard_size=size, workers=workers)
 
 
-def pending(count: int, name: str = "a", pace: str = "pace") -> PendingJobs[Item]:
+def pending(
+    count: int, name: str = "a", pace: str = "pace", expected: float = 1.0
+) -> PendingJobs[Item]:
     """Jobs whose shards are the items ("a", ((0, 0), (1, 0), ...))."""
-    return PendingJobs(((n, 0) for n in range(count)), count, pace, lambda jobs: (name, jobs))
+    kind = Kind(pace, expected=expected)
+    return PendingJobs(((n, 0) for n in range(count)), count, kind, lambda jobs: (name, jobs))
 
 
 def targets(item: Item | None) -> list[int]:
@@ -221,7 +226,7 @@ def test_jobs_are_drawn_only_when_a_shard_is_taken() -> None:
             yield number, 0
 
     source = queue(size=5)
-    source.put([], [PendingJobs(jobs(), 100_000, "pace", lambda cut: ("lazy", cut))])
+    source.put([], [PendingJobs(jobs(), 100_000, Kind("pace"), lambda cut: ("lazy", cut))])
     assert source.waiting() == 100_000 / 5
     assert drawn == 0
     for number in range(1, 4):
@@ -414,14 +419,15 @@ def test_a_lasting_failure_ends_whatever_else_asks_the_model() -> None:
 
 def test_the_time_left_is_that_of_each_kind_of_job_and_not_of_the_mean() -> None:
     source = queue(seconds=1000, size=10)
-    slow = replace(pending(20, "slow", "slow"), expected=8.0)
-    fast = replace(pending(40, "fast", "fast"), expected=0.5)
+    slow = pending(20, "slow", "slow", expected=8.0)
+    fast = pending(40, "fast", "fast", expected=0.5)
     source.put([], [fast, slow])
     assert source.seconds_left() is None, "nothing was measured"
     item = source.take()
     source.done(item, len(targets(item)) * 1.0)
-    # Of the fast ones FIRST are done, each in 1 s. So the slow ones are expected to take 16 s.
-    assert source.seconds_left() == pytest.approx((40 - FIRST) * 1.0 + 20 * 16.0)
+    # Of the fast ones FIRST are done, each in 1 s and not in 0.5. Planned seconds count for 0.1 more, so all take
+    # (1 + 0.1) / (0.5 + 0.1) times longer than planned: the slow ones 8 * 11 / 6 s.
+    assert source.seconds_left() == pytest.approx((40 - FIRST) * 1.0 + 20 * 8.0 * 11 / 6)
     while (item := source.take()) is not None and item[0] == "fast":
         source.done(item, len(targets(item)) * 1.0)
     source.done(item, len(targets(item)) * 3.0)
@@ -435,12 +441,95 @@ def test_the_time_left_holds_what_is_at_work_and_what_comes_last() -> None:
     source = queue(seconds=1000, size=100)
     source.put([], [pending(FIRST + 4)], last=[("last",)])
     source.done(source.take(), FIRST * 2.0)
-    assert source.seconds_left() == pytest.approx(4 * 2.0 + 2.0 * MEASURING)
+    slower = (2.0 + 0.1) / (1.0 + 0.1)
+    assert source.seconds_left() == pytest.approx(4 * 2.0 + slower * MEASURING)
     shard = source.take()
-    assert source.seconds_left() == pytest.approx(4 * 2.0 + 2.0 * MEASURING, abs=1.0)
+    assert source.seconds_left() == pytest.approx(4 * 2.0 + slower * MEASURING, abs=1.0)
     source.workers = 100
     # Many workers do not shorten what one of them does.
     assert source.seconds_left() == pytest.approx(4 * 2.0, abs=1.0)
     source.done(shard, 8.0)
     source.done(source.take(), 5.0)
     assert source.seconds_left() == 0.0
+
+
+def test_each_attack_is_begun_early_and_the_rest_comes_in_order() -> None:
+    source = queue(seconds=30, size=1000)
+
+    def of(attack: str, model: str) -> PendingJobs[Item]:
+        key = f"{attack} on {model}"
+        return replace(pending(10, key), kind=Kind(key, attack, model))
+
+    cells = [of("a", "none"), of("a", "dummy"), of("b", "none"), of("b", "dummy")]
+    source.put([], [*cells, pending(1, "of none")])
+    taken = []
+    while (item := source.take()) is not None:
+        taken.append((item[0], len(item[1])))
+        source.done(item, 3.0 * len(item[1]))
+    assert taken == [
+        ("a on none", FIRST),
+        ("b on none", FIRST),
+        ("a on none", 2),
+        ("a on dummy", FIRST),
+        ("a on dummy", 2),
+        ("b on none", 2),
+        ("b on dummy", FIRST),
+        ("b on dummy", 2),
+        ("of none", 1),
+    ]
+
+
+# Seconds of a reconstruction in a demo on two quiet cores, by attack and model: undefended, and the dummy at four
+# values of alpha. What was planned is from another data set.
+DEMO = {
+    "random_latent": (0.02, (0.002,)),
+    "random_public": (0.02, (0.001,)),
+    "pixel_gray_box": (0.1, (0.068, 0.417, 0.255, 0.253, 0.246)),
+    "latent_white_box": (0.2, (0.065, 0.563, 0.532, 0.427, 0.201)),
+    "multi_mode": (3.8, (0.446, 1.696, 0.955, 0.864, 1.673)),
+}
+
+
+def test_the_time_left_of_a_demo_is_about_right_from_early_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("inversionlab.distributed.shard_queue.time.monotonic", lambda: now)
+    source = queue(seconds=30, size=512, workers=2)
+    work = []
+    for attack, (planned, paces) in DEMO.items():
+        for place, pace in enumerate(paces):
+            model = "dummy" if place else "none"
+            kind = Kind(f"{attack} {model}", attack, model, planned)
+            work.append(
+                PendingJobs(
+                    ((n, 0) for n in range(16)),
+                    16,
+                    kind,
+                    lambda jobs, attack=attack, place=place, pace=pace: (
+                        *(attack, place, jobs),
+                        len(jobs) * pace,
+                    ),
+                )
+            )
+    source.put([], work)
+    busy: list[tuple[float, Item]] = []
+    said: list[tuple[float, float]] = []
+    more = True
+    while more:
+        while len(busy) < 2 and (item := source.take()) is not None:
+            heapq.heappush(busy, (now + item[3], item))
+        if not busy:
+            break
+        now, item = heapq.heappop(busy)
+        source.done(item, item[3])
+        if (left := source.seconds_left()) is not None:
+            said.append((now, left))
+    assert now == pytest.approx(70, abs=10), "two workers for 138 s of work"
+
+    def ratio(share: float) -> float:
+        then, left = [each for each in said if each[0] <= share * now][-1]
+        return left / (now - then)
+
+    # Before attacks were begun early and models compared, the first two were above 4.
+    assert [ratio(share) for share in (0.1, 0.25, 0.5)] == [pytest.approx(1, abs=0.4)] * 3

@@ -6,6 +6,7 @@ ray job submit --working-dir . -- python jobs/audit.py jobs/recipes/demo.yaml
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from inversionlab.commands.ending import ends_by_signals
 from inversionlab.commands.options import (
     Answers,
     Assignments,
+    LogToOption,
     ShowPictures,
     StorageRoot,
     Strict,
@@ -23,11 +25,13 @@ from inversionlab.commands.options import (
     exit_codes,
     import_from_current_folder,
     importing,
+    log_to,
     verified,
 )
 
 if TYPE_CHECKING:
     from inversionlab.experiment import Experiment
+    from inversionlab.tracking.log_to import LogTo
 
 EPILOG = """Examples:
 
@@ -69,6 +73,7 @@ def main(
     pictures: ShowPictures = True,
     verify_data: VerifyData = False,
     strict: Strict = False,
+    logged: LogToOption = None,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Check everything and say what would be done, then stop."),
@@ -220,10 +225,11 @@ def main(
         experiment = experiment_of(recipe, given, assignments or [], plan=plan)
         experiment = verified(experiment, verify=verify_data)
         root = default_root() if storage is None else storage
+        services = log_to(logged, pictures=pictures)
         if plan:
             show_plan(experiment, root, force=force)
         else:
-            _run(experiment, root, pictures=pictures, force=force, strict=strict)
+            _run(experiment, root, services, pictures=pictures, force=force, strict=strict)
 
 
 def _list_recipes() -> None:
@@ -243,7 +249,9 @@ def _show_settings() -> None:
     raise typer.Exit
 
 
-def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool, strict: bool) -> None:
+def _run(
+    experiment: Experiment, root: str, services: LogTo, *, pictures: bool, force: bool, strict: bool
+) -> None:
     with importing():
         from rich.console import Console
 
@@ -263,7 +271,9 @@ def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool, stri
             say = typer.echo if display is None else display.say
             # With bars on the screen, what Ray's workers print stays in Ray's own files.
             quiet = display is not None
-            run = audit(experiment, root, say, force=force, quiet=quiet, display=display)
+            run = audit(
+                *(experiment, root, say), force=force, quiet=quiet, display=display, log_to=services
+            )
         except AuditError as error:
             # What was found until then is worth a page too.
             write_report(root, error.run, pictures=pictures)
@@ -271,3 +281,18 @@ def _run(experiment: Experiment, root: str, *, pictures: bool, force: bool, stri
     with exit_codes(DoubtError):
         write_report(root, run, pictures=pictures, strict=strict)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
+    typer.echo(f"Next: {_next(experiment, root, run)}")
+
+
+def _next(experiment: Experiment, root: str, run: str) -> str:
+    """The command that is likely to be wanted next."""
+    from inversionlab.commands.supplied import has_space
+    from inversionlab.store.storage import Storage
+
+    place = f"--storage {shlex.quote(Storage(root).root)}"
+    if experiment.seeds is None and has_space(experiment.defense.name):
+        return (
+            f"inversionlab search {experiment.defense.name} --recipe RECIPE {place} seeks better settings of this "
+            "defense"
+        )
+    return f"inversionlab dashboards {run} {place} shows how the networks learned"

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from inversionlab import __version__
-from inversionlab.commands import audit, compare, paper, prepare, report, search, settings
+from inversionlab.commands import (
+    audit,
+    compare,
+    dashboards,
+    paper,
+    prepare,
+    report,
+    search,
+    settings,
+)
 from inversionlab.commands.ending import as_process
 
 app = typer.Typer(
@@ -21,6 +30,7 @@ app.command("paper", epilog=paper.epilog("inversionlab paper"))(paper.main)
 app.command("prepare")(prepare.main)
 app.command("report")(report.main)
 app.command("compare")(compare.main)
+app.command("dashboards")(dashboards.main)
 app.command("settings")(settings.main)
 
 

@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from inversionlab.experiment import Experiment
+    from inversionlab.tracking.log_to import LogTo
 
 Assignments = Annotated[
     list[str] | None,
@@ -51,6 +52,25 @@ Strict = Annotated[
         "--strict", help="End with exit code 4 if a warning stands on the page; all is stored."
     ),
 ]
+
+
+LogToOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-to",
+        metavar="SERVICE",
+        help="Send the curves of trainings, and of a search's trials, to mlflow:URI or wandb:PROJECT too; with "
+        "--no-pictures without samples. Repeatable.",
+        show_default=False,
+    ),
+]
+
+
+def log_to(given: list[str] | None, *, pictures: bool) -> "LogTo":
+    """What `--log-to` stands for; raises ConfigError for what it cannot."""
+    from inversionlab.tracking.log_to import read_log_to
+
+    return read_log_to(given or (), pictures=pictures)
 
 
 def verified(experiment: "Experiment", *, verify: bool) -> "Experiment":

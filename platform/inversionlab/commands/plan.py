@@ -22,6 +22,7 @@ def show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         from inversionlab.distributed.planned_room import planned
         from inversionlab.distributed.run_record import describe
         from inversionlab.experiment.suite import suite_record
+        from inversionlab.pipeline import estimate
         from inversionlab.pipeline.endpoint import begin, planned_queries
         from inversionlab.pipeline.missing import missing_ceilings
         from inversionlab.pipeline.prepared import planned_pictures
@@ -39,10 +40,10 @@ def show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
     if getattr(experiment.victim, "endpoint", None) is None:  # A plan asks an endpoint nothing.
         for line in check_victim(session, force=force):
             typer.echo(line)
-    training, attacks = False, 0
+    untrained, attacks = [], 0
     for spec in session.plan.specs:
         lacking = not (spec.given or session.artifacts.finished(spec))
-        training |= lacking
+        untrained += [spec] if lacking else []
         state = "given, not trained" if spec.given else "to be trained" if lacking else "is stored"
         typer.echo(f"  network {spec.key}: {state}")
     for cell in session.plan.cells:
@@ -51,7 +52,10 @@ def show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
     for generator in missing_ceilings(session, set()):
         typer.echo(f"  ceiling of generator/{generator}: to be measured")
+    training = bool(untrained)
     for line in planned(experiment.runtime, training=training) if training or attacks else ():
         typer.echo(f"  cluster: {line}")
+    for line in estimate.lines(session, untrained):
+        typer.echo(f"  estimate: {line}")
     for line in planned_queries(session):
         typer.echo(f"  queries: {line}")

@@ -17,18 +17,21 @@ import typer
 from inversionlab.commands.ending import ends_by_signals
 from inversionlab.commands.options import (
     Assignments,
+    LogToOption,
     ShowPictures,
     StorageRoot,
     Strict,
     VerifyData,
     exit_codes,
     import_from_current_folder,
+    log_to,
     verified,
 )
 
 if TYPE_CHECKING:
     from inversionlab.experiment import Experiment
     from inversionlab.results.search import SearchRecord
+    from inversionlab.tracking.log_to import LogTo
     from inversionlab.tuning.search import SearchOptions
     from inversionlab.tuning.space import SearchSpace
 
@@ -110,6 +113,7 @@ def main(
     pictures: ShowPictures = True,
     verify_data: VerifyData = False,
     strict: Strict = False,
+    logged: LogToOption = None,
 ) -> None:
     """Search a defense's settings for the least leak at the least loss of accuracy."""
     # Imported here so that --help answers at once; PyTorch and Ray take seconds.
@@ -137,6 +141,7 @@ def main(
             load_space(space_file(space)),
             options,
             root,
+            log_to(logged, pictures=pictures),
             resume,
             judge,
             pictures,
@@ -160,11 +165,15 @@ def _run(
     space: SearchSpace,
     options: SearchOptions,
     root: str,
+    services: LogTo,
     resume: bool,
     judge: bool,
     pictures: bool,
     strict: bool,
 ) -> None:
+    from rich.console import Console
+
+    from inversionlab.distributed.live_display import display_of
     from inversionlab.given.endpoint_answers import EndpointError
     from inversionlab.given.ledger import BudgetError
     from inversionlab.pipeline.train import TrainingError
@@ -175,12 +184,18 @@ def _run(
 
     began = time.monotonic()
     with exit_codes(SearchError, TrainingError, EndpointError, BudgetError, DoubtError):
-        outcome = search(experiment, space, options, root, typer.echo, resume=resume)
+        display = display_of(Console())
+        outcome = search(
+            *(experiment, space, options, root, typer.echo if display is None else display.say),
+            resume=resume,
+            log_to=services,
+            display=display,
+        )
         typer.echo("[4/4] report: writing the search's record")
         record = write_search(outcome)
         audited = True
         if judge and record.recommended is not None:
-            audited = _audit_recommended(root, outcome.name, pictures)
+            audited = _audit_recommended(root, outcome.name, services, pictures)
         doubt = None
         try:
             write_search_page(root, outcome.name, pictures=pictures, strict=strict)
@@ -194,7 +209,7 @@ def _run(
             raise doubt
 
 
-def _audit_recommended(root: str, name: str, pictures: bool) -> bool:
+def _audit_recommended(root: str, name: str, services: LogTo, pictures: bool) -> bool:
     """Audit the recommended recipe; returns whether that succeeded."""
     from inversionlab.core.settings import validate
     from inversionlab.core.yaml_io import parse_yaml
@@ -211,7 +226,8 @@ def _audit_recommended(root: str, name: str, pictures: bool) -> bool:
     recipe = parse_yaml(Storage(root).read(origin).decode())
     typer.echo("Auditing the recommended setting on unseen targets and starts:")
     try:
-        run = audit(validate(Experiment, recipe, origin=origin), root, typer.echo)
+        experiment = validate(Experiment, recipe, origin=origin)
+        run = audit(experiment, root, typer.echo, log_to=services)
     except (AuditError, ActorPoolError, TrainingError, EndpointError, BudgetError) as error:
         typer.echo(f"error: the recommended setting could not be audited: {error}", err=True)
         return False

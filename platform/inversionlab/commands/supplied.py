@@ -34,6 +34,11 @@ def space_file(given: Path) -> Path:
     return _find(given, "search space", _supplied(SPACES, "*.py"))
 
 
+def has_space(defense: str) -> bool:
+    """Whether a search space for a defense comes with InversionLab."""
+    return defense in _supplied(SPACES, "*.py")
+
+
 def recipe_headers() -> dict[str, str]:
     """The first line of the header of each recipe that comes with InversionLab, by the recipe's name."""
     return {

@@ -85,11 +85,13 @@ class _Worker:
 class ActorPool(Generic[Item]):
     """Actors with the methods `ready()` and `run(item)`. One thread calls `resize` and `work` in turn.
 
-    `start_actor` starts an actor that Ray neither restarts nor retries.
+    `start_actor` starts an actor that Ray neither restarts nor retries. `title_of` names the task of an item.
     """
 
-    def __init__(self, start_actor: Callable[[], Any]) -> None:
-        self._start_actor = start_actor
+    def __init__(
+        self, start_actor: Callable[[], Any], title_of: Callable[[Item], str] | None = None
+    ) -> None:
+        self._start_actor, self._title_of = start_actor, title_of
         self._limit = 0
         self._workers: list[_Worker] = []
         self._flight: dict[Any, _Worker] = {}
@@ -194,7 +196,10 @@ class ActorPool(Generic[Item]):
             attempt.since = time.monotonic()
             worker.attempt = attempt
             room -= 1
-            self._flight[worker.actor.run.remote(attempt.item)] = worker
+            run = worker.actor.run
+            if self._title_of is not None:
+                run = run.options(name=self._title_of(attempt.item))
+            self._flight[run.remote(attempt.item)] = worker
 
     def _slowest(self) -> _Attempt[Item] | None:
         """The item that one worker has held for far too long; a second worker should do it as well."""

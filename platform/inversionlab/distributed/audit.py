@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from inversionlab.distributed.live_victim import close_own, closed_on_error, endpoint_status
 from inversionlab.distributed.preparing import PreparesOnRay
 from inversionlab.distributed.progress import Log, Say, with_status
+from inversionlab.distributed.ray_names import job_metadata
 from inversionlab.distributed.run_record import (
     WorkDone,
     cost,
     describe,
     reconstructions,
+    run_name,
     store_real,
     write_record,
 )
@@ -23,9 +25,10 @@ from inversionlab.given.live import Live
 from inversionlab.pipeline.endpoint import begin
 from inversionlab.pipeline.given_record import given_victim_record
 from inversionlab.pipeline.missing import Found, nothing_missing
-from inversionlab.pipeline.session import Session, store_given
+from inversionlab.pipeline.session import Session, store_given, with_log_to
 from inversionlab.pipeline.victim_check import check_victim
 from inversionlab.store.storage import Storage
+from inversionlab.tracking.log_to import LogTo
 
 if TYPE_CHECKING:
     from inversionlab.distributed.live_display import LiveDisplay
@@ -40,12 +43,14 @@ def audit(
     force: bool = False,
     quiet: bool = False,
     display: "LiveDisplay | None" = None,
+    log_to: LogTo | None = None,
 ) -> str:
     """Run the whole experiment on the storage `root`; returns the name of the run's folder there.
 
     After any interruption the same call continues where the last one stopped. `live` returns the module of a
     victim that is `live`. `force` attacks a given victim in spite of what `check_victim` finds. `quiet` hides what
     the workers of a Ray that is started here print. `display` shows bars on a terminal, and then `say` is its own.
+    `log_to` names services that are told about trainings.
 
     Raises:
         ConfigError: the data is missing or cannot be split as asked.
@@ -60,8 +65,10 @@ def audit(
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
     storage = Storage(root)
-    prepare = PreparesOnRay(say, quiet=quiet)
+    run = run_name(experiment)
+    prepare = PreparesOnRay(say, quiet=quiet, job=job_metadata(experiment.name, run))
     session = begin(experiment, storage, live, prepare=prepare)
+    session = with_log_to(session, log_to or LogTo())
     say(f"      {describe(session)}")
     checked = []
     with with_status(say, partial(endpoint_status, session)) as tell, closed_on_error(session):
@@ -77,12 +84,14 @@ def audit(
     else:
         # Imported late: Ray and its training library take seconds.
         from inversionlab.distributed.stages import train_and_attack
+        from inversionlab.distributed.training_curves import store_networks
 
+        store_networks(session, run)
         done = train_and_attack(
             session, found, log, started=prepare.started, quiet=quiet, display=display
         )
     say("[4/4] report: writing the run's record")
-    run = write_record(session, log.timings, done, given)
+    write_record(session, log.timings, done, given)
     if done.error is not None:
         raise done.error
     return run

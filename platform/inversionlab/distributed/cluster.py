@@ -17,6 +17,7 @@ from typing import Any
 import ray
 from ray._private import utils as ray_utils
 from ray.exceptions import AuthenticationError, RayError
+from ray.job_config import JobConfig
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.distributed import own_address, own_ray
@@ -48,14 +49,14 @@ MOST = 1000
 """Samples kept; beyond that, every second one is dropped, and samples are taken half as often."""
 
 
-def connect(*, quiet: bool = False, **more: Any) -> bool:
+def connect(*, quiet: bool = False, job: Mapping[str, str] | None = None, **more: Any) -> bool:
     """Connect to the cluster of RAY_ADDRESS, or start a Ray for this user alone; returns whether it started one.
 
     Only an address that is named is connected to: a file in a folder of all users may name anybody's cluster.
     `ray job submit` sets RAY_ADDRESS. Workers get the package by `py_modules`, so the nodes need only the
     dependencies installed. Ray's token authentication is left alone: `ray.init` turns it on for a cluster that it
-    starts. `quiet` hides what the workers of a Ray that is started here print. `more` holds further arguments of
-    `ray.init`.
+    starts. `quiet` hides what the workers of a Ray that is started here print. `job` is the metadata of
+    this driver's job. `more` holds further arguments of `ray.init`.
 
     Raises:
         ConfigError: RAY_ADDRESS is no address, or the token is wrong.
@@ -83,6 +84,7 @@ def connect(*, quiet: bool = False, **more: Any) -> bool:
         },
         "logging_level": logging.WARNING,
         **({"log_to_driver": False} if quiet else {}),
+        **({"job_config": JobConfig(metadata=dict(job))} if job else {}),
         **more,
     }
     with _handler_kept():

@@ -4,6 +4,7 @@ Lines are printed above the bars and stay. Where there is no terminal, as in a j
 (`progress.py`).
 """
 
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from inversionlab.core.clock import clock
-from inversionlab.pipeline import train
+from inversionlab.distributed.training_board import Seen
 
 EVERY = 0.5
 """Seconds between two looks."""
@@ -26,29 +27,52 @@ class LiveDisplay:
     def __init__(self, console: Console) -> None:
         self.console = console
 
+    def __reduce__(self) -> tuple[Callable[[], "LiveDisplay"], tuple[()]]:
+        """Ray Tune stores its callbacks, which have a display's `say`; a console's locks cannot go along."""
+        return _own_display, ()
+
     def say(self, line: str) -> None:
-        """Print a line; the bars, if there are any, stay below it."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        """Print a line, broken between words; the bars, if there are any, stay below it."""
+        indent = " " * (len(line) - len(line.lstrip()))
+        parts = textwrap.wrap(
+            line,
+            self.console.width,
+            subsequent_indent=f"{indent}  ",
+            # Addresses and paths stay whole.
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        text = "\n".join(parts or [""])
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def trainings(self, total: int, read: Callable[[], list[train.Progress]]) -> Iterator[None]:
+    def trainings(self, total: int | None, read: Callable[[], Seen]) -> Iterator[None]:
         """Within the block, a bar for each network in training; `read` returns how far each is.
 
-        A network that is done becomes a line, with how many of `total` are.
+        A network that is done becomes a line, with how many of `total` are, if that is known.
         """
         bars: dict[str, TaskID] = {}
         done: set[str] = set()
+        told = ended = 0
 
         def look(shown: Progress) -> None:
-            notes = read()
+            nonlocal told, ended
+            seen = read()
+            notes = seen.notes
+            for line in seen.lines[told:]:
+                self.say(f"      {line.strip()}")
+            told = max(told, len(seen.lines))
             if not notes and not shown.tasks:
-                shown.add_task("the workers start", total=None, said="")
+                shown.add_task("the workers start", total=None, said="") if total else None
             elif notes and not bars and not done:
                 for waiting in shown.task_ids:
                     shown.remove_task(waiting)
             for note in notes:
                 if note.title in done:
-                    continue
+                    if note.epoch >= note.epochs:
+                        continue
+                    # Another trial's network of the same name.
+                    done.discard(note.title)
                 if note.title not in bars:
                     bars[note.title] = shown.add_task(
                         _short(note.title), total=note.epochs, said=""
@@ -62,8 +86,10 @@ class LiveDisplay:
                 )
                 if note.epoch >= note.epochs:
                     done.add(note.title)
+                    ended += 1
                     shown.remove_task(bars.pop(note.title))
-                    self.say(f"      {len(done)}/{total} {note.title}: trained; {losses}")
+                    count = "" if total is None else f"{ended}/{total} "
+                    self.say(f"      {count}{note.title}: trained; {losses}")
 
         with self._watching(look):
             yield
@@ -128,6 +154,11 @@ class LiveDisplay:
 
 def _short(title: str) -> str:
     return title if len(title) <= LONGEST else f"{title[: LONGEST - 1]}…"
+
+
+def _own_display() -> LiveDisplay:
+    """A display on this process's own terminal."""
+    return LiveDisplay(Console())
 
 
 def display_of(console: Console) -> LiveDisplay | None:

@@ -5,7 +5,7 @@ Only file names travel. After a kill, the parts that are stored are not made aga
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -24,9 +24,11 @@ from inversionlab.store.storage import Storage, StorageError
 class PreparesOnRay:
     """Prepares large sets of files; connects to Ray, or starts it, with the first."""
 
-    def __init__(self, say: Say, *, quiet: bool = False) -> None:
-        """`quiet` hides what the workers of a Ray that is started here print."""
-        self._say, self._quiet = say, quiet
+    def __init__(
+        self, say: Say, *, quiet: bool = False, job: Mapping[str, str] | None = None
+    ) -> None:
+        """`quiet` hides what the workers of a Ray that is started here print; `job` is the job's metadata."""
+        self._say, self._quiet, self._job = say, quiet, job
         self.started = False
         """Whether a Ray was started for it."""
 
@@ -40,7 +42,7 @@ class PreparesOnRay:
         # Imported late: Ray takes seconds.
         from inversionlab.distributed.cluster import connect
 
-        self.started |= connect(quiet=self._quiet)
+        self.started |= connect(quiet=self._quiet, job=self._job)
         return _prepare(wanted, storage, self._say)
 
 

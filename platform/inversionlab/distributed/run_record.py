@@ -204,21 +204,24 @@ def run_name(experiment: Experiment) -> str:
 
 def provenance(machine: str | None) -> dict[str, Any]:
     """Versions, commit and machine, for a record; None: this machine, without a cluster."""
-    commit = ""
-    # Elsewhere, as in site-packages, git could find a repository that is not ours.
-    if (PACKAGE.parents[1] / ".git").exists():
-        # `+changes` where the tree differs from the commit.
-        ask = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
-        with suppress(OSError, subprocess.CalledProcessError):
-            commit = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
     return {
         "version": __version__,
-        "git": commit,
+        "git": commit(),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "ray": version("ray"),
         "machine": f"{os.cpu_count()} CPU" if machine is None else machine,
     }
+
+
+def commit() -> str:
+    """The commit of a checkout, with `+changes` where the tree differs from it; "" where there is none."""
+    # Elsewhere, as in site-packages, git could find a repository that is not ours.
+    if (PACKAGE.parents[1] / ".git").exists():
+        ask = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
+        with suppress(OSError, subprocess.CalledProcessError):
+            return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    return ""
 
 
 def data_record(session: Session) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import ray
 from ray.exceptions import RayError
@@ -18,6 +18,8 @@ from inversionlab.distributed.attack_worker import AttackWorker
 from inversionlab.distributed.cluster import ClusterSampler, Gpus, alive_nodes
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.object_cache import ObjectCache
+from inversionlab.distributed.progress import Say
+from inversionlab.distributed.ray_names import actor_name, task_name
 from inversionlab.distributed.room import (
     OFTEN,
     WaitNotice,
@@ -51,25 +53,37 @@ class Scheduler:
     context.
     """
 
-    def __init__(self, runtime: RuntimeSettings, gpus: Gpus, found: Found | None = None) -> None:
-        """`found` holds what an earlier look at the store found whole."""
+    def __init__(
+        self,
+        runtime: RuntimeSettings,
+        gpus: Gpus,
+        found: Found | None = None,
+        say: Say | None = None,
+    ) -> None:
+        """`found` holds what an earlier look at the store found whole; `say` gets lines about what is missing."""
         self._runtime, self._gpus = runtime, gpus
+        self._say = say or partial(print, flush=True)
         self._found = found or Found()
         self._workers = attack_workers(runtime, gpu=gpus.attack)
-        worker = ray.remote(AttackWorker).options(
-            num_cpus=runtime.attack_cpus,
-            num_gpus=runtime.attack_gpu_share if gpus.attack else 0.0,
-            resources=dict(runtime.attack_resources),
-            max_restarts=0,
-            max_task_retries=0,
-        )
-        self._pool: ActorPool[WorkItem] = ActorPool(partial(worker.remote, gpu=gpus.attack))
+        worker = ray.remote(AttackWorker)
+
+        def start() -> Any:
+            return worker.options(
+                name=actor_name("attack worker"),
+                num_cpus=runtime.attack_cpus,
+                num_gpus=runtime.attack_gpu_share if gpus.attack else 0.0,
+                resources=dict(runtime.attack_resources),
+                max_restarts=0,
+                max_task_retries=0,
+            ).remote(gpu=gpus.attack)
+
+        self._pool: ActorPool[WorkItem] = ActorPool(start, task_name)
         self._queue: ShardQueue[WorkItem] = ShardQueue(
             shard_seconds=runtime.shard_seconds,
             shard_size=runtime.shard_size,
             lasting=(BudgetError.__name__, EndpointError.__name__),
         )
-        self._trainings = TrainingQueue(runtime, gpus, self._found)
+        self._trainings = TrainingQueue(runtime, gpus, self._found, say)
         self._cache = ObjectCache()
         self._start_lock = threading.Lock()
         self._attacking: threading.Thread | None = None
@@ -203,7 +217,7 @@ class Scheduler:
         return max(0, min(most, int(left / share + 1e-9)))
 
     def _sample(self) -> None:
-        notice = WaitNotice(partial(print, flush=True))
+        notice = WaitNotice(self._say)
         while True:
             with suppress(RayError):
                 self._say_what_is_waited_for(notice)

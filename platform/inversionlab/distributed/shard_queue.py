@@ -15,16 +15,15 @@ from typing import Generic
 
 from inversionlab.distributed.actor_pool import Failure, Item
 from inversionlab.distributed.errors import ActorPoolError
+from inversionlab.pipeline.paces import Kind, Paces
 from inversionlab.store.tables import Job
 
 FIRST = 8
 """Reconstructions in a shard of an attack whose pace is not known yet."""
-KEEP = 0.5
-"""Share of the old pace in the new one."""
 MEASURING = 20.0
-"""Seconds of an item without jobs, as long as none has ended, on the scale of `PendingJobs.expected`."""
-FIRST_OF_ALL, LAST_OF_ALL = "first", "last"
-"""In place of the pace key of items without jobs: measurements that others read, and those that nothing reads."""
+"""Seconds of an item without jobs, as long as none has ended, on the scale of `Kind.expected`."""
+FIRST_OF_ALL, LAST_OF_ALL = Kind("first"), Kind("last")
+"""The kinds of items without jobs: measurements that others read, and those that nothing reads."""
 
 
 @dataclass
@@ -34,14 +33,12 @@ class PendingJobs(Generic[Item]):
     jobs: Iterator[Job]
     left: int
     """How many jobs the iterator still gives."""
-    pace_key: str
-    """Jobs of the same key are expected to run at the same pace, in seconds per job."""
+    kind: Kind
+    """Jobs of the same kind are expected to run at the same pace."""
     make_item: Callable[[tuple[Job, ...]], Item]
     """Makes the work item of a shard."""
     asks: bool = True
     """Whether its items ask the model under attack."""
-    expected: float = 1.0
-    """Seconds per job before its pace is known; only the ratio to that of other jobs matters."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,9 @@ class _AtWork(Generic[Item]):
     """An item that a worker has taken."""
 
     request: "WorkRequest[Item]"
-    key: str
-    """Its pace key."""
+    kind: Kind
     jobs: int
     """Its number of jobs, 0 for a measurement."""
-    expected: float
     began: float
 
 
@@ -109,9 +104,11 @@ class ShardQueue(Generic[Item]):
         self._lock = threading.Lock()
         self._requests: list[WorkRequest[Item]] = []
         self._at_work: dict[Item, _AtWork[Item]] = {}
-        self._pace: dict[str, float] = {}
-        self._expected: dict[str, float] = {}
-        """Of the same keys, what was expected."""
+        self._paces = Paces()
+        self._last_pace: float | None = None
+        """Seconds of the newest item of `LAST_OF_ALL`."""
+        self._begun: set[str] = set()
+        """Attacks of which a shard was taken."""
         self._open = True
         self._error: Exception | None = None
         self.done_jobs = 0
@@ -157,20 +154,19 @@ class ShardQueue(Generic[Item]):
                     return self._begin(request, request.measurements.pop(0), FIRST_OF_ALL, 0)
                 # Shards read what is measured, so they wait until every measurement is done.
                 if any(
-                    each.request is request and each.key == FIRST_OF_ALL
+                    each.request is request and each.kind is FIRST_OF_ALL
                     for each in self._at_work.values()
                 ):
                     continue
                 while request.pending:
-                    pending = request.pending[0]
+                    pending = self._next(request)
                     jobs = tuple(islice(pending.jobs, self._shard_size(pending)))
                     pending.left -= len(jobs)
                     if pending.left <= 0 or not jobs:
-                        request.pending.pop(0)
+                        request.pending.remove(pending)
                     if jobs:
-                        item = pending.make_item(jobs)
                         return self._begin(
-                            request, item, pending.pace_key, len(jobs), pending.expected
+                            request, pending.make_item(jobs), pending.kind, len(jobs)
                         )
                 if request.last:
                     return self._begin(request, request.last.pop(0), LAST_OF_ALL, 0)
@@ -193,31 +189,21 @@ class ShardQueue(Generic[Item]):
             return self._open or bool(self._requests)
 
     def seconds_left(self) -> float | None:
-        """When all that is queued will be done, at the measured paces; None while none is known.
-
-        Jobs of a key whose pace is not known yet are expected to take as many times longer or shorter than planned
-        as those that are known.
-        """
+        """When all that is queued will be done, as far as measured paces tell; None while nothing is measured."""
         with self._lock:
-            known = sum(self._expected[key] for key in self._pace if key in self._expected)
-            if not known:
+            slower = self._paces.slower()
+            if slower is None:
                 return None
-            slower = sum(p for key, p in self._pace.items() if key in self._expected) / known
+            last = slower * MEASURING if self._last_pace is None else self._last_pace
 
-            def pace(key: str, expected: float) -> float:
-                return self._pace.get(key, slower * expected)
+            def whole(kind: Kind, jobs: int) -> float:
+                return jobs * (self._paces.expect(kind) or 0.0) if jobs else last
 
-            left = sum(
-                p.left * pace(p.pace_key, p.expected)
-                for request in self._requests
-                for p in request.pending
-            )
-            measuring = self._pace.get(LAST_OF_ALL, slower * MEASURING)
-            left += measuring * sum(len(request.last) for request in self._requests)
+            left = last * sum(len(request.last) for request in self._requests)
+            left += sum(whole(p.kind, p.left) for r in self._requests for p in r.pending)
             now, longest = time.monotonic(), 0.0
             for each in self._at_work.values():
-                whole = each.jobs * pace(each.key, each.expected) if each.jobs else measuring
-                rest = max(0.0, whole - (now - each.began))
+                rest = max(0.0, whole(each.kind, each.jobs) - (now - each.began))
                 left, longest = left + rest, max(longest, rest)
             return max(longest, left / max(1, self.workers))
 
@@ -225,12 +211,11 @@ class ShardQueue(Generic[Item]):
         """Note that an item's rows are stored; `result` is its seconds."""
         with self._lock:
             each = self._at_work.pop(item)
-            request, key, jobs = each.request, each.key, each.jobs
-            if jobs or key == LAST_OF_ALL:
-                pace = result / max(1, jobs)
-                self._pace[key] = KEEP * self._pace.get(key, pace) + (1 - KEEP) * pace
+            request, jobs = each.request, each.jobs
             if jobs:
-                self._expected[key] = each.expected
+                self._paces.note(each.kind, result / jobs)
+            elif each.kind is LAST_OF_ALL:
+                self._last_pace = result
             self.done_jobs += jobs
             self.spent_seconds += result
             request.at_work -= 1
@@ -242,24 +227,28 @@ class ShardQueue(Generic[Item]):
         """Keep the failure for the caller that waits for the request."""
         with self._lock:
             each = self._at_work.pop(item)
-            request, key = each.request, each.key
+            request = each.request
             request.failures.append(Failure(item, reason))
             request.at_work -= 1
             if self._lasting and reason.startswith(self._lasting):
                 request.pending[:] = [p for p in request.pending if not p.asks]
-            elif key == FIRST_OF_ALL:
+            elif each.kind is FIRST_OF_ALL:
                 # What reads this measurement would all fail too.
                 request.measurements.clear()
                 request.pending.clear()
                 request.last.clear()
             self._close_if_done(request)
 
-    def _begin(
-        self, request: WorkRequest[Item], item: Item, key: str, jobs: int, expected: float = 1.0
-    ) -> Item:
-        self._at_work[item] = _AtWork(request, key, jobs, expected, time.monotonic())
+    def _begin(self, request: WorkRequest[Item], item: Item, kind: Kind, jobs: int) -> Item:
+        self._at_work[item] = _AtWork(request, kind, jobs, time.monotonic())
+        self._begun.add(kind.attack)
         request.at_work += 1
         return item
+
+    def _next(self, request: WorkRequest[Item]) -> PendingJobs[Item]:
+        """What to cut: an attack that was not begun yet, so that its pace is known early, or else the first."""
+        new = (p for p in request.pending if p.kind.attack and p.kind.attack not in self._begun)
+        return next(new, request.pending[0])
 
     def _close_if_done(self, request: WorkRequest[Item]) -> None:
         if not (request.at_work or request.measurements or request.pending or request.last):
@@ -275,6 +264,6 @@ class ShardQueue(Generic[Item]):
 
     def _jobs_in_time(self, pending: PendingJobs[Item]) -> int:
         """Jobs that take `shard_seconds`, as far as is known."""
-        pace = self._pace.get(pending.pace_key)
+        pace = self._paces.known(pending.kind.key)
         jobs = FIRST if pace is None else int(self._seconds / max(pace, 1e-9))
         return max(1, min(jobs, self._size))

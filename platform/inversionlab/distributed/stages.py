@@ -11,6 +11,7 @@ from inversionlab.distributed.errors import AuditError, BudgetSpentError
 from inversionlab.distributed.live_display import LiveDisplay
 from inversionlab.distributed.live_victim import endpoint_status, share_live
 from inversionlab.distributed.progress import Log, Say, ShardProgress, with_status
+from inversionlab.distributed.ray_names import job_metadata
 from inversionlab.distributed.run_record import (
     WorkDone,
     cost,
@@ -48,7 +49,8 @@ def train_and_attack(
     Raises:
         ConfigError, TrainingError, ActorPoolError, BudgetError, EndpointError: as `audit`.
     """
-    started |= connect(quiet=quiet)
+    experiment = session.experiment
+    started |= connect(quiet=quiet, job=job_metadata(experiment.name, run_name(experiment)))
     session = share_live(session)
     runtime, say = session.experiment.runtime, log.say
     gpus = use_gpus(runtime)

@@ -10,8 +10,8 @@ from torch import distributed
 
 from inversionlab.core.clock import clock
 from inversionlab.core.contracts import as_scoring_model
-from inversionlab.core.images import grid, png, to_bytes
 from inversionlab.distributed.training_board import BoardWriter
+from inversionlab.distributed.training_curves import both, sample_grid, training_curves
 from inversionlab.given.endpoint_answers import EndpointError
 from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.artifacts import NetworkCheckpoints
@@ -21,9 +21,7 @@ from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session, open_session
 from inversionlab.pipeline.train import Progress, TrainingError, World, alone, train
 from inversionlab.store.storage import StorageError
-
-SAMPLES = 64
-"""Pictures in a generator's sample grid."""
+from inversionlab.tracking.tracking import Tracking
 
 
 def begun_file(key: str) -> str:
@@ -56,6 +54,7 @@ def learn(config: dict[str, Any]) -> str | None:
     if size > 1:
         world = World(context.get_world_rank(), size, device, mean_over_workers)
     artifacts, keys, run = session.artifacts, config["keys"], str(config["run"])
+    tracking = Tracking(artifacts.storage, session.spec.log_to, BoardWriter().say)
     try:
         if world.rank == 0:
             artifacts.storage.write_json(begun_file(keys[0]), {"run": run})
@@ -66,7 +65,7 @@ def learn(config: dict[str, Any]) -> str | None:
             finished = torch.tensor(float(artifacts.finished(spec)), device=device)
             if bool(world.average(finished) == 1):
                 continue
-            train_network(session, spec, world, run=run)
+            train_network(session, spec, world, run=run, tracking=tracking)
             if size > 1:
                 # No worker continues before the network is stored: the next one may need it.
                 distributed.barrier()
@@ -89,8 +88,15 @@ def mean_over_workers(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.div_(distributed.get_world_size())
 
 
-def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str = "") -> None:
-    """Train a spec's network; rank 0 of `world` stores it, with `run` in its card.
+def train_network(
+    session: Session,
+    spec: NetworkSpec,
+    world: World,
+    *,
+    run: str = "",
+    tracking: Tracking | None = None,
+) -> None:
+    """Train a spec's network; rank 0 of `world` stores it, with `run` in its card, and tells `tracking`.
 
     Raises:
         TrainingError: the training cannot go on.
@@ -100,50 +106,52 @@ def train_network(session: Session, spec: NetworkSpec, world: World, *, run: str
     training_job = spec.training_job(session.builder)
     runtime = session.experiment.runtime
     precision = training_precision(runtime, world.device)
-    trained = train(
-        training_job,
-        role=spec.role,
-        title=spec.title,
-        seed=spec.seed,
-        world=world,
-        checkpoints=NetworkCheckpoints(session.artifacts.storage, spec),
-        report=_reporter() if world.rank == 0 else lambda progress: None,
-        checkpoint_seconds=runtime.checkpoint_seconds,
-        precision=precision,
-    )
-    # Another run on the same storage may have finished it meanwhile; a network under attack must stay.
-    if world.rank != 0 or session.artifacts.finished(spec):
-        return
-    metrics = trained.metrics
-    product = training_job.learner.product().eval().requires_grad_(False)
-    accuracy = ""
-    if (test := spec.test_pictures(session.builder)) is not None:
-        log_scores = as_scoring_model(product).log_scores
-        correct_N = recognition(log_scores, test, session.builder.device)
-        metrics["test_accuracy"] = float(correct_N.float().mean())
-        metrics["test_correct"], metrics["test_total"] = (
-            float(correct_N.sum()),
-            float(len(correct_N)),
+    learner, leads = training_job.learner, world.rank == 0
+    project = session.experiment.name
+    with training_curves(tracking if leads else None, project, spec, learner) as curves:
+        trained = train(
+            training_job,
+            role=spec.role,
+            title=spec.title,
+            seed=spec.seed,
+            world=world,
+            checkpoints=NetworkCheckpoints(session.artifacts.storage, spec),
+            report=both(_reporter(), curves) if leads else lambda progress: None,
+            checkpoint_seconds=runtime.checkpoint_seconds,
+            precision=precision,
         )
-        accuracy = f", test accuracy {metrics['test_accuracy']:.1%}"
-    if training_job.queries:
-        metrics["queries"] = float(training_job.queries)
-    seconds = time.monotonic() - began
-    card = {
-        "seconds": seconds,
-        "metrics": metrics,
-        "curve": trained.curve.points,
-        "pictures": len(training_job.images_NCHW),
-        "workers": world.size,
-        "cpus": torch.get_num_threads(),
-        "device": str(world.device),
-        "precision": precision,
-        "run": run,
-    }
-    shown = training_job.learner.samples(SAMPLES)
-    samples = png(grid(to_bytes(shown))) if shown is not None else None
-    session.artifacts.save(spec, spec.pack(product), card, samples)
-    print(f"[train] {spec.title}: done in {seconds:.0f} s{accuracy}", flush=True)
+        # Another run on the same storage may have finished it meanwhile; a network under attack must stay.
+        if not leads or session.artifacts.finished(spec):
+            return
+        metrics = trained.metrics
+        product = learner.product().eval().requires_grad_(False)
+        accuracy = ""
+        if (test := spec.test_pictures(session.builder)) is not None:
+            log_scores = as_scoring_model(product).log_scores
+            correct_N = recognition(log_scores, test, session.builder.device)
+            metrics["test_accuracy"] = float(correct_N.float().mean())
+            metrics["test_correct"] = float(correct_N.sum())
+            metrics["test_total"] = float(len(correct_N))
+            accuracy = f", test accuracy {metrics['test_accuracy']:.1%}"
+        if training_job.queries:
+            metrics["queries"] = float(training_job.queries)
+        seconds = time.monotonic() - began
+        card = {
+            "seconds": seconds,
+            "metrics": metrics,
+            "curve": trained.curve.points,
+            "pictures": len(training_job.images_NCHW),
+            "workers": world.size,
+            "cpus": torch.get_num_threads(),
+            "device": str(world.device),
+            "precision": precision,
+            "run": run,
+        }
+        samples = sample_grid(learner)
+        session.artifacts.save(spec, spec.pack(product), card, samples)
+        if curves is not None:
+            curves.end(metrics, samples)
+        print(f"[train] {spec.title}: done in {seconds:.0f} s{accuracy}", flush=True)
 
 
 def _reporter() -> Callable[[Progress], None]:

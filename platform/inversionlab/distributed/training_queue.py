@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import RayError
 
 from inversionlab.distributed.cluster import Gpus, alive_nodes
+from inversionlab.distributed.progress import Say
 from inversionlab.distributed.room import OFTEN, Resources, WaitNotice, lacking, training_workers
 from inversionlab.distributed.train_worker import begun_file
 from inversionlab.distributed.trainer import TrainingLostError, in_threads, train_group
@@ -45,9 +46,16 @@ class _Training:
 class TrainingQueue:
     """Trains networks for callers in any thread; two callers that need the same network share its training."""
 
-    def __init__(self, runtime: RuntimeSettings, gpus: Gpus, found: Found | None = None) -> None:
-        """`found` holds what an earlier look at the store found whole."""
+    def __init__(
+        self,
+        runtime: RuntimeSettings,
+        gpus: Gpus,
+        found: Found | None = None,
+        say: Say | None = None,
+    ) -> None:
+        """`found` holds what an earlier look at the store found whole; `say` gets lines about what is missing."""
         self._runtime, self._gpus = runtime, gpus
+        self._say = say or partial(print, flush=True)
         self._found = found or Found()
         self._turn = threading.Condition()
         self._groups: list[set[str]] = []
@@ -114,7 +122,7 @@ class TrainingQueue:
         """Train `keys`, or wait for another run on this storage that does; returns the keys trained here."""
         artifacts, specs = session.artifacts, {spec.key: spec for spec in session.plan.specs}
         trained: list[str] = []
-        left, say = list(keys), partial(print, flush=True)
+        left, say = list(keys), self._say
         try:
             while left:
                 with single_flight(
@@ -147,7 +155,7 @@ class TrainingQueue:
         patience = PATIENCE if _fits(needs, ray.available_resources()) else 0.0
         training = _Training(needs, time.monotonic() + patience)
         over, exists = threading.Event(), session.artifacts.storage.exists
-        notice = WaitNotice(partial(print, flush=True))
+        notice = WaitNotice(self._say)
 
         def watch() -> None:
             while not over.wait(0.5):

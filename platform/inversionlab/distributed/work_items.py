@@ -1,12 +1,12 @@
 """What attack workers are asked to do, and which of it an experiment still needs."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from inversionlab.attacks import ATTACKS
 from inversionlab.distributed.object_cache import CachedObject
 from inversionlab.distributed.shard_queue import PendingJobs
+from inversionlab.pipeline.estimate import kind_of
 from inversionlab.pipeline.missing import missing_evaluators, missing_models
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, SessionSpec, missing_jobs
@@ -30,6 +30,13 @@ class MeasureModel:
 
     context: WorkContext
     cell: str
+    label: str = ""
+    """The cell's label."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for Ray's dashboard."""
+        return f"measure the model of {self.label or self.cell}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +45,11 @@ class MeasureEvaluator:
 
     context: WorkContext
     name: str
+
+    @property
+    def title(self) -> str:
+        """What it is, for Ray's dashboard."""
+        return f"measure evaluator {self.name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +60,11 @@ class MeasureCeiling:
     generator: str
     """The generator's id."""
 
+    @property
+    def title(self) -> str:
+        """What it is, for Ray's dashboard."""
+        return f"measure the ceiling of generator {self.generator}"
+
 
 @dataclass(frozen=True, eq=False)
 class Shard:
@@ -56,6 +73,13 @@ class Shard:
     context: WorkContext
     cell: str
     jobs: tuple[Job, ...]
+    label: str = ""
+    """The cell's label."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for Ray's dashboard."""
+        return f"{self.label or self.cell}: {len(self.jobs)} reconstructions"
 
 
 WorkItem = MeasureModel | MeasureEvaluator | MeasureCeiling | Shard
@@ -90,7 +114,7 @@ def missing_measurements(
     models = missing_models(session, cells, stored, measured)
     return [
         *(MeasureEvaluator(context, name) for name in evaluators),
-        *(MeasureModel(context, cell.id) for cell in models),
+        *(MeasureModel(context, cell.id, cell.label) for cell in models),
     ]
 
 
@@ -99,8 +123,10 @@ def pending_jobs(
 ) -> PendingJobs[WorkItem]:
     """The reconstructions of a cell that the store lacks."""
     jobs, left = missing_jobs(session, cell, targets)
-    defense = cell.attacked.name if cell.attacked is not None else ""
-    pace_key = f"{cell.attack.model_dump_json()} {defense}"
-    make, asks = partial(Shard, context, cell.id), cell.attacked is not None
-    usual = ATTACKS[cell.attack.name].usual_seconds
-    return PendingJobs(jobs, left, pace_key, make, asks, usual)
+    make = partial(Shard, context, cell.id, label=cell.label)
+    asks = cell.attacked is not None
+    kind = kind_of(cell)
+    if session.experiment.endpoint is not None:
+        # Its budget is spent on one cell after the other.
+        kind = replace(kind, attack="")
+    return PendingJobs(jobs, left, kind, make, asks)

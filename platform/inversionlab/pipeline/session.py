@@ -26,6 +26,7 @@ from inversionlab.pipeline.recipe_check import check_recipe
 from inversionlab.store.address import is_uri
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import Job, Store
+from inversionlab.tracking.log_to import LogTo
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class SessionSpec:
     """Returns what no file holds of a given victim, in any process."""
     precision: Precision = "fp32"
     """In which attacks run the networks."""
+    log_to: LogTo = field(default=LogTo(), compare=False)
+    """Services that are told about trainings."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,11 @@ def with_live(session: Session, live: Live) -> Session:
     """The session whose given victim is reached by `live`, in this and in every other process."""
     session.builder.live = live
     return replace(session, spec=replace(session.spec, live=live))
+
+
+def with_log_to(session: Session, log_to: LogTo) -> Session:
+    """The session whose trainings are told to these services."""
+    return replace(session, spec=replace(session.spec, log_to=log_to))
 
 
 def open_session(

@@ -102,7 +102,9 @@ def publish(
     for item in said:
         console.print(item, highlight=not isinstance(item, str), markup=not isinstance(item, str))
     for warning in warnings:
-        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+        # A terminal would break it within words; a log's lines stay whole.
+        whole = not console.is_terminal
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=whole)
     console.print(f"{kind}: {place}", highlight=False, markup=False, soft_wrap=True)
     if strict and warnings:
         these = "a warning stands" if len(warnings) == 1 else f"{len(warnings)} warnings stand"

@@ -125,6 +125,10 @@ class Storage:
         """Whether there is a file of this name."""
         return bool(self._fs.get_file_info(self.path(name)).type == fs.FileType.File)
 
+    def size(self, name: str) -> int:
+        """The bytes of a file; 0 where there is none."""
+        return int(self._fs.get_file_info(self.path(name)).size or 0)
+
     def read(self, name: str) -> bytes:
         """The whole file.
 

@@ -169,6 +169,15 @@ class Store:
             seconds |= dict(zip(_jobs(part), part["seconds"].to_pylist(), strict=True))
         return seconds
 
+    def cost(self, cell: str) -> tuple[str, str, float] | None:
+        """Of a stored shard: its attack's settings, its defense, mean seconds; None where there is none."""
+        wanted = ["attack_settings", "defense", "seconds"]
+        for part in self._shards(cell, wanted):
+            if part.num_rows:
+                settings, defense = part["attack_settings"][0].as_py(), part["defense"][0].as_py()
+                return settings, defense, pc.mean(part["seconds"]).as_py()
+        return None
+
     def reconstructions(self, cells: Iterable[str]) -> pa.Table:
         """All rows of these cells, sorted by cell, target and repeat, each job once.
 

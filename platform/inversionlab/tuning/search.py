@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +19,28 @@ import optuna
 import ray
 from ray import tune
 from ray.exceptions import RayActorError, RayTaskError
+from ray.tune.logger import JsonLoggerCallback
 
-from inversionlab.core.clock import clock
 from inversionlab.core.settings import NAMING, ConfigError, fingerprint
+from inversionlab.distributed import own_ray
 from inversionlab.distributed.cluster import HEAD, Gpus, connect, refuse_hopeless, use_gpus
 from inversionlab.distributed.errors import ActorPoolError
+from inversionlab.distributed.live_display import LiveDisplay
 from inversionlab.distributed.live_victim import closed_on_error, share_live
 from inversionlab.distributed.preparing import PreparesOnRay
 from inversionlab.distributed.progress import Log, Say
+from inversionlab.distributed.ray_names import actor_name, job_metadata
 from inversionlab.distributed.run_record import describe
+from inversionlab.distributed.training_board import BoardReader
+from inversionlab.distributed.training_curves import store_networks
 from inversionlab.experiment import Experiment
 from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.endpoint import begin
-from inversionlab.pipeline.session import Session, store_given
+from inversionlab.pipeline.session import Session, store_given, with_log_to
 from inversionlab.pipeline.victim_check import check_victim
 from inversionlab.store.storage import Storage
+from inversionlab.tracking.log_to import LogTo
+from inversionlab.tracking.tracking import Tracking
 from inversionlab.tuning.live_study import LiveStudy
 from inversionlab.tuning.pruner import DeterministicHalving
 from inversionlab.tuning.searcher import DeterministicSearcher, SamplerName
@@ -40,6 +48,8 @@ from inversionlab.tuning.space import SearchSpace, check_space, experiment_at
 from inversionlab.tuning.space import describe as describe_space
 from inversionlab.tuning.space_fit import check_fit
 from inversionlab.tuning.trial import trial
+from inversionlab.tuning.trial_curves import TrialCurves, trial_title
+from inversionlab.tuning.trial_progress import TrialProgress
 from inversionlab.tuning.trial_runner import AttacksFailedError, TrialRunner
 
 EXTRA_CALLS = 100
@@ -107,10 +117,14 @@ def search(
     say: Say = print,
     *,
     resume: bool = False,
+    log_to: LogTo | None = None,
+    display: LiveDisplay | None = None,
 ) -> SearchOutcome:
     """Run a search on the storage `root`, a local path or URI; after any interruption the same call resumes it.
 
     The trials are variations of `experiment`. `resume` refuses a search that was never begun there.
+    `log_to` names services that are told about trainings and trials. `display` shows bars on a terminal, and then
+    `say` is its own.
 
     Raises:
         ConfigError: space and recipe, or space and data, do not fit; there is nothing to resume; or an objective
@@ -131,8 +145,10 @@ def search(
     log = Log(say)
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
-    prepare = PreparesOnRay(say)
-    session = begin(base, storage, prepare=prepare)
+    job = job_metadata(base.name, name)
+    quiet = display is not None
+    prepare = PreparesOnRay(say, quiet=quiet, job=job)
+    session = with_log_to(begin(base, storage, prepare=prepare), log_to or LogTo())
     with closed_on_error(session):
         for line in check_victim(session):
             say(f"      {line}")
@@ -140,12 +156,33 @@ def search(
     check_fit(space, session)
     say(f"      {describe(session)}")
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
+    store_networks(session, name)
     log.timed("data", began)
-    started = prepare.started | connect()
+    started = prepare.started | connect(quiet=quiet, job=job)
     session = share_live(session)
     gpus = use_gpus(base.runtime)
     if started:
         refuse_hopeless(base.runtime, training=True)
+    watched = (
+        nullcontext() if display is None else display.trainings(None, BoardReader.start().read)
+    )
+    with watched:
+        trials, timeline = _run(session, name, space, options, gpus, log)
+    if display is not None and started:
+        say(f"      what Ray itself had to say: {own_ray.logs()}")
+    return SearchOutcome(name, session, space, options, trials, gpus, log.timings, timeline)
+
+
+def _run(
+    session: Session,
+    name: str,
+    space: SearchSpace,
+    options: SearchOptions,
+    gpus: Gpus,
+    log: Log,
+) -> tuple[list[TrialOutcome], list[dict[str, float]]]:
+    """The trials that a search has tried, and how the cluster changed meanwhile; raises as `search`."""
+    say = log.say
     # The runner and the trials hold no CPU, only this resource of the head node, so their work has all CPUs.
     runner_class = ray.remote(TrialRunner).options(
         num_cpus=0,
@@ -153,6 +190,7 @@ def search(
         max_concurrency=options.max_concurrent + EXTRA_CALLS,
         max_restarts=-1,
         max_task_retries=3,
+        name=actor_name(f"trials of {name}"),
     )
     bounds = dict(space.constraints)
     goals = () if options.single else tuple(space.objectives)
@@ -172,13 +210,11 @@ def search(
     trials = _tune(session, name, space, options, runner, say)
     log.timed("search", began)
     timeline: list[dict[str, float]] = []
-    try:
+    # The trials have ended; a runner that has died takes nothing but the timeline with it.
+    with suppress(RayActorError):
         timeline = _result(runner.close.remote())
         ray.kill(runner)
-    except RayActorError:
-        # The trials have ended; a runner that has died takes nothing but the timeline with it.
-        pass
-    return SearchOutcome(name, session, space, options, trials, gpus, log.timings, timeline)
+    return trials, timeline
 
 
 def search_name(experiment: Experiment, space: SearchSpace, options: SearchOptions) -> str:
@@ -214,6 +250,10 @@ def _tune(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Ctrl-C must end the search here; otherwise Tune would count half-done trials as finished.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    # `TrialCurves` writes for TensorBoard.
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    # Its box of facts about the search, which `verbose=0` does not silence.
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, runner=runner, steps=steps), {HEAD: 0.001}),
         tune_config=tune.TuneConfig(
@@ -229,6 +269,8 @@ def _tune(
             scheduler=halving,
             time_budget_s=options.time_budget,
             reuse_actors=True,
+            trial_name_creator=trial_title,
+            trial_dirname_creator=trial_title,
         ),
         run_config=tune.RunConfig(
             name=f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}",
@@ -237,6 +279,8 @@ def _tune(
             callbacks=[
                 TrialProgress(options.trials, say),
                 LiveStudy(session.store.storage, name, space, modes),
+                TrialCurves(Tracking(session.store.storage, session.spec.log_to, say), name),
+                JsonLoggerCallback(),
             ],
         ),
     )
@@ -254,36 +298,3 @@ def _outcome(number: int, result: Any, stopped: bool) -> TrialOutcome:
         fault = lines[-1] if lines else repr(result.error)
     targets = int((result.metrics or {}).get("targets", 0))
     return TrialOutcome(number, dict(result.config or {}), targets, fault, stopped)
-
-
-class TrialProgress(tune.Callback):
-    """Reports each trial as it ends: what it tried and found, and how long the rest will take."""
-
-    def __init__(self, total: int, say: Say) -> None:
-        self._total, self._say = total, say
-        self._ended = 0
-        self._began = time.monotonic()
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Report a trial that has ended."""
-        last = trial.last_result
-        self._report(
-            trials.index(trial),
-            trial,
-            f"accuracy {last['accuracy']:.1%} ({-last['accuracy_loss']:+.1f} points), attack success "
-            f"{last['attack_success']:.1%} ({last['attack_success_low']:.1%} to "
-            f"{last['attack_success_high']:.1%}) on {last['targets']} targets",
-        )
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Report a trial that has failed."""
-        self._report(trials.index(trial), trial, "failed")
-
-    def _report(self, number: int, trial: Any, what: str) -> None:
-        self._ended += 1
-        left = (time.monotonic() - self._began) / self._ended * (self._total - self._ended)
-        short = {k: f"{v:.3g}" if isinstance(v, float) else v for k, v in trial.config.items()}
-        settings = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in short.items())
-        self._say(
-            f"      {self._ended}/{self._total}: trial {number} ({settings}): {what}; {clock(left)} left"
-        )

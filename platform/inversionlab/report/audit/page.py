@@ -7,7 +7,7 @@ from inversionlab.metrics import Estimate
 from inversionlab.report.audit import sentence
 from inversionlab.report.audit.compare import columns, side_by_side
 from inversionlab.report.audit.curves import accuracy_curves, guess_curves, success_curves
-from inversionlab.report.audit.terminal import terminal_table
+from inversionlab.report.audit.terminal import is_narrow, terminal_table
 from inversionlab.report.audit.trade import trade_offs
 from inversionlab.report.charts.figure import Figure, FileKind
 from inversionlab.report.charts.timeline import timeline_figure
@@ -66,7 +66,7 @@ def write_report(
         storage,
         page_name(folder, "report", pictures=pictures),
         page,
-        terminal_table(results),
+        terminal_table(results, narrow=is_narrow()),
         *said,
         kind="Report",
         warnings=sentence.caveats(results, names=pictures),
