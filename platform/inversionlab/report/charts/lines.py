@@ -10,6 +10,7 @@ from inversionlab.report.charts.marks import (
     TIP,
     Drawing,
     Row,
+    across,
     chart_of,
     drawing,
     ends,
@@ -56,10 +57,9 @@ def line_chart(
     colors, dashes = series_styles(names, special or {})
     places = {row["place"] for row in rows}
     xs = [row["x"] for row in rows if row["place"] == "axis"]
-    domain = list(x_domain or (min(xs, default=0.0), max(xs, default=1.0)))
-    scale = alt.Scale(type="log" if log else "linear", nice=False, zero=False, domain=domain)
-    if "end" in places:
-        scale = alt.Scale(**scale.to_dict(), rangeMax=alt.ExprRef(f"width - {SLOT}"))
+    domain = x_domain or (min(xs, default=0.0), max(xs, default=1.0))
+    room = {"rangeMax": alt.ExprRef(f"width - {SLOT}")} if "end" in places else {}
+    scale = across(domain, log=log, **room)
     shown = line_legend(names, WIDTH)
     x = alt.X("x:Q", title=x_title, scale=scale, axis=alt.Axis(tickCount=6, labelOverlap=True))
     y, dash = share("y", floor), series_in(alt.StrokeDash, names, dashes, shown)
@@ -115,7 +115,7 @@ def dot_chart(
     names = list(dict.fromkeys(row["series"] for row in rows))
     colors, _ = series_styles(names, {"undefended": "ink"})
     shapes = [SHAPES[(i + i // len(SHAPES)) % len(SHAPES)] for i in range(len(names))]
-    x = alt.X("x:Q", title=x_title, scale=alt.Scale(domain=list(x_domain), nice=False, zero=False))
+    x = alt.X("x:Q", title=x_title, scale=across(x_domain))
     y, shown = share("y", floor), legend(names, WIDTH)
     base = chart_of("rows").encode(x=x, color=series_in(alt.Color, names, colors, shown))
     dots = {"y": y, "shape": series_in(alt.Shape, names, shapes, shown), "opacity": picked(0.9)}
