@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.arena import Arena, enter, prepare
+from inversionlab.papers.drawing import lines_svg
 from inversionlab.papers.gradient_estimates import (
     VARIANCES,
     approximation,
     criteria_and_cosines,
 )
+from inversionlab.papers.measures import HIGH_COSINE, LOW_CRITERION
 
 __all__ = ["approximation", "drawing", "pairs"]
-
-SIDE = 420
 
 
 def pairs(arena: Arena, targets: int) -> tuple[Tensor, Tensor]:
@@ -36,28 +36,13 @@ def pairs(arena: Arena, targets: int) -> tuple[Tensor, Tensor]:
 
 
 def drawing(criterion_VN: Tensor, cosine_VN: Tensor) -> str:
-    """The pairs as an SVG: C to the right, the cosine upwards, one colour per sigma^2."""
-    shades = ("#0b3c5d", "#1f77b4", "#2ca02c", "#ff7f0e", "#d62728")
-    dots = [
-        f'<circle cx="{40 + SIDE * min(float(c), 1):.1f}" cy="{20 + SIDE * (1 - max(float(q), 0)):.1f}" r="3" '
-        f'fill="{shade}" fill-opacity="0.7"/>'
-        for shade, c_N, q_N in zip(shades, criterion_VN, cosine_VN, strict=True)
-        for c, q in zip(c_N, q_N, strict=True)
-    ]
-    legend = [
-        f'<text x="{SIDE - 70}" y="{40 + 16 * i}" fill="{shade}">σ² = {variance:g}</text>'
-        for i, (shade, variance) in enumerate(zip(shades, VARIANCES, strict=True))
-    ]
-    frame = f'<rect x="40" y="20" width="{SIDE}" height="{SIDE}" fill="none" stroke="#888"/>'
-    axes = (
-        f'<text x="{SIDE / 2}" y="{SIDE + 50}">criterion C, 0 to 1</text>'
-        f'<text x="14" y="{SIDE / 2 + 60}" transform="rotate(-90 14 {SIDE / 2 + 60})">cosine, 0 to 1</text>'
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{SIDE + 60}" height="{SIDE + 60}" '
-        f'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="#fff"/>'
-        f"{frame}{axes}{''.join(dots)}{''.join(legend)}</svg>"
-    )
+    """The pairs as an SVG, as on the paper's page: C to the right, the cosine upwards, a colour per sigma^2."""
+    series = {
+        f"σ² = {variance:g}": list(zip(c_N.tolist(), q_N.tolist(), strict=True))
+        for variance, c_N, q_N in zip(VARIANCES, criterion_VN, cosine_VN, strict=True)
+    }
+    guides = (("x", LOW_CRITERION), ("y", HIGH_COSINE))
+    return lines_svg(series, "criterion C; upwards the cosine", joined=False, guides=guides)
 
 
 def main() -> None:
@@ -79,8 +64,8 @@ def main() -> None:
         print(
             f"sigma^2 {variance:g}: median C {float(c_N.median()):.3f}, cosine {float(q_N.median()):.3f}"
         )
-    near = criterion_VN < 0.1
-    share = float((cosine_VN[near] > 0.8).float().mean())
+    near = criterion_VN < LOW_CRITERION
+    share = float((cosine_VN[near] > HIGH_COSINE).float().mean())
     print(
         f"where C < 0.1 ({int(near.sum())} of {near.numel()} points), {share:.1%} have a cosine above 0.8"
     )

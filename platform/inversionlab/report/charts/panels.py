@@ -5,7 +5,15 @@ from typing import Any
 
 import altair as alt
 
-from inversionlab.report.charts.marks import MUTE, Drawing, Row, across, chart_of, drawing, series_in
+from inversionlab.report.charts.marks import (
+    MUTE,
+    Drawing,
+    Row,
+    across,
+    chart_of,
+    drawing,
+    series_in,
+)
 from inversionlab.report.charts.theme import WIDE, color, series_styles
 
 
