@@ -35,7 +35,7 @@ EVALUATORS = ("sface", "same_people")
 def made_run(store: Store, number: int) -> None:
     """A run with pictures' verdicts and no pictures."""
     rng = np.random.default_rng(number)
-    name, cells = f"made-{number:08x}", []
+    name, cells = f"made-{number:08x}", list[dict[str, Any]]()
     for attack in ATTACKS:
         for protected, defense in MODELS.items():
             cell = f"{number:06d}{len(cells):02d}"
