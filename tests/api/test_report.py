@@ -171,7 +171,9 @@ def test_what_people_and_runs_are_called_is_escaped() -> None:
 
 def test_it_says_in_a_line_what_it_is(by_hand: Report) -> None:
     assert repr(by_hand) == "Report(r: 4 rows, 16 reconstructions, in runs)"
-    assert by_hand.headline.startswith("Undefended, the strongest attack (attack) makes pictures")
+    assert by_hand.headline.startswith(
+        "Undefended, the strongest attack (attack) puts the right person"
+    )
 
 
 def test_an_unfinished_run_has_rows_without_numbers(run: RunData) -> None:

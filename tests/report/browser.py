@@ -79,7 +79,7 @@ class Browser:
         raise TimeoutError(method)
 
     def open(self, page: Path, *, width: int, height: int = 900, scheme: str = "light") -> None:
-        """Show a page at this size, and wait until each of its charts is live."""
+        """Show a page at this size with every part of it open, and wait until each of its charts is live."""
         self.faults.clear()
         self.requests.clear()
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -90,6 +90,7 @@ class Browser:
         self.run(
             "new Promise(r => document.readyState === 'complete' ? r() : addEventListener('load', r))"
         )
+        self.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
         # Charts become live as they come near the window.
         self.run(
             """(async () => {
@@ -125,6 +126,13 @@ class Browser:
             button = "none" if kind == "mouseMoved" else "left"
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1)
         self.run("new Promise((done) => setTimeout(done, 500))")
+
+    def tab(self) -> None:
+        """Press the Tab key."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9
+            )
 
     def picture(self, clip: dict[str, float] | None = None) -> bytes:
         """The page, or a part of it, as PNG."""

@@ -36,7 +36,7 @@ def test_the_index_has_every_run_and_search_with_its_page(store: Path) -> None:
     for entry in found.values():
         assert not entry.fault
         assert entry.headline
-        assert entry.bare is not None
+        assert entry.bare.success is not None
     storage.write(f"runs/{names(store, 'runs')[0]}/report-no-pictures.html", b"<p>")
     place = write_index(str(store))
     page = (store / "index.html").read_text()

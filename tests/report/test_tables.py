@@ -15,7 +15,7 @@ import pytest
 
 from inversionlab.report.audit.page import run_figures
 from inversionlab.report.charts.figure import FILE_KINDS
-from inversionlab.report.files import file_name, write_figures, write_tables
+from inversionlab.report.files import file_name, write_files
 from inversionlab.report.search.page import search_figures
 from inversionlab.results.flat import FIXED, flat_table, parquet
 from inversionlab.results.frames import (
@@ -143,7 +143,9 @@ def test_the_second_opinions_have_the_columns_of_attacks_up_to_coverage(small: R
 def test_the_tables_of_charts_have_documented_columns_only(small: RunData) -> None:
     search = SearchRecord.model_validate(fake_search(trials=8))
     run = with_record(small, timeline=timeline())
-    figures = [*run_figures(RunResults.of(run, frechet=False)), *search_figures(search)]
+    sections = [*run_figures(RunResults.of(run, frechet=False)).values()]
+    sections += search_figures(search).values()
+    figures = [figure for section in sections for figure in section]
     found = {column for figure in figures for column in figure.frame.columns}
     assert found == set(documented("chart"))
 
@@ -168,14 +170,13 @@ def test_files_lie_beside_the_page_and_are_their_owners_alone(
     small: RunData, flat: pa.Table, tmp_path: Path
 ) -> None:
     storage, results = Storage(str(tmp_path)), RunResults.of(small, frechet=False)
-    figures = run_figures(results)[:2]
+    figures = run_figures(results)["curves"][:2]
     for kind in FILE_KINDS:
-        (said,) = write_figures(storage, "runs/r", figures, kind)
+        (said,) = write_files(storage, "runs/r", {"curves": figures}, kind, None)
         assert said == f"2 figures: {tmp_path}/runs/r/figures"
     content = {"results.parquet": parquet(flat)}
-    (said,) = write_tables(
-        storage, "runs/r", {"a": model_frame(results), "b": pd.DataFrame()}, figures, content
-    )
+    tables = {"a": model_frame(results), "b": pd.DataFrame(), **content}
+    (said,) = write_files(storage, "runs/r", {"curves": figures}, None, tables)
     assert said == f"4 tables: {tmp_path}/runs/r/tables"
     files = {p.relative_to(tmp_path / "runs/r"): p for p in tmp_path.rglob("*.*") if p.is_file()}
     charts = [f"tables/chart-{figure.name}.csv" for figure in figures]

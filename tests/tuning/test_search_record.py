@@ -138,7 +138,25 @@ def test_the_file_has_the_keys_that_it_always_had(base: Session, record: SearchR
         below = {key[1].removesuffix("[]") for key in known if key[0] == where and len(key) > 1}
         assert set(part) == below
     assert plain["trials"][0]["strongest"] == {"attack": "label_only", "judge": "same"}
-    assert plain["rejudged"] == {"run": record.audited.run if record.audited else ""}
+    # Of four people all or none says too little.
+    assert (record.helps, plain["rejudged"]) == (False, None)
+
+
+RECIPE = "searches/tiny/recommended.yaml"
+
+
+def test_only_what_is_clearly_better_than_undefended_gets_a_recipe(tmp_path: Path) -> None:
+    base = trained(tmp_path, **{"targets.count": 6})
+    store = base.store.storage
+    # Undefended all six people are found, defended none.
+    record = searched(base, lambda cell: 1 if cell.baseline else 30)
+    assert record.helps
+    assert record.audited is not None
+    assert store.read(RECIPE).startswith(b"# Trial 0 of the search tiny")
+    record = searched(base, lambda cell: 1)
+    assert not record.helps
+    assert (record.recommended, record.audited) == (0, None)
+    assert not store.exists(RECIPE)
 
 
 def test_what_is_read_is_written_again_as_it_was(base: Session, record: SearchRecord) -> None:

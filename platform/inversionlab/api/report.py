@@ -167,4 +167,4 @@ def load_report(run: str, storage: str | Path | None = None, *, pictures: bool =
         ConfigError: there is no such run; the text names those that are there.
     """
     opened = Storage(default_root() if storage is None else str(storage))
-    return Report(load_run(opened, run), opened.root, pictures=pictures)
+    return Report(load_run(opened, run, trainings=True), opened.root, pictures=pictures)

@@ -194,8 +194,10 @@ def _run(
         typer.echo("[4/4] report: writing the search's record")
         record = write_search(outcome)
         audited = True
-        if judge and record.recommended is not None:
+        if judge and record.recommended is not None and record.helps:
             audited = _audit_recommended(root, outcome.name, services, pictures)
+        elif judge:
+            typer.echo("Nothing is recommended, so there is nothing to audit again.")
         doubt = None
         try:
             write_search_page(root, outcome.name, pictures=pictures, strict=strict)

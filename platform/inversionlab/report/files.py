@@ -11,43 +11,46 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_figures(
-    storage: Storage, folder: str, figures: Sequence[Figure], kind: FileKind
-) -> list[str]:
-    """Write each figure as `FOLDER/figures/NAME.KIND`; returns a line on where they are."""
-    for figure in figures:
-        storage.write(f"{folder}/figures/{file_name(figure.name)}.{kind}", figure.file(kind))
-    return [_said(storage, f"{folder}/figures", len(figures), "figure")]
-
-
-def write_tables(
+def write_files(
     storage: Storage,
     folder: str,
-    tables: Mapping[str, "pd.DataFrame"],
-    figures: Sequence[Figure],
-    others: Mapping[str, bytes],
+    charts: Mapping[str, Sequence[Figure]],
+    kind: FileKind | None,
+    tables: "Mapping[str, pd.DataFrame | bytes] | None",
 ) -> list[str]:
-    """Write tables as `FOLDER/tables/NAME.csv`; returns a line on where they are.
+    """Write charts as `FOLDER/figures/NAME.KIND` and tables as `FOLDER/tables/NAME.csv`.
 
     Args:
         storage: where to.
         folder: that of the page.
-        tables: by their names; empty ones are left out.
-        figures: each writes the table that it shows as `chart-NAME.csv`.
-        others: further files, by their names.
+        charts: by the sections of the page.
+        kind: of the files of charts; None: none.
+        tables: by their names, empty ones are left out; of bytes the name is the file's. With tables the one that
+            each chart shows is written, too, as `chart-NAME.csv`. None: none.
+
+    Returns:
+        A line on each folder.
     """
-    every = {**tables, **{f"chart-{figure.name}": figure.frame for figure in figures}}
-    known = {f"{file_name(name)}.csv": t for name, t in every.items() if len(t)}
-    files = {name: table.to_csv(index=False).encode() for name, table in known.items()}
-    for name, content in {**files, **others}.items():
-        storage.write(f"{folder}/tables/{name}", content)
-    return [_said(storage, f"{folder}/tables", len(files) + len(others), "table")]
+    figures = [figure for section in charts.values() for figure in section]
+    files: dict[str, dict[str, bytes]] = {}
+    if kind:
+        files["figure"] = {f"{file_name(f.name)}.{kind}": f.file(kind) for f in figures}
+    if tables is not None:
+        files["table"] = named = {}
+        for name, table in {**tables, **{f"chart-{f.name}": f.frame for f in figures}}.items():
+            if isinstance(table, bytes):
+                named[name] = table
+            elif len(table):
+                named[f"{file_name(name)}.csv"] = table.to_csv(index=False).encode()
+    for what, contents in files.items():
+        for name, content in contents.items():
+            storage.write(f"{folder}/{what}s/{name}", content)
+    return [
+        f"{len(found)} {what}{'' if len(found) == 1 else 's'}: {storage.uri(f'{folder}/{what}s')}"
+        for what, found in files.items()
+    ]
 
 
 def file_name(name: str) -> str:
     """A name of a figure as that of a file: evaluators and attacks may be called anything."""
     return re.sub(r"[^\w.-]+", "-", name).strip(".-")[:100] or "figure"
-
-
-def _said(storage: Storage, folder: str, count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}: {storage.uri(folder)}"

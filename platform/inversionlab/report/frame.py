@@ -1,8 +1,10 @@
 """The frame of every page: one file that needs no network."""
 
 import base64
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -69,6 +71,21 @@ def text_lines(template: str, context: Mapping[str, Any]) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the first screen of a page says to one question."""
+
+    question: str
+    figure: str
+    """The answer in a word or a number."""
+    text: str
+
+
+def answers_of(template: str, context: Mapping[str, Any]) -> list[Answer]:
+    """The answers of a plain-text template, each a line whose three parts are parted by tabs."""
+    return [Answer(*line.split("\t", 2)) for line in text_lines(template, context)]
+
+
 def page_name(folder: str, page: str, *, pictures: bool) -> str:
     """Where a page is written: the ones with and without pictures are two files."""
     return f"{folder}/{page}{'' if pictures else '-no-pictures'}.html"
@@ -112,7 +129,9 @@ def publish(
     return place
 
 
+@functools.cache
 def _environment(*, autoescape: bool) -> Environment:
+    # One for all pages: Jinja compiles a template once for each environment, which takes longer than to fill it.
     environment = Environment(
         loader=PackageLoader("inversionlab.report", "templates"),
         autoescape=autoescape,

@@ -1,6 +1,6 @@
 """The index page of a storage: every run and search with its headline, and a link to its page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from inversionlab.core.settings import ConfigError
@@ -9,31 +9,39 @@ from inversionlab.report.audit.sentence import caveats, headline_sentence
 from inversionlab.report.frame import fill, page_name, publish
 from inversionlab.report.search.sentence import search_caveats, search_verdict
 from inversionlab.results.load import load_run, stored_record
+from inversionlab.results.run_record import RunRecord
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.search import SearchRecord
 from inversionlab.results.wording import words
 from inversionlab.store.storage import Storage
 
-PAGES = {"run": ("runs", "report"), "search": ("searches", "index")}
+Kind = Literal["run", "search"]
+PAGES: dict[Kind, tuple[str, str]] = {"run": ("runs", "report"), "search": ("searches", "index")}
 """The folder of each kind, and the name of its page."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the strongest attack finds on a model; what is not known is None or ""."""
+
+    success: Estimate | None = None
+    what: str = ""
+    """The attack on the undefended model, or the defended model."""
+    loss_points: float | None = None
 
 
 @dataclass(frozen=True)
 class Entry:
     """A run or a search; what is not known is None or ""."""
 
-    kind: Literal["run", "search"]
+    kind: Kind
     name: str
     created: str = ""
     seconds: float | None = None
     headline: str = ""
-    bare: Estimate | None = None
-    """Success of the strongest attack on the undefended model."""
-    attack: str = ""
-    left: Estimate | None = None
-    """Success on the best defended model."""
-    model: str = ""
-    loss_points: float | None = None
+    bare: Found = Found()
+    left: Found = Found()
+    """On the best defended model."""
     warnings: int = 0
     fault: str = ""
     """Why it cannot be read."""
@@ -61,55 +69,36 @@ def write_index(root: str) -> str:
 def entries(storage: Storage) -> list[Entry]:
     """Every run and search, the newest first."""
     found = []
-    for kind, read in (("run", _run), ("search", _search)):
-        for name in storage.folders(PAGES[kind][0]):
+    for kind, (folder, page) in PAGES.items():
+        for name in storage.folders(folder):
+            pages = (page_name(f"{folder}/{name}", page, pictures=shown) for shown in (True, False))
             try:
-                entry = read(storage, name)
+                entry = _entry(storage, kind, name)
+                place = next((place for place in pages if storage.exists(place)), "")
+                found.append(replace(entry, page=place))
             except ConfigError as error:
-                entry = Entry("run" if kind == "run" else "search", name, fault=str(error))
-            found.append(entry)
+                found.append(Entry(kind, name, fault=str(error)))
     return sorted(found, key=lambda entry: entry.created, reverse=True)
 
 
-def _run(storage: Storage, name: str) -> Entry:
-    results = RunResults.of(load_run(storage, name), frechet=False)
-    record, bare, best = results.run.record, results.undefended, results.best
-    return Entry(
-        "run",
-        name,
-        created=record.created,
-        seconds=record.seconds,
-        headline=headline_sentence(results),
-        bare=bare.success if bare else None,
-        attack=words(bare.attack.attack) if bare else "",
-        left=best.success if best else None,
-        model=best.attack.model if best else "",
-        loss_points=best.attack.loss_points if best else None,
-        warnings=len(caveats(results, names=False)),
-        page=_page(storage, "run", name),
-    )
-
-
-def _search(storage: Storage, name: str) -> Entry:
-    search = stored_record(SearchRecord, storage, f"searches/{name}/search.json")
-    bare, best = search.undefended, search.best
-    return Entry(
-        "search",
-        name,
-        created=search.created,
-        seconds=search.seconds,
-        headline=search_verdict(search),
-        bare=bare.attack_success if bare else None,
-        attack=words(bare.strongest.attack) if bare and bare.strongest else "",
-        left=best.attack_success if best else None,
-        model=f"{words(search.defense)}, trial {best.number}" if best else "",
-        loss_points=best.accuracy_loss if best else None,
-        warnings=len(search_caveats(search, None)),
-        page=_page(storage, "search", name),
-    )
-
-
-def _page(storage: Storage, kind: Literal["run", "search"], name: str) -> str:
-    folder, page = PAGES[kind]
-    names = (page_name(f"{folder}/{name}", page, pictures=shown) for shown in (True, False))
-    return next((name for name in names if storage.exists(name)), "")
+def _entry(storage: Storage, kind: Kind, name: str) -> Entry:
+    record: RunRecord | SearchRecord
+    bare, left = Found(), Found()
+    if kind == "run":
+        results = RunResults.of(load_run(storage, name), frechet=False)
+        record, headline = results.run.record, headline_sentence(results)
+        doubts = caveats(results, names=False)
+        if first := results.undefended:
+            bare = Found(first.success, words(first.attack.attack))
+        if best := results.best:
+            left = Found(best.success, best.attack.model, best.attack.loss_points)
+    else:
+        record = stored_record(SearchRecord, storage, f"searches/{name}/search.json")
+        headline, doubts = search_verdict(record), search_caveats(record, None)
+        if plain := record.undefended:
+            attack = words(plain.strongest.attack) if plain.strongest else ""
+            bare = Found(plain.attack_success, attack)
+        if trial := record.best:
+            model = f"{words(record.defense)}, trial {trial.number}"
+            left = Found(trial.attack_success, model, trial.accuracy_loss)
+    return Entry(kind, name, record.created, record.seconds, headline, bare, left, len(doubts))

@@ -105,6 +105,35 @@ def grids(results: RunResults) -> list[Grid]:
     return found
 
 
+def example(results: RunResults) -> list[tuple[str, GridPicture, str]]:
+    """One real face, its reconstruction and that from the best defended model: title, picture and note of each.
+
+    It is the first of the people shown whom the strongest attack finds, or finds best. Empty where success is not
+    judged, or no picture of that person is stored.
+    """
+    run, bare, best = results.run, results.undefended, results.best
+    people = named_people((run.reconstructions, run.references), COLUMNS)
+    if bare is None or not people:
+        return []
+    evaluator, made = results.evaluators[results.headline_evaluator], []
+    for found in (bare, *([best] if best else [])):
+        row, cell = found.attack, run.reconstructions["cell"]
+        table = run.reconstructions.filter(pc.equal(cell, row.cell.cell))
+        first = row.inverts_outputs
+        made.append((row, attack_pictures(table, people, row.label, evaluator, first=first)))
+    real = reference_row(people, "real face", "", _references(results, "real")).pictures
+    ranks = [picture.rank if picture.source else None for picture in made[0][1]]
+    chosen = ranks.index(min((rank for rank in ranks if rank), default=None))
+    if not (real[chosen].source and made[0][1][chosen].source):
+        return []
+    titles = ("undefended", "defended" if results.helps else "best defended")
+    pieces = [("real face", real[chosen], list(people.values())[chosen])]
+    for title, (row, shown) in zip(titles, made, strict=False):
+        note = f"by {words(row.attack)}" if row.kind == "undefended" else row.label
+        pieces += [(title, shown[chosen], note)] if shown[chosen].source else []
+    return pieces
+
+
 def named_people(tables: Iterable[pa.Table], count: int) -> dict[int, str]:
     """The first `count` targets in the tables, and their names."""
     key = ["target", "person"]

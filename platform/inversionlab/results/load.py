@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import cut
 from inversionlab.results.run_record import JobsRecord, RecordT, RunRecord, read_record
+from inversionlab.results.trainings import TrainingCurve, training_curves
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import SCHEMAS, Store
 
@@ -39,10 +40,12 @@ class RunData:
     """The evaluators' verdicts on real pictures that no training has seen, a row for each."""
     ceilings: pa.Table = field(default_factory=SCHEMAS["ceilings"].empty_table)
     """Private pictures as the attackers' generators can make them, with the first evaluator's ranks."""
+    trainings: tuple[TrainingCurve, ...] = ()
+    """How its networks learned, where that was asked for and is known."""
 
 
-def load_run(storage: Storage, run: str) -> RunData:
-    """Everything that the store holds of the run.
+def load_run(storage: Storage, run: str, *, trainings: bool = False) -> RunData:
+    """Everything that the store holds of the run; the curves of its `trainings` only if they are asked for.
 
     Raises:
         ConfigError: there is no such run; the text names those that are there.
@@ -67,6 +70,7 @@ def load_run(storage: Storage, run: str) -> RunData:
         galleries=_read(store, "galleries", tables.evaluators),
         held_out=_read(store, "held_out", tables.evaluators),
         ceilings=_read(store, "ceilings", [p.ceiling for p in record.priors if p.ceiling]),
+        trainings=training_curves(storage, record.artifacts) if trainings else (),
     )
 
 

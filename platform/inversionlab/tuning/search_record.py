@@ -52,23 +52,34 @@ TRIAL_ONLY = {"number", "settings", "state", "start", "paper", "fault", "trained
 
 
 def write_search(outcome: SearchOutcome) -> SearchRecord:
-    """Write a search's record, its Optuna study and its recommended recipe; returns the record."""
+    """Write a search's record, its Optuna study and its recommended recipe; returns the record.
+
+    Where the best setting is not clearly better than undefended, nothing is recommended, and the recipe that an
+    earlier launch wrote is deleted.
+    """
     session, folder = outcome.session, f"searches/{outcome.name}"
     storage = session.store.storage
     trials = _trials(outcome)
-    best, audited = _recommended(trials), None
+    best = _recommended(trials)
+    record = _record(outcome, trials, best)
+    place = f"{folder}/recommended.yaml"
     if best is not None:
         people = len(session.builder.splits.people)
         recipe = recommended(session.experiment, best.settings, people)
-        audited = AuditedRun(run=run_name(recipe))
+        run = run_name(recipe)
+        # An earlier version audited what it should not have recommended; that audit stays on the page.
+        if record.helps or storage.exists(f"runs/{run}/run.json"):
+            record = record.model_copy(update={"audited": AuditedRun(run=run)})
+    if best is not None and record.helps:
         text = (
             f"# Trial {best.number} of the search {outcome.name}, on people and random starts that the search\n"
             f"# never used (targets.skip, targets.first_repeat):\n"
-            f"#   python jobs/audit.py {folder}/recommended.yaml --storage THE-SAME-STORAGE\n"
+            f"#   python jobs/audit.py {place} --storage THE-SAME-STORAGE\n"
         )
         text += dump_yaml(recipe.model_dump(mode="json"))
-        storage.write(f"{folder}/recommended.yaml", text.encode())
-    record = _record(outcome, trials, best, audited)
+        storage.write(place, text.encode())
+    else:
+        storage.delete(place)
     storage.write(f"{folder}/study.db", study_bytes(record))
     plain = record.model_dump(mode="json", by_alias=True, exclude={"undefended": TRIAL_ONLY})
     storage.write_json(f"{folder}/search.json", plain)
@@ -100,7 +111,6 @@ def _record(
     outcome: SearchOutcome,
     trials: Sequence[TrialRecord],
     best: TrialRecord | None,
-    audited: AuditedRun | None,
 ) -> SearchRecord:
     session, space, options = outcome.session, outcome.space, outcome.options
     plain = undefended(session)
@@ -130,7 +140,6 @@ def _record(
         real=real_pictures(plain),
         front=front(trials, space.objectives),
         recommended=None if best is None else best.number,
-        audited=audited,
         importance=importance(trials, space.kinds),
         trainings=TrainingCounts(trials=len(trials), networks=sum(len(t.trained) for t in trials)),
         tables=Tables(real=real_key(session)),

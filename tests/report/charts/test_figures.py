@@ -17,6 +17,7 @@ from inversionlab.report.audit.curves import accuracy_curves, guess_curves, succ
 from inversionlab.report.audit.trade import trade_offs
 from inversionlab.report.charts.figure import FILE_KINDS, Figure, pivoted, share_floor, vega
 from inversionlab.report.charts.lines import line_chart
+from inversionlab.report.charts.marks import EDGE
 from inversionlab.report.charts.theme import LIGHT, series_styles
 from inversionlab.report.search.convergence import convergence_figure
 from inversionlab.report.search.front_chart import front_figures
@@ -70,15 +71,15 @@ def test_a_dot_stands_where_its_numbers_are():
     svg = str(figure_of(row("a", 0.0, 0.0), row("a", 1.0, 0.5), row("a", 2.0, 1.0)).picture)
     (x0, y0), (x1, y1), (x2, y2) = points_of(svg)
     # The height is 240, of which 1/42 is beyond 0 and 1 each; the width is what the axis leaves of 470.
-    assert (x0, x1) == (0, x2 / 2)
-    assert 400 < x2 < 470
+    assert (x0, x1) == pytest.approx((EDGE, (x0 + x2) / 2), abs=0.2)
+    assert 400 < x2 < 470 - EDGE
     assert (y0, y1, y2) == pytest.approx((240 * 41 / 42, 120, 240 / 42), abs=0.1)
 
 
 def test_equal_ratios_are_equal_steps_on_a_log_axis():
     svg = str(figure_of(*(row("a", x, 0.5) for x in (0.01, 0.1, 1.0)), log=True).picture)
     a, b, c = (x for x, _ in points_of(svg))
-    assert (a, b) == (0, c / 2)
+    assert (a, b) == pytest.approx((EDGE, (a + c) / 2), abs=0.2)
 
 
 def test_a_value_without_a_place_stands_apart():
@@ -86,8 +87,8 @@ def test_a_value_without_a_place_stands_apart():
         row("a", 2.0, 0.1), row("a", 4.0, 0.2), row("a", None, 0.9, "end"), end="bare"
     )
     (_, _), (last, _), (apart, _) = points_of(str(figure.picture))
-    # The room at the right is 84 wide.
-    assert apart - last == 42
+    # The room at the right is 84 wide, and the axis ends a little after its last value.
+    assert apart - last == pytest.approx(42 + EDGE, abs=0.2)
     assert ">bare<" in figure.picture
     numbers = pivoted(figure.rows, "x", "bare")
     assert numbers.rows == (("x = 2", "10%"), ("x = 4", "20%"), ("bare", "90%"))

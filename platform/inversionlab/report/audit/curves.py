@@ -6,15 +6,13 @@ from typing import Any
 
 from inversionlab.metrics import Estimate
 from inversionlab.report.charts.figure import Figure, pivoted, share_floor, with_known
-from inversionlab.report.charts.lines import line_chart
+from inversionlab.report.charts.lines import LOG_FROM, line_chart
 from inversionlab.report.charts.theme import SERIES
 from inversionlab.results.rows import Row
 from inversionlab.results.run_record import RunRecord
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import among, estimate_text, percent, words
 
-LOG_FROM = 50
-"""From this ratio of the largest to the smallest value on, an axis is logarithmic."""
 Table = list[Mapping[str, Any]]
 
 
@@ -24,13 +22,14 @@ def success_curves(results: RunResults) -> list[Figure]:
         return []
     tables = [with_known(_success(results, i)) for i in range(len(results.evaluators))]
     floor = share_floor([row["low"] for table in tables for row in table])
-    share = f"Share of reconstructions with the right person {among(results.guesses)}; bands are 95% intervals."
+    share = f"The share with the right person {among(results.guesses)}; bands are 95% intervals."
     return [
         _sweep_figure(
             results,
             f"success-{name}",
             f"Attack success, evaluator “{words(name)}”",
-            share + _note(results, i),
+            # Said once for all evaluators.
+            ("" if i else share) + _note(results, i),
             table,
             floor,
             {r["series"]: "soft" for r in table if r["place"] == "level"},
@@ -55,9 +54,7 @@ def accuracy_curves(results: RunResults) -> list[Figure]:
     if not (table := with_known(table)):
         return []
     floor = share_floor([row["low"] for row in table])
-    about = (
-        "Share of test pictures that the protected model names correctly; bands are 95% intervals."
-    )
+    about = "The share of test pictures that the protected model names correctly."
     if floor:
         about += f" The axis starts at {floor:.0%}."
     special = {"all people": "ink"}
@@ -76,8 +73,10 @@ def guess_curves(results: RunResults) -> list[Figure]:
         Figure(
             name=f"guesses-{attack}",
             title=words(attack),
-            about="Share of reconstructions whose person is among the first k guesses of the evaluator "
-            f"“{words(results.evaluators[place])}”.{_note(results, place)}",
+            about=""
+            if attack != next(iter(tables))
+            else "The share whose person is among the first k guesses of "
+            f"the evaluator “{words(results.evaluators[place])}”.{_note(results, place)}",
             rows=table,
             drawing=line_chart(
                 table,

@@ -1,19 +1,22 @@
 """The page of a run: made from the store, written into it, and its headline printed."""
 
 import math
+from collections.abc import Mapping
 
 from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.metrics import Estimate
 from inversionlab.report.audit import sentence
 from inversionlab.report.audit.compare import columns, side_by_side
 from inversionlab.report.audit.curves import accuracy_curves, guess_curves, success_curves
+from inversionlab.report.audit.person import write_people
 from inversionlab.report.audit.terminal import is_narrow, terminal_table
 from inversionlab.report.audit.trade import trade_offs
+from inversionlab.report.audit.training import training_figures
 from inversionlab.report.charts.figure import Figure, FileKind
 from inversionlab.report.charts.timeline import timeline_figure
-from inversionlab.report.files import write_figures, write_tables
+from inversionlab.report.files import write_files
 from inversionlab.report.frame import fill, page_name, publish
-from inversionlab.report.pictures import grids
+from inversionlab.report.pictures import example, grids
 from inversionlab.results.evaluator_results import CMC_RANKS, METRICS, Metric
 from inversionlab.results.flat import flat_table, parquet
 from inversionlab.results.frames import attack_frame, evaluator_frame, model_frame, prior_frame
@@ -35,7 +38,8 @@ def write_report(
 ) -> str:
     """Write the page of a run, print its headline, its warnings and where it is; returns that place.
 
-    It is `runs/RUN/report.html`, and without pictures `report-no-pictures.html`.
+    It is `runs/RUN/report.html`, and without pictures `report-no-pictures.html`. Beside the page with pictures lie
+    those of the people whom it shows.
     With `figures` each chart is written as a file too, with `tables` each table. Without `pictures` these hold no
     names.
 
@@ -44,14 +48,12 @@ def write_report(
         DoubtError: it is `strict`, and the page has warnings; it is written.
     """
     storage = Storage(root)
-    data = load_run(storage, run)
-    page = render(data, pictures=pictures)
+    data = load_run(storage, run, trainings=True)
     results = RunResults.of(data, frechet=tables)
+    pages = write_people(storage, results) if pictures else {}
+    page = render(data, pictures=pictures, pages=pages)
     said = [sentence.headline_sentence(results), *sentence.prior_lines(results)]
-    charts = run_figures(results) if figures or tables else []
-    folder = f"runs/{run}"
-    if figures:
-        said += write_figures(storage, folder, charts, figures)
+    folder, frames = f"runs/{run}", None
     if tables:
         flat = flat_table(results, names=pictures)
         frames = {
@@ -60,8 +62,10 @@ def write_report(
             "models": model_frame(results),
             "priors": prior_frame(results),
             "results": flat.to_pandas(),
+            "results.parquet": parquet(flat),
         }
-        said += write_tables(storage, folder, frames, charts, {"results.parquet": parquet(flat)})
+    charts = run_figures(results) if figures or tables else {}
+    said += write_files(storage, folder, charts, figures, frames)
     return publish(
         storage,
         page_name(folder, "report", pictures=pictures),
@@ -74,15 +78,19 @@ def write_report(
     )
 
 
-def run_figures(results: RunResults) -> list[Figure]:
-    """Every chart of a run's page."""
+def run_figures(results: RunResults) -> dict[str, list[Figure]]:
+    """Every chart of a run's page, by its section."""
     timeline = timeline_figure(results.run.record.timeline)
-    curves = [*success_curves(results), *accuracy_curves(results), *trade_offs(results)]
-    return [*curves, *guess_curves(results), *([timeline] if timeline else [])]
+    return {
+        "curves": [*success_curves(results), *accuracy_curves(results), *trade_offs(results)],
+        "cmc": guess_curves(results),
+        "trainings": training_figures(results.run.trainings),
+        "timeline": [timeline] if timeline else [],
+    }
 
 
-def render(run: RunData, *, pictures: bool) -> str:
-    """The report as one HTML document.
+def render(run: RunData, *, pictures: bool, pages: Mapping[str, str] | None = None) -> str:
+    """The report as one HTML document; `pages` are the addresses of people's own pages, by their names.
 
     `pictures=False` leaves out every picture, every person's name and the names of skipped files. What the check
     of a given victim found wrong is left out too, because it may name people.
@@ -92,10 +100,12 @@ def render(run: RunData, *, pictures: bool) -> str:
     context = {
         "record": record,
         "results": results,
-        "verdict": sentence.headline_sentence(results),
+        "answers": sentence.run_answers(results),
+        "example": example(results) if pictures else [],
         "pooled": sentence.pooled_note(results),
         "caveats": sentence.caveats(results, names=pictures),
         "aware": sentence.defense_aware(results),
+        "pages": (pages or {}) if pictures else {},
         "null_shares": [null.success.value if null else None for null in nulls],
         "groups": _groups(results),
         "inverting": any(not math.isnan(row.error) for row in results.rows),
@@ -108,12 +118,10 @@ def render(run: RunData, *, pictures: bool) -> str:
         "notes": results.evaluator_notes,
         "compared": side_by_side(results) if results.judged else None,
         "models": columns(results),
-        "prior_lines": sentence.prior_lines(results),
         "model_metrics": MODEL_METRICS,
-        "curves": [*success_curves(results), *accuracy_curves(results), *trade_offs(results)],
-        "cmc": guess_curves(results),
+        **run_figures(results),
+        "prior_lines": sentence.prior_lines(results),
         "cmc_ranks": CMC_RANKS,
-        "timeline": timeline_figure(record.timeline),
         "pictures": pictures,
         "grids": grids(results) if pictures else [],
         "config": dump_yaml(record.experiment, width=100),

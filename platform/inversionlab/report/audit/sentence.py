@@ -1,7 +1,7 @@
 """The verdict in plain words, and everything that a reader must know before believing it."""
 
 from inversionlab.metrics import Estimate, wilson
-from inversionlab.report.frame import text_lines
+from inversionlab.report.frame import Answer, answers_of, text_lines
 from inversionlab.report.stripping import partial_protection
 from inversionlab.results.load import RunData
 from inversionlab.results.models import undefended_accuracy
@@ -25,11 +25,32 @@ def headline_sentence(results: RunResults) -> str:
 
     Without private pictures it says that this cannot be judged.
     """
+    return " ".join(answer.text for answer in run_answers(results))
+
+
+def run_answers(results: RunResults) -> list[Answer]:
+    """The headline, question by question: how much leaks, against whom, how sure that is, and what to do."""
     if not results.judged:
-        return " ".join(text_lines("unjudged.txt.j2", {"results": results}))
-    victim = undefended_accuracy(results.run)
-    context = {"results": results, "victim": victim, "max_loss": MAX_LOSS_POINTS}
-    return " ".join(text_lines("verdict.txt.j2", context))
+        return answers_of("unjudged.txt.j2", {"results": results})
+    bare, weaker = results.undefended, {}
+    if bare is not None:
+        rows = [row for row in results.rows if row.kind == "undefended" and not row.cell.floor]
+        rows = [row for row in rows if not row.inverts_outputs]
+        for access in dict.fromkeys(row.cell.access for row in rows):
+            found = results.strongest(row for row in rows if row.cell.access == access)
+            if access and access != bare.attack.cell.access and found is not None:
+                weaker[access] = found
+    context = {
+        "results": results,
+        "victim": undefended_accuracy(results.run),
+        "max_loss": MAX_LOSS_POINTS,
+        "weaker": weaker,
+        "people": len(bare.attack.by_evaluator[bare.evaluator].success_of) if bare else 0,
+        "quality": evaluator_qualities(results.run).get(results.evaluators[bare.evaluator])
+        if bare
+        else None,
+    }
+    return answers_of("verdict.txt.j2", context)
 
 
 def pooled_note(results: RunResults) -> str:

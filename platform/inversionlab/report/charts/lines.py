@@ -10,6 +10,7 @@ from inversionlab.report.charts.marks import (
     TIP,
     Drawing,
     Row,
+    across,
     chart_of,
     drawing,
     ends,
@@ -24,6 +25,8 @@ from inversionlab.report.charts.theme import HEIGHT, SHAPES, WIDTH, color, legen
 
 SLOT = 84
 """Room at the right for values that are not on the axis."""
+LOG_FROM = 50
+"""From this ratio of the largest to the smallest value on, an axis is logarithmic."""
 Mark = tuple[float, str]
 """An x, and the text at the vertical line there."""
 
@@ -56,10 +59,9 @@ def line_chart(
     colors, dashes = series_styles(names, special or {})
     places = {row["place"] for row in rows}
     xs = [row["x"] for row in rows if row["place"] == "axis"]
-    domain = list(x_domain or (min(xs, default=0.0), max(xs, default=1.0)))
-    scale = alt.Scale(type="log" if log else "linear", nice=False, zero=False, domain=domain)
-    if "end" in places:
-        scale = alt.Scale(**scale.to_dict(), rangeMax=alt.ExprRef(f"width - {SLOT}"))
+    domain = x_domain or (min(xs, default=0.0), max(xs, default=1.0))
+    room = {"rangeMax": alt.ExprRef(f"width - {SLOT}")} if "end" in places else {}
+    scale = across(domain, log=log, **room)
     shown = line_legend(names, WIDTH)
     x = alt.X("x:Q", title=x_title, scale=scale, axis=alt.Axis(tickCount=6, labelOverlap=True))
     y, dash = share("y", floor), series_in(alt.StrokeDash, names, dashes, shown)
@@ -115,7 +117,7 @@ def dot_chart(
     names = list(dict.fromkeys(row["series"] for row in rows))
     colors, _ = series_styles(names, {"undefended": "ink"})
     shapes = [SHAPES[(i + i // len(SHAPES)) % len(SHAPES)] for i in range(len(names))]
-    x = alt.X("x:Q", title=x_title, scale=alt.Scale(domain=list(x_domain), nice=False, zero=False))
+    x = alt.X("x:Q", title=x_title, scale=across(x_domain))
     y, shown = share("y", floor), legend(names, WIDTH)
     base = chart_of("rows").encode(x=x, color=series_in(alt.Color, names, colors, shown))
     dots = {"y": y, "shape": series_in(alt.Shape, names, shapes, shown), "opacity": picked(0.9)}
@@ -137,6 +139,30 @@ def dot_chart(
     layers += marked(x) if mark else []
     chart = alt.layer(*layers).properties(width="container", height=HEIGHT)
     return drawing(chart, rows=rows, mark=_at(mark))
+
+
+def loss_chart(rows: Sequence[Row]) -> Drawing:
+    """Losses over the epochs of a training; the axis is logarithmic where they span powers of ten.
+
+    Args:
+        rows: {series, x, y, text}.
+    """
+    names = list(dict.fromkeys(row["series"] for row in rows))
+    colors, dashes = series_styles(names, {})
+    xs, ys = [row["x"] for row in rows], [row["y"] for row in rows]
+    log = min(ys) > 0 and max(ys) / min(ys) >= LOG_FROM
+    shown = line_legend(names, WIDTH)
+    scale = alt.Scale(type="log" if log else "linear", zero=False)
+    base = chart_of("rows").encode(
+        x=alt.X("x:Q", title="epoch", scale=across((min(xs), max(xs))), axis=alt.Axis(tickCount=6)),
+        y=alt.Y("y:Q", title="loss", scale=scale, axis=alt.Axis(tickCount=5)),
+        color=series_in(alt.Color, names, colors, shown),
+    )
+    dash = series_in(alt.StrokeDash, names, dashes, shown)
+    line = base.mark_line(**MUTE).encode(strokeDash=dash, opacity=picked(1))
+    dots = base.mark_circle(size=60).encode(opacity=alt.OpacityValue(0), **TIP)
+    chart = alt.layer(line.add_params(*interaction()), dots)
+    return drawing(chart.properties(width="container", height=HEIGHT - 60), rows=rows)
 
 
 def _at(mark: Mark | None) -> list[Row]:

@@ -21,6 +21,8 @@ OUTSIDE: dict[str, Any] = {"clip": False, "aria": False}
 """Of texts that may stand outside the axes."""
 ROOM = 0.025
 """Beyond both ends of an axis of shares, as a share of it."""
+EDGE = 7
+"""Pixels beyond both ends of every other axis: a live chart cuts marks at its edge."""
 ZOOM = "wheel![event.ctrlKey || event.metaKey]"
 """With a key: a wheel alone scrolls the page."""
 MOVE = "[pointerdown[event.pointerType == 'mouse'], window:pointerup] > window:pointermove!"
@@ -69,6 +71,12 @@ def share(name: str, floor: float = 0.0, title: str | None = None) -> alt.Y:
     room = ROOM * (1 - floor)
     scale = alt.Scale(domain=[floor - room, 1 + room], nice=False, zero=False)
     return alt.Y(f"{name}:Q", title=title, scale=scale, axis=alt.Axis(format=".0%", tickCount=5))
+
+
+def across(domain: Sequence[float], *, log: bool = False, **more: Any) -> alt.Scale:
+    """The scale of a horizontal axis, with room for the marks at both ends of its domain."""
+    kind: Any = "log" if log else "linear"
+    return alt.Scale(type=kind, domain=list(domain), padding=EDGE, nice=False, zero=False, **more)
 
 
 def ends(floor: float = 0.0) -> dict[str, Any]:

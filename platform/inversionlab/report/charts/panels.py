@@ -5,7 +5,15 @@ from typing import Any
 
 import altair as alt
 
-from inversionlab.report.charts.marks import MUTE, Drawing, Row, chart_of, drawing, series_in
+from inversionlab.report.charts.marks import (
+    MUTE,
+    Drawing,
+    Row,
+    across,
+    chart_of,
+    drawing,
+    series_in,
+)
 from inversionlab.report.charts.theme import WIDE, color, series_styles
 
 
@@ -31,7 +39,7 @@ def panel_chart(
         x = alt.X(
             "x:Q",
             title=unit if last else None,
-            scale=alt.Scale(domain=[start, stop], nice=False),
+            scale=across((start, stop)),
             axis=alt.Axis(labels=last, ticks=last),
         )
         top = max(1.0, *(row["y"] for row in mine))

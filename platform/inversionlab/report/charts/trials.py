@@ -11,6 +11,7 @@ from inversionlab.report.charts.marks import (
     TIP,
     Drawing,
     Row,
+    across,
     chart_of,
     drawing,
     ends,
@@ -63,7 +64,7 @@ def trial_chart(
     x = alt.X(
         "x:Q",
         title="recognition accuracy on all people →",
-        scale=alt.Scale(domain=list(x_domain), nice=False, zero=False),
+        scale=across(x_domain),
         axis=alt.Axis(format=".4~%", tickCount=8, labelOverlap=True),
     )
     base = chart_of("rows").encode(

@@ -7,14 +7,19 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.report.charts.figure import Figure, FileKind
 from inversionlab.report.charts.timeline import timeline_figure
-from inversionlab.report.files import write_figures, write_tables
+from inversionlab.report.files import write_files
 from inversionlab.report.frame import fill, page_name, publish
 from inversionlab.report.pictures import Grid
 from inversionlab.report.search.convergence import convergence_figure
 from inversionlab.report.search.front_chart import front_figures
 from inversionlab.report.search.parallel import parallel_figure
 from inversionlab.report.search.pictures import search_grid
-from inversionlab.report.search.sentence import constraint_text, search_caveats, search_verdict
+from inversionlab.report.search.sentence import (
+    constraint_text,
+    search_answers,
+    search_caveats,
+    search_verdict,
+)
 from inversionlab.report.search.wording import settings_text, short_names, value_text
 from inversionlab.results.frames import trial_frame
 from inversionlab.results.holdout_audit import HoldoutAudit, read_holdout_audit
@@ -71,20 +76,22 @@ def write_search_page(
     verdict = search_verdict(search, audit)
     warnings = search_caveats(search, audit)
     folder, said = f"searches/{name}", [verdict]
-    charts = search_figures(search) if figures or tables else []
-    if figures:
-        said += write_figures(storage, folder, charts, figures)
-    if tables:
-        said += write_tables(storage, folder, {"trials": trial_frame(search)}, charts, {})
+    charts = search_figures(search) if figures or tables else {}
+    frames = {"trials": trial_frame(search)} if tables else None
+    said += write_files(storage, folder, charts, figures, frames)
     place = page_name(folder, "index", pictures=pictures)
     return publish(storage, place, page, *said, kind="Page", warnings=warnings, strict=strict)
 
 
-def search_figures(search: SearchRecord) -> list[Figure]:
-    """Every chart of a search's page."""
-    timeline = timeline_figure(search.timeline)
-    others = (parallel_figure(search), convergence_figure(search), timeline)
-    return [*front_figures(search), *(figure for figure in others if figure)]
+def search_figures(search: SearchRecord) -> dict[str, list[Figure]]:
+    """Every chart of a search's page, by its section."""
+    single = {
+        "parallel": parallel_figure(search),
+        "convergence": convergence_figure(search),
+        "timeline": timeline_figure(search.timeline),
+    }
+    found = {section: [figure] if figure else [] for section, figure in single.items()}
+    return {"fronts": front_figures(search), **found}
 
 
 def render_search(
@@ -108,12 +115,9 @@ def render_search(
     headline = f"“{search.evaluators[0]}”" if search.evaluators else "that stands first"
     context = {
         "search": search,
-        "verdict": search_verdict(search, audit),
+        "answers": search_answers(search, audit),
         "caveats": search_caveats(search, audit),
-        "fronts": front_figures(search),
-        "parallel": parallel_figure(search),
-        "convergence": convergence_figure(search),
-        "timeline": timeline_figure(search.timeline),
+        **search_figures(search),
         "importance": [
             (metric, sorted(((names.get(k, k), v) for k, v in shares.items()), key=lambda p: -p[1]))
             for metric, shares in search.importance.items()

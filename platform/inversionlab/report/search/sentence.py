@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from inversionlab.metrics.difference import difference
-from inversionlab.report.frame import text_lines
+from inversionlab.report.frame import Answer, answers_of, text_lines
 from inversionlab.report.search.wording import settings_text
 from inversionlab.report.stripping import stripped_success, stripping_line
 from inversionlab.results.holdout_audit import HoldoutAudit
@@ -16,6 +16,11 @@ STRIPPED = ", stripped"
 
 def search_verdict(search: SearchRecord, audit: HoldoutAudit | None = None) -> str:
     """Says which setting is recommended, what it leaves and costs, and what the search spent."""
+    return " ".join(answer.text for answer in search_answers(search, audit))
+
+
+def search_answers(search: SearchRecord, audit: HoldoutAudit | None) -> list[Answer]:
+    """The verdict, question by question."""
     complete = [t for t in search.trials if t.complete]
     known = [t for t in complete if t.accuracy_loss is not None and t.attack_success]
     context = {
@@ -27,7 +32,7 @@ def search_verdict(search: SearchRecord, audit: HoldoutAudit | None = None) -> s
         "settings_text": settings_text,
         "difference": difference,
     }
-    return " ".join(text_lines("search_verdict.txt.j2", context))
+    return answers_of("search_verdict.txt.j2", context)
 
 
 def constraint_text(constraints: Mapping[str, float]) -> str:

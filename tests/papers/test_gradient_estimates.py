@@ -1,12 +1,12 @@
-"""The benchmark of estimated gradients, on a function whose slope is known."""
+"""Estimated gradients, on a function whose slope is known."""
 
 from __future__ import annotations
 
 import torch
-from benchmarks.gradient_estimates import approximation
 from torch import Tensor
 
 from inversionlab.attacks.perturbations import Perturbations
+from inversionlab.papers.gradient_estimates import approximation
 
 
 def test_figure_seven_low_criterion_means_the_true_direction() -> None:
