@@ -17,7 +17,7 @@ from inversionlab.report.pictures import example
 from inversionlab.results.run_results import RunResults
 from inversionlab.store.storage import Storage
 from tests.golden import collect
-from tests.report.fake_run import fake_run
+from tests.report.fake_run import cells_of, fake_run, with_record
 from tests.report.given_run import unjudged_run
 from tests.report.hand_run import hand_run
 
@@ -83,6 +83,19 @@ def test_where_nobody_judges_there_are_no_ranks() -> None:
     page = render_person(RunResults.of(run), 0, "person_000", {})
     assert "Nobody has compared these pictures" in page
     assert ">rank " not in page
+
+
+def test_of_several_victims_the_first_one_is_shown_and_named() -> None:
+    run = fake_run(alphas=(), attacks=("ami",), targets=2, repeats=1)
+    (bare, *nulls), rows = cells_of(run), run.reconstructions.to_pylist()
+    second = {**bare, "cell": "ami@other", "protected": "other", "seed": 5}
+    more = [{**row, "cell": "ami@other"} for row in rows if row["cell"] == bare["cell"]]
+    run = with_record(run, cells=[{**bare, "seed": 0}, second, *nulls])
+    table = pa.Table.from_pylist([*rows, *more], run.reconstructions.schema)
+    results = RunResults.of(type(run)(**{**vars(run), "reconstructions": table}), frechet=False)
+    page = render_person(results, 0, "person_000", {})
+    assert "the victim with the seed 0." in page
+    assert page.count("<b>ami</b>") == 1
 
 
 def test_pages_are_private_linked_both_ways_and_left_out_without_pictures(tmp_path: Path) -> None:
