@@ -73,6 +73,20 @@ def test_of_one_person_the_unit_is_the_try() -> None:
         Success("r", attack="a", place=3).find(results(), {})
 
 
+def test_others_that_are_taken_for_a_person_are_counted_person_by_person() -> None:
+    made = run()
+    place = made.models.column_names.index("others_taken_of")
+    taken = pa.array([[0, 3, 9]] * made.models.num_rows, made.models.schema.field(place).type)
+    models = made.models.set_column(place, made.models.schema.field(place), taken)
+    found = OfMeasurements("r", key="others_taken_of").find(
+        results(dataclasses.replace(made, models=models)), {}
+    )
+    assert found.of_person == {0: 0.0, 1: 3.0, 2: 9.0}
+    assert found.estimate.value == 4.0
+    # Student's t of 2 degrees times the deviation 4.583 over the root of 3.
+    assert found.estimate.high == pytest.approx(4 + 4.303 * 4.583 / 3**0.5, rel=1e-3)
+
+
 def test_accuracies_of_models_and_evaluators() -> None:
     assert Accuracy("r").find(results(), {}).estimate == wilson(900, 1000)
     mixed = Accuracy("r", "dummy_recognizer", point=0.5).find(results(), {})

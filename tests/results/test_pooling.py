@@ -198,3 +198,62 @@ def test_cells_of_older_records_are_never_pooled(both: RunData) -> None:
     cells = [cell.model_copy(update={"seed": None}) for cell in both.record.cells]
     assert [len(group) for group in pooled(cells)] == [1] * 5
     assert [len(group) for group in pooled(both.record.cells)] == [2, 2, 1]
+
+
+def each_alone(run: RunData) -> RunData:
+    """The run with the defended attack on a network for each of the three people, as `protect: each` stores it."""
+    cells, rows, models = [], [], []
+    for cell in run.record.cells:
+        own = [row for row in run.reconstructions.to_pylist() if row["cell"] == cell.cell]
+        if cell.kind != "defended":
+            cells.append(cell)
+            rows += own
+            continue
+        for target in range(3):
+            changed = {"cell": f"{cell.cell}@{target}", "protected": f"{cell.protected}@{target}"}
+            cells.append(cell.model_copy(update=changed | {"target": target}))
+            rows += [
+                row | {"cell": changed["cell"], "victim_seed": 0}
+                for row in own
+                if row["target"] == target
+            ]
+    for model in run.models.to_pylist():
+        if model["protected"] == "none":
+            models.append(model)
+            continue
+        for target, (correct, own_correct) in enumerate(((900, 10), (910, 8), (920, 6))):
+            models.append(
+                model
+                | {"protected": f"{model['protected']}@{target}", "correct_all": correct}
+                | {"correct_targets": own_correct, "total_targets": 10, "others_taken_of": [target]}
+            )
+    return dataclasses.replace(
+        run,
+        record=run.record.model_copy(update={"cells": tuple(cells)}),
+        reconstructions=pa.Table.from_pylist(rows, run.reconstructions.schema),
+        models=pa.Table.from_pylist(models, run.models.schema),
+    )
+
+
+def test_networks_of_one_person_each_are_one_row_of_one_victim() -> None:
+    run = hand_run(
+        {("a", "none"): FIRST, ("a", "0.5"): [1, 9, 9, 9, 1, 1]}, {"none": 950, "0.5": 0}
+    )
+    whole, alone = headline_rows(run)[1], headline_rows(each_alone(run))[1]
+    assert [cell.target for cell in alone.cells] == [0, 1, 2]
+    assert (alone.done, alone.wanted, alone.complete) == (6, 6, True)
+    # The same tries at the same people by one network: every figure but accuracy is the same.
+    one, other = alone.by_evaluator[0], whole.by_evaluator[0]
+    assert one.success_of == other.success_of
+    assert one.by_victim == {}
+    assert one.metrics["top1"] == other.metrics["top1"]
+    assert one.metrics["feature_mean"] == pytest.approx(other.metrics["feature_mean"], nan_ok=True)
+    # Of all people the mean of three networks on the same 1,000 pictures; each person's own pictures are others.
+    accuracy, own = alone.accuracy_all, alone.accuracy_targets
+    assert accuracy is not None
+    assert own is not None
+    assert accuracy.value == pytest.approx(0.91)
+    assert (accuracy.low, accuracy.high) == (wilson(910, 1000).low, wilson(910, 1000).high)
+    assert (own.value, own.low, own.high) == dataclasses.astuple(wilson(24, 30))[:3]
+    (model,) = [m for name, m in models_of(each_alone(run)).items() if name != "none"]
+    assert model.others_taken_of == (0, 1, 2)

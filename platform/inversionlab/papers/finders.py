@@ -154,9 +154,18 @@ class OfMeasurements(Finder):
 
     def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
-        model = models_of(results.run).get(self.rows(results)[0].protected, Model())
-        found_M = np.array(getattr(model, self.key), float).reshape(-1)
+        found_M = self._found(results)
         return mean_by_person(found_M, np.arange(len(found_M)))
+
+    def of_person(self, results: RunResults) -> Mapping[int, float]:
+        """See `Finder`."""
+        found_M, targets = self._found(results), results.run.record.jobs.targets
+        return dict(zip(targets, found_M.tolist(), strict=True)) if len(found_M) > 1 else {}
+
+    def _found(self, results: RunResults) -> NDArray[np.float64]:
+        """The number, or one for each attacked person."""
+        model = models_of(results.run).get(self.rows(results)[0].protected, Model())
+        return np.array(getattr(model, self.key), float).reshape(-1)
 
 
 @dataclass(frozen=True)

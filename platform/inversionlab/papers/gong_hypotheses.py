@@ -34,7 +34,7 @@ def _row(model: str) -> list[tuple[str, Finder | str]]:
             for heading, evaluator in EVALUATORS.items()
         ),
         (BY_GMI, Success(RECIPE, model, "gmi")),
-        (OTHERS, OfMeasurements(RECIPE, model, key="others_taken")),
+        (OTHERS, OfMeasurements(RECIPE, model, key="others_taken_of")),
         ("MC(all)", Accuracy(RECIPE, model)),
         ("MC(l_t)", Accuracy(RECIPE, model, people="targets")),
     ]
@@ -43,7 +43,7 @@ def _row(model: str) -> list[tuple[str, Finder | str]]:
 def _short_row(model: str) -> list[tuple[str, Finder | str]]:
     return [
         (BY_IR50, Success("classifier", model, "mirror")),
-        (OTHERS, OfMeasurements("classifier", model, key="others_taken")),
+        (OTHERS, OfMeasurements("classifier", model, key="others_taken_of")),
         ("MC(all)", Accuracy("classifier", model)),
         ("MC(l_t)", Accuracy("classifier", model, people="targets")),
     ]

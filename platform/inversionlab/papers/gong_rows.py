@@ -1,7 +1,7 @@
 """What the tables of Gong et al. share: attacks, data sets, and their rows of figures."""
 
 from inversionlab.papers.face_distances import FaceDistance
-from inversionlab.papers.finders import Accuracy, Finder, Success
+from inversionlab.papers.finders import Accuracy, Finder, OfMeasurements, Success
 from inversionlab.papers.paper import Claim
 
 ATTACKS = {"DMI": "ked_mi", "Mirror": "mirror", "Privacy": "mi_face", "AMI": "ami"}
@@ -12,12 +12,13 @@ Cells = list[tuple[str, Finder | str]]
 
 
 def _four(heading: str, recipe: str, model: str, attack: str) -> Cells:
-    """AA, MC(all), MC(l_t) and FID, as the paper's columns are."""
+    """AA, MC(all), MC(l_t) and FID, as the paper's columns are, and how many others get the protected label."""
     return [
         (f"{heading}: AA", Success(recipe, model, attack)),
         (f"{heading}: MC(all)", Accuracy(recipe, model)),
         (f"{heading}: MC(l_t)", Accuracy(recipe, model, people="targets")),
         (f"{heading}: FID", FaceDistance(recipe, model, attack)),
+        (f"{heading}: others taken for l_t", OfMeasurements(recipe, model, key="others_taken_of")),
     ]
 
 
@@ -68,6 +69,7 @@ SHARED = (
     "The paper protects one label of 1,000 and does not say how many it tried; ours are ten people, each behind a "
     "network of their own (`protect: each`), 20 tries each. AA is pooled, and its interval counts people.",
     "AA is top-1 by an evaluator of the same people with another structure (IR-50 against VGG-16).",
+    "`others taken for l_t` is ours: test pictures of other private people that get the protected label.",
     "FID is eq. 13 as printed, the squared distance of the mean features, person by person; its level depends on "
     "the evaluator, so only its order compares.",
     "GAN-D is trained anew for DMI with that attack’s GAN structure and for all others with Mirror’s; the paper "

@@ -32,8 +32,9 @@ class Verdicts:
         )
         mine = pc.fill_null(mine, False)
         structs, row_N = structs.filter(mine), row_N.filter(mine)
-        # Rows of before there could be several victims have no seed.
-        victim = pc.fill_null(whole(table["victim_seed"]), -1).dictionary_encode().indices
+        # In rows of before there could be several victims there is no seed, and each cell is an attack on one.
+        seed = whole(table["victim_seed"]).cast(pa.string())
+        victim = pc.coalesce(seed, whole(table["cell"])).dictionary_encode().indices
         return cls(
             row_N.to_numpy(zero_copy_only=False).astype(np.int64),
             whole(table["target"]).take(row_N).to_numpy(zero_copy_only=False).astype(np.int64),
