@@ -67,3 +67,11 @@ def test_an_own_network_is_imported_from_the_current_folder(
     assert "nowhere.yaml: there is no such recipe" in done.stderr
     # Last, so that no file of the user hides a library.
     assert sys.path[-1] == str(tmp_path)
+
+
+@pytest.mark.parametrize("given", ["comet:x", "mlflow:http://me:hunter2@host"])
+def test_a_service_that_cannot_be_logged_to_is_refused_at_load(given: str) -> None:
+    done = CliRunner().invoke(app, ["audit", "demo", "--log-to", given])
+    assert done.exit_code == 2
+    assert "--log-to" in done.stderr
+    assert "hunter2" not in done.stderr
