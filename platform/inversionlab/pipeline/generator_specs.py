@@ -51,11 +51,11 @@ class GeneratorSpec(NetworkSpec):
         images_NCHW = splits.train.images_NCHW if self.private else splits.public_NCHW
         labels, queries = torch.zeros(len(images_NCHW), dtype=torch.int64), 0
         kind, teacher = generators.GENERATORS[self.settings.name], None
-        if self.learns_from is not None:
-            score_NK, queries = _public_scores(self.learns_from, context)
+        if (source := self.learns_from) is not None:
+            score_NK, queries = _public_scores(source, context)
             images_NCHW, labels = kind.lessons(self.settings, images_NCHW, score_NK)
             if kind.needs_gradients:
-                teacher = WhiteBox(context.protected(self.learns_from.defense), 1)
+                teacher = WhiteBox(context.protected(source.defense, source.seed), 1)
                 queries += kind.further_queries(self.settings, len(images_NCHW))
         learner = generators.learner(
             self.settings, **context.shape.sizes, seed=self.weights_seed, teacher=teacher
