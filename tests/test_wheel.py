@@ -106,7 +106,8 @@ def test_every_extra_is_pinned() -> None:
     lines = (CHECKOUT / "constraints.txt").read_text().splitlines()[1:]
     pinned = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
     extras = project["optional-dependencies"]
-    assert set(extras) == {"dev", "endpoint", "faces", "onnx", "timm"}
+    models = {"endpoint", "faces", "onnx", "timm"}
+    assert set(extras) == {"dev", "dashboards", "mlflow", "wandb", *models}
     wanted = [*project["dependencies"], *(need for needs in extras.values() for need in needs)]
     named = {need.split(">")[0].split("=")[0].split("[")[0].lower() for need in wanted}
     assert named <= pinned
