@@ -106,7 +106,7 @@ def test_the_report_of_a_name_that_leads_out(here: Path, name: str) -> None:
 def test_the_report_in_a_storage_that_cannot_be_written(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inversionlab.report.audit.page.load_run", lambda *_: fake_run())
+    monkeypatch.setattr("inversionlab.report.audit.page.load_run", lambda *_, **__: fake_run())
 
     def refuse(*words: Any, **more: Any) -> None:
         raise OSError(errno.EROFS, "Read-only file system")

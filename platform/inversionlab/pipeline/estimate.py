@@ -151,17 +151,17 @@ def lines(session: Session, untrained: Sequence[NetworkSpec]) -> Iterator[str]:
     whole, sure = 0.0, True
     for stage, found, share, by in (
         ("train", train, runtime.train_groups, ""),
-        ("attack", attack, workers, f" by {workers} workers"),
+        ("attack", attack, workers, f" by {workers} worker{'s' if workers > 1 else ''}"),
     ):
         seconds = found.seconds / share
         whole += seconds
         sure &= not found.unknown
         least = "at least " if found.unknown else "about "
+        time = f"{least}{clock(seconds)}{by}" if found.seconds else "time unknown"
+        room = f", {found.size / 1e6:,.1f} MB" if found.size else ""
+        named = ", ".join(found.unknown[:4]) + (", ..." if len(found.unknown) > 4 else "")
+        why = f"; nothing stored is like {named}" if found.unknown else ""
         if found.seconds or found.unknown:
-            time = f"{least}{clock(seconds)}{by}" if found.seconds else "nobody knows how long"
-            yield f"{stage}: {time}, {found.size / 1e6:,.1f} MB"
-        if found.unknown:
-            named = ", ".join(found.unknown[:4]) + (", ..." if len(found.unknown) > 4 else "")
-            yield f"{stage}: nothing like {named} is stored here; a run's first lines tell"
+            yield f"{stage}: {time}{room}{why}"
     if whole and sure:
         yield f"all together: about {clock(whole)}"
