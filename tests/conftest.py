@@ -19,11 +19,13 @@ from tests.report.fake_run import fake_run
 
 
 def pytest_configure() -> None:
-    """Let the commands that tests start hear every signal, and give Ray time on a busy machine.
+    """Let the commands that tests start hear every signal, and give Ray time and its share on a busy machine.
 
     Below `nohup`, for instance, a signal is ignored.
     """
     os.environ.setdefault("INVERSIONLAB_RAY_SECONDS", "240")
+    # Ray's workers give way to others by 15, so beside two busy processes they got a thirtieth of a core.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     for number in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is signal.SIG_IGN:
             default = number == signal.SIGINT
