@@ -4,10 +4,16 @@ No two actors of a job may have the same name, so each ends in a few letters of 
 what they work on.
 """
 
+from __future__ import annotations
+
 import uuid
+from typing import TYPE_CHECKING
 
 from inversionlab.distributed.run_record import commit
-from inversionlab.distributed.work_items import WorkItem
+
+if TYPE_CHECKING:
+    # It imports Ray, which a run with nothing to do does without.
+    from inversionlab.distributed.work_items import WorkItem
 
 LONGEST = 100
 """Characters of a name."""

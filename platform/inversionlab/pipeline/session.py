@@ -225,16 +225,15 @@ def store_given(session: Session) -> None:
 
 def attacked_people(session: Session, cell: Cell) -> tuple[int, ...]:
     """The classes that a cell attacks: all under attack, or the one whom its model protects alone."""
-    one = None if cell.attacked is None else cell.attacked.aimed_at
-    return session.plan.targets if one is None else (one,)
+    return tuple(target for target in session.plan.targets if _aims_at(cell, target))
 
 
 def missing_jobs(
     session: Session, cell: Cell, targets: Collection[int]
 ) -> tuple[Iterator[Job], int]:
     """The (target, repeat) jobs of a cell that the store lacks, one by one, and their number."""
-    wanted, people = session.experiment.targets, frozenset(attacked_people(session, cell))
-    place = {target: row for row, target in enumerate(t for t in targets if t in people)}
+    wanted = session.experiment.targets
+    place = {target: row for row, target in enumerate(t for t in targets if _aims_at(cell, t))}
     # One byte per job: a hundred thousand targets take little memory.
     todo = np.ones((len(place), wanted.repeats), bool)
     for target, repeat in session.store.done(cell.id):
@@ -248,3 +247,9 @@ def missing_jobs(
         if todo[row, column]
     )
     return jobs, int(todo.sum())
+
+
+def _aims_at(cell: Cell, target: int) -> bool:
+    """Whether a cell attacks this person: its model may protect another one alone."""
+    one = None if cell.attacked is None else cell.attacked.aimed_at
+    return one is None or one == target
