@@ -137,7 +137,7 @@ def train(
     first = _resume(learner, state, world.device)
     curve = Curve.resumed(state if first else None, epochs)
     losses: dict[str, float] = {}
-    began = saved = time.monotonic()
+    warm = saved = time.monotonic()
     for epoch in range(first, epochs):
         losses = _epoch(training_job, role, title, seed, epoch, world)
         losses |= {k: float(v) for k, v in learner.end_epoch(world.average).items()}
@@ -148,7 +148,10 @@ def train(
                     f"{training.learning_rate:g} is probably too high"
                 )
         now = time.monotonic()
-        each = (now - began) / (epoch + 1 - first)
+        # The first epoch also loads and compiles, so it tells of itself alone.
+        each = (now - warm) / max(1, epoch - first)
+        if epoch == first:
+            warm = now
         left, rate = each * (epochs - epoch - 1), len(training_job.images_NCHW) / max(each, 1e-9)
         curve.add(epoch + 1, losses)
         report(Progress(title, epoch + 1, epochs, losses, left, rate))

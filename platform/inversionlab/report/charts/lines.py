@@ -152,7 +152,7 @@ def loss_chart(rows: Sequence[Row]) -> Drawing:
     xs, ys = [row["x"] for row in rows], [row["y"] for row in rows]
     log = min(ys) > 0 and max(ys) / min(ys) >= LOG_FROM
     shown = line_legend(names, WIDTH)
-    scale = alt.Scale(type="log" if log else "linear", zero=False)
+    scale = alt.Scale(type="log") if log else alt.Scale(zero=False)
     base = chart_of("rows").encode(
         x=alt.X("x:Q", title="epoch", scale=across((min(xs), max(xs))), axis=alt.Axis(tickCount=6)),
         y=alt.Y("y:Q", title="loss", scale=scale, axis=alt.Axis(tickCount=5)),
