@@ -15,6 +15,8 @@ from inversionlab.results.load import RunData
 from tests import faults
 from tests.given.outside_audit import Own, make_own
 from tests.given.outside_model import OutsideFiles, made_up_people, train_outside
+from tests.report import browser
+from tests.report.browser import Browser
 from tests.report.fake_run import fake_run
 
 
@@ -60,6 +62,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless browser; the test is skipped where there is none."""
+    if browser.found() is None:
+        pytest.skip("no Chromium at hand")
+    with Browser(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -19,21 +18,16 @@ from inversionlab.papers.blind import (
     read_answers,
     tallied,
 )
-from inversionlab.papers.paper import Blind
 from inversionlab.results.run_results import RunResults
 from inversionlab.store.storage import Storage
-from tests.report.fake_run import fake_run
+from tests.papers.blind_run import BLIND, run_of_three
 
-BLIND = Blind("Who are these?", "r", (("WB-MIA", "latent_white_box"),))
 FACE = b"\x89PNG\r\n\x1a\nheld out"
 
 
 @pytest.fixture(scope="module")
 def results() -> RunResults:
-    made = fake_run(alphas=(0.5,), targets=3, repeats=2)
-    jobs = made.record.jobs.model_copy(update={"targets": (0, 1, 2), "repeats": 2})
-    record = made.record.model_copy(update={"jobs": jobs})
-    return RunResults.of(dataclasses.replace(made, record=record), frechet=False)
+    return run_of_three()
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,32 +18,18 @@ from inversionlab.papers.blind import (
     questions,
     read_answers,
 )
-from inversionlab.papers.paper import Blind
 from inversionlab.results.run_results import RunResults
 from inversionlab.store.storage import Storage
+from tests.papers.blind_run import BLIND, run_of_three
 from tests.processes import HANG, wait_until
-from tests.report import browser
 from tests.report.browser import Browser
-from tests.report.fake_run import fake_run
 
-BLIND = Blind("Who are these?", "r", (("WB-MIA", "latent_white_box"),))
 FOLDER = "papers/p-small"
 
 
 @pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if browser.found() is None:
-        pytest.skip("no Chromium at hand")
-    with Browser(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
-
-
-@pytest.fixture(scope="module")
 def results() -> RunResults:
-    made = fake_run(alphas=(0.5,), targets=3, repeats=2)
-    jobs = made.record.jobs.model_copy(update={"targets": (0, 1, 2), "repeats": 2})
-    record = made.record.model_copy(update={"jobs": jobs})
-    return RunResults.of(dataclasses.replace(made, record=record), frechet=False)
+    return run_of_three()
 
 
 def right(question: Question) -> str:

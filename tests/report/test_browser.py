@@ -6,7 +6,6 @@ import dataclasses
 import os
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,6 @@ from inversionlab.results.search import SearchRecord
 from inversionlab.results.trainings import TrainingCurve
 from tests.golden import collect
 from tests.papers.test_compare import PAPER, RUNS, made
-from tests.report import browser
 from tests.report.browser import HANG, Browser
 from tests.report.fake_run import fake_run, with_record
 from tests.report.fake_search import fake_search, timeline
@@ -40,14 +38,6 @@ FOCUS = "[...document.querySelectorAll('.plot')].indexOf(document.activeElement)
 KINDS = ("run", "no-pictures", "person", "search", "index", "compare", "paper")
 CHARTED = ("run", "no-pictures", "search")
 MOST_TABS = 300
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if browser.found() is None:
-        pytest.skip("no Chromium at hand")
-    with Browser(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,12 @@ def alone_for_each(settings: DefenseSettings, targets: Sequence[int]) -> list[De
     return [_alone_for(settings, t) for t in targets] if targets and aims(settings) else [settings]
 
 
+def people_of(settings: DefenseSettings | None, targets: Iterable[int]) -> tuple[int, ...]:
+    """Of these people those whom a model is for: all of them, or the one whom its defense protects alone."""
+    one = None if settings is None else settings.aimed_at
+    return tuple(target for target in targets if one is None or target == one)
+
+
 def _alone_for(settings: DefenseSettings, target: int) -> DefenseSettings:
     inner = None if settings.inner is None else _alone_for(settings.inner, target)
     if DEFENSES[settings.name](settings).aims():

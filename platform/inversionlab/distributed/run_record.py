@@ -20,13 +20,14 @@ from inversionlab.attacks import ATTACKS
 from inversionlab.core.images import png
 from inversionlab.core.settings import NAMING, fingerprint
 from inversionlab.defenses import DEFENSES
+from inversionlab.defenses.composition import people_of
 from inversionlab.distributed.errors import AuditError
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.suite import suite_record
 from inversionlab.pipeline.measure import VIEWS, evaluator_key, model_key
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.prior_ceiling import ceiling_key, priors
-from inversionlab.pipeline.session import Session, attacked_people
+from inversionlab.pipeline.session import Session
 from inversionlab.results import run_record as records
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 def reconstructions(session: Session) -> int:
     """Reconstructions of the whole experiment."""
-    tries = sum(len(attacked_people(session, cell)) for cell in session.plan.work.values())
+    plan = session.plan
+    tries = sum(len(people_of(cell.attacked, plan.targets)) for cell in plan.work.values())
     return tries * session.experiment.targets.repeats
 
 

@@ -19,7 +19,7 @@ from inversionlab.defenses import (
     Layer,
     VictimBlueprint,
 )
-from inversionlab.defenses.composition import awake
+from inversionlab.defenses.composition import awake, people_of
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import defender_generator
@@ -79,8 +79,7 @@ class DefenseNetworkSpec(NetworkSpec):
     @property
     def protected_targets(self) -> tuple[int, ...]:
         """The classes under attack that it may aim at: all, or its own one."""
-        target = self.settings.aimed_at
-        return self.targets if target is None else (target,)
+        return people_of(self.settings, self.targets)
 
     @property
     def uses(self) -> tuple[NetworkSpec, ...]:

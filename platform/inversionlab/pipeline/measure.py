@@ -16,7 +16,7 @@ from inversionlab.core.settings import fingerprint
 from inversionlab.core.views import View
 from inversionlab.data.labelled import Labelled
 from inversionlab.defenses import DefenseSettings, ProtectedModel
-from inversionlab.defenses.composition import chain, protected_views, stripped
+from inversionlab.defenses.composition import chain, people_of, protected_views, stripped
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.metrics import within_person_distance
@@ -42,13 +42,7 @@ def evaluator_key(session: Session, name: str) -> str:
 
 def model_key(session: Session, protected: str, defense: DefenseSettings | None = None) -> str:
     """The name under which a protected model's measurements are stored; `defense` released it."""
-    return fingerprint([protected, list(measured_people(session, defense))])
-
-
-def measured_people(session: Session, defense: DefenseSettings | None) -> tuple[int, ...]:
-    """The attacked people whose pictures tell of a model: all, or the one whom the defense protects alone."""
-    one = None if defense is None else defense.aimed_at
-    return session.plan.targets if one is None else (one,)
+    return fingerprint([protected, list(people_of(defense, session.plan.targets))])
 
 
 def evaluator(session: Session, name: str) -> evaluate.Evaluator:
@@ -84,7 +78,7 @@ def measure_model(session: Session, cell: Cell) -> None:
         session.store,
         session.experiment.endpoint is not None,
     )
-    test, people = builder.splits.test, measured_people(session, cell.defense)
+    test, people = builder.splits.test, people_of(cell.defense, session.plan.targets)
     if behind_http:
         test = evaluate.sample((test,), evaluate.QUERIES)
     model = builder.attacked(cell.defense, "fp32", cell.seed)
@@ -183,7 +177,7 @@ def _decoys(session: Session, defense: DefenseSettings, seed: int) -> list[dict[
                     "person": session.builder.splits.people[target],
                     "picture": png(images[target]),
                 }
-                for target in measured_people(session, defense)
+                for target in people_of(defense, session.plan.targets)
             ]
     return []
 

@@ -11,6 +11,7 @@ from torch import nn
 from inversionlab.core.learner import Precision
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.splits import Splits
+from inversionlab.defenses.composition import people_of
 from inversionlab.experiment import Experiment
 from inversionlab.given.live import Live
 from inversionlab.pipeline import data as data_stage
@@ -223,17 +224,12 @@ def store_given(session: Session) -> None:
         session.artifacts.save(spec, packed, card, None)
 
 
-def attacked_people(session: Session, cell: Cell) -> tuple[int, ...]:
-    """The classes that a cell attacks: all under attack, or the one whom its model protects alone."""
-    return tuple(target for target in session.plan.targets if _aims_at(cell, target))
-
-
 def missing_jobs(
     session: Session, cell: Cell, targets: Collection[int]
 ) -> tuple[Iterator[Job], int]:
     """The (target, repeat) jobs of a cell that the store lacks, one by one, and their number."""
     wanted = session.experiment.targets
-    place = {target: row for row, target in enumerate(t for t in targets if _aims_at(cell, t))}
+    place = {target: row for row, target in enumerate(people_of(cell.attacked, targets))}
     # One byte per job: a hundred thousand targets take little memory.
     todo = np.ones((len(place), wanted.repeats), bool)
     for target, repeat in session.store.done(cell.id):
@@ -247,9 +243,3 @@ def missing_jobs(
         if todo[row, column]
     )
     return jobs, int(todo.sum())
-
-
-def _aims_at(cell: Cell, target: int) -> bool:
-    """Whether a cell attacks this person: its model may protect another one alone."""
-    one = None if cell.attacked is None else cell.attacked.aimed_at
-    return one is None or one == target

@@ -206,13 +206,12 @@ def real_pictures(session: Session) -> dict[str, Estimate]:
 
     An evaluator of an older store, which does not hold its ranks, is left out.
     """
-    found = {}
+    found, k = {}, session_guesses(session)
     for evaluator in session.experiment.evaluators:
         key = evaluator_key(session, evaluator.name)
         if session.store.has("held_out", key):
             rows = session.store.read("held_out", key)
             rank_N, person_N = (rows[name].to_numpy() for name in ("rank", "person"))
-            k = session_guesses(session)
             found[evaluator.name] = attack_accuracy(rank_N, person_N, top=k)
     return found
 
