@@ -42,36 +42,48 @@ class Estimate:
     """What nothing stored tells of."""
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """A network in the store."""
+
+    cost_key: Any
+    an_epoch: float
+    """Seconds."""
+    size: float
+
+
 def trainings(session: Session, specs: Sequence[NetworkSpec]) -> Estimate:
-    """What it takes to train these networks."""
+    """What it takes to train these networks: as much as one of the same structure took, by epochs."""
     seconds = size = 0.0
     unknown = []
+    stored: dict[str, list[_Trained]] = {}
     for spec in specs:
-        like = _like(session.store.storage, spec)
+        role = spec.key.partition("/")[0]
+        if role not in stored:
+            stored[role] = [*_trained(session.store.storage, role)]
+        wanted = _cost_key(spec.inputs)
+        like = next((network for network in stored[role] if network.cost_key == wanted), None)
         if like is None:
             unknown.append(spec.title)
             continue
-        seconds += like.seconds
+        seconds += like.an_epoch * _epochs(spec.inputs)
         size += like.size
     return Estimate(seconds, size, tuple(unknown))
 
 
-def _like(storage: Storage, spec: NetworkSpec) -> Estimate | None:
-    """What a network of the same structure took, for the spec's epochs; None where none is stored."""
-    wanted, epochs = _cost_key(spec.inputs), _epochs(spec.inputs)
-    role = spec.key.partition("/")[0]
+def _trained(storage: Storage, role: str) -> Iterator[_Trained]:
+    """The networks of a role whose cards and weights can be read."""
     for id in storage.folders(f"artifacts/{role}")[:MOST]:
         folder = f"artifacts/{role}/{id}"
         try:
             card = storage.read_json(f"{folder}/card.json")
-            inputs, trained = card["inputs"], float(card["metrics"]["epochs"])
-            begun = float(card["metrics"].get("resumed_at", 0.0))
-            if _cost_key(inputs) == wanted and trained > begun:
-                seconds = float(card["seconds"]) * epochs / (trained - begun)
-                return Estimate(seconds, storage.size(f"{folder}/weights.safetensors"))
+            key, metrics = _cost_key(card["inputs"]), card["metrics"]
+            epochs = float(metrics["epochs"]) - float(metrics.get("resumed_at", 0.0))
+            if epochs > 0:
+                weights = storage.size(f"{folder}/weights.safetensors")
+                yield _Trained(key, float(card["seconds"]) / epochs, weights)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-    return None
 
 
 def _cost_key(inputs: Mapping[str, Any]) -> Any:
