@@ -48,3 +48,15 @@ def test_a_pace_follows_what_is_measured_by_half() -> None:
     paces.note(kind("a", "none"), 1.0)
     paces.note(kind("a", "none"), 5.0)
     assert paces.expect(kind("a", "none")) == 3.0
+
+
+def test_a_model_with_other_settings_takes_as_long_as_those_measured_in_the_mean() -> None:
+    paces = Paces()
+    paces.note(kind("a", "none"), 1.0)
+    for alpha, pace in ((0.1, 8.0), (0.2, 4.0)):
+        paces.note(Kind(f"a dummy {alpha}", "a", "dummy"), pace)
+    assert paces.expect(Kind("a dummy 0.3", "a", "dummy")) == pytest.approx(6.0)
+    # What was measured itself is its own.
+    assert paces.expect(Kind("a dummy 0.1", "a", "dummy")) == pytest.approx(8.0)
+    # In the mean over both models the attack takes 3.5 s, so three and a half times as long as planned.
+    assert paces.slower() == pytest.approx((0.1 + 3.5) / (0.1 + 1.0))

@@ -107,8 +107,8 @@ class ShardQueue(Generic[Item]):
         self._paces = Paces()
         self._last_pace: float | None = None
         """Seconds of the newest item of `LAST_OF_ALL`."""
-        self._begun: set[str] = set()
-        """Attacks of which a shard was taken."""
+        self._begun: set[Kind] = set()
+        """Kinds of which a shard was taken."""
         self._open = True
         self._error: Exception | None = None
         self.done_jobs = 0
@@ -241,14 +241,17 @@ class ShardQueue(Generic[Item]):
 
     def _begin(self, request: WorkRequest[Item], item: Item, kind: Kind, jobs: int) -> Item:
         self._at_work[item] = _AtWork(request, kind, jobs, time.monotonic())
-        self._begun.add(kind.attack)
+        self._begun.add(kind)
         request.at_work += 1
         return item
 
     def _next(self, request: WorkRequest[Item]) -> PendingJobs[Item]:
-        """What to cut: an attack that was not begun yet, so that its pace is known early, or else the first."""
-        new = (p for p in request.pending if p.kind.attack and p.kind.attack not in self._begun)
-        return next(new, request.pending[0])
+        """What to cut: an attack that was not begun yet, or else such a kind, so that paces are known early."""
+        known = [p for p in request.pending if p.kind.attack]
+        attacks = {kind.attack for kind in self._begun}
+        new = [p for p in known if p.kind.attack not in attacks]
+        new = new or [p for p in known if p.kind not in self._begun]
+        return (new or request.pending)[0]
 
     def _close_if_done(self, request: WorkRequest[Item]) -> None:
         if not (request.at_work or request.measurements or request.pending or request.last):

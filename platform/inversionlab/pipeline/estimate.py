@@ -128,10 +128,12 @@ def attacks(session: Session, cells: Sequence[Cell]) -> Estimate:
 
 
 def kind_of(cell: Cell) -> Kind:
-    """What is known of the pace of a cell's reconstructions."""
-    defense = cell.attacked.name if cell.attacked is not None else ""
-    attack = cell.attack.model_dump_json()
-    return Kind(f"{attack} {defense}", attack, defense, ATTACKS[cell.attack.name].usual_seconds)
+    """What is known of the pace of a cell's reconstructions; victims of other seeds are expected to be alike."""
+    attack, usual = cell.attack.model_dump_json(), ATTACKS[cell.attack.name].usual_seconds
+    if cell.attacked is None:
+        return Kind(attack, attack, "", usual)
+    key = f"{attack} {cell.attacked.model_dump_json()}"
+    return Kind(key, attack, cell.attacked.name, usual)
 
 
 def _paces(session: Session) -> Paces:
@@ -151,7 +153,7 @@ def _paces(session: Session) -> Paces:
                 settings, defense, seconds = cost
                 name = json.loads(settings)["name"]
                 usual = ATTACKS[name].usual_seconds if name in ATTACKS else 1.0
-                paces.note(Kind(f"{settings} {defense}", settings, defense, usual), seconds)
+                paces.note(Kind(f"{settings} {cell.cell}", settings, defense, usual), seconds)
     return paces
 
 

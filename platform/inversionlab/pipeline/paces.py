@@ -42,12 +42,18 @@ class Paces:
     """Seconds a job, by kind."""
 
     _known: dict[str, float] = field(default_factory=dict)
-    _kinds: dict[str, Kind] = field(default_factory=dict)
+    _kinds: dict[str, dict[str, dict[str, Kind]]] = field(default_factory=dict)
+    """What is measured: by attack, model and key."""
+    _means: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Seconds a job by attack and model; the mean of models that differ in settings alone."""
 
     def note(self, kind: Kind, pace: float) -> None:
         """Note a measured pace."""
         self._known[kind.key] = KEEP * self._known.get(kind.key, pace) + (1 - KEEP) * pace
-        self._kinds[kind.key] = kind
+        alike = self._kinds.setdefault(kind.of_attack, {}).setdefault(kind.model, {})
+        alike[kind.key] = kind
+        mean = sum(self._known[key] for key in alike) / len(alike)
+        self._means.setdefault(kind.of_attack, {})[kind.model] = mean
 
     def known(self, key: str) -> float | None:
         """The pace as it was measured, or None."""
@@ -55,41 +61,37 @@ class Paces:
 
     def slower(self) -> float | None:
         """How many times longer than planned the measured attacks take; None while none is measured."""
-        by_attack: dict[str, list[float]] = {}
-        planned: dict[str, float] = {}
-        for key, kind in self._kinds.items():
-            by_attack.setdefault(kind.of_attack, []).append(self._known[key])
-            planned[kind.of_attack] = kind.expected
-        if not planned:
+        if not self._kinds:
             return None
-        measured = sum(sum(paces) / len(paces) for paces in by_attack.values())
-        return (PLANNED + measured) / (PLANNED + sum(planned.values()))
+        planned = [
+            next(kind.expected for alike in models.values() for kind in alike.values())
+            for models in self._kinds.values()
+        ]
+        measured = sum(sum(of.values()) / len(of) for of in self._means.values())
+        return (PLANNED + measured) / (PLANNED + sum(planned))
 
     def expect(self, kind: Kind) -> float | None:
         """The pace of a kind, measured or told by others; None while nothing is measured."""
         if (known := self.known(kind.key)) is not None:
             return known
-        others = self._of(kind.of_attack)
-        if others:
+        measured = self._means.get(kind.of_attack, {})
+        if kind.model in measured:
+            return measured[kind.model]
+        if measured:
             return _middle(
                 pace * self._ratio(kind.model, model, kind.of_attack)
-                for model, pace in others.items()
+                for model, pace in measured.items()
             )
         slower = self.slower()
         return None if slower is None else slower * kind.expected
 
-    def _of(self, attack: str) -> dict[str, float]:
-        """What is measured of an attack, by model."""
-        kinds = self._kinds.values()
-        return {k.model: self._known[k.key] for k in kinds if k.of_attack == attack}
-
     def _ratio(self, model: str, other: str, but: str) -> float:
         """How many times longer attacks take on one model than on another; 1 where none is measured on both."""
-        ratios = []
-        for attack in {kind.of_attack for kind in self._kinds.values()} - {but}:
-            of = self._of(attack)
-            if model in of and other in of:
-                ratios.append(max(of[model], 1e-9) / max(of[other], 1e-9))
+        ratios = [
+            max(of[model], 1e-9) / max(of[other], 1e-9)
+            for attack, of in self._means.items()
+            if attack != but and model in of and other in of
+        ]
         return _middle(ratios) ** TOLD if ratios else 1.0
 
 
