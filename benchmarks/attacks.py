@@ -43,6 +43,8 @@ from inversionlab.pipeline.attack import Attacked, make_attack, run_attack
 from inversionlab.store.tables import Job
 
 PARTS = ("naive", "bound", "workers", "memory")
+WORKERS_ROWS = 64
+"""At least so many reconstructions in a round of the third part: of fewer, starting and stopping is a part."""
 BARE_STEPS = {"latent_black_box": 4}
 """Updates in the second part without a recipe; one of this attack takes as long as hundreds of the others."""
 HEAD = (
@@ -186,7 +188,8 @@ def main() -> int:
         elif "bound" in given.parts:
             bound(untrained(folder, attacks, device, given.steps or 50), given, BARE_STEPS)
         if "workers" in given.parts and device.type == "cpu":
-            two_against_one(spec, arena.jobs(given.rows), given.rounds, given.steps)
+            rows = max(WORKERS_ROWS, given.rows)
+            two_against_one(spec, arena.jobs(rows), given.rounds, given.steps)
         if "memory" in given.parts:
             memory(spec, given.device, given.memory)
     print("\n".join(found), end="\n" if found else "")
