@@ -15,7 +15,6 @@ from inversionlab.distributed.training_board import (
     NAME,
     BoardReader,
     BoardWriter,
-    Seen,
     TrainingBoard,
 )
 from inversionlab.pipeline.train import Progress
@@ -39,7 +38,7 @@ def progress(title: str, epoch: int) -> Progress:
 def test_each_network_has_a_bar_until_it_is_done() -> None:
     display, screen = terminal()
     notes = [progress("victim", 3), progress("vae [wide]", 1)]
-    with display.trainings(2, lambda: Seen(notes)):
+    with display.trainings(2, lambda: notes):
         wait_until(lambda: "vae [wide]" in plain(screen), HANG, "a look")
         assert "epoch 3/10, 1,234 pictures/s, 1:05 left; loss 0.5" in plain(screen)
         notes[0] = progress("victim", 10)
@@ -50,20 +49,17 @@ def test_each_network_has_a_bar_until_it_is_done() -> None:
 def test_the_last_network_is_told_although_the_training_ends_at_once() -> None:
     display, screen = terminal()
     notes: list[Progress] = []
-    with display.trainings(1, lambda: Seen(notes)):
+    with display.trainings(1, lambda: notes):
         wait_until(lambda: "the workers start" in plain(screen), HANG, "a look")
         notes.append(progress("victim", 10))
     assert "1/1 victim: trained" in plain(screen)
 
 
-def test_warnings_of_workers_are_lines_and_each_stands_once() -> None:
+def test_what_workers_say_is_a_line_unless_a_bar_shows_it() -> None:
     display, screen = terminal()
-    board = TrainingBoard()
-    for line in ("mlflow gets no more curves", "the disk is full", "mlflow gets no more curves"):
-        board.say(line)
-    with display.trainings(1, board.seen):
-        wait_until(lambda: "the disk is full" in plain(screen), HANG, "a look")
-    assert plain(screen).count("mlflow gets no more curves") == 1
+    display.worker_says("[train] victim: epoch 1/10, loss 0.5, 1:05 left")
+    display.worker_says("victim.pt: is damaged; it is made again")
+    assert plain(screen).splitlines() == ["victim.pt: is damaged; it is made again"]
 
 
 def test_lines_are_broken_between_words_and_stay_indented() -> None:
@@ -133,8 +129,8 @@ def test_workers_find_the_board_of_their_ray(local_ray: None) -> None:
             writer(progress("a", epoch))
 
     ray.get(work.remote())
-    wait_until(lambda: [note.epoch for note in reader.read().notes] == [10], HANG, "the notes")
+    wait_until(lambda: [note.epoch for note in reader.read()] == [10], HANG, "the notes")
     ray.kill(reader.actor)
-    assert reader.read() == Seen()
+    assert reader.read() == []
     with pytest.raises(ValueError, match=NAME):
         ray.get_actor(NAME)

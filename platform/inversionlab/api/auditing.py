@@ -128,7 +128,7 @@ def audit(
         copy = copied(model).cpu()
         live = lambda: copy  # noqa: E731
     try:
-        run = run_audit(experiment, place.root, told, live=live, force=force, quiet=quiet)
+        run = run_audit(experiment, place.root, told, live=live, force=force)
     except AuditError as error:
         error.report = load_report(error.run, place.root, pictures=pictures)  # type: ignore[attr-defined]
         raise

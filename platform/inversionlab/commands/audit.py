@@ -269,11 +269,7 @@ def _run(
         try:
             display = display_of(Console())
             say = typer.echo if display is None else display.say
-            # With bars on the screen, what Ray's workers print stays in Ray's own files.
-            quiet = display is not None
-            run = audit(
-                *(experiment, root, say), force=force, quiet=quiet, display=display, log_to=services
-            )
+            run = audit(experiment, root, say, force=force, display=display, log_to=services)
         except AuditError as error:
             # What was found until then is worth a page too.
             write_report(root, error.run, pictures=pictures)

@@ -41,16 +41,15 @@ def audit(
     *,
     live: Live | None = None,
     force: bool = False,
-    quiet: bool = False,
     display: "LiveDisplay | None" = None,
     log_to: LogTo | None = None,
 ) -> str:
     """Run the whole experiment on the storage `root`; returns the name of the run's folder there.
 
     After any interruption the same call continues where the last one stopped. `live` returns the module of a
-    victim that is `live`. `force` attacks a given victim in spite of what `check_victim` finds. `quiet` hides what
-    the workers of a Ray that is started here print. `display` shows bars on a terminal, and then `say` is its own.
-    `log_to` names services that are told about trainings.
+    victim that is `live`. `force` attacks a given victim in spite of what `check_victim` finds. `say` gets what
+    workers print, too. `display` shows bars on a terminal, and then `say` is its own. `log_to` names services that
+    are told about trainings.
 
     Raises:
         ConfigError: the data is missing or cannot be split as asked.
@@ -66,7 +65,7 @@ def audit(
     say("[1/4] data: reading the pictures")
     storage = Storage(root)
     run = run_name(experiment)
-    prepare = PreparesOnRay(say, quiet=quiet, job=job_metadata(experiment.name, run))
+    prepare = PreparesOnRay(say, job=job_metadata(experiment.name, run))
     session = begin(experiment, storage, live, prepare=prepare)
     session = with_log_to(session, log_to or LogTo())
     say(f"      {describe(session)}")
@@ -87,9 +86,7 @@ def audit(
         from inversionlab.distributed.training_curves import store_networks
 
         store_networks(session, run)
-        done = train_and_attack(
-            session, found, log, started=prepare.started, quiet=quiet, display=display
-        )
+        done = train_and_attack(session, found, log, started=prepare.started, display=display)
     say("[4/4] report: writing the run's record")
     write_record(session, log.timings, done, given)
     if done.error is not None:

@@ -20,7 +20,7 @@ from ray.exceptions import AuthenticationError, RayError
 from ray.job_config import JobConfig
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.distributed import own_address, own_ray
+from inversionlab.distributed import own_address, own_ray, worker_lines
 from inversionlab.distributed.errors import ClusterError
 from inversionlab.distributed.room import unplaced
 from inversionlab.experiment import RuntimeSettings
@@ -49,20 +49,24 @@ MOST = 1000
 """Samples kept; beyond that, every second one is dropped, and samples are taken half as often."""
 
 
-def connect(*, quiet: bool = False, job: Mapping[str, str] | None = None, **more: Any) -> bool:
+def connect(
+    say: Callable[[str], None] = print, *, job: Mapping[str, str] | None = None, **more: Any
+) -> bool:
     """Connect to the cluster of RAY_ADDRESS, or start a Ray for this user alone; returns whether it started one.
 
     Only an address that is named is connected to: a file in a folder of all users may name anybody's cluster.
     `ray job submit` sets RAY_ADDRESS. Workers get the package by `py_modules`, so the nodes need only the
     dependencies installed. Ray's token authentication is left alone: `ray.init` turns it on for a cluster that it
-    starts. `quiet` hides what the workers of a Ray that is started here print. `job` is the metadata of
-    this driver's job. `more` holds further arguments of `ray.init`.
+    starts. `say` gets the lines that workers print; what Ray itself writes stays in its files. `job` is the
+    metadata of this driver's job. `more` holds further arguments of `ray.init`.
 
     Raises:
         ConfigError: RAY_ADDRESS is no address, or the token is wrong.
         ClusterError: Ray does not start, or the cluster does not answer, in INVERSIONLAB_RAY_SECONDS (60).
     """
     if ray.is_initialized():
+        if worker_lines.carried():
+            worker_lines.carry(say)
         return False
     address = named_address()
     os.environ.update({k: os.environ.get(k, v) for k, v in TRAIN_ENVIRONMENT.items()})
@@ -83,13 +87,13 @@ def connect(*, quiet: bool = False, job: Mapping[str, str] | None = None, **more
             "worker_process_setup_hook": f"{own_address.__name__}.take",
         },
         "logging_level": logging.WARNING,
-        **({"log_to_driver": False} if quiet else {}),
         **({"job_config": JobConfig(metadata=dict(job))} if job else {}),
         **more,
     }
     with _handler_kept():
         if address is not None:
             _tried(partial(_join, address, options), f"RAY_ADDRESS = {address}: does not answer")
+            worker_lines.carry(say)
             return False
         os.environ.update(own_ray.settings())
         # It advises how to turn the tokens off.
@@ -106,6 +110,7 @@ def connect(*, quiet: bool = False, job: Mapping[str, str] | None = None, **more
         finally:
             os.umask(before)
         own_ray.close_token()
+        worker_lines.carry(say)
     return True
 
 
@@ -246,6 +251,11 @@ def use_gpus(runtime: RuntimeSettings) -> Gpus:
             )
     wanted = {"always": True, "never": False, "auto": there}
     return Gpus(wanted[runtime.train_gpu], wanted[runtime.attack_gpu])
+
+
+def cluster_logs() -> str:
+    """Where a cluster that somebody else has started keeps what its processes write, in words."""
+    return "Ray's dashboard shows it, and each node has it in Ray's folder, session_latest/logs"
 
 
 def machine() -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from inversionlab.core.clock import clock
-from inversionlab.distributed.training_board import Seen
+from inversionlab.pipeline.train import Progress as TrainingNote
 
 EVERY = 0.5
 """Seconds between two looks."""
@@ -45,23 +45,26 @@ class LiveDisplay:
         text = "\n".join(parts or [""])
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def worker_says(self, line: str) -> None:
+        """Print a line of a worker, unless it tells what a bar shows."""
+        if not line.startswith("[train]"):
+            self.say(line)
+
     @contextmanager
-    def trainings(self, total: int | None, read: Callable[[], Seen]) -> Iterator[None]:
+    def trainings(
+        self, total: int | None, read: Callable[[], list[TrainingNote]]
+    ) -> Iterator[None]:
         """Within the block, a bar for each network in training; `read` returns how far each is.
 
         A network that is done becomes a line, with how many of `total` are, if that is known.
         """
         bars: dict[str, TaskID] = {}
         done: set[str] = set()
-        told = ended = 0
+        ended = 0
 
         def look(shown: Progress) -> None:
-            nonlocal told, ended
-            seen = read()
-            notes = seen.notes
-            for line in seen.lines[told:]:
-                self.say(f"      {line.strip()}")
-            told = max(told, len(seen.lines))
+            nonlocal ended
+            notes = read()
             if not notes and not shown.tasks:
                 shown.add_task("the workers start", total=None, said="") if total else None
             elif notes and not bars and not done:

@@ -24,11 +24,9 @@ from inversionlab.store.storage import Storage, StorageError
 class PreparesOnRay:
     """Prepares large sets of files; connects to Ray, or starts it, with the first."""
 
-    def __init__(
-        self, say: Say, *, quiet: bool = False, job: Mapping[str, str] | None = None
-    ) -> None:
-        """`quiet` hides what the workers of a Ray that is started here print; `job` is the job's metadata."""
-        self._say, self._quiet, self._job = say, quiet, job
+    def __init__(self, say: Say, *, job: Mapping[str, str] | None = None) -> None:
+        """`job` is the job's metadata."""
+        self._say, self._job = say, job
         self.started = False
         """Whether a Ray was started for it."""
 
@@ -42,7 +40,7 @@ class PreparesOnRay:
         # Imported late: Ray takes seconds.
         from inversionlab.distributed.cluster import connect
 
-        self.started |= connect(quiet=self._quiet, job=self._job)
+        self.started |= connect(self._say, job=self._job)
         return _prepare(wanted, storage, self._say)
 
 

@@ -11,6 +11,11 @@ from inversionlab.core.clock import clock
 Say = Callable[[str], None]
 
 
+def say_now(line: str) -> None:
+    """Print a line at once. The command gets what its workers print (`worker_lines.py`)."""
+    print(line, flush=True)
+
+
 @dataclass
 class Log:
     """Where a run's lines go, and the seconds that its stages took."""

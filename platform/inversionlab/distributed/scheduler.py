@@ -7,7 +7,6 @@ tells the queue among how many workers to share the work. Neither they nor the t
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, Self
 
 import ray
@@ -18,7 +17,7 @@ from inversionlab.distributed.attack_worker import AttackWorker
 from inversionlab.distributed.cluster import ClusterSampler, Gpus, alive_nodes
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.object_cache import ObjectCache
-from inversionlab.distributed.progress import Say
+from inversionlab.distributed.progress import Say, say_now
 from inversionlab.distributed.ray_names import actor_name, task_name
 from inversionlab.distributed.room import (
     OFTEN,
@@ -58,11 +57,11 @@ class Scheduler:
         runtime: RuntimeSettings,
         gpus: Gpus,
         found: Found | None = None,
-        say: Say | None = None,
+        say: Say = say_now,
     ) -> None:
         """`found` holds what an earlier look at the store found whole; `say` gets lines about what is missing."""
         self._runtime, self._gpus = runtime, gpus
-        self._say = say or partial(print, flush=True)
+        self._say = say
         self._found = found or Found()
         self._workers = attack_workers(runtime, gpu=gpus.attack)
         worker = ray.remote(AttackWorker)

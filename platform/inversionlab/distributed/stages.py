@@ -6,7 +6,13 @@ from functools import partial
 
 from inversionlab.distributed import own_ray
 from inversionlab.distributed.actor_pool import Failure
-from inversionlab.distributed.cluster import connect, machine, refuse_hopeless, use_gpus
+from inversionlab.distributed.cluster import (
+    cluster_logs,
+    connect,
+    machine,
+    refuse_hopeless,
+    use_gpus,
+)
 from inversionlab.distributed.errors import AuditError, BudgetSpentError
 from inversionlab.distributed.live_display import LiveDisplay
 from inversionlab.distributed.live_victim import endpoint_status, share_live
@@ -33,7 +39,6 @@ def train_and_attack(
     log: Log,
     *,
     started: bool,
-    quiet: bool,
     display: LiveDisplay | None = None,
 ) -> WorkDone:
     """Do whatever the store lacks; connects to Ray, or starts it.
@@ -43,18 +48,18 @@ def train_and_attack(
         found: what was found whole in the store already.
         log: gets the lines about the progress, and the seconds of each stage.
         started: whether a Ray was started here already.
-        quiet: hide what the workers of a Ray that is started here print.
         display: shows bars on a terminal; None: there are lines only.
 
     Raises:
         ConfigError, TrainingError, ActorPoolError, BudgetError, EndpointError: as `audit`.
     """
     experiment = session.experiment
-    started |= connect(quiet=quiet, job=job_metadata(experiment.name, run_name(experiment)))
+    runtime, say = experiment.runtime, log.say
+    job = job_metadata(experiment.name, run_name(experiment))
+    started |= connect(say if display is None else display.worker_says, job=job)
     session = share_live(session)
-    runtime, say = session.experiment.runtime, log.say
     gpus = use_gpus(runtime)
-    with Scheduler(runtime, gpus, found) as scheduler:
+    with Scheduler(runtime, gpus, found, say) as scheduler:
         began = time.monotonic()
         specs = scheduler.missing(session)
         if started:
@@ -74,8 +79,7 @@ def train_and_attack(
         began = time.monotonic()
         failures = _attack(session, scheduler, say, display)
         log.timed("attack", began)
-    if display is not None and started:
-        say(f"      what Ray itself had to say: {own_ray.logs()}")
+    say(f"      what Ray itself had to say: {own_ray.logs() if started else cluster_logs()}")
     return WorkDone(
         trained=trained,
         costs=cost(session, trained, scheduler.attack_seconds, gpus),

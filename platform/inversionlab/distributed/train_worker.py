@@ -10,6 +10,7 @@ from torch import distributed
 
 from inversionlab.core.clock import clock
 from inversionlab.core.contracts import as_scoring_model
+from inversionlab.distributed.progress import say_now
 from inversionlab.distributed.training_board import BoardWriter
 from inversionlab.distributed.training_curves import both, sample_grid, training_curves
 from inversionlab.given.endpoint_answers import EndpointError
@@ -54,7 +55,7 @@ def learn(config: dict[str, Any]) -> str | None:
     if size > 1:
         world = World(context.get_world_rank(), size, device, mean_over_workers)
     artifacts, keys, run = session.artifacts, config["keys"], str(config["run"])
-    tracking = Tracking(artifacts.storage, session.spec.log_to, BoardWriter().say)
+    tracking = Tracking(artifacts.storage, session.spec.log_to, say_now)
     try:
         if world.rank == 0:
             artifacts.storage.write_json(begun_file(keys[0]), {"run": run})
@@ -151,7 +152,7 @@ def train_network(
         session.artifacts.save(spec, spec.pack(product), card, samples)
         if curves is not None:
             curves.end(metrics, samples)
-        print(f"[train] {spec.title}: done in {seconds:.0f} s{accuracy}", flush=True)
+        say_now(f"[train] {spec.title}: done in {seconds:.0f} s{accuracy}")
 
 
 def _reporter() -> Callable[[Progress], None]:
@@ -170,10 +171,9 @@ def _reporter() -> Callable[[Progress], None]:
             return
         last = now
         losses = ", ".join(f"{k} {v:.3g}" for k, v in progress.losses.items())
-        print(
+        say_now(
             f"[train] {progress.title}: epoch {progress.epoch}/{progress.epochs}, {losses}, "
-            f"{clock(progress.seconds_left)} left",
-            flush=True,
+            f"{clock(progress.seconds_left)} left"
         )
 
     return report

@@ -1,6 +1,6 @@
 """Where training workers note how far they are, for whoever watches a run.
 
-Ray hands on what workers print, line by line and mixed with its own, and a bar for each network needs numbers. So
+Ray hands on what workers print line by line (`worker_lines.py`), and a bar for each network needs numbers. So
 a command that has a terminal starts a small actor, workers find it by its name, and the command asks it now and
 then. Without such an actor nothing is noted. Ray is imported late, for those who train without it.
 """
@@ -8,7 +8,7 @@ then. Without such an actor nothing is noted. Ray is imported late, for those wh
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from inversionlab.pipeline.train import Progress
@@ -25,33 +25,14 @@ class TrainingBoard:
 
     def __init__(self) -> None:
         self._notes: dict[str, Progress] = {}
-        self._lines: list[str] = []
 
     def note(self, progress: Progress) -> None:
         """Keep what a worker says of a network."""
         self._notes[progress.title] = progress
 
-    def say(self, line: str) -> None:
-        """Keep a line that a worker has for whoever watches, once."""
-        if line not in self._lines:
-            self._lines.append(line)
-
     def notes(self) -> list[Progress]:
         """The last note of every network so far."""
         return [*self._notes.values()]
-
-    def seen(self) -> "Seen":
-        """Everything that there is to see."""
-        return Seen(self.notes(), [*self._lines])
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a board shows."""
-
-    notes: list[Progress] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-    """Warnings of workers, each once, in their order."""
 
 
 @dataclass
@@ -70,15 +51,15 @@ class BoardReader:
         board = ray.remote(TrainingBoard).options(name=NAME, num_cpus=0, resources={HEAD: 0.001})
         return cls(board.remote())
 
-    def read(self) -> Seen:
-        """What there is to see; nothing if the board does not answer."""
+    def read(self) -> list[Progress]:
+        """The last note of every network so far; none if the board does not answer."""
         import ray
         from ray.exceptions import RayError
 
         with suppress(RayError):
-            seen: Seen = ray.get(self.actor.seen.remote(), timeout=PATIENCE)
-            return seen
-        return Seen()
+            notes: list[Progress] = ray.get(self.actor.notes.remote(), timeout=PATIENCE)
+            return notes
+        return []
 
 
 class BoardWriter:
@@ -100,9 +81,3 @@ class BoardWriter:
             return
         self._last = now
         self._board.note.remote(progress)
-
-    def say(self, line: str) -> None:
-        """Print a line, and show it to whoever watches: a display hides what workers print."""
-        print(line, flush=True)
-        if self._board is not None:
-            self._board.say.remote(line)

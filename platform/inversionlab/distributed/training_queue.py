@@ -15,7 +15,7 @@ import ray
 from ray.exceptions import RayError
 
 from inversionlab.distributed.cluster import Gpus, alive_nodes
-from inversionlab.distributed.progress import Say
+from inversionlab.distributed.progress import Say, say_now
 from inversionlab.distributed.room import OFTEN, Resources, WaitNotice, lacking, training_workers
 from inversionlab.distributed.train_worker import begun_file
 from inversionlab.distributed.trainer import TrainingLostError, in_threads, train_group
@@ -51,11 +51,11 @@ class TrainingQueue:
         runtime: RuntimeSettings,
         gpus: Gpus,
         found: Found | None = None,
-        say: Say | None = None,
+        say: Say = say_now,
     ) -> None:
         """`found` holds what an earlier look at the store found whole; `say` gets lines about what is missing."""
         self._runtime, self._gpus = runtime, gpus
-        self._say = say or partial(print, flush=True)
+        self._say = say
         self._found = found or Found()
         self._turn = threading.Condition()
         self._groups: list[set[str]] = []

@@ -23,7 +23,14 @@ from ray.tune.logger import JsonLoggerCallback
 
 from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.distributed import own_ray
-from inversionlab.distributed.cluster import HEAD, Gpus, connect, refuse_hopeless, use_gpus
+from inversionlab.distributed.cluster import (
+    HEAD,
+    Gpus,
+    cluster_logs,
+    connect,
+    refuse_hopeless,
+    use_gpus,
+)
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.live_display import LiveDisplay
 from inversionlab.distributed.live_victim import closed_on_error, share_live
@@ -146,8 +153,7 @@ def search(
     began = time.monotonic()
     say("[1/4] data: reading the pictures")
     job = job_metadata(base.name, name)
-    quiet = display is not None
-    prepare = PreparesOnRay(say, quiet=quiet, job=job)
+    prepare = PreparesOnRay(say, job=job)
     session = with_log_to(begin(base, storage, prepare=prepare), log_to or LogTo())
     with closed_on_error(session):
         for line in check_victim(session):
@@ -158,7 +164,8 @@ def search(
     storage.write_json(began_file, {"experiment": base.model_dump(mode="json")})
     store_networks(session, name)
     log.timed("data", began)
-    started = prepare.started | connect(quiet=quiet, job=job)
+    worker_says = say if display is None else display.worker_says
+    started = prepare.started | connect(worker_says, job=job)
     session = share_live(session)
     gpus = use_gpus(base.runtime)
     if started:
@@ -168,8 +175,7 @@ def search(
     )
     with watched:
         trials, timeline = _run(session, name, space, options, gpus, log)
-    if display is not None and started:
-        say(f"      what Ray itself had to say: {own_ray.logs()}")
+    say(f"      what Ray itself had to say: {own_ray.logs() if started else cluster_logs()}")
     return SearchOutcome(name, session, space, options, trials, gpus, log.timings, timeline)
 
 

@@ -9,7 +9,6 @@ import torch
 from inversionlab.distributed.cluster import Gpus
 from inversionlab.distributed.run_record import store_real
 from inversionlab.distributed.scheduler import Scheduler
-from inversionlab.distributed.training_board import BoardWriter
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, SessionSpec, open_session, with_experiment
 from inversionlab.results.models import MODEL_METRICS
@@ -48,7 +47,7 @@ class TrialRunner:
         self._bounds, self._step_targets = dict(bounds), step_targets
         self._objectives, self._named = tuple(objectives), {*bounds, *objectives}
         runtime = self._base.experiment.runtime
-        self._scheduler = Scheduler(runtime, gpus, say=BoardWriter().say)
+        self._scheduler = Scheduler(runtime, gpus)
 
     def baseline(self) -> None:
         """Train victim, evaluators and generators, and attack the undefended victim.
