@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 
 from inversionlab.distributed.progress import with_status
+from inversionlab.distributed.stages import NAMED, named
 from tests.processes import HANG, wait_until
 
 
@@ -32,3 +33,10 @@ def test_no_status_is_said_between_lines_that_follow_each_other() -> None:
             tell(str(number))
             time.sleep(0.01)
     assert said == [str(number) for number in range(20)]
+
+
+def test_of_many_networks_the_first_are_named() -> None:
+    assert named([]) == ""
+    assert named(["victim", "generator vae"]) == ": victim, generator vae"
+    many = named([f"defense {n}" for n in range(NAMED + 3)])
+    assert many.endswith(f"defense {NAMED - 1} and 3 more (--plan names them)")

@@ -45,7 +45,7 @@ def show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         lacking = not (spec.given or session.artifacts.finished(spec))
         untrained += [spec] if lacking else []
         state = "given, not trained" if spec.given else "to be trained" if lacking else "is stored"
-        typer.echo(f"  network {spec.key}: {state}")
+        typer.echo(f"  network {spec.key} {spec.title}: {state}")
     for cell in session.plan.cells:
         _, todo = missing_jobs(session, cell, session.plan.targets)
         attacks += todo

@@ -1,6 +1,7 @@
 """The stages of an audit that run on Ray: training the missing networks, and attacking."""
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -31,6 +32,9 @@ from inversionlab.distributed.work_items import MeasureCeiling, MeasureEvaluator
 from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.missing import Found
 from inversionlab.pipeline.session import Session, missing_jobs
+
+NAMED = 12
+"""Networks that are named before they are trained."""
 
 
 def train_and_attack(
@@ -64,9 +68,8 @@ def train_and_attack(
         specs = scheduler.missing(session)
         if started:
             refuse_hopeless(runtime, training=bool(specs))
-        titles = f": {', '.join(spec.title for spec in specs)}" if specs else ""
-        total = len(session.plan.specs)
-        say(f"[2/4] train: {len(specs)} of {total} networks to train{titles}")
+        of = f"{len(specs)} of {len(session.plan.specs)}"
+        say(f"[2/4] train: {of} networks to train{named([spec.title for spec in specs])}")
         asked = any(spec.learns_from is not None for spec in specs)
         with (
             with_status(say, partial(endpoint_status, session) if asked else str),
@@ -87,6 +90,14 @@ def train_and_attack(
         machine=machine(),
         error=_error(session, failures),
     )
+
+
+def named(titles: Sequence[str]) -> str:
+    """The names of networks that are to be trained, behind a colon; of many the first ones."""
+    if not titles:
+        return ""
+    more = f" and {len(titles) - NAMED} more (--plan names them)" if len(titles) > NAMED else ""
+    return f": {', '.join(titles[:NAMED])}{more}"
 
 
 def _attack(
