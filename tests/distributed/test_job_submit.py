@@ -67,7 +67,11 @@ def test_an_audit_as_a_job(head: Cluster, checkout: Path, tmp_path: Path) -> Non
     code, output = said(job(head, checkout, *audit(write(tmp_path), tmp_path, "whole")))
     assert code == 0, output
     assert "Job 'whole' succeeded" in output
-    (page,) = tmp_path.glob("runs/**/*.html")
+    # The log has the command's lines, the workers' among them, and none of Ray's own.
+    log = output.partition("Running entrypoint")[2]
+    assert "\n[train] victim: done in" in log
+    assert not [line for line in log.splitlines() if "pid=" in line or "Transition" in line]
+    (page,) = tmp_path.glob("runs/runs/*/report.html")
     assert str(page) in output
     run = page.parent.name
     # 2 null cells and 2 attacks x (undefended, recipe's alpha, alpha 1.0), 4 targets x 2 repeats.
