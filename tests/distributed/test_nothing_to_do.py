@@ -12,6 +12,7 @@ import pytest
 from inversionlab.distributed import stages
 from inversionlab.distributed.audit import audit
 from inversionlab.pipeline.measure import evaluator_key, model_key
+from inversionlab.report.audit import page
 from inversionlab.report.audit.page import write_report
 from inversionlab.results.load import load_run
 from inversionlab.store.storage import Storage
@@ -157,3 +158,49 @@ def test_reading_a_run_leaves_no_thread_that_could_abort_the_end(store: Path) ->
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "0"
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_a_second_call_leaves_record_and_page_as_they_are(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = collect.load(collect.RECIPE)
+    run = audit(experiment, str(store), lambda line: None)
+    write_report(str(store), run, pictures=False, keep=True)
+    folder = store / "runs" / run
+    files = (folder / "run.json", folder / "report-no-pictures.html")
+    first = [file.read_bytes() for file in files]
+
+    def refuse(*_: object, **__: object) -> str:
+        raise AssertionError("the page is drawn again")
+
+    monkeypatch.setattr(page, "render", refuse)
+    assert audit(experiment, str(store), lambda line: None) == run
+    capsys.readouterr()
+    write_report(str(store), run, pictures=False, keep=True)
+    assert [file.read_bytes() for file in files] == first
+    # The headline and the page's place are told as ever.
+    assert str(files[1]) in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("without_ray")
+@pytest.mark.parametrize("change", ["asked", "gone", "cut", "rows", "record"])
+def test_a_page_is_drawn_again_where_anything_differs(store: Path, change: str) -> None:
+    experiment = collect.load(collect.RECIPE)
+    run = audit(experiment, str(store), lambda line: None)
+    write_report(str(store), run, pictures=False, keep=True)
+    file = store / "runs" / run / "report-no-pictures.html"
+    before = file.stat().st_ino
+    if change == "gone":
+        file.unlink()
+    elif change == "cut":
+        file.write_bytes(file.read_bytes()[:40])
+    elif change == "rows":
+        next(store.glob("reconstructions/*/*.parquet")).unlink()
+    elif change == "record":
+        record = store / "runs" / run / "run.json"
+        record.write_text(record.read_text().replace('"seconds": ', '"seconds": 1', 1))
+    write_report(str(store), run, pictures=False, keep=change != "asked")
+    assert len(file.read_bytes()) > 1000
+    # A page that is written anew is another file.
+    assert file.stat().st_ino != before or change in ("gone", "cut")

@@ -275,7 +275,7 @@ def _run(
             write_report(root, error.run, pictures=pictures)
             raise
     with exit_codes(DoubtError):
-        write_report(root, run, pictures=pictures, strict=strict)
+        write_report(root, run, pictures=pictures, strict=strict, keep=True)
     typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
     typer.echo(f"Next: {_next(experiment, root, run)}")
 

@@ -233,7 +233,7 @@ def _audit_recommended(root: str, name: str, services: LogTo, pictures: bool) ->
     except (AuditError, ActorPoolError, TrainingError, EndpointError, BudgetError) as error:
         typer.echo(f"error: the recommended setting could not be audited: {error}", err=True)
         return False
-    write_report(root, run, pictures=pictures)
+    write_report(root, run, pictures=pictures, keep=True)
     return True
 
 

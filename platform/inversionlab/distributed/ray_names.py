@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-from inversionlab.distributed.run_record import commit
+from inversionlab.distributed.provenance import commit
 
 if TYPE_CHECKING:
     # It imports Ray, which a run with nothing to do does without.

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from inversionlab import __version__
 from inversionlab.attacks import ATTACKS
 from inversionlab.core.images import png
-from inversionlab.core.settings import NAMING, fingerprint
+from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.defenses import DEFENSES
 from inversionlab.defenses.composition import people_of
 from inversionlab.distributed.errors import AuditError
+from inversionlab.distributed.provenance import provenance
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.suite import suite_record
 from inversionlab.pipeline.measure import VIEWS, evaluator_key, model_key
@@ -29,11 +21,11 @@ from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.prior_ceiling import ceiling_key, priors
 from inversionlab.pipeline.session import Session
 from inversionlab.results import run_record as records
+from inversionlab.results.load import stored_record
+from inversionlab.store.storage import Storage
 
 if TYPE_CHECKING:
     from inversionlab.distributed.cluster import Gpus
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def reconstructions(session: Session) -> int:
@@ -168,9 +160,21 @@ def write_record(
             real=real_key(session),
         ),
     )
+    storage, file = session.store.storage, f"runs/{run}/run.json"
+    if done.machine is None and _says_as_much(storage, file, record):
+        # Nothing was done: what the record says of how long it all took is worth more than this.
+        return run
     unknown = {"suite"} if record.suite is None else set()
-    session.store.storage.write_json(f"runs/{run}/run.json", record.model_dump(exclude=unknown))
+    storage.write_json(file, record.model_dump(exclude=unknown))
     return run
+
+
+def _says_as_much(storage: Storage, file: str, record: records.RunRecord) -> bool:
+    """Whether the record that is there differs from this one at most in what it says of the work."""
+    try:
+        return stored_record(records.RunRecord, storage, file).says_as_much_as(record)
+    except ConfigError:
+        return False
 
 
 def prior_records(session: Session) -> tuple[records.PriorRecord, ...]:
@@ -202,28 +206,6 @@ def run_name(experiment: Experiment) -> str:
     """The name of an experiment's run. The runtime and the headline evaluator do not change it."""
     plain = experiment.model_dump(mode="json", exclude={"runtime", "headline"}, context=NAMING)
     return f"{experiment.name}-{fingerprint(plain)[:8]}"
-
-
-def provenance(machine: str | None) -> dict[str, Any]:
-    """Versions, commit and machine, for a record; None: this machine, without a cluster."""
-    return {
-        "version": __version__,
-        "git": commit(),
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "ray": version("ray"),
-        "machine": f"{os.cpu_count()} CPU" if machine is None else machine,
-    }
-
-
-def commit() -> str:
-    """The commit of a checkout, with `+changes` where the tree differs from it; "" where there is none."""
-    # Elsewhere, as in site-packages, git could find a repository that is not ours.
-    if (PACKAGE.parents[1] / ".git").exists():
-        ask = ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=12", "--dirty=+changes"]
-        with suppress(OSError, subprocess.CalledProcessError):
-            return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
-    return ""
 
 
 def data_record(session: Session) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class DoubtError(RuntimeError):
 def publish(
     storage: Storage,
     name: str,
-    page: str,
+    page: str | None,
     *said: Table | str,
     kind: str,
     warnings: Sequence[str] = (),
@@ -108,10 +108,13 @@ def publish(
 ) -> str:
     """Write a page, print what is `said`, its warnings, and where the page, a `kind`, is; returns that place.
 
+    Without a `page` the one that is there stays.
+
     Raises:
         DoubtError: there are warnings, and `strict`.
     """
-    storage.write(name, page.encode())
+    if page is not None:
+        storage.write(name, page.encode())
     place = storage.uri(name)
     # A job's log has no width; without one a table would be cut to 80 columns.
     console = Console()

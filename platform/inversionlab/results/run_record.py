@@ -222,6 +222,10 @@ class TablesRecord(RecordPart):
     """Of the targets' real pictures."""
 
 
+WORK = {"created", "seconds", "timings", "cost", "timeline"}
+"""What a run's record says of the work that the command did."""
+
+
 class RunRecord(RecordPart):
     """What was run, on what, and where its results are."""
 
@@ -253,6 +257,17 @@ class RunRecord(RecordPart):
     warnings: tuple[str, ...] = ()
     jobs: JobsRecord = JobsRecord()
     tables: TablesRecord = TablesRecord()
+
+    def says_as_much_as(self, other: "RunRecord") -> bool:
+        """Whether the two differ at most in when, where and for how long work was done."""
+        return self._lasting() == other._lasting()
+
+    def _lasting(self) -> dict[str, Any]:
+        plain = self.model_dump(mode="json", exclude=WORK)
+        for artifact in plain["artifacts"]:
+            del artifact["trained"]
+        plain["provenance"].pop("machine", None)
+        return plain
 
     @property
     def judged(self) -> bool:

@@ -10,13 +10,8 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.defenses import DEFENSES
 from inversionlab.distributed.cluster import machine
-from inversionlab.distributed.run_record import (
-    cost,
-    data_record,
-    provenance,
-    real_key,
-    run_name,
-)
+from inversionlab.distributed.provenance import provenance
+from inversionlab.distributed.run_record import cost, data_record, real_key, run_name
 from inversionlab.experiment import Experiment
 from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment

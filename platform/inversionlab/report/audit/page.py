@@ -7,6 +7,7 @@ from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.metrics import Estimate
 from inversionlab.report.audit import sentence
 from inversionlab.report.audit.compare import columns, side_by_side
+from inversionlab.report.audit.current import is_current, mark, origin_of
 from inversionlab.report.audit.curves import accuracy_curves, guess_curves, success_curves
 from inversionlab.report.audit.person import write_people
 from inversionlab.report.audit.terminal import is_narrow, terminal_table
@@ -35,11 +36,13 @@ def write_report(
     strict: bool = False,
     figures: FileKind | None = None,
     tables: bool = False,
+    keep: bool = False,
 ) -> str:
     """Write the page of a run, print its headline, its warnings and where it is; returns that place.
 
     It is `runs/RUN/report.html`, and without pictures `report-no-pictures.html`. Beside the page with pictures lie
     those of the people whom it shows.
+    With `keep`, a page that is there and made from the same stays as it is.
     With `figures` each chart is written as a file too, with `tables` each table. Without `pictures` these hold no
     names.
 
@@ -50,10 +53,13 @@ def write_report(
     storage = Storage(root)
     data = load_run(storage, run, trainings=True)
     results = RunResults.of(data, frechet=tables)
-    pages = write_people(storage, results) if pictures else {}
-    page = render(data, pictures=pictures, pages=pages)
-    said = [sentence.headline_sentence(results), *sentence.prior_lines(results)]
     folder, frames = f"runs/{run}", None
+    name, origin = page_name(folder, "report", pictures=pictures), origin_of(storage, data.record)
+    page = None
+    if not (keep and is_current(storage, name, origin)):
+        pages = write_people(storage, results) if pictures else {}
+        page = render(data, pictures=pictures, pages=pages, origin=origin)
+    said = [sentence.headline_sentence(results), *sentence.prior_lines(results)]
     if tables:
         flat = flat_table(results, names=pictures)
         frames = {
@@ -68,7 +74,7 @@ def write_report(
     said += write_files(storage, folder, charts, figures, frames)
     return publish(
         storage,
-        page_name(folder, "report", pictures=pictures),
+        name,
         page,
         terminal_table(results, narrow=is_narrow()),
         *said,
@@ -89,8 +95,12 @@ def run_figures(results: RunResults) -> dict[str, list[Figure]]:
     }
 
 
-def render(run: RunData, *, pictures: bool, pages: Mapping[str, str] | None = None) -> str:
+def render(
+    run: RunData, *, pictures: bool, pages: Mapping[str, str] | None = None, origin: str = ""
+) -> str:
     """The report as one HTML document; `pages` are the addresses of people's own pages, by their names.
+
+    `origin` is what the page says that it was made from.
 
     `pictures=False` leaves out every picture, every person's name and the names of skipped files. What the check
     of a given victim found wrong is left out too, because it may name people.
@@ -106,6 +116,7 @@ def render(run: RunData, *, pictures: bool, pages: Mapping[str, str] | None = No
         "caveats": sentence.caveats(results, names=pictures),
         "aware": sentence.defense_aware(results),
         "pages": (pages or {}) if pictures else {},
+        "mark": mark(origin),
         "null_shares": [null.success.value if null else None for null in nulls],
         "groups": _groups(results),
         "inverting": any(not math.isnan(row.error) for row in results.rows),
