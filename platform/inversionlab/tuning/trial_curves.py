@@ -56,7 +56,10 @@ class TrialCurves(tune.Callback):
         values = {
             f"trial/{name}": float(value)
             for name, value in result.items()
-            if name not in AUTO_RESULT_KEYS and isinstance(value, int | float)
+            # Whether Tune is done with a trial is no metric of it.
+            if name not in AUTO_RESULT_KEYS
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
         }
         self._at_work[number].log(int(result.get("targets", 0)), values)
 
