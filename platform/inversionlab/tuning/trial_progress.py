@@ -23,7 +23,7 @@ class TrialProgress(tune.Callback):
         self._report(
             trials.index(trial),
             trial,
-            f"accuracy {last['accuracy']:.1%} ({-last['accuracy_loss']:+.1f} points), attack success "
+            f"accuracy {last['accuracy']:.1%} ({-last['accuracy_loss']:+z.1f} points), attack success "
             f"{last['attack_success']:.1%} ({last['attack_success_low']:.1%} to "
             f"{last['attack_success_high']:.1%}) on {last['targets']} targets",
         )
