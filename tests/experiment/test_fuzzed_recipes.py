@@ -194,6 +194,13 @@ def recipe(**changed: Any) -> Fuzzed:
 
 
 HUGE = {"name": "vgg16", "dense": 65_536}
+RETRAINED = (
+    "mutual_information",
+    "dp_sgd",
+    "negative_label_smoothing",
+    "transfer_learning",
+    "bido",
+)
 FOUND: dict[str, tuple[Callable[[], Fuzzed], str]] = {
     # RuntimeError of torch's allocator, or the out-of-memory killer.
     "weights that fit into no memory": (
@@ -239,6 +246,19 @@ FOUND: dict[str, tuple[Callable[[], Fuzzed], str]] = {
     "too many generators": (
         lambda: recipe(generators={f"g{i}": {"name": "vae"} for i in range(101)}),
         "generators = {",
+    ),
+    # 27 s: every network of every victim was built, with all of its numbers drawn.
+    "a wide network behind many defenses of three victims": (
+        lambda: recipe(
+            seeds=[0, 1, 2],
+            sweep=None,
+            defenses=[
+                *({"name": name} for name in RETRAINED),
+                {"name": "anonymity_set", "decoys": 3, "strangers": True},
+            ],
+            **{"data.image_size": 32, "victim.network": {"name": "small_resnet", "width": 512}},
+        ),
+        "split.decoy_people = 0: `anonymity_set` needs 18 strangers for 6 private people",
     ),
     # Hours, and gigabytes for the plan.
     "more cells than a plan can hold": (

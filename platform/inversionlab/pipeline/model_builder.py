@@ -27,7 +27,7 @@ from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.network_spec import NetworkSpec, fault_of, latent_faults
 from inversionlab.pipeline.plan import Cell, Plan
 from inversionlab.pipeline.train import frozen
-from inversionlab.pipeline.untrained import untrained
+from inversionlab.pipeline.untrained import WithoutDraws, untrained
 from inversionlab.recognizers import Recognizer
 from inversionlab.store.tables import Job
 
@@ -64,16 +64,22 @@ class ModelBuilder:
     def check(self) -> None:
         """Build every network of the plan untrained, so that settings are refused before anything is trained.
 
+        What belongs to one victim fits if what belongs to another does: they differ in their seeds alone.
+
         Raises:
             ConfigError: which networks and attacks do not fit the data; faults are joined by semicolons.
         """
         latent_sizes: dict[str, int] = {}
         faults: list[str] = []
+        seeds = {self.experiment.seed, *[*self.plan.victims][:1]}
         for spec in self.plan.specs:
+            if spec.seed not in seeds and not spec.given:
+                continue
             try:
                 make = partial(spec.build, self)
                 module = make() if spec.given else untrained(make)
-                spec.check(self)
+                with WithoutDraws(fill=True):
+                    spec.check(self)
             except ValueError as error:
                 faults.append(fault_of(spec, error, self.plan.specs))
                 continue

@@ -13,6 +13,12 @@ LARGE = 2**28
 """Bytes of weights from which a network is built without numbers. PyTorch needs seconds to get ready for that."""
 FACTORIES = (torch.empty, torch.zeros, torch.ones)
 """What makes the tensors of all layers."""
+DRAWS = {
+    *(torch.Tensor.uniform_, torch.Tensor.normal_, nn.init.uniform_, nn.init.normal_),
+    *(nn.init.kaiming_uniform_, nn.init.kaiming_normal_, nn.init.xavier_uniform_),
+    *(nn.init.xavier_normal_, nn.init.trunc_normal_),
+}
+"""What fills them with random numbers, which takes most of the time and which nobody looks at here."""
 
 
 def untrained(build: Callable[[], nn.Module]) -> nn.Module:
@@ -24,7 +30,7 @@ def untrained(build: Callable[[], nn.Module]) -> nn.Module:
         ValueError: its weights do not fit into the memory.
     """
     try:
-        with _UpTo(LARGE):
+        with WithoutDraws(fill=False), _UpTo(LARGE):
             return build()
     except _IsLargeError:
         with torch.device("meta"):
@@ -37,6 +43,25 @@ def untrained(build: Callable[[], nn.Module]) -> nn.Module:
             "the network smaller"
         )
     return module
+
+
+class WithoutDraws(TorchFunctionMode):
+    """Draws nothing in its block: weights are zeros with `fill`, and otherwise whatever their memory holds."""
+
+    def __init__(self, *, fill: bool) -> None:
+        super().__init__()
+        self._fill = fill
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Leave out what would be drawn."""
+        named = kwargs or {}
+        if func in DRAWS:
+            weight: torch.Tensor = args[0] if args else named["tensor"]
+            with torch.no_grad():
+                return weight.zero_() if self._fill else weight
+        return func(*args, **named)
 
 
 class _IsLargeError(Exception):
