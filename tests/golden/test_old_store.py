@@ -218,7 +218,8 @@ def test_the_commands_find_everything_done(store: Path, tmp_path: Path) -> None:
     assert not list(store.glob("searches/*/recommended.yaml"))
     assert digests(store) == before
     old = collect.unpacked(tmp_path / "old")
-    names = [sorted(p.name for p in root.glob("*/golden*")) for root in (store, old)]
+    kinds = ("runs", "searches")
+    names = [sorted(p.name for k in kinds for p in root.glob(f"{k}/*")) for root in (store, old)]
     assert names[0] == names[1], "no other run and no other search began"
     _compare_records(old, store)
 
@@ -229,7 +230,7 @@ ADDED = {
     "experiment.runtime.verify_data",
     *(f"experiment.attacks[].{key}" for a in collect.ATTACKS.values() for key in a.Settings.later),
     *(f"cells[].{key}" for key in ("null", "knows_defense", "inverts_outputs", "victim_share")),
-    *(f"cells[].{key}" for key in ("floor", "aware_attack", "seed", "prior")),
+    *(f"cells[].{key}" for key in ("floor", "aware_attack", "seed", "prior", "target")),
     *("suite", "experiment.prior_ceiling", "priors[]", "guesses", "aware", "aware_attack"),
     *(f"priors[].{key}" for key in ("id", "label", "kind", "trained_on", "seconds", "ceiling")),
 }
