@@ -11,7 +11,7 @@ from inversionlab.pipeline.untrained import WithoutDraws, untrained
 def test_weights_are_zeros_where_they_would_be_drawn_and_what_is_set_stays() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    with WithoutDraws(fill=True):
+    with WithoutDraws():
         layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
         drawn = nn.init.trunc_normal_(torch.ones(5))
     assert not drawn.any()

@@ -253,11 +253,6 @@ def use_gpus(runtime: RuntimeSettings) -> Gpus:
     return Gpus(wanted[runtime.train_gpu], wanted[runtime.attack_gpu])
 
 
-def cluster_logs() -> str:
-    """Where a cluster that somebody else has started keeps what its processes write, in words."""
-    return "Ray's dashboard shows it, and each node has it in Ray's folder, session_latest/logs"
-
-
 def machine() -> str:
     """The cluster's resources in words, for the record of a run or a search."""
     has = ray.cluster_resources()

@@ -99,6 +99,14 @@ def logs() -> Path:
     return (private_folder() / "ray" / "session_latest" / "logs").resolve()
 
 
+def logs_in_words(started: bool) -> str:
+    """Where that is; of a cluster that was not `started` here nobody knows the folder."""
+    elsewhere = (
+        "Ray's dashboard shows it, and each node has it in Ray's folder, session_latest/logs"
+    )
+    return f"what Ray itself had to say: {logs() if started else elsewhere}"
+
+
 def close_token() -> None:
     """Make the token that an older Ray has left readable for its owner alone."""
     given = os.environ.get("RAY_AUTH_TOKEN_PATH")

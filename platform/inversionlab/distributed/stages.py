@@ -7,13 +7,7 @@ from functools import partial
 
 from inversionlab.distributed import own_ray
 from inversionlab.distributed.actor_pool import Failure
-from inversionlab.distributed.cluster import (
-    cluster_logs,
-    connect,
-    machine,
-    refuse_hopeless,
-    use_gpus,
-)
+from inversionlab.distributed.cluster import connect, machine, refuse_hopeless, use_gpus
 from inversionlab.distributed.errors import AuditError, BudgetSpentError
 from inversionlab.distributed.live_display import LiveDisplay
 from inversionlab.distributed.live_victim import endpoint_status, share_live
@@ -82,7 +76,7 @@ def train_and_attack(
         began = time.monotonic()
         failures = _attack(session, scheduler, say, display)
         log.timed("attack", began)
-    say(f"      what Ray itself had to say: {own_ray.logs() if started else cluster_logs()}")
+    say(f"      {own_ray.logs_in_words(started)}")
     return WorkDone(
         trained=trained,
         costs=cost(session, trained, scheduler.attack_seconds, gpus),

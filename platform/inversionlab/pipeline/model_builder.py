@@ -78,7 +78,7 @@ class ModelBuilder:
             try:
                 make = partial(spec.build, self)
                 module = make() if spec.given else untrained(make)
-                with WithoutDraws(fill=True):
+                with WithoutDraws():
                     spec.check(self)
             except ValueError as error:
                 faults.append(fault_of(spec, error, self.plan.specs))

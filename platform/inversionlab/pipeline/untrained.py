@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from inversionlab.data.memory import memory_at_hand
 
-LARGE = 2**28
+LARGE = 2**26
 """Bytes of weights from which a network is built without numbers. PyTorch needs seconds to get ready for that."""
 FACTORIES = (torch.empty, torch.zeros, torch.ones)
 """What makes the tensors of all layers."""
@@ -30,7 +30,7 @@ def untrained(build: Callable[[], nn.Module]) -> nn.Module:
         ValueError: its weights do not fit into the memory.
     """
     try:
-        with WithoutDraws(fill=False), _UpTo(LARGE):
+        with WithoutDraws(), _UpTo(LARGE):
             return build()
     except _IsLargeError:
         with torch.device("meta"):
@@ -46,21 +46,17 @@ def untrained(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 class WithoutDraws(TorchFunctionMode):
-    """Draws nothing in its block: weights are zeros with `fill`, and otherwise whatever their memory holds."""
-
-    def __init__(self, *, fill: bool) -> None:
-        super().__init__()
-        self._fill = fill
+    """In its block, weights that would be drawn are zeros."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Leave out what would be drawn."""
+        """Fill with zeros what would be drawn."""
         named = kwargs or {}
         if func in DRAWS:
             weight: torch.Tensor = args[0] if args else named["tensor"]
             with torch.no_grad():
-                return weight.zero_() if self._fill else weight
+                return weight.zero_()
         return func(*args, **named)
 
 

@@ -23,14 +23,7 @@ from ray.tune.logger import JsonLoggerCallback
 
 from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.distributed import own_ray
-from inversionlab.distributed.cluster import (
-    HEAD,
-    Gpus,
-    cluster_logs,
-    connect,
-    refuse_hopeless,
-    use_gpus,
-)
+from inversionlab.distributed.cluster import HEAD, Gpus, connect, refuse_hopeless, use_gpus
 from inversionlab.distributed.errors import ActorPoolError
 from inversionlab.distributed.live_display import LiveDisplay
 from inversionlab.distributed.live_victim import closed_on_error, share_live
@@ -175,7 +168,7 @@ def search(
     )
     with watched:
         trials, timeline = _run(session, name, space, options, gpus, log)
-    say(f"      what Ray itself had to say: {own_ray.logs() if started else cluster_logs()}")
+    say(f"      {own_ray.logs_in_words(started)}")
     return SearchOutcome(name, session, space, options, trials, gpus, log.timings, timeline)
 
 
