@@ -184,7 +184,7 @@ def test_a_second_call_leaves_record_and_page_as_they_are(
 
 
 @pytest.mark.usefixtures("without_ray")
-@pytest.mark.parametrize("change", ["asked", "gone", "cut", "rows", "record"])
+@pytest.mark.parametrize("change", ["asked", "gone", "cut", "rows", "measured", "record"])
 def test_a_page_is_drawn_again_where_anything_differs(store: Path, change: str) -> None:
     experiment = collect.load(collect.RECIPE)
     run = audit(experiment, str(store), lambda line: None)
@@ -194,9 +194,12 @@ def test_a_page_is_drawn_again_where_anything_differs(store: Path, change: str) 
     if change == "gone":
         file.unlink()
     elif change == "cut":
-        file.write_bytes(file.read_bytes()[:40])
+        file.write_bytes(file.read_bytes()[:-40])
     elif change == "rows":
         next(store.glob("reconstructions/*/*.parquet")).unlink()
+    elif change == "measured":
+        for measured in store.glob("features/*.parquet"):
+            measured.unlink()
     elif change == "record":
         record = store / "runs" / run / "run.json"
         record.write_text(record.read_text().replace('"seconds": ', '"seconds": 1', 1))

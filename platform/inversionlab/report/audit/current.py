@@ -11,7 +11,7 @@ from inversionlab.store.storage import Storage
 PACKAGE = Path(__file__).resolve().parents[2]
 CODE = ("report", "results", "metrics")
 """Folders whose files decide what a page looks like and says."""
-TABLES = (*("models", "evaluators", "references", "features", "galleries", "held_out", "ceilings"),)
+TABLES = "models", "evaluators", "references", "features", "galleries", "held_out", "ceilings"
 
 
 def origin_of(storage: Storage, record: RunRecord) -> str:
@@ -23,17 +23,20 @@ def origin_of(storage: Storage, record: RunRecord) -> str:
     rows = [[cell, sorted(storage.files(f"reconstructions/{cell}"))] for cell in cells]
     of_run = {*record.tables.models, *record.tables.evaluators, record.tables.real}
     of_run |= {prior.ceiling for prior in record.priors}
-    wanted = {f"{key}.parquet" for key in of_run}
-    measured = [[table, sorted(wanted & {*storage.files(table)})] for table in TABLES]
+    measured = [
+        sorted({f"{table}/{key}.parquet" for key in of_run} & {*storage.files(table)})
+        for table in TABLES
+    ]
     return fingerprint([record.model_dump(mode="json"), rows, measured, _code()])
 
 
 def is_current(storage: Storage, page: str, origin: str) -> bool:
-    """Whether the page is there and was made from this."""
+    """Whether the page is there, whole, and was made from this."""
     try:
-        return mark(origin).encode() in storage.read(page)
+        content = storage.read(page)
     except OSError:
         return False
+    return mark(origin).encode() in content and content.rstrip().endswith(b"</html>")
 
 
 def mark(origin: str) -> str:
