@@ -62,14 +62,14 @@ def outputs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
     (kernel / "kernel.json").write_text(json.dumps(spec))
     # Ray's sockets want a short path.
     short = tempfile.TemporaryDirectory(prefix="il", dir="/tmp", ignore_cleanup_errors=True)
-    for name, value in {
+    for variable, value in {
         "PYTHONPATH": str(CHECKOUT / "platform"),
         "NOTEBOOK_EPOCHS": "4",
         "RAY_ADDRESS": "local",
         "RAY_TMPDIR": short.name,
         "IPYTHONDIR": str(tmp_path / "ipython"),
     }.items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(variable, value)
     path = next(path for path in NOTEBOOKS if path.stem == name)
     notebook = nbformat.read(path, as_version=4)
     manager = KernelSpecManager(kernel_dirs=[str(tmp_path / "kernels")])
