@@ -13,6 +13,8 @@ LARGE = 2**26
 """Bytes of weights from which a network is built without numbers. PyTorch needs seconds to get ready for that."""
 FACTORIES = (torch.empty, torch.zeros, torch.ones)
 """What makes the tensors of all layers."""
+FEW = 512
+"""Numbers that are drawn of a weight that has at least their square."""
 DRAWS = {
     *(torch.Tensor.uniform_, torch.Tensor.normal_, nn.init.uniform_, nn.init.normal_),
     *(nn.init.kaiming_uniform_, nn.init.kaiming_normal_, nn.init.xavier_uniform_),
@@ -46,18 +48,24 @@ def untrained(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 class WithoutDraws(TorchFunctionMode):
-    """In its block, weights that would be drawn are zeros."""
+    """In its block, of large weights only a few numbers are drawn, and repeated; they are finite and not zero."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Fill with zeros what would be drawn."""
+        """Draw small weights as ever."""
         named = kwargs or {}
-        if func in DRAWS:
-            weight: torch.Tensor = args[0] if args else named["tensor"]
-            with torch.no_grad():
-                return weight.zero_()
-        return func(*args, **named)
+        weight = args[0] if args else named.get("tensor")
+        if func not in DRAWS or not isinstance(weight, torch.Tensor) or weight.numel() < FEW**2:
+            return func(*args, **named)
+        # A user's network is asked about a picture when it is built, and must give numbers.
+        scale = (len(weight) / weight.numel()) ** 0.5
+        with torch.no_grad():
+            few = torch.empty(FEW, device=weight.device).uniform_(-scale, scale)
+            whole = weight.numel() // FEW * FEW
+            weight.view(-1)[:whole].view(-1, FEW).copy_(few)
+            weight.view(-1)[whole:].copy_(few[: weight.numel() - whole])
+        return weight
 
 
 class _IsLargeError(Exception):
