@@ -131,6 +131,7 @@ def test_workers_find_the_board_of_their_ray(local_ray: None) -> None:
     ray.get(work.remote())
     wait_until(lambda: [note.epoch for note in reader.read()] == [10], HANG, "the notes")
     ray.kill(reader.actor)
-    assert reader.read() == []
+    # Ray kills in its own time: the board may answer once more.
+    wait_until(lambda: reader.read() == [], HANG, "the end of the board")
     with pytest.raises(ValueError, match=NAME):
         ray.get_actor(NAME)
