@@ -160,17 +160,18 @@ class FakeGroups:
     """Stands for Ray Train: notes the keys of each group, and stores networks without training them."""
 
     def __init__(self, together: int, broken: str = "") -> None:
-        """Each group waits until so many are `together`; one whose first key has `broken` in it fails."""
-        self.groups: list[set[str]] = []
+        """The first so many groups wait for each other; the training of the network `broken` fails."""
+        self.groups: list[list[str]] = []
         self._together, self._broken = threading.Barrier(together, timeout=HANG), broken
 
     def __call__(self, session: Session, keys: Sequence[str], *, gpu: bool) -> str:
-        self.groups.append(set(keys))
-        self._together.wait()
-        if self._broken and keys[0] == self._broken:
-            raise TrainingError("its loss became nan")
+        self.groups.append(list(keys))
+        if len(self.groups) <= self._together.parties:
+            self._together.wait()
         for spec in session.plan.specs:
             if spec.key in keys:
+                if spec.key == self._broken:
+                    raise TrainingError("its loss became nan")
                 card = {"seconds": 0.0, "metrics": {}, "workers": 1, "run": "fake"}
                 untrained = spec.pack(spec.build(session.builder))
                 session.artifacts.save(spec, untrained, card, None)
@@ -182,20 +183,39 @@ def two_victims(tmp_path: Path, free: dict[str, float]) -> Session:
     return tiny.session(tmp_path, seeds=[0, 1])
 
 
-def keys(session: Session, seed: int | None) -> set[str]:
-    specs = session.plan.specs
-    return {s.key for s in specs if (s.seed if s.for_each_seed else None) == seed}
-
-
-def test_the_networks_of_several_victims_are_trained_at_once(
+def test_networks_that_do_not_need_each_other_are_trained_at_once(
     two_victims: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake = FakeGroups(together=3)
+    fake = FakeGroups(together=2)
     monkeypatch.setattr(training_queue, "train_group", fake)
-    trained = TrainingQueue(RuntimeSettings(train_groups=3), NO_GPUS).run(two_victims)
-    assert sorted(trained) == sorted(spec.key for spec in two_victims.plan.specs)
-    wanted = [keys(two_victims, seed) for seed in (None, 0, 1)]
-    assert sorted(map(sorted, fake.groups)) == sorted(map(sorted, wanted))
+    trained = TrainingQueue(RuntimeSettings(train_groups=2), NO_GPUS).run(two_victims)
+    plan = two_victims.plan
+    assert sorted(trained) == sorted(spec.key for spec in plan.specs)
+    assert sum(map(len, fake.groups)) == len(plan.specs), "each of them once"
+    # The victims; the evaluators; the prior; each victim's dummy, which needs its GAN and not the victim.
+    assert sorted(map(len, fake.groups)) == [1, 2, 2, 2, 2]
+    roles = {spec.key: spec.role for spec in plan.specs}
+    dummies = [group for group in fake.groups if roles[group[-1]] == "defense"]
+    assert [[roles[key] for key in group] for group in dummies] == [
+        ["defense_generator", "defense"]
+    ] * 2
+
+
+def test_what_a_network_needs_is_stored_before_it_is_begun(
+    two_victims: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, stored = two_victims.plan, two_victims.artifacts.finished
+    fake = FakeGroups(together=1)
+
+    def checked(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
+        for spec in plan.specs:
+            if spec.key in keys:
+                assert all(stored(need) or need.key in keys for need in plan.needs(spec))
+        return fake(session, keys, gpu=gpu)
+
+    monkeypatch.setattr(training_queue, "train_group", checked)
+    TrainingQueue(RuntimeSettings(train_groups=3), NO_GPUS).run(two_victims)
+    assert len(fake.groups) > 3
 
 
 def test_one_group_trains_all_of_them_where_no_more_are_allowed(
@@ -204,17 +224,20 @@ def test_one_group_trains_all_of_them_where_no_more_are_allowed(
     fake = FakeGroups(together=1)
     monkeypatch.setattr(training_queue, "train_group", fake)
     TrainingQueue(RuntimeSettings(), NO_GPUS).run(two_victims)
-    assert fake.groups == [{spec.key for spec in two_victims.plan.specs}]
+    assert fake.groups == [[spec.key for spec in two_victims.plan.specs]]
 
 
-def test_a_training_that_fails_leaves_those_of_other_victims_stored(
+def test_after_a_failure_what_is_in_training_is_stored_and_nothing_else_is_begun(
     two_victims: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = two_victims.plan.victims[1].victim.key
-    monkeypatch.setattr(training_queue, "train_group", FakeGroups(3, broken))
+    victim, broken, *evaluators = [spec.key for spec in two_victims.plan.specs[:4]]
+    fake = FakeGroups(3, broken)
+    monkeypatch.setattr(training_queue, "train_group", fake)
     queue = TrainingQueue(RuntimeSettings(train_groups=3), NO_GPUS)
     with pytest.raises(TrainingError, match="its loss became nan"):
         queue.run(two_victims)
-    assert {spec.key for spec in queue.missing(two_victims)} == keys(two_victims, 1)
+    assert sorted(fake.groups) == sorted([[victim, broken], *([one] for one in evaluators)])
+    stored = [spec.key for spec in two_victims.plan.specs if two_victims.artifacts.finished(spec)]
+    assert stored == [victim, *evaluators]
     with pytest.raises(TrainingError, match="its loss became nan"):
         queue.run(two_victims)

@@ -6,7 +6,7 @@ until a waiting training has begun, and then leaves it what it needs. This file 
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from inversionlab.pipeline.missing import Found, missing_networks
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
+from inversionlab.pipeline.training_order import next_group
 from inversionlab.store.lease import single_flight
 from inversionlab.store.storage import StorageError
 
@@ -58,6 +59,7 @@ class TrainingQueue:
         self._say = say
         self._found = found or Found()
         self._turn = threading.Condition()
+        self._callers = 0
         self._groups: list[set[str]] = []
         self._trainings: list[_Training] = []
         self._broken: dict[str, str] = {}
@@ -69,40 +71,60 @@ class TrainingQueue:
     def run(self, session: Session) -> list[str]:
         """Train every network of the plan that is missing; returns the keys of those trained for this call.
 
-        With several victims, those of each of them are trained at once where `runtime.train_groups` allows.
+        Networks of which none needs another are trained at once where `runtime.train_groups` allows.
 
         Raises:
             TrainingError: a training cannot go on; networks that were finished before it are stored.
             StorageError: the storage cannot be written to.
         """
-        # What belongs to one victim needs neither another victim nor what all of them share.
-        apart: dict[int | None, set[str]] = {}
-        for spec in session.plan.specs:
-            alone = spec.for_each_seed and self._runtime.train_groups > 1
-            apart.setdefault(spec.seed if alone else None, set()).add(spec.key)
-        calls = [partial(self._run, session, keys) for keys in apart.values()]
-        if len(calls) == 1:
-            return calls[0]()
-        return [key for trained in in_threads(calls) for key in trained]
-
-    def _run(self, session: Session, keys: Collection[str]) -> list[str]:
-        """Train those of these networks of the plan that are missing, in one group; as `run`."""
-        while True:
-            missing = [spec.key for spec in self.missing(session) if spec.key in keys]
+        over = threading.Event()
+        with self._turn:
+            # More groups than networks are never needed.
+            groups = min(self._runtime.train_groups, len(self.missing(session)))
+            self._callers += 1
+        try:
+            shares = in_threads([partial(self._run, session, over)] * groups)
+        finally:
             with self._turn:
-                broken = [self._broken[key] for key in missing if key in self._broken]
-                if broken:
-                    raise TrainingError(broken[0])
+                self._callers -= 1
+        return [key for trained in shares for key in trained]
+
+    def _run(self, session: Session, over: threading.Event) -> list[str]:
+        """Train one group of missing networks after another until none is missing, or a call with this `over`
+        fails; as `run`."""
+        trained: list[str] = []
+        while not over.is_set():
+            with self._turn:
+                missing = self.missing(session)
                 if not missing:
-                    return []
-                shared = any(group & set(missing) for group in self._groups)
-                mine = not shared and len(self._groups) < self._runtime.train_groups
-                if mine:
-                    self._groups.append(set(missing))
-                else:
-                    self._turn.wait(1.0)
-            if mine:
-                return self._train(session, missing)
+                    break
+                if broken := [self._broken[m.key] for m in missing if m.key in self._broken]:
+                    raise TrainingError(broken[0])
+                keys = self._next(session, missing)
+                if not keys:
+                    self._turn.wait()
+                    continue
+                group = set(keys)
+                self._groups.append(group)
+            try:
+                trained += self._train(session, keys)
+            except BaseException:
+                over.set()
+                raise
+            finally:
+                with self._turn:
+                    self._groups.remove(group)
+                    self._turn.notify_all()
+        return trained
+
+    def _next(self, session: Session, missing: Sequence[NetworkSpec]) -> list[str]:
+        """Which of these networks a group should train now; none: it has to wait for another group."""
+        if len(self._groups) >= self._runtime.train_groups:
+            return []
+        needs = {spec.key: {need.key for need in session.plan.needs(spec)} for spec in missing}
+        # Each of several trials that are trained at once has its part of the groups.
+        at_once = max(1, self._runtime.train_groups // self._callers)
+        return next_group(needs, set().union(*self._groups), at_once)
 
     def missing(self, session: Session) -> list[NetworkSpec]:
         """Networks of the plan that are not stored whole; a stored network is read through only once."""
@@ -141,10 +163,6 @@ class TrainingQueue:
             if not isinstance(error, TrainingLostError) and missing:
                 self._broken[missing[0]] = str(error)
             raise
-        finally:
-            with self._turn:
-                self._groups.remove(set(keys))
-                self._turn.notify_all()
         return trained
 
     @contextmanager

@@ -150,7 +150,7 @@ class RuntimeSettings(Settings):
     train_cpus: int = Field(default=2, ge=1, le=1024)
     """CPUs and torch threads of a training worker; at most those of the largest node."""
     train_groups: int = Field(default=1, ge=1, le=1024)
-    """Trainings that a search, or an audit of several `seeds`, may run at once, each with `train_workers` workers.
+    """Trainings that may run at once, each with `train_workers` workers: of networks that do not need each other.
     """
     train_resources: ExtraResources = Field(default_factory=dict)
     """More Ray resources of a training worker, such as {"train": 1}, that place it on its kind of node."""

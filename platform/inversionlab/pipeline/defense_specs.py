@@ -87,6 +87,17 @@ class DefenseNetworkSpec(NetworkSpec):
         return tuple(spec for spec in (self.generator, self.classifier) if spec is not None)
 
     @property
+    def reads(self) -> tuple[NetworkSpec, ...]:
+        """`uses`, and the victim where the training needs it; a given one is the structure of what is trained."""
+        needs_victim = self.victim.given or "victim" in self.defense.needed()
+        return (self.victim, *self.uses) if needs_victim else self.uses
+
+    @property
+    def asks(self) -> tuple[ModelRef, ...]:
+        """The model that the defense is put on, where the training needs it."""
+        return (self.inner,) if "model" in self.defense.needed() else ()
+
+    @property
     def of_one_model(self) -> bool:
         """Always."""
         return True

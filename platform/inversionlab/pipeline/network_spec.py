@@ -93,6 +93,16 @@ class NetworkSpec(ABC):
         return ()
 
     @property
+    def reads(self) -> tuple[NetworkSpec, ...]:
+        """The networks whose weights its training reads, besides those of the models in `asks`."""
+        return self.uses
+
+    @property
+    def asks(self) -> tuple[ModelRef, ...]:
+        """The released models that its training asks, or descends through."""
+        return () if self.learns_from is None else (self.learns_from,)
+
+    @property
     def of_one_model(self) -> bool:
         """Whether it belongs to a single protected model; other networks are shared by all of them."""
         return self.learns_from is not None

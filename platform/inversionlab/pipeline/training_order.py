@@ -1,0 +1,51 @@
+"""Which networks are trained next, where several groups of them may be trained at once.
+
+A worker group takes about twenty seconds to start, so what has to come one after another stays in one group. What
+does not is divided, more finely towards the end, so that the groups end at about the same time.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+
+Needs = Mapping[str, Collection[str]]
+"""The missing networks in the order of the plan, each with the networks that its training needs."""
+
+
+def next_group(needs: Needs, busy: Collection[str], at_once: int) -> list[str]:
+    """The networks that a group should train now, in the order of the plan; none if all of them have to wait.
+
+    Args:
+        needs: what is missing. What it needs besides is stored.
+        busy: networks in training, or that cannot be trained; those that need them wait.
+        at_once: how many groups share what is missing.
+    """
+    waits = set(busy)
+    for key, needed in needs.items():
+        if not waits.isdisjoint(needed):
+            waits.add(key)
+    free = {key: needed for key, needed in needs.items() if key not in waits}
+    if at_once == 1:
+        return [*free]
+    parts = _parts(free)
+    group: set[str] = set()
+    for part in parts[: math.ceil(len(parts) / (2 * at_once))]:
+        group |= _trunk(part, free)
+    return [key for key in free if key in group]
+
+
+def _parts(needs: Needs) -> list[set[str]]:
+    """The networks divided into parts of which none needs another, in the order of their first ones."""
+    parts: list[set[str]] = []
+    for key, needed in needs.items():
+        joined = {key}.union(*(part for part in parts if not part.isdisjoint(needed)))
+        parts = [*(part for part in parts if part.isdisjoint(needed)), joined]
+    order = [*needs]
+    return sorted(parts, key=lambda part: min(order.index(key) for key in part))
+
+
+def _trunk(part: set[str], needs: Needs) -> set[str]:
+    """What has to be trained before the rest of a part falls into several; all of it, if it never does."""
+    rest = part
+    while len(_parts({key: needs[key] for key in needs if key in rest})) == 1:
+        rest = {key for key in rest if not rest.isdisjoint(needs[key])}
+    return part - rest
