@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from inversionlab.commands.ending import WORDS, ends_by_signals
-from tests.processes import processes, wait_until
+from tests.processes import HANG, processes, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HEAD = """
@@ -25,9 +25,11 @@ from inversionlab.commands import ending
 
 def begun():
     print("begun", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 
 """
+PATIENT = "ending.GRACE = 600\n"
+"""What ends within the limits of these tests has then ended by itself."""
 
 
 def start(body: str, **more: object) -> subprocess.Popen[str]:
@@ -60,7 +62,7 @@ def send(process: subprocess.Popen[str], *signals: int) -> tuple[int, str, str]:
     for number in signals:
         process.send_signal(number)
         time.sleep(0.3)
-    said, complained = process.communicate(timeout=30)
+    said, complained = process.communicate(timeout=HANG)
     return process.returncode, said, complained
 
 
@@ -76,17 +78,17 @@ def test_each_signal_ends_what_has_begun_with_one_line(number: signal.Signals) -
 
 def test_threads_that_never_end_do_not_hold_the_end_up() -> None:
     # Not a daemon: Python itself would wait for it.
-    process = start("threading.Thread(target=time.sleep, args=(60,)).start()\nbegun()")
-    began = time.monotonic()
+    process = start(f"{PATIENT}threading.Thread(target=time.sleep, args=(600,)).start()\nbegun()")
     assert send(process, signal.SIGTERM)[0] == 143
-    assert time.monotonic() - began < 10
 
 
 def test_a_second_signal_ends_at_once() -> None:
-    process = start("try:\n    begun()\nfinally:\n    time.sleep(60)")
-    began = time.monotonic()
-    assert send(process, signal.SIGTERM, signal.SIGINT)[0] == 130
-    assert time.monotonic() - began < 10
+    slow = "print('begun', flush=True)\n    time.sleep(600)"
+    process = start(f"{PATIENT}try:\n    begun()\nfinally:\n    {slow}")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGTERM)
+    assert send(process, signal.SIGINT)[0] == 130
 
 
 def test_what_does_not_end_is_ended() -> None:
@@ -101,12 +103,10 @@ def test_a_signal_that_is_swallowed_ends_the_command_all_the_same() -> None:
 
 def test_a_signal_in_a_destructor_is_not_lost() -> None:
     process = start(
-        "class Late:\n    def __del__(self):\n        begun()\n"
-        "Late()\ntry:\n    time.sleep(60)\nfinally:\n    print('closed')"
+        f"{PATIENT}class Late:\n    def __del__(self):\n        begun()\n"
+        "Late()\ntry:\n    time.sleep(600)\nfinally:\n    print('closed')"
     )
-    began = time.monotonic()
     assert send(process, signal.SIGTERM) == (143, "closed\n", line(signal.SIGTERM))
-    assert time.monotonic() - began < 8
 
 
 def test_an_error_that_follows_the_signal_is_not_told() -> None:
@@ -120,14 +120,15 @@ def test_what_the_command_has_started_ends_with_it(signals: list[signal.Signals]
     nested = "trap '' TERM HUP INT; sleep 77 & echo $! $$; wait; sleep 78"
     process = start(
         "import subprocess\n"
-        f"subprocess.Popen(['sh', '-c', {nested!r}], start_new_session=True)\n"
-        "time.sleep(0.5)\ntry:\n    begun()\nfinally:\n    time.sleep(len(sys.argv))"
+        f"child = subprocess.Popen(['sh', '-c', {nested!r}], stdout=-1, text=True, start_new_session=True)\n"
+        "print(child.stdout.readline(), end='', flush=True)\n"
+        "try:\n    begun()\nfinally:\n    time.sleep(len(sys.argv))"
     )
     assert process.stdout is not None
     started = [int(word) for word in process.stdout.readline().split()]
     assert len(started) == 2
     assert send(process, *signals)[0] == 143
-    wait_until(lambda: not any(p.pid in started for p in processes()), 5, "both are gone")
+    wait_until(lambda: not any(p.pid in started for p in processes()), HANG, "both are gone")
 
 
 def test_what_is_ignored_from_the_start_stays_ignored() -> None:
@@ -148,7 +149,7 @@ def test_a_terminal_that_closes_ends_the_command() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     os.close(parent)
-    assert process.wait(timeout=30) == 129
+    assert process.wait(timeout=HANG) == 129
     process.stdout.close()
 
 
@@ -163,7 +164,7 @@ class AtTheVeryEnd:
 
 def late():
     print("begun", flush=True)
-    time.sleep(len(sys.argv) * 60)
+    time.sleep(len(sys.argv) * 600)
 
 app = typer.Typer()
 @app.command()
@@ -186,16 +187,14 @@ def test_a_signal_while_the_process_ends_changes_nothing_but_the_time(
     process = started(LATE, CODE=str(code))
     assert process.stdout is not None
     assert process.stdout.readline() == "done\n"
-    began = time.monotonic()
     assert send(process, number) == (code, "", "")
-    assert time.monotonic() - began < 30
 
 
 def test_the_end_of_the_process_comes_before_python_takes_its_handlers_away() -> None:
-    script = LATE.replace("time.sleep(len(sys.argv) * 60)", "pass")
+    script = LATE.replace("time.sleep(len(sys.argv) * 600)", "pass")
     process = started(script, CODE="0")
     # Not "torn down": from there on a signal would end it by its own number.
-    assert process.communicate(timeout=60) == ("done\nbegun\n", "")
+    assert process.communicate(timeout=HANG) == ("done\nbegun\n", "")
     assert process.returncode == 0
 
 
@@ -207,13 +206,13 @@ def test_a_signal_before_the_command_has_begun_is_told(number: signal.Signals) -
 
 def test_an_error_and_a_full_disk_have_their_usual_codes() -> None:
     process = started(LATE.replace("as_process(app)", "as_process(lambda: 1 / 0)"))
-    said, complained = process.communicate(timeout=60)
+    said, complained = process.communicate(timeout=HANG)
     assert (process.returncode, said) == (1, "")
     assert "ZeroDivisionError" in complained
-    script = LATE.replace("time.sleep(len(sys.argv) * 60)", "pass").replace(", flush=True", "")
+    script = LATE.replace("time.sleep(len(sys.argv) * 600)", "pass").replace(", flush=True", "")
     with open("/dev/full", "w") as full:
         process = started(script, stdout=full, CODE="0", PYTHONUNBUFFERED="")
-        process.communicate(timeout=60)
+        process.communicate(timeout=HANG)
     assert process.returncode == 120
 
 

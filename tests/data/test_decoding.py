@@ -15,6 +15,7 @@ from inversionlab.data.crops import ListedBox, PixelBox, square_around
 from inversionlab.data.decoding import Decoded, Decoder, Room, is_transparent, kind_of_other
 from inversionlab.data.folder import FolderSettings
 from inversionlab.data.manifest import PictureFile
+from tests.processes import HANG
 
 FILE = PictureFile("ann", "ann/1.png", "ann/1.png", 0, 0)
 
@@ -138,7 +139,7 @@ def test_room_is_shared_and_nobody_waits_for_ever() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=20)
+        thread.join(timeout=HANG)
     assert not any(thread.is_alive() for thread in threads)
     assert most <= 100
 
@@ -170,7 +171,7 @@ def test_large_files_are_read_one_after_the_other() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=20)
+        thread.join(timeout=HANG)
     assert most == 1
     assert decoding.large(FILE._replace(size=900_000)) == 0
     assert decoding.large(FILE._replace(size=2_000_000, row=3)) == 0  # its table's size

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ def test_a_worker_that_dies_in_the_middle_takes_nothing_along(tmp_path: Path) ->
     def pid_and_ask(handle: EndpointHandle, file: Path) -> None:
         file.write_text(str(os.getpid()))
         handle.ask(pictures(60))
+        # It may have its answers before it is killed.
+        time.sleep(HANG)
 
     with face_server(tmp_path, "--delay=0.02") as server:
         handle = connect_endpoint(EndpointSettings(url=server.url), None, tmp_path / "ledger")

@@ -79,7 +79,7 @@ def test_faults_change_neither_rows_nor_counts(
         # The check and the accuracy are among them, and what was asked again.
         assert count["processed"] == audit.spent(server.url) > len(count["digests"]) > 600
         assert count["refused"] > 3
-        assert count["most_in_a_second"] <= 75
+        assert count["most_in_a_second"] <= 75 + 60 * count["stall"]
         assert re.search(r"queries: [\d,]+ of 3,000, [\d.]+ a second", result.output)
         assert audit.findings() == from_file.findings()
         assert "recognizes 100.0%" in result.output

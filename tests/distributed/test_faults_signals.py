@@ -14,7 +14,7 @@ import pytest
 
 from inversionlab.commands.ending import WORDS
 from tests import faults
-from tests.processes import family, processes, wait_until
+from tests.processes import HANG, family, patience, processes, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 Moment = Callable[[Path, str], object]
@@ -50,7 +50,7 @@ def ended_at(
         time.sleep(0.02)
     began = time.monotonic()
     send(driver.pid)
-    driver.wait(timeout=60)
+    driver.wait(timeout=HANG)
     seconds = time.monotonic() - began
     reader.join(timeout=5)
     return "".join(printed), seconds
@@ -78,8 +78,8 @@ def expect_end(folder: str, code: int, said: str, number: signal.Signals, second
     assert "Traceback" not in said
     assert "Fatal" not in said
     assert "***" not in said, said[-3000:]
-    assert seconds < 15
-    wait_until(lambda: not faults.ray_processes(folder), 15, "the Ray of the driver is gone")
+    assert seconds < patience(15)
+    wait_until(lambda: not faults.ray_processes(folder), HANG, "the Ray of the driver is gone")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["term", "hup"])

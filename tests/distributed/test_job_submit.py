@@ -113,13 +113,13 @@ def test_a_running_audit_is_stopped(head: Cluster, checkout: Path, tmp_path: Pat
     def drivers() -> list[int]:
         return [p.pid for p in head.processes() if str(recipe) in " ".join(p.command)]
 
-    assert drivers()
+    wait_until(drivers, HANG, "its driver runs")
     code, output = said(job(head, checkout, "stop", "long"))
     assert code == 0
     assert "Job 'long' was stopped" in output
     # Ray does not count a job that was stopped on purpose as a failure.
     assert said(submission)[0] == 0
-    assert not drivers()
+    wait_until(lambda: not drivers(), HANG, "its driver has ended")
 
 
 @pytest.mark.parametrize(("token", "reason"), [(None, "Missing"), ("0" * 64, "Invalid")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -163,6 +163,8 @@ class FakeGroups:
         """The first so many groups wait for each other; the training of the network `broken` fails."""
         self.groups: list[list[str]] = []
         self._together, self._broken = threading.Barrier(together, timeout=HANG), broken
+        self.noted: Callable[[], bool] = lambda: True
+        """Whether the failure is noted; until then the others of those groups go on."""
 
     def __call__(self, session: Session, keys: Sequence[str], *, gpu: bool) -> str:
         self.groups.append(list(keys))
@@ -175,6 +177,7 @@ class FakeGroups:
                 card = {"seconds": 0.0, "metrics": {}, "workers": 1, "run": "fake"}
                 untrained = spec.pack(spec.build(session.builder))
                 session.artifacts.save(spec, untrained, card, None)
+        wait_until(self.noted, HANG, "the failure is noted")
         return "fake"
 
 
@@ -234,6 +237,7 @@ def test_after_a_failure_what_is_in_training_is_stored_and_nothing_else_is_begun
     fake = FakeGroups(3, broken)
     monkeypatch.setattr(training_queue, "train_group", fake)
     queue = TrainingQueue(RuntimeSettings(train_groups=3), NO_GPUS)
+    fake.noted = lambda: bool(queue._broken)
     with pytest.raises(TrainingError, match="its loss became nan"):
         queue.run(two_victims)
     assert sorted(fake.groups) == sorted([[victim, broken], *([one] for one in evaluators)])

@@ -140,6 +140,7 @@ class Handler(BaseHTTPRequestHandler):
                 "keys": dict(KEYS),
                 "most_in_a_second": most,
                 "moments": MOMENTS,
+                "stall": STALL[0],
             }
         self.reply(200, json.dumps(count).encode())
 
@@ -216,6 +217,17 @@ class Handler(BaseHTTPRequestHandler):
         return [base64.b64decode(t) for t in ([texts] if isinstance(texts, str) else texts)]
 
 
+STALL = [0.0]
+"""The longest time in seconds for which this machine has let a thread of this process wait."""
+
+
+def watch() -> None:
+    while True:
+        began = time.monotonic()
+        time.sleep(0.01)
+        STALL[0] = max(STALL[0], time.monotonic() - began - 0.01)
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
@@ -224,4 +236,5 @@ class Server(ThreadingHTTPServer):
 if __name__ == "__main__":
     server = Server(("127.0.0.1", OPTIONS.port), Handler)
     print(server.server_address[1], flush=True)
+    threading.Thread(target=watch, daemon=True).start()
     server.serve_forever()

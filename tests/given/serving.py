@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.processes import HANG
+
 SCRIPT = Path(__file__).with_name("face_server.py")
 
 
@@ -31,7 +33,7 @@ class FaceServer:
     def count(self) -> dict[str, Any]:
         """What it did so far: requests, processed (pictures), refused (requests, by 429), digests, keys, ..."""
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"http://127.0.0.1:{self.port}/count", timeout=10) as answer:
+        with direct.open(f"http://127.0.0.1:{self.port}/count", timeout=HANG) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
 
 

@@ -93,7 +93,7 @@ def test_every_picture_gets_its_answer_and_the_server_counts_what_the_ledger_cou
 def test_a_time_out_counts_again(tmp_path: Path) -> None:
     with (
         face_server(tmp_path, "--faults=sleep", f"--sleep={HANG}") as server,
-        client(server, tmp_path, timeout_seconds=2, batch_size=4) as asked,
+        client(server, tmp_path, timeout_seconds=3, batch_size=4) as asked,
     ):
         assert asked.ask(pictures(4)).shape == (4, 5)
         assert asked.spent == server.count()["processed"] == 8
@@ -170,7 +170,7 @@ def test_the_rate_holds_for_all_clients_together(tmp_path: Path) -> None:
         assert seconds >= 35 / 20
         # 20 a second and one at either end; an arrival may be a little late or early, and requests that a busy
         # machine has held up arrive together.
-        assert count["most_in_a_second"] <= 23 + 20 * stall[0]
+        assert count["most_in_a_second"] <= 23 + 20 * (stall[0] + count["stall"])
         assert first.spent == second.spent == count["processed"] == 36
 
 
@@ -217,7 +217,7 @@ def test_the_budget_is_spent_to_the_last_query_and_no_further(tmp_path: Path) ->
         assert asked.budget_left == 0
         assert len(server.count()["digests"]) == 25
     # What fitted is kept: the rest is 15.
-    with face_server(tmp_path, f"--port={server.port}", log="b") as again:
+    with face_server(tmp_path, log="b") as again:
         with client(again, tmp_path, budget=40, batch_size=4) as asked:
             assert asked.ask(pictures(40)).shape == (40, 5)
         assert again.count()["processed"] == 15
@@ -425,14 +425,14 @@ def test_jpeg_is_close_to_png(tmp_path: Path) -> None:
 def test_closing_ends_what_waits(tmp_path: Path) -> None:
     with face_server(tmp_path, "--delay=0.1") as server, ThreadPoolExecutor(1) as thread:
         asked = client(server, tmp_path, concurrency=2)
-        waiting = thread.submit(asked.ask, pictures(100))
+        waiting = thread.submit(asked.ask, pictures(5000))
         wait_until(lambda: server.count()["processed"] > 2, HANG, "some were asked")
         asked.close()
         asked.close()
         with pytest.raises(EndpointError, match="the client was closed"):
             waiting.result(timeout=HANG)
         with client(server, tmp_path) as again:
-            assert again.spent == server.count()["processed"] < 100
+            assert again.spent == server.count()["processed"] < 5000
 
 
 def test_progress_is_a_line(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from tests.processes import HANG
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-extensions"),
     *("--disable-dev-shm-usage", "--remote-debugging-pipe"),
 )
-HANG = 120.0
-"""Seconds that only a hang takes."""
 
 
 def found() -> str | None:
