@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from inversionlab.core.rows import Parts, PictureRows, ahead, join, rows_of, select, table
+from inversionlab.core.rows import Parts, PictureRows, ahead, gathered, join, rows_of, select, table
 
 SHAPE = (1, 2, 2)
 
@@ -140,3 +141,27 @@ def test_the_rows_of_each_owner(owners: list[int]) -> None:
     assert [rows.tolist() for rows in found] == [
         [i for i, owner in enumerate(owners) if owner == wanted] for wanted in range(8)
     ]
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=5))
+def test_gathered_parts_follow_one_another(sizes: list[int]) -> None:
+    whole = torch.randn(sum(sizes), 3)
+    assert torch.equal(gathered(iter(whole.split(sizes)), len(whole)), whole)
+
+
+def test_gathered_parts_are_not_kept() -> None:
+    made: list[weakref.ref[Tensor]] = []
+
+    def parts() -> Iterator[Tensor]:
+        for number in range(5):
+            assert all(part() is None for part in made[:-1])
+            made.append(weakref.ref(part := torch.full((2,), number)))
+            yield part
+            del part
+
+    assert gathered(parts(), 10).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_nothing_cannot_be_gathered() -> None:
+    with pytest.raises(ValueError, match="no parts"):
+        gathered(iter([]), 0)

@@ -169,6 +169,27 @@ def table(rows: int, columns: int) -> Tensor:
         return torch.from_file(file.name, shared=True, size=size).view(rows, columns)
 
 
+def gathered(parts: Iterable[Tensor], rows: int) -> Tensor:
+    """Tensors (n, ...) one after another, `rows` of them in all, on the CPU.
+
+    They are copied into one that is made with the first of them. A list would keep them all, each in a gap that
+    something large has left: the next large thing finds no gap of its size, and the heap grows with every part.
+
+    Raises:
+        ValueError: there are no parts.
+    """
+    whole: Tensor | None = None
+    first = 0
+    for part in parts:
+        if whole is None:
+            whole = torch.empty(rows, *part.shape[1:], dtype=part.dtype)
+        whole[first : first + len(part)] = part
+        first += len(part)
+    if whole is None:
+        raise ValueError("there are no parts")
+    return whole
+
+
 def rows_of(owner_N: Tensor, owners: int) -> list[Tensor]:
     """The rows of each of `owners` numbers, ascending: int64 tensors, found in one pass."""
     order_N = owner_N.argsort(stable=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inversionlab.core.images import to_float
-from inversionlab.core.rows import Images, join, select
+from inversionlab.core.rows import Images, gathered, join, select
 from inversionlab.data.labelled import Labelled
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.metrics import nearest_distance, taken
@@ -96,18 +96,19 @@ def held_out(evaluator: Evaluator, test: Labelled, device: torch.device) -> Held
         nothing = torch.zeros(0, dtype=torch.int64)
         return HeldOut(nothing.bool(), nothing, nothing.float(), 0)
     feature_ND = features(evaluator.recognizer, test.images_NCHW, device)
-    class_N, ranks, winners, people = test.class_N, [], [], 0
+    class_N, rank_N = test.class_N, torch.empty(len(test), dtype=torch.int64)
+    winner_N, people = torch.empty_like(rank_N), 0
     # The logits of all pictures for thousands of people would be gigabytes.
     for row_B in torch.arange(len(test)).split(CHUNK):
         logit_BK, class_B = evaluator.logits(feature_ND[row_B], device), class_N[row_B]
-        ranks.append(_ranks(logit_BK, logit_BK.gather(1, class_B[:, None])))
-        winners.append(logit_BK.argmax(1))
+        rank_N[row_B] = _ranks(logit_BK, logit_BK.gather(1, class_B[:, None]))
+        winner_N[row_B] = logit_BK.argmax(1)
         people = logit_BK.shape[1]
     similarity_N = torch.full((len(test),), torch.nan)
     if (known_KD := evaluator.gallery_KD) is not None:
         similarity_N = (functional.normalize(feature_ND) * known_KD[class_N]).sum(1)
         people = int((known_KD != 0).any(1).sum())
-    return HeldOut(torch.cat(winners) == class_N, torch.cat(ranks), similarity_N, people)
+    return HeldOut(winner_N == class_N, rank_N, similarity_N, people)
 
 
 def gallery(feature_ND: Tensor, class_N: Tensor, classes: int) -> Tensor:
@@ -135,8 +136,8 @@ def features(
 
     A given embedding is compared by angle, so its features have length 1.
     """
-    chunks = images_NCHW.split(CHUNK)
-    feature_ND = torch.cat([recognizer.features(to_float(x, device)).float().cpu() for x in chunks])
+    seen = (recognizer.features(to_float(x, device)).float() for x in images_NCHW.split(CHUNK))
+    feature_ND = gathered(seen, len(images_NCHW))
     by_angle = isinstance(recognizer, GivenRecognizer) and recognizer.answers == "embedding"
     return functional.normalize(feature_ND) if by_angle else feature_ND
 
@@ -203,9 +204,8 @@ def recognition(log_scores: LogScores, test: Labelled, device: torch.device) -> 
     """Whether the class of each test picture has the highest score: bool (N,)."""
     if not len(test):
         return torch.zeros(0, dtype=torch.bool)
-    chunks = test.images_NCHW.split(CHUNK)
-    winners = [log_scores(to_float(x, device)).argmax(1).cpu() for x in chunks]
-    return torch.cat(winners) == test.class_N
+    seen = (log_scores(to_float(x, device)).argmax(1) for x in test.images_NCHW.split(CHUNK))
+    return gathered(seen, len(test)) == test.class_N
 
 
 @torch.no_grad()
@@ -229,15 +229,15 @@ def utility(
     """
     if not len(test):
         return Utility(torch.zeros(0, dtype=torch.bool), math.nan, math.nan)
-    seen, moved, log_moved = [], 0.0, 0.0
-    for x in test.images_NCHW.split(CHUNK):
-        x_NCHW = to_float(x, device)
+    score_N, moved, log_moved = torch.empty(len(test), dtype=torch.float64), 0.0, 0.0
+    winner_N = torch.empty(len(test), dtype=torch.int64)
+    for row_B in torch.arange(len(test)).split(CHUNK):
+        x_NCHW = to_float(test.images_NCHW[row_B], device)
         log_y_NK, bare_NK = (ask(x_NCHW).cpu().double() for ask in (log_scores, undefended))
-        seen.append(log_y_NK.max(1))
+        score_N[row_B], winner_N[row_B] = log_y_NK.max(1)
         moved += float((log_y_NK.exp() - bare_NK.exp()).abs().sum())
         apart_NK = log_y_NK.clamp(min=LOG_FLOOR) - bare_NK.clamp(min=LOG_FLOOR)
         log_moved += float(apart_NK.abs().mean(1).sum())
-    score_N, winner_N = (torch.cat(parts) for parts in zip(*seen, strict=True))
     wrong = taken.others_taken(winner_N.numpy(), test.class_N.numpy(), labels)
     used = Utility(
         correct_N=winner_N == test.class_N,
@@ -248,12 +248,15 @@ def utility(
     )
     if strangers is None or not len(strangers):
         return used
-    asked = [log_scores(to_float(x, device)).cpu().double().max(1) for x in strangers.split(CHUNK)]
-    top_M, nearest_M = (torch.cat(parts).numpy() for parts in zip(*asked, strict=True))
+    top_M = torch.empty(len(strangers), dtype=torch.float64)
+    nearest_M = torch.empty(len(strangers), dtype=torch.int64)
+    for row_B in torch.arange(len(strangers)).split(CHUNK):
+        asked_BK = log_scores(to_float(strangers[row_B], device))
+        top_M[row_B], nearest_M[row_B] = asked_BK.cpu().double().max(1)
     return replace(
         used,
-        strangers_taken=taken.strangers_taken(nearest_M, labels) if labels else math.nan,
-        strangers_accepted=taken.strangers_accepted(score_N.numpy(), top_M),
+        strangers_taken=taken.strangers_taken(nearest_M.numpy(), labels) if labels else math.nan,
+        strangers_accepted=taken.strangers_accepted(score_N.numpy(), top_M.numpy()),
     )
 
 

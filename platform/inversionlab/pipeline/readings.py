@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from inversionlab.core.contracts import as_scoring_model
 from inversionlab.core.images import to_float
+from inversionlab.core.rows import gathered
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.labelled import Labelled
 from inversionlab.given.preprocessing import Preprocessing
@@ -88,12 +89,12 @@ def recognize(
         known_ND = features(model, enrolled.images_NCHW, device)
         asked_ND = features(model, pictures.images_NCHW, device)
         means_KD = gallery(known_ND, enrolled.class_N, model.classes)
-        parts = [_winners(x @ means_KD.T) for x in functional.normalize(asked_ND).split(CHUNK)]
+        parts = (_winners(x @ means_KD.T) for x in functional.normalize(asked_ND).split(CHUNK))
+        winner_N = gathered(parts, len(pictures))
     else:
         ask, chunks = as_scoring_model(model).log_scores, pictures.images_NCHW.split(CHUNK)
         with torch.no_grad():
-            parts = [_winners(ask(to_float(x, device)).cpu()) for x in chunks]
-    winner_N = torch.cat(parts)
+            winner_N = gathered((_winners(ask(to_float(x, device))) for x in chunks), len(pictures))
     return Recognized(winner_N, winner_N == pictures.class_N)
 
 
