@@ -31,7 +31,7 @@ from inversionlab.core import seeds
 from inversionlab.core.contracts import TrainingJob
 from inversionlab.core.images import to_bytes, to_float
 from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
-from inversionlab.core.rows import Images, join, rows_of, select
+from inversionlab.core.rows import Images, gathered, join, rows_of, select
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Defense,
@@ -236,23 +236,28 @@ def _generated(context: DefenseContext, count_M: Tensor, chunk: int = 256) -> Te
     generator = context.generator
     if generator is None:
         raise ValueError("anonymity_set: generated decoys need a generator of public people")
+    encode, device = generator.encode, context.device
+
+    def encoded(x_NCHW: Tensor) -> Tensor:
+        z_ND = encode(to_float(x_NCHW, device))
+        if z_ND is None:
+            raise ValueError(
+                "anonymity_set: generated decoys vary as the encodings of people do; choose a generator with an "
+                "encoder (`vae`)"
+            )
+        return z_ND
+
     known_N = context.public_class_N >= 0
-    parts = [
-        generator.encode(to_float(x, context.device))
-        for x in context.public_NCHW[known_N].split(chunk)
-    ]
-    if any(part is None for part in parts):
-        raise ValueError(
-            "anonymity_set: generated decoys vary as the encodings of people do; choose a generator with an "
-            "encoder (`vae`)"
-        )
-    z_ND = torch.cat([part.cpu() for part in parts if part is not None])
+    # Of a large set, the pictures are read a chunk at a time.
+    known_NCHW = select(context.public_NCHW, known_N)
+    z_ND = gathered((encoded(x) for x in known_NCHW.split(chunk)), len(known_NCHW))
     between_D, within_D = _spreads(z_ND, context.public_class_N[known_N])
     rng = seeds.torch_stream(context.seed, "anonymity_set", "latents")
     person_MD = z_ND.mean(0) + between_D * torch.randn(len(count_M), z_ND.shape[1], generator=rng)
     z_ND = person_MD.repeat_interleave(count_M, dim=0)
     z_ND = z_ND + within_D * torch.randn(z_ND.shape, generator=rng)
-    return torch.cat([to_bytes(generator(z.to(context.device))) for z in z_ND.split(chunk)])
+    pictures = (to_bytes(generator(z.to(device))) for z in z_ND.split(chunk))
+    return gathered(pictures, len(z_ND))
 
 
 def _spreads(z_ND: Tensor, person_N: Tensor) -> tuple[Tensor, Tensor]:

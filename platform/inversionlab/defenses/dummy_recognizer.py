@@ -28,6 +28,7 @@ from inversionlab.core import seeds
 from inversionlab.core.contracts import GenerativePrior, TrainingJob, as_scoring_model
 from inversionlab.core.images import to_bytes
 from inversionlab.core.learner import TrainingSettings
+from inversionlab.core.rows import gathered
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import (
     Defense,
@@ -133,8 +134,8 @@ class DummyRecognizer(Defense):
 def _decode(context: DefenseContext, z_ND: Tensor, chunk: int = 256) -> Tensor:
     """uint8 pictures of latents, on the CPU; made in chunks to bound memory."""
     generator = _generator(context)
-    parts = [generator(z.to(context.device)) for z in z_ND.split(chunk)]
-    return torch.cat([to_bytes(p) for p in parts])
+    pictures = (to_bytes(generator(z.to(context.device))) for z in z_ND.split(chunk))
+    return gathered(pictures, len(z_ND))
 
 
 def _generator(context: DefenseContext) -> GenerativePrior:
