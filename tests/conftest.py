@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner
 
 from inversionlab.results.load import RunData
@@ -23,8 +24,12 @@ from tests.report.fake_run import fake_run
 def pytest_configure() -> None:
     """Let the commands that tests start hear every signal, and give Ray time and its share on a busy machine.
 
-    Below `nohup`, for instance, a signal is ignored.
+    Below `nohup`, for instance, a signal is ignored. No property is refused because the machine was slow.
     """
+    settings.register_profile(
+        "any pace", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("any pace")
     os.environ.setdefault("INVERSIONLAB_RAY_SECONDS", "240")
     # Ray's workers give way to others by 15, so beside two busy processes they got a thirtieth of a core.
     os.environ.setdefault("RAY_worker_niceness", "0")

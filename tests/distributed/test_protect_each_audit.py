@@ -36,7 +36,9 @@ def run(root: Path, **more: Any) -> tuple[str, list[str]]:
 
 def test_every_person_is_attacked_behind_a_network_of_their_own(tmp_path: Path) -> None:
     # One person alone first: what that stores is found again.
-    run(tmp_path, **{"targets.count": 1, "targets.pool": 4})
+    alone = {"targets.count": 1, "targets.pool": 4}
+    tiny.train_all(tiny.session(tmp_path, **CHANGED, **alone))
+    run(tmp_path, **alone)
     name, said = run(tmp_path, protect="each")
     assert said[0].startswith("[2/4] train: 3 of ")
     # Two null attacks and the bare victim at 4 people twice; four models at one person each, twice.

@@ -19,6 +19,7 @@ from inversionlab.distributed.training_queue import TrainingQueue
 from inversionlab.experiment.sections import RuntimeSettings
 from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
+from inversionlab.pipeline.training_order import needed_by
 from tests import tiny
 from tests.processes import HANG, wait_until
 
@@ -213,7 +214,7 @@ def test_what_a_network_needs_is_stored_before_it_is_begun(
     def checked(session: Session, keys: Sequence[str], *, gpu: bool) -> str:
         for spec in plan.specs:
             if spec.key in keys:
-                assert all(stored(need) or need.key in keys for need in plan.needs(spec))
+                assert all(stored(need) or need.key in keys for need in needed_by(spec, plan))
         return fake(session, keys, gpu=gpu)
 
     monkeypatch.setattr(training_queue, "train_group", checked)

@@ -15,7 +15,7 @@ from inversionlab.pipeline.generator_specs import GeneratorSpec
 from inversionlab.pipeline.model_builder import ModelBuilder
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session
-from inversionlab.pipeline.training_order import Needs, next_group
+from inversionlab.pipeline.training_order import Needs, needed_by, next_group
 from tests import tiny
 
 # A victim, an evaluator, a prior; two defenses, the second with a network of its own; who learns from each.
@@ -119,7 +119,7 @@ def test_a_training_reads_no_network_but_those_that_it_says_it_needs(everything:
     plan, before = everything.plan, set[str]()
     for spec in plan.specs:
         # The plan's order is one in which all of them can be trained.
-        needs = {need.key for need in plan.needs(spec)}
+        needs = {need.key for need in needed_by(spec, plan)}
         assert needs <= before, spec.title
         before.add(spec.key)
         if spec.for_each_seed and spec.seed == 0:

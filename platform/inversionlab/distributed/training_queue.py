@@ -24,7 +24,7 @@ from inversionlab.pipeline.missing import Found, missing_networks
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
-from inversionlab.pipeline.training_order import next_group
+from inversionlab.pipeline.training_order import needed_by, next_group
 from inversionlab.store.lease import single_flight
 from inversionlab.store.storage import StorageError
 
@@ -121,7 +121,7 @@ class TrainingQueue:
         """Which of these networks a group should train now; none: it has to wait for another group."""
         if len(self._groups) >= self._runtime.train_groups:
             return []
-        needs = {spec.key: {need.key for need in session.plan.needs(spec)} for spec in missing}
+        needs = {spec.key: {need.key for need in needed_by(spec, session.plan)} for spec in missing}
         # Each of several trials that are trained at once has its part of the groups.
         at_once = max(1, self._runtime.train_groups // self._callers)
         return next_group(needs, set().union(*self._groups), at_once)

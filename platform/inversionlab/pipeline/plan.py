@@ -106,14 +106,6 @@ class Plan:
         (only,) = [spec for spec in self.specs if spec.role == role]
         return only
 
-    def needs(self, spec: NetworkSpec) -> list[NetworkSpec]:
-        """The networks that must be stored before the training of this one begins."""
-        found = [*spec.reads]
-        for model in spec.asks:
-            specs = self.of_seed(model.seed)
-            found += [specs.victim, *specs.needed(model.defense)]
-        return found
-
     @cached_property
     def work(self) -> dict[str, Cell]:
         """The cells to be attacked, each once, by their ids."""

@@ -7,8 +7,20 @@ does not is divided, more finely towards the end, so that the groups end at abou
 import math
 from collections.abc import Collection, Mapping
 
+from inversionlab.pipeline.network_spec import NetworkSpec
+from inversionlab.pipeline.plan import Plan
+
 Needs = Mapping[str, Collection[str]]
 """The missing networks in the order of the plan, each with the networks that its training needs."""
+
+
+def needed_by(spec: NetworkSpec, plan: Plan) -> list[NetworkSpec]:
+    """The networks of a plan that must be stored before the training of this one begins."""
+    found = [*spec.reads]
+    for model in spec.asks:
+        specs = plan.of_seed(model.seed)
+        found += [specs.victim, *specs.needed(model.defense)]
+    return found
 
 
 def next_group(needs: Needs, busy: Collection[str], at_once: int) -> list[str]:
