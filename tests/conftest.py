@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,14 +39,19 @@ def pytest_configure() -> None:
             signal.signal(number, signal.default_int_handler if default else signal.SIG_DFL)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None]:
     """With several processes: a file's tests stay together, and so do all tests on Ray, which need both cores."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
         on_ray = item.get_closest_marker("ray") or "local_ray" in getattr(item, "fixturenames", ())
         group = "ray" if on_ray else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+    yield
+    # In a process of xdist's.
+    if config.getoption("loadgroup", False) and not all("@" in item.nodeid for item in items):
+        raise pytest.UsageError("this pytest-xdist does not see the groups of tests in this pytest")
 
 
 @pytest.fixture
