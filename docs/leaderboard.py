@@ -32,11 +32,11 @@ The same people and three victims of other seeds ([the same page](attacks.md#wha
 
 {victims}
 
-## Defenses of the papers
+## Defenses
 
-62 people, 32x32, 20 of them once each, against every attack ([recipe, run, and every
-attack](defenses.md#what-they-leave)). A higher place leaves less to its strongest attack. With 20 people nearly
-all intervals overlap: no defense here is clearly better than none.
+62 people, 32x32, 60 of them once each, against the standard suite ([recipe, run, and every
+attack](defenses.md#what-they-leave)). A higher place leaves less to its strongest attack. That page has the test
+of each against the undefended model.
 
 {defenses}
 
@@ -50,7 +50,7 @@ every label.
 ## Take part
 
 An entry is a recipe, a run's name and its table. [Add an attack](tutorials/add_an_attack.md) or a
-[defense](defenses.md), run `jobs/recipes/lfw_attacks.yaml` or `lfw_matrix.yaml` with it, and put its row into
+[defense](defenses.md), run `jobs/recipes/lfw_attacks.yaml` or `lfw_suite.yaml` with it, and put its row into
 the page that is linked above; then make this page again.
 """
 
@@ -79,7 +79,7 @@ def leaderboard() -> str:
     tried = [row for row in attacks if row["beats the look-alike, p"]]
     floors = [row for row in attacks if not row["beats the look-alike, p"]]
     victims = table("attacks.md", "| attack | SFace, top-1 / top-5 | from, to")
-    matrix = table("defenses.md", "| top-1 / top-5 by SFace | undefended")
+    suite = table("defenses.md", "| top-1 / top-5 by SFace, the suite | undefended")
     decoys = table("anonymity_set.md", "| attack | undefended | D = 1")
     return PAGE.format(
         attacks=_written(
@@ -110,7 +110,7 @@ def leaderboard() -> str:
         ),
         defenses=_written(
             ("", "defense", "accuracy", "strongest attack", "left to it, top-5"),
-            [(str(n), *row) for n, row in enumerate(sorted(_columns(matrix), key=_left), start=1)],
+            [(str(n), *row) for n, row in enumerate(sorted(_columns(suite), key=_left), start=1)],
         ),
         decoys=_written(
             ("", "model", "accuracy", "strongest attack", "left to it, top-5"),
