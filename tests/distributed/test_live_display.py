@@ -142,3 +142,5 @@ def test_workers_find_the_board_of_their_ray(local_ray: None) -> None:
     # Ray kills in its own time: the board may answer once more.
     wait_until(is_gone, HANG, "the end of the board")
     assert reader.read() == []
+    with pytest.raises(ValueError, match=NAME):
+        ray.get_actor(NAME)

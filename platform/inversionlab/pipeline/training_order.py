@@ -28,7 +28,7 @@ def next_group(needs: Needs, busy: Collection[str], at_once: int) -> list[str]:
 
     Args:
         needs: what is missing. What it needs besides is stored.
-        busy: networks in training, or that cannot be trained; those that need them wait.
+        busy: networks in training; those that need them wait.
         at_once: how many groups share what is missing.
     """
     waits = set(busy)
@@ -47,12 +47,12 @@ def next_group(needs: Needs, busy: Collection[str], at_once: int) -> list[str]:
 
 def _parts(needs: Needs) -> list[set[str]]:
     """The networks divided into parts of which none needs another, in the order of their first ones."""
-    parts: list[set[str]] = []
+    part_of: dict[str, set[str]] = {}
     for key, needed in needs.items():
-        joined = {key}.union(*(part for part in parts if not part.isdisjoint(needed)))
-        parts = [*(part for part in parts if part.isdisjoint(needed)), joined]
-    order = [*needs]
-    return sorted(parts, key=lambda part: min(order.index(key) for key in part))
+        joined = {key}.union(*(part_of[need] for need in needed if need in part_of))
+        part_of |= dict.fromkeys(joined, joined)
+    # Each part once; the keys lie in the order of the plan.
+    return [*{id(part): part for part in part_of.values()}.values()]
 
 
 def _trunk(part: set[str], needs: Needs) -> set[str]:
