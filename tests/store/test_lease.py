@@ -237,6 +237,9 @@ def test_leases_of_a_dead_holder_go_stale_together_although_a_last_beat_was_seen
 HOLDER = """
 import sys, time
 skew = float(sys.argv[2])
+from inversionlab.store import process
+if skew:
+    process._machine = lambda: "another machine"
 shown, passed = time.time, time.monotonic
 time.time, time.monotonic = (lambda: shown() + skew), (lambda: passed() + skew)
 from inversionlab.store.lease import Times, single_flight
@@ -305,3 +308,40 @@ def test_after_a_kill_the_next_one_takes_over_all_at_once(
     together(take_over, kill_after_a_while)
     assert taken == keys
     assert len(trainings.said) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nobody can tell without /proc")
+@pytest.mark.parametrize("reaped", [True, False])
+def test_after_a_kill_on_the_same_machine_nobody_waits(
+    trainings: Trainings, clock: Clock, reaped: bool
+) -> None:
+    """The clock of the waiting run stands still; a process whose parent has not asked for it has ended, too."""
+    keys = ["victim/1", "generator/2"]
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, trainings.storage.root, "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT / "platform")},
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "holds victim/1 generator/2\n"
+    waiting = Lease(trainings.storage, "victim/1")
+    assert not waiting.free(FAST.stale)
+    holder.kill()
+    if reaped:
+        holder.wait()
+    with single_flight(trainings.storage, keys, trainings.finished, print, FAST) as mine:
+        assert mine == keys
+    holder.wait()
+
+
+@pytest.mark.parametrize("process", ["", "1 2", "here 1", None, [1], "no boot 1 x"])
+def test_a_lease_that_names_no_process_goes_stale(
+    trainings: Trainings, clock: Clock, process: object
+) -> None:
+    content = json.dumps({"owner": "x-0", "beat": 1, "process": process}).encode()
+    trainings.storage.write("artifacts/victim/1/lease.json", content)
+    lease = Lease(trainings.storage, "victim/1")
+    assert not lease.free(stale=0.1)
+    clock.now += 0.15
+    assert lease.free(stale=0.1)

@@ -1,10 +1,11 @@
 """Leases: a run waits for a network that another run is already training, instead of training it twice.
 
-    artifacts/ROLE/ID/lease.json    {"owner": ..., "beat": a counter that the owner raises}
+    artifacts/ROLE/ID/lease.json    {"owner": ..., "beat": a counter that the owner raises, "process": ...}
 
 The process that starts a training holds the lease, not its training workers. A waiting run therefore holds no
 CPU or GPU, and a restarted training worker finds the lease still its own. No clocks are compared: a waiting run
-watches the counter and takes the lease over once it has stood still for `stale` seconds of its own clock. A
+watches the counter and takes the lease over once it has stood still for `stale` seconds of its own clock, or at
+once if the holder was a process of the same machine and has ended. A
 holder that only slept goes on; both then train equal networks, and the one that finishes first stays. A bucket
 cannot create a file atomically, so two runs may rarely both believe that they hold a lease, with the same result.
 """
@@ -18,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from inversionlab.store.process import has_ended, this_process
 from inversionlab.store.storage import Storage, StorageError
 
 
@@ -74,8 +76,8 @@ def single_flight(
         if missing[0] not in told:
             told.add(missing[0])
             say(
-                f"      another run is training {missing[0].partition('/')[0]}; waiting for it (if it died, "
-                f"this one takes over after {times.stale:g} s)"
+                f"      another run is training {missing[0].partition('/')[0]}; waiting for it (if it died on "
+                f"another machine, this one takes over after {times.stale:g} s)"
             )
         time.sleep(times.look)
     yield []
@@ -89,6 +91,7 @@ class Lease:
     key: str
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     """All owners of one run have the same part before the hyphen."""
+    process: str = field(default_factory=this_process)
     _count: int = 0
     _seen: bytes | None = None
     _since: float = 0.0
@@ -98,14 +101,15 @@ class Lease:
         return f"artifacts/{self.key}/lease.json"
 
     def free(self, stale: float) -> bool:
-        """Whether nobody holds it, or its counter has stood still for `stale` seconds since we first saw it."""
+        """Whether nobody holds it any more: there is no lease, its process has ended, or its counter has stood
+        still for `stale` seconds since we first saw it."""
         content, now = self._read(), time.monotonic()
         if content is None:
             self._seen = None
             return True
         if content != self._seen:
             self._seen, self._since = content, now
-        return now - self._since >= stale
+        return now - self._since >= stale or has_ended(_process(content))
 
     @property
     def holder(self) -> bytes | None:
@@ -141,13 +145,22 @@ class Lease:
                 self.storage.delete(self._name)
 
     def _content(self) -> bytes:
-        return json.dumps({"owner": self.owner, "beat": self._count}).encode()
+        content = {"owner": self.owner, "beat": self._count, "process": self.process}
+        return json.dumps(content).encode()
 
     def _read(self) -> bytes | None:
         try:
             return self.storage.read(self._name)
         except FileNotFoundError:
             return None
+
+
+def _process(content: bytes) -> str:
+    """The process that a lease names; empty if it names none."""
+    with suppress(ValueError):
+        lease = json.loads(content)
+        return str(lease.get("process", "")) if isinstance(lease, dict) else ""
+    return ""
 
 
 def _take_first(leases: list[Lease], times: Times) -> list[Lease]:
