@@ -93,6 +93,9 @@ def test_a_defense_helps_if_less_is_found_on_the_same_people():
         ranks(none=(18, 12), a5=(8, 4), a25=(8, 6)), {"none": 950, "0.5": 950, "0.25": 950}
     )
     assert not RunResults.of(run).helps
+    # The difference alone would be clear, so the sentence says why it is not.
+    assert RunResults.of(run).spared(RunResults.of(run).best).clear
+    assert "; p = 0.062 as the best of 2)" in headline_sentence(RunResults.of(run))
 
 
 def test_a_defense_without_effect_is_not_recommended():

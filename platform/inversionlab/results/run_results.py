@@ -176,14 +176,19 @@ class RunResults:
 
     @property
     def helps(self) -> bool:
-        """Whether `best` leaves clearly less than the undefended model.
+        """Whether `best` leaves clearly less than the undefended model, as `by_chance` tells."""
+        return self.by_chance < CLEAR
 
-        It does if attacks find less on the same people by a paired test, corrected for the number of finalists.
+    @property
+    def by_chance(self) -> float:
+        """How likely `best` leaves as much less than the undefended model by chance alone; 1 if there is neither.
+
+        p of a paired test on the same people, corrected for the number of finalists.
         """
         if self.best is None or self.undefended is None:
-            return False
+            return 1.0
         chances = [paired.fewer(_found(self.undefended), _found(f)) for f in self.finalists]
-        return paired.holm(chances)[self.finalists.index(self.best)] < CLEAR
+        return paired.holm(chances)[self.finalists.index(self.best)]
 
     def above_guess(self, found: Strongest[Row]) -> bool:
         """Whether an attack finds clearly more than guessing does: the interval of the difference lies above 0."""
