@@ -63,7 +63,7 @@ def less(text: str, row: str, smaller: str, larger: str, slack: float = 0.0) -> 
 
 MIRROR = "CelebA: Mirror"
 STAND_IN = (
-    "LFW at 64x64 stands in for CelebA; VGG-Face and VGG-Face2 are run at the scale `paper` alone."
+    "LFW at 32x32 stands in for CelebA; VGG-Face and VGG-Face2 are run at the scale `paper` alone."
 )
 SHARED = (
     "The paper protects one label of 1,000 and does not say how many it tried; ours are ten people, each behind a "
