@@ -37,6 +37,12 @@ def wait_until(condition: Callable[[], Value], seconds: float, what: str) -> Val
     raise AssertionError(f"after {seconds:g} s still not: {what}")
 
 
+def catches(process: int, what: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    status = Path(f"/proc/{process}/status").read_text().partition("SigCgt:")[2]
+    return bool(int(status.split()[0], 16) >> (what - 1) & 1)
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that no process listens on, below the range that the kernel assigns by itself."""
     found: set[int] = set()
