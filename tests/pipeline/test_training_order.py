@@ -41,15 +41,39 @@ def test_a_group_alone_trains_all_that_is_missing() -> None:
 
 
 def test_what_the_rest_needs_comes_first_and_the_others_take_the_rest() -> None:
-    # Three parts: the victim and its kin, the evaluator, the prior.
-    assert next_group(AUDIT, (), 2) == ["victim", "noise"]
-    assert next_group(AUDIT, {"victim", "noise"}, 2) == ["evaluator"]
-    assert next_group(AUDIT, {"victim", "noise", "evaluator"}, 2) == ["prior"]
+    # Three parts: the victim and its kin, the evaluator, the prior. More of them need the victim than the noise.
+    assert next_group(AUDIT, (), 2) == ["victim"]
+    assert next_group(AUDIT, {"victim"}, 2) == ["evaluator"]
+    assert next_group(AUDIT, {"victim", "evaluator"}, 2) == ["prior"]
+    assert next_group(AUDIT, {"victim", "evaluator", "prior"}, 2) == ["noise"]
 
 
 def test_nothing_is_begun_that_needs_a_network_in_training() -> None:
     assert next_group(AUDIT, {"victim", "noise", "evaluator", "prior"}, 2) == []
     assert next_group(without("evaluator", "prior"), {"victim"}, 1) == ["noise"]
+
+
+def test_a_defense_that_learns_beside_the_victim_keeps_nobody_waiting() -> None:
+    # Whoever attacks the second model asks the victim, too, so all of it is one part.
+    needs: Needs = {
+        "other": (),
+        "victim": (),
+        "first": ("victim",),
+        "gan 1": ("victim", "first"),
+        "gan 2": ("victim", "other"),
+    }
+    assert next_group(needs, (), 2) == ["victim"]
+    assert next_group(needs, {"victim"}, 2) == ["other"]
+    left = {key: needed for key, needed in needs.items() if key != "victim"}
+    assert next_group(left, {"other"}, 2) == ["first", "gan 1"]
+
+
+def test_what_joins_after_a_chain_ends_the_chain() -> None:
+    needs: Needs = {"a": (), "b": ("a",), "c": ("b",), "d": ("b",), "e": ("c", "d")}
+    assert next_group(needs, (), 2) == ["a", "b"]
+    left: Needs = {"c": (), "d": (), "e": ("c", "d")}
+    assert next_group(left, (), 2) == ["c"]
+    assert next_group(left, {"c"}, 2) == ["d"]
 
 
 def test_a_chain_stays_in_one_group() -> None:

@@ -56,8 +56,15 @@ def _parts(needs: Needs) -> list[set[str]]:
 
 
 def _trunk(part: set[str], needs: Needs) -> set[str]:
-    """What has to be trained before the rest of a part falls into several; all of it, if it never does."""
+    """What comes one after another before the rest of a part can be divided; all of it, if it never can.
+
+    Of several networks that come first and need none of each other, the one that most of the part needs.
+    """
     rest = part
     while len(_parts({key: needs[key] for key in needs if key in rest})) == 1:
-        rest = {key for key in rest if not rest.isdisjoint(needs[key])}
+        first = [key for key in needs if key in rest and rest.isdisjoint(needs[key])]
+        if len(first) > 1:
+            most = max(first, key=lambda key: sum(key in needs[other] for other in part))
+            return part - rest or {most}
+        rest = rest - {*first}
     return part - rest
