@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.contracts import ModelShape
+from inversionlab.defenses.parts import stages as parts
 from inversionlab.defenses.parts.stages import recorded, stages
 from inversionlab.recognizers import Recognizer, RecognizerSettings
 
@@ -44,6 +45,19 @@ def test_a_backbone_is_cut_where_its_map_gets_smaller(name: str) -> None:
 def test_every_stage_has_weights(name: str) -> None:
     for stage in stages(network(name), SHAPE, "it:"):
         assert sum(p.numel() for layer in stage for p in layer.parameters()) > 0
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_large_backbone_is_cut_by_shapes_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = network(name)
+    found = stages(model, SHAPE, "it:")
+    monkeypatch.setattr(parts, "LARGE", 0)
+    state = model.backbone.state_dict()
+    assert stages(model, SHAPE, "it:") == found
+    assert all(tensor.device.type == "cpu" for tensor in state.values())
+    assert model.backbone.state_dict().keys() == state.keys()
 
 
 def test_looking_leaves_the_network_alone() -> None:

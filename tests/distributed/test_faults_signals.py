@@ -71,6 +71,38 @@ def words(job: str, folder: Path) -> list[str]:
     return make(folder)
 
 
+ENDS = """
+import sys, time
+sys.path.insert(0, "platform")
+from inversionlab.commands.ending import as_process
+def work():
+    from ray._private.node import Node
+    from inversionlab.distributed.cluster import connect
+    def slowly(self, *args, **options):
+        print("Ray ends", flush=True)
+        time.sleep(len(sys.argv) * 600)
+    Node.kill_all_processes = slowly
+    connect(lambda line: None)
+    print("done", flush=True)
+as_process(work)
+"""
+
+
+@pytest.mark.parametrize("number", [*WORDS], ids=lambda s: s.name)
+def test_a_signal_while_ray_ends_changes_no_exit_code(
+    environment: dict[str, str], number: signal.Signals
+) -> None:
+    """Ray's compiled part has ended by then, and has left no handler for SIGTERM."""
+    driver = faults.start(["-c", ENDS], environment)
+    said, _ = ended_at(
+        driver, lambda said: "Ray ends" in said, lambda _: driver.send_signal(number)
+    )
+    assert driver.returncode == 0, said
+    assert "done" in said
+    assert "Traceback" not in said
+    wait_until(lambda: not faults.ray_processes(environment["RAY_TMPDIR"]), HANG, "no process left")
+
+
 def expect_end(folder: str, code: int, said: str, number: signal.Signals, seconds: float) -> None:
     line = f"{WORDS[number]}; what is finished is stored, and the same command goes on"
     assert said.count(line) == 1, said[-3000:]

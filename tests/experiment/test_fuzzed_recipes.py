@@ -33,8 +33,11 @@ from tests.contracts.test_search_spaces import CHANGES
 from tests.experiment.fuzz import Fuzzed, fuzzed
 from tests.experiment.fuzz_spaces import FuzzedSpace, fuzzed_space
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SECONDS = 5.0
-"""Most seconds of a processor for one case; other processes on the machine do not count."""
+"""Most seconds of a processor for one case; other processes on the machine do not count. Of several threads each
+would count, and those that wait for others, too."""
 LONGEST = 40_000
 """Most characters of a message."""
 MOST_PIXELS = 2e6

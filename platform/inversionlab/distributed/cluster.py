@@ -3,25 +3,22 @@
 import logging
 import os
 import re
-import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import utils as ray_utils
 from ray.exceptions import AuthenticationError, RayError
 from ray.job_config import JobConfig
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.distributed import own_address, own_ray, worker_lines
 from inversionlab.distributed.errors import ClusterError
+from inversionlab.distributed.own_handler import handler_kept
 from inversionlab.distributed.room import unplaced
 from inversionlab.experiment import RuntimeSettings
 
@@ -90,7 +87,7 @@ def connect(
         **({"job_config": JobConfig(metadata=dict(job))} if job else {}),
         **more,
     }
-    with _handler_kept():
+    with handler_kept():
         if address is not None:
             _tried(partial(_join, address, options), f"RAY_ADDRESS = {address}: does not answer")
             worker_lines.carry(say)
@@ -186,25 +183,6 @@ def _seconds() -> float:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-@contextmanager
-def _handler_kept() -> Iterator[None]:
-    """Within the block Ray puts no handlers of its own for SIGTERM in place, and the one that is there stays.
-
-    Ray's in Python exits by an exception, which its compiled code swallows or takes for a fault: the process would
-    go on, or abort. Its compiled handler prints frames and aborts.
-    """
-    theirs = ray_utils.set_sigterm_handler
-    ray_utils.set_sigterm_handler = lambda handler: None
-    try:
-        yield
-    finally:
-        ray_utils.set_sigterm_handler = theirs
-        before = signal.getsignal(signal.SIGTERM)
-        if before is not None and threading.current_thread() is threading.main_thread():
-            # Python does not know of the compiled handler; setting its own again removes that one.
-            signal.signal(signal.SIGTERM, before)
 
 
 def alive_nodes() -> list[dict[str, float]]:

@@ -13,11 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from inversionlab.core.contracts import ModelShape
 
 Stage = list[nn.Module]
 """Consecutive layers of a backbone."""
+LARGE = 2**26
+"""Bytes of weights from which shapes alone are computed; for fewer, PyTorch takes longer to get ready for that."""
 
 
 def stages(recognizer: nn.Module, shape: ModelShape, user: str) -> list[Stage]:
@@ -46,8 +49,12 @@ def stages(recognizer: nn.Module, shape: ModelShape, user: str) -> list[Stage]:
     try:
         with torch.no_grad():
             recognizer.eval()
-            side, weight = shape.image_size, next(recognizer.parameters())
-            network.features(torch.zeros(1, shape.channels, side, side, device=weight.device))
+            state, side = network.backbone.state_dict(), shape.image_size
+            size = sum(tensor.nbytes for tensor in state.values())
+            device = "meta" if size > LARGE else next(recognizer.parameters()).device
+            state = {name: tensor.to(device) for name, tensor in state.items()}
+            black_NCHW = torch.zeros(1, shape.channels, side, side, device=device)
+            functional_call(network.backbone, state, (black_NCHW,))
     finally:
         recognizer.train(was_training)
         for handle in handles:
