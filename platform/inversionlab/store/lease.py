@@ -5,9 +5,9 @@
 The process that starts a training holds the lease, not its training workers. A waiting run therefore holds no
 CPU or GPU, and a restarted training worker finds the lease still its own. No clocks are compared: a waiting run
 watches the counter and takes the lease over once it has stood still for `stale` seconds of its own clock, or at
-once if the holder was a process of the same machine and has ended. A
-holder that only slept goes on; both then train equal networks, and the one that finishes first stays. A bucket
-cannot create a file atomically, so two runs may rarely both believe that they hold a lease, with the same result.
+once if the holder was a process of the same machine and has ended. A holder that only slept goes on; both then
+train equal networks, and the one that finishes first stays. A bucket cannot create a file atomically, so two runs
+may rarely both believe that they hold a lease, with the same result.
 """
 
 import json
