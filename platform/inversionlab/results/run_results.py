@@ -179,7 +179,7 @@ class RunResults:
         """Whether `best` leaves clearly less than the undefended model, as `by_chance` tells."""
         return self.by_chance < CLEAR
 
-    @property
+    @cached_property
     def by_chance(self) -> float:
         """How likely `best` leaves as much less than the undefended model by chance alone; 1 if there is neither.
 
