@@ -1,6 +1,7 @@
-"""Search space of the anonymity set: how many decoys, how often they are shown, and what else the trunk learns.
+"""Search space of the anonymity set: how many decoys, of which kind, how often they are shown, and what else the
+trunk learns.
 
-Every combination is a training of its own: at most 3 x 3 x 2 = 18, however many trials there are. The data
+Every combination is a training of its own: at most 3 x 2 x 2 x 2 = 24, however many trials there are. The data
 must keep strangers for the largest set, 7 for each private person: `split.decoy_people`. Attack with
 `centre_by_centre`, which knows of this defense, and with attacks that see less. The winner is audited on
 people who were never searched on.
@@ -10,13 +11,24 @@ from ray import tune
 
 SPACE = {
     "defense.decoys": tune.choice([1, 3, 7]),
-    "defense.share": tune.choice([0.25, 0.5, 1.0]),
+    "defense.kind": tune.choice(["strangers", "generated"]),
+    "defense.share": tune.choice([0.5, 1.0]),
     "defense.strangers": tune.choice([False, True]),
 }
 
 START = [
-    {"defense.decoys": 1, "defense.share": 1.0, "defense.strangers": False},
-    {"defense.decoys": 3, "defense.share": 0.5, "defense.strangers": True},
+    {
+        "defense.decoys": 1,
+        "defense.kind": "strangers",
+        "defense.share": 1.0,
+        "defense.strangers": False,
+    },
+    {
+        "defense.decoys": 3,
+        "defense.kind": "strangers",
+        "defense.share": 0.5,
+        "defense.strangers": True,
+    },
 ]
 
 OBJECTIVES = {"accuracy": "max", "attack_success": "min"}

@@ -47,7 +47,7 @@ SHORT: dict[str, dict[str, Any]] = {
 
 
 class Faces(nn.Module):
-    """A generator with a critic."""
+    """A generator with a critic and an encoder, whose code is the mean of each colour, twice."""
 
     latent_size = LATENT
 
@@ -59,6 +59,9 @@ class Faces(nn.Module):
 
     def critic(self, x_NCHW: Tensor) -> Tensor:
         return -x_NCHW.flatten(1).var(1)
+
+    def encode(self, x_NCHW: Tensor) -> Tensor | None:
+        return x_NCHW.mean(dim=(2, 3)).repeat(1, 2)
 
 
 def pictures(count: int = 6, seed: int = 4) -> Tensor:

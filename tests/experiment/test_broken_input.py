@@ -164,6 +164,25 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
             "defense_generator: is missing; `dummy_recognizer` needs a generator trained on the private set"
         ],
     ),
+    "no encoder for generated decoys": (
+        changed(
+            generator={"name": "wgan_gp", "latent_size": 8, "width": 4},
+            sweep=None,
+            defense={"name": "anonymity_set", "kind": "generated"},
+        ),
+        [
+            "defense (anonymity_set): `anonymity_set` needs a generator with an encoder",
+            "mine: {name: vae}",
+        ],
+    ),
+    "generated decoys of a generator without an encoder": (
+        changed(
+            sweep=None,
+            generators={"mine": {"name": "wgan_gp", "latent_size": 8, "width": 4}},
+            defense={"name": "anonymity_set", "kind": "generated", "generator": "mine"},
+        ),
+        ["generator = mine: `wgan_gp` has no encoder, which `anonymity_set` needs", "vae"],
+    ),
     "sweep of nothing": (
         changed(**{"sweep.setting": "defense.beta"}),
         ["sweep of defense.beta at 0.25: there is no such setting", "defense.alpha, "],

@@ -122,6 +122,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Session:
     defenses = [
         *({"name": name, **own.get(name, {})} for name in trained if name != "dummy_recognizer"),
         {**crafted, "label": "GAN-ID", "generator": "identities"},
+        {"name": "anonymity_set", "label": "generated_decoys", "decoys": 1, "kind": "generated"},
         {"name": "adversarial_noise", "label": "both", "inner": tiny.RECIPE["defense"], **noise},
     ]
     return tiny.session(

@@ -50,6 +50,9 @@ class AnonymitySetSettings(DefenseSettings):
     """D, the decoys of each label."""
     kind: Literal["strangers", "generated"] = "strangers"
     """Who the decoys are. For `strangers` the data must keep D people a private person (`split.decoy_people`)."""
+    generator: str | None = None
+    """Which of the recipe's `generators` has the structure of the one that the defender trains on public pictures
+    for `generated` decoys; it must have an encoder. Null: the first that has one."""
     share: Annotated[float, Field(gt=0, le=10)] | None = 1.0
     """Pictures of a decoy in an epoch, as a share of the person's; null: its own pictures once, which suits decoys
     who are people like the private ones. A decoy who is on fewer different pictures than people are is learned too
@@ -127,6 +130,7 @@ class AnonymitySet(Defense):
     layer: ClassVar[Layer] = Layer.VICTIM
     trains: ClassVar[bool] = True
     learns_private: ClassVar[bool] = True
+    wants: ClassVar[frozenset[str]] = frozenset({"encoder"})
     aware_attack: ClassVar[str] = "centre_by_centre"
     protects: ClassVar[frozenset[type[View]]] = frozenset({WhiteBox, Scores, Labels})
 

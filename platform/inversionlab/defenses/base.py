@@ -208,6 +208,8 @@ class Defense:
     needs: ClassVar[frozenset[str]] = frozenset()
     """What that training needs of its context: "victim", "model", "strangers" (public people with two pictures or
     more), "classifier" (of those people), "private_generator", "public_generator"."""
+    wants: ClassVar[frozenset[str]] = frozenset()
+    """What its public generator must offer besides pictures; see `Generator.offers`."""
     learns_private: ClassVar[bool] = False
     """Whether its network learns from private pictures; if so, it cannot be put on differential privacy."""
     differential_privacy: ClassVar[bool] = False

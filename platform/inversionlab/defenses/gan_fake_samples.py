@@ -73,6 +73,7 @@ class GanFakeSamples(FakeSamplesDefense, Defense):
     Settings: ClassVar[type[DefenseSettings]] = GanFakeSamplesSettings
     settings: GanFakeSamplesSettings
     needs: ClassVar[frozenset[str]] = frozenset({"victim", "classifier", "public_generator"})
+    wants: ClassVar[frozenset[str]] = frozenset({"critic"})
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
         """Invert both classifiers, then fine-tune a copy of the victim on the samples found."""

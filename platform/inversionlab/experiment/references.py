@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from inversionlab.attacks import ATTACKS, AttackSettings
 from inversionlab.core.settings import ConfigError, assign
 from inversionlab.core.views import Scores, WhiteBox
-from inversionlab.defenses import DefenseSettings
+from inversionlab.defenses import DEFENSES, DefenseSettings
 from inversionlab.experiment.sections import ExperimentSections
 from inversionlab.generators import GENERATORS, GeneratorSettings
 
@@ -58,10 +58,12 @@ def defender_generator(
     """The structure of the generator that a defense trains on public pictures.
 
     Raises:
-        ValueError: the defense's label is not in `generators`, or no generator has a critic.
+        ValueError: the defense's label is not in `generators`, or no generator offers what the defense needs.
     """
-    label = getattr(defense, "generator", None)
-    able = [name for name, g in GENERATORS.items() if g.trains and "critic" in g.offers]
+    label, wants = getattr(defense, "generator", None), DEFENSES[defense.name].wants
+    able = [name for name, g in GENERATORS.items() if g.trains and wants <= g.offers]
+    lacked = " and ".join(sorted(wants))
+    article = "an" if lacked.startswith("e") else "a"
     if label is not None:
         named = _labelled(experiment, label, f"({defense.title})")
         if not GENERATORS[named.name].trains:
@@ -71,7 +73,7 @@ def defender_generator(
             )
         if named.name not in able:
             raise ValueError(
-                f"({defense.title}): generator = {label}: `{named.name}` has no critic, which "
+                f"({defense.title}): generator = {label}: `{named.name}` has no {lacked}, which "
                 f"`{defense.name}` needs; name one that has: {' or '.join(able)}"
             )
         return named
@@ -79,8 +81,8 @@ def defender_generator(
         if settings.name in able:
             return settings
     raise ValueError(
-        f"({defense.title}): `{defense.name}` needs a generator with a critic; give one under `generators` "
-        "(for example mine: {name: wgan_gp}) and its label as the defense's `generator`"
+        f"({defense.title}): `{defense.name}` needs a generator with {article} {lacked}; give one under "
+        f"`generators` (for example mine: {{name: {able[-1]}}}) and its label as the defense's `generator`"
     )
 
 
