@@ -39,8 +39,8 @@ TABLE1 = Table(
         "The interval of a column counts 100 starts at one person, that of the average five people: it says how "
         "far another five people may be.",
         "Figs. 5 and 6, the layers of the VAE and of the recognizers, are drawings, which the text at hand lacks. "
-        "Ours: a residual VAE of m = 32 with SiLU for leaky ReLU, and recognizers that differ by their heads, "
-        "where the paper’s differ by two layers: residual networks at `small`, Khosravy’s at `paper`.",
+        "Ours: a residual VAE of m = 32 with SiLU for leaky ReLU, and recognizers that differ by their last two "
+        "layers, as the paper’s do: residual networks at `small`, Khosravy’s at `paper`.",
     ),
 )
 
