@@ -9,6 +9,7 @@ import pytest
 
 from inversionlab.metrics import by_person, wilson
 from inversionlab.metrics.by_person import intraclass_correlation, student_95
+from inversionlab.metrics.wilson import wilson_ends
 
 
 def people(count: int, tries: int) -> np.ndarray:
@@ -59,7 +60,9 @@ def test_the_analysis_of_variance_by_hand() -> None:
 def test_people_with_unequal_tries_count_as_many_as_they_have() -> None:
     found = by_person(np.array([True, True, True, False]), np.array([4, 4, 4, 9]))
     assert (found.value, found.count) == (0.75, 4)
-    assert 0 < found.low < 0.2
+    # The two agree with themselves alone, so it is worth 4² / (3² + 1²) = 1.6 tries: Kish.
+    ends = wilson_ends(0.75, 1.6, student_95(2))
+    assert (found.low, found.high) == pytest.approx(ends)
     assert by_person(np.array([True, False, True]), np.array([1, 1, 1])).high > 0.9
 
 
@@ -92,6 +95,22 @@ def test_the_interval_holds_the_truth_in_93_to_97_percent(tries: int, correlatio
         chance_M = rng.beta(truth * spread, (1 - truth) * spread, 50)
         hit_N = rng.random(50 * tries) < np.repeat(chance_M, tries)
         found = by_person(hit_N, people(50, tries))
+        held += found.low <= truth <= found.high
+    assert 930 <= held <= 970
+
+
+@pytest.mark.parametrize("correlation", [0.1, 0.3, 0.6])
+def test_it_holds_it_as_often_where_a_few_people_have_most_of_the_tries(correlation: float) -> None:
+    """As with test pictures: one of 62 people is on a sixth of them."""
+    rng, held, spread = np.random.default_rng(7), 0, 1 / correlation - 1
+    tries_M = np.array(
+        [106, 47, 24, 23, 22, 15, 14, 12, 11, 10, 10, 9] + 25 * [8] + 15 * [5] + 10 * [4]
+    )
+    person_N = np.repeat(np.arange(len(tries_M)), tries_M)
+    for number in range(1000):
+        truth = (0.25, 0.5, 0.75)[number % 3]
+        chance_M = rng.beta(truth * spread, (1 - truth) * spread, len(tries_M))
+        found = by_person(rng.random(len(person_N)) < chance_M[person_N], person_N)
         held += found.low <= truth <= found.high
     assert 930 <= held <= 970
 

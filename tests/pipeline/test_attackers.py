@@ -24,6 +24,7 @@ from inversionlab.distributed.work_items import (
     missing_measurements,
 )
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec
+from inversionlab.pipeline.measure import model_key
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.plan import Cell, Plan, make_plan
 from inversionlab.pipeline.session import Session
@@ -172,6 +173,18 @@ def test_every_attack_leaves_a_row_a_job_with_both_evaluators_verdicts(session: 
         for row in found:
             assert [v["evaluator"] for v in row["verdicts"]] == ["same", "strangers"]
             assert all(1 <= v["rank"] <= 6 for v in row["verdicts"])
+
+
+def test_a_models_test_pictures_are_counted_for_each_person(session: Session) -> None:
+    model = session.plan.cells[-1].protected
+    (row,) = session.store.read("models", model_key(session, model)).to_pylist()
+    test = session.builder.splits.test
+    assert row["total_of"] == torch.bincount(test.class_N, minlength=6).tolist()
+    assert sum(row["correct_of"]) == row["correct_all"]
+    assert (
+        sum(row["correct_of"][target] for target in session.plan.targets)
+        == (row["correct_targets"])
+    )
 
 
 def test_queries_for_training_and_for_starts_are_one_a_public_picture(session: Session) -> None:

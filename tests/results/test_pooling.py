@@ -49,7 +49,9 @@ def several(*victims: RunData) -> RunData:
                     rows += [row for row in own if row["cell"] == cell.cell]
                 continue
             changed = {"cell": f"{cell.cell}@{seed}", "protected": f"{cell.protected}@{seed}"}
-            cells.append(cell.model_copy(update=changed | {"seed": seed, "label": f"{seed}"}))
+            # Each victim has taught a generator of its own.
+            told = {"seed": seed, "label": f"{seed}", "prior": f"generator@{seed}"}
+            cells.append(cell.model_copy(update=changed | told))
             rows += [row | {"cell": changed["cell"]} for row in own if row["cell"] == cell.cell]
         for model in run.models.to_pylist():
             models.append(model | {"protected": f"{model['protected']}@{seed}"})

@@ -23,6 +23,7 @@ from inversionlab.metrics import within_person_distance
 from inversionlab.pipeline import evaluate, footprint
 from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.recognizer_specs import outsider_classes
 from inversionlab.pipeline.session import Session
 from inversionlab.recognizers import Recognizer
 from inversionlab.results.models import MODEL_METRICS, STRANGER_SCORE
@@ -84,7 +85,7 @@ def measure_model(session: Session, cell: Cell) -> None:
     model = builder.attacked(cell.defense, "fp32", cell.seed)
     victim = builder.attacked(NoneSettings(), "fp32", cell.seed)
     # An endpoint's queries cost, so it is not asked about anybody whom it does not know.
-    strangers = None if behind_http else _unknown_people(session)
+    strangers = None if behind_http else unknown_people(session)
     used = evaluate.utility(
         model.log_scores,
         victim.log_scores,
@@ -94,6 +95,7 @@ def measure_model(session: Session, cell: Cell) -> None:
         strangers,
     )
     aimed_N = torch.isin(test.class_N, torch.tensor(people))
+    classes = len(builder.splits.people)
     stopped, left = protected_views(cell.defense), stripped(cell.defense)
     row = {
         "protected": cell.protected,
@@ -103,6 +105,8 @@ def measure_model(session: Session, cell: Cell) -> None:
         "total_all": len(test),
         "correct_targets": int(used.correct_N[aimed_N].sum()),
         "total_targets": int(aimed_N.sum()),
+        "correct_of": torch.bincount(test.class_N[used.correct_N], minlength=classes).tolist(),
+        "total_of": torch.bincount(test.class_N, minlength=classes).tolist(),
         # What runs elsewhere has no footprint here, and its time would be the network's.
         **({} if behind_http else _footprint(session, cell, model)),
         **{metric.key: getattr(used, metric.key) for metric in MODEL_METRICS},
@@ -145,12 +149,21 @@ def _facts(session: Session, cell: Cell, model: ProtectedModel) -> dict[str, flo
     return facts | ({STRANGER_SCORE: score} if math.isfinite(score) else {})
 
 
-def _unknown_people(session: Session) -> Images:
-    """Pictures of people whom no model was trained on: evaluator-only people, or else the public ones."""
+def unknown_people(session: Session) -> Images | None:
+    """Pictures of people whom no model has learned to tell apart; None where there are none.
+
+    They are evaluator-only people, or else public people on a single picture: from more pictures some defenses
+    learn people.
+    """
     splits = session.builder.splits
     apart = (splits.evaluator_train, splits.evaluator_test)
-    public = Labelled(splits.public_NCHW, splits.public_person_N)
-    return evaluate.sample(apart if any(map(len, apart)) else (public,), STRANGERS).images_NCHW
+    if any(map(len, apart)):
+        return evaluate.sample(apart, STRANGERS).images_NCHW
+    single_N = outsider_classes(splits) < 0
+    if not single_N.any():
+        return None
+    alone = Labelled(select(splits.public_NCHW, single_N), splits.public_person_N[single_N])
+    return evaluate.sample((alone,), STRANGERS).images_NCHW
 
 
 def _strangers(session: Session) -> Labelled:

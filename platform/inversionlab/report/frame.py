@@ -16,7 +16,7 @@ from inversionlab.store.storage import Storage
 
 FILTERS = (
     *(wording.percent, wording.interval, wording.estimate_text, wording.number, wording.measure),
-    *(wording.points, wording.quantity, wording.duration, wording.words),
+    *(wording.points, wording.points_span, wording.quantity, wording.duration, wording.words),
     *(wording.spread_text, wording.apart, wording.span, wording.attacker),
 )
 

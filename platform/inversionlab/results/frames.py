@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from inversionlab.metrics import Estimate
+from inversionlab.metrics.difference import Difference
 from inversionlab.results.comparison_rows import ComparisonRow
 from inversionlab.results.evaluator_results import BY_VICTIM, METRICS, EvaluatorResult
 from inversionlab.results.models import MODEL_METRICS, Model, models_of
@@ -91,7 +92,7 @@ def model_frame(results: RunResults) -> "pd.DataFrame":
                 **_share("accuracy", model.accuracy_all),
                 **(_spread("accuracy", model.accuracy_spread) if several else {}),
                 **_share("target_accuracy", model.accuracy_targets),
-                "loss_points": first.loss_points,
+                **_lost(first.lost),
                 **{metric.key: getattr(model, metric.key) for metric in MODEL_METRICS},
                 "others_taken_of": model.others_taken_of,
                 "networks": model.networks,
@@ -102,6 +103,13 @@ def model_frame(results: RunResults) -> "pd.DataFrame":
             }
         )
     return _frame(rows)
+
+
+def _lost(lost: Difference | None) -> dict[str, float]:
+    """The points of accuracy lost, with the ends of their interval; NaN where they are not known."""
+    ends = (math.nan,) * 3 if lost is None else (lost.value, lost.low, lost.high)
+    names = ("loss_points", "loss_points_low", "loss_points_high")
+    return {name: end * 100 for name, end in zip(names, ends, strict=True)}
 
 
 def prior_frame(results: RunResults) -> "pd.DataFrame":

@@ -1,14 +1,19 @@
 """The released models as measured: how well they recognize, and what they need."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, Json
 
 from inversionlab.metrics import Estimate, mean_score
+from inversionlab.metrics.by_person import of_counts
+from inversionlab.metrics.difference import Difference, difference
+from inversionlab.metrics.paired_accuracy import paired_accuracy
 from inversionlab.metrics.wilson import Z_95, wilson_ends
 from inversionlab.results.load import RunData
 from inversionlab.results.pooling import pooled_models
@@ -65,6 +70,14 @@ class Model(RecordPart):
     """Test pictures of other private people that are taken for an attacked person, the mean over these."""
     others_taken_of: tuple[float, ...] = ()
     """The same for each attacked person, in the order of the run's targets."""
+    correct_of: tuple[int, ...] = ()
+    """Of each private person the test pictures that the model recognizes; empty in older stores."""
+    total_of: tuple[int, ...] = ()
+    """Of each private person the test pictures."""
+    aimed_correct_of: tuple[int, ...] = ()
+    """Of each attacked person the test pictures that are recognized; by the model that protects the person."""
+    aimed_total_of: tuple[int, ...] = ()
+    """Of each attacked person the test pictures."""
     strangers_taken: float = math.nan
     """Share of strangers' pictures that get an attacked person's label."""
     strangers_accepted: float = math.nan
@@ -82,18 +95,44 @@ class Model(RecordPart):
 
     @property
     def accuracy_all(self) -> Estimate | None:
-        """Share of all people's test pictures that the model recognizes; of several victims the mean."""
-        return _share(self.correct_all, self.total_all, max(len(self.accuracies), 1))
+        """Share of all people's test pictures that the model recognizes; of several victims the mean.
+
+        Its interval counts people, or pictures where the store does not say whose they are.
+        """
+        if self.total_of:
+            return _share_of_people(self.correct_of, self.total_of)
+        return _share(self.correct_all, self.total_all, self.models)
 
     @property
     def accuracy_targets(self) -> Estimate | None:
-        """Share of the attacked people's test pictures that the model recognizes."""
+        """Share of the attacked people's test pictures that the model recognizes; its interval as above."""
+        if self.aimed_total_of:
+            return _share_of_people(self.aimed_correct_of, self.aimed_total_of)
         return _share(self.correct_targets, self.total_targets, self.victims)
+
+    @property
+    def accuracy_of(self) -> NDArray[np.float64]:
+        """The share of each private person's test pictures that is recognized; NaN for people without any."""
+        correct_K, total_K = (np.array(x, float) for x in (self.correct_of, self.total_of))
+        share_K: NDArray[np.float64] = np.full_like(total_K, math.nan)
+        np.divide(correct_K, total_K, out=share_K, where=total_K > 0)
+        return share_K
+
+    @property
+    def models(self) -> int:
+        """How many models these are."""
+        return max(len(self.accuracies), 1)
 
     @property
     def accuracy_spread(self) -> tuple[float, float] | None:
         """The least and the most accurate of several models."""
         return (min(self.accuracies), max(self.accuracies)) if self.accuracies else None
+
+
+def _share_of_people(correct_M: Sequence[int], total_M: Sequence[int]) -> Estimate | None:
+    """A share of pictures, whose interval counts the people on them."""
+    pairs = [(c, t) for c, t in zip(correct_M, total_M, strict=True) if t]
+    return of_counts(*np.array(pairs, float).T) if pairs else None
 
 
 def _share(correct: int, total: int, models: int) -> Estimate | None:
@@ -105,9 +144,13 @@ def _share(correct: int, total: int, models: int) -> Estimate | None:
 
 def models_of(run: RunData) -> dict[str, Model]:
     """Every measured model by its id, as first measured; of several that are one row by that of the first."""
-    rows = reversed(run.models.to_pylist())
-    found = {row["protected"]: Model.model_validate(row) for row in rows}
     cells = {cell.protected: cell for cell in run.record.cells}
+    found = {}
+    for row in reversed(run.models.to_pylist()):
+        cell = cells.get(row["protected"])
+        one = None if cell is None else cell.target
+        aimed = run.record.jobs.targets if one is None else (one,)
+        found[row["protected"]] = _aimed(Model.model_validate(row), aimed)
     for first, every in pooled_models(run.record.cells).items():
         known = [name for name in every if name in found]
         if len(every) > 1 and known:
@@ -118,12 +161,24 @@ def models_of(run: RunData) -> dict[str, Model]:
     return found
 
 
+def _aimed(model: Model, targets: Sequence[int]) -> Model:
+    """The model with the counts of the people under attack, whom it protects."""
+    if not model.total_of:
+        return model
+    counts = {
+        f"aimed_{name}": tuple(getattr(model, name)[target] for target in targets)
+        for name in ("correct_of", "total_of")
+    }
+    return model.model_copy(update=counts)
+
+
 def _of_each_person(models: Sequence[Model]) -> Model:
     """What the models of one victim have in common, each of which protects another person."""
     if len(models) == 1:
         return models[0]
-    taken = tuple(taken for model in models for taken in model.others_taken_of)
-    return mean_model(models).model_copy(update={"others_taken_of": taken, "victims": 1})
+    each = ("others_taken_of", "aimed_correct_of", "aimed_total_of")
+    joined = {name: tuple(x for model in models for x in getattr(model, name)) for name in each}
+    return mean_model(models).model_copy(update={**joined, "victims": 1})
 
 
 def mean_model(models: Sequence[Model]) -> Model:
@@ -134,7 +189,12 @@ def mean_model(models: Sequence[Model]) -> Model:
     def mean(name: str) -> float:
         return mean_score(np.array([getattr(model, name) for model in models]))
 
+    def by_person(name: str) -> list[tuple[float, ...]]:
+        """The numbers of every model for each person; empty if one model has none."""
+        return list(zip(*(getattr(model, name) for model in models), strict=False))
+
     counts = ("correct_all", "total_all", "correct_targets", "total_targets")
+    of_people = ("correct_of", "total_of", "aimed_correct_of", "aimed_total_of")
     means = ("milliseconds", "memory", *(metric.key for metric in MODEL_METRICS))
     facts: dict[str, list[float]] = {}
     for model in models:
@@ -143,10 +203,9 @@ def mean_model(models: Sequence[Model]) -> Model:
     return models[0].model_copy(
         update={
             **{name: sum(getattr(model, name) for model in models) for name in counts},
+            **{name: tuple(map(sum, by_person(name))) for name in of_people},
             **{name: mean(name) for name in means},
-            "others_taken_of": tuple(
-                sum(of) / len(of) for of in zip(*(m.others_taken_of for m in models), strict=False)
-            ),
+            "others_taken_of": tuple(map(statistics.fmean, by_person("others_taken_of"))),
             "facts": {name: sum(values) / len(values) for name, values in facts.items()},
             "accuracies": tuple(
                 accuracy
@@ -159,8 +218,24 @@ def mean_model(models: Sequence[Model]) -> Model:
     )
 
 
-def undefended_accuracy(run: RunData) -> Estimate | None:
-    """Recognition accuracy of the undefended model on all people, where it is known."""
+def undefended_model(run: RunData) -> Model:
+    """The undefended model as measured; with nothing known where it is not."""
     models = models_of(run)
     names = (c.protected for c in run.record.cells if c.kind == "undefended")
-    return next((models[name].accuracy_all for name in names if name in models), None)
+    return next((models[name] for name in names if name in models), Model())
+
+
+def undefended_accuracy(run: RunData) -> Estimate | None:
+    """Recognition accuracy of the undefended model on all people, where it is known."""
+    return undefended_model(run).accuracy_all
+
+
+def accuracy_lost(before: Model, after: Model) -> Difference | None:
+    """The accuracy on all people that a defense costs, as a share, on the same pictures; None where not known."""
+    if before.total_of and len(before.total_of) == len(after.total_of):
+        one, other = (model.accuracy_of for model in (before, after))
+        people = [person for person, count in enumerate(before.total_of) if count]
+        pictures_M = np.array(before.total_of, float)[people] / before.models
+        return paired_accuracy(one[people], other[people], pictures_M)
+    first, second = before.accuracy_all, after.accuracy_all
+    return difference(first, second) if first and second else None

@@ -10,7 +10,15 @@ from collections.abc import Hashable, Iterable
 
 from inversionlab.results.run_record import CellRecord
 
-OF_ONE_MODEL = {"cell": "", "protected": "", "label": "", "seed": None, "target": None}
+OF_ONE_MODEL = {
+    "cell": "",
+    "protected": "",
+    "label": "",
+    "seed": None,
+    "target": None,
+    # A generator that learns from the model is another one for every victim.
+    "prior": "",
+}
 """What tells a cell from those on other victims and for other people, with a value that tells nothing."""
 
 

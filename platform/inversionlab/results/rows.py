@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inversionlab.metrics import Estimate, mean_score
+from inversionlab.metrics.difference import Difference
 from inversionlab.results.evaluator_results import (
     EvaluatorResult,
     Known,
@@ -15,7 +16,7 @@ from inversionlab.results.evaluator_results import (
 )
 from inversionlab.results.guessing import guesses_of
 from inversionlab.results.load import RunData
-from inversionlab.results.models import Model, models_of, undefended_accuracy
+from inversionlab.results.models import Model, accuracy_lost, models_of, undefended_model
 from inversionlab.results.pooling import pooled
 from inversionlab.results.run_record import CellRecord, Kind, SweepRecord
 from inversionlab.results.verdicts import numbers
@@ -43,8 +44,8 @@ class Row:
     accuracy_targets: Estimate | None
     accuracy_spread: tuple[float, float] | None
     """The least and the most accurate of several victims, on all people."""
-    loss_points: float
-    """Accuracy on all people that the defense costs, in percentage points."""
+    lost: Difference | None
+    """Accuracy on all people that the defense costs, as a share; None where it is not known."""
     by_evaluator: tuple[EvaluatorResult, ...]
     """In the recipe's order; empty where nothing is done."""
     confidence: float
@@ -57,6 +58,11 @@ class Row:
     """Pictures sent to a model once for all targets: to train the attacker's networks, or to choose starts."""
     error: float
     """Mean squared error per pixel to the private pictures whose score vectors were inverted; else NaN."""
+
+    @property
+    def loss_points(self) -> float:
+        """`lost` in percentage points; NaN where it is not known."""
+        return math.nan if self.lost is None else self.lost.value * 100
 
     @property
     def cell(self) -> CellRecord:
@@ -120,7 +126,7 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
         for null in (False, True)
     }
     judges = [Known.of(run, name) for name in run.evaluators["evaluator"].to_pylist()]
-    models, base, k = models_of(run), undefended_accuracy(run), run_guesses(run)
+    models, base, k = models_of(run), undefended_model(run), run_guesses(run)
     rows = []
     for group in pooled(cells):
         table = pa.concat_tables(tables[cell.cell] for cell in group)
@@ -156,10 +162,10 @@ def _row(
     found: list[EvaluatorResult],
     sweep: SweepRecord | None,
     model: Model,
-    base: Estimate | None,
+    base: Model,
 ) -> Row:
-    cell, accuracy = cells[0], model.accuracy_all
-    loss = (base.value - accuracy.value) * 100 if base and accuracy else math.nan
+    cell = cells[0]
+    none = Difference(0.0, 0.0, 0.0)
     point = cell.point if cell.kind == "defended" else None
     name = "no model asked" if cell.null else "undefended"
     if cell.kind == "defended":
@@ -181,10 +187,10 @@ def _row(
         marked=point is not None and sweep is not None and point == sweep.marked,
         done=table.num_rows,
         wanted=wanted,
-        accuracy_all=accuracy,
+        accuracy_all=model.accuracy_all,
         accuracy_targets=model.accuracy_targets,
         accuracy_spread=model.accuracy_spread,
-        loss_points=0.0 if cell.kind == "undefended" else loss,
+        lost=none if cell.kind == "undefended" else accuracy_lost(base, model),
         by_evaluator=tuple(found),
         confidence=mean_score(numbers(table["confidence"])),
         queries=per_target("queries"),

@@ -62,6 +62,13 @@ def points(loss: float) -> str:
     return MISSING if math.isnan(loss) else f"{loss:z.1f}"
 
 
+def points_span(lost: Difference | None) -> str:
+    """The interval of points lost, "-0.3 to 1.1"; "" where it is not known, or is a single number."""
+    if lost is None or math.isnan(lost.low) or lost.low == lost.high:
+        return ""
+    return f"{points(lost.low * 100)} to {points(lost.high * 100)}"
+
+
 def change(loss: float) -> str:
     """Percentage points lost in words: "0.4 points lost" or "2.1 points gained"."""
     lost = points(loss)

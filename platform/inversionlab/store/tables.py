@@ -62,7 +62,7 @@ _COLUMNS = {
         ("distortion log_distortion", pa.float32()),
         ("protects left facts", pa.string()),
         ("others_taken strangers_taken strangers_accepted", pa.float32()),
-        ("others_taken_of", pa.list_(pa.int32())),
+        ("others_taken_of correct_of total_of", pa.list_(pa.int32())),
     ),
     "evaluators": _columns(
         ("evaluator protocol network", pa.string()),
@@ -92,7 +92,7 @@ _COLUMNS = {
 SCHEMAS = {table: pa.schema(columns) for table, columns in _COLUMNS.items()}
 """Every table's columns; a table is a folder of Parquet files with this schema."""
 
-_NEWEST = {"models": "facts"}
+_NEWEST = {"models": "correct_of"}
 """For each table that has gained columns, the newest one; a file without it is from an older version."""
 _VERDICTS = "verdicts.list.element"
 
