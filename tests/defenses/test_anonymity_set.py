@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.contracts import ModelShape
-from inversionlab.defenses import VictimBlueprint
+from inversionlab.defenses import DefenseContext, VictimBlueprint
 from inversionlab.defenses.anonymity_set import (
     AnonymitySet,
     AnonymitySetRecognizer,
@@ -68,6 +68,27 @@ def test_the_place_of_the_person_is_drawn() -> None:
 
     # The private pictures come first; over some seeds a person stands at every place.
     assert {place for seed in range(5) for place in places(seed)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("kind", ["strangers", "generated"])
+def test_recipe_and_seed_do_not_tell_the_place(kind: str) -> None:
+    """Whoever lacks one private picture draws other places and other decoys."""
+
+    def drawn(context: DefenseContext) -> tuple[Tensor, Tensor]:
+        training = AnonymitySet(defended.settings("anonymity_set", kind=kind)).training_job(context)
+        own = len(context.private_class_N)
+        return training.class_N[:own], cast(Tensor, training.images_NCHW[own:])
+
+    context = replace(defended.context(), generator=defended.Faces())
+    other_NCHW = context.private_NCHW[:].clone()
+    other_NCHW[-1, 0, 0, 0] ^= 1
+    place, decoys = drawn(context)
+    again_place, again_decoys = drawn(context)
+    assert torch.equal(place, again_place)
+    assert torch.equal(decoys, again_decoys)
+    other_place, other_decoys = drawn(replace(context, private_NCHW=other_NCHW))
+    assert not torch.equal(place, other_place)
+    assert not torch.equal(decoys, other_decoys)
 
 
 def test_a_share_makes_decoys_rarer() -> None:

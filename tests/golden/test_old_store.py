@@ -18,7 +18,12 @@ from safetensors.torch import load_file
 from tests.golden import collect
 from tests.golden.collect import Session
 
-KEPT = ("artifacts", "reconstructions", "pictures", *(t for t in collect.schemas() if t != "models"))
+KEPT = (
+    "artifacts",
+    "reconstructions",
+    "pictures",
+    *(t for t in collect.schemas() if t != "models"),
+)
 """Folders that a command which finds everything done leaves alone."""
 
 

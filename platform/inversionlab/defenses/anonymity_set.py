@@ -11,7 +11,9 @@ Decoys:   `strangers`: people whom nobody but the defender knows (`split.decoy_p
           generator of public people, one latent a decoy and n latents N(z, v^2) around it for as many pictures as
           the person has, v the spread of the encodings of one person's pictures (measured on public people).
           Neither kind is derived from private people.
-Secret:   the place of the person among the C centres of a label, which the seed draws, and who the decoys are.
+Secret:   the place of the person among the C centres of a label, and who the decoys are. The seed draws both,
+          together with the content of all private pictures, so recipe and code do not tell. With `cosface` all
+          centres are released with the same length; a `cross_entropy` head keeps lengths and biases, which may.
 Protects: white box too: the weights hold C centres a label and do not say which one is real, as long as people and
           decoys are exchangeable. A decoy of few pictures is learned from fewer different ones than the person.
           The set still holds the person: who returns C candidates has the face among them.
@@ -20,6 +22,7 @@ Price:    a stranger who looks like a decoy is taken for its label, and pictures
 Ranges:   D >= 0; 0 is the victim with one centre a label.
 """
 
+import hashlib
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -171,7 +174,8 @@ class AnonymitySet(Defense):
     def _identities(self, context: DefenseContext) -> tuple[Images, Tensor]:
         """The pictures of an epoch and their identities: of each decoy as many as of the person."""
         centres, classes = self.settings.decoys + 1, context.classes
-        rng = seeds.torch_stream(context.seed, "anonymity_set", "places")
+        secret = _secret(context)
+        rng = seeds.torch_stream(context.seed, "anonymity_set", secret, "places")
         place_K = torch.randint(centres, (classes,), generator=rng)
         count_K = torch.bincount(context.private_class_N, minlength=classes)
         pictures = [context.private_NCHW]
@@ -186,9 +190,9 @@ class AnonymitySet(Defense):
         wanted_M = (count_K[label_M] * (share or 1)).round().long().clamp_min(1)
         if self.settings.kind == "generated":
             count_M = wanted_M
-            pictures.append(_generated(context, wanted_M))
+            pictures.append(_generated(context, secret, wanted_M))
         else:
-            count_M, strangers_NCHW = _strangers(context, wanted_M, own=share is None)
+            count_M, strangers_NCHW = _strangers(context, secret, wanted_M, own=share is None)
             pictures.append(strangers_NCHW)
         identities.append((other_M * classes + label_M).repeat_interleave(count_M))
         return join(pictures), torch.cat(identities)
@@ -211,7 +215,17 @@ def build(
     return AnonymitySetRecognizer(network, classes, centres)
 
 
-def _strangers(context: DefenseContext, wanted_M: Tensor, *, own: bool) -> tuple[Tensor, Images]:
+def _secret(context: DefenseContext, chunk: int = 256) -> str:
+    """What only the defender can know: a digest of all private pictures."""
+    digest = hashlib.sha256()
+    for pictures_NCHW in context.private_NCHW.split(chunk):
+        digest.update(pictures_NCHW.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _strangers(
+    context: DefenseContext, secret: str, wanted_M: Tensor, *, own: bool
+) -> tuple[Tensor, Images]:
     """How many pictures of each of M strangers are used (M,), and these pictures.
 
     The strangers on the most pictures are taken. Each is on all of its `own` pictures once, or on the wanted
@@ -220,7 +234,7 @@ def _strangers(context: DefenseContext, wanted_M: Tensor, *, own: bool) -> tuple
     images_NCHW, person_N = context.decoy_NCHW, context.decoy_person_N
     if images_NCHW is None or person_N is None:
         raise ValueError("anonymity_set: the data keeps no strangers for it (split.decoy_people)")
-    rng = seeds.torch_stream(context.seed, "anonymity_set", "strangers")
+    rng = seeds.torch_stream(context.seed, "anonymity_set", secret, "strangers")
     rows_P = rows_of(person_N, int(person_N.max()) + 1)
     count_P = torch.tensor([len(rows) for rows in rows_P])
     order = torch.randperm(len(count_P), generator=rng)
@@ -235,7 +249,7 @@ def _strangers(context: DefenseContext, wanted_M: Tensor, *, own: bool) -> tuple
 
 
 @torch.no_grad()
-def _generated(context: DefenseContext, count_M: Tensor, chunk: int = 256) -> Tensor:
+def _generated(context: DefenseContext, secret: str, count_M: Tensor, chunk: int = 256) -> Tensor:
     """`count_M` pictures of each of M generated people; ValueError where the generator has no encoder."""
     generator = context.generator
     if generator is None:
@@ -256,7 +270,7 @@ def _generated(context: DefenseContext, count_M: Tensor, chunk: int = 256) -> Te
     known_NCHW = select(context.public_NCHW, known_N)
     z_ND = gathered((encoded(x) for x in known_NCHW.split(chunk)), len(known_NCHW))
     between_D, within_D = _spreads(z_ND, context.public_class_N[known_N])
-    rng = seeds.torch_stream(context.seed, "anonymity_set", "latents")
+    rng = seeds.torch_stream(context.seed, "anonymity_set", secret, "latents")
     person_MD = z_ND.mean(0) + between_D * torch.randn(len(count_M), z_ND.shape[1], generator=rng)
     z_ND = person_MD.repeat_interleave(count_M, dim=0)
     z_ND = z_ND + within_D * torch.randn(z_ND.shape, generator=rng)
