@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from inversionlab.papers.blind import (
     Question,
     blind_key,
     blind_page,
+    question_names,
     questions,
     read_answers,
     tallied,
@@ -52,13 +54,25 @@ def test_each_person_is_shown_in_every_way_in_an_order_that_tells_nothing(
 
 def test_the_page_holds_pictures_and_no_truth(results: RunResults, asked: list[Question]) -> None:
     page = blind_page(BLIND, results, asked)
-    assert page.count('name="who0"') == 4
-    assert page.count('name="alike0"') == 2
+    (who, *_), (alike, *_) = (question_names(results, what, 1) for what in ("who", "alike"))
+    assert page.count(f'name="{who}"') == 4
+    assert page.count(f'name="{alike}"') == 2
     for secret in ("WB-MIA", "random public face", "latent", "person_0", "held out"):
         assert secret not in page
-    key = blind_key(asked)
+    key = blind_key(results, asked)
     assert len(key) == 2 * len(asked)
-    assert key["who0"] == {"kind": asked[0].kind, "place": asked[0].place}
+    assert key[who] == {"kind": asked[0].kind, "place": asked[0].place}
+
+
+def test_answers_to_another_runs_page_do_not_count(
+    results: RunResults, asked: list[Question]
+) -> None:
+    """Another run has other pictures under the same numbers."""
+    record = results.run.record.model_copy(update={"run": "another-run"})
+    other = dataclasses.replace(results, run=dataclasses.replace(results.run, record=record))
+    said = [(name, "A") for name in question_names(other, "who", len(asked))]
+    assert tallied(blind_key(results, asked), said) == {}
+    assert tallied(blind_key(other, asked), said) != {}
 
 
 KEY = {

@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from inversionlab.papers.blind import (
+    ALIKE,
     LETTERS,
     NOBODY,
     NULL,
     REAL,
+    WHO,
     Question,
     blind_key,
     blind_page,
+    question_names,
     questions,
     read_answers,
 )
@@ -55,16 +58,17 @@ def test_what_somebody_answers_reaches_the_tables(
     shown = base64.b64encode(results.run.reconstructions["picture"][0].as_py()).decode()
     asked = questions(BLIND, results, {str(i): {"picture": shown} for i in range(3)})
     storage, folder = Storage(str(tmp_path)), tmp_path / FOLDER
-    storage.write_json(f"{FOLDER}/blind-key.json", blind_key(asked))
+    storage.write_json(f"{FOLDER}/blind-key.json", blind_key(results, asked))
     storage.write(f"{FOLDER}/blind.html", blind_page(BLIND, results, asked).encode())
     tab.open(folder / "blind.html", width=1000)
 
     # Right of photographs and random faces, "A" of every reconstruction; alike are photographs alone.
-    for number, question in enumerate(asked):
+    names = [question_names(results, what, len(asked)) for what in (WHO, ALIKE)]
+    for who_name, alike_name, question in zip(*names, asked, strict=True):
         who = "A" if question.kind == "WB-MIA" else right(question)
         alike = "yes" if question.kind == REAL else "no"
-        tab.mouse(f'input[name="who{number}"][value="{who}"]', "mousePressed", "mouseReleased")
-        tab.mouse(f'input[name="alike{number}"][value="{alike}"]', "mousePressed", "mouseReleased")
+        for name, value in ((who_name, who), (alike_name, alike)):
+            tab.mouse(f'input[name="{name}"][value="{value}"]', "mousePressed", "mouseReleased")
     answers = folder / "answers"
     answers.mkdir()
     tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(answers))

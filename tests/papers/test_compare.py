@@ -18,10 +18,18 @@ from inversionlab.papers.finders import Finder, NotRunError
 from inversionlab.papers.markdown import markdown, remarks
 from inversionlab.papers.overview import keep_verdicts, overview
 from inversionlab.papers.page import coded, render
-from inversionlab.papers.paper import Cell, Claim, Paper, Pictures, Table
+from inversionlab.papers.paper import Cell, Claim, Paper, Pictures, Reason, Table
 from inversionlab.papers.printed import Printed, printed
 from inversionlab.papers.tables import as_csv, as_parquet, cells_table
-from inversionlab.papers.wording import apart_text, missing_reasons, noise_sentence, ours_text
+from inversionlab.papers.wording import (
+    apart_text,
+    claim_text,
+    missing_reasons,
+    noise_reasons,
+    noise_sentence,
+    ours_text,
+    status_text,
+)
 from inversionlab.results.run_results import RunResults
 from inversionlab.store.storage import Storage
 from tests.papers.test_finders import run
@@ -159,7 +167,7 @@ def test_figures_of_the_same_people_are_compared_in_pairs() -> None:
     class OfPeople(Given):
         shift: float = 0.0
 
-        def of_person(self, results: object) -> dict[int, float]:
+        def of_person(self, results: object, measured: object) -> dict[int, float]:
             return {p: p / 10 + self.shift + p / 1000 for p in range(6)}
 
     wide = Estimate(0.25, 0.1, 0.4, 6)
@@ -184,10 +192,91 @@ def test_figures_as_text() -> None:
     assert ours_text(near.ours) == "80.0% (71.1–86.7)"
     assert apart_text(near).startswith("+1.0 points (-")
     said = noise_sentence(made())
-    assert "Of our 3 figures beside the paper’s, 3 have an interval, and 2 of these differ" in said
-    assert "a, error (above)" in said
+    assert said.startswith("Of our 3 figures beside the paper’s, 3 can be compared")
+    assert said.endswith("and 2 of these differ beyond noise:")
     assert remarks(made(), "small")[0] == "Squares stand in for circles."
     assert "Squares" not in " ".join(remarks(made(), "paper"))
+
+
+def test_each_difference_beyond_noise_has_its_sentence() -> None:
+    why = "Squares have corners."
+    reasons = (Reason(why, columns="err*", side="above"), Reason("Never.", rows="a", side="below"))
+    table = made(Table(**{**vars(TABLE), "reasons": reasons}))
+    assert noise_reasons(table) == [
+        f"a, error (above): {why}",
+        "b, success (below): Why is not known.",
+    ]
+    # Within noise there is nothing to explain.
+    assert table.by_place["a", "success"].reason == ""
+    told = {
+        (r["row"], r["column"]): r["reason"] for r in cells_table("p", "small", [table]).to_pylist()
+    }
+    assert told["a", "error"] == why
+    assert why in markdown(Paper("p", "P", "c", (table.table,)), "small", [table], "c")
+
+
+def test_what_does_not_compare_has_no_difference() -> None:
+    @dataclass(frozen=True)
+    class OnAnotherScale(Given):
+        @property
+        def compares(self) -> bool:
+            return False
+
+    cell = Cell("a", "success", OnAnotherScale("r", known=wilson(1, 100)))
+    compared = compare(Table(key="t", title="t", cells=(cell,)), PRINTED[:1], RUNS)
+    assert (compared.cells[0].apart, compared.cells[0].beyond_noise) == (None, "")
+    assert noise_sentence(compared).startswith("No figure of ours can be set beside")
+
+
+@dataclass(frozen=True)
+class Shares(Given):
+    """A share of the tries at some people, and of each."""
+
+    of: tuple[float, ...] = ()
+    pictures: float = 0
+
+    def of_person(self, results: object, measured: object) -> dict[int, float]:
+        return dict(enumerate(self.of))
+
+    def pictures_of(self, results: object) -> dict[int, float]:
+        return dict.fromkeys(range(len(self.of)), self.pictures) if self.pictures else {}
+
+
+def verdict(smaller: Shares, larger: Shares, slack: float = 0.0) -> tuple[str, float | None]:
+    cells = (Cell("a", "c", smaller), Cell("b", "c", larger))
+    claim = Claim("b is more", ("a", "c"), ("b", "c"), slack)
+    (found,) = compare(Table(key="t", title="t", cells=cells, claims=(claim,)), (), RUNS).claims
+    return found.verdict, found.p
+
+
+def test_the_sign_flip_test_decides_where_nobody_is_found() -> None:
+    """At 0 of 200 tries the interval allows for a third of the people; each of ten is found less often, though."""
+    none = Shares("r", known=Estimate(0.0, 0.0, 0.34, 200), of=(0.0,) * 10)
+    some = Shares("r", known=Estimate(0.1, 0.05, 0.2, 200), of=(0.1,) * 10)
+    one = Shares("r", known=Estimate(0.1, 0.02, 0.4, 200), of=(1.0, *(0.0,) * 9))
+    assert verdict(none, some) == ("shown", pytest.approx(1 / 2**10))
+    assert verdict(some, none) == ("contradicted", pytest.approx(1 / 2**10))
+    # All at one person: that may be chance.
+    assert verdict(none, one) == ("open", None)
+
+
+def test_accuracies_are_compared_on_the_same_pictures() -> None:
+    """Two models that lose the same few pictures differ by less than either is known."""
+    wide = Estimate(0.85, 0.75, 0.92, 500)
+    of = tuple(0.5 + i / 100 for i in range(50))
+    bare, defended = (Shares("r", known=wide, of=of, pictures=10) for _ in range(2))
+    assert verdict(bare, defended, slack=0.01)[0] == "shown"
+    assert verdict(bare, defended)[0] == "open"
+
+
+def test_a_claim_of_ours_is_marked_and_does_not_count() -> None:
+    claims = (TABLE.claims[0], Claim("ours", ("a", "success"), ("b", "success"), ours=True))
+    compared = made(Table(**{**vars(TABLE), "claims": claims}))
+    assert compared.status == "reproduced"
+    assert status_text(compared, "small") == (
+        "reproduced (1 of 1 claims, 0 of 1 claims of ours, one victim)"
+    )
+    assert claim_text(compared.claims[1], "small") == "(ours) ours: contradicted here"
 
 
 PAPER = Paper(name="p", title="A paper", cites="Somebody, 2020", tables=(TABLE,))
@@ -214,7 +303,7 @@ def test_the_markdown_and_the_page_show_every_cell() -> None:
     assert "| a | 80.0% (71.1–86.7)<br>paper 79%<br>+1.0 points" in text
     assert "not run<br>paper 50%" in text
     assert "1 not run: it needs people" in text
-    assert "partly reproduced (2 of 4 claims)" in text
+    assert "partly reproduced (2 of 4 claims, one victim)" in text
     page = render(PAPER, "small", [made()], RUNS, pictures=False, command="inversionlab paper p")
     assert "80.0% (71.1–86.7)" in page
     assert 'title="it needs people">not run' in page
@@ -269,13 +358,18 @@ def test_the_overview_keeps_the_latest_verdicts_of_each_table(
     paper = Paper(name="p", title="P", cites="c", tables=(first, second))
     monkeypatch.setattr("inversionlab.papers.overview.PAPERS", {"p": paper})
     storage = Storage(str(tmp_path))
-    keep_verdicts(storage, paper, "small", [made(first)])
+    keep_verdicts(storage, paper, "small", [made(first)], "inversionlab paper p")
     kept = (tmp_path / "papers" / "overview-small.md").read_text()
-    assert "partly reproduced (2 of 4 claims) | b leaves less than a: shown here" in kept
+    assert (
+        "partly reproduced (2 of 4 claims, one victim) | b leaves less than a: shown here" in kept
+    )
+    assert "Made by" not in kept
     assert "| Table II: v | not run | `inversionlab paper p --only u` |" in kept
-    keep_verdicts(storage, paper, "small", [made(second)])
+    command = "inversionlab paper p --set targets.repeats=1"
+    keep_verdicts(storage, paper, "small", [made(second)], command)
     kept = (tmp_path / "papers" / "overview-small.md").read_text()
-    assert kept.count("partly reproduced (2 of 4 claims)") == 2
+    assert kept.count("partly reproduced (2 of 4 claims, one victim)") == 2
+    assert kept.count(f"Made by `{command}`.") == 1
     assert kept.rstrip().endswith("2 partly reproduced.")
     assert "not run" in overview(storage, "paper")
 

@@ -20,6 +20,7 @@ from inversionlab.pipeline.recognizer_specs import outsider_classes
 from inversionlab.results.run_results import RunResults
 from tests import tiny
 from tests.report.hand_run import hand_run
+from tests.results.test_pooling import several
 
 PRIVATE = {0: [(0.0, 0.0), (2.0, 0.0)], 1: [(0.0, 1.0)], 2: [(5.0, 5.0)]}
 """Features of three people's pictures: their means are (1, 0), (0, 1) and (5, 5)."""
@@ -64,9 +65,24 @@ def test_the_decoy_is_the_one_that_was_measured() -> None:
     with pytest.raises(NotRunError, match="has not been measured"):
         finder.find(results(), {})
     means = {"0": [1.0, 1.0], "1": [0.0, 0.0], "2": [5.0, 6.0]}
-    measured = {DECOYS: {person: {"means": {"same": mean}} for person, mean in means.items()}}
-    assert finder.find(results(), measured).estimate.value == pytest.approx((0 + 4 + 4) / 3)
+    measured = {
+        DECOYS: {person: {"means": {"7": {"same": mean}}} for person, mean in means.items()}
+    }
+    found = finder.find(results(), measured)
+    assert found.estimate.value == pytest.approx((0 + 4 + 4) / 3)
+    # Each person's own, so that distances on two models are compared in pairs.
+    assert found.of_person == {0: 0.0, 1: 4.0, 2: 4.0}
     assert finder.measure == DECOYS
+
+
+def test_each_victim_leads_to_a_decoy_of_its_own() -> None:
+    """The first victim's tries are at (1, 1) and on its decoy, the second's are twice as far from theirs."""
+    both = RunResults.of(several(results().run, results().run))
+    goals = {"0": [1.0, 1.0], "1": [1.0, 3.0]}
+    measured = {DECOYS: {"0": {"means": {seed: {"same": goal} for seed, goal in goals.items()}}}}
+    finder = FaceDistance("r", attack="a", to="decoy")
+    assert finder.find(both, measured).of_person == {0: (0 + 4) / 2}
+    assert FaceDistance("r", attack="a").find(both, {}).of_person == {0: 1.0, 1: 1.0, 2: 9.0}
 
 
 def test_the_decoys_are_the_public_people_of_the_labels(tmp_path: Path) -> None:
@@ -82,6 +98,5 @@ def test_the_decoys_are_the_public_people_of_the_labels(tmp_path: Path) -> None:
         own_NCHW = select(splits.public_NCHW, class_N == decoy)
         judge = session.builder.recognizer("evaluator:same")
         mean_D = evaluate.features(judge, own_NCHW, session.builder.device).double().mean(0)
-        assert found[str(target)]["means"]["same"] == pytest.approx(
-            mean_D.tolist(), rel=1e-4, abs=1e-6
-        )
+        (means,) = found[str(target)]["means"].values()
+        assert means["same"] == pytest.approx(mean_D.tolist(), rel=1e-4, abs=1e-6)

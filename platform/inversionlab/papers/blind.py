@@ -4,6 +4,7 @@ Each person attacked is shown once by each attack, once as a random public face,
 once in a held-out picture of their own, all in random order. First: which of the people is it? Then, beside the
 person's picture: do the two show the same person? The page knows no answer; the key lies beside it. A person's
 answers are a CSV file `question,answer` in the folder `answers/` beside the page; the next call reads all of them.
+A question's name holds that of the run, so answers to another page do not count.
 """
 
 import base64
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from inversionlab.core import seeds
+from inversionlab.core.settings import fingerprint
 from inversionlab.metrics import Estimate, by_person, wilson
 from inversionlab.papers.finders import Measured, Success
 from inversionlab.papers.paper import Blind
@@ -49,7 +51,7 @@ def questions(blind: Blind, results: RunResults, faces: Measured) -> list[Questi
     for place, target in enumerate(targets):
         for kind, attack in (*blind.attacks, (NULL, "random_public")):
             model = "no model" if kind == NULL else "none"
-            table = Success(blind.recipe, model, attack).table(results)
+            table = Success(blind.recipe, model, attack).first_table(results)
             mine = table.filter(pc.equal(table["target"], target)).select(["repeat", "picture"])
             first = min(mine.to_pylist(), key=lambda row: int(row["repeat"]))
             found.append(Question(kind, place, first["picture"]))
@@ -58,6 +60,12 @@ def questions(blind: Blind, results: RunResults, faces: Measured) -> list[Questi
             found.append(Question(REAL, place, base64.b64decode(held_out)))
     order = np.random.default_rng(seeds.derive(0, "blind", results.run.record.run) % 2**63)
     return [found[i] for i in order.permutation(len(found))]
+
+
+def question_names(results: RunResults, what: str, count: int) -> list[str]:
+    """Names of questions of this kind, `WHO` or `ALIKE`: those of another run are others."""
+    run = fingerprint(results.run.record.run)[:6]
+    return [f"{what}-{run}-{number}" for number in range(count)]
 
 
 def blind_page(blind: Blind, results: RunResults, asked: Sequence[Question]) -> str:
@@ -72,18 +80,26 @@ def blind_page(blind: Blind, results: RunResults, asked: Sequence[Question]) -> 
         "title": blind.title,
         "people": people,
         "nobody": NOBODY,
-        "who": [(f"{WHO}{i}", _source(q.picture)) for i, q in enumerate(asked)],
+        "who": [
+            (name, _source(q.picture))
+            for name, q in zip(question_names(results, WHO, len(asked)), asked, strict=True)
+        ],
         "alike": [
-            (f"{ALIKE}{i}", _source(q.picture), people[q.place][1]) for i, q in enumerate(asked)
+            (name, _source(q.picture), people[q.place][1])
+            for name, q in zip(question_names(results, ALIKE, len(asked)), asked, strict=True)
         ],
     }
     return fill("blind.html.j2", context, scripts=["blind.js.j2"], pictures=True)
 
 
-def blind_key(asked: Sequence[Question]) -> dict[str, dict[str, Any]]:
+def blind_key(results: RunResults, asked: Sequence[Question]) -> dict[str, dict[str, Any]]:
     """What each question is in truth, by its name."""
     truth = [{"kind": q.kind, "place": q.place} for q in asked]
-    return {f"{what}{i}": t for what in (WHO, ALIKE) for i, t in enumerate(truth)}
+    return {
+        name: known
+        for what in (WHO, ALIKE)
+        for name, known in zip(question_names(results, what, len(asked)), truth, strict=True)
+    }
 
 
 def read_answers(storage: Storage, folder: str) -> dict[str, Any]:

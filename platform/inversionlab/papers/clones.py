@@ -17,17 +17,25 @@ Chooser = Literal["evaluator", "attacker"]
 
 @dataclass(frozen=True)
 class BestClone(Finder):
-    """Of all tries at one person the one that an evaluator, or the attacker, likes best: its rank or a score."""
+    """Of all tries at one person the one that an evaluator, or the attacker, likes best: its rank or a score.
+
+    Of several victims the first counts.
+    """
 
     place: int = 0
     figure: Figure = "rank"
     """The evaluator's rank of the person, its score, or the attacked model's own score."""
     chosen_by: Chooser = "evaluator"
 
+    @property
+    def compares(self) -> bool:
+        """See `Finder`: it is of one person."""
+        return False
+
     def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
         best = best_clone(
-            self.table(results),
+            self.first_table(results),
             target_at(results, self.place),
             self.evaluator_of(results),
             self.chosen_by,

@@ -9,8 +9,10 @@ import numpy as np
 
 from inversionlab.metrics.difference import Difference, correlation, difference
 from inversionlab.metrics.mean_by_person import mean_by_person
+from inversionlab.metrics.paired import fewer
+from inversionlab.metrics.paired_accuracy import paired_accuracy
 from inversionlab.papers.finders import Measured, NotRunError, Value
-from inversionlab.papers.paper import Claim, Table
+from inversionlab.papers.paper import Claim, Reason, Table
 from inversionlab.papers.printed import Printed
 from inversionlab.results.run_results import RunResults
 
@@ -39,6 +41,8 @@ class RecipeRun:
 
 
 Runs = Mapping[str, RecipeRun]
+ONE_SIDED = 0.025
+"""The p-value of a one-sided test that goes with one side of a 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class ComparedCell:
     why: str
     """Why ours is missing."""
     printed: Printed | None
+    compares: bool = True
+    """Whether ours less the paper's says anything."""
+    reasons: tuple[Reason, ...] = ()
+    """Of the table."""
 
     @property
     def unit(self) -> str:
@@ -61,7 +69,7 @@ class ComparedCell:
     @property
     def apart(self) -> Difference | None:
         """Ours less the paper's, as stored: shares are 0 to 1. None where one of them is missing."""
-        if self.ours is None or self.printed is None:
+        if self.ours is None or self.printed is None or not self.compares:
             return None
         if self.ours.share and (share := self.printed.share) is not None:
             return difference(self.ours.estimate, share)
@@ -78,6 +86,13 @@ class ComparedCell:
             return "above"
         return "below" if apart.high < 0 and sign not in ("<", "<=") else ""
 
+    @property
+    def reason(self) -> str:
+        """Why ours differs beyond noise; empty where it does not, or where nobody has written why."""
+        side = self.beyond_noise
+        fitting = (r.text for r in self.reasons if r.fits(self.row, self.column, side))
+        return next(fitting, "") if side else ""
+
 
 @dataclass(frozen=True)
 class ComparedClaim:
@@ -87,6 +102,8 @@ class ComparedClaim:
     verdict: Verdict
     apart: Difference | None
     """The larger figure less the smaller one, plus the slack."""
+    p: float | None = None
+    """Where the interval leaves it open and the sign-flip test of the same people decides: its p-value."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,8 @@ class ComparedTable:
     claims: tuple[ComparedClaim, ...]
     pictured: bool = False
     """Whether an experiment of its pictures was run."""
+    victims: int = 0
+    """From how many seeds the victim was trained, the least of its experiments; 0 where none was run."""
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -124,7 +143,7 @@ class ComparedTable:
     @property
     def status(self) -> Status:
         """Whether the paper's claims hold here."""
-        said = [claim.verdict for claim in self.claims]
+        said = [claim.verdict for claim in self.claims if not claim.claim.ours]
         if not any(cell.ours is not None for cell in self.cells):
             return "pictures" if self.pictured else "not run"
         if not said:
@@ -150,13 +169,17 @@ def compare(table: Table, printed: Sequence[Printed], runs: Runs) -> ComparedTab
                 ours = cell.finder.find(ran.results, ran.measured)
             except NotRunError as error:
                 why = str(error)
-        cells.append(ComparedCell(*cell.place, ours, why, theirs.pop(cell.place, None)))
+        compares = cell.finder is None or cell.finder.compares
+        printed_here = theirs.pop(cell.place, None)
+        cells.append(ComparedCell(*cell.place, ours, why, printed_here, compares, table.reasons))
     why = table.why_not or "nothing of ours corresponds to it yet"
     cells += [ComparedCell(*place, None, why, figure) for place, figure in theirs.items()]
     placed = {(cell.row, cell.column): cell for cell in cells}
     pictured = any(p.recipe in runs and runs[p.recipe].results for p in table.pictures)
     claims = tuple(_claim(claim, placed) for claim in table.claims)
-    return ComparedTable(table, tuple(cells), claims, pictured)
+    found = [runs[name].results for name in table.recipes if name in runs]
+    victims = min((len(r.run.record.seeds) or 1 for r in found if r is not None), default=0)
+    return ComparedTable(table, tuple(cells), claims, pictured, victims)
 
 
 def _claim(claim: Claim, cells: Mapping[tuple[str, str], ComparedCell]) -> ComparedClaim:
@@ -168,17 +191,33 @@ def _claim(claim: Claim, cells: Mapping[tuple[str, str], ComparedCell]) -> Compa
     apart = _apart(larger, smaller, claim.slack)
     if apart.low > 0:
         return ComparedClaim(claim, "shown", apart)
-    return ComparedClaim(claim, "contradicted" if apart.high < 0 else "open", apart)
+    if apart.high < 0:
+        return ComparedClaim(claim, "contradicted", apart)
+    if larger.share and not larger.pictures_of and not claim.slack:
+        # Where an attack finds nobody the interval cannot know how alike the tries at a person are.
+        if (p := fewer(larger.of_person, smaller.of_person)) <= ONE_SIDED:
+            return ComparedClaim(claim, "shown", apart, p)
+        if (p := fewer(smaller.of_person, larger.of_person)) <= ONE_SIDED:
+            return ComparedClaim(claim, "contradicted", apart, p)
+    return ComparedClaim(claim, "open", apart)
 
 
 def _apart(larger: Value, smaller: Value, slack: float) -> Difference:
     """How much larger one figure is than another, plus the slack; those of the same people are paired."""
     one, other = larger.estimate, smaller.estimate
+    people = sorted(larger.of_person.keys() & smaller.of_person.keys())
+    alike = bool(people) and larger.of_person.keys() == smaller.of_person.keys()
+    if alike and larger.pictures_of and larger.pictures_of.keys() == smaller.pictures_of.keys():
+        first_M, second_M, pictures_M = (
+            np.array([of[p] for p in people])
+            for of in (larger.of_person, smaller.of_person, larger.pictures_of)
+        )
+        found = paired_accuracy(first_M, second_M, pictures_M)
+        return Difference(found.value + slack, found.low + slack, found.high + slack)
     if larger.share and smaller.share:
         found = difference(one, other, correlation(larger.of_person, smaller.of_person))
         return Difference(found.value + slack, found.low + slack, found.high + slack)
-    people = sorted(larger.of_person.keys() & smaller.of_person.keys())
-    if people and larger.of_person.keys() == smaller.of_person.keys():
+    if alike:
         apart_M = np.array([larger.of_person[p] - smaller.of_person[p] for p in people])
         paired = mean_by_person(apart_M, np.array(people))
         return Difference(paired.value + slack, paired.low + slack, paired.high + slack)

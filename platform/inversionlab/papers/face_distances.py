@@ -26,6 +26,11 @@ class FaceDistance(Finder):
     to: Literal["person", "decoy"] = "person"
 
     @property
+    def compares(self) -> bool:
+        """See `Finder`: it is on the evaluator's scale."""
+        return False
+
+    @property
     def measure(self) -> str:
         """See `Finder`."""
         return DECOYS if self.to == "decoy" else ""
@@ -35,28 +40,37 @@ class FaceDistance(Finder):
         found = self._distances(results, measured)
         return mean_by_person(np.array([*found.values()]), np.array([*found]))
 
-    def of_person(self, results: RunResults) -> Mapping[int, float]:
+    def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
         """See `Finder`."""
-        return self._distances(results, {}) if self.to == "person" else {}
+        return self._distances(results, measured)
 
     def _distances(self, results: RunResults, measured: Measured) -> dict[int, float]:
-        """The distance of each attacked person; NotRunError without features."""
-        name = self.evaluator_of(results)
-        said = Verdicts.read(self.table(results), name)
-        if not said.feature_ND.size:
-            raise NotRunError(f"the evaluator `{name}` has no features of the pictures")
-        goal_of = self._means(measured, name) if self.to == "decoy" else _people(results, name)
-        return {
-            person: float(((said.feature_ND[said.person_N == person].mean(0) - goal_D) ** 2).sum())
-            for person, goal_D in goal_of.items()
-            if (said.person_N == person).any()
-        }
+        """The distance of each attacked person, of several victims the mean; NotRunError without features."""
+        name, found = self.evaluator_of(results), dict[int, list[float]]()
+        for seed, table in self.tables(results).items():
+            said = Verdicts.read(table, name)
+            if not said.feature_ND.size:
+                raise NotRunError(f"the evaluator `{name}` has no features of the pictures")
+            goals = _people(results, name) if self.to == "person" else _decoys(measured, name, seed)
+            for person, goal_D in goals.items():
+                mine_N = said.person_N == person
+                if mine_N.any():
+                    apart = said.feature_ND[mine_N].mean(0) - goal_D
+                    found.setdefault(person, []).append(float((apart**2).sum()))
+        return {person: sum(of) / len(of) for person, of in found.items()}
 
-    def _means(self, measured: Measured, evaluator: str) -> dict[int, NDArray[np.float64]]:
-        known = measured.get(DECOYS)
-        if known is None:
-            raise NotRunError("to whom the defense leads has not been measured")
-        return {int(person): np.array(decoy["means"][evaluator]) for person, decoy in known.items()}
+
+def _decoys(measured: Measured, evaluator: str, seed: int | None) -> dict[int, NDArray[np.float64]]:
+    """The evaluator's mean feature of whom each target's label leads to, on the victim of this seed."""
+    known = measured.get(DECOYS)
+    if known is None:
+        raise NotRunError("to whom the defense leads has not been measured")
+    found = {}
+    for person, decoy in known.items():
+        of_victim = decoy["means"]
+        means = next(iter(of_victim.values())) if seed is None else of_victim[str(seed)]
+        found[int(person)] = np.array(means[evaluator])
+    return found
 
 
 def _people(results: RunResults, evaluator: str) -> dict[int, NDArray[np.float64]]:

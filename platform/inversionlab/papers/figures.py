@@ -150,7 +150,7 @@ def _grid(pictures: Pictures, results: RunResults, measured: Measured) -> Grid:
         rows.append(reference_row(people, "real face", "private picture", _kept(results, "real")))
     for heading, attack, model, point in pictures.rows:
         try:
-            table = Success(pictures.recipe, model, attack, point=point).table(results)
+            table = Success(pictures.recipe, model, attack, point=point).first_table(results)
         except NotRunError:
             continue
         if pictures.clones:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inversionlab.metrics import Estimate, by_person, wilson
 from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.metrics.paired import person_shares
-from inversionlab.results.models import Model, models_of
+from inversionlab.results.models import Model
 from inversionlab.results.rows import Row
 from inversionlab.results.run_record import Kind
 from inversionlab.results.run_results import RunResults
@@ -46,8 +46,9 @@ class Value:
     run: str = ""
     """The run that it was found in."""
     of_person: Mapping[int, float] = field(default_factory=dict)
-    """The same for each attacked person, where people are its unit; figures of the same people are compared in
-    pairs."""
+    """The same for each person, where people are its unit; figures of the same people are compared in pairs."""
+    pictures_of: Mapping[int, float] = field(default_factory=dict)
+    """Of an accuracy the test pictures of each of these people, by which they count."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Finder:
         return False
 
     @property
+    def compares(self) -> bool:
+        """Whether ours less the paper's says anything. Of single people, or by an evaluator's scale, no."""
+        return True
+
+    @property
     def measure(self) -> str:
         """What has to be measured besides the attacks; empty: nothing."""
         return ""
@@ -84,10 +90,16 @@ class Finder:
         found = self.estimate(results, measured)
         if math.isnan(found.value):
             raise NotRunError("not measured in this run")
-        return Value(found, self.share, results.run.record.run, self.of_person(results))
+        people = self.of_person(results, measured)
+        run = results.run.record.run
+        return Value(found, self.share, run, people, self.pictures_of(results))
 
-    def of_person(self, results: RunResults) -> Mapping[int, float]:
-        """The figure for each attacked person; empty where people are not its unit."""
+    def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
+        """The figure for each person; empty where people are not its unit."""
+        return {}
+
+    def pictures_of(self, results: RunResults) -> Mapping[int, float]:
+        """The test pictures of each of these people, where people count by them."""
         return {}
 
     def rows(self, results: RunResults) -> list[Row]:
@@ -115,9 +127,22 @@ class Finder:
 
     def table(self, results: RunResults) -> pa.Table:
         """The attack's reconstructions; raises as `row` does."""
-        cells = pa.array([cell.cell for cell in self.row(results).cells])
+        return pa.concat_tables(self.tables(results).values())
+
+    def tables(self, results: RunResults) -> dict[int | None, pa.Table]:
+        """The same by the seed of the victim, None where the run has one; raises as `row` does."""
+        cells: dict[int | None, list[str]] = {}
+        for cell in self.row(results).cells:
+            cells.setdefault(cell.seed, []).append(cell.cell)
         stored = results.run.reconstructions
-        return stored.filter(pc.is_in(stored["cell"], value_set=cells))
+        return {
+            seed: stored.filter(pc.is_in(stored["cell"], value_set=pa.array(mine)))
+            for seed, mine in cells.items()
+        }
+
+    def first_table(self, results: RunResults) -> pa.Table:
+        """Those on the only victim, or on the first of several; raises as `row` does."""
+        return next(iter(self.tables(results).values()))
 
     def evaluator_of(self, results: RunResults) -> str:
         """The evaluator's name; raises NotRunError where there is none of this name."""
@@ -145,6 +170,24 @@ class Accuracy(Finder):
             raise NotRunError("the model has not been measured")
         return share
 
+    def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
+        """See `Finder`."""
+        correct_of, total_of, _ = self._counts(results)
+        pairs = enumerate(zip(correct_of, total_of, strict=True))
+        return {person: correct / total for person, (correct, total) in pairs if total}
+
+    def pictures_of(self, results: RunResults) -> Mapping[int, float]:
+        """See `Finder`."""
+        _, total_of, models = self._counts(results)
+        return {person: total / models for person, total in enumerate(total_of) if total}
+
+    def _counts(self, results: RunResults) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+        """Of each person the test pictures that are recognized, and all of them; how often each was shown."""
+        model = results.measured_models.get(self.rows(results)[0].protected, Model())
+        if self.people == "all":
+            return model.correct_of, model.total_of, model.models
+        return model.aimed_correct_of, model.aimed_total_of, model.victims
+
 
 @dataclass(frozen=True)
 class OfMeasurements(Finder):
@@ -157,14 +200,16 @@ class OfMeasurements(Finder):
         found_M = self._found(results)
         return mean_by_person(found_M, np.arange(len(found_M)))
 
-    def of_person(self, results: RunResults) -> Mapping[int, float]:
+    def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
         """See `Finder`."""
         found_M, targets = self._found(results), results.run.record.jobs.targets
-        return dict(zip(targets, found_M.tolist(), strict=True)) if len(found_M) > 1 else {}
+        # Where some of the networks that protect one person each are missing, nobody knows whose are there.
+        whole = len(found_M) == len(targets) > 1
+        return dict(zip(targets, found_M.tolist(), strict=True)) if whole else {}
 
     def _found(self, results: RunResults) -> NDArray[np.float64]:
         """The number, or one for each attacked person."""
-        model = models_of(results.run).get(self.rows(results)[0].protected, Model())
+        model = results.measured_models.get(self.rows(results)[0].protected, Model())
         return np.array(getattr(model, self.key), float).reshape(-1)
 
 
@@ -175,6 +220,11 @@ class Success(Finder):
     top: int = 1
     place: int | None = None
     """Only the target of this place in the draw, whose tries are then the unit; None: all."""
+
+    @property
+    def compares(self) -> bool:
+        """See `Finder`."""
+        return self.place is None
 
     @property
     def share(self) -> bool:
@@ -190,7 +240,7 @@ class Success(Finder):
             return wilson(int(hit_N.sum()), len(hit_N))
         return by_person(hit_N, person_N)
 
-    def of_person(self, results: RunResults) -> Mapping[int, float]:
+    def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
         """See `Finder`."""
         return {} if self.place is not None else person_shares(*self._hits(results))
 
@@ -211,7 +261,7 @@ class InvertedError(Finder):
         """See `Finder`."""
         return mean_by_person(*self._errors(results))
 
-    def of_person(self, results: RunResults) -> Mapping[int, float]:
+    def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
         """See `Finder`."""
         error_N, person_N = self._errors(results)
         return {int(p): float(error_N[person_N == p].mean()) for p in np.unique(person_N)}
@@ -247,6 +297,13 @@ class OfMeasure(Finder):
     """The measure's name."""
     key: str = ""
     is_share: bool = False
+    own_scale: bool = False
+    """Whether its level depends on an evaluator, or on single people."""
+
+    @property
+    def compares(self) -> bool:
+        """See `Finder`."""
+        return not self.own_scale
 
     @property
     def measure(self) -> str:

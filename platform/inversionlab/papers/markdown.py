@@ -32,7 +32,8 @@ def remarks(compared: ComparedTable, scale: str) -> list[str]:
     """What a reader should know of a table: what differs, what is beyond noise, what is not run."""
     table = compared.table
     said = [table.why_not, table.stand_in if scale == "small" else "", *table.differs]
-    said += [] if scale == "tiny" else [wording.noise_sentence(compared)]
+    if scale != "tiny":
+        said += [wording.noise_sentence(compared), *wording.noise_reasons(compared)]
     said += wording.missing_reasons(compared)
     if table.every > 1 and len(compared.shown_rows) < len(compared.rows):
         said.append(

@@ -26,7 +26,7 @@ from inversionlab.defenses.parts.fine_tuning import FakeSamplesSettings, public_
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
 from inversionlab.generators.inversion_noise import find_noise
-from inversionlab.metrics import Estimate, Gaussian, frechet_distance, wilson
+from inversionlab.metrics import Estimate, Gaussian, by_person, frechet_distance, wilson
 from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.papers.finders import DECOYS
 from inversionlab.papers.gradient_estimates import VARIANCES, criteria_and_cosines
@@ -92,19 +92,25 @@ def generator_distance(session: Session) -> dict[str, Any]:
 def gradient_estimates(session: Session) -> dict[str, Any]:
     """Criterion C against the cosine of estimated and true gradient (`gradient_estimates.py`).
 
-    `rule` is the share of the points with C < 0.1 whose cosine is above 0.8; the unit of its interval is the
-    point. `criterion` and `cosine` are the points themselves, a list for each sigma^2.
+    `rule` is the share of the points with C < 0.1 whose cosine is above 0.8, and `elsewhere` that of the others.
+    The unit of their intervals is the target. `criterion` and `cosine` are the points, a list for each sigma^2.
     """
     cell = next(c for c in session.plan.cells if c.attack.name.startswith("latent_"))
     context = session.builder.attacker_context(cell)
     assert cell.attacked is not None, "an attack on a latent asks the model"
     model = session.builder.attacked(cell.attacked, seed=cell.seed)
     criterion_VN, cosine_VN = criteria_and_cosines(context, model, session.plan.targets)
-    near_VN = criterion_VN < LOW_CRITERION
-    hits = int((cosine_VN[near_VN] > HIGH_COSINE).sum())
+    near_VN, alike_VN = criterion_VN < LOW_CRITERION, cosine_VN > HIGH_COSINE
+    people = np.array(session.plan.targets)
+    person_VN = np.broadcast_to(
+        np.tile(people, criterion_VN.shape[1] // len(people)), criterion_VN.shape
+    )
     lowest = float(cosine_VN[near_VN].min()) if near_VN.any() else math.nan
     return {
-        "rule": _plain(wilson(hits, int(near_VN.sum()))),
+        **{
+            name: _plain(by_person(alike_VN[mine_VN].numpy(), person_VN[mine_VN.numpy()]))
+            for name, mine_VN in (("rule", near_VN), ("elsewhere", ~near_VN))
+        },
         "lowest": _plain(Estimate(lowest, math.nan, math.nan, int(near_VN.sum()))),
         "variances": list(VARIANCES),
         "criterion": criterion_VN.tolist(),
@@ -155,26 +161,28 @@ def noise_size(session: Session) -> dict[str, Any]:
 def decoy_labels(session: Session) -> dict[str, Any]:
     """The public person l_p of each attacked one: a picture, and every evaluator's mean feature of their pictures.
 
-    They are those of the first fake-samples defense of the recipe; l_p does not depend on its other settings.
+    l_p is drawn with the victim's seed, so there is one for each victim; the picture is of the first's. They are
+    those of the first fake-samples defense of the recipe; l_p does not depend on its other settings.
     """
     builder, plan = session.builder, session.plan
     defenses, splits = session.experiment.every_defense(), builder.splits
     settings = next(d for _, d in defenses if isinstance(d, FakeSamplesSettings))
     public_class_N = outsider_classes(splits, least_pictures(settings))
-    classes, found = int(public_class_N.max()) + 1, {}
-    for target in plan.targets:
-        (decoy,) = public_labels((target,), classes, first_victim(session).victim.seed)
-        own_NCHW = select(splits.public_NCHW, public_class_N == decoy)
-        found[str(target)] = {
-            "picture": base64.b64encode(png(own_NCHW[0])).decode(),
-            "means": {
+    classes, found = int(public_class_N.max()) + 1, dict[str, Any]()
+    for seed, specs in plan.victims.items():
+        for target in plan.targets:
+            (decoy,) = public_labels((target,), classes, specs.victim.seed)
+            own_NCHW = select(splits.public_NCHW, public_class_N == decoy)
+            # Pictures are shown of the first victim alone.
+            picture = base64.b64encode(png(own_NCHW[0])).decode()
+            known = found.setdefault(str(target), {"picture": picture, "means": {}})
+            known["means"][str(seed)] = {
                 name: evaluate.features(builder.recognizer(judging.role), own_NCHW, builder.device)
                 .double()
                 .mean(0)
                 .tolist()
                 for name, judging in plan.evaluators.items()
-            },
-        }
+            }
     return found
 
 
@@ -235,13 +243,13 @@ def private_faces(session: Session) -> dict[str, Any]:
 
 
 MEASURES: Mapping[str, Measure] = {
-    DECOYS: Measure(1, decoy_labels),
+    DECOYS: Measure(2, decoy_labels),
     "private_faces": Measure(1, private_faces),
     "score_line": Measure(2, score_line),
     "public_classifier": Measure(1, public_classifier),
     "noise_size": Measure(1, noise_size),
     "generator_distance": Measure(1, generator_distance),
-    "gradient_estimates": Measure(1, gradient_estimates),
+    "gradient_estimates": Measure(2, gradient_estimates),
 }
 
 

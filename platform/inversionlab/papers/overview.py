@@ -16,21 +16,25 @@ from inversionlab.store.storage import Storage
 NOT_RUN = "not run"
 ABOUT = (
     "*Reproduced*: each claim of the paper on this table is shown, by the interval of the difference that it is "
-    "about. *Partly*: some are. *Not reproduced*: none is, and one is contradicted. *Open*: intervals hold both. "
-    "A table without a claim is compared cell by cell."
+    "about, or by the sign-flip test of the same people. *Partly*: some are. *Not reproduced*: none is, and one "
+    "is contradicted. *Open*: intervals hold both. A table without a claim is compared cell by cell. Claims that "
+    "are ours, not the paper’s, are marked, and no status counts them."
 )
 
 
 def keep_verdicts(
-    storage: Storage, paper: Paper, scale: Scale, tables: Sequence[ComparedTable]
+    storage: Storage, paper: Paper, scale: Scale, tables: Sequence[ComparedTable], command: str
 ) -> None:
-    """Keep what these tables say, beside what is kept of the paper's others."""
+    """Keep what these tables say, and the command that made them, beside what is kept of the paper's others."""
     said = {
         compared.table.key: {
             "status": wording.status_text(compared, scale),
             "claims": [wording.claim_text(claim, scale) for claim in compared.claims],
-            "noise": "" if scale == "tiny" else wording.noise_sentence(compared),
+            "noise": []
+            if scale == "tiny"
+            else [wording.noise_sentence(compared), *wording.noise_reasons(compared)],
             "missing": wording.missing_reasons(compared),
+            "command": command,
         }
         for compared in tables
     }
@@ -68,7 +72,8 @@ def _rows(
         if found is None:
             yield table.title, NOT_RUN, [f"`inversionlab paper {paper.name} --only {table.key}`"]
             continue
-        said = [*found["claims"], found["noise"], *found["missing"]]
+        made = f"Made by `{found['command']}`." if " --set " in found.get("command", "") else ""
+        said = [*found["claims"], *found["noise"], *found["missing"], made]
         yield table.title, found["status"], [line for line in said if line]
 
 

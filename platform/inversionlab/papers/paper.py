@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from inversionlab.papers.finders import DECOYS, Finder
@@ -40,6 +41,27 @@ class Claim:
     larger: tuple[str, str]
     slack: float = 0.0
     """In the cells' unit as stored: shares are 0 to 1."""
+    ours: bool = False
+    """Whether it is ours: the paper does not say so, and the table's status does not count it."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why figures of ours differ from the paper's, where that is more than noise."""
+
+    text: str
+    """A sentence."""
+    rows: str = "*"
+    """The rows that it is about, a pattern as of file names."""
+    columns: str = "*"
+    """The columns, likewise."""
+    side: Literal["", "above", "below"] = ""
+    """Only where ours is above the paper's, or below; empty: both."""
+
+    def fits(self, row: str, column: str, side: str) -> bool:
+        """Whether it is about a figure of ours in this cell, on this side of the paper's."""
+        mine = fnmatchcase(row, self.rows) and fnmatchcase(column, self.columns)
+        return mine and self.side in ("", side)
 
 
 @dataclass(frozen=True)
@@ -87,6 +109,8 @@ class Table:
     """What our data at the small scale stands in for."""
     differs: tuple[str, ...] = ()
     """What is not as in the paper, whatever the scale: sentences."""
+    reasons: tuple[Reason, ...] = ()
+    """Why figures at the scale `small` differ beyond noise; the first that fits a cell is shown beside it."""
     why_not: str = ""
     """Why nothing of it is run."""
     every: int = 1

@@ -1,6 +1,7 @@
 """Runs what a paper's tables need, by the same functions as `inversionlab audit`, and writes the tables."""
 
 import difflib
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,7 @@ class Request:
         tables = tuple(t for t in paper.tables if not only or t.key in only)
         wanted = [recipe for table in tables for recipe in table.recipes]
         words = ["inversionlab paper", name, *(f"--only {key}" for key in only), f"--scale {scale}"]
+        words += [f"--set {shlex.quote(assignment)}" for assignment in assignments]
         recipes = recipes_of(name, scale, wanted, assignments)
         return cls(paper, tables, recipes, scale, " ".join(words))
 
@@ -121,7 +123,7 @@ def run_paper(request: Request, root: str, say: Say, *, pictures: bool) -> Writt
     figures = printed(request.paper.name)
     tables = tuple(compare(table, figures, runs) for table in request.tables)
     folder = _write(storage, request, tables, runs, pictures=pictures)
-    keep_verdicts(storage, request.paper, request.scale, tables)
+    keep_verdicts(storage, request.paper, request.scale, tables, request.command)
     return Written(folder, tables, tuple(failed))
 
 
@@ -148,5 +150,6 @@ def _write(
         asked = questions(blind, ran.results, ran.measured.get(FACES, {}))
         shown = blind_page(blind, ran.results, asked)
         storage.write(f"{request.blind_folder}/blind.html", shown.encode())
-        storage.write_json(f"{request.blind_folder}/blind-key.json", blind_key(asked))
+        key = blind_key(ran.results, asked)
+        storage.write_json(f"{request.blind_folder}/blind-key.json", key)
     return folder

@@ -19,7 +19,10 @@ SCHEMA = pa.schema(
         ("printed", pa.float64()),
         *((name, pa.string()) for name in ("printed_sign", "printed_text")),
         *((name, pa.float64()) for name in ("difference", "difference_low", "difference_high")),
-        *((name, pa.string()) for name in ("beyond_noise", "not_run", "where", "note", "runs")),
+        *(
+            (name, pa.string())
+            for name in ("beyond_noise", "reason", "not_run", "where", "note", "runs")
+        ),
     ]
 )
 """`count` is of what ours is a share or a mean; `not_run` says why ours is missing."""
@@ -59,6 +62,7 @@ def _row(paper: str, scale: str, table: str, cell: ComparedCell) -> dict[str, An
         "unit": cell.unit,
         "not_run": "" if cell.ours is not None else cell.why,
         "beyond_noise": cell.beyond_noise,
+        "reason": cell.reason,
     }
     if cell.ours is not None:
         found = cell.ours.estimate

@@ -4,7 +4,7 @@ import math
 
 from inversionlab.papers.compare import ComparedCell, ComparedClaim, ComparedTable
 from inversionlab.papers.finders import Value
-from inversionlab.results.wording import listed, number, percent
+from inversionlab.results.wording import number, percent
 
 MADE_UP = (
     "Made-up faces and networks of a few thousand weights stand in for everything: this shows that it runs. "
@@ -12,6 +12,7 @@ MADE_UP = (
 )
 MOST_NAMED = 6
 """Cells beyond noise that a sentence names; more are counted."""
+NO_REASON = "Why is not known."
 MOST_REASONS = 4
 """Reasons for missing figures that are told."""
 
@@ -45,32 +46,47 @@ def apart_text(cell: ComparedCell) -> str:
 
 def claim_text(compared: ComparedClaim, scale: str) -> str:
     """A claim with what our figures say of it, unless they are of made-up faces."""
+    text = f"(ours) {compared.claim.text}" if compared.claim.ours else compared.claim.text
     if scale == "tiny":
-        return compared.claim.text
+        return text
     said = {
         "shown": "shown here",
         "contradicted": "contradicted here",
         "open": "open: the interval holds both",
         "not run": "not run",
     }[compared.verdict]
-    return f"{compared.claim.text}: {said}"
+    if compared.p is not None:
+        said += f", by the sign-flip test of the same people (p = {compared.p:.2g})"
+    return f"{text}: {said}"
 
 
 def noise_sentence(table: ComparedTable) -> str:
-    """Which of our figures differ from the paper's beyond noise; "" where nothing can be compared."""
-    pairs = [cell for cell in table.cells if cell.apart is not None]
-    if not pairs:
+    """How many of our figures differ from the paper's beyond noise; "" where nothing can be compared."""
+    beside = [cell for cell in table.cells if cell.ours is not None and cell.printed is not None]
+    if not beside:
         return ""
-    judged = [cell for cell in pairs if math.isfinite(cell.apart.low)]  # type: ignore[union-attr]
+    judged = [c for c in beside if c.apart is not None and math.isfinite(c.apart.low)]
     beyond = [cell for cell in judged if cell.beyond_noise]
-    named = [f"{c.row}, {c.column} ({c.beyond_noise})" for c in beyond[:MOST_NAMED]]
-    if len(beyond) > MOST_NAMED:
-        named.append(f"{len(beyond) - MOST_NAMED} more")
     if not judged:
-        return "No figure of ours beside one of the paper’s has an interval."
-    text = f"Of our {len(pairs)} figures beside the paper’s, {len(judged)} have an interval"
-    which = f": {listed(named)}" if beyond else ""
-    return f"{text}, and {len(beyond)} of these differ beyond noise{which}."
+        return "No figure of ours can be set beside one of the paper’s with an interval."
+    text = f"Of our {len(beside)} figures beside the paper’s, {len(judged)} can be compared with an interval"
+    return f"{text}, and {len(beyond)} of these differ beyond noise{':' if beyond else '.'}"
+
+
+def noise_reasons(table: ComparedTable) -> list[str]:
+    """Each reason why figures differ beyond noise, with the cells that it is about; the first cells of many."""
+    cells: dict[str, list[str]] = {}
+    for cell in table.cells:
+        if cell.beyond_noise:
+            why = cell.reason or NO_REASON
+            cells.setdefault(why, []).append(f"{cell.row}, {cell.column} ({cell.beyond_noise})")
+    found = []
+    for why, mine in cells.items():
+        named = mine[:MOST_NAMED]
+        if len(mine) > MOST_NAMED:
+            named.append(f"{len(mine) - MOST_NAMED} more")
+        found.append(f"{'; '.join(named)}: {why}")
+    return found
 
 
 def status_text(table: ComparedTable, scale: str) -> str:
@@ -78,9 +94,15 @@ def status_text(table: ComparedTable, scale: str) -> str:
     if scale == "tiny":
         idle = table.status in ("not run", "pictures")
         return table.status if idle else "runs; says nothing of the paper"
-    shown = sum(claim.verdict == "shown" for claim in table.claims)
-    claims = f" ({shown} of {len(table.claims)} claims)" if table.claims else ""
-    return f"{table.status}{claims}"
+    said = []
+    for ours in (False, True):
+        claims = [claim for claim in table.claims if claim.claim.ours == ours]
+        shown = sum(claim.verdict == "shown" for claim in claims)
+        if claims:
+            said.append(f"{shown} of {len(claims)} claims{' of ours' if ours else ''}")
+    if table.victims:
+        said.append("one victim" if table.victims == 1 else f"{table.victims} victims")
+    return f"{table.status} ({', '.join(said)})" if said else table.status
 
 
 def missing_reasons(table: ComparedTable) -> list[str]:

@@ -13,7 +13,7 @@ from inversionlab.results.comparison_rows import ComparisonRow, comparison_rows
 from inversionlab.results.evaluator_results import PROTOCOL_NOTES, Metric, metrics_at
 from inversionlab.results.guessing import key_of
 from inversionlab.results.load import RunData
-from inversionlab.results.models import STRANGER_SCORE, models_of
+from inversionlab.results.models import STRANGER_SCORE, Model, models_of
 from inversionlab.results.priors import Prior, near_ceiling, priors_of
 from inversionlab.results.ranking import Headline, Strongest
 from inversionlab.results.rows import Row, headline_rows, run_guesses
@@ -84,9 +84,14 @@ class RunResults:
         return [PROTOCOL_NOTES.get(e["protocol"] or "", "").format(e["network"]) for e in table]
 
     @cached_property
+    def measured_models(self) -> dict[str, Model]:
+        """Every measured model by its id; several that are one row by the first one's."""
+        return models_of(self.run)
+
+    @cached_property
     def stranger_score(self) -> float:
         """How sure the undefended model is of strangers' faces, 0 to 1; NaN where it is not known."""
-        known, rows = models_of(self.run), (r for r in self.rows if r.kind == "undefended")
+        known, rows = self.measured_models, (r for r in self.rows if r.kind == "undefended")
         found = (known[r.protected].facts.get(STRANGER_SCORE) for r in rows if r.protected in known)
         return next((score for score in found if score is not None), math.nan)
 
