@@ -10,7 +10,13 @@ GENERATORS = {
     "diffusion": "by_diffusion",
 }
 """The defender's generators, and their recipes."""
-VICTIMS = {"small_resnet": "by_gan", "khosravy_cnn": "khosravy_victim"}
+VICTIMS = {
+    "small_resnet, 40 epochs": "by_gan",
+    "small_resnet, 20 epochs": "victim_of_20",
+    "small_resnet, 10 epochs": "victim_of_10",
+    "small_resnet, 5 epochs": "victim_of_5",
+    "khosravy_cnn": "khosravy_victim",
+}
 MIXED, AWARE = "dummy_recognizer", "multi_mode"
 BARE, BEHIND = "success, undefended", "success at alpha = 0.25"
 KNOWING, KNOWING_BARE = (
@@ -20,8 +26,9 @@ KNOWING, KNOWING_BARE = (
 
 
 def _row(recipe: str) -> list[tuple[str, Finder | str]]:
+    distance = OfMeasure(recipe, of="generator_distance", key="person_disjoint", own_scale=True)
     return [
-        ("FID", OfMeasure(recipe, of="generator_distance", key="person_disjoint")),
+        ("FID", distance),
         ("accuracy", Accuracy(recipe)),
         ("accuracy at alpha = 0.25", Accuracy(recipe, MIXED)),
         (BARE, Success(recipe, attack="published", top=5)),
@@ -43,6 +50,7 @@ BY_GENERATOR = Table(
                 f"With {name} the defense protects from an attacker who does not know it",
                 (name, BEHIND),
                 (name, BARE),
+                ours=True,
             )
             for name in GENERATORS
         ),
@@ -51,6 +59,7 @@ BY_GENERATOR = Table(
                 f"With {name} it protects from one who does (§6)",
                 (name, KNOWING),
                 (name, KNOWING_BARE),
+                ours=True,
             )
             for name in GENERATORS
         ),
@@ -64,17 +73,32 @@ BY_GENERATOR = Table(
 
 BY_VICTIM = Table(
     key="victims",
-    title="Not in the paper: the defense of a residual victim and of Khosravy’s",
+    title="Not in the paper: the defense of victims of other accuracy (§6, future work) and of Khosravy’s",
     cells=grid([(name, _row(recipe)[1:]) for name, recipe in VICTIMS.items()]),
-    claims=tuple(
-        Claim(
-            f"The defense of {name} costs at most one point of accuracy",
-            (name, "accuracy"),
-            (name, "accuracy at alpha = 0.25"),
-            slack=0.01,
-        )
-        for name in VICTIMS
+    claims=(
+        *(
+            Claim(
+                f"The defense of {name} costs at most one point of accuracy",
+                (name, "accuracy"),
+                (name, "accuracy at alpha = 0.25"),
+                slack=0.01,
+                ours=True,
+            )
+            for name in VICTIMS
+        ),
+        *(
+            Claim(
+                f"The defense of {name} protects from an attacker who does not know it",
+                (name, BEHIND),
+                (name, BARE),
+                ours=True,
+            )
+            for name in VICTIMS
+        ),
     ),
     stand_in=STAND_IN,
-    differs=("The dummy has the victim’s structure.",),
+    differs=(
+        "The dummy has the victim’s structure.",
+        "Victims of fewer epochs recognize less; more than 99 %, which the paper asks for, is not reached here.",
+    ),
 )

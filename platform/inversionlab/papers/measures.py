@@ -197,7 +197,7 @@ def score_line(session: Session) -> dict[str, Any]:
     3).
 
     Means over the targets: at both ends for the victim, the dummy and their mixture of the recipe, and the whole
-    lines for a chart.
+    lines for a chart. `peak` is the share of the targets whose highest score is nearer the synthetic face.
     """
     builder, specs = session.builder, first_victim(session)
     defense = session.experiment.defense
@@ -224,6 +224,8 @@ def score_line(session: Session) -> dict[str, Any]:
         score_MN = torch.stack(scores).double()
         found[f"{name} line"] = score_MN.mean(0).tolist()
         people_M = np.arange(len(score_MN))
+        nearer_M = score_MN.argmax(1).numpy() >= LINE / 2
+        found[f"{name} peak"] = _plain(by_person(nearer_M, people_M))
         for end, place in (("real", 0), ("synthetic", -1)):
             mean = mean_by_person(score_MN[:, place].numpy(), people_M)
             # A score lies in [0, 1], whatever Student's interval of few people says.
@@ -245,7 +247,7 @@ def private_faces(session: Session) -> dict[str, Any]:
 MEASURES: Mapping[str, Measure] = {
     DECOYS: Measure(2, decoy_labels),
     "private_faces": Measure(1, private_faces),
-    "score_line": Measure(2, score_line),
+    "score_line": Measure(3, score_line),
     "public_classifier": Measure(1, public_classifier),
     "noise_size": Measure(1, noise_size),
     "generator_distance": Measure(1, generator_distance),
