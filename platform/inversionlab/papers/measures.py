@@ -137,24 +137,34 @@ def public_classifier(session: Session) -> dict[str, Any]:
 
 
 def noise_size(session: Session) -> dict[str, Any]:
-    """Mean L1 size for each entry of the noise on log-scores, before it is renormalised, by the defense's title.
+    """How far each defense of the recipe moves log-scores of test pictures, by its title; the unit is the person.
 
-    Over the test pictures, of every defense of the recipe that is `adversarial_noise` on the victim itself.
+    Of `adversarial_noise` on the victim itself it is the mean L1 size for each entry of the noise before it is
+    renormalised. Others add no noise: theirs is the distance of log-scores from the undefended model's.
     """
     builder, specs = session.builder, first_victim(session)
-    victim, found = builder.attacked(NoneSettings(), seed=specs.victim.seed), {}
+    seed, test = specs.victim.seed, builder.splits.test
+    victim, found = builder.attacked(NoneSettings(), seed=seed), {}
     for _, defense in session.experiment.every_defense():
-        own = specs.own(defense)
-        if not isinstance(defense, AdversarialNoiseSettings) or defense.inner or own is None:
-            continue
-        inversion, total, count = builder.network(own), 0.0, 0
-        for pictures_NCHW, _ in _chunks(builder.splits.test):
+        own, sizes = specs.own(defense), []
+        noisy = isinstance(defense, AdversarialNoiseSettings) and not defense.inner
+        model = None if noisy else builder.attacked(defense, seed=seed)
+        for pictures_NCHW, _ in _chunks(test):
             x_NCHW = to_float(pictures_NCHW, builder.device)
             with torch.no_grad():
                 log_NK = victim.log_scores(x_NCHW)
-            size_N = find_noise(inversion, x_NCHW, log_NK, defense.noise).abs().mean(1)
-            total, count = total + float(size_N.sum()), count + len(size_N)
-        found[defense.title] = _plain(Estimate(total / count, math.nan, math.nan, count))
+            if isinstance(defense, AdversarialNoiseSettings) and noisy and own is not None:
+                moved_NK = find_noise(builder.network(own), x_NCHW, log_NK, defense.noise)
+            else:
+                assert model is not None
+                with torch.no_grad():
+                    log_y_NK = model.log_scores(x_NCHW)
+                floor = evaluate.LOG_FLOOR
+                moved_NK = log_y_NK.clamp(min=floor) - log_NK.clamp(min=floor)
+            sizes.append(moved_NK.detach().abs().mean(1).double().cpu())
+        found[defense.title] = _plain(
+            mean_by_person(torch.cat(sizes).numpy(), test.class_N.numpy())
+        )
     return found
 
 
@@ -249,7 +259,7 @@ MEASURES: Mapping[str, Measure] = {
     "private_faces": Measure(1, private_faces),
     "score_line": Measure(3, score_line),
     "public_classifier": Measure(1, public_classifier),
-    "noise_size": Measure(1, noise_size),
+    "noise_size": Measure(2, noise_size),
     "generator_distance": Measure(1, generator_distance),
     "gradient_estimates": Measure(2, gradient_estimates),
 }

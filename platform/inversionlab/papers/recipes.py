@@ -82,7 +82,7 @@ def _spec(known: Mapping[str, Any], name: str) -> dict[str, Any]:
     like = own.pop("like", None)
     if like is None:
         return own
-    below: dict[str, Any] = dict(known[like] or {})
+    below = _spec(known, like)
     joined = {
         key: {**below[key], **own[key]}
         for key in below.keys() & own.keys()
