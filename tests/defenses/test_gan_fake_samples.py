@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -196,6 +197,37 @@ def test_a_larger_lambda_identity_finds_samples_of_less_label_loss() -> None:
             losses.append(float(-p_N.log().mean()))
         assert losses[0] > losses[1] + 0.5
         assert losses[1] > losses[2] + 0.5
+
+
+def test_private_samples_are_inverted_again_from_the_model_as_it_is() -> None:
+    ctx = dataclasses.replace(context(), private_NCHW=context().private_NCHW[:4])
+    job = defense(invert_again=2, omega=0.0).training_job(ctx)
+    learner, first_NCHW = job.learner, job.images_NCHW[:6].clone()
+    renewal = learner.modules["renewal"]
+    x_NCHW, y_N = job.images_NCHW[:].float() / 255, job.class_N
+    for step in range(2):
+        learner.step(x_NCHW, y_N, torch.Generator(), lambda parameters: None)
+        assert torch.equal(renewal.samples_NCHW, first_NCHW), step
+    as_it_is = copy.deepcopy(learner.recognizer)
+    with torch.no_grad():
+        learner.recognizer.dense.weight.neg_()
+        as_it_is.dense.weight.neg_()
+    losses = learner.step(x_NCHW, y_N, torch.Generator(), lambda parameters: None)
+    fresh_NCHW = inverted_samples(
+        defense(invert_again=2).settings, ctx, as_it_is, (1, 3), 3, "inverted private"
+    )
+    assert torch.equal(renewal.samples_NCHW, fresh_NCHW)
+    assert not torch.equal(fresh_NCHW, first_NCHW)
+    # The step has learned from these, not from those in the batch.
+    p_N = p_of(as_it_is, fresh_NCHW, [1] * 3 + [3] * 3)
+    loss = (-(p_N**2) * p_N.log()).mean()
+    assert float(losses["private"]) == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_settings_that_came_later_name_no_other_network_where_they_are_not_used() -> None:
+    plain = GanFakeSamplesSettings().trained_part()
+    assert not {"invert_again", "shared_generator"} & plain.keys()
+    assert GanFakeSamplesSettings(invert_again=5).trained_part()["invert_again"] == 5
 
 
 def test_the_released_model_is_the_fine_tuned_one() -> None:

@@ -164,6 +164,16 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
             "defense_generator: is missing; `dummy_recognizer` needs a generator trained on the private set"
         ],
     ),
+    "a generator that attackers share and the model would have to teach": (
+        changed(
+            sweep=None,
+            generators={"k": {"name": "ked_gan", "latent_size": 8, "width": 4}},
+            defense={"name": "gan_fake_samples", "generator": "k", "shared_generator": True},
+        ),
+        [
+            "(gan_fake_samples): shared_generator = true: `ked_gan` learns from the model under attack"
+        ],
+    ),
     "no encoder for generated decoys": (
         changed(
             generator={"name": "wgan_gp", "latent_size": 8, "width": 4},

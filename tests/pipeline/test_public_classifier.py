@@ -11,7 +11,12 @@ import torch
 from inversionlab.core.settings import ConfigError
 from inversionlab.defenses.gan_fake_samples import GanFakeSamplesSettings
 from inversionlab.pipeline.defense_specs import least_pictures
-from inversionlab.pipeline.recognizer_specs import classifier_spec, outsider_classes, outsiders
+from inversionlab.pipeline.recognizer_specs import (
+    HELD_OUT,
+    classifier_spec,
+    outsider_classes,
+    outsiders,
+)
 from tests import tiny
 
 
@@ -27,6 +32,22 @@ def test_people_with_fewer_pictures_are_left_out(tmp_path: Path) -> None:
     assert len(outsiders(splits, "F_C")) == len(person_N) - 1
     with pytest.raises(ConfigError, match="needs public people with 3 pictures or more each"):
         outsiders(splits, "F_C", 3)
+
+
+def test_every_fifth_picture_tests_it_where_all_are_on_enough(tmp_path: Path) -> None:
+    splits = tiny.session(tmp_path).builder.splits
+    person_N = torch.arange(len(splits.public_NCHW)) % 3
+    splits = dataclasses.replace(splits, public_person_N=person_N)
+    structure = tiny.experiment().victim
+    whole = classifier_spec("d", 0, structure).data(splits)
+    assert len(whole.train) == len(person_N)
+    spec = classifier_spec("d", 0, structure, least=HELD_OUT)
+    data = spec.data(splits)
+    each = torch.bincount(person_N)
+    assert torch.bincount(data.test.class_N).tolist() == (each // 5).tolist()
+    assert len(data.train) + len(data.test) == len(person_N)
+    held = {x.numpy().tobytes() for x in data.test.images_NCHW[:]}
+    assert not any(x.numpy().tobytes() in held for x in data.train.images_NCHW[:])
 
 
 def test_the_setting_names_another_network_only_where_it_is_another() -> None:

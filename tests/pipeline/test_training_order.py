@@ -122,6 +122,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Session:
     defenses = [
         *({"name": name, **own.get(name, {})} for name in trained if name != "dummy_recognizer"),
         {**crafted, "label": "GAN-ID", "generator": "identities"},
+        {**crafted, "label": "GAN-shared", "generator": "wgan", "shared_generator": True},
         {"name": "anonymity_set", "label": "generated_decoys", "decoys": 1, "kind": "generated"},
         {"name": "adversarial_noise", "label": "both", "inner": tiny.RECIPE["defense"], **noise},
     ]
@@ -172,3 +173,18 @@ def test_every_method_that_learns_is_among_them(everything: Session) -> None:
         spec.settings.name for spec in everything.plan.specs if isinstance(spec, GeneratorSpec)
     }
     assert generators >= {name for name, kind in GENERATORS.items() if kind.learns_from_target}
+
+
+def test_a_shared_generator_is_the_attackers_very_network(everything: Session) -> None:
+    plan = everything.plan
+    for specs in plan.victims.values():
+        titled = {d.title: d for _, d in everything.experiment.every_defense()}
+        shared, own = (specs.own(titled[name]) for name in ("GAN-shared", "gan_fake_samples"))
+        assert shared is not None
+        assert own is not None
+        assert shared.generator is not None
+        assert own.generator is not None
+        attackers = [s for s in plan.specs if s.role == "generator" and s.id == shared.generator.id]
+        assert len(attackers) == 1
+        assert own.generator.role == "defense_generator"
+        assert shared.id != own.id

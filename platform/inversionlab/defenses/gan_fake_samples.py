@@ -28,6 +28,7 @@ Seen:     LFW, 64 x 64, victim 88.7 %. One label in a network, as in the paper (
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -42,6 +43,7 @@ from inversionlab.defenses.base import Defense, DefenseContext, DefenseSettings
 from inversionlab.defenses.parts.fine_tuning import (
     FakeSamplesDefense,
     FakeSamplesSettings,
+    Renewal,
     fine_tuning_job,
     public_labels,
 )
@@ -59,6 +61,12 @@ class GanFakeSamplesSettings(FakeSamplesSettings, DefenseSettings):
     generator: str | None = None
     """Which of the recipe's `generators` has the structure of the GAN that the defender trains on public
     pictures; it must have a critic. Null: the first that has one."""
+    shared_generator: bool = False
+    """Whether that GAN is the attackers' very network and not one of the defender's own. No defender has it: it
+    shows what is lost between two networks of one structure."""
+    invert_again: int | None = Field(default=None, ge=1, le=1_000_000)
+    """After so many steps of the fine-tuning the private samples are inverted again, from the model as it is then.
+    Null, and the paper's: once, from the victim."""
     lambda_identity: float = Field(default=100.0, gt=0, le=1e6)
     """lambda of eq. 6, the weight of the label against the discriminator."""
     steps: int = Field(default=100, ge=1, le=100_000)
@@ -77,13 +85,15 @@ class GanFakeSamples(FakeSamplesDefense, Defense):
 
     def training_job(self, context: DefenseContext) -> TrainingJob:
         """Invert both classifiers, then fine-tune a copy of the victim on the samples found."""
-        settings, victim = self.settings, as_scoring_model(context.victim)
+        settings = self.settings
         labels = settings.labels(context.targets, context.classes)
-        private_NCHW = inverted_samples(
-            settings, context, victim, labels, settings.samples, "inverted private"
-        )
+        private_NCHW = self._private(context, labels, as_scoring_model(context.victim))
         public_NCHW = self._public(context, labels, settings.samples)
-        return fine_tuning_job(settings, context, labels, private_NCHW, public_NCHW)
+        renewal = None
+        if settings.invert_again is not None:
+            invert = partial(self._private, context, labels)
+            renewal = Renewal(settings.invert_again, invert, private_NCHW)
+        return fine_tuning_job(settings, context, labels, private_NCHW, public_NCHW, renewal)
 
     def decoys(self, context: DefenseContext) -> Tensor | None:
         """The first inverted public sample of each label if all are protected; otherwise none."""
@@ -91,6 +101,15 @@ class GanFakeSamples(FakeSamplesDefense, Defense):
         if len(labels) < context.classes:
             return None
         return self._public(context, labels, 1).float() / 255
+
+    def _private(
+        self, context: DefenseContext, labels: tuple[int, ...], model: ScoringModel
+    ) -> Tensor:
+        """Inverted private samples of a model, as many for each protected label as the settings say."""
+        settings = self.settings
+        return inverted_samples(
+            settings, context, model, labels, settings.samples, "inverted private"
+        )
 
     def _public(self, context: DefenseContext, labels: tuple[int, ...], count: int) -> Tensor:
         """Inverted public samples, `count` for each protected label."""

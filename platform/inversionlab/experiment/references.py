@@ -76,14 +76,24 @@ def defender_generator(
                 f"({defense.title}): generator = {label}: `{named.name}` has no {lacked}, which "
                 f"`{defense.name}` needs; name one that has: {' or '.join(able)}"
             )
-        return named
+        return _not_taught(named, defense)
     for settings in _in_order(experiment):
         if settings.name in able:
-            return settings
+            return _not_taught(settings, defense)
     raise ValueError(
         f"({defense.title}): `{defense.name}` needs a generator with {article} {lacked}; give one under "
         f"`generators` (for example mine: {{name: {able[-1]}}}) and its label as the defense's `generator`"
     )
+
+
+def _not_taught(settings: GeneratorSettings, defense: DefenseSettings) -> GeneratorSettings:
+    """The generator; ValueError where it shall be the attackers' and each attacker's is another one."""
+    if getattr(defense, "shared_generator", False) and GENERATORS[settings.name].learns_from_target:
+        raise ValueError(
+            f"({defense.title}): shared_generator = true: `{settings.name}` learns from the model under attack, "
+            "so attackers have another one for each model; name a generator that learns from pictures alone"
+        )
+    return settings
 
 
 def _labelled(experiment: ExperimentSections, label: str, where: str) -> GeneratorSettings:

@@ -5,7 +5,7 @@ fake-samples defense leads is a public person, l_p, whom the seed draws for each
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inversionlab.metrics import Estimate
 from inversionlab.metrics.mean_by_person import mean_by_person
-from inversionlab.papers.finders import DECOYS, Finder, Measured, NotRunError
+from inversionlab.papers.finders import DECOYS, UNKNOWN, Finder, Measured, NotRunError
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.verdicts import Verdicts, matrix, whole
 
@@ -58,6 +58,29 @@ class FaceDistance(Finder):
                     apart = said.feature_ND[mine_N].mean(0) - goal_D
                     found.setdefault(person, []).append(float((apart**2).sum()))
         return {person: sum(of) / len(of) for person, of in found.items()}
+
+
+@dataclass(frozen=True)
+class FrechetDistance(Finder):
+    """Fréchet distance of an attack's pictures to those of the attacked people together; of victims the mean."""
+
+    @property
+    def compares(self) -> bool:
+        """See `Finder`: it is on the evaluator's scale."""
+        return False
+
+    @property
+    def costly(self) -> bool:
+        """See `Finder`."""
+        return True
+
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
+        """See `Finder`."""
+        place = results.evaluators.index(self.evaluator_of(results))
+        row = self.row(results)
+        found = row.by_evaluator[place].metrics["frechet"]
+        assert isinstance(found, float)
+        return replace(UNKNOWN, value=found, count=row.done)
 
 
 def _decoys(measured: Measured, evaluator: str, seed: int | None) -> dict[int, NDArray[np.float64]]:

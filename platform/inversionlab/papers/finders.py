@@ -81,6 +81,11 @@ class Finder:
         """What has to be measured besides the attacks; empty: nothing."""
         return ""
 
+    @property
+    def costly(self) -> bool:
+        """Whether it needs the numbers of a run that take long, such as Fréchet distances."""
+        return False
+
     @abstractmethod
     def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """The figure; raises NotRunError where it is not there."""
@@ -251,6 +256,25 @@ class Success(Finder):
         if self.place is not None:
             mine_N = said.person_N == target_at(results, self.place)
         return said.rank_N[mine_N] <= self.top, said.person_N[mine_N]
+
+
+@dataclass(frozen=True)
+class PeopleFound(Success):
+    """The share of the attacked people at whom at most a share `most` of the tries succeeds."""
+
+    most: float = 0.0
+
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
+        """See `Finder`."""
+        few = self.of_person(results, measured).values()
+        if not few:
+            raise NotRunError("there are no reconstructions")
+        return wilson(round(sum(few)), len(few))
+
+    def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
+        """See `Finder`: 1 for a person at whom so few succeed, else 0."""
+        shares = super().of_person(results, measured)
+        return {person: float(share <= self.most) for person, share in shares.items()}
 
 
 @dataclass(frozen=True)

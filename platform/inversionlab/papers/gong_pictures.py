@@ -27,12 +27,20 @@ FIG2 = Table(
     title="Fig. 2: reconstructions with each defense, and whose face they are near",
     cells=grid([(name, _places(name)) for name in PICTURED]),
     claims=tuple(
-        Claim(
-            f"Behind {name} Mirror’s pictures are nearer the decoy than the person",
-            ("Mirror", f"{name}: to the decoy"),
-            ("Mirror", f"{name}: to the person"),
-        )
+        claim
         for name in ("GAN-D", "GAN-ID")
+        for claim in (
+            Claim(
+                f"{name} leads Mirror’s pictures to the decoy: they are nearer it than the undefended model’s",
+                ("Mirror", f"{name}: to the decoy"),
+                ("Mirror", "none: to the decoy"),
+            ),
+            Claim(
+                f"{name} leads them away from the person",
+                ("Mirror", "none: to the person"),
+                ("Mirror", f"{name}: to the person"),
+            ),
+        )
     ),
     pictures=tuple(
         Pictures(

@@ -26,7 +26,7 @@ from inversionlab.defenses.parts.fine_tuning import FakeSamplesSettings, public_
 from inversionlab.experiment import Experiment
 from inversionlab.generators.base import Generator
 from inversionlab.generators.inversion_noise import find_noise
-from inversionlab.metrics import Estimate, Gaussian, by_person, frechet_distance, wilson
+from inversionlab.metrics import Estimate, Gaussian, by_person, frechet_distance
 from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.papers.finders import DECOYS
 from inversionlab.papers.gradient_estimates import VARIANCES, criteria_and_cosines
@@ -118,22 +118,31 @@ def gradient_estimates(session: Session) -> dict[str, Any]:
     }
 
 
+@torch.no_grad()
 def public_classifier(session: Session) -> dict[str, Any]:
-    """How much of the public people's pictures the defender's classifier F_C recognizes.
+    """How much of the public people's pictures the defender's classifiers F_C recognize; the unit is the person.
 
-    These are the pictures that it has learned from: there are too few of most people to hold some out.
+    `own pictures` are those that it has learned from, and `held out` others of the same people, where there are
+    any. Of two classifiers the one of people with fewer pictures has keys that end in `starved`.
     """
-    (spec, *_) = [s for s in session.plan.specs if s.role == "defense_classifier"]
-    recognizer = session.builder.network(spec)
-    assert isinstance(spec, RecognizerSpec)
-    assert isinstance(recognizer, Recognizer)
-    known = spec.data(session.builder.splits).train
-    hits = 0
-    with torch.no_grad():
-        for x_NCHW, class_N in _chunks(known):
-            said_N = recognizer.log_scores(to_float(x_NCHW, session.builder.device)).argmax(1)
-            hits += int((said_N.cpu() == class_N).sum())
-    return {"own pictures": _plain(wilson(hits, len(known)))}
+    builder, found = session.builder, dict[str, Any]()
+    seed = first_victim(session).victim.seed
+    specs = [s for s in session.plan.specs if isinstance(s, RecognizerSpec) and s.seed == seed]
+    mine = [s for s in specs if s.role == "defense_classifier"]
+    mine.sort(key=lambda s: int(s.protocol.inputs.get("pictures", "0")), reverse=True)
+    for place, spec in enumerate(mine):
+        recognizer = builder.network(spec)
+        assert isinstance(recognizer, Recognizer)
+        data, end = spec.data(builder.splits), ", starved" if place else ""
+        shown = {"own pictures": data.train, "held out": data.test}
+        for name, known in shown.items() if spec.protocol.holds_out else [*shown.items()][:1]:
+            hits = [
+                recognizer.log_scores(to_float(x_NCHW, builder.device)).argmax(1).cpu() == class_N
+                for x_NCHW, class_N in _chunks(known)
+            ]
+            share = by_person(torch.cat(hits).numpy(), known.class_N.numpy())
+            found[f"{name}{end}"] = _plain(share)
+    return found
 
 
 def noise_size(session: Session) -> dict[str, Any]:
@@ -258,7 +267,7 @@ MEASURES: Mapping[str, Measure] = {
     DECOYS: Measure(2, decoy_labels),
     "private_faces": Measure(1, private_faces),
     "score_line": Measure(3, score_line),
-    "public_classifier": Measure(1, public_classifier),
+    "public_classifier": Measure(2, public_classifier),
     "noise_size": Measure(2, noise_size),
     "generator_distance": Measure(1, generator_distance),
     "gradient_estimates": Measure(2, gradient_estimates),

@@ -119,7 +119,9 @@ def run_paper(request: Request, root: str, say: Say, *, pictures: bool) -> Writt
         data = load_run(storage, run)
         found = {m: measured(m, experiment, data.record, storage, say) for m in mine}
         found[ANSWERS] = read_answers(storage, request.blind_folder)
-        runs[name] = RecipeRun(RunResults.of(data, frechet=False), found)
+        cells = [cell.finder for table in request.tables for cell in table.cells]
+        costly = any(f is not None and f.recipe == name and f.costly for f in cells)
+        runs[name] = RecipeRun(RunResults.of(data, frechet=costly), found)
     figures = printed(request.paper.name)
     tables = tuple(compare(table, figures, runs) for table in request.tables)
     folder = _write(storage, request, tables, runs, pictures=pictures)

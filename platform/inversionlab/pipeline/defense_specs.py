@@ -250,10 +250,15 @@ class DefenseSpecs:
                 chosen = defender_generator(self.experiment, settings)
                 learns = GENERATORS[chosen.name].learns_from_target
                 source = self.model(NoneSettings()) if learns else None
-                generator = GeneratorSpec(
-                    *(*name, "defense_generator", chosen),
-                    learns_from=source,
-                    for_each_seed=several,
+                shared = getattr(settings, "shared_generator", False)
+                generator = (
+                    GeneratorSpec(name[0], self.experiment.seed, "generator", chosen)
+                    if shared
+                    else GeneratorSpec(
+                        *(*name, "defense_generator", chosen),
+                        learns_from=source,
+                        for_each_seed=several,
+                    )
                 )
             self._own[settings] = DefenseNetworkSpec(
                 *name,

@@ -25,7 +25,7 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class GeneratorSpec(NetworkSpec):
-    """A generator of the attacker's, or of the defender's, which never shares weights with an attacker's."""
+    """A generator of the attackers', or of the defender's, which is another network unless a recipe shares it."""
 
     settings: GeneratorSettings
     private: bool = False

@@ -26,6 +26,8 @@ from inversionlab.recognizers import (
 
 FEWEST = 2
 """Pictures of a public person from whom a recognizer can learn."""
+HELD_OUT = 5
+"""Where every public person whom F_C learns is on so many pictures, every fifth one is held out to test it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class RecognizerProtocol:
     public_only: bool = False
     """Whether it learns public people only. An evaluator then decides by the nearest private person's mean
     embedding, and not by its head."""
+    holds_out: bool = False
+    """Whether it is tested on pictures of these people that it has not learned from."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ class RecognizerSpec(NetworkSpec):
 
     def test_pictures(self, context: BuildContext) -> Labelled | None:
         """The protocol's test pictures; None if it learns public people, whom they do not show."""
-        return None if self.protocol.public_only else self.data(context.splits).test
+        test = None if self.protocol.public_only else self.data(context.splits).test
+        return self.data(context.splits).test if self.protocol.holds_out else test
 
 
 def _sizes(people: Labelled, context: BuildContext) -> dict[str, int]:
@@ -185,18 +190,39 @@ def classifier_spec(
     for_each_seed: bool = False,
 ) -> RecognizerSpec:
     """F_C, the defender's recognizer of public people with `least` pictures, of the victim's structure and
-    training."""
+    training. With `HELD_OUT` pictures or more of each, every fifth one tests it."""
+    holds_out = least >= HELD_OUT
 
     def data(name: str, splits: Splits, pool: tuple[int, ...]) -> RecognizerData:
-        return RecognizerData(outsiders(splits, name, least), splits.test, {})
+        known = outsiders(splits, name, least)
+        if not holds_out:
+            return RecognizerData(known, splits.test, {})
+        held_N = _place_of_person(known.class_N) % HELD_OUT == HELD_OUT - 1
+        learned, held = (
+            Labelled(select(known.images_NCHW, rows_N), known.class_N[rows_N])
+            for rows_N in (~held_N, held_N)
+        )
+        return RecognizerData(learned, held, {})
 
     name = "F_C, the defender's recognizer of public people,"
     known = {} if least == FEWEST else {"pictures": str(least)}
-    protocol = RecognizerProtocol(data, {"on": "public", **known}, public_only=True)
+    known |= {"held_out": f"every {HELD_OUT}th"} if holds_out else {}
+    protocol = RecognizerProtocol(
+        data, {"on": "public", **known}, public_only=True, holds_out=holds_out
+    )
     return RecognizerSpec(
         *(data_id, seed, "defense_classifier", name, structure, protocol),
         for_each_seed=for_each_seed,
     )
+
+
+def _place_of_person(class_N: Tensor) -> Tensor:
+    """The place (N,) of each picture among those of its person: 0, 1, ..."""
+    place_N = torch.empty_like(class_N)
+    for person in class_N.unique().tolist():
+        rows_N = class_N == person
+        place_N[rows_N] = torch.arange(int(rows_N.sum()))
+    return place_N
 
 
 def outsiders(splits: Splits, user: str, least: int = FEWEST) -> Labelled:

@@ -24,7 +24,7 @@ Modes:    the victim learns as it is released: batch normalisation keeps the sta
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -32,7 +32,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from torch import Tensor, nn
 
 from inversionlab.core import seeds
-from inversionlab.core.contracts import TrainingJob, as_scoring_model
+from inversionlab.core.contracts import ScoringModel, TrainingJob, as_scoring_model
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
 from inversionlab.core.settings import ConfigError, Settings
@@ -43,6 +43,8 @@ Anchor = list[tuple[Tensor, Tensor]]
 """theta* and F of each parameter, to which elastic weight consolidation holds the weights."""
 FEWEST = 2
 """Pictures of a public person whom F_C can learn."""
+LATER = ("fine_tuning_steps", "shared_generator", "invert_again")
+"""Settings that came later; at null or false all is as it was before there was a choice."""
 PRIVATE, PUBLIC = 0, 1
 """Kinds of fake samples: those driven away from the protected label, and those drawn to it."""
 
@@ -85,7 +87,7 @@ class FakeSamplesSettings(Settings):
     def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what came later where it says what was done before there was a choice."""
         without = ["public_min_pictures"] if self.public_min_pictures == FEWEST else []
-        without += ["fine_tuning_steps"] if self.fine_tuning_steps is None else []
+        without += [name for name in LATER if not getattr(self, name, None)]
         return {k: v for k, v in plain(self).items() if k not in without}
 
     @field_validator("protected")
@@ -159,6 +161,7 @@ def fine_tuning_job(
     labels: Sequence[int],
     private_NCHW: Tensor,
     public_NCHW: Tensor,
+    renewal: "Renewal | None" = None,
 ) -> TrainingJob:
     """The fine-tuning on uint8 fake samples of both kinds, `settings.samples` in a row for each label."""
     label_N, training = torch.tensor(labels).repeat_interleave(settings.samples), settings.training
@@ -167,19 +170,45 @@ def fine_tuning_job(
         a_pass = count // min(training.batch_size, count)
         epochs = max(1, round(settings.fine_tuning_steps / a_pass))
         training = training.model_copy(update={"epochs": epochs})
+    place_N = torch.arange(len(label_N))
     kinds = [torch.full_like(label_N, kind) for kind in (PRIVATE, PUBLIC)]
     return TrainingJob(
-        learner=FineTuner(settings, context),
+        learner=FineTuner(settings, context, renewal),
         images_NCHW=torch.cat([private_NCHW, public_NCHW]),
-        class_N=torch.cat([torch.stack([label_N, kind_N], dim=1) for kind_N in kinds]),
+        class_N=torch.cat([torch.stack([label_N, kind_N, place_N], dim=1) for kind_N in kinds]),
         training=training,
     )
 
 
-class FineTuner(Learner):
-    """Trains a copy of the victim on fake samples; its `class_N` is (N, 2): label, kind."""
+class Renewal(nn.Module):
+    """The private samples, inverted again after every so many steps; a checkpoint holds them."""
 
-    def __init__(self, settings: FakeSamplesSettings, context: DefenseContext) -> None:
+    def __init__(
+        self, every: int, invert: Callable[[ScoringModel], Tensor], first_NCHW: Tensor
+    ) -> None:
+        """`invert` returns uint8 samples (N, C, H, W) of a model; `first_NCHW` are those of the victim."""
+        super().__init__()
+        self.every, self.invert = every, invert
+        self.samples_NCHW: Tensor
+        self.register_buffer("samples_NCHW", first_NCHW)
+
+    def renewed(self, model: nn.Module, step: int) -> Tensor:
+        """The samples for a step, counted from 0."""
+        if step and step % self.every == 0:
+            fresh_NCHW = self.invert(as_scoring_model(model))
+            self.samples_NCHW = fresh_NCHW.to(self.samples_NCHW.device)
+        return self.samples_NCHW
+
+
+class FineTuner(Learner):
+    """Trains a copy of the victim on fake samples; its `class_N` is (N, 3): label, kind, place among its kind."""
+
+    def __init__(
+        self,
+        settings: FakeSamplesSettings,
+        context: DefenseContext,
+        renewal: Renewal | None = None,
+    ) -> None:
         """Copy the victim and estimate which of its weights matter; ValueError without a victim."""
         if context.victim is None:
             raise ValueError(f"{settings.name}: needs the trained victim")
@@ -195,12 +224,24 @@ class FineTuner(Learner):
             weights = [p.detach().clone() for p in self.recognizer.parameters()]
             self.anchor = list(zip(weights, fisher, strict=True))
         super().__init__(settings.training, recognizer=self.recognizer)
+        self.renewal = renewal
+        if renewal is not None:
+            self.modules = {**self.modules, "renewal": renewal}
+            self.counters["renewed_steps"] = 0
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
         """Learn from one batch; returns, unweighted, `private`, `public` and, if used, `consolidation`, `own`."""
         settings = self.settings
         self.recognizer.eval()
-        label_N, kind_N = y_N.unbind(1)
+        label_N, kind_N = y_N[:, 0], y_N[:, 1]
+        if self.renewal is not None:
+            samples_NCHW = self.renewal.renewed(
+                self.recognizer, int(self.counters["renewed_steps"])
+            )
+            self.counters["renewed_steps"] += 1
+            private_N = kind_N == PRIVATE
+            fresh_NCHW = to_float(samples_NCHW[y_N[private_N, 2]], x_NCHW.device)
+            x_NCHW = x_NCHW.index_put((private_N,), fresh_NCHW)
         log_p_NK = as_scoring_model(self.recognizer).log_scores(x_NCHW)
         log_p_N = log_p_NK.gather(1, label_N[:, None])[:, 0]
         losses = {
