@@ -32,7 +32,15 @@ def names(entries: list[dict[str, Any]]) -> list[str]:
 
 LABELS = ["label_only", "distil_then_invert"]
 SCORES = ["public_look_alike", "latent_black_box", "ami", *LABELS]
-WHITE_BOX = ["public_look_alike", "latent_white_box", "ked_mi", "latent_black_box", "ami", *LABELS]
+WHITE_BOX = [
+    "public_look_alike",
+    "latent_white_box",
+    "ked_mi",
+    "ppa",
+    "latent_black_box",
+    "ami",
+    *LABELS,
+]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,23 @@ def test_every_defense_brings_the_attack_that_knows_of_it(defense: str) -> None:
     assert names == [*PLAIN, aware]
     # Where the model does not show what it sees, the one for any defense takes its place.
     by_labels = suite_attacks(Labels, [aware, GENERIC])
-    assert [attack["name"] for attack in by_labels] == ["label_only", GENERIC]
+    assert by_labels == [{"name": "label_only"}, {"name": GENERIC}]
+
+
+@pytest.mark.parametrize(
+    ("most", "whole", "answers"),
+    [
+        (WhiteBox, True, "scores"),
+        (Scores, True, "scores"),
+        (Scores, False, None),
+        (Labels, True, None),
+    ],
+)
+def test_the_generic_one_learns_whole_scores_where_they_are_shown(
+    most: type[View], whole: bool, answers: str | None
+) -> None:
+    (generic,) = [a for a in suite_attacks(most, [GENERIC], whole=whole) if a["name"] == GENERIC]
+    assert generic.get("answers") == answers
 
 
 @pytest.mark.parametrize("most", [WhiteBox, Scores, Labels])
@@ -126,8 +142,8 @@ def test_of_a_given_model_it_attacks_what_the_model_shows() -> None:
     ]
     record = suite_record(by_scores)
     assert record is not None
-    assert record.not_shown == ("latent_white_box", "ked_mi")
-    assert "the model does not show enough: latent_white_box, ked_mi" in record.text
+    assert record.not_shown == ("latent_white_box", "ked_mi", "ppa")
+    assert "the model does not show enough: latent_white_box, ked_mi, ppa" in record.text
     hidden = {**GIVEN, "defense": {"name": "uniform_noise"}, "victim.access": "labels"}
     assert titles(suite(**hidden)) == ["label_only", GENERIC]
     # A list of the largest scores can be attacked by those that are told how long it is.

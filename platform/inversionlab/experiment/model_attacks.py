@@ -49,7 +49,7 @@ def whole_suite(given: ModelOptions) -> bool:
 
 def _suite(given: ModelOptions) -> list[dict[str, Any]]:
     """The standard suite on this model, with an attack that knows of a defense that the model may have."""
-    return suite_attacks(VIEWS[access(given)[0]], [GENERIC])
+    return suite_attacks(VIEWS[access(given)[0]], [GENERIC], whole=given.answers != "top_k")
 
 
 def attacks_and_targets(given: ModelOptions) -> Iterator[Choice]:

@@ -1,10 +1,11 @@
 """The standard suite: the attacks that a claim about leakage needs. It is the only list of them in code.
 
-It holds one attack of each access, a floor (`public_look_alike`; the null attacks run in every experiment anyway),
+It holds attacks of each access, a floor (`public_look_alike`; the null attacks run in every experiment anyway),
 and for every defense of the recipe the attack that knows of it, as the defense's class names it. Where the model
 does not show what that attack sees, and for a given model, which may have been defended before it was given,
-`distil_then_invert` takes its place: it needs no more than labels. Of a given model the suite holds only what its
-access allows. A recipe's attack with the title of one of the suite's stands in its place, with its own settings.
+`distil_then_invert` takes its place. It learns scores, or labels where no more is shown. Of a given model the
+suite holds only what its access allows. A recipe's attack with the title of one of the suite's stands in its place,
+with its own settings.
 
 The suite is frozen: whoever tunes a defense does not choose the attacks. A run's record names `VERSION`.
 """
@@ -24,36 +25,49 @@ from inversionlab.generators import GENERATORS, GeneratorSettings
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.results.run_record import SuiteRecord
 
-VERSION = 1
+VERSION = 2
 """Raise it when an attack of the suite, or one of the settings below, changes."""
 STANDARD: tuple[dict[str, Any], ...] = (
     {"name": "public_look_alike"},
     # On LFW twice as many people were found with a stop at 0.9999 as with the papers' 0.99.
     {"name": "latent_white_box", "stop": 0.9999},
     {"name": "ked_mi"},
+    {"name": "ppa"},
     {"name": "latent_black_box", "stop": 0.9999},
     # Yang's width of 128 takes sixteen times as long.
     {"name": "ami", "network": {"width": 32}},
     {"name": "label_only"},
 )
 """The suite but for the attacks that know of a defense, as a recipe would hold them."""
-AWARE: dict[str, dict[str, Any]] = {"ami_adaptive": {"network": {"width": 32}}}
-"""Settings of attacks that know of a defense, where they are not the defaults."""
 GENERIC = "distil_then_invert"
-"""The attack that knows of any defense, and sees labels alone."""
+"""The attack that knows of any defense, by scores where they are shown, or else by labels alone."""
+AWARE: dict[str, dict[str, Any]] = {
+    "ami_adaptive": {"network": {"width": 32}},
+    # On LFW a student of scores finds nearly twice as many people as one of labels.
+    GENERIC: {"answers": "scores"},
+}
+"""Settings of attacks that know of a defense, where they are not the defaults."""
 
 
-def suite_attacks(most: type[View], aware: Iterable[str] = ()) -> list[dict[str, Any]]:
+def suite_attacks(
+    most: type[View], aware: Iterable[str] = (), *, whole: bool = True
+) -> list[dict[str, Any]]:
     """The suite's attacks, as a recipe holds them.
 
     Args:
         most: what the model shows at most.
         aware: names of the attacks that know of the recipe's defenses.
+        whole: whether scores are those of all classes, not a list of the largest.
     """
-    seen = [a for a in STANDARD if _shown(most, settings_of(a))]
+
+    def fits(attack: dict[str, Any]) -> bool:
+        settings = settings_of(attack)
+        return _shown(most, settings) and (whole or _bears_top_k(settings))
+
+    seen = [attack for attack in STANDARD if _shown(most, settings_of(attack))]
     for name in aware:
-        known: dict[str, Any] = {"name": name, **AWARE.get(name, {})}
-        seen.append(known if _shown(most, settings_of(known)) else {"name": GENERIC})
+        known = ({"name": n, **AWARE.get(n, {})} for n in (name, GENERIC))
+        seen.append(next(filter(fits, known), {"name": GENERIC}))
     once: dict[str, dict[str, Any]] = {}
     for attack in seen:
         once.setdefault(attack["name"], attack)
@@ -100,9 +114,11 @@ def _standard(experiment: ExperimentSections) -> list[AttackSettings]:
     victim, most = experiment.victim, WhiteBox
     if not isinstance(victim, GivenModelSettings):
         return [settings_of(a) for a in suite_attacks(most, _aware(experiment))]
-    found = [settings_of(a) for a in suite_attacks(most_shown(victim), _aware(experiment))]
+    whole = victim.answers != "top_k"
+    attacks = suite_attacks(most_shown(victim), _aware(experiment), whole=whole)
+    found = [settings_of(attack) for attack in attacks]
     # Of a list of the largest scores only such attacks can be made that are told how long it is.
-    return [a for a in found if victim.answers != "top_k" or _bears_top_k(a)]
+    return [attack for attack in found if whole or _bears_top_k(attack)]
 
 
 def _bears_top_k(attack: AttackSettings) -> bool:
