@@ -4,8 +4,8 @@ It holds attacks of each access, a floor (`public_look_alike`; the null attacks 
 and for every defense of the recipe the attack that knows of it, as the defense's class names it. Where the model
 does not show what that attack sees, and for a given model, which may have been defended before it was given,
 `distil_then_invert` takes its place. It learns scores, or labels where no more is shown. Of a given model the
-suite holds only what its access allows. A recipe's attack with the title of one of the suite's stands in its place,
-with its own settings.
+suite holds only what its access allows. A recipe's attack with the title of one of the suite's stands in its
+place, with its own settings.
 
 The suite is frozen: whoever tunes a defense does not choose the attacks. A run's record names `VERSION`.
 """
