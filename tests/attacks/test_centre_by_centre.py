@@ -58,7 +58,7 @@ def attacked(sharpness: float = 400.0, **changed: Any) -> tuple[Tensor, Any]:
     return made.result.images_NCHW.mean(dim=(1, 2, 3)), made
 
 
-@pytest.mark.parametrize("rank_by", ["score", "width", "density", "nearness"])
+@pytest.mark.parametrize("rank_by", ["score", "width", "density", "nearness", "neighbour"])
 def test_two_repeats_return_both_identities_of_a_label(rank_by: str) -> None:
     gray_N, made = attacked(rank_by=rank_by, steps=40)
     # A picture is taken for the identity of the nearest gray, and the borders lie between the four of them.
@@ -75,6 +75,24 @@ def test_the_first_repeat_is_the_likeliest_by_its_rule() -> None:
     z_N = gray_N.logit().square()
     assert z_N[0] <= z_N[1]
     assert z_N[2] <= z_N[3]
+
+
+def test_by_its_neighbour_the_first_is_the_one_that_is_nearest_to_another_label() -> None:
+    """Of label 1's grays 0.4 has a neighbour at 0.2, and 0.6 one at 0.95."""
+    grays = torch.tensor([[[0.2], [0.95]], [[0.4], [0.6]]])
+
+    class Uneven(TwoEach):
+        def centre_log_scores(self, x_NCHW: Tensor) -> Tensor:
+            gray_N111 = x_NCHW.mean(dim=(1, 2, 3)).view(-1, 1, 1, 1)
+            logit_NKC = -self.sharpness * (gray_N111 - grays).square().squeeze(-1)
+            return logit_NKC.flatten(1).log_softmax(1).view(logit_NKC.shape)
+
+    public = torch.arange(0, 250, 10, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    context = AttackerContext(Grays(), public, seed=0, device=toys.CPU)  # type: ignore[arg-type]
+    settings = CentreByCentreSettings(rank_by="neighbour", steps=40)
+    made = run_attack(CentreByCentre(settings, context), Uneven(), [(1, 0), (1, 1)])
+    first, second = made.result.images_NCHW.mean(dim=(1, 2, 3)).tolist()
+    assert first < 0.5 < second
 
 
 def test_every_query_is_counted() -> None:

@@ -134,6 +134,21 @@ def test_strangers_teach_and_are_not_released() -> None:
     torch.testing.assert_close(released.logits(x_NCHW), expected)
 
 
+def test_a_pretrained_trunk_starts_from_the_recognizer_of_public_people() -> None:
+    classifier = defended.context().classifier
+    assert classifier is not None
+    weights = classifier.backbone.state_dict()
+    for pretrained in (True, False):
+        trunk = job(pretrained=pretrained).learner.recognizer.network.backbone.state_dict()
+        same = [
+            torch.equal(value, weights[name]) for name, value in trunk.items() if value.ndim > 1
+        ]
+        assert all(same) == pretrained
+    settings = [defended.settings("anonymity_set", pretrained=p) for p in (True, False)]
+    assert ["classifier" in AnonymitySet(s).needed() for s in settings] == [True, False]
+    assert "pretrained" not in settings[1].trained_part()
+
+
 def test_the_lengths_of_the_centres_tell_nothing() -> None:
     training = job()
     with torch.no_grad():

@@ -10,7 +10,10 @@ Chooses: `rank_by` orders the C candidates by what might tell a person from a de
          `score`    log p_kc of the candidate: how well the centre can be met;
          `width`    the mean of log p_kc over random small changes, less log p_kc: how wide its peak is;
          `density`  -|z|^2 / 2m: how natural the prior finds the candidate;
-         `nearness` the log p_kc of the best public picture: how far the centre is from people the attacker knows.
+         `nearness` the log p_kc of the best public picture: how far the centre is from people the attacker knows;
+         `neighbour` max over the centres of other labels of log p at the candidate: how near its nearest neighbour
+                    is. People have learned to stand apart from one another, and decoys that are learned by heart
+                    from few pictures stand apart from all.
          Repeat r returns the candidate of rank r, so with C repeats an attack returns the whole set, and the
          metric of M candidates says how often the person is in it. The next C repeats begin at the next starts.
 Stop:    p_kc > `stop`, `steps` updates, or none of the last `patience` has raised it.
@@ -41,7 +44,7 @@ class CentreByCentreSettings(AttackSettings):
     """Settings of the attack on every centre."""
 
     name: Literal["centre_by_centre"] = "centre_by_centre"
-    rank_by: Literal["score", "width", "density", "nearness"] = "score"
+    rank_by: Literal["score", "width", "density", "nearness", "neighbour"] = "score"
     """What orders the candidates."""
     pool: int = Field(default=512, ge=1, le=1_000_000)
     """Public pictures that the model is asked about once, as starts for all targets."""
@@ -70,7 +73,7 @@ class CentreByCentre(Attack):
 
         This is for one centre a label, as most models have.
         """
-        ordering = {"width": VIEWS, "nearness": 1}.get(settings.rank_by, 0)
+        ordering = {"width": VIEWS, "nearness": 1, "neighbour": 1}.get(settings.rank_by, 0)
         return settings.steps + 2 + ordering
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
@@ -108,6 +111,8 @@ class CentreByCentre(Attack):
             return -end.best.square().mean(1) / 2
         if self.settings.rank_by == "nearness":
             return self._mean_log_p(centres, wide, start_ND, None)
+        if self.settings.rank_by == "neighbour":
+            return self._nearest_other(centres, wide, end.best)
         stream = self.context.shared_stream(NAME, "width")
         changes_V6 = random_changes(VIEWS, stream).to(end.best.device)
         return self._mean_log_p(centres, wide, end.best, changes_V6) - end.log_p_N
@@ -131,6 +136,18 @@ class CentreByCentre(Attack):
             ]
             means.append(torch.stack(log_p_VN).mean(0))
         return torch.cat(means)
+
+    def _nearest_other(self, centres: WhiteBox, wide: AttackJobs, z_ND: Tensor) -> Tensor:
+        """The largest log p (N,) that any centre of another label has at each row's picture."""
+        nearest = []
+        size = pass_size(z_ND.device)
+        for z_BD, row_B in zip(z_ND.split(size), wide.rows_N.split(size), strict=True):
+            log_p_BKC = centres.log_scores(self.generator(z_BD), wide.account(row_B))
+            log_p_BKC = log_p_BKC.unflatten(1, (-1, centres.centres)).clone()
+            label_B = wide.target_N[row_B].div(centres.centres, rounding_mode="floor")
+            log_p_BKC[torch.arange(len(row_B), device=label_B.device), label_B] = -torch.inf
+            nearest.append(log_p_BKC.flatten(1).max(1).values)
+        return torch.cat(nearest)
 
     @torch.no_grad()
     def _result(

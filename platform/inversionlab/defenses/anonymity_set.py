@@ -6,6 +6,7 @@ Trains:   the victim's structure with one centre an identity. Label k owns C = D
           strangers. The victim's own loss is taken over identities, so a person and a decoy are learned alike:
           equally many pictures an epoch, drawn alike, changed alike. With `strangers`, the public people of two
           pictures or more are identities of their own as well. They teach the trunk and are dropped afterwards.
+          With `pretrained` the trunk starts from F_C, a recognizer of these people.
 Releases: log p_k(x) = log sum_c exp s_kc(x) - log sum_jc exp s_jc(x),  s the identities' logits.
 Decoys:   `strangers`: people whom nobody but the defender knows (`split.decoy_people`). `generated`: faces of a
           generator of public people, one latent a decoy and n latents N(z, v^2) around it for as many pictures as
@@ -26,7 +27,7 @@ import hashlib
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -43,6 +44,7 @@ from inversionlab.defenses.base import (
     Layer,
     VictimBlueprint,
 )
+from inversionlab.defenses.parts.public_start import start_from_public
 
 
 class AnonymitySetSettings(DefenseSettings):
@@ -61,11 +63,20 @@ class AnonymitySetSettings(DefenseSettings):
     who are people like the private ones. A decoy who is on fewer different pictures than people are is learned too
     well at 1, and an attacker can tell (docs/anonymity_set.md)."""
     strangers: bool = False
-    """Whether the trunk also learns to tell public people apart."""
+    """Whether the trunk also learns to tell public people apart, at the same time."""
+    pretrained: bool = False
+    """Whether the trunk starts from F_C, a recognizer of public people, as `transfer_learning` does."""
     training: TrainingSettings = TrainingSettings(
         epochs=40, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=5e-2
     )
     """How the network is trained. An epoch has up to D + 1 times the victim's pictures."""
+
+    @model_serializer(mode="wrap")
+    def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what came later where it is not used."""
+        without = ["pretrained"] if not self.pretrained else []
+        without += ["generator"] if self.generator is None else []
+        return {k: v for k, v in plain(self).items() if k not in without}
 
 
 class AnonymitySetRecognizer(nn.Module):
@@ -98,6 +109,8 @@ class AnonymitySetLearner(Learner):
         """Build the network, with `strangers` further identities, and its optimizer."""
         self.settings, self.augment, self.blueprint = settings, context.augment, context.blueprint
         self.recognizer = build(settings, context.blueprint, strangers)
+        if settings.pretrained:
+            start_from_public(self.recognizer.network, context.classifier, "anonymity_set:")
         super().__init__(settings.training, recognizer=self.recognizer)
 
     def step(self, x_NCHW: Tensor, y_N: Tensor, rng: torch.Generator, sync: GradientSync) -> Losses:
@@ -140,10 +153,12 @@ class AnonymitySet(Defense):
     def needed(self) -> frozenset[str]:
         """A generator of public people, whose encoder tells how wide people vary, for generated decoys."""
         generated = self.settings.kind == "generated" and self.settings.decoys > 0
-        needed = {"public_generator"} if generated else set()
-        return frozenset(
-            needed | ({"strangers"} if self.settings.strangers or generated else set())
-        )
+        wanted = {
+            "public_generator": generated,
+            "strangers": self.settings.strangers or generated,
+            "classifier": self.settings.pretrained,
+        }
+        return frozenset(name for name, is_wanted in wanted.items() if is_wanted)
 
     def decoy_people(self, classes: int) -> int:
         """D for each label, unless they are generated."""
