@@ -147,3 +147,23 @@ def test_sets_of_pictures_are_compared_where_private_ones_are_known(small):
     )
     assert {key: found[key] for key in vars(wanted)} == vars(wanted)
     assert all(math.isnan(headline_rows(small)[0].by_evaluator[0].metrics[k]) for k in vars(wanted))
+
+
+def test_whether_attacks_beat_the_look_alike_is_corrected_for_their_number() -> None:
+    """Two tries at each of eight people: one attack finds all of them, one nobody, the look-alike one."""
+    tries = 16
+    ranks = {
+        ("strong", "none"): [1] * tries,
+        ("weak", "none"): [9] * tries,
+        ("public_look_alike", "none"): [1, 1, *([9] * (tries - 2))],
+    }
+    run = hand_run(ranks, {"none": 900})
+    cells = tuple(
+        cell.model_copy(update={"floor": cell.attack == "public_look_alike"})
+        for cell in run.record.cells
+    )
+    record = run.record.model_copy(update={"cells": cells})
+    results = RunResults.of(dataclasses.replace(run, record=record))
+    # Of seven people with a difference all have the same sign: 1 of 2^7; times two attacks.
+    assert results.beats_look_alike == {"strong": 2 / 2**7, "weak": 1.0}
+    assert RunResults.of(run).beats_look_alike == {}

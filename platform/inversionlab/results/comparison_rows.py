@@ -1,7 +1,8 @@
 """The rows that every table of success holds beside attacks and null attacks: the ceiling, and chance.
 
-Ceiling: real pictures of people whom an evaluator knows, held out of every training, judged by that evaluator as a
-reconstruction is. No attack can be expected to do better. Chance: a blind guess among these people, k / N.
+Ceiling: real pictures of people whom an evaluator knows, judged by it as a reconstruction is. It has not learned
+from them. (An embedding's gallery holds the test pictures, so it is shown some of the victim's own training
+pictures.) No attack can be expected to do better. Chance: a blind guess among these people, k / N.
 """
 
 import math

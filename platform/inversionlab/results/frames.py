@@ -33,6 +33,8 @@ def attack_frame(results: RunResults) -> "pd.DataFrame":
         judged = {}
         if results.evaluators:
             judged = _success(results, row, place) | {"strongest": id(row) in chosen}
+            beats = results.beats_look_alike if row.kind == "undefended" else {}
+            judged["beats_look_alike_p"] = beats.get(row.attack, math.nan)
         rows.append(
             {
                 **_whom(row),

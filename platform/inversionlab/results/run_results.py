@@ -195,6 +195,23 @@ class RunResults:
         chances = [paired.fewer(_found(self.undefended), _found(f)) for f in self.finalists]
         return paired.holm(chances)[self.finalists.index(self.best)]
 
+    @cached_property
+    def beats_look_alike(self) -> dict[str, float]:
+        """Of each attack on the undefended model how likely it finds so much more than a look-alike by chance alone.
+
+        The one-sided p of a paired test on the same people, corrected for the number of attacks (Holm), by the
+        attack's title; empty where no look-alike was tried.
+        """
+        place = self.headline_evaluator
+        bare = [row for row in self.rows if row.kind == "undefended" and row.by_evaluator]
+        floor = next((row for row in bare if row.cell.floor), None)
+        tried = [row for row in bare if not row.cell.floor]
+        if floor is None:
+            return {}
+        least = floor.by_evaluator[place].success_of
+        chances = [paired.fewer(row.by_evaluator[place].success_of, least) for row in tried]
+        return dict(zip((row.attack for row in tried), paired.holm(chances), strict=True))
+
     def above_guess(self, found: Strongest[Row]) -> bool:
         """Whether an attack finds clearly more than guessing does: the interval of the difference lies above 0."""
         above = self.above(found)
