@@ -197,7 +197,7 @@ class RunResults:
 
     @cached_property
     def beats_look_alike(self) -> dict[str, float]:
-        """Of each attack on the undefended model how likely it finds so much more than a look-alike by chance alone.
+        """Of each attack on the undefended model how likely it beats a look-alike by so much by chance alone.
 
         The one-sided p of a paired test on the same people, corrected for the number of attacks (Holm), by the
         attack's title; empty where no look-alike was tried.
