@@ -60,7 +60,7 @@ def test_the_page_holds_pictures_and_no_truth(results: RunResults, asked: list[Q
     for secret in ("WB-MIA", "random public face", "latent", "person_0", "held out"):
         assert secret not in page
     key = blind_key(results, asked)
-    assert len(key) == 2 * len(asked)
+    assert len(key) == 3 * len(asked)
     assert key[who] == {"kind": asked[0].kind, "place": asked[0].place}
 
 
@@ -76,16 +76,24 @@ def test_answers_to_another_runs_page_do_not_count(
 
 
 KEY = {
-    "who0": {"kind": "WB-MIA", "place": 0},
-    "who1": {"kind": "WB-MIA", "place": 1},
-    "who2": {"kind": NULL, "place": 1},
-    "alike0": {"kind": "WB-MIA", "place": 0},
+    "who-r-0": {"kind": "WB-MIA", "place": 0},
+    "who-r-1": {"kind": "WB-MIA", "place": 1},
+    "who-r-2": {"kind": NULL, "place": 1},
+    "alike-r-0": {"kind": "WB-MIA", "place": 0},
+    "natural-r-0": {"kind": "WB-MIA", "place": 0},
 }
 
 
 def test_answers_are_counted_by_what_the_pictures_are() -> None:
-    first = [("who0", "A"), ("who1", "C"), ("who2", "nobody"), ("alike0", "yes")]
-    second = [("who0", "B"), ("who1", "B"), ("who2", "A"), ("alike0", ""), ("who9", "A")]
+    first = [("who-r-0", "A"), ("who-r-1", "C"), ("who-r-2", "nobody"), ("alike-r-0", "yes")]
+    second = [
+        ("who-r-0", "B"),
+        ("who-r-1", "B"),
+        ("who-r-2", "A"),
+        ("alike-r-0", ""),
+        ("who-r-9", "A"),
+    ]
+    second += [("natural-r-0", "no")]
     found = tallied(KEY, [*first, *second])
 
     def share(name: str) -> tuple[float, int]:
@@ -95,6 +103,7 @@ def test_answers_are_counted_by_what_the_pictures_are() -> None:
     assert share("WB-MIA average who") == (0.5, 4)
     # An empty answer counts as none.
     assert share("WB-MIA ID:1 alike") == (1.0, 1)
+    assert share("WB-MIA average natural") == (0.0, 1)
     assert share(f"{NULL} ID:2 who") == (0.5, 2)
     assert found["WB-MIA ID:2 who"]["low"] == wilson(1, 2).low
 
@@ -103,8 +112,8 @@ def test_the_files_of_several_people_are_read(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     assert read_answers(storage, "papers/p-small") == {}
     storage.write_json("papers/p-small/blind-key.json", KEY)
-    storage.write("papers/p-small/answers/ann.csv", b"question,answer\nwho0,A\nalike0,no\n")
-    storage.write("papers/p-small/answers/bob.csv", b"question,answer,note\nwho0,C,unsure\n")
+    storage.write("papers/p-small/answers/ann.csv", b"question,answer\nwho-r-0,A\nalike-r-0,no\n")
+    storage.write("papers/p-small/answers/bob.csv", b"question,answer,note\nwho-r-0,C,unsure\n")
     storage.write("papers/p-small/answers/eve.csv", b"\xff\xfe something else\n")
     found = read_answers(storage, "papers/p-small")
     assert (found["WB-MIA ID:1 who"]["value"], found["WB-MIA ID:1 who"]["count"]) == (0.5, 2)

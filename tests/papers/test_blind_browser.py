@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from inversionlab.papers.blind import (
-    ALIKE,
+    ASKED,
     LETTERS,
     NOBODY,
     NULL,
     REAL,
-    WHO,
     Question,
     blind_key,
     blind_page,
@@ -63,18 +62,18 @@ def test_what_somebody_answers_reaches_the_tables(
     tab.open(folder / "blind.html", width=1000)
 
     # Right of photographs and random faces, "A" of every reconstruction; alike are photographs alone.
-    names = [question_names(results, what, len(asked)) for what in (WHO, ALIKE)]
-    for who_name, alike_name, question in zip(*names, asked, strict=True):
+    names = [question_names(results, what, len(asked)) for what in ASKED]
+    for *named, question in zip(*names, asked, strict=True):
         who = "A" if question.kind == "WB-MIA" else right(question)
         alike = "yes" if question.kind == REAL else "no"
-        for name, value in ((who_name, who), (alike_name, alike)):
+        for name, value in zip(named, (who, alike, alike), strict=True):
             tab.mouse(f'input[name="{name}"][value="{value}"]', "mousePressed", "mouseReleased")
     answers = folder / "answers"
     answers.mkdir()
     tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(answers))
     tab.mouse("#save", "mousePressed", "mouseReleased")
     saved = answers / "answers.csv"
-    lines = 2 * len(asked) + 1
+    lines = 3 * len(asked) + 1
     wait_until(
         lambda: saved.exists() and len(saved.read_text().splitlines()) == lines,
         HANG,
@@ -88,5 +87,6 @@ def test_what_somebody_answers_reaches_the_tables(
     assert found["WB-MIA average who"]["value"] == pytest.approx(1 / 3)
     assert found["WB-MIA ID:1 who"]["value"] == 1
     assert found[f"{REAL} average alike"]["value"] == 1
+    assert found[f"{NULL} average natural"]["value"] == 0
     assert found["WB-MIA average alike"]["value"] == 0
     assert not tab.faults

@@ -2,9 +2,10 @@
 
 Each person attacked is shown once by each attack, once as a random public face, which is nobody of them, and
 once in a held-out picture of their own, all in random order. First: which of the people is it? Then, beside the
-person's picture: do the two show the same person? The page knows no answer; the key lies beside it. A person's
-answers are a CSV file `question,answer` in the folder `answers/` beside the page; the next call reads all of them.
-A question's name holds that of the run, so answers to another page do not count.
+person's picture: do the two show the same person? At last: does it look like a photograph of a face? The page knows
+no answer; the key lies beside it. A person's answers are a CSV file `question,answer` in the folder `answers/`
+beside the page; the next call reads all of them. A question's name holds that of the run, so answers to another
+page do not count.
 """
 
 import base64
@@ -29,7 +30,9 @@ from inversionlab.store.storage import Storage
 
 REAL, NULL = "real", "random public face"
 NOBODY = "nobody"
-WHO, ALIKE = "who", "alike"
+WHO, ALIKE, NATURAL = "who", "alike", "natural"
+ASKED = (WHO, ALIKE, NATURAL)
+"""What is asked about each picture; a question's name begins with it."""
 LETTERS = "ABCDEFGHIJ"
 
 
@@ -63,7 +66,7 @@ def questions(blind: Blind, results: RunResults, faces: Measured) -> list[Questi
 
 
 def question_names(results: RunResults, what: str, count: int) -> list[str]:
-    """Names of questions of this kind, `WHO` or `ALIKE`: those of another run are others."""
+    """Names of questions of this kind, one of `ASKED`: those of another run are others."""
     run = fingerprint(results.run.record.run)[:6]
     return [f"{what}-{run}-{number}" for number in range(count)]
 
@@ -88,6 +91,10 @@ def blind_page(blind: Blind, results: RunResults, asked: Sequence[Question]) -> 
             (name, _source(q.picture), people[q.place][1])
             for name, q in zip(question_names(results, ALIKE, len(asked)), asked, strict=True)
         ],
+        "natural": [
+            (name, _source(q.picture))
+            for name, q in zip(question_names(results, NATURAL, len(asked)), asked, strict=True)
+        ],
     }
     return fill("blind.html.j2", context, scripts=["blind.js.j2"], pictures=True)
 
@@ -97,7 +104,7 @@ def blind_key(results: RunResults, asked: Sequence[Question]) -> dict[str, dict[
     truth = [{"kind": q.kind, "place": q.place} for q in asked]
     return {
         name: known
-        for what in (WHO, ALIKE)
+        for what in ASKED
         for name, known in zip(question_names(results, what, len(asked)), truth, strict=True)
     }
 
@@ -105,8 +112,8 @@ def blind_key(results: RunResults, asked: Sequence[Question]) -> dict[str, dict[
 def read_answers(storage: Storage, folder: str) -> dict[str, Any]:
     """What the answers below `folder` say, as estimates of a measure; empty where there are none.
 
-    `KIND ID:n who` and `KIND ID:n alike` are the shares of right answers and of yes, over the answers of all; with
-    `average` in place of `ID:n` the unit is the attacked person.
+    `KIND ID:n who` is the share of right answers, and `KIND ID:n alike` and `KIND ID:n natural` are those of yes,
+    over the answers of all; with `average` in place of `ID:n` the unit is the attacked person.
     """
     files = storage.files(f"{folder}/answers", ".csv")
     if not files or not storage.exists(f"{folder}/blind-key.json"):
@@ -125,9 +132,9 @@ def tallied(
         if (truth := key.get(question)) is None or not answer:
             continue
         kind, place = str(truth["kind"]), int(truth["place"])
-        what = WHO if question.startswith(WHO) else ALIKE
+        what = question.partition("-")[0]
         right = NOBODY if kind == NULL else LETTERS[place]
-        hit = answer == ("yes" if what == ALIKE else right)
+        hit = answer == (right if what == WHO else "yes")
         hits.setdefault((kind, what), []).append((hit, place))
     found = {}
     for (kind, what), tries in hits.items():

@@ -154,7 +154,7 @@ KHOSRAVY = Paper(
                     (
                         "human observers",
                         [
-                            ("naturalness", "the page of blind pictures does not ask for it"),
+                            ("naturalness", _answers("natural")),
                             ("similarity", _answers("alike")),
                             ("recognition accuracy", _answers("who")),
                         ],
@@ -164,6 +164,8 @@ KHOSRAVY = Paper(
             differs=(
                 "The paper asked more than fifty people. `blind.html` beside this page asks too, of one clone for "
                 "each target, and a later call reads the answers.",
+                "It does not say what it asked about naturalness; here it is whether a picture looks like a "
+                "photograph of a face.",
             ),
         ),
     ),
