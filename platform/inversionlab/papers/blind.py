@@ -2,10 +2,11 @@
 
 Each person attacked is shown once by each attack, once as a random public face, which is nobody of them, and
 once in a held-out picture of their own, all in random order. First: which of the people is it? Then, beside the
-person's picture: do the two show the same person? At last: does it look like a photograph of a face? The page
-knows no answer; the key lies beside it. A person's answers are a CSV file `question,answer` in the folder `answers/`
-beside the page; the next call reads all of them. A question's name holds that of the run, so answers to another
-page do not count.
+person's picture: do the two show the same person? At last: does it look like a photograph of a face?
+
+The page knows no answer; the key lies beside it. A person's answers are a CSV file `question,answer` in the folder
+`answers/` beside the page; the next call reads all of them. A question's name holds that of the run, so answers to
+another page do not count.
 """
 
 import base64
