@@ -27,6 +27,12 @@ from tests.report.fake_search import fake_search, timeline
 
 STYLE = Path(__file__).resolve().parents[2] / "platform/inversionlab/report/templates/style.css"
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
+WIDEST_CARDS = 640
+"""Pixels up to which the style sheet makes cards of rows."""
+STRAY_CELLS = """[...document.querySelectorAll('th, td')]
+  .filter((cell) => !['table-cell', 'none'].includes(getComputedStyle(cell).display))
+  .map((cell) => cell.className + ': ' + cell.textContent.trim().slice(0, 30))"""
+"""Cells of tables that are not laid out as such."""
 OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 READ = """[...document.querySelectorAll('figure.chart')].map((figure) => {
   const plot = figure.querySelector('.plot');
@@ -95,6 +101,9 @@ def test_a_page_fits_can_be_read_makes_no_error_and_asks_for_nothing(
     found = tab.run(CONTRAST)
     assert found["seen"] > 20
     assert found["faint"] == []
+    # On a phone a row becomes a card; on a wide screen a cell stands in its column.
+    if width > WIDEST_CARDS:
+        assert tab.run(STRAY_CELLS) == []
 
 
 @pytest.mark.parametrize("name", CHARTED)

@@ -56,7 +56,7 @@ def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) ->
     return {
         "key": compared.table.key,
         "title": compared.table.title,
-        "short": compared.table.title.partition(":")[0],
+        "short": _short(compared),
         "status": wording.status_text(compared, scale),
         "claims": [coded(wording.claim_text(claim, scale)) for claim in compared.claims],
         "remarks": [coded(line) for line in remarks(compared, scale)],
@@ -68,6 +68,12 @@ def _part(compared: ComparedTable, scale: str, runs: Runs, *, pictures: bool) ->
         ],
         "grids": picture_grids(compared, runs) if pictures else [],
     }
+
+
+def _short(compared: ComparedTable) -> str:
+    """The title's first words; those of the tables that are not in the paper are all alike."""
+    words, table = compared.table.title.partition(":")[0], compared.table
+    return f"ours: {table.key}" if words.startswith("Not in the paper") else words
 
 
 def _shown(cell: ComparedCell | None) -> dict[str, str] | None:
