@@ -11,7 +11,7 @@ numbers say so:
 The last one is the false positive identification rate of an open-set search at a false negative rate of 5 % of the
 genuine pictures (P. Grother et al., NIST's Face Recognition Vendor Test, Part 2: Identification), except that a
 genuine picture counts as accepted whoever it is taken for. The strangers are evaluator-only people, or else public
-people on one picture: of those on more, some defenses learn to tell them apart, and would look better than they are.
+people on one picture: those on more some defenses learn to tell apart, and would look better than they are.
 
 Inputs: winning classes (N,) int, largest log-scores (N,) float. A model whose largest scores are all equal, such
 as one that answers with labels, can refuse nobody: it accepts all strangers.
