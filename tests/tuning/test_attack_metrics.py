@@ -155,7 +155,7 @@ def test_a_bound_that_an_old_store_lacks_is_measured_again_and_no_key_error(
     # What cannot be known is left out: every metric that a trial reports is finite.
     assert "strangers_accepted" not in numbers
     with pytest.raises(
-        ConfigError, match=r"strangers_accepted: is not known of .*; an endpoint is"
+        ConfigError, match=r"strangers_accepted: is not known of .*; it takes evaluator-only people"
     ):
         refuse_unknown(numbers, ["strangers_accepted"], "it")
 

@@ -33,7 +33,8 @@ NEEDS = {
     **dict.fromkeys(SETS, "it takes two private pictures or more, and finite features of them"),
     **dict.fromkeys(
         ("strangers_taken", "strangers_accepted"),
-        "an endpoint is not asked about people whom it does not know",
+        "it takes evaluator-only people, or public people on a single picture, and an endpoint is not asked about "
+        "people whom it does not know",
     ),
 }
 """Why a metric may not be known."""
