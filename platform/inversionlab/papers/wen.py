@@ -81,14 +81,15 @@ DISTORTION = (
 
 REASONS = (
     Reason(
-        "The paper’s attacker learns from 60,000 digits or more, the private ones among them; ours from 10,000 others.",
+        "The paper’s attacker learns from 60,000 digits or more, the private ones among them; ours from 10,000 "
+        "others.",
         rows="MNIST: none",
         columns="error",
         side="above",
     ),
     Reason(
-        "The noise has the paper’s size, but the logarithms of our victim’s scores spread by 7 nats over the classes, "
-        "so that it moves them by a fifteenth of that. Ten times the noise has a row of its own.",
+        "The noise has the paper’s size, but the logarithms of our victim’s scores spread by 7 nats over the "
+        "classes, so that it moves them by a fifteenth of that. Ten times the noise has a row of its own.",
         rows="MNIST: Ad-mi",
         columns="error",
         side="below",
