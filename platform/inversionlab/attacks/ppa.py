@@ -18,8 +18,8 @@ Result:  each start ends at its point of least loss. Of these ends the one of hi
 Ranges:  pictures in [0, 1]; w is unbounded. A generator without style vectors is searched in z.
 Deviates: o are log-scores minus their mean over the classes: a view shows no logits, and these are the logits up
          to their mean. Steps are longer than the paper's, which suit a StyleGAN of another scale. One picture is
-         wanted, so fewer starts are kept than the authors' 50. They truncate their draws, and crop the centre of
-         their generators' pictures first.
+         wanted, so fewer starts are kept than the authors' 50, which `as_published: true` has. They truncate their
+         draws, and crop the centre of their generators' pictures first.
 """
 
 import math
@@ -52,7 +52,7 @@ MILESTONES = (0.6, 0.8)
 class PpaSettings(AugmentableSettings, AttackSettings):
     """Settings of the plug & play attack."""
 
-    published: ClassVar[dict[str, Any]] = {"update": "adam", "views": 100}
+    published: ClassVar[dict[str, Any]] = {"update": "adam", "views": 100, "kept": 50}
 
     name: Literal["ppa"] = "ppa"
     pool: int = Field(default=2000, ge=1, le=1_000_000)
