@@ -15,8 +15,8 @@ from inversionlab.defenses.anonymity_set import (
     AnonymitySet,
     AnonymitySetRecognizer,
     AnonymitySetSettings,
-    _spreads,
 )
+from inversionlab.defenses.parts.generated_people import spreads
 from tests import defended
 
 
@@ -192,7 +192,7 @@ def test_spreads_within_and_between_people() -> None:
     # People at 0 and 10, each on two pictures at a distance of 1: the variance within is 4 / (4 - 2) = 2, and that
     # of the means is 50, of which 2 / 2 comes from the scatter of two pictures.
     z_ND = torch.tensor([[-1.0], [1.0], [9.0], [11.0]])
-    between, within = _spreads(z_ND, torch.tensor([0, 0, 1, 1]))
+    between, within = spreads(z_ND, torch.tensor([0, 0, 1, 1]))
     assert within.item() == pytest.approx(2**0.5)
     assert between.item() == pytest.approx((50 - 1) ** 0.5)
 

@@ -20,12 +20,7 @@ from inversionlab.core.yaml_io import parse_yaml
 from inversionlab.distributed.attack_worker import AttackWorker
 from inversionlab.distributed.run_record import run_name
 from inversionlab.distributed.train_worker import train_network
-from inversionlab.distributed.work_items import (
-    MeasureModel,
-    Shard,
-    WorkContext,
-    missing_measurements,
-)
+from inversionlab.distributed.work_items import Shard, WorkContext, missing_measurements
 from inversionlab.experiment import Experiment, load
 from inversionlab.pipeline.data import choose_people, data_id, picture_ids
 from inversionlab.pipeline.given_facts import read_facts
@@ -45,7 +40,6 @@ __all__ = [
     "AttackWorker",
     "DeterministicSearcher",
     "Experiment",
-    "MeasureModel",
     "SearchOptions",
     "Session",
     "Shard",

@@ -14,7 +14,7 @@ import pytest
 from inversionlab.metrics import Estimate, wilson
 from inversionlab.papers import PAPERS
 from inversionlab.papers.compare import ComparedTable, RecipeRun, compare
-from inversionlab.papers.finders import Finder, NotRunError
+from inversionlab.papers.finder import Finder, NotRunError
 from inversionlab.papers.markdown import markdown, remarks
 from inversionlab.papers.overview import keep_verdicts, overview
 from inversionlab.papers.page import coded, render

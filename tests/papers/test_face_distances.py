@@ -13,7 +13,7 @@ from inversionlab.core.rows import select
 from inversionlab.defenses.parts.fine_tuning import public_labels
 from inversionlab.metrics.by_person import student_95
 from inversionlab.papers.face_distances import FaceDistance
-from inversionlab.papers.finders import DECOYS, NotRunError
+from inversionlab.papers.finder import DECOYS, NotRunError
 from inversionlab.papers.measures import decoy_labels
 from inversionlab.pipeline import evaluate
 from inversionlab.pipeline.recognizer_specs import outsider_classes

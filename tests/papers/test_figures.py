@@ -9,7 +9,8 @@ import pytest
 
 from inversionlab.papers.compare import RecipeRun, compare
 from inversionlab.papers.figures import charts, picture_grids
-from inversionlab.papers.finders import DECOYS, OfMeasure
+from inversionlab.papers.finder import DECOYS
+from inversionlab.papers.finders import OfMeasure
 from inversionlab.papers.paper import Cell, Pictures, Table
 from inversionlab.report.pictures import Grid
 from inversionlab.results.run_results import RunResults

@@ -11,12 +11,11 @@ import pytest
 
 from inversionlab.metrics import wilson
 from inversionlab.papers.clones import BestClone
+from inversionlab.papers.finder import Finder, NotRunError
 from inversionlab.papers.finders import (
     Accuracy,
     EvaluatorAccuracy,
-    Finder,
     InvertedError,
-    NotRunError,
     OfMeasure,
     OfMeasurements,
     Success,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inversionlab.papers import PAPERS
-from inversionlab.papers.finders import NO_ANSWERS
+from inversionlab.papers.finder import NO_ANSWERS
 from inversionlab.papers.run import Request, Written, run_paper
 from tests.papers.test_recipes import WITHOUT_AT_TINY
 

@@ -43,10 +43,10 @@ from inversionlab.defenses.base import Defense, DefenseContext, DefenseSettings
 from inversionlab.defenses.parts.fine_tuning import (
     FakeSamplesDefense,
     FakeSamplesSettings,
-    Renewal,
     fine_tuning_job,
     public_labels,
 )
+from inversionlab.defenses.parts.renewal import Renewal
 
 CHUNK = 64
 """Samples searched at once, to bound memory."""

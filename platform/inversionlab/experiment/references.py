@@ -76,17 +76,17 @@ def defender_generator(
                 f"({defense.title}): generator = {label}: `{named.name}` has no {lacked}, which "
                 f"`{defense.name}` needs; name one that has: {' or '.join(able)}"
             )
-        return _not_taught(named, defense)
+        return _from_pictures(named, defense)
     for settings in _in_order(experiment):
         if settings.name in able:
-            return _not_taught(settings, defense)
+            return _from_pictures(settings, defense)
     raise ValueError(
         f"({defense.title}): `{defense.name}` needs a generator with {article} {lacked}; give one under "
         f"`generators` (for example mine: {{name: {able[-1]}}}) and its label as the defense's `generator`"
     )
 
 
-def _not_taught(settings: GeneratorSettings, defense: DefenseSettings) -> GeneratorSettings:
+def _from_pictures(settings: GeneratorSettings, defense: DefenseSettings) -> GeneratorSettings:
     """The generator; ValueError where it shall be the attackers' and each attacker's is another one."""
     if getattr(defense, "shared_generator", False) and GENERATORS[settings.name].learns_from_target:
         raise ValueError(

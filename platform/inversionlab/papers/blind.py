@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 from inversionlab.core import seeds
 from inversionlab.core.settings import fingerprint
 from inversionlab.metrics import Estimate, by_person, wilson
-from inversionlab.papers.finders import Measured, Success
+from inversionlab.papers.finder import Measured
+from inversionlab.papers.finders import Success
 from inversionlab.papers.paper import Blind
 from inversionlab.report.frame import fill
 from inversionlab.results.run_results import RunResults

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inversionlab.metrics import Estimate
-from inversionlab.papers.finders import UNKNOWN, Finder, Measured, NotRunError, target_at
+from inversionlab.papers.finder import UNKNOWN, Finder, Measured, NotRunError, target_at
 from inversionlab.results.run_results import RunResults
 
 Figure = Literal["rank", "score", "own"]

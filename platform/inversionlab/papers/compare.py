@@ -11,7 +11,7 @@ from inversionlab.metrics.difference import Difference, correlation, difference
 from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.metrics.paired import fewer
 from inversionlab.metrics.paired_accuracy import paired_accuracy
-from inversionlab.papers.finders import Measured, NotRunError, Value
+from inversionlab.papers.finder import Measured, NotRunError, Value
 from inversionlab.papers.paper import Claim, Reason, Table
 from inversionlab.papers.printed import Printed
 from inversionlab.results.run_results import RunResults

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inversionlab.metrics import Estimate
 from inversionlab.metrics.mean_by_person import mean_by_person
-from inversionlab.papers.finders import DECOYS, UNKNOWN, Finder, Measured, NotRunError
+from inversionlab.papers.finder import DECOYS, UNKNOWN, Finder, Measured, NotRunError
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.verdicts import Verdicts, matrix, whole
 

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from inversionlab.metrics import Estimate
 from inversionlab.papers.clones import best_clone
 from inversionlab.papers.compare import ComparedTable, Runs
-from inversionlab.papers.finders import DECOYS, Measured, NotRunError, Success, target_at
+from inversionlab.papers.finder import DECOYS, Measured, NotRunError, target_at
+from inversionlab.papers.finders import Success
 from inversionlab.papers.measures import HIGH_COSINE, LOW_CRITERION
 from inversionlab.papers.paper import Pictures
 from inversionlab.report.audit.curves import swept

@@ -1,6 +1,7 @@
 """Gong et al. 2023: fine-tuning on GAN-made fake samples, one network for each protected label."""
 
-from inversionlab.papers.finders import Accuracy, EvaluatorAccuracy, Finder, OfMeasure
+from inversionlab.papers.finder import Finder
+from inversionlab.papers.finders import Accuracy, EvaluatorAccuracy, OfMeasure
 from inversionlab.papers.gong_hypotheses import HYPOTHESES
 from inversionlab.papers.gong_pictures import FIG2
 from inversionlab.papers.gong_rows import GAN_BASED, MIRROR, SETS, SHARED, STAND_IN, less, rows_of

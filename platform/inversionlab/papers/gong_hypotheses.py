@@ -3,10 +3,10 @@
 The paper has no such table; its figures are ours alone.
 """
 
+from inversionlab.papers.finder import Finder
 from inversionlab.papers.finders import (
     Accuracy,
     EvaluatorAccuracy,
-    Finder,
     OfMeasure,
     OfMeasurements,
     PeopleFound,

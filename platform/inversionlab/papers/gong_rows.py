@@ -1,7 +1,8 @@
 """What the tables of Gong et al. share: attacks, data sets, and their rows of figures."""
 
 from inversionlab.papers.face_distances import FaceDistance, FrechetDistance
-from inversionlab.papers.finders import Accuracy, Finder, OfMeasurements, Success
+from inversionlab.papers.finder import Finder
+from inversionlab.papers.finders import Accuracy, OfMeasurements, Success
 from inversionlab.papers.paper import Claim
 
 ATTACKS = {"DMI": "ked_mi", "Mirror": "mirror", "Privacy": "mi_face", "AMI": "ami"}

@@ -1,15 +1,8 @@
 """Khosravy et al. 2021: descent on pixels from a mean face, with the network alone."""
 
 from inversionlab.papers.clones import BestClone, Chooser, Figure
-from inversionlab.papers.finders import (
-    ANSWERS,
-    NO_MODEL,
-    Accuracy,
-    EvaluatorAccuracy,
-    Finder,
-    OfMeasure,
-    Success,
-)
+from inversionlab.papers.finder import ANSWERS, NO_MODEL, Finder
+from inversionlab.papers.finders import Accuracy, EvaluatorAccuracy, OfMeasure, Success
 from inversionlab.papers.paper import Blind, Claim, Paper, Pictures, Table, grid
 
 TARGETS = 5

@@ -1,6 +1,7 @@
 """Kotsuji & Nakamura 2025: the dummy recognizer, over its alpha."""
 
-from inversionlab.papers.finders import Accuracy, Finder, OfMeasure, Success
+from inversionlab.papers.finder import Finder
+from inversionlab.papers.finders import Accuracy, OfMeasure, Success
 from inversionlab.papers.kotsuji_future import BY_GENERATOR, BY_VICTIM
 from inversionlab.papers.paper import Claim, Paper, Pictures, Table, grid
 

@@ -1,6 +1,7 @@
 """What Kotsuji & Nakamura leave to future work, as experiments of ours: generators, victims, an aware attacker."""
 
-from inversionlab.papers.finders import Accuracy, Finder, OfMeasure, Success
+from inversionlab.papers.finder import Finder
+from inversionlab.papers.finders import Accuracy, OfMeasure, Success
 from inversionlab.papers.paper import Claim, Table, grid
 
 GENERATORS = {

@@ -28,7 +28,7 @@ from inversionlab.generators.base import Generator
 from inversionlab.generators.inversion_noise import find_noise
 from inversionlab.metrics import Estimate, Gaussian, by_person, frechet_distance
 from inversionlab.metrics.mean_by_person import mean_by_person
-from inversionlab.papers.finders import DECOYS
+from inversionlab.papers.finder import DECOYS
 from inversionlab.papers.gradient_estimates import VARIANCES, criteria_and_cosines
 from inversionlab.pipeline import evaluate
 from inversionlab.pipeline.defense_specs import DefenseSpecs, least_pictures
@@ -136,12 +136,8 @@ def public_classifier(session: Session) -> dict[str, Any]:
         data, end = spec.data(builder.splits), ", starved" if place else ""
         shown = {"own pictures": data.train, "held out": data.test}
         for name, known in shown.items() if spec.protocol.holds_out else [*shown.items()][:1]:
-            hits = [
-                recognizer.log_scores(to_float(x_NCHW, builder.device)).argmax(1).cpu() == class_N
-                for x_NCHW, class_N in _chunks(known)
-            ]
-            share = by_person(torch.cat(hits).numpy(), known.class_N.numpy())
-            found[f"{name}{end}"] = _plain(share)
+            hit_N = evaluate.recognition(recognizer.log_scores, known, builder.device)
+            found[f"{name}{end}"] = _plain(by_person(hit_N.numpy(), known.class_N.numpy()))
     return found
 
 
@@ -168,8 +164,7 @@ def noise_size(session: Session) -> dict[str, Any]:
                 assert model is not None
                 with torch.no_grad():
                     log_y_NK = model.log_scores(x_NCHW)
-                floor = evaluate.LOG_FLOOR
-                moved_NK = log_y_NK.clamp(min=floor) - log_NK.clamp(min=floor)
+                moved_NK = log_y_NK.clamp(evaluate.LOG_FLOOR) - log_NK.clamp(evaluate.LOG_FLOOR)
             sizes.append(moved_NK.detach().abs().mean(1).double().cpu())
         found[defense.title] = _plain(
             mean_by_person(torch.cat(sizes).numpy(), test.class_N.numpy())
@@ -299,5 +294,4 @@ def measured(
 
 def _plain(estimate: Estimate) -> dict[str, Any]:
     """As JSON, which has no NaN."""
-    plain = asdict(estimate)
-    return {key: None if math.isnan(value) else value for key, value in plain.items()}
+    return {k: None if math.isnan(value) else value for k, value in asdict(estimate).items()}

@@ -13,7 +13,7 @@ from inversionlab.distributed.errors import AuditError
 from inversionlab.papers import PAPERS
 from inversionlab.papers.blind import blind_key, blind_page, questions, read_answers
 from inversionlab.papers.compare import ComparedTable, RecipeRun, compare
-from inversionlab.papers.finders import ANSWERS
+from inversionlab.papers.finder import ANSWERS
 from inversionlab.papers.markdown import markdown
 from inversionlab.papers.measures import MEASURES, measured
 from inversionlab.papers.overview import keep_verdicts

@@ -1,12 +1,7 @@
 """Wen et al. 2021: adversarial noise on the answers, against an attacker who inverts them."""
 
-from inversionlab.papers.finders import (
-    Accuracy,
-    Finder,
-    InvertedError,
-    OfMeasure,
-    OfMeasurements,
-)
+from inversionlab.papers.finder import Finder
+from inversionlab.papers.finders import Accuracy, InvertedError, OfMeasure, OfMeasurements
 from inversionlab.papers.paper import Claim, Paper, Pictures, Reason, Table, grid
 
 UNAWARE, ADVERSARIAL, ADAPTIVE = "ami", "ami_adversarial", "ami_adaptive"
@@ -33,9 +28,8 @@ def _distortion(recipe: str, model: str) -> Finder:
     return OfMeasure(recipe, of="noise_size", key=model)
 
 
-def _first(data: str, recipe: str, name: str) -> tuple[str, list[tuple[str, Finder | str]]]:
-    model = DEFENSES[name]
-    return f"{data}: {name}", [
+def _cells(recipe: str, model: str) -> list[tuple[str, Finder | str]]:
+    return [
         ("accuracy", Accuracy(recipe, model)),
         ("distortion", _distortion(recipe, model)),
         ("error", InvertedError(recipe, model, UNAWARE)),
@@ -58,15 +52,6 @@ STRONGER = "MNIST: Ad-mi, ten times the noise"
 APART = "MNIST, the attacker holds 10,000 other digits"
 OVERLAP = "MNIST, the attacker holds the 10,000 private digits"
 HOLDERS = {APART: "digits_others", OVERLAP: "digits_overlap"}
-
-
-def _held(recipe: str, name: str) -> list[tuple[str, Finder | str]]:
-    model = DEFENSES[name]
-    return [
-        ("accuracy", Accuracy(recipe, model)),
-        ("distortion", _distortion(recipe, model)),
-        ("error", InvertedError(recipe, model, UNAWARE)),
-    ]
 
 
 PICTURES = "The inverted scores are those of the victim’s training pictures."
@@ -111,17 +96,14 @@ TABLE1 = Table(
     title="Table I: accuracy, distortion and reconstruction error",
     cells=grid(
         [
-            *(_first(data, recipe, name) for data, recipe in SETS.items() for name in DEFENSES),
-            (
-                STRONGER,
-                [
-                    ("accuracy", Accuracy("digits", "ten_times")),
-                    ("distortion", _distortion("digits", "ten_times")),
-                    ("error", InvertedError("digits", "ten_times", UNAWARE)),
-                ],
-            ),
             *(
-                (f"{holder}: {name}", _held(recipe, name))
+                (f"{data}: {name}", _cells(recipe, model))
+                for data, recipe in SETS.items()
+                for name, model in DEFENSES.items()
+            ),
+            (STRONGER, _cells("digits", "ten_times")),
+            *(
+                (f"{holder}: {name}", _cells(recipe, DEFENSES[name]))
                 for holder, recipe in HOLDERS.items()
                 for name in ("none", "Ad-mi")
             ),

@@ -3,7 +3,7 @@
 import math
 
 from inversionlab.papers.compare import ComparedCell, ComparedClaim, ComparedTable
-from inversionlab.papers.finders import Value
+from inversionlab.papers.finder import Value
 from inversionlab.results.wording import number, percent
 
 MADE_UP = (

@@ -1,6 +1,7 @@
 """Yoshimura et al. 2021: model inversion without gradients, beside its twin that has them."""
 
-from inversionlab.papers.finders import ANSWERS, Finder, OfMeasure, Success
+from inversionlab.papers.finder import ANSWERS, Finder
+from inversionlab.papers.finders import OfMeasure, Success
 from inversionlab.papers.paper import Blind, Claim, Paper, Pictures, Table, grid
 
 TARGETS = 5

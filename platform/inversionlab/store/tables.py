@@ -92,7 +92,7 @@ _COLUMNS = {
 SCHEMAS = {table: pa.schema(columns) for table, columns in _COLUMNS.items()}
 """Every table's columns; a table is a folder of Parquet files with this schema."""
 
-_NEWEST = {"models": "correct_of"}
+_NEWEST = {"models": "facts"}
 """For each table that has gained columns, the newest one; a file without it is from an older version."""
 _VERDICTS = "verdicts.list.element"
 

@@ -24,7 +24,7 @@ Modes:    the victim learns as it is released: batch normalisation keeps the sta
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -32,12 +32,13 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from torch import Tensor, nn
 
 from inversionlab.core import seeds
-from inversionlab.core.contracts import ScoringModel, TrainingJob, as_scoring_model
+from inversionlab.core.contracts import TrainingJob, as_scoring_model
 from inversionlab.core.images import to_float
 from inversionlab.core.learner import GradientSync, Learner, Losses, TrainingSettings
 from inversionlab.core.settings import ConfigError, Settings
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.defenses.base import DefenseContext, Layer, VictimBlueprint
+from inversionlab.defenses.parts.renewal import Renewal
 
 Anchor = list[tuple[Tensor, Tensor]]
 """theta* and F of each parameter, to which elastic weight consolidation holds the weights."""
@@ -161,7 +162,7 @@ def fine_tuning_job(
     labels: Sequence[int],
     private_NCHW: Tensor,
     public_NCHW: Tensor,
-    renewal: "Renewal | None" = None,
+    renewal: Renewal | None = None,
 ) -> TrainingJob:
     """The fine-tuning on uint8 fake samples of both kinds, `settings.samples` in a row for each label."""
     label_N, training = torch.tensor(labels).repeat_interleave(settings.samples), settings.training
@@ -178,26 +179,6 @@ def fine_tuning_job(
         class_N=torch.cat([torch.stack([label_N, kind_N, place_N], dim=1) for kind_N in kinds]),
         training=training,
     )
-
-
-class Renewal(nn.Module):
-    """The private samples, inverted again after every so many steps; a checkpoint holds them."""
-
-    def __init__(
-        self, every: int, invert: Callable[[ScoringModel], Tensor], first_NCHW: Tensor
-    ) -> None:
-        """`invert` returns uint8 samples (N, C, H, W) of a model; `first_NCHW` are those of the victim."""
-        super().__init__()
-        self.every, self.invert = every, invert
-        self.samples_NCHW: Tensor
-        self.register_buffer("samples_NCHW", first_NCHW)
-
-    def renewed(self, model: nn.Module, step: int) -> Tensor:
-        """The samples for a step, counted from 0."""
-        if step and step % self.every == 0:
-            fresh_NCHW = self.invert(as_scoring_model(model))
-            self.samples_NCHW = fresh_NCHW.to(self.samples_NCHW.device)
-        return self.samples_NCHW
 
 
 class FineTuner(Learner):
