@@ -71,8 +71,8 @@ class Model(RecordPart):
     others_taken_of: tuple[float, ...] = ()
     """The same for each attacked person, in the order of the run's targets."""
     correct_of: tuple[int, ...] = ()
-    """Of each private person the test pictures that the model recognizes; empty in older stores, whose models count
-    as measured all the same."""
+    """Of each private person the test pictures that the model recognizes. Empty in older stores, whose models
+    count as measured all the same."""
     total_of: tuple[int, ...] = ()
     """Of each private person the test pictures."""
     aimed_correct_of: tuple[int, ...] = ()
