@@ -36,8 +36,9 @@ def paired_accuracy(
     value = float((pictures_M * apart_M).sum()) / total
     if people < 2:
         return Difference(value, math.nan, math.nan)
-    apart_M = pictures_M * (apart_M - value) / (total - pictures_M)
-    variance = float((apart_M**2).sum()) * (people - 1) / people + 1 / total**2
+    # How far the difference moves without each person.
+    moved_M = pictures_M * (apart_M - value) / (total - pictures_M)
+    variance = float((moved_M**2).sum()) * (people - 1) / people + 1 / total**2
     freedom = total**2 / float((pictures_M**2).sum()) - 1
     half = student_95(max(round(freedom), 2)) * math.sqrt(variance)
     return Difference(value, max(-1.0, value - half), min(1.0, value + half))

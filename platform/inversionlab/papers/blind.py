@@ -73,6 +73,13 @@ def question_names(results: RunResults, what: str, count: int) -> list[str]:
     return [f"{what}-{run}-{number}" for number in range(count)]
 
 
+def _named(
+    results: RunResults, what: str, asked: Sequence[Question]
+) -> Iterable[tuple[str, Question]]:
+    """The questions of this kind, each with its name."""
+    return zip(question_names(results, what, len(asked)), asked, strict=True)
+
+
 def blind_page(blind: Blind, results: RunResults, asked: Sequence[Question]) -> str:
     """The page, which holds no names and no truth."""
     table = results.run.references
@@ -85,29 +92,22 @@ def blind_page(blind: Blind, results: RunResults, asked: Sequence[Question]) -> 
         "title": blind.title,
         "people": people,
         "nobody": NOBODY,
-        "who": [
-            (name, _source(q.picture))
-            for name, q in zip(question_names(results, WHO, len(asked)), asked, strict=True)
-        ],
+        "who": [(name, _source(q.picture)) for name, q in _named(results, WHO, asked)],
         "alike": [
             (name, _source(q.picture), people[q.place][1])
-            for name, q in zip(question_names(results, ALIKE, len(asked)), asked, strict=True)
+            for name, q in _named(results, ALIKE, asked)
         ],
-        "natural": [
-            (name, _source(q.picture))
-            for name, q in zip(question_names(results, NATURAL, len(asked)), asked, strict=True)
-        ],
+        "natural": [(name, _source(q.picture)) for name, q in _named(results, NATURAL, asked)],
     }
     return fill("blind.html.j2", context, scripts=["blind.js.j2"], pictures=True)
 
 
 def blind_key(results: RunResults, asked: Sequence[Question]) -> dict[str, dict[str, Any]]:
     """What each question is in truth, by its name."""
-    truth = [{"kind": q.kind, "place": q.place} for q in asked]
     return {
-        name: known
+        name: {"kind": q.kind, "place": q.place}
         for what in ASKED
-        for name, known in zip(question_names(results, what, len(asked)), truth, strict=True)
+        for name, q in _named(results, what, asked)
     }
 
 

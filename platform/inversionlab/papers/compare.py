@@ -188,7 +188,8 @@ def _claim(claim: Claim, cells: Mapping[tuple[str, str], ComparedCell]) -> Compa
     )
     if smaller is None or larger is None:
         return ComparedClaim(claim, "not run", None)
-    apart = _apart(larger, smaller, claim.slack)
+    found, slack = _apart(larger, smaller), claim.slack
+    apart = Difference(found.value + slack, found.low + slack, found.high + slack)
     if apart.low > 0:
         return ComparedClaim(claim, "shown", apart)
     if apart.high < 0:
@@ -202,8 +203,8 @@ def _claim(claim: Claim, cells: Mapping[tuple[str, str], ComparedCell]) -> Compa
     return ComparedClaim(claim, "open", apart)
 
 
-def _apart(larger: Value, smaller: Value, slack: float) -> Difference:
-    """How much larger one figure is than another, plus the slack; those of the same people are paired."""
+def _apart(larger: Value, smaller: Value) -> Difference:
+    """How much larger one figure is than another; those of the same people are paired."""
     one, other = larger.estimate, smaller.estimate
     people = sorted(larger.of_person.keys() & smaller.of_person.keys())
     alike = bool(people) and larger.of_person.keys() == smaller.of_person.keys()
@@ -212,17 +213,15 @@ def _apart(larger: Value, smaller: Value, slack: float) -> Difference:
             np.array([of[p] for p in people])
             for of in (larger.of_person, smaller.of_person, larger.pictures_of)
         )
-        found = paired_accuracy(first_M, second_M, pictures_M)
-        return Difference(found.value + slack, found.low + slack, found.high + slack)
+        return paired_accuracy(first_M, second_M, pictures_M)
     if larger.share and smaller.share:
-        found = difference(one, other, correlation(larger.of_person, smaller.of_person))
-        return Difference(found.value + slack, found.low + slack, found.high + slack)
+        return difference(one, other, correlation(larger.of_person, smaller.of_person))
     if alike:
         apart_M = np.array([larger.of_person[p] - smaller.of_person[p] for p in people])
         paired = mean_by_person(apart_M, np.array(people))
-        return Difference(paired.value + slack, paired.low + slack, paired.high + slack)
+        return Difference(paired.value, paired.low, paired.high)
     # Independent estimates: the half-lengths add up by squares. An end that is not known (NaN) decides nothing.
-    value = one.value - other.value + slack
+    value = one.value - other.value
     return Difference(
         value,
         value - math.hypot(one.value - one.low, other.high - other.value),

@@ -39,6 +39,11 @@ def _row(recipe: str) -> list[tuple[str, Finder | str]]:
     ]
 
 
+def _protects(row: str, what: str) -> Claim:
+    text = f"{what} protects from an attacker who does not know it"
+    return Claim(text, (row, BEHIND), (row, BARE), ours=True)
+
+
 STAND_IN = "LFW at 64x64 stands in for VGGFace2 and CelebA."
 
 BY_GENERATOR = Table(
@@ -46,15 +51,7 @@ BY_GENERATOR = Table(
     title="Not in the paper: the defense against the quality of its generator (§5.2, future work)",
     cells=grid([(name, _row(recipe)) for name, recipe in GENERATORS.items()]),
     claims=(
-        *(
-            Claim(
-                f"With {name} the defense protects from an attacker who does not know it",
-                (name, BEHIND),
-                (name, BARE),
-                ours=True,
-            )
-            for name in GENERATORS
-        ),
+        *(_protects(name, f"With {name} the defense") for name in GENERATORS),
         *(
             Claim(
                 f"With {name} it protects from one who does (§6)",
@@ -87,15 +84,7 @@ BY_VICTIM = Table(
             )
             for name in VICTIMS
         ),
-        *(
-            Claim(
-                f"The defense of {name} protects from an attacker who does not know it",
-                (name, BEHIND),
-                (name, BARE),
-                ours=True,
-            )
-            for name in VICTIMS
-        ),
+        *(_protects(name, f"The defense of {name}") for name in VICTIMS),
     ),
     stand_in=STAND_IN,
     differs=(

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -219,16 +219,15 @@ def mean_model(models: Sequence[Model]) -> Model:
     )
 
 
-def undefended_model(run: RunData) -> Model:
-    """The undefended model as measured; with nothing known where it is not."""
-    models = models_of(run)
+def undefended_model(run: RunData, models: Mapping[str, Model]) -> Model:
+    """Of a run's measured models the undefended one; with nothing known where it is not measured."""
     names = (c.protected for c in run.record.cells if c.kind == "undefended")
     return next((models[name] for name in names if name in models), Model())
 
 
 def undefended_accuracy(run: RunData) -> Estimate | None:
     """Recognition accuracy of the undefended model on all people, where it is known."""
-    return undefended_model(run).accuracy_all
+    return undefended_model(run, models_of(run)).accuracy_all
 
 
 def accuracy_lost(before: Model, after: Model) -> Difference | None:

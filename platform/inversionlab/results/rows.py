@@ -126,7 +126,8 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
         for null in (False, True)
     }
     judges = [Known.of(run, name) for name in run.evaluators["evaluator"].to_pylist()]
-    models, base, k = models_of(run), undefended_model(run), run_guesses(run)
+    models, k = models_of(run), run_guesses(run)
+    base = undefended_model(run, models)
     rows = []
     for group in pooled(cells):
         table = pa.concat_tables(tables[cell.cell] for cell in group)
