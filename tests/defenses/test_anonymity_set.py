@@ -10,13 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.contracts import ModelShape
+from inversionlab.core.views import WhiteBox
 from inversionlab.defenses import DefenseContext, VictimBlueprint
 from inversionlab.defenses.anonymity_set import (
     AnonymitySet,
     AnonymitySetRecognizer,
     AnonymitySetSettings,
 )
+from inversionlab.defenses.base import Undefended
 from inversionlab.defenses.parts.generated_people import spreads
+from inversionlab.pipeline.batch_invariant import BatchInvariantModel
+from inversionlab.recognizers import Recognizer, RecognizerSettings
+from inversionlab.recognizers.losses import CrossEntropy
+from inversionlab.recognizers.small_resnet import SmallResnet
 from tests import defended
 
 
@@ -202,3 +208,20 @@ def test_the_undefended_victim_has_one_centre_a_label() -> None:
     x_NCHW = defended.pictures()
     assert model.centres == 1
     torch.testing.assert_close(model.centre_log_scores(x_NCHW)[..., 0], model.log_scores(x_NCHW))
+
+
+def test_an_attacker_with_the_weights_sees_the_lengths_of_the_centres() -> None:
+    shape = ModelShape(5, 3, 16)
+    settings = RecognizerSettings(
+        network=SmallResnet.Settings(width=4, blocks=(1,), feature_size=8),
+        loss=CrossEntropy.Settings(),
+    )
+    network = Recognizer(settings, classes=10, channels=3, image_size=16, seed=0)
+    recognizer = AnonymitySetRecognizer(network, classes=shape.classes, centres=2)
+    view = WhiteBox(BatchInvariantModel(Undefended(recognizer)), 1)
+    length_KC = view.of_centres().centre_lengths()
+    assert length_KC is not None
+    # Identity c K + k is centre c of label k.
+    assert isinstance(network.head, CrossEntropy)
+    torch.testing.assert_close(length_KC[2, 1], network.head.dense.weight[1 * 5 + 2].norm())
+    assert WhiteBox(Undefended(network), 1).centre_lengths() is None

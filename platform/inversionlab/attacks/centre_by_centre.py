@@ -6,46 +6,62 @@ Solves:  z_c = argmin_z -log p_kc(G(z)) for every centre c of the target k; with
 Step:    against the gradient in z, of a length that adapts (`updates.py`).
 Start:   for every centre, of `pool` encoded public pictures (or draws from the prior, without an encoder) the one
          that the model takes most for that centre. The queries serve all targets.
-Chooses: `rank_by` orders the C candidates by what might tell a person from a decoy:
-         `score`    log p_kc of the candidate: how well the centre can be met;
-         `width`    the mean of log p_kc over random small changes, less log p_kc: how wide its peak is;
-         `density`  -|z|^2 / 2m: how natural the prior finds the candidate;
-         `nearness` the log p_kc of the best public picture: how far the centre is from people the attacker knows;
-         `neighbour` max over the centres of other labels of log p at the candidate: how near its nearest neighbour
-                    is. People have learned to stand apart from one another, and decoys that are learned by heart
-                    from few pictures stand apart from all.
-         Repeat r returns the candidate of rank r, so with C repeats an attack returns the whole set, and the
-         metric of M candidates says how often the person is in it. The next C repeats begin at the next starts.
+Chooses: `rank_by` orders the C candidates by what might tell a person from a decoy (`candidate_orders.py`):
+         `score`      log p_kc of the candidate: how well the centre can be met;
+         `width`      the mean of log p_kc over random small changes, less log p_kc: how wide its peak is;
+         `curvature`  the trace of the Hessian of log p_kc in z: how flat it is;
+         `density`    -|z|^2 / 2m: how natural the prior finds the candidate;
+         `natural`    the largest cosine to a public face, in an embedding of the attacker's own;
+         `nearness`   the log p_kc of the best public picture: how near the centre is to known people;
+         `neighbour`  max over the centres of other labels of log p at the candidate: how near its nearest
+                      neighbour is. People have learned to stand apart from one another, and decoys that are
+                      learned by heart from few pictures stand apart from all;
+         `norm`       |W_kc|, the length of the centre's weights;
+         `surrogate`  log S_k of the candidate, S a student of the labels' scores: modes that S does not share
+                      come last;
+         `membership` log p_kc - log S_k: membership inference with S as the reference that has not seen the
+                      private pictures (Watson et al. 2022; the loss alone, Yeom et al. 2018, is `score`).
+         With `reverse` the last comes first. Repeat r returns the candidate of rank r, so with C repeats an attack
+         returns the whole set, and the metric of M candidates says how often the person is in it. The next C
+         repeats begin at the next starts.
+Trains:  for `natural`, `surrogate` and `membership` a student, on public pictures and the labels' scores of them;
+         it is the one of `distil_then_invert` with `answers: scores`.
 Stop:    p_kc > `stop`, `steps` updates, or none of the last `patience` has raised it.
 Ranges:  pictures in [0, 1]; z is unbounded.
 Result:  `confidence` is the protected model's score of the label.
 """
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from inversionlab.attacks.base import Attack, AttackSettings
+from inversionlab.attacks.candidate_orders import QUERIES, STUDENTS, Candidates, Order, likelihood
 from inversionlab.attacks.descent import Search, descend, white_box_objective
 from inversionlab.attacks.engine import pass_size
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
-from inversionlab.attacks.multi_mode import changed, random_changes
+from inversionlab.attacks.student import STUDENT, student_learner
 from inversionlab.attacks.updates import AdaptiveStep
+from inversionlab.core.contracts import ModelShape
+from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.views import View, WhiteBox
-
-NAME = "centre_by_centre"
-VIEWS = 8
-"""Random changes under which a width is measured."""
+from inversionlab.recognizers import RecognizerLearner, RecognizerSettings
 
 
 class CentreByCentreSettings(AttackSettings):
     """Settings of the attack on every centre."""
 
+    later: ClassVar[dict[str, Any]] = {"reverse": False, "student": STUDENT.model_dump(mode="json")}
+
     name: Literal["centre_by_centre"] = "centre_by_centre"
-    rank_by: Literal["score", "width", "density", "nearness", "neighbour"] = "score"
+    rank_by: Order = "score"
     """What orders the candidates."""
+    reverse: bool = False
+    """Whether the candidate that the order puts last comes first."""
+    student: RecognizerSettings = STUDENT
+    """Structure and training of the student, for the orders that ask one."""
     pool: int = Field(default=512, ge=1, le=1_000_000)
     """Public pictures that the model is asked about once, as starts for all targets."""
     step_length: float = Field(default=0.8, gt=0, le=100)
@@ -65,6 +81,7 @@ class CentreByCentre(Attack):
     view = WhiteBox
     knows_defense = True
     needs_generator = True
+    network_kind = "student"
     settings: CentreByCentreSettings
 
     @classmethod
@@ -73,8 +90,29 @@ class CentreByCentre(Attack):
 
         This is for one centre a label, as most models have.
         """
-        ordering = {"width": VIEWS, "nearness": 1, "neighbour": 1}.get(settings.rank_by, 0)
-        return settings.steps + 2 + ordering
+        return settings.steps + 2 + QUERIES.get(settings.rank_by, 0)
+
+    @classmethod
+    def trains_at(cls, settings: CentreByCentreSettings) -> bool:
+        """Whether the order asks a student."""
+        return settings.rank_by in STUDENTS
+
+    @classmethod
+    def network_part(cls, settings: CentreByCentreSettings) -> dict[str, Any]:
+        """That of the student."""
+        return {"answers": "scores", "student": settings.student.model_dump(mode="json")}
+
+    @classmethod
+    def training(cls, settings: CentreByCentreSettings) -> TrainingSettings:
+        """That of the student."""
+        return settings.student.training
+
+    @classmethod
+    def learner(
+        cls, settings: CentreByCentreSettings, shape: ModelShape, seed: int
+    ) -> RecognizerLearner:
+        """The student in training; ConfigError if it does not fit the pictures."""
+        return student_learner(settings.student, "scores", shape, seed)
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend onto every centre, then return the candidate of the repeat's rank."""
@@ -96,58 +134,12 @@ class CentreByCentre(Attack):
             steps=self.settings.steps,
             patience=self.settings.patience,
         )
-        likely_NC = self._likely(centres, wide, start_ND, end).view(-1, count)
-        order_NC = likely_NC.argsort(dim=1, descending=True, stable=True)
+        found = Candidates(self, centres, wide, start_ND, end.best, end.log_p_N)
+        likely_NC = likelihood(self.settings.rank_by, found).view(-1, count)
+        order_NC = likely_NC.argsort(dim=1, descending=not self.settings.reverse, stable=True)
         rank_N1 = (jobs.repeat_N % count)[:, None]
         row_N = jobs.rows_N * count + order_NC.gather(1, rank_N1).squeeze(1)
         return self._result(centres, jobs, row_N, end)
-
-    @torch.no_grad()
-    def _likely(self, centres: WhiteBox, wide: AttackJobs, start_ND: Tensor, end: Search) -> Tensor:
-        """By `rank_by`, how likely each candidate (N,) is to be the person; larger is likelier."""
-        if self.settings.rank_by == "score":
-            return end.log_p_N
-        if self.settings.rank_by == "density":
-            return -end.best.square().mean(1) / 2
-        if self.settings.rank_by == "nearness":
-            return self._mean_log_p(centres, wide, start_ND, None)
-        if self.settings.rank_by == "neighbour":
-            return self._nearest_other(centres, wide, end.best)
-        stream = self.context.shared_stream(NAME, "width")
-        changes_V6 = random_changes(VIEWS, stream).to(end.best.device)
-        return self._mean_log_p(centres, wide, end.best, changes_V6) - end.log_p_N
-
-    def _mean_log_p(
-        self, centres: WhiteBox, wide: AttackJobs, z_ND: Tensor, changes_V6: Tensor | None
-    ) -> Tensor:
-        """The mean of each row's log p (N,) over changes (V, 6) of its picture; None: of the picture itself."""
-        means = []
-        size = pass_size(z_ND.device)
-        for z_BD, row_B in zip(z_ND.split(size), wide.rows_N.split(size), strict=True):
-            x_NCHW = self.generator(z_BD)
-            pictures = [x_NCHW]
-            if changes_V6 is not None:
-                pictures = [
-                    changed(x_NCHW, change_6.expand(len(row_B), -1)) for change_6 in changes_V6
-                ]
-            log_p_VN = [
-                self.target_scores(centres.log_scores(x, wide.account(row_B)), wide.target_N[row_B])
-                for x in pictures
-            ]
-            means.append(torch.stack(log_p_VN).mean(0))
-        return torch.cat(means)
-
-    def _nearest_other(self, centres: WhiteBox, wide: AttackJobs, z_ND: Tensor) -> Tensor:
-        """The largest log p (N,) that any centre of another label has at each row's picture."""
-        nearest = []
-        size = pass_size(z_ND.device)
-        for z_BD, row_B in zip(z_ND.split(size), wide.rows_N.split(size), strict=True):
-            log_p_BKC = centres.log_scores(self.generator(z_BD), wide.account(row_B))
-            log_p_BKC = log_p_BKC.unflatten(1, (-1, centres.centres)).clone()
-            label_B = wide.target_N[row_B].div(centres.centres, rounding_mode="floor")
-            log_p_BKC[torch.arange(len(row_B), device=label_B.device), label_B] = -torch.inf
-            nearest.append(log_p_BKC.flatten(1).max(1).values)
-        return torch.cat(nearest)
 
     @torch.no_grad()
     def _result(

@@ -20,7 +20,7 @@ Deviates: LOKT trains a GAN whose classes are F's labels on its own pictures, an
          that GAN. Here one student learns from public pictures, so that any generator can be searched.
 """
 
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -32,20 +32,12 @@ from inversionlab.attacks.descent import descend, white_box_objective
 from inversionlab.attacks.engine import pass_size
 from inversionlab.attacks.jobs import AttackJobs, AttackResult
 from inversionlab.attacks.pool import Pool
+from inversionlab.attacks.student import STUDENT, Answers, student_learner
 from inversionlab.attacks.updates import AdaptiveStep
 from inversionlab.core.contracts import ModelShape, as_scoring_model
 from inversionlab.core.learner import TrainingSettings
 from inversionlab.core.views import Labels, Scores, View, WhiteBox
 from inversionlab.recognizers import RecognizerLearner, RecognizerSettings
-from inversionlab.recognizers.losses import Head
-from inversionlab.recognizers.small_resnet import SmallResnet
-
-STUDENT = RecognizerSettings(
-    network=SmallResnet.Settings(width=24),
-    training=TrainingSettings(
-        epochs=20, batch_size=64, learning_rate=2e-3, schedule="one_cycle", weight_decay=5e-2
-    ),
-)
 
 
 class DistilThenInvertSettings(AttackSettings):
@@ -56,7 +48,7 @@ class DistilThenInvertSettings(AttackSettings):
     )
 
     name: Literal["distil_then_invert"] = "distil_then_invert"
-    answers: Literal["labels", "scores"] = "labels"
+    answers: Answers = "labels"
     """What the student learns from, and the results are chosen by."""
     student: RecognizerSettings = STUDENT
     """Structure and training of the student."""
@@ -77,14 +69,6 @@ class DistilThenInvertSettings(AttackSettings):
     def training(self) -> TrainingSettings:
         """How the student is trained."""
         return self.student.training
-
-
-def student_loss(answers: str, head: Head, feature_ND: Tensor, score_NK: Tensor) -> Tensor:
-    """The head's own loss on the winning classes, or its cross-entropy with the scores."""
-    if answers == "labels":
-        return head.loss(feature_ND, score_NK.argmax(1))
-    loss: Tensor = -(score_NK * head(feature_ND).log_softmax(1)).sum(1).mean()
-    return loss
 
 
 class DistilThenInvert(Attack):
@@ -121,9 +105,7 @@ class DistilThenInvert(Attack):
     @classmethod
     def learner(cls, settings: Any, shape: ModelShape, seed: int) -> RecognizerLearner:
         """The student in training; ConfigError if it does not fit the pictures."""
-        learner = RecognizerLearner(settings.student, seed=seed, **shape.sizes)
-        learner.loss = partial(student_loss, settings.answers)
-        return learner
+        return student_learner(settings.student, settings.answers, shape, seed)
 
     @cached_property
     def _starts(self) -> Pool:

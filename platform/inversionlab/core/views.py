@@ -58,11 +58,16 @@ class WhiteBox(View):
         self.centres: int = getattr(model, "centres", 1)
         """C, the identities under each label."""
         self._ask_centres = getattr(model, "centre_log_scores", None)
+        self._ask_lengths = getattr(model, "centre_lengths", None)
 
     def log_scores(self, x_NCHW: Tensor, account_N: Tensor | None = None) -> Tensor:
         """Differentiable log-probabilities (N, K); `account_N` is the row that each picture is for, None: all."""
         self._count(x_NCHW, account_N)
         return self._ask(x_NCHW)
+
+    def centre_lengths(self) -> Tensor | None:
+        """The lengths (K, C) of the identities' weights; None where labels have one identity each."""
+        return None if self._ask_lengths is None else self._ask_lengths()
 
     def of_centres(self) -> Self:
         """The same view with identities as its classes: number k C + c is identity c of label k.

@@ -95,6 +95,12 @@ class AnonymitySetRecognizer(nn.Module):
         log_p_NI = functional.log_softmax(logit_NI, dim=1)
         return log_p_NI.view(-1, self.centres, self.classes).transpose(1, 2)
 
+    def centre_lengths(self) -> Tensor:
+        """The lengths (K, C) of the weights of all centres."""
+        network: Any = self.network
+        length_I: Tensor = network.head.lengths()[: self.classes * self.centres]
+        return length_I.view(self.centres, self.classes).T
+
     def log_scores(self, x_NCHW: Tensor) -> Tensor:
         """Log-probabilities (N, K) of the labels."""
         return self.centre_log_scores(x_NCHW).logsumexp(2)

@@ -103,6 +103,10 @@ class ProtectedModel(nn.Module, ABC):
         """Log-probabilities (N, K, C) of the identities under each label, whose sum over C is the label's."""
         return self.log_scores(x_NCHW)[..., None]
 
+    def centre_lengths(self) -> Tensor | None:
+        """The lengths (K, C) of the weights of these identities; None where there is one under each label."""
+        return None
+
     def facts(self) -> dict[str, float]:
         """Figures to read with the accuracy, such as the epsilon spent, including those of `victim`."""
         victim: Any = getattr(self, "victim", None)
@@ -133,6 +137,11 @@ class Undefended(ProtectedModel):
         victim: Any = self.victim
         log_p_NKC: Tensor = victim.centre_log_scores(x_NCHW)
         return log_p_NKC
+
+    def centre_lengths(self) -> Tensor | None:
+        """Those of the recognizer's identities (K, C), where it has several a label."""
+        victim: Any = self.victim
+        return victim.centre_lengths() if self.centres > 1 else None
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,10 @@ class BatchInvariantModel(ProtectedModel):
         """Those of its identities (N, K, C)."""
         return batch_invariant(self.model.centre_log_scores, x_NCHW)
 
+    def centre_lengths(self) -> Tensor | None:
+        """The lengths of their weights (K, C)."""
+        return self.model.centre_lengths()
+
 
 class BatchInvariantPrior:
     """An attacker's generator with batch-invariant pictures and encodings; its methods are `GenerativePrior`'s."""

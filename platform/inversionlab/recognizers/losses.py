@@ -47,6 +47,10 @@ class Head(nn.Module, ABC):
         logit_NK = self.training_logits(feature_ND, y_N)
         return functional.cross_entropy(logit_NK, y_N, label_smoothing=smoothing)
 
+    @abstractmethod
+    def lengths(self) -> Tensor:
+        """The lengths (K,) of the classes' weights."""
+
     def forget_lengths(self) -> None:
         """Scale to 1 what no output depends on, but what would tell how often a class was trained."""
 
@@ -67,6 +71,11 @@ class CrossEntropy(Head):
         """Logits (N, K)."""
         logit_NK: Tensor = self.dense(feature_ND)
         return logit_NK
+
+    def lengths(self) -> Tensor:
+        """The lengths (K,) of the rows of the dense layer's matrix."""
+        length_K: Tensor = self.dense.weight.norm(dim=1)
+        return length_K
 
 
 class Cosface(Head):
@@ -101,6 +110,11 @@ class Cosface(Head):
         cosine_NK = self.cosine(feature_ND)
         margin_NK = self.margin * functional.one_hot(y_N, cosine_NK.shape[1]).to(cosine_NK.dtype)
         return self.scale * (cosine_NK - margin_NK)
+
+    def lengths(self) -> Tensor:
+        """The lengths (K,) of the class weights, on which no output depends."""
+        length_K: Tensor = self.weight_KD.norm(dim=1)
+        return length_K
 
     @torch.no_grad()
     def forget_lengths(self) -> None:
