@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from inversionlab.metrics import wilson
-from inversionlab.papers.clones import BestClone
+from inversionlab.papers.clones import BestClone, BestOfClones
 from inversionlab.papers.finder import Finder, NotRunError
 from inversionlab.papers.finders import (
     Accuracy,
@@ -157,3 +157,20 @@ def test_the_best_clone_by_the_evaluator_and_by_the_attacked_model() -> None:
     assert figure("own", "evaluator") == pytest.approx(0.6)
     assert figure("rank", "attacker") == 4
     assert figure("own", "attacker") == pytest.approx(0.9)
+
+
+def test_over_all_people_the_best_clones_are_counted_by_people() -> None:
+    made = run(undefended=[1, 2, 9, 3, 1, 1])
+    own_N = [0.9, 0.6, 0.1, 0.2, 0.3, 0.4, *[0.5] * 12]
+    place = made.reconstructions.column_names.index("confidence")
+    table = made.reconstructions.set_column(place, "confidence", pa.array(own_N, pa.float32()))
+    runs = results(dataclasses.replace(made, reconstructions=table))
+    first = BestOfClones("r", attack="a").find(runs, {})
+    assert first.share
+    assert first.of_person == {0: 1.0, 1: 0.0, 2: 1.0}
+    assert first.estimate == wilson(2, 3)
+    own = BestOfClones("r", attack="a", figure="own").find(runs, {})
+    # Of the two tries at person 2, which are both of rank 1, the evaluator's score decides.
+    assert own.of_person[0] == pytest.approx(0.9)
+    assert own.of_person[1] == pytest.approx(0.2)
+    assert own.estimate.value == pytest.approx(sum(own.of_person.values()) / 3)

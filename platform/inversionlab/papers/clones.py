@@ -1,17 +1,21 @@
 """Of all tries at a person the best one: by the evaluator, as Khosravy picks it, or by the attacked model's
 score."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from inversionlab.metrics import Estimate
+from inversionlab.metrics import Estimate, wilson
+from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.papers.finder import UNKNOWN, Finder, Measured, NotRunError, target_at
 from inversionlab.results.run_results import RunResults
 
 Figure = Literal["rank", "score", "own"]
+BestFigure = Literal["first", "score", "own"]
 Chooser = Literal["evaluator", "attacker"]
 
 
@@ -41,6 +45,41 @@ class BestClone(Finder):
             self.chosen_by,
         )
         return replace(UNKNOWN, value=float(best[self.figure]), count=int(best["tries"]))
+
+
+@dataclass(frozen=True)
+class BestOfClones(Finder):
+    """Over all targets, how good the try is that an evaluator likes best; the unit is the person.
+
+    Of several victims the first counts.
+    """
+
+    figure: BestFigure = "first"
+    """The share of people whose best try has the evaluator's first rank, or the mean of its score, or of the
+    attacked model's own."""
+
+    @property
+    def share(self) -> bool:
+        """See `Finder`."""
+        return self.figure == "first"
+
+    def estimate(self, results: RunResults, measured: Measured) -> Estimate:
+        """See `Finder`."""
+        found = self.of_person(results, measured)
+        if not found:
+            raise NotRunError("there are no reconstructions")
+        if self.figure == "first":
+            return wilson(round(sum(found.values())), len(found))
+        return mean_by_person(np.array(list(found.values())), np.array(list(found)))
+
+    def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
+        """See `Finder`."""
+        table, evaluator = self.first_table(results), self.evaluator_of(results)
+        targets = sorted(set(table["target"].to_pylist()))
+        best = {target: best_clone(table, target, evaluator, "evaluator") for target in targets}
+        if self.figure == "first":
+            return {target: float(clone["rank"] == 1) for target, clone in best.items()}
+        return {target: float(clone[self.figure]) for target, clone in best.items()}
 
 
 def best_clone(table: pa.Table, target: int, evaluator: str, chosen_by: Chooser) -> dict[str, Any]:
