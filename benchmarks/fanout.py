@@ -29,8 +29,8 @@ from inversionlab.distributed.actor_pool import ActorPool
 from inversionlab.distributed.cluster import Gpus
 from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.distributed.shard_queue import PendingJobs, ShardQueue
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.paces import Kind
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, missing_jobs
 from inversionlab.store.tables import Job
 

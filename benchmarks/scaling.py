@@ -29,7 +29,7 @@ from inversionlab.distributed.attack_worker import AttackWorker
 from inversionlab.distributed.object_cache import ObjectCache
 from inversionlab.distributed.shard_queue import ShardQueue
 from inversionlab.distributed.work_items import Shard, WorkContext, WorkItem, missing_measurements
-from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.session import Session
 
 TARGETS = 6

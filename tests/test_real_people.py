@@ -17,7 +17,7 @@ from inversionlab.distributed.work_items import (
     WorkContext,
 )
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.session import Session, open_experiment
 from inversionlab.store.storage import Storage
 from tests import tiny

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from inversionlab.commands.plan import show_plan
 from inversionlab.core.settings import ConfigError
 from inversionlab.distributed.audit import audit
 from inversionlab.pipeline.train import TrainingError
@@ -68,6 +69,41 @@ def test_the_ceiling_of_the_generator_is_measured_once(trained: Path) -> None:
     # One held-out picture of each target.
     assert (prior.record.label, prior.record.kind, prior.top5.count) == ("generator", "vae", 4)
     assert prior.evaluator == "same"
+
+
+def test_one_more_evaluator_judges_the_stored_pictures_and_nothing_is_attacked_again(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "artifacts").symlink_to(trained / "artifacts")
+    fewer = {"evaluators": [tiny.RECIPE["evaluators"][1]]}
+    before, _ = run(tmp_path, **fewer)
+    shown: list[str] = []
+    monkeypatch.setattr("typer.echo", shown.append)
+    show_plan(tiny.experiment(), str(tmp_path), force=False)
+    assert sum("8 of them only to be judged by more evaluators" in line for line in shown) == 8
+    after, said = run(tmp_path)
+    assert any("64 pictures are stored, and are only judged" in line for line in said)
+    # Made again, a row would at least have taken other seconds.
+    kept = ("picture", "queries", "steps", "seconds", "created")
+    assert by_job(rows(tmp_path, after), kept) == by_job(rows(tmp_path, before), kept)
+    mine = by_job(rows(tmp_path, after), ("verdicts",))
+    theirs = by_job(rows(trained, run(trained)[0]), ("verdicts",))
+    assert mine.keys() == theirs.keys()
+    for job, (verdicts,) in mine.items():
+        assert [v["evaluator"] for v in verdicts] == ["same", "disjoint"]
+        for found, expected in zip(verdicts, *theirs[job], strict=True):
+            assert found["rank"] == expected["rank"]
+            assert found["score"] == pytest.approx(expected["score"], rel=1e-4)
+    assert any("0 reconstructions over 8 cells" in line for line in run(tmp_path)[1])
+
+
+def by_job(table: pa.Table, columns: tuple[str, ...]) -> dict[tuple[Any, ...], list[Any]]:
+    """What rows have in these columns, by attack, model and job."""
+    keys = ("attack", "protected", "target", "repeat")
+    return {
+        tuple(row[key] for key in keys): [row[column] for column in columns]
+        for row in table.to_pylist()
+    }
 
 
 @pytest.mark.parametrize(("workers", "size"), [(1, 1), (2, 20)])

@@ -13,8 +13,8 @@ import pytest
 
 from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.shard_queue import FIRST, MEASURING, PendingJobs, ShardQueue
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.paces import Kind
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, missing_jobs
 from inversionlab.store.tables import Job
 from tests import tiny

@@ -23,10 +23,11 @@ from inversionlab.distributed.work_items import (
     WorkContext,
     missing_measurements,
 )
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.generator_specs import AttackNetworkSpec
 from inversionlab.pipeline.measure import model_key
 from inversionlab.pipeline.network_spec import NetworkSpec
-from inversionlab.pipeline.plan import Cell, Plan, make_plan
+from inversionlab.pipeline.plan import Plan, make_plan
 from inversionlab.pipeline.session import Session
 from inversionlab.pipeline.train import TrainingError
 from tests import tiny

@@ -8,8 +8,9 @@ import pytest
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.distributed.run_record import run_name
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.generator_specs import GeneratorSpec
-from inversionlab.pipeline.plan import Cell, Plan, make_plan
+from inversionlab.pipeline.plan import Plan, make_plan
 from tests import tiny
 
 TARGETS = (0, 2, 3, 5)

@@ -52,6 +52,15 @@ def test_cells_are_read_in_order(store: Store) -> None:
     assert store.reconstructions(["b", "a"])["cell"].to_pylist() == ["a", "b"]
 
 
+def test_the_rows_of_some_jobs_are_read(store: Store) -> None:
+    store.write_shard("c", [row(0, 0), row(0, 1)])
+    store.write_shard("c", [row(1, 0)])
+    found = store.rows("c", {(0, 1), (1, 0), (5, 5)})
+    assert found.keys() == {(0, 1), (1, 0)}
+    assert all((row["target"], row["repeat"]) == job for job, row in found.items())
+    assert store.rows("c", set()) == store.rows("other", {(0, 0)}) == {}
+
+
 def test_no_rows_is_an_empty_table(store: Store) -> None:
     assert store.reconstructions(["nothing"]).num_rows == 0
 

@@ -11,8 +11,8 @@ from ray import tune
 
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.distributed.cluster import Gpus
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.measure import evaluator_key, measure_model, model_key
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.search import SearchRecord
 from inversionlab.tuning import search_record

@@ -24,6 +24,7 @@ def show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         from inversionlab.experiment.suite import suite_record
         from inversionlab.pipeline import estimate
         from inversionlab.pipeline.endpoint import begin, planned_queries
+        from inversionlab.pipeline.judged_before import pictures_stored
         from inversionlab.pipeline.missing import missing_ceilings
         from inversionlab.pipeline.prepared import planned_pictures
         from inversionlab.pipeline.session import missing_jobs
@@ -49,7 +50,9 @@ def show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
     for cell in session.plan.cells:
         _, todo = missing_jobs(session, cell, session.plan.targets)
         attacks += todo
-        typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do")
+        judged = pictures_stored(session, cell, session.plan.targets)
+        only = f", {judged} of them only to be judged by more evaluators" if judged else ""
+        typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do{only}")
     for generator in missing_ceilings(session, set()):
         typer.echo(f"  ceiling of generator/{generator}: to be measured")
     training = bool(untrained)

@@ -3,6 +3,7 @@
 import io
 import math
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -25,6 +26,12 @@ def png(x_CHW: Tensor) -> bytes:
     sink = io.BytesIO()
     image.save(sink, format="PNG", optimize=True)
     return sink.getvalue()
+
+
+def from_png(file: bytes) -> Tensor:
+    """The uint8 picture (C, H, W) of a PNG file that `png` wrote."""
+    array = np.array(Image.open(io.BytesIO(file), formats=("PNG",)))
+    return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)
 
 
 def grid(x_NCHW: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,11 @@ from inversionlab.distributed.work_items import (
     WorkItem,
 )
 from inversionlab.pipeline.attack import make_attack, run_attack
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.evaluate import Evaluator, verdicts
+from inversionlab.pipeline.judged_before import judged_again
 from inversionlab.pipeline.measure import evaluator, measure_evaluator, measure_model
 from inversionlab.pipeline.network_spec import NetworkSpec
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.prior_ceiling import measure_ceiling
 from inversionlab.pipeline.session import Session, SessionSpec, open_session
 from inversionlab.store.storage import Storage
@@ -94,7 +96,7 @@ class AttackWorker:
         elif isinstance(item, MeasureCeiling):
             measure_ceiling(session, item.generator)
         else:
-            self._attack(experiment, session.plan.work[item.cell], item.jobs)
+            self._reconstruct(experiment, session.plan.work[item.cell], item.jobs)
         return time.monotonic() - began
 
     def _experiment(self, context: WorkContext) -> _OpenExperiment:
@@ -126,8 +128,18 @@ class AttackWorker:
         self._open.move_to_end(context.spec)
         return self._open[context.spec]
 
-    def _attack(self, experiment: _OpenExperiment, cell: Cell, jobs: Sequence[Job]) -> None:
-        """Attack, evaluate the reconstructions, store the rows."""
+    def _reconstruct(self, experiment: _OpenExperiment, cell: Cell, jobs: Sequence[Job]) -> None:
+        """Store the rows of a shard; pictures that are stored are only judged by more evaluators."""
+        session = experiment.session
+        rows = judged_again(session, cell, jobs, experiment.evaluators)
+        left = [job for job in jobs if job not in rows]
+        made = self._attack(experiment, cell, left) if left else []
+        session.store.write_shard(cell.id, [*rows.values(), *made])
+
+    def _attack(
+        self, experiment: _OpenExperiment, cell: Cell, jobs: Sequence[Job]
+    ) -> list[dict[str, Any]]:
+        """Attack, and evaluate the reconstructions; returns their rows."""
         session = experiment.session
         ready = _ready_attack(experiment, cell)
         self._drop_networks(session)
@@ -158,7 +170,7 @@ class AttackWorker:
             "version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        rows = [
+        return [
             {
                 **provenance,
                 "target": target,
@@ -176,7 +188,6 @@ class AttackWorker:
             }
             for i, (target, repeat) in enumerate(jobs)
         ]
-        session.store.write_shard(cell.id, rows)
 
     def _drop_networks(self, session: Session) -> None:
         """Drop the least recently used networks of single models; they come first in the dict."""

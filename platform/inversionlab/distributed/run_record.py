@@ -16,8 +16,8 @@ from inversionlab.distributed.errors import AuditError
 from inversionlab.distributed.provenance import provenance
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.suite import suite_record
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.measure import VIEWS, evaluator_key, model_key
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.prior_ceiling import ceiling_key, priors
 from inversionlab.pipeline.session import Session
 from inversionlab.results import run_record as records

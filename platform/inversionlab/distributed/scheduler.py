@@ -39,9 +39,9 @@ from inversionlab.distributed.work_items import (
 from inversionlab.experiment import RuntimeSettings
 from inversionlab.given.endpoint_answers import EndpointError
 from inversionlab.given.ledger import BudgetError
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.missing import Found, missing_ceilings
 from inversionlab.pipeline.network_spec import NetworkSpec
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
 
 

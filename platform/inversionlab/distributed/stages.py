@@ -24,6 +24,7 @@ from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.distributed.training_board import BoardReader
 from inversionlab.distributed.work_items import MeasureCeiling, MeasureEvaluator, WorkItem
 from inversionlab.given.ledger import BudgetError
+from inversionlab.pipeline.judged_before import pictures_stored
 from inversionlab.pipeline.missing import Found
 from inversionlab.pipeline.session import Session, missing_jobs
 
@@ -102,7 +103,10 @@ def _attack(
     missing_work = scheduler.missing_work(session, session.plan.cells, ceilings=True)
     todo, cells = missing_work.jobs, len(session.plan.work)
     stored = reconstructions(session) - todo
-    more = f"; ceilings to measure: {len(missing_work.last)}" if missing_work.last else ""
+    work, targets = session.plan.work.values(), session.plan.targets
+    judged = sum(pictures_stored(session, cell, targets) for cell in work) if todo else 0
+    more = f"; {judged} pictures are stored, and are only judged" if judged else ""
+    more += f"; ceilings to measure: {len(missing_work.last)}" if missing_work.last else ""
     say(
         f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already{more}"
     )

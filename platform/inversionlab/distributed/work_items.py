@@ -6,9 +6,9 @@ from functools import partial
 
 from inversionlab.distributed.object_cache import CachedObject
 from inversionlab.distributed.shard_queue import PendingJobs
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.estimate import kind_of
 from inversionlab.pipeline.missing import missing_evaluators, missing_models
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, SessionSpec, missing_jobs
 from inversionlab.store.tables import Job
 

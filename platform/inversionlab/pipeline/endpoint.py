@@ -20,6 +20,7 @@ from inversionlab.pipeline.enrolment import enrolled
 from inversionlab.pipeline.evaluate import QUERIES
 from inversionlab.pipeline.footprint import BATCH
 from inversionlab.pipeline.given_specs import GivenSpec
+from inversionlab.pipeline.judged_before import pictures_stored
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.prepared import Prepare
 from inversionlab.pipeline.session import Session, missing_jobs, open_experiment
@@ -141,6 +142,7 @@ def planned_queries(session: Session) -> Iterator[str]:
         if attack.view is None:
             continue
         _, jobs = missing_jobs(session, cell, session.plan.targets)
+        jobs -= pictures_stored(session, cell, session.plan.targets)
         each = attack.most_queries(cell.attack, generator.latent_size)
         once = attack.pool_size(cell.attack) if jobs else 0
         # Without an encoder the starts are draws, of which there are as many as wanted.

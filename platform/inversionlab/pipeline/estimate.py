@@ -14,9 +14,10 @@ from typing import Any
 from inversionlab.attacks import ATTACKS
 from inversionlab.core.clock import clock
 from inversionlab.core.settings import ConfigError
+from inversionlab.pipeline.cell import Cell
+from inversionlab.pipeline.judged_before import pictures_stored
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.paces import Kind, Paces
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, missing_jobs
 from inversionlab.results.load import stored_record
 from inversionlab.results.run_record import RunRecord
@@ -119,6 +120,7 @@ def attacks(session: Session, cells: Sequence[Cell]) -> Estimate:
     for cell in cells:
         _, todo = missing_jobs(session, cell, session.plan.targets)
         size += row * todo
+        todo -= pictures_stored(session, cell, session.plan.targets)
         pace = paces.expect(kind_of(cell)) if todo else 0.0
         if pace is None:
             unknown.append(cell.label)

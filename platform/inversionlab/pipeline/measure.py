@@ -21,8 +21,8 @@ from inversionlab.defenses.none import NoneSettings
 from inversionlab.given.recognizer import GivenRecognizer
 from inversionlab.metrics import within_person_distance
 from inversionlab.pipeline import evaluate, footprint
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.compiled import compiled
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.recognizer_specs import outsider_classes
 from inversionlab.pipeline.session import Session
 from inversionlab.recognizers import Recognizer

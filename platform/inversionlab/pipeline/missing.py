@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from safetensors import SafetensorError
 
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.measure import evaluator_key, model_key
 from inversionlab.pipeline.network_spec import NetworkSpec
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.prior_ceiling import ceiling_key, priors
 from inversionlab.pipeline.session import Session, missing_jobs
 

@@ -23,9 +23,10 @@ from inversionlab.pipeline.batch_invariant import (
     BatchInvariantPrior,
     batch_invariant_network,
 )
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.compiled import compiled
 from inversionlab.pipeline.network_spec import NetworkSpec, fault_of, latent_faults
-from inversionlab.pipeline.plan import Cell, Plan
+from inversionlab.pipeline.plan import Plan
 from inversionlab.pipeline.train import frozen
 from inversionlab.pipeline.untrained import WithoutDraws, untrained
 from inversionlab.recognizers import Recognizer

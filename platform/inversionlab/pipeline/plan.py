@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 from inversionlab.attacks import ATTACKS, AttackSettings
 from inversionlab.core.learner import Precision
@@ -15,12 +16,8 @@ from inversionlab.experiment import Experiment
 from inversionlab.experiment.references import defense_at, null_attacks
 from inversionlab.given.sface import SFACE_SETTINGS
 from inversionlab.pipeline.attacker_specs import attacker_networks, generator_spec
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.defense_specs import DefenseSpecs, victim_specs
-from inversionlab.pipeline.generator_specs import (
-    AttackNetworkSpec,
-    GeneratorSpec,
-    GivenGeneratorSpec,
-)
 from inversionlab.pipeline.given_facts import GivenFacts
 from inversionlab.pipeline.given_specs import GivenSpec
 from inversionlab.pipeline.network_spec import NETWORK_FORMAT, NetworkSpec
@@ -28,47 +25,6 @@ from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerSpec
 
 ROW_FORMAT = 4
 """Raise it when a row would differ for equal settings."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One attack on one protected model (or a null attack, on none)."""
-
-    id: str
-    """Hash of everything that its rows depend on. To attack a stripped model is to attack what is left."""
-    attack: AttackSettings
-    defense: DefenseSettings | None
-    """The defense under test; None for a null attack."""
-    protected: str
-    """Id of the model that the defense releases; empty for a null attack."""
-    attacked: DefenseSettings | None
-    """What is attacked: the defense, or what a white-box attacker has left of it."""
-    model: str
-    """Id of the model that is attacked; empty for a null attack."""
-    point: float | None
-    """The swept setting's value."""
-    label: str
-    generator: GeneratorSpec | GivenGeneratorSpec
-    """The generator that the attacker searches."""
-    network: AttackNetworkSpec | None
-    """The attack's own network, if it trains one."""
-    seed: int
-    """The victim's seed, from which the attack's own random streams derive; a null attack has the experiment's."""
-
-    @property
-    def baseline(self) -> bool:
-        """Whether it is a row to compare with: a null attack, or the undefended victim."""
-        return self.defense is None or self.defense.name == "none"
-
-    @property
-    def stripped(self) -> bool:
-        """Whether the attacker has taken off a part of the defense."""
-        return self.attacked != self.defense
-
-    @property
-    def attacker(self) -> str:
-        """The attack, and whether it takes a defense off first."""
-        return f"{self.attack.title}, stripped" if self.stripped else self.attack.title
 
 
 @dataclass(frozen=True)
@@ -261,12 +217,13 @@ def _cell(
     model = specs.model(attacked).id if attacked is not None else ""
     seed = specs.victim.seed if attacked is not None else specs.experiment.seed
     generator, network = attacker_networks(specs, attack, attacked)
+    judges = [[name, spec.id] for name, spec in evaluators.items()]
     inputs = {
         "format": NETWORK_FORMAT,
         "data": specs.victim.data_id,
         "seed": seed,
         "rows": ROW_FORMAT,
-        "evaluators": [[name, spec.id] for name, spec in evaluators.items()],
+        "evaluators": judges,
         # Which generator the label means is in its id.
         "attack": attack.model_dump(mode="json", exclude={"generator"}, context=NAMING),
         "protected": model,
@@ -292,5 +249,10 @@ def _cell(
         label=label,
         generator=generator,
         network=network,
+        judged_by_fewer=tuple(
+            fingerprint(inputs | {"evaluators": [*some]})
+            for count in range(len(judges) - 1, 0, -1)
+            for some in combinations(judges, count)
+        ),
         seed=seed,
     )

@@ -16,12 +16,13 @@ from inversionlab.experiment import Experiment
 from inversionlab.given.live import Live
 from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.compiled import chip_precision
 from inversionlab.pipeline.given_facts import GivenFacts, read_facts
 from inversionlab.pipeline.model_builder import ModelBuilder, Weights
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.overlaps import with_near_duplicates
-from inversionlab.pipeline.plan import Cell, Plan, make_plan
+from inversionlab.pipeline.plan import Plan, make_plan
 from inversionlab.pipeline.prepared import Prepare, pictures_of
 from inversionlab.pipeline.recipe_check import check_recipe
 from inversionlab.store.address import is_uri

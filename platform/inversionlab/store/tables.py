@@ -7,7 +7,7 @@ done, so it does not matter how an earlier run cut them into shards.
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,6 +193,15 @@ class Store:
         keys = list(zip(*(table[c].to_pylist() for c in ("cell", "target", "repeat")), strict=True))
         first = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
         return table.take(pa.array(first))
+
+    def rows(self, cell: str, jobs: Collection[Job]) -> dict[Job, dict[str, Any]]:
+        """The rows of those of these jobs of `cell` that are stored."""
+        rows: dict[Job, dict[str, Any]] = {}
+        for part in self._shards(cell, None) if jobs else ():
+            here = [(row, job) for row, job in enumerate(_jobs(part)) if job in jobs]
+            found = part.take(pa.array([row for row, _ in here], pa.int64())).to_pylist()
+            rows |= {job: row for (_, job), row in zip(here, found, strict=True)}
+        return rows
 
     def _shards(self, cell: str, columns: list[str] | None) -> Iterator[pa.Table]:
         for name in self.storage.files(f"reconstructions/{cell}", ".parquet"):

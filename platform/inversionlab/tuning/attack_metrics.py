@@ -11,8 +11,8 @@ from typing import Literal
 
 from inversionlab.experiment import Experiment
 from inversionlab.metrics import Estimate
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.measure import evaluator_key
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session
 from inversionlab.results.evaluator_results import METRICS, Known, evaluator_results
 from inversionlab.results.load import of_jobs

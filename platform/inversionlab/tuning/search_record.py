@@ -13,7 +13,7 @@ from inversionlab.distributed.cluster import machine
 from inversionlab.distributed.provenance import provenance
 from inversionlab.distributed.run_record import cost, data_record, real_key, run_name
 from inversionlab.experiment import Experiment
-from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.search import (
     AuditedRun,

@@ -19,8 +19,8 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.metrics import Estimate, attack_accuracy, wilson
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.measure import evaluator_key, model_key
-from inversionlab.pipeline.plan import Cell
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.guessing import guesses_of
 from inversionlab.results.models import MODEL_METRICS, Model, mean_model

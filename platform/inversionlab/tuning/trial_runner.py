@@ -9,7 +9,7 @@ import torch
 from inversionlab.distributed.cluster import Gpus
 from inversionlab.distributed.run_record import store_real
 from inversionlab.distributed.scheduler import Scheduler
-from inversionlab.pipeline.plan import Cell
+from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.session import Session, SessionSpec, open_session, with_experiment
 from inversionlab.results.models import MODEL_METRICS
 from inversionlab.tuning.space import experiment_at
