@@ -9,7 +9,11 @@ import torch
 
 from inversionlab.commands.plan import show_plan
 from inversionlab.core.settings import ConfigError
+from inversionlab.distributed.attack_worker import AttackWorker
 from inversionlab.distributed.audit import audit
+from inversionlab.distributed.work_items import MeasureEvaluator, Shard, WorkContext
+from inversionlab.pipeline.judged_before import files_of_pictures
+from inversionlab.pipeline.session import stored_cells
 from inversionlab.pipeline.train import TrainingError
 from inversionlab.results.load import load_run
 from inversionlab.results.run_results import RunResults
@@ -95,6 +99,44 @@ def test_one_more_evaluator_judges_the_stored_pictures_and_nothing_is_attacked_a
             assert found["rank"] == expected["rank"]
             assert found["score"] == pytest.approx(expected["score"], rel=1e-4)
     assert any("0 reconstructions over 8 cells" in line for line in run(tmp_path)[1])
+
+
+def test_evaluators_in_another_order_or_with_more_repeats_judge_what_is_stored(
+    trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "artifacts").symlink_to(trained / "artifacts")
+    same, disjoint = tiny.RECIPE["evaluators"]
+    run(tmp_path, **{"evaluators": [same, disjoint], "targets.repeats": 1})
+    name, said = run(tmp_path, evaluators=[disjoint, same])
+    assert any("64 reconstructions over 8 cells; 0 are stored already; 32 pict" in s for s in said)
+    table = rows(tmp_path, name)
+    assert table.num_rows == 64
+    expected = by_job(rows(trained, run(trained)[0]), ("confidence", "verdicts"))
+    for job, (confidence, verdicts) in by_job(table, ("confidence", "verdicts")).items():
+        assert confidence == pytest.approx(expected[job][0], rel=1e-4, nan_ok=True)
+        assert [v["evaluator"] for v in verdicts] == ["disjoint", "same"]
+        assert [v["rank"] for v in verdicts] == [v["rank"] for v in expected[job][1]][::-1]
+
+
+def test_a_picture_whose_file_is_damaged_meanwhile_is_made_again(
+    trained: Path, tmp_path: Path
+) -> None:
+    fewer = tiny.experiment(evaluators=[tiny.RECIPE["evaluators"][1]])
+    (tmp_path / "artifacts").symlink_to(trained / "artifacts")
+    audit(fewer, str(tmp_path), lambda line: None)
+    session = tiny.session(tmp_path)
+    cell = next(cell for cell in session.plan.cells if cell.attack.name == "random_public")
+    files = files_of_pictures(session, cell, stored_cells(session))
+    assert len(files) == 8
+    (name, *_) = files.values()
+    (tmp_path / name).write_bytes(b"nothing")
+    worker = AttackWorker(gpu=False)
+    context = WorkContext(session.spec, session.plan.data_id, None, {})
+    measure = [MeasureEvaluator(context, judge) for judge in session.plan.evaluators]
+    shard = Shard(context, cell.id, tuple(files), files=tuple(dict.fromkeys(files.values())))
+    for item in (*measure, shard):
+        worker.run(item)
+    assert session.store.done(cell.id) == files.keys()
 
 
 def by_job(table: pa.Table, columns: tuple[str, ...]) -> dict[tuple[Any, ...], list[Any]]:

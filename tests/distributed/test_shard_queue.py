@@ -13,9 +13,10 @@ import pytest
 
 from inversionlab.distributed.actor_pool import ActorPoolError
 from inversionlab.distributed.shard_queue import FIRST, MEASURING, PendingJobs, ShardQueue
+from inversionlab.distributed.work_items import JUDGING, Shard, WorkContext, pending_jobs
 from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.paces import Kind
-from inversionlab.pipeline.session import Session, missing_jobs
+from inversionlab.pipeline.session import Session, missing_jobs, stored_cells
 from inversionlab.store.tables import Job
 from tests import tiny
 from tests.processes import HANG
@@ -384,6 +385,42 @@ def test_a_finished_cell_has_nothing_missing(session: Session) -> None:
     store(session, cell, [(7, repeat) for repeat in (3, 4, 5)])
     jobs, count = missing_jobs(session, cell, (7,))
     assert (list(jobs), count) == ([], 0)
+
+
+def test_pictures_that_other_evaluators_have_judged_are_work_of_their_own(root: Path) -> None:
+    judge = tiny.RECIPE["evaluators"][1]
+    changed = {"targets.repeats": 3, "targets.first_repeat": 3}
+    before = tiny.session(root, evaluators=[judge], **changed)
+    after = tiny.session(root, **changed)
+    old, new = before.plan.cells[-1], after.plan.cells[-1]
+    assert old.id in new.judged_otherwise
+    store(before, old, [(2, 4), (7, 4)])
+    store(before, old, [(2, 3)])
+    context = WorkContext(after.spec, after.plan.data_id, None, {})
+    judged, attacked = pending_jobs(after, new, (7, 2), context, stored_cells(after))
+    # At another pace, and without asking the model; each file is read for one shard.
+    assert (judged.kind, judged.asks, judged.left) == (JUDGING, False, 3)
+    assert attacked.kind != JUDGING
+    assert list(attacked.jobs) == [(7, 3), (7, 5), (2, 5)]
+    jobs = tuple(judged.jobs)
+    assert {jobs[:2], jobs[1:]} & {((2, 4), (7, 4))}
+    item = judged.make_item(jobs[:2])
+    assert isinstance(item, Shard)
+    assert len(item.files) == (1 if jobs[:2] == ((2, 4), (7, 4)) else 2)
+    # Where nothing is stored, there is one kind of work.
+    (alone,) = pending_jobs(after, after.plan.cells[2], (7, 2), context, stored_cells(after))
+    assert alone.asks
+    assert alone.left == 6
+
+
+@pytest.mark.parametrize(("count", "others"), [(1, 0), (2, 3), (4, 63), (5, 30)])
+def test_how_many_other_choices_of_evaluators_are_looked_for(
+    root: Path, count: int, others: int
+) -> None:
+    judge = tiny.RECIPE["evaluators"][1]
+    judges = [{**judge, "name": f"j{n}"} for n in range(count)]
+    cell = tiny.session(root, evaluators=judges).plan.cells[0]
+    assert len(set(cell.judged_otherwise) - {cell.id}) == len(cell.judged_otherwise) == others
 
 
 def test_skipped_people_are_not_attacked(root: Path) -> None:

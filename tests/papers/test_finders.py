@@ -27,6 +27,8 @@ from tests.report.hand_run import hand_run, tries
 UNDEFENDED = [1, 1, 9, 2, 1, 9]
 MIXED = [9, 9, 1, 9, 9, 9]
 """Ranks of two tries at each of three people."""
+OWN, SCORES = [0.9, 0.6, 0.1, 0.2, 0.3, 0.4], [0.7, 0.6, 0.1, 0.2, 0.3, 0.4]
+"""Scores of such tries by the attacked model, and by the evaluator."""
 
 
 def run(undefended: Sequence[int] = UNDEFENDED, mixed: Sequence[int] = MIXED) -> RunData:
@@ -161,16 +163,17 @@ def test_the_best_clone_by_the_evaluator_and_by_the_attacked_model() -> None:
 
 def test_over_all_people_the_best_clones_are_counted_by_people() -> None:
     made = run(undefended=[1, 2, 9, 3, 1, 1])
-    own_N = [0.9, 0.6, 0.1, 0.2, 0.3, 0.4, *[0.5] * 12]
-    place = made.reconstructions.column_names.index("confidence")
-    table = made.reconstructions.set_column(place, "confidence", pa.array(own_N, pa.float32()))
+    rows = made.reconstructions.to_pylist()
+    for row, own, score in zip(rows, OWN, SCORES, strict=False):
+        row["confidence"], row["verdicts"][0]["score"] = own, score
+    table = pa.Table.from_pylist(rows, schema=made.reconstructions.schema)
     runs = results(dataclasses.replace(made, reconstructions=table))
     first = BestOfClones("r", attack="a").find(runs, {})
     assert first.share
     assert first.of_person == {0: 1.0, 1: 0.0, 2: 1.0}
-    assert first.estimate == wilson(2, 3)
+    assert first.estimate.value == pytest.approx(2 / 3)
+    assert first.estimate.count == 3
     own = BestOfClones("r", attack="a", figure="own").find(runs, {})
-    # Of the two tries at person 2, which are both of rank 1, the evaluator's score decides.
-    assert own.of_person[0] == pytest.approx(0.9)
-    assert own.of_person[1] == pytest.approx(0.2)
-    assert own.estimate.value == pytest.approx(sum(own.of_person.values()) / 3)
+    # Both tries at person 2 have the first rank, and the evaluator's score decides.
+    assert own.of_person == pytest.approx({0: 0.9, 1: 0.2, 2: 0.4})
+    assert own.estimate.value == pytest.approx(0.5)

@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from inversionlab import generators
 from inversionlab.attacks import ATTACKS, AttackerContext
+from inversionlab.attacks.candidate_orders import ORDERS
 from inversionlab.attacks.engine import Widths
+from inversionlab.defenses.anonymity_set import AnonymitySetRecognizer
 from inversionlab.defenses.base import Undefended
 from inversionlab.generators import GENERATORS
 from inversionlab.generators.vae import Vae
@@ -212,8 +214,26 @@ def test_every_attack_gives_the_same_bits_in_any_shards_and_at_any_width(name: s
         assert torch.equal(torch.cat([part.queries_N for part in parts]), whole.queries_N)
 
 
-def test_a_student_is_inverted_to_the_same_bits_in_any_shards_and_at_any_width() -> None:
+def hidden() -> BatchInvariantModel:
+    """A model whose 15 labels hold two identities each."""
+    size = {"channels": 3, "image_size": SIZE}
+    network = Recognizer(RecognizerSettings(), classes=30, seed=1, **size)
+    recognizer = AnonymitySetRecognizer(network, classes=15, centres=2)
+    return BatchInvariantModel(Undefended(recognizer.eval().requires_grad_(False)))
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("distil_then_invert", {"steps": 15}),
+        *(("centre_by_centre", {"rank_by": order, "steps": 8, "pool": 8}) for order in ORDERS),
+    ],
+)
+def test_attacks_by_a_student_give_the_same_bits_in_any_shards_and_at_any_width(
+    name: str, changed: dict[str, Any]
+) -> None:
     generator, model = networks()
+    model = hidden() if name == "centre_by_centre" else model
     settings = RecognizerSettings.model_validate({"network": {"name": "small_resnet", "width": 24}})
     student = Recognizer(settings, classes=model.classes, channels=3, image_size=SIZE, seed=4)
     public = torch.randint(
@@ -230,9 +250,7 @@ def test_a_student_is_inverted_to_the_same_bits_in_any_shards_and_at_any_width()
             network=batch_invariant_network(frozen(student, CPU)),
             widths=Widths(width),
         )
-        attack = make_attack(
-            ATTACKS["distil_then_invert"].Settings(name="distil_then_invert", steps=15), context
-        )
+        attack = make_attack(ATTACKS[name].Settings(name=name, **changed), context)
         return run_attack(attack, model, jobs).result.images_NCHW
 
     whole = pictures(work, 64)

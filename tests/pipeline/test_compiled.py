@@ -405,18 +405,27 @@ def test_auto_is_the_chips_and_continues_what_is_stored(
     other = "bf16" if chip == "fp32" else "fp32"
     begun = tiny.session(tmp_path, **{"runtime.precision": other})
     (null, *_), attacked = begun.plan.cells, begun.plan.cells[-1]
-    stored = {null.id}
-    monkeypatch.setattr(
-        "inversionlab.store.tables.Store.done", lambda self, cell: {(0, 0)} & _some(cell in stored)
-    )
+    store(begun, null.id)
     assert tiny.session(tmp_path, **{"runtime.precision": "auto"}).plan.precision == chip
-    stored.add(attacked.id)
+    store(begun, attacked.id)
     assert tiny.session(tmp_path, **{"runtime.precision": "auto"}).plan.precision == other
     assert tiny.session(tmp_path, **{"runtime.precision": chip}).plan.precision == chip
 
 
-def _some(there: bool) -> set[tuple[int, int]]:
-    return {(0, 0)} if there else set()
+@pytest.mark.parametrize("chip", ["fp32", "bf16"])
+def test_auto_continues_what_fewer_evaluators_have_judged(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, chip: Precision
+) -> None:
+    monkeypatch.setattr("inversionlab.pipeline.session.chip_precision", lambda runtime: chip)
+    other = "bf16" if chip == "fp32" else "fp32"
+    judge = tiny.RECIPE["evaluators"][1]
+    begun = tiny.session(tmp_path, **{"runtime.precision": other, "evaluators": [judge]})
+    store(begun, begun.plan.cells[-1].id)
+    assert tiny.session(tmp_path, **{"runtime.precision": "auto"}).plan.precision == other
+
+
+def store(session: Any, cell: str) -> None:
+    session.store.write_shard(cell, [{"cell": cell, "target": 0, "repeat": 0}])
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,14 @@ def test_cells_are_read_in_order(store: Store) -> None:
 def test_the_rows_of_some_jobs_are_read(store: Store) -> None:
     store.write_shard("c", [row(0, 0), row(0, 1)])
     store.write_shard("c", [row(1, 0)])
-    found = store.rows("c", {(0, 1), (1, 0), (5, 5)})
+    files = store.where("c")
+    assert files.keys() == {(0, 0), (0, 1), (1, 0)}
+    assert files[0, 0] == files[0, 1] != files[1, 0]
+    found = store.rows(set(files.values()), {(0, 1), (1, 0), (5, 5)})
     assert found.keys() == {(0, 1), (1, 0)}
     assert all((row["target"], row["repeat"]) == job for job, row in found.items())
-    assert store.rows("c", set()) == store.rows("other", {(0, 0)}) == {}
+    assert store.rows([files[1, 0]], {(0, 1)}) == store.rows([], {(0, 1)}) == {}
+    assert store.where("other") == store.rows(["reconstructions/other/x.parquet"], {(0, 0)}) == {}
 
 
 def test_no_rows_is_an_empty_table(store: Store) -> None:

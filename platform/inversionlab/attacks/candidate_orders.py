@@ -179,8 +179,9 @@ def by_natural(candidates: Candidates) -> Tensor:
     )
 
     def seen(x_NCHW: Tensor, row_N: Tensor) -> Tensor:
-        cosine_NP = functional.normalize(student.features(x_NCHW)) @ public_PD.T
-        return cosine_NP.max(1).values
+        own_N1D = functional.normalize(student.features(x_NCHW))[:, None]
+        # No matrix product, whose bits would depend on the number of rows.
+        return (own_N1D * public_PD).sum(2).amax(1)
 
     return candidates.in_parts(candidates.z_ND, seen)
 

@@ -27,7 +27,7 @@ def show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         from inversionlab.pipeline.judged_before import pictures_stored
         from inversionlab.pipeline.missing import missing_ceilings
         from inversionlab.pipeline.prepared import planned_pictures
-        from inversionlab.pipeline.session import missing_jobs
+        from inversionlab.pipeline.session import missing_jobs, stored_cells
         from inversionlab.pipeline.victim_check import check_victim
         from inversionlab.store.storage import Storage
 
@@ -47,10 +47,11 @@ def show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         untrained += [spec] if lacking else []
         state = "given, not trained" if spec.given else "to be trained" if lacking else "is stored"
         typer.echo(f"  network {spec.key} {spec.title}: {state}")
+    stored = stored_cells(session)
     for cell in session.plan.cells:
         _, todo = missing_jobs(session, cell, session.plan.targets)
         attacks += todo
-        judged = pictures_stored(session, cell, session.plan.targets)
+        judged = pictures_stored(session, cell, session.plan.targets, stored)
         only = f", {judged} of them only to be judged by more evaluators" if judged else ""
         typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do{only}")
     for generator in missing_ceilings(session, set()):

@@ -20,6 +20,7 @@ from inversionlab.distributed.work_items import (
     MeasureCeiling,
     MeasureEvaluator,
     MeasureModel,
+    Shard,
     WorkContext,
     WorkItem,
 )
@@ -96,7 +97,7 @@ class AttackWorker:
         elif isinstance(item, MeasureCeiling):
             measure_ceiling(session, item.generator)
         else:
-            self._reconstruct(experiment, session.plan.work[item.cell], item.jobs)
+            self._reconstruct(experiment, session.plan.work[item.cell], item)
         return time.monotonic() - began
 
     def _experiment(self, context: WorkContext) -> _OpenExperiment:
@@ -128,13 +129,16 @@ class AttackWorker:
         self._open.move_to_end(context.spec)
         return self._open[context.spec]
 
-    def _reconstruct(self, experiment: _OpenExperiment, cell: Cell, jobs: Sequence[Job]) -> None:
+    def _reconstruct(self, experiment: _OpenExperiment, cell: Cell, shard: Shard) -> None:
         """Store the rows of a shard; pictures that are stored are only judged by more evaluators."""
-        session = experiment.session
-        rows = judged_again(session, cell, jobs, experiment.evaluators)
-        left = [job for job in jobs if job not in rows]
-        made = self._attack(experiment, cell, left) if left else []
-        session.store.write_shard(cell.id, [*rows.values(), *made])
+        session, rows = experiment.session, {}
+        if shard.files:
+            judges = experiment.evaluators
+            rows = judged_again(session, cell, shard.jobs, shard.files, judges)
+            session.store.write_shard(cell.id, [*rows.values()])
+        # Of a file that was damaged since, the pictures are made again.
+        if left := [job for job in shard.jobs if job not in rows]:
+            session.store.write_shard(cell.id, self._attack(experiment, cell, left))
 
     def _attack(
         self, experiment: _OpenExperiment, cell: Cell, jobs: Sequence[Job]

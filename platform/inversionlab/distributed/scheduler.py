@@ -42,7 +42,7 @@ from inversionlab.given.ledger import BudgetError
 from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.missing import Found, missing_ceilings
 from inversionlab.pipeline.network_spec import NetworkSpec
-from inversionlab.pipeline.session import Session
+from inversionlab.pipeline.session import Session, stored_cells
 
 
 class Scheduler:
@@ -156,7 +156,12 @@ class Scheduler:
         measurements = missing_measurements(session, cells, context, stored, measured)
         # An attack on a stripped model and on what is left of it are one piece of work.
         work = {cell.id: cell for cell in cells}
-        pending = [pending_jobs(session, cell, chosen, context) for cell in work.values()]
+        cells_stored = stored_cells(session)
+        pending = [
+            jobs
+            for cell in work.values()
+            for jobs in pending_jobs(session, cell, chosen, context, cells_stored)
+        ]
         asked = missing_ceilings(session, self._found.measurements) if ceilings else []
         last: list[WorkItem] = [MeasureCeiling(context, generator) for generator in asked]
         return MissingWork(measurements, pending, last)

@@ -24,7 +24,6 @@ from inversionlab.distributed.scheduler import Scheduler
 from inversionlab.distributed.training_board import BoardReader
 from inversionlab.distributed.work_items import MeasureCeiling, MeasureEvaluator, WorkItem
 from inversionlab.given.ledger import BudgetError
-from inversionlab.pipeline.judged_before import pictures_stored
 from inversionlab.pipeline.missing import Found
 from inversionlab.pipeline.session import Session, missing_jobs
 
@@ -103,8 +102,7 @@ def _attack(
     missing_work = scheduler.missing_work(session, session.plan.cells, ceilings=True)
     todo, cells = missing_work.jobs, len(session.plan.work)
     stored = reconstructions(session) - todo
-    work, targets = session.plan.work.values(), session.plan.targets
-    judged = sum(pictures_stored(session, cell, targets) for cell in work) if todo else 0
+    judged = missing_work.judged
     more = f"; {judged} pictures are stored, and are only judged" if judged else ""
     more += f"; ceilings to measure: {len(missing_work.last)}" if missing_work.last else ""
     say(

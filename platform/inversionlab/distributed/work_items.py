@@ -8,9 +8,14 @@ from inversionlab.distributed.object_cache import CachedObject
 from inversionlab.distributed.shard_queue import PendingJobs
 from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.estimate import kind_of
+from inversionlab.pipeline.judged_before import files_of_pictures
 from inversionlab.pipeline.missing import missing_evaluators, missing_models
+from inversionlab.pipeline.paces import Kind
 from inversionlab.pipeline.session import Session, SessionSpec, missing_jobs
 from inversionlab.store.tables import Job
+
+JUDGING = Kind("judging", expected=0.05)
+"""Pictures that are stored and judged by more evaluators."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +80,14 @@ class Shard:
     jobs: tuple[Job, ...]
     label: str = ""
     """The cell's label."""
+    files: tuple[str, ...] = ()
+    """Where the pictures of all these jobs are stored; they are only judged. Empty: nowhere."""
 
     @property
     def title(self) -> str:
         """What it is, for Ray's dashboard."""
-        return f"{self.label or self.cell}: {len(self.jobs)} reconstructions"
+        what = "pictures to judge" if self.files else "reconstructions"
+        return f"{self.label or self.cell}: {len(self.jobs)} {what}"
 
 
 WorkItem = MeasureModel | MeasureEvaluator | MeasureCeiling | Shard
@@ -97,6 +105,11 @@ class MissingWork:
     def jobs(self) -> int:
         """Number of reconstructions."""
         return sum(pending.left for pending in self.pending)
+
+    @property
+    def judged(self) -> int:
+        """How many of them are stored as pictures, and are only judged."""
+        return sum(pending.left for pending in self.pending if pending.kind is JUDGING)
 
 
 def missing_measurements(
@@ -119,9 +132,13 @@ def missing_measurements(
 
 
 def pending_jobs(
-    session: Session, cell: Cell, targets: Collection[int], context: WorkContext
-) -> PendingJobs[WorkItem]:
-    """The reconstructions of a cell that the store lacks."""
+    session: Session,
+    cell: Cell,
+    targets: Collection[int],
+    context: WorkContext,
+    stored: Collection[str],
+) -> list[PendingJobs[WorkItem]]:
+    """The reconstructions of a cell that the store lacks; `stored`: the ids of all cells that it has."""
     jobs, left = missing_jobs(session, cell, targets)
     make = partial(Shard, context, cell.id, label=cell.label)
     asks = cell.attacked is not None
@@ -129,4 +146,18 @@ def pending_jobs(
     if session.experiment.endpoint is not None:
         # Its budget is spent on one cell after the other.
         kind = replace(kind, attack="")
-    return PendingJobs(jobs, left, kind, make, asks)
+    files = files_of_pictures(session, cell, stored) if left else {}
+    if not files:
+        return [PendingJobs(jobs, left, kind, make, asks)]
+    todo = list(jobs)
+    judged, attacked = [j for j in todo if j in files], [j for j in todo if j not in files]
+    # File by file, so that each is read once.
+    judged.sort(key=lambda job: (files[job], job))
+
+    def make_judged(part: tuple[Job, ...]) -> WorkItem:
+        return replace(make(part), files=tuple(dict.fromkeys(files[job] for job in part)))
+
+    return [
+        PendingJobs(iter(judged), len(judged), JUDGING, make_judged, asks=False),
+        PendingJobs(iter(attacked), len(attacked), kind, make, asks),
+    ]

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from inversionlab.metrics import Estimate, wilson
+from inversionlab.metrics import Estimate, by_person
 from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.papers.finder import UNKNOWN, Finder, Measured, NotRunError, target_at
 from inversionlab.results.run_results import RunResults
@@ -49,10 +50,7 @@ class BestClone(Finder):
 
 @dataclass(frozen=True)
 class BestOfClones(Finder):
-    """Over all targets, how good the try is that an evaluator likes best; the unit is the person.
-
-    Of several victims the first counts.
-    """
+    """Over all targets, how good the try is that an evaluator likes best; the unit is the person."""
 
     figure: BestFigure = "first"
     """The share of people whose best try has the evaluator's first rank, or the mean of its score, or of the
@@ -65,21 +63,26 @@ class BestOfClones(Finder):
 
     def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
-        found = self.of_person(results, measured)
-        if not found:
-            raise NotRunError("there are no reconstructions")
+        figure_N, person_N = self._best(results)
         if self.figure == "first":
-            return wilson(round(sum(found.values())), len(found))
-        return mean_by_person(np.array(list(found.values())), np.array(list(found)))
+            return by_person(figure_N == 1, person_N)
+        return mean_by_person(figure_N, person_N)
 
     def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
         """See `Finder`."""
-        table, evaluator = self.first_table(results), self.evaluator_of(results)
-        targets = sorted(set(table["target"].to_pylist()))
-        best = {target: best_clone(table, target, evaluator, "evaluator") for target in targets}
-        if self.figure == "first":
-            return {target: float(clone["rank"] == 1) for target, clone in best.items()}
-        return {target: float(clone[self.figure]) for target, clone in best.items()}
+        figure_N, person_N = self._best(results)
+        return {int(p): float(figure_N[person_N == p].mean()) for p in np.unique(person_N)}
+
+    def _best(self, results: RunResults) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The figure of each person's best try on each victim, and at whom it is."""
+        evaluator, figures, people = self.evaluator_of(results), [], []
+        for table in self.tables(results).values():
+            for person in sorted(set(table["target"].to_pylist())):
+                clone = best_clone(table, person, evaluator, "evaluator")
+                first = self.figure == "first"
+                figures.append(float(clone["rank"] == 1 if first else clone[self.figure]))
+                people.append(person)
+        return np.array(figures), np.array(people, np.int64)
 
 
 def best_clone(table: pa.Table, target: int, evaluator: str, chosen_by: Chooser) -> dict[str, Any]:

@@ -86,7 +86,8 @@ FIG5 = Table(
     every=10,
     stand_in="LFW at 64x64 stands in for VGGFace2 (victim, evaluator) and for CelebA (the attacker’s pictures).",
     differs=(
-        "Success is top-5 by an evaluator that shares only the targets with the victim, as in the paper.",
+        "Success is top-5 by an evaluator that shares only the targets with the victim, as in the paper. SFace, "
+        "an embedding trained elsewhere, chooses among the victim’s people; it is asked at `small`.",
         "Temperature 1 is the paper’s; 3 flattens the dummy’s answers, our extension.",
         "The attacker’s generator is a VAE; the paper’s is that of Khosravy 2022, whose GAN it does not describe. "
         "`success` has the start and the steps that Yoshimura gives for the same attack; the paper gives none.",

@@ -65,7 +65,7 @@ TABLE1 = Table(
     stand_in="LFW at 64x64 in gray stands in for the frontal faces of VGGFace2 in gray.",
     differs=(
         "Success is top-1 by an evaluator that shares only the five targets with the victim. SFace, an embedding "
-        "trained elsewhere, chooses among the victim’s people.",
+        "trained elsewhere, chooses among the victim’s people; it is asked at `small`.",
         "The interval of a column counts 100 starts at one person, that of the average five people: it says how "
         "far another five people may be.",
         "Figs. 5 and 6, the layers of the VAE and of the recognizers, are drawings, which the text at hand lacks. "

@@ -63,6 +63,23 @@ class BatchInvariantModel(ProtectedModel):
         return self.model.centre_lengths()
 
 
+class BatchInvariantRecognizer(nn.Module):
+    """An attacker's own recognizer with batch-invariant scores and features."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+        self.classes = recognizer.classes
+
+    def log_scores(self, x_NCHW: Tensor) -> Tensor:
+        """The recognizer's log-probabilities (N, K)."""
+        return batch_invariant(self.recognizer.log_scores, x_NCHW)
+
+    def features(self, x_NCHW: Tensor) -> Tensor:
+        """Its features (N, D)."""
+        return batch_invariant(self.recognizer.features, x_NCHW)
+
+
 class BatchInvariantPrior:
     """An attacker's generator with batch-invariant pictures and encodings; its methods are `GenerativePrior`'s."""
 
@@ -101,13 +118,10 @@ class BatchInvariantPrior:
 
 
 def batch_invariant_network(network: nn.Module | None) -> nn.Module | None:
-    """An attack's own network, with batch-invariant scores where it is a recognizer or several."""
+    """An attack's own network, with batch-invariant scores, and features, where it is a recognizer or several."""
     if isinstance(network, nn.ModuleList):
-        return nn.ModuleList(BatchInvariantModel(cast(ProtectedModel, part)) for part in network)
-    if not isinstance(network, Recognizer):
-        return network
-    # A recognizer answers as a protected model does.
-    return BatchInvariantModel(cast(ProtectedModel, network))
+        return nn.ModuleList(BatchInvariantRecognizer(cast(Recognizer, part)) for part in network)
+    return BatchInvariantRecognizer(network) if isinstance(network, Recognizer) else network
 
 
 def batch_invariant(forward: Pass, x_N: Tensor) -> Tensor:

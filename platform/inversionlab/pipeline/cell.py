@@ -33,8 +33,9 @@ class Cell:
     """The generator that the attacker searches."""
     network: AttackNetworkSpec | None
     """The attack's own network, if it trains one."""
-    judged_by_fewer: tuple[str, ...]
-    """The ids that its rows would have with some of the evaluators, the most first (`judged_before.py`)."""
+    judged_otherwise: tuple[str, ...]
+    """The ids that its rows have with some of the evaluators, or with all in another order, the most first
+    (`judged_before.py`)."""
     seed: int
     """The victim's seed, from which the attack's own random streams derive; a null attack has the experiment's."""
 

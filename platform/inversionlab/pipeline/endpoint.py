@@ -23,7 +23,7 @@ from inversionlab.pipeline.given_specs import GivenSpec
 from inversionlab.pipeline.judged_before import pictures_stored
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.prepared import Prepare
-from inversionlab.pipeline.session import Session, missing_jobs, open_experiment
+from inversionlab.pipeline.session import Session, missing_jobs, open_experiment, stored_cells
 from inversionlab.store.storage import Storage
 
 EXAMPLES = 8
@@ -137,12 +137,13 @@ def planned_queries(session: Session) -> Iterator[str]:
     total = asked + first + measured + (public if learning else 0)
     if learning:
         yield f"the public pictures, for the training of {', '.join(dict.fromkeys(learning))}: {public:,}"
+    stored = stored_cells(session)
     for cell in work:
         attack, generator = ATTACKS[cell.attack.name], cell.generator.settings
         if attack.view is None:
             continue
         _, jobs = missing_jobs(session, cell, session.plan.targets)
-        jobs -= pictures_stored(session, cell, session.plan.targets)
+        jobs -= pictures_stored(session, cell, session.plan.targets, stored)
         each = attack.most_queries(cell.attack, generator.latent_size)
         once = attack.pool_size(cell.attack) if jobs else 0
         # Without an encoder the starts are draws, of which there are as many as wanted.

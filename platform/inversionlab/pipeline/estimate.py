@@ -18,7 +18,7 @@ from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.judged_before import pictures_stored
 from inversionlab.pipeline.network_spec import NetworkSpec
 from inversionlab.pipeline.paces import Kind, Paces
-from inversionlab.pipeline.session import Session, missing_jobs
+from inversionlab.pipeline.session import Session, missing_jobs, stored_cells
 from inversionlab.results.load import stored_record
 from inversionlab.results.run_record import RunRecord
 from inversionlab.store.storage import Storage
@@ -116,11 +116,11 @@ def attacks(session: Session, cells: Sequence[Cell]) -> Estimate:
     shape = session.builder.splits.train.images_NCHW.shape[1:]
     row = ROW + int(shape[0] * shape[1] * shape[2])
     seconds = size = 0.0
-    unknown = []
+    unknown, stored = [], stored_cells(session)
     for cell in cells:
         _, todo = missing_jobs(session, cell, session.plan.targets)
         size += row * todo
-        todo -= pictures_stored(session, cell, session.plan.targets)
+        todo -= pictures_stored(session, cell, session.plan.targets, stored)
         pace = paces.expect(kind_of(cell)) if todo else 0.0
         if pace is None:
             unknown.append(cell.label)

@@ -4,7 +4,7 @@ Rows hold verdicts, so a cell's id depends on the evaluators. A recipe that gain
 the pictures are those of the old ones: nothing is attacked, and no endpoint is asked, again.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,28 +16,35 @@ from inversionlab.pipeline.session import Session, missing_jobs
 from inversionlab.store.tables import Job
 
 
-def pictures_stored(session: Session, cell: Cell, targets: Collection[int]) -> int:
+def files_of_pictures(session: Session, cell: Cell, stored: Collection[str]) -> dict[Job, str]:
+    """The files with pictures of a cell's jobs that other verdicts belong to; `stored`: see `stored_cells`."""
+    files: dict[Job, str] = {}
+    for id in cell.judged_otherwise:
+        if id in stored:
+            files = session.store.where(id) | files
+    return files
+
+
+def pictures_stored(
+    session: Session, cell: Cell, targets: Collection[int], stored: Collection[str]
+) -> int:
     """How many of the jobs that a cell lacks have a picture that only needs more verdicts."""
-    jobs, count = missing_jobs(session, cell, targets)
-    if not count:
-        return 0
-    stored = {job for id in cell.judged_by_fewer for job in session.store.done(id)}
-    return sum(job in stored for job in jobs)
+    files = files_of_pictures(session, cell, stored)
+    return sum(job in files for job in missing_jobs(session, cell, targets)[0]) if files else 0
 
 
 def judged_again(
-    session: Session, cell: Cell, jobs: Sequence[Job], evaluators: Sequence[Evaluator]
+    session: Session,
+    cell: Cell,
+    jobs: Collection[Job],
+    files: Iterable[str],
+    evaluators: Sequence[Evaluator],
 ) -> dict[Job, dict[str, Any]]:
-    """The rows of those of these jobs whose pictures are stored, with the verdicts of all evaluators."""
-    rows: dict[Job, dict[str, Any]] = {}
-    for id in cell.judged_by_fewer:
-        rows |= session.store.rows(id, set(jobs) - rows.keys())
+    """The rows of these jobs out of files of other cells, with the verdicts of all evaluators."""
+    rows = session.store.rows(files, jobs)
+    device = session.builder.device
     return {
-        job: {
-            **row,
-            "cell": cell.id,
-            "verdicts": _verdicts(row, evaluators, session.builder.device),
-        }
+        job: {**row, "cell": cell.id, "verdicts": _verdicts(row, evaluators, device)}
         for job, row in rows.items()
     }
 
@@ -48,7 +55,6 @@ def _verdicts(
     """The row's own verdicts and those that it lacks, in the order of the evaluators."""
     known = {verdict["evaluator"]: verdict for verdict in row["verdicts"]}
     lacking = [evaluator for evaluator in evaluators if evaluator.name not in known]
-    images_NCHW = from_png(row["picture"])[None]
-    (new,) = verdicts(lacking, images_NCHW, [row["target"]], device)
+    (new,) = verdicts(lacking, from_png(row["picture"])[None], [row["target"]], device)
     known |= {verdict["evaluator"]: verdict for verdict in new}
     return [known[evaluator.name] for evaluator in evaluators]

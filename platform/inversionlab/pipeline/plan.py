@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, permutations
 
 from inversionlab.attacks import ATTACKS, AttackSettings
 from inversionlab.core.learner import Precision
@@ -25,6 +25,8 @@ from inversionlab.pipeline.recognizer_specs import PROTOCOLS, RecognizerSpec
 
 ROW_FORMAT = 4
 """Raise it when a row would differ for equal settings."""
+MOST = 4
+"""Evaluators whose orders are looked at, at most; of four there are 63 other choices."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,13 @@ def _for_each(specs: DefenseSpecs, points: list[Point]) -> list[Point]:
     return [(value, one) for value, whole in points for one in alone_for_each(whole, people)]
 
 
+def _other_judges(judges: list[list[str]]) -> Iterator[list[list[str]]]:
+    """Some of the evaluators, or all in another order; of more than MOST only in the given order."""
+    choose = permutations if len(judges) <= MOST else combinations
+    for count in range(len(judges), 0, -1):
+        yield from ([*some] for some in choose(judges, count) if [*some] != judges)
+
+
 def _cell(
     specs: DefenseSpecs,
     evaluators: Mapping[str, NetworkSpec],
@@ -249,10 +258,8 @@ def _cell(
         label=label,
         generator=generator,
         network=network,
-        judged_by_fewer=tuple(
-            fingerprint(inputs | {"evaluators": [*some]})
-            for count in range(len(judges) - 1, 0, -1)
-            for some in combinations(judges, count)
+        judged_otherwise=tuple(
+            fingerprint(inputs | {"evaluators": some}) for some in _other_judges(judges)
         ),
         seed=seed,
     )

@@ -134,8 +134,15 @@ def _in_its_precision(session: Session) -> Session:
 
 def _has_begun(session: Session) -> bool:
     """Whether rows of an attack are stored; null attacks are shared with other experiments."""
-    attacks = (cell.id for cell in session.plan.cells if cell.defense is not None)
-    return any(session.store.done(cell) for cell in attacks)
+    stored = stored_cells(session)
+    attacks = (cell for cell in session.plan.cells if cell.defense is not None)
+    ids = (id for cell in attacks for id in (cell.id, *cell.judged_otherwise) if id in stored)
+    return any(session.store.done(id) for id in ids)
+
+
+def stored_cells(session: Session) -> frozenset[str]:
+    """The ids of all cells of which something is stored; the store is listed once for all of them."""
+    return frozenset(session.store.storage.folders("reconstructions"))
 
 
 def _with_precision(session: Session, precision: Precision) -> Session:

@@ -194,13 +194,22 @@ class Store:
         first = [i for i, key in enumerate(keys) if i == 0 or key != keys[i - 1]]
         return table.take(pa.array(first))
 
-    def rows(self, cell: str, jobs: Collection[Job]) -> dict[Job, dict[str, Any]]:
-        """The rows of those of these jobs of `cell` that are stored."""
+    def where(self, cell: str) -> dict[Job, str]:
+        """In which file each stored job of `cell` is."""
+        files: dict[Job, str] = {}
+        for name in self.storage.files(f"reconstructions/{cell}", ".parquet"):
+            if (part := self._read("reconstructions", name, ["target", "repeat"])) is not None:
+                files |= dict.fromkeys(_jobs(part), name)
+        return files
+
+    def rows(self, files: Iterable[str], jobs: Collection[Job]) -> dict[Job, dict[str, Any]]:
+        """The rows of these jobs in these files; one that is missing or damaged has none."""
         rows: dict[Job, dict[str, Any]] = {}
-        for part in self._shards(cell, None) if jobs else ():
-            here = [(row, job) for row, job in enumerate(_jobs(part)) if job in jobs]
-            found = part.take(pa.array([row for row, _ in here], pa.int64())).to_pylist()
-            rows |= {job: row for (_, job), row in zip(here, found, strict=True)}
+        for name in files:
+            if (part := self._read("reconstructions", name, None)) is not None:
+                here = [(row, job) for row, job in enumerate(_jobs(part)) if job in jobs]
+                found = part.take(pa.array([row for row, _ in here], pa.int64())).to_pylist()
+                rows |= {job: row for (_, job), row in zip(here, found, strict=True)}
         return rows
 
     def _shards(self, cell: str, columns: list[str] | None) -> Iterator[pa.Table]:
