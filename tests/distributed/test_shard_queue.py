@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inversionlab.distributed.actor_pool import ActorPoolError
-from inversionlab.distributed.shard_queue import FIRST, MEASURING, PendingJobs, ShardQueue
+from inversionlab.distributed.shard_queue import FIRST, MEASURING, TOGETHER, PendingJobs, ShardQueue
 from inversionlab.distributed.work_items import JUDGING, Shard, WorkContext, pending_jobs
 from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.paces import Kind
@@ -55,6 +55,27 @@ def test_shards_are_as_large_as_the_measured_pace_says() -> None:
     source.put([], [pending(100)])
     # At 2 s a job, 15 of them take the wanted 30 s; FIRST is the size until that is known.
     assert shape(source, 2.0) == [FIRST, 15, 15, 15, 15, 15, 15, 2]
+
+
+def test_shards_of_a_slow_attack_do_not_shrink_until_each_has_one_job() -> None:
+    source = queue(seconds=30, size=1000)
+    source.put([], [pending(80)])
+    sizes = []
+    # As networks are: a shard takes 30 s, and 4 s more for each of its jobs.
+    while (item := source.take()) is not None:
+        sizes.append(len(item[1]))
+        source.done(item, 30.0 + 4.0 * sizes[-1])
+    assert sizes == [TOGETHER] * 10
+
+
+def test_jobs_that_take_very_long_are_shards_of_their_own() -> None:
+    source = queue(seconds=30, size=1000)
+    source.put([], [pending(FIRST + 10)])
+    # Two take five times the wanted 30 s.
+    assert shape(source, 70.0) == [FIRST, 2, 2, 2, 2, 2]
+    slower = queue(seconds=30, size=1000)
+    slower.put([], [pending(FIRST + 3)])
+    assert shape(slower, 200.0) == [FIRST, 1, 1, 1]
 
 
 def test_what_nothing_reads_comes_last_and_side_by_side() -> None:

@@ -162,7 +162,8 @@ class RuntimeSettings(Settings):
     attack_resources: ExtraResources = Field(default_factory=dict)
     """More Ray resources of an attack worker."""
     shard_seconds: float = Field(default=30.0, gt=0, le=86_400)
-    """Work in a shard, by the measured pace; a worker that dies loses at most this much."""
+    """Work in a shard, by the measured pace; a worker that dies loses about this much. Up to eight slow
+    reconstructions, which are quicker together, may take five times as long."""
     shard_size: int = Field(default=512, ge=1, le=100_000)
     """At most this many reconstructions in a shard; a worker holds their pictures until all are done."""
     attack_width: int | None = Field(default=None, ge=1, le=65_536)
