@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from inversionlab.core.images import to_float
+from inversionlab.attacks import AttackerContext, AttackJobs
+from inversionlab.attacks.pixel_gray_box import PixelGrayBox
+from inversionlab.core.images import png, to_bytes, to_float
 from inversionlab.papers import measures
+from inversionlab.papers.clone_change import clone_change
 from inversionlab.papers.measures import Measure, generator_distance, measured, score_line
 from inversionlab.pipeline.session import Session
 from inversionlab.results.run_record import ArtifactRecord, RunRecord
@@ -68,3 +71,28 @@ def test_a_measure_is_computed_once_for_the_same_networks(
     other = RunRecord(run="r", artifacts=(ArtifactRecord(role="victim", id="b"),))
     measured("counted", experiment, other, storage, lambda line: None)
     assert len(opened) == 2
+
+
+def test_the_clones_change_is_that_of_their_pictures_from_the_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = tiny.session(tmp_path, sweep=None)
+    cell = next(c for c in session.plan.cells if c.baseline and c.attack.name == "pixel_gray_box")
+    context = AttackerContext(None, session.builder.splits.public_NCHW, 1, tiny.CPU)
+    monkeypatch.setattr(
+        "inversionlab.pipeline.model_builder.ModelBuilder.attacker_context", lambda self, c: context
+    )
+    attack = PixelGrayBox(cell.attack, context)
+    jobs = [(target, repeat) for target in session.plan.targets for repeat in (0, 10)]
+    rows = []
+    for target, repeat in jobs:
+        start = attack.starts(AttackJobs(torch.tensor([target]), torch.tensor([repeat])))
+        # Brighter by 10 levels; the clone of repeat 10 is not looked at.
+        brighter = to_bytes(start + (10 if repeat == 0 else 100) / 255)
+        rows.append(
+            {"cell": cell.id, "target": target, "repeat": repeat, "picture": png(brighter[0])}
+        )
+    session.store.write_shard(cell.id, rows)
+    (found,) = clone_change(session).values()
+    assert found.value == pytest.approx(10, abs=0.3)
+    assert found.count == 4

@@ -73,15 +73,14 @@ class PixelGrayBox(Attack):
 
     def run(self, view: View | None, jobs: AttackJobs) -> AttackResult:
         """Descend for all jobs at once."""
+        return descend_pixels(self, view, jobs, lambda row_L: self.starts(jobs.take(row_L)))
+
+    def starts(self, jobs: AttackJobs) -> Tensor:
+        """The first picture (N, C, H, W) of each job."""
         options, context = self.settings, self.context
-        total = len(context.public_NCHW)
-
-        def start(row_L: Tensor) -> Tensor:
-            streams = context.streams(options.name, jobs.take(row_L))
-            chosen = [torch.randperm(total, generator=s)[: options.seed_pictures] for s in streams]
-            return torch.stack([context.public(index).mean(0) for index in chosen])
-
-        return descend_pixels(self, view, jobs, start)
+        streams, total = context.streams(options.name, jobs), len(context.public_NCHW)
+        chosen = [torch.randperm(total, generator=s)[: options.seed_pictures] for s in streams]
+        return torch.stack([context.public(index).mean(0) for index in chosen])
 
 
 def descend_pixels(

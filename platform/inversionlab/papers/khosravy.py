@@ -1,5 +1,6 @@
 """Khosravy et al. 2021: descent on pixels from a mean face, with the network alone."""
 
+from inversionlab.papers.clone_change import CLONE_CHANGE
 from inversionlab.papers.clones import BestClone, BestFigure, BestOfClones, Chooser, Figure
 from inversionlab.papers.finder import ANSWERS, NO_MODEL, Finder
 from inversionlab.papers.finders import Accuracy, EvaluatorAccuracy, OfMeasure, Success
@@ -11,6 +12,7 @@ LSE, INFOMAX, SEED = "pixel_gray_box", "infomax", "pixel_gan_seed"
 """Titles of the attack with the two losses that the paper names, and from a GAN's face, not the mean face."""
 RECIPE = "clones"
 FIRST, ALL, NULL = "R_E first rank", "all five", "a random public face"
+CHANGE = "change from the mean face, of 255"
 SFACE = ", by SFace"
 KINDS = (("", LSE), (", Infomax", INFOMAX), (", GAN seed", SEED))
 FIGURES: tuple[tuple[str, Figure], ...] = (
@@ -43,13 +45,16 @@ def _best_row(
         ("R_E score", "score"),
         (FIRST, "first"),
     )
-    return name, [
+    cells: list[tuple[str, Finder | str]] = [
         (f"{heading}{note}", BestOfClones(RECIPE, model, attack, figure=figure))
         for note, attack in attacks
         for heading, figure in figures
         # A random face is no try at the model, which was not asked about it.
         if model == "none" or figure != "own"
     ]
+    changed = [(note, attack) for note, attack in attacks if attack in (LSE, INFOMAX)]
+    cells += [(f"{CHANGE}{note}", OfMeasure(RECIPE, of=CLONE_CHANGE, key=a)) for note, a in changed]
+    return name, cells
 
 
 def _cmc_row(
@@ -97,6 +102,7 @@ TABLE2 = Table(
         "what an attack can reach at best. The last columns have the clone that the model itself scores highest.",
         "Columns of the GAN seed start from faces of a GAN that the model scores highest. In the paper that is "
         "other work of the authors, [26] in table 1; its own clones start from the mean of 256 faces.",
+        "The change from the mean face is the mean over all pixels of ten clones of each person.",
         "Of several victims the rows of single people are those of the first, and `all five` has all.",
         "With few people an evaluator’s first rank is easily reached, so ranks do not compare between scales.",
     ),

@@ -28,6 +28,7 @@ from inversionlab.generators.base import Generator
 from inversionlab.generators.inversion_noise import find_noise
 from inversionlab.metrics import Estimate, Gaussian, by_person, frechet_distance
 from inversionlab.metrics.mean_by_person import mean_by_person
+from inversionlab.papers.clone_change import CLONE_CHANGE, clone_change
 from inversionlab.papers.finder import DECOYS
 from inversionlab.papers.gradient_estimates import VARIANCES, criteria_and_cosines
 from inversionlab.pipeline import evaluate
@@ -260,6 +261,7 @@ def private_faces(session: Session) -> dict[str, Any]:
 
 MEASURES: Mapping[str, Measure] = {
     DECOYS: Measure(2, decoy_labels),
+    CLONE_CHANGE: Measure(1, lambda s: {k: _plain(v) for k, v in clone_change(s).items()}),
     "private_faces": Measure(1, private_faces),
     "score_line": Measure(3, score_line),
     "public_classifier": Measure(2, public_classifier),
