@@ -66,7 +66,9 @@ class BestOfClones(Finder):
         figure_N, person_N = self._best(results)
         if self.figure == "first":
             return by_person(figure_N == 1, person_N)
-        return mean_by_person(figure_N, person_N)
+        mean = mean_by_person(figure_N, person_N)
+        # A score lies in [0, 1], whatever Student's interval of few people says.
+        return replace(mean, low=max(mean.low, 0.0), high=min(mean.high, 1.0))
 
     def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
         """See `Finder`."""
