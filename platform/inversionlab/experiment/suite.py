@@ -25,7 +25,7 @@ from inversionlab.generators import GENERATORS, GeneratorSettings
 from inversionlab.given.settings import GivenModelSettings
 from inversionlab.results.run_record import SuiteRecord
 
-VERSION = 2
+VERSION = 3
 """Raise it when an attack of the suite, or one of the settings below, changes."""
 STANDARD: tuple[dict[str, Any], ...] = (
     {"name": "public_look_alike"},
@@ -43,6 +43,8 @@ GENERIC = "distil_then_invert"
 """The attack that knows of any defense, by scores where they are shown, or else by labels alone."""
 AWARE: dict[str, dict[str, Any]] = {
     "ami_adaptive": {"network": {"width": 32}},
+    # On LFW no other order of the candidates tells so often who is the person (docs/anonymity_set.md).
+    "centre_by_centre": {"rank_by": "surrogate"},
     # On LFW a student of scores finds nearly twice as many people as one of labels.
     GENERIC: {"answers": "scores"},
 }
