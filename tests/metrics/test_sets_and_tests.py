@@ -11,7 +11,7 @@ from inversionlab.metrics import by_person, wilson
 from inversionlab.metrics.acceptance import accepted, threshold
 from inversionlab.metrics.candidates import any_hit
 from inversionlab.metrics.denied import denied
-from inversionlab.metrics.paired import fewer, holm, person_shares
+from inversionlab.metrics.paired import fewer, holm, person_means
 from inversionlab.metrics.prdc import Balls, Prdc
 from inversionlab.metrics.prdc import prdc as of_balls
 
@@ -127,7 +127,7 @@ def test_equal_models_are_seldom_called_different() -> None:
 
 
 def test_shares_by_person() -> None:
-    assert person_shares(np.array([True, False, True]), np.array([4, 4, 2])) == {2: 1.0, 4: 0.5}
+    assert person_means(np.array([True, False, True]), np.array([4, 4, 2])) == {2: 1.0, 4: 0.5}
 
 
 def test_holms_correction() -> None:

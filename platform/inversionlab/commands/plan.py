@@ -49,9 +49,9 @@ def show_plan(experiment: Experiment, root: str, *, force: bool) -> None:
         typer.echo(f"  network {spec.key} {spec.title}: {state}")
     stored = stored_cells(session)
     for cell in session.plan.cells:
-        _, todo = missing_jobs(session, cell, session.plan.targets)
+        missing, todo = missing_jobs(session, cell, session.plan.targets)
         attacks += todo
-        judged = pictures_stored(session, cell, session.plan.targets, stored)
+        judged = pictures_stored(session, cell, missing, stored)
         only = f", {judged} of them only to be judged by more evaluators" if judged else ""
         typer.echo(f"  cell {cell.id} {cell.label}: {todo} reconstructions to do{only}")
     for generator in missing_ceilings(session, set()):

@@ -136,7 +136,7 @@ def pending_jobs(
     cell: Cell,
     targets: Collection[int],
     context: WorkContext,
-    stored: Collection[str],
+    stored: frozenset[str],
 ) -> list[PendingJobs[WorkItem]]:
     """The reconstructions of a cell that the store lacks; `stored`: the ids of all cells that it has."""
     jobs, left = missing_jobs(session, cell, targets)

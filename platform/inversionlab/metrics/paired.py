@@ -20,11 +20,13 @@ EXACT = 13
 """Up to so many people with a difference, all sign flips are tried."""
 
 
-def person_shares(hit_N: NDArray[np.bool_], person_N: NDArray[np.integer]) -> dict[int, float]:
-    """The share of hits among the tries (N,) at each person."""
+def person_means(
+    value_N: NDArray[np.bool_] | NDArray[np.float64], person_N: NDArray[np.integer]
+) -> dict[int, float]:
+    """The mean value of the tries (N,) at each person; of hits it is their share."""
     people, place_N = np.unique(person_N, return_inverse=True)
-    share_M = np.bincount(place_N, weights=hit_N.astype(np.float64)) / np.bincount(place_N)
-    return dict(zip(people.tolist(), share_M.tolist(), strict=True))
+    mean_M = np.bincount(place_N, weights=value_N.astype(np.float64)) / np.bincount(place_N)
+    return dict(zip(people.tolist(), mean_M.tolist(), strict=True))
 
 
 def fewer(first: Mapping[int, float], second: Mapping[int, float]) -> float:

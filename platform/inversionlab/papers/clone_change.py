@@ -22,15 +22,14 @@ def clone_change(session: Session) -> dict[str, Estimate]:
         if cell.attack.name != "pixel_gray_box" or not cell.baseline:
             continue
         attack = PixelGrayBox(cell.attack, session.builder.attacker_context(cell))
-        files = session.store.where(cell.id)
-        wanted = sorted(job for job in files if job[1] < REPEATS)
-        rows = session.store.rows(dict.fromkeys(files[job] for job in wanted), set(wanted))
+        rows = session.store.reconstructions([cell.id]).select(["target", "repeat", "picture"])
         changes, people = [], []
-        for (target, repeat), row in rows.items():
-            start_NCHW = attack.starts(AttackJobs(torch.tensor([target]), torch.tensor([repeat])))
-            apart = from_png(row["picture"]).float() - 255 * start_NCHW[0].cpu()
-            changes.append(float(apart.abs().mean()))
-            people.append(target)
+        for row in rows.to_pylist():
+            if row["repeat"] < REPEATS:
+                jobs = AttackJobs(torch.tensor([row["target"]]), torch.tensor([row["repeat"]]))
+                apart = from_png(row["picture"]).float() - 255 * attack.starts(jobs)[0].cpu()
+                changes.append(float(apart.abs().mean()))
+                people.append(row["target"])
         if changes:
             found[cell.attack.title] = mean_by_person(np.array(changes), np.array(people))
     return found

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from inversionlab.metrics import Estimate, by_person
 from inversionlab.metrics.mean_by_person import mean_by_person
+from inversionlab.metrics.paired import person_means
 from inversionlab.papers.finder import UNKNOWN, Finder, Measured, NotRunError, target_at
 from inversionlab.results.run_results import RunResults
 
@@ -72,8 +73,7 @@ class BestOfClones(Finder):
 
     def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
         """See `Finder`."""
-        figure_N, person_N = self._best(results)
-        return {int(p): float(figure_N[person_N == p].mean()) for p in np.unique(person_N)}
+        return person_means(*self._best(results))
 
     def _best(self, results: RunResults) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The figure of each person's best try on each victim, and at whom it is."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inversionlab.metrics import Estimate, by_person, wilson
 from inversionlab.metrics.mean_by_person import mean_by_person
-from inversionlab.metrics.paired import person_shares
+from inversionlab.metrics.paired import person_means
 from inversionlab.papers.finder import ANSWERS, NO_ANSWERS, Finder, Measured, NotRunError, target_at
 from inversionlab.results.models import Model
 from inversionlab.results.run_results import RunResults
@@ -107,7 +107,7 @@ class Success(Finder):
 
     def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
         """See `Finder`."""
-        return {} if self.place is not None else person_shares(*self._hits(results))
+        return {} if self.place is not None else person_means(*self._hits(results))
 
     def _hits(self, results: RunResults) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Whether each try hits, and at whom it is."""
@@ -137,7 +137,7 @@ class PeopleFound(Finder):
     def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
         """See `Finder`: 1 for a person at whom so few succeed, else 0."""
         said = Verdicts.read(self.table(results), self.evaluator_of(results))
-        shares = person_shares(said.rank_N <= 1, said.person_N)
+        shares = person_means(said.rank_N <= 1, said.person_N)
         return {person: float(share <= self.most) for person, share in shares.items()}
 
 
@@ -151,8 +151,7 @@ class InvertedError(Finder):
 
     def of_person(self, results: RunResults, measured: Measured) -> Mapping[int, float]:
         """See `Finder`."""
-        error_N, person_N = self._errors(results)
-        return {int(p): float(error_N[person_N == p].mean()) for p in np.unique(person_N)}
+        return person_means(*self._errors(results))
 
     def _errors(self, results: RunResults) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The error of each try, and at whom it is."""

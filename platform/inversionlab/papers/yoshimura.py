@@ -6,15 +6,13 @@ from inversionlab.papers.paper import Blind, Claim, Paper, Pictures, Table, grid
 
 TARGETS = 5
 AVERAGE = "average"
+SFACE, NULL = ", by SFace", "a random public face"
 ATTACKS = {"WB-MIA": "latent_white_box", "BB-MIA": "latent_black_box"}
 ROWS = tuple((name, attack, "none", None) for name, attack in ATTACKS.items())
 HUMAN = (
     "The paper asked nine people. `blind.html` beside this page asks in the same way, and a later call reads "
     "the answers."
 )
-
-
-SFACE, NULL = ", by SFace", "a random public face"
 
 
 def _row(

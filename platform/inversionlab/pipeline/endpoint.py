@@ -142,8 +142,8 @@ def planned_queries(session: Session) -> Iterator[str]:
         attack, generator = ATTACKS[cell.attack.name], cell.generator.settings
         if attack.view is None:
             continue
-        _, jobs = missing_jobs(session, cell, session.plan.targets)
-        jobs -= pictures_stored(session, cell, session.plan.targets, stored)
+        missing, jobs = missing_jobs(session, cell, session.plan.targets)
+        jobs -= pictures_stored(session, cell, missing, stored)
         each = attack.most_queries(cell.attack, generator.latent_size)
         once = attack.pool_size(cell.attack) if jobs else 0
         # Without an encoder the starts are draws, of which there are as many as wanted.

@@ -118,9 +118,9 @@ def attacks(session: Session, cells: Sequence[Cell]) -> Estimate:
     seconds = size = 0.0
     unknown, stored = [], stored_cells(session)
     for cell in cells:
-        _, todo = missing_jobs(session, cell, session.plan.targets)
+        missing, todo = missing_jobs(session, cell, session.plan.targets)
         size += row * todo
-        todo -= pictures_stored(session, cell, session.plan.targets, stored)
+        todo -= pictures_stored(session, cell, missing, stored)
         pace = paces.expect(kind_of(cell)) if todo else 0.0
         if pace is None:
             unknown.append(cell.label)

@@ -12,11 +12,11 @@ import torch
 from inversionlab.core.images import from_png
 from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.evaluate import Evaluator, verdicts
-from inversionlab.pipeline.session import Session, missing_jobs
+from inversionlab.pipeline.session import Session
 from inversionlab.store.tables import Job
 
 
-def files_of_pictures(session: Session, cell: Cell, stored: Collection[str]) -> dict[Job, str]:
+def files_of_pictures(session: Session, cell: Cell, stored: frozenset[str]) -> dict[Job, str]:
     """The files with pictures of a cell's jobs that other verdicts belong to; `stored`: see `stored_cells`."""
     files: dict[Job, str] = {}
     for id in cell.judged_otherwise:
@@ -26,11 +26,13 @@ def files_of_pictures(session: Session, cell: Cell, stored: Collection[str]) -> 
 
 
 def pictures_stored(
-    session: Session, cell: Cell, targets: Collection[int], stored: Collection[str]
+    session: Session, cell: Cell, missing: Iterable[Job], stored: frozenset[str]
 ) -> int:
     """How many of the jobs that a cell lacks have a picture that only needs more verdicts."""
-    files = files_of_pictures(session, cell, stored)
-    return sum(job in files for job in missing_jobs(session, cell, targets)[0]) if files else 0
+    # Nothing is read for a cell that lacks nothing, nor where no other evaluators have judged it.
+    todo = [] if stored.isdisjoint(cell.judged_otherwise) else list(missing)
+    files = files_of_pictures(session, cell, stored) if todo else {}
+    return sum(job in files for job in todo)
 
 
 def judged_again(
@@ -53,7 +55,7 @@ def _verdicts(
     row: Mapping[str, Any], evaluators: Sequence[Evaluator], device: torch.device
 ) -> list[dict[str, Any]]:
     """The row's own verdicts and those that it lacks, in the order of the evaluators."""
-    known = {verdict["evaluator"]: verdict for verdict in row["verdicts"]}
+    known = {verdict["evaluator"]: verdict for verdict in row["verdicts"] or ()}
     lacking = [evaluator for evaluator in evaluators if evaluator.name not in known]
     (new,) = verdicts(lacking, from_png(row["picture"])[None], [row["target"]], device)
     known |= {verdict["evaluator"]: verdict for verdict in new}

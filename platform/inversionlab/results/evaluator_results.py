@@ -213,7 +213,7 @@ def _result(
         known.evaluator,
         found,
         ranks.cmc(rank_N, max_rank=CMC_RANKS),
-        paired.person_shares(rank_N <= k, person_N),
+        paired.person_means(rank_N <= k, person_N),
         k,
         {
             key: tuple(float((rank_N[mine_N] <= top).mean()) for mine_N in mine_V)

@@ -147,8 +147,7 @@ class Store:
 
     def done(self, cell: str) -> set[Job]:
         """The jobs of `cell` whose rows are stored."""
-        parts = self._shards(cell, ["target", "repeat"])
-        return {job for part in parts for job in _jobs(part)}
+        return set(self.where(cell))
 
     def ranks(self, cell: str) -> dict[Job, dict[str, int]]:
         """The target's rank by each evaluator, for each stored job of `cell`.
