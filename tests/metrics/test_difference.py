@@ -74,3 +74,10 @@ def test_equal_shares_are_not_apart() -> None:
 
 def test_what_was_not_tried_is_not_clear() -> None:
     assert not difference(wilson(0, 0), wilson(1, 2)).clear
+
+
+def test_what_is_not_known_has_no_interval() -> None:
+    for one, other in ((wilson(0, 0), wilson(3, 5)), (wilson(3, 5), wilson(0, 0))):
+        apart = difference(one, other)
+        assert all(math.isnan(end) for end in (apart.value, apart.low, apart.high))
+        assert not apart.clear

@@ -194,6 +194,13 @@ def test_a_class_that_an_answer_leaves_out_comes_last() -> None:
     assert said_of(2, 255, 102, 0, 0)["score"] == 0.0
 
 
+def test_equal_scores_have_the_middle_rank() -> None:
+    # An evaluator that tells nobody apart finds nobody: each of four people comes second, not first.
+    assert [said_of(target, 64, 64, 64, 64)["rank"] for target in range(4)] == [2] * 4
+    assert said_of(0, 100, 100, 50, 5)["rank"] == 1
+    assert said_of(2, 100, 50, 50, 50)["rank"] == 3
+
+
 def test_distances_and_stored_features_of_such_answers_are_finite() -> None:
     said = said_of(0, 255, 0, 0, 0)
     assert said["feature"] == pytest.approx([0, LOG_FLOOR, LOG_FLOOR, LOG_FLOOR])

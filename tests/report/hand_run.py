@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -109,4 +110,46 @@ def hand_run(
         references=REFERENCES.empty_table(),
         features=FEATURES.empty_table(),
         galleries=GALLERIES.empty_table(),
+    )
+
+
+def each_alone(run: RunData, correct: Sequence[int] = (900, 910, 920)) -> RunData:
+    """The run with the defended attack on a network for each of the three people, as `protect: each` stores it.
+
+    Each network recognizes so many of 1,000 pictures.
+    """
+    cells, rows, models = [], [], []
+    for cell in run.record.cells:
+        own = [row for row in run.reconstructions.to_pylist() if row["cell"] == cell.cell]
+        if cell.kind != "defended":
+            cells.append(cell)
+            rows += own
+            continue
+        for target in range(3):
+            changed = {"cell": f"{cell.cell}@{target}", "protected": f"{cell.protected}@{target}"}
+            cells.append(cell.model_copy(update=changed | {"target": target}))
+            rows += [
+                row | {"cell": changed["cell"], "victim_seed": 0}
+                for row in own
+                if row["target"] == target
+            ]
+    for model in run.models.to_pylist():
+        if model["protected"] == "none":
+            models.append(model)
+            continue
+        for target, (right, own_correct) in enumerate(zip(correct, (10, 8, 6), strict=True)):
+            models.append(
+                model
+                | {
+                    "protected": f"{model['protected']}@{target}",
+                    "correct_all": right,
+                    "total_all": 1000,
+                }
+                | {"correct_targets": own_correct, "total_targets": 10, "others_taken_of": [target]}
+            )
+    return dataclasses.replace(
+        run,
+        record=run.record.model_copy(update={"cells": tuple(cells)}),
+        reconstructions=pa.Table.from_pylist(rows, run.reconstructions.schema),
+        models=pa.Table.from_pylist(models, run.models.schema),
     )

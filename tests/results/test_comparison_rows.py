@@ -16,7 +16,7 @@ from inversionlab.api.report import Report
 from inversionlab.metrics import Estimate, by_person, wilson
 from inversionlab.report.audit.page import render
 from inversionlab.report.audit.terminal import terminal_table
-from inversionlab.results.comparison_rows import comparison_rows
+from inversionlab.results.comparison_rows import comparison_rows, recognized
 from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.load import RunData
 from inversionlab.results.run_results import RunResults
@@ -53,6 +53,17 @@ def test_the_ceiling_is_judged_as_a_reconstruction_is(plain: RunData) -> None:
     assert found["top5"] == by_person(np.array(RANKS) <= 5, person_N)
     assert found["median_rank"] == 1.5
     assert not found.keys() & {"distance", "accepted_1", "frechet"}
+
+
+def test_an_evaluators_accuracy_counts_people_and_in_an_older_store_pictures(
+    plain: RunData,
+) -> None:
+    assert recognized(plain) == {"same": wilson(950, 1000)}
+    seen = judged(plain, [math.nan] * 6)
+    assert recognized(seen) == {"same": by_person(np.array(RANKS) == 1, np.arange(6) // 2)}
+    unseen = plain.evaluators.to_pylist()[0] | {"correct": 0, "total": 0}
+    nobody = pa.Table.from_pylist([unseen], plain.evaluators.schema)
+    assert recognized(dataclasses.replace(plain, evaluators=nobody)) == {"same": None}
 
 
 def test_with_a_gallery_it_says_who_a_matcher_would_accept(plain: RunData) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -42,8 +44,24 @@ def test_a_person_disjoint_evaluator_knows_others_too() -> None:
     assert known_people("person_disjoint", data, {"targets": {"pool": 20}}, 4) == 32
     assert known_people("person_disjoint", {"private_people": 40}, {}, 4) is None
     recipe = {"evaluators": [{"protocol": "same_people"}, {"protocol": "person_disjoint"}]}
-    assert guesses_of(data, recipe, 4) == 5
-    assert guesses_of(data | {"evaluator_people": 0}, recipe, 4) == 1
+    assert guesses_of(data, recipe, 4, {}) == 5
+    assert guesses_of(data | {"evaluator_people": 0}, recipe, 4, {}) == 1
+
+
+def test_a_measured_evaluator_knows_as_many_as_it_says() -> None:
+    data = {"private_people": 158, "evaluator_people": 0}
+    recipe = {"evaluators": [{"name": "theirs", "protocol": "given"}]}
+    assert guesses_of(data, recipe, 60, {"theirs": None}) == 5
+    assert guesses_of(data, recipe, 60, {"theirs": 8}) == 1
+    run = with_record(hand_run({("a", "none"): [1] * 6}, {"none": 9}), data=data, experiment=recipe)
+    place = run.evaluators.schema.get_field_index("people")
+    known = pa.array([8], run.evaluators.schema.field(place).type)
+    evaluators = run.evaluators.set_column(place, "people", known)
+    results = RunResults.of(dataclasses.replace(run, evaluators=evaluators))
+    assert (results.guesses, results.chance(0)) == (5, 0.625)
+    named = evaluators.set_column(0, "evaluator", pa.array(["theirs"]))
+    results = RunResults.of(dataclasses.replace(run, evaluators=named))
+    assert (results.guesses, results.chance(0)) == (1, 0.125)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from inversionlab.results.pooling import pooled
 from inversionlab.results.rows import headline_rows
 from inversionlab.results.run_results import RunResults
 from tests.report.fake_run import FEATURES
-from tests.report.hand_run import hand_run
+from tests.report.hand_run import each_alone, hand_run
 
 FIRST = [1, 1, 9, 9, 1, 9]
 SECOND = [1, 9, 9, 9, 9, 9]
@@ -200,41 +200,6 @@ def test_cells_of_older_records_are_never_pooled(both: RunData) -> None:
     cells = [cell.model_copy(update={"seed": None}) for cell in both.record.cells]
     assert [len(group) for group in pooled(cells)] == [1] * 5
     assert [len(group) for group in pooled(both.record.cells)] == [2, 2, 1]
-
-
-def each_alone(run: RunData) -> RunData:
-    """The run with the defended attack on a network for each of the three people, as `protect: each` stores it."""
-    cells, rows, models = [], [], []
-    for cell in run.record.cells:
-        own = [row for row in run.reconstructions.to_pylist() if row["cell"] == cell.cell]
-        if cell.kind != "defended":
-            cells.append(cell)
-            rows += own
-            continue
-        for target in range(3):
-            changed = {"cell": f"{cell.cell}@{target}", "protected": f"{cell.protected}@{target}"}
-            cells.append(cell.model_copy(update=changed | {"target": target}))
-            rows += [
-                row | {"cell": changed["cell"], "victim_seed": 0}
-                for row in own
-                if row["target"] == target
-            ]
-    for model in run.models.to_pylist():
-        if model["protected"] == "none":
-            models.append(model)
-            continue
-        for target, (correct, own_correct) in enumerate(((900, 10), (910, 8), (920, 6))):
-            models.append(
-                model
-                | {"protected": f"{model['protected']}@{target}", "correct_all": correct}
-                | {"correct_targets": own_correct, "total_targets": 10, "others_taken_of": [target]}
-            )
-    return dataclasses.replace(
-        run,
-        record=run.record.model_copy(update={"cells": tuple(cells)}),
-        reconstructions=pa.Table.from_pylist(rows, run.reconstructions.schema),
-        models=pa.Table.from_pylist(models, run.models.schema),
-    )
 
 
 def test_networks_of_one_person_each_are_one_row_of_one_victim() -> None:

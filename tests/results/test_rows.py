@@ -13,9 +13,11 @@ from rich.console import Console
 
 from inversionlab.metrics import Gaussian, frechet_distance, wilson
 from inversionlab.metrics.prdc import Balls, prdc
+from inversionlab.report.audit.sentence import caveats
 from inversionlab.report.audit.terminal import terminal_table
 from inversionlab.results.load import RunData
 from inversionlab.results.rows import headline_rows
+from inversionlab.results.run_record import JobsRecord
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import interval
 from tests.report.fake_run import FEATURES, GALLERIES
@@ -86,6 +88,14 @@ def test_frechet_is_left_out_at_unequal_counts():
 def test_more_null_rows_do_not_make_the_attacks_unfinished():
     run = hand_run({("a", "none"): RANKS, ("random_latent", "none"): [9] * 40}, {"none": 950})
     assert all(row.complete for row in headline_rows(run))
+
+
+def test_a_run_whose_attacks_all_stopped_at_once_is_not_complete(small):
+    jobs = JobsRecord(targets=tuple(range(16)), repeats=2)
+    run = dataclasses.replace(small, record=small.record.model_copy(update={"jobs": jobs}))
+    assert {(row.done, row.wanted, row.complete) for row in headline_rows(run)} == {(6, 32, False)}
+    assert RunResults.of(run).finalists == []
+    assert "3 of 3 combinations are not finished." in caveats(RunResults.of(run))
 
 
 def test_terminal_table_shows_the_numbers(small):

@@ -132,11 +132,11 @@ def test_the_file_has_the_keys_that_it_always_had(base: Session, record: SearchR
     plain = base.store.storage.read_json("searches/tiny/search.json")
     known = [key.split(".") for key in golden("records.json", dict)["search.json"]]
     # The golden search is too short for importance.
-    later = {"guesses", "aware", "aware_attack", "real"}
+    later = {"guesses", "aware", "aware_attack", "real", "people"}
     assert set(plain) - {"importance"} - later == {key.removesuffix("[]") for key, *_ in known}
     for where, part in (("trials[]", plain["trials"][0]), ("undefended", plain["undefended"])):
         below = {key[1].removesuffix("[]") for key in known if key[0] == where and len(key) > 1}
-        assert set(part) == below
+        assert set(part) - {"by_chance"} == below
     assert plain["trials"][0]["strongest"] == {"attack": "label_only", "judge": "same"}
     # Of four people all or none says too little.
     assert (record.helps, plain["rejudged"]) == (False, None)
@@ -148,9 +148,15 @@ RECIPE = "searches/tiny/recommended.yaml"
 def test_only_what_is_clearly_better_than_undefended_gets_a_recipe(tmp_path: Path) -> None:
     base = trained(tmp_path, **{"targets.count": 6})
     store = base.store.storage
+    known = {"evaluator": "same", "people": 16}
+    base.store.write("evaluators", evaluator_key(base, "same"), [known])
     # Undefended all six people are found, defended none.
     record = searched(base, lambda cell: 1 if cell.baseline else 30)
     assert record.helps
+    # All of six differences have one sign, and there was no other model to choose.
+    assert (record.best.by_chance, record.by_chance) == (1 / 64, 1 / 64)
+    assert record.undefended.by_chance is None
+    assert record.people == {"same": 16}
     assert record.audited is not None
     assert store.read(RECIPE).startswith(b"# Trial 0 of the search tiny")
     record = searched(base, lambda cell: 1)

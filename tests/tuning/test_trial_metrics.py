@@ -63,14 +63,16 @@ def test_the_headline_evaluator_decides(
         }
         for cell in cells
     }
-    found = leak(session, cells, session.plan.targets, ranks)
+    found = leak(session, cells, session.plan.targets, ranks=ranks)
     assert found.reconstructions == 16
     assert found.success["pixel_gray_box"]["disjoint"] == hits_of(6)
     assert found.strongest.attack == attack
     assert session.experiment.evaluators[found.strongest.evaluator].name == evaluator
     assert found.strongest.success == hits_of(hits)
+    # Each person has two tries, and the first tries are the hits.
+    assert list(found.success_of.values()) == [min(2, max(0, hits - 2 * i)) / 2 for i in range(4)]
     # The first two people have four jobs, all of them hits of the first evaluator on one attack.
-    few = leak(session, cells, session.plan.targets[:2], ranks)
+    few = leak(session, cells, session.plan.targets[:2], ranks=ranks)
     assert few.success["latent_white_box"]["same"] == by_person(np.full(4, True), np.arange(4) // 2)
 
 
@@ -78,7 +80,7 @@ def test_a_cell_of_which_nothing_is_stored_is_an_error(tmp_path: Path) -> None:
     session = tiny.session(tmp_path, sweep=None)
     cells = defended_cells(session)
     with pytest.raises(ValueError, match="no reconstruction is stored"):
-        leak(session, cells, session.plan.targets, {cell.id: {} for cell in cells})
+        leak(session, cells, session.plan.targets, ranks={cell.id: {} for cell in cells})
 
 
 @pytest.mark.parametrize(("people", "k"), PEOPLE)
@@ -99,7 +101,7 @@ def test_a_trial_over_several_victims_is_judged_by_the_pooled_figures(
         }
         for cell in cells
     }
-    found = leak(session, cells, session.plan.targets, ranks)
+    found = leak(session, cells, session.plan.targets, ranks=ranks)
     both = np.concatenate([np.arange(8) < 6, np.arange(8) < 1])
     assert found.reconstructions == 32
     assert found.strongest.success == by_person(both, np.tile(np.arange(8) // 2, 2))

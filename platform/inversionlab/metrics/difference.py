@@ -38,7 +38,9 @@ class Difference:
 
 
 def difference(first: Estimate, second: Estimate, correlation: float = 0.0) -> Difference:
-    """`first` less `second`, whose correlation is -1 to 1."""
+    """`first` less `second`, whose correlation is -1 to 1; all NaN where a share is not known."""
+    if math.isnan(first.value) or math.isnan(second.value):
+        return Difference(math.nan, math.nan, math.nan)
     value = first.value - second.value
 
     def apart(one: float, other: float) -> float:

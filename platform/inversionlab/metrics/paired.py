@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 DRAWS = 9_999
 """Random sign flips where there are too many to try all."""
+CLEAR = 0.05
+"""A difference is clear if chance alone would show one as large with less than this probability."""
 EXACT = 13
 """Up to so many people with a difference, all sign flips are tried."""
 

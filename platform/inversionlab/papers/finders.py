@@ -11,6 +11,7 @@ from inversionlab.metrics import Estimate, by_person, wilson
 from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.metrics.paired import person_means
 from inversionlab.papers.finder import ANSWERS, NO_ANSWERS, Finder, Measured, NotRunError, target_at
+from inversionlab.results.comparison_rows import recognized
 from inversionlab.results.models import Model
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.verdicts import Verdicts, numbers
@@ -170,9 +171,9 @@ class EvaluatorAccuracy(Finder):
 
     def estimate(self, results: RunResults, measured: Measured) -> Estimate:
         """See `Finder`."""
-        for row in results.run.evaluators.to_pylist():
-            if self.evaluator in ("", row["evaluator"]) and row["total"]:
-                return wilson(row["correct"], row["total"])
+        for name, accuracy in recognized(results.run).items():
+            if self.evaluator in ("", name) and accuracy is not None:
+                return accuracy
         raise NotRunError(f"the evaluator `{self.evaluator}` has not been measured")
 
 

@@ -182,12 +182,14 @@ def bounded(feature_ND: Tensor) -> Tensor:
 
 
 def _ranks(logit_NK: Tensor, own_N1: Tensor) -> Tensor:
-    """The rank (N,) of the target's logit among all, 1 = best.
+    """The rank (N,) of the target's logit among all, 1 = best; of equal logits the target's has the middle rank.
 
     A target without a score, such as one that an answer of largest scores or of a label leaves out, comes last.
     """
     # A comparison with NaN is false, so NaN counts as better.
-    rank_N = (~(logit_NK <= own_N1)).sum(1) + 1
+    better_N = (~(logit_NK <= own_N1)).sum(1)
+    equal_N = (logit_NK == own_N1).sum(1) - 1
+    rank_N = better_N + equal_N // 2 + 1
     unknown_N = own_N1.squeeze(1).isnan() | own_N1.squeeze(1).isneginf()
     return rank_N.where(~unknown_N, torch.tensor(logit_NK.shape[1]))
 

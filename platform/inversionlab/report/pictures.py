@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from inversionlab.results.rows import Row
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.wording import words
 from inversionlab.store.tables import in_order
@@ -77,9 +78,7 @@ def grids(results: RunResults) -> list[Grid]:
     for row in results.rows:
         if not row.done or (row.kind == "null" and results.judged):
             continue
-        # Of several victims the first; a person's picture is of the model that protects them.
-        mine = pa.array([cell.cell for cell in row.cells if cell.seed == row.cell.seed])
-        table = run.reconstructions.filter(pc.is_in(run.reconstructions["cell"], value_set=mine))
+        table = of_first_victim(run.reconstructions, row)
         chosen = row.kind == "defended" and row.protected == results.recommended
         note = ", ".join(["paper’s value"] * row.marked + ["recommended"] * chosen)
         shown = attack_pictures(table, people, row.label, evaluator, first=row.inverts_outputs)
@@ -117,9 +116,8 @@ def example(results: RunResults) -> list[tuple[str, GridPicture, str]]:
         return []
     evaluator, made = results.evaluators[results.headline_evaluator], []
     for found in (bare, *([best] if best else [])):
-        row, cell = found.attack, run.reconstructions["cell"]
-        table = run.reconstructions.filter(pc.equal(cell, row.cell.cell))
-        first = row.inverts_outputs
+        row, first = found.attack, found.attack.inverts_outputs
+        table = of_first_victim(run.reconstructions, row)
         made.append((row, attack_pictures(table, people, row.label, evaluator, first=first)))
     real = reference_row(people, "real face", "", _references(results, "real")).pictures
     ranks = [picture.rank if picture.source else None for picture in made[0][1]]
@@ -132,6 +130,15 @@ def example(results: RunResults) -> list[tuple[str, GridPicture, str]]:
         note = f"by {words(row.attack)}" if row.kind == "undefended" else row.label
         pieces += [(title, shown[chosen], note)] if shown[chosen].source else []
     return pieces
+
+
+def of_first_victim(reconstructions: pa.Table, row: Row) -> pa.Table:
+    """The reconstructions of a row; of several victims those of the first.
+
+    Where each person has a model of their own (`protect: each`), these are the pictures of all of them.
+    """
+    mine = pa.array([cell.cell for cell in row.cells if cell.seed == row.cell.seed])
+    return reconstructions.filter(pc.is_in(reconstructions["cell"], value_set=mine))
 
 
 def named_people(tables: Iterable[pa.Table], count: int) -> dict[int, str]:

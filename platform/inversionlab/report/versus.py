@@ -1,6 +1,7 @@
 """Two runs side by side: what each attack finds on each model in both, and which settings differ."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ class Line:
     @property
     def verdict(self) -> str:
         """Whether the runs differ, in a word."""
-        if self.apart is None:
+        if self.apart is None or math.isnan(self.apart.value):
             return MISSING
         if self.apart.low > 0:
             return "more"

@@ -56,6 +56,13 @@ def comparison_rows(run: RunData) -> list[ComparisonRow]:
     ]
 
 
+def recognized(run: RunData) -> dict[str, Estimate | None]:
+    """Each evaluator's accuracy on real held-out pictures, with an interval by person; None: it is not known."""
+    evaluators = run.evaluators.to_pylist()
+    found = {str(e["evaluator"]): _real(run, e)["top1"] for e in evaluators}
+    return {n: e if isinstance(e, Estimate) and e.count else None for n, e in found.items()}
+
+
 def _real(run: RunData, evaluator: Mapping[str, object]) -> Numbers:
     """What an evaluator says of the pictures; from an older store only how many it recognizes."""
     name = str(evaluator["evaluator"])

@@ -44,7 +44,16 @@ def known_people(
     return (pool or targets) + others if isinstance(others, int) else None
 
 
-def guesses_of(data: Mapping[str, Any], experiment: Mapping[str, Any], targets: int) -> int:
-    """k of a run or a search, from its record."""
+def guesses_of(
+    data: Mapping[str, Any],
+    experiment: Mapping[str, Any],
+    targets: int,
+    measured: Mapping[str, int | None],
+) -> int:
+    """k of a run or a search, from its record, and from the number of people that `measured` evaluators know."""
     judges = experiment.get("evaluators") or [{}]
-    return guesses(known_people(e.get("protocol"), data, experiment, targets) for e in judges)
+    return guesses(
+        measured.get(judge.get("name") or "")
+        or known_people(judge.get("protocol"), data, experiment, targets)
+        for judge in judges
+    )

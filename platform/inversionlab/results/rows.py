@@ -39,7 +39,7 @@ class Row:
     done: int
     """Reconstructions that are in the store."""
     wanted: int
-    """For each cell those of the fullest one of its kind; fewer are done while the run is going."""
+    """Those of the run's jobs, for each victim; fewer are done while the run is going, or if it was cut short."""
     accuracy_all: Estimate | None
     accuracy_targets: Estimate | None
     accuracy_spread: tuple[float, float] | None
@@ -102,13 +102,16 @@ class Row:
 
     @property
     def complete(self) -> bool:
-        """Whether as much is done here as in the fullest cell."""
+        """Whether all of it is done."""
         return 0 < self.done == self.wanted
 
 
 def run_guesses(run: RunData) -> int:
     """k of a run; see `guessing.py`."""
-    return guesses_of(run.record.data, run.record.experiment, len(run.record.jobs.targets))
+    record, table = run.record, run.evaluators
+    names, people = (table[column].to_pylist() for column in ("evaluator", "people"))
+    measured = dict(zip(names, people, strict=True))
+    return guesses_of(record.data, record.experiment, len(record.jobs.targets), measured)
 
 
 def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
@@ -125,6 +128,8 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
         null: max((tables[c.cell].num_rows for c in cells if c.null == null), default=0)
         for null in (False, True)
     }
+    # An old record may not say how many tries it wanted.
+    jobs = len(run.record.jobs.targets) * run.record.jobs.repeats
     judges = [Known.of(run, name) for name in run.evaluators["evaluator"].to_pylist()]
     models, k = models_of(run), run_guesses(run)
     base = undefended_model(run, models)
@@ -138,7 +143,8 @@ def headline_rows(run: RunData, *, frechet: bool = True) -> list[Row]:
         )
         # Where each person has a model of their own, those of one victim are attacked as often as one model.
         victims = len({cell.seed for cell in group})
-        model, wanted = models.get(group[0].protected, Model()), full[group[0].null] * victims
+        model = models.get(group[0].protected, Model())
+        wanted = max(jobs, full[group[0].null]) * victims
         rows.append(_row(group, table, wanted, found, run.record.sweep, model, base))
     attacks = list(dict.fromkeys(c.attack for c in cells))
     if not run.record.judged:

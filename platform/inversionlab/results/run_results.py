@@ -18,8 +18,6 @@ from inversionlab.results.priors import Prior, near_ceiling, priors_of
 from inversionlab.results.ranking import Headline, Strongest
 from inversionlab.results.rows import Row, headline_rows, run_guesses
 
-CLEAR = 0.05
-"""A difference is clear if chance alone would show one as large with less than this probability."""
 MAX_LOSS_POINTS = 1.0
 """Recognition accuracy that a recommended setting may cost, in percentage points."""
 
@@ -182,7 +180,7 @@ class RunResults:
     @property
     def helps(self) -> bool:
         """Whether `best` leaves clearly less than the undefended model, as `by_chance` tells."""
-        return self.by_chance < CLEAR
+        return self.by_chance < paired.CLEAR
 
     @cached_property
     def by_chance(self) -> float:

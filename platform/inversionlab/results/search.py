@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from inversionlab.metrics import Estimate
+from inversionlab.metrics import Estimate, paired
 from inversionlab.metrics.difference import difference
 from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.guessing import MANY, known_people
@@ -111,6 +111,8 @@ class SearchRecord(RecordPart):
     """Reconstructions of each target by each attack."""
     guesses: int = MANY
     """k: a try succeeds if the right person is among an evaluator's first k."""
+    people: dict[str, int] = {}
+    """Evaluator -> among how many people it chooses; empty where that is not noted."""
     aware: bool | None = None
     """Whether an attack that knows about the defense ran; None where an older version did not note it."""
     aware_attack: str = ""
@@ -162,7 +164,9 @@ class SearchRecord(RecordPart):
         if judge is None:
             return None
         protocol, targets = judge.get("protocol"), len(self.targets)
-        people = known_people(protocol, self.data, self.experiment, targets)
+        people = self.people.get(self.decides) or known_people(
+            protocol, self.data, self.experiment, targets
+        )
         return self.guesses / people if people else None
 
     @cached_property
@@ -170,12 +174,31 @@ class SearchRecord(RecordPart):
         """The best trial that keeps the constraints; it is recommended if it `helps`."""
         return next((t for t in self.trials if t.number == self.recommended), None)
 
+    @cached_property
+    def candidates(self) -> dict[str, TrialRecord]:
+        """The first trial of each model among which the best was chosen, by the model's id."""
+        return {t.protected: t for t in reversed(self.trials) if t.allowed}
+
+    @cached_property
+    def by_chance(self) -> float | None:
+        """How likely the best trial leaves so much less than undefended by chance alone; None in older records.
+
+        p of a paired test on the same people, corrected for the number of candidates (Holm).
+        """
+        chances = {name: trial.by_chance for name, trial in self.candidates.items()}
+        known = {name: p for name, p in chances.items() if p is not None}
+        corrected = dict(zip(known, paired.holm(list(known.values())), strict=True))
+        return corrected.get(self.best.protected) if self.best else None
+
     @property
     def helps(self) -> bool:
         """Whether the best trial leaves clearly less to attackers than the undefended victim does.
 
-        Nothing else is recommended. Where one of both was not attacked there is nothing to say against it.
+        Nothing else is recommended. Where one of both was not attacked there is nothing to say against it. An
+        older record has intervals alone, so they decide there.
         """
+        if self.by_chance is not None:
+            return self.by_chance < paired.CLEAR
         bare = self.undefended.attack_success if self.undefended else None
         left = self.best.attack_success if self.best else None
         return not (bare and left) or difference(bare, left).clear

@@ -68,6 +68,9 @@ class TrialRecord(RecordPart):
     """Success of the strongest attack by the headline evaluator."""
     score: float | None = None
     """Attack success where the constraints hold, else above 1."""
+    by_chance: float | None = None
+    """How likely the strongest attack finds so much less than on the undefended victim by chance alone: p of a
+    paired test on the same people, of this trial alone; None where it was not noted."""
     strongest: StrongestAttack | None = None
     protects: str | None = None
     """The attackers that the defense claims to stop, by what they see: "scores, labels"."""
@@ -92,6 +95,11 @@ class TrialRecord(RecordPart):
     def complete(self) -> bool:
         """Whether every target was attacked."""
         return self.state == "complete"
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it is complete and keeps the constraints, so that it may be recommended."""
+        return self.complete and self.score is not None and self.score <= 1
 
     def metric(self, name: str) -> float | None:
         """A metric's value; None where it was not measured or is not finite."""

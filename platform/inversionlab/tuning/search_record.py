@@ -13,6 +13,7 @@ from inversionlab.distributed.cluster import machine
 from inversionlab.distributed.provenance import provenance
 from inversionlab.distributed.run_record import cost, data_record, real_key, run_name
 from inversionlab.experiment import Experiment
+from inversionlab.metrics.paired import fewer
 from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.session import Session, with_experiment
 from inversionlab.results.search import (
@@ -31,6 +32,7 @@ from inversionlab.tuning.trial_metrics import (
     defended_cells,
     leak,
     measured,
+    measured_people,
     read_ranks,
     real_pictures,
     session_guesses,
@@ -42,7 +44,7 @@ MIN_REPEATS = 3
 """Reconstructions of each target, at least, when the recommended setting is audited."""
 MIN_TARGETS = 20
 """Targets of that audit, at least, if the search left so many people unattacked."""
-TRIAL_ONLY = {"number", "settings", "state", "start", "paper", "fault", "trained"}
+TRIAL_ONLY = {"number", "settings", "state", "start", "paper", "fault", "trained", "by_chance"}
 """Fields of a trial that the undefended victim's record lacks."""
 
 
@@ -139,6 +141,7 @@ def _record(
         trainings=TrainingCounts(trials=len(trials), networks=sum(len(t.trained) for t in trials)),
         tables=Tables(real=real_key(session)),
         guesses=session_guesses(session),
+        people=measured_people(session),
         aware=any(ATTACKS[attack.name].knows_defense for attack in session.experiment.attacks),
         aware_attack=DEFENSES[session.experiment.defense.name].aware_attack,
         # Over all launches of the search.
@@ -155,6 +158,7 @@ def _trials(outcome: SearchOutcome) -> list[TrialRecord]:
     session = outcome.session
     plain = undefended(session)
     seen = {spec.key for spec in plain.plan.specs}
+    bare = leak(plain, defended_cells(plain), plain.plan.targets).success_of
     trials = []
     for ended in outcome.trials:
         try:
@@ -178,14 +182,22 @@ def _trials(outcome: SearchOutcome) -> list[TrialRecord]:
             fault=ended.fault,
             trained=new,
         )
-        trials.append(_measured(outcome, trial, record, trial.plan.targets[: ended.targets]))
+        targets = trial.plan.targets[: ended.targets]
+        trials.append(_measured(outcome, trial, record, targets, bare))
     return trials
 
 
 def _measured(
-    outcome: SearchOutcome, session: Session, record: TrialRecord, targets: Sequence[int]
+    outcome: SearchOutcome,
+    session: Session,
+    record: TrialRecord,
+    targets: Sequence[int],
+    bare: Mapping[int, float] | None = None,
 ) -> TrialRecord:
-    """`record` with the results for the protected model of `session` over these targets."""
+    """`record` with the results for the protected model of `session` over these targets.
+
+    `bare` is the undefended victim's success at each target; None for the victim's own record.
+    """
     cells = defended_cells(session)
     defense, of_attack = cells[0].defense, dict[str, str]()
     for cell in cells:
@@ -198,8 +210,8 @@ def _measured(
         "seconds": 0.0,
     }
     if targets:
-        ranks = read_ranks(session, cells)
-        found = leak(session, cells, targets, ranks)
+        ranks, k = read_ranks(session, cells), session_guesses(session)
+        found = leak(session, cells, targets, ranks=ranks, k=k)
         bounds, goals = outcome.space.constraints, outcome.space.objectives
         goals = {} if outcome.options.single else goals
         numbers = trial_metrics(session, found, targets, bounds, goals)
@@ -211,13 +223,14 @@ def _measured(
         curve = []
         for start in range(0, len(targets), step):
             so_far = targets[: start + step]
-            share = leak(session, cells, so_far, ranks).strongest.success
+            share = leak(session, cells, so_far, ranks=ranks, k=k).strongest.success
             curve.append(
                 CurvePoint(targets=len(so_far), value=share.value, low=share.low, high=share.high)
             )
         known |= {
             "accuracy": accuracy(session, defense),
             "attack_success": best.success,
+            "by_chance": None if bare is None else fewer(bare, found.success_of),
             "strongest": StrongestAttack(attack=best.attack, evaluator=evaluator),
             "protects": model.protects,
             "left": model.left,
@@ -237,9 +250,8 @@ def _work(session: Session, cells: Sequence[Cell], targets: Sequence[int]) -> fl
 
 def _recommended(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """The complete trial within the bounds that leaks least; ties go to the most accurate, then the first."""
-    allowed = [t for t in trials if t.complete and t.score is not None and t.score <= 1]
     return min(
-        allowed,
+        (trial for trial in trials if trial.allowed),
         # Within the bounds the score is the attack success.
         key=lambda t: (t.score or 0.0, t.accuracy_loss or 0.0, t.number or 0),
         default=None,

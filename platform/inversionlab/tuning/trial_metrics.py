@@ -19,6 +19,7 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.defenses import DefenseSettings
 from inversionlab.defenses.none import NoneSettings
 from inversionlab.metrics import Estimate, attack_accuracy, wilson
+from inversionlab.metrics.paired import person_means
 from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.measure import evaluator_key, model_key
 from inversionlab.pipeline.session import Session, with_experiment
@@ -122,6 +123,8 @@ class Leak:
     success: Mapping[str, Mapping[str, Estimate]]
     """Attack -> evaluator, in the recipe's order -> share of the tries that succeed."""
     strongest: Strongest[str]
+    success_of: Mapping[int, float]
+    """Target -> the strongest attack's share of successes, by the evaluator that decides."""
     reconstructions: int
     """Of all these attacks together."""
 
@@ -134,7 +137,19 @@ def session_guesses(session: Session) -> int:
         "evaluator_people": len(splits.evaluator_people),
     }
     recipe = session.experiment.model_dump(mode="json", include={"evaluators", "targets"})
-    return guesses_of(sizes, recipe, len(plan.targets))
+    return guesses_of(sizes, recipe, len(plan.targets), measured_people(session))
+
+
+def measured_people(session: Session) -> dict[str, int]:
+    """Evaluator -> among how many people it chooses, of those that are measured."""
+    found: dict[str, int] = {}
+    for evaluator in session.experiment.evaluators:
+        key = evaluator_key(session, evaluator.name)
+        if session.store.has("evaluators", key):
+            for row in session.store.read("evaluators", key).to_pylist():
+                if row["people"]:
+                    found[evaluator.name] = row["people"]
+    return found
 
 
 def undefended(session: Session) -> Session:
@@ -157,11 +172,16 @@ def read_ranks(session: Session, cells: Sequence[Cell]) -> Ranks:
 
 
 def leak(
-    session: Session, cells: Sequence[Cell], targets: Collection[int], ranks: Ranks | None = None
+    session: Session,
+    cells: Sequence[Cell],
+    targets: Collection[int],
+    *,
+    ranks: Ranks | None = None,
+    k: int | None = None,
 ) -> Leak:
     """The success of the stored reconstructions of `targets`, for attacks on one model or for null attacks.
 
-    Without `ranks`, `read_ranks` reads them now.
+    Without `ranks` and `k`, the number of guesses, `read_ranks` and `session_guesses` read them now.
 
     Raises:
         ValueError: a cell has no stored reconstruction of these targets.
@@ -170,7 +190,8 @@ def leak(
     first = experiment.targets.first_repeat
     repeats = range(first, first + experiment.targets.repeats)
     ranks = read_ranks(session, cells) if ranks is None else ranks
-    chosen, total, k = set(targets), 0, session_guesses(session)
+    k = session_guesses(session) if k is None else k
+    chosen, total = set(targets), 0
     # Of several victims the tries on all of them count, and a person's are one cluster.
     tries: dict[str, list[tuple[int, Mapping[str, int]]]] = {}
     for cell in counting(cells, _aside):
@@ -198,7 +219,10 @@ def leak(
         success, lambda attack: list(success[attack].values()), headline=experiment.headline
     )
     assert best is not None
-    return Leak(success, best, total)
+    decides, found = experiment.evaluators[best.evaluator].name, tries[best.attack]
+    hit_N = np.array([rank[decides] <= k for _, rank in found])
+    success_of = person_means(hit_N, np.array([target for target, _ in found]))
+    return Leak(success, best, success_of, total)
 
 
 def real_pictures(session: Session) -> dict[str, Estimate]:

@@ -19,7 +19,7 @@ from inversionlab.store.storage import Storage
 from tests.golden import collect
 from tests.report.fake_run import cells_of, fake_run, with_record
 from tests.report.given_run import unjudged_run
-from tests.report.hand_run import hand_run
+from tests.report.hand_run import each_alone, hand_run
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</table>"
 
@@ -152,3 +152,14 @@ def test_the_first_screen_shows_the_first_person_who_is_found() -> None:
     none = with_pictures(run, {"ami@none": [30, 20, 25]})
     assert example(RunResults.of(none, frechet=False))[0][2] == "person_001"
     assert example(RunResults.of(unjudged_run())) == []
+
+
+def test_a_model_for_each_person_is_on_every_page_and_in_the_example() -> None:
+    run = fake_run(alphas=(0.6,), attacks=("ami",), targets=3, repeats=1)
+    run = with_pictures(run, {"ami@none": [30, 40, 1], "ami@mix0.6": [30, 8, 9]})
+    results = RunResults.of(each_alone(run, (950, 950, 950)), frechet=False)
+    for target in range(3):
+        page = render_person(results, target, f"person_{target:03d}", {})
+        assert page.count("dummy recognizer, alpha = 0.6</h") == 1
+        assert page.count("<b>ami</b>") == 2
+    assert [title for title, *_ in example(results)] == ["real face", "undefended", "best defended"]

@@ -372,6 +372,22 @@ def test_what_is_not_clearly_safer_than_undefended_is_not_recommended():
     assert "is recommended" in search_verdict(clear)
 
 
+def test_the_best_of_several_models_must_be_clear_for_all_of_them():
+    record = by_hand()
+    for tried in record["trials"]:
+        tried |= {"score": 0.3, "by_chance": 0.02}
+    search = SearchRecord.model_validate(record)
+    assert (search.by_chance, search.helps) == (0.06, False)
+    assert "; p = 0.06 as the best of 3)" in search_verdict(search)
+    # Trials of one model are one choice, and those that break a constraint are none.
+    record["trials"][0] |= {"protected": "protected1"}
+    record["trials"][2] |= {"score": 1.05}
+    search = SearchRecord.model_validate(record)
+    assert (search.by_chance, search.helps) == (0.02, True)
+    assert "number 1 (alpha = 0.4" in search_verdict(search)
+    assert "is recommended" in search_verdict(search)
+
+
 def test_an_accuracy_that_rises_is_a_gain():
     record = by_hand()
     assert "<dt>What does it cost?</dt><dd><b>0.5 points</b>" in page_of(record)

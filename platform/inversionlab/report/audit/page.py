@@ -18,6 +18,7 @@ from inversionlab.report.charts.timeline import timeline_figure
 from inversionlab.report.files import write_files
 from inversionlab.report.frame import fill, page_name, publish
 from inversionlab.report.pictures import example, grids
+from inversionlab.results.comparison_rows import recognized
 from inversionlab.results.evaluator_results import CMC_RANKS, METRICS, Metric
 from inversionlab.results.flat import flat_table, parquet
 from inversionlab.results.frames import attack_frame, evaluator_frame, model_frame, prior_frame
@@ -124,7 +125,7 @@ def render(
         "chance": chance(results),
         "details": [known_details(results, i) for i in range(len(results.evaluators))],
         "evaluators": run.evaluators.to_pylist(),
-        "qualities": sentence.evaluator_qualities(run),
+        "qualities": recognized(run),
         "victim_accuracy": undefended_accuracy(run),
         "notes": results.evaluator_notes,
         "compared": side_by_side(results) if results.judged else None,

@@ -13,6 +13,7 @@ from inversionlab.report.pictures import (
     GridPicture,
     attack_pictures,
     named_people,
+    of_first_victim,
     reference_row,
 )
 from inversionlab.results.rows import Row
@@ -102,7 +103,7 @@ def _ladders(results: RunResults, one: Mapping[int, str]) -> list[Ladder]:
     for row in sorted(
         results.rows, key=lambda row: ("undefended", "defended", "null").index(row.kind)
     ):
-        table = mine.filter(pc.equal(mine["cell"], row.cell.cell))
+        table = of_first_victim(mine, row)
         if table.num_rows:
             title = (
                 f"{row.model}, recommended" if row.protected == results.recommended else row.model

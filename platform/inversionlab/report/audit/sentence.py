@@ -1,9 +1,8 @@
 """The verdict in plain words, and everything that a reader must know before believing it."""
 
-from inversionlab.metrics import Estimate, wilson
 from inversionlab.report.frame import Answer, answers_of, text_lines
 from inversionlab.report.stripping import partial_protection
-from inversionlab.results.load import RunData
+from inversionlab.results.comparison_rows import recognized
 from inversionlab.results.models import undefended_accuracy
 from inversionlab.results.run_record import CellRecord
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
@@ -46,7 +45,7 @@ def run_answers(results: RunResults) -> list[Answer]:
         "max_loss": MAX_LOSS_POINTS,
         "weaker": weaker,
         "people": len(bare.attack.by_evaluator[bare.evaluator].success_of) if bare else 0,
-        "quality": evaluator_qualities(results.run).get(results.evaluators[bare.evaluator])
+        "quality": recognized(results.run).get(results.evaluators[bare.evaluator])
         if bare
         else None,
     }
@@ -92,7 +91,7 @@ def caveats(results: RunResults, *, names: bool = True) -> list[str]:
         "names": names,
         "victim": undefended_accuracy(results.run),
         "weak": WEAK,
-        "qualities": evaluator_qualities(results.run),
+        "qualities": recognized(results.run),
         # Evaluators that recognize clearly more than the one that chose the setting.
         "higher": {
             n: o for n, o in others.items() if o and best and o.success.low > best.success.high
@@ -116,11 +115,3 @@ def defense_aware(results: RunResults) -> list[str]:
 def _defended_cells(results: RunResults) -> list[CellRecord]:
     """The attacks on defended models of which reconstructions are stored."""
     return [r.cell for r in results.rows if r.kind == "defended" and r.done]
-
-
-def evaluator_qualities(run: RunData) -> dict[str, Estimate | None]:
-    """Each evaluator's accuracy on real pictures; None where it is not known."""
-    return {
-        e["evaluator"]: wilson(e["correct"], e["total"]) if e["total"] else None
-        for e in run.evaluators.to_pylist()
-    }
