@@ -13,8 +13,9 @@ hits over the people (for one try each it is the phi of Newcombe's paired interv
 
 With many tries at few people that interval is too short. Where an attack finds some people always and others
 never, it claims that one of two equal attacks finds more in up to 9 % of simulated pairs on five people, and
-should in 2.5 %. So for two attacks on the same people the wider ends count, of it and of Student's interval for the mean of
-the people's differences (`mean_by_person.py`). The same simulation then has 3.1 % at most, for 3 to 60 people.
+should in 2.5 %. So for two attacks on the same people the wider ends count: those of this interval, or those of
+Student's for the mean of the people's differences (`mean_by_person.py`). The same simulation then has 3.1 % at
+most, for 3 to 60 people.
 
 Inputs: estimates in [0, 1], shares by person. Output: a difference in [-1, 1].
 """
