@@ -40,7 +40,7 @@ class AmiAdversarialSettings(InversionSettings, AttackSettings):
     taught_by: Literal["victim", "protected"] = "victim"
     """Whose answers the inversion model learns from."""
     noise: NoiseSettings = NoiseSettings()
-    """The noise that it learns to bear."""
+    """The noise that the inversion model learns to withstand."""
 
     @field_validator("noise")
     @classmethod
