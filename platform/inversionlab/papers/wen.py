@@ -60,13 +60,14 @@ STAND_IN = (
     "FaceScrub and CelebA."
 )
 DISTORTION = (
-    "The distortion is the mean L1 size for each entry of the noise on log-scores before it is renormalised; of "
-    "PPF and MID, which add none, it is the distance of log-scores from the undefended model’s."
+    "The distortion is the mean L1 size per entry of the noise on log-scores before it is renormalised. For PPF "
+    "and MID, which add none, it is the distance of log-scores from the undefended model’s."
 )
 
 REASONS = (
     Reason(
-        "The paper’s attacker learns from more digits, the private ones among them; ours from 10,000 others.",
+        "The paper’s attacker learns from more digits, the private ones among them; ours learns from 10,000 "
+        "others.",
         *("MNIST: none", "error", "above"),
     ),
     Reason(
@@ -121,7 +122,8 @@ TABLE1 = Table(
             ours=True,
         ),
         Claim(
-            "An attacker who holds the private digits too inverts them better than one with as many others",
+            "An attacker who holds the private digits too inverts them better than one who holds as many other "
+            "digits",
             (f"{OVERLAP}: none", "error"),
             (f"{APART}: none", "error"),
             ours=True,
@@ -146,7 +148,7 @@ TABLE1 = Table(
         ),
         *(
             Claim(
-                f"On {data}, Ad-mi costs none: at most half a point",
+                f"On {data}, Ad-mi costs no accuracy: at most half a point",
                 (f"{data}: none", "accuracy"),
                 (f"{data}: Ad-mi", "accuracy"),
                 slack=0.005,
@@ -167,7 +169,8 @@ TABLE1 = Table(
         DISTORTION,
         "The paper’s attacker has QMNIST, which holds the private digits again, so he may have memorised them. "
         "The rows of MNIST have an attacker with 10,000 digits, none of them private. The last rows are of a "
-        "victim of 10,000 digits, and compare an attacker who holds as many others with one who holds these.",
+        "victim of 10,000 digits, and compare an attacker who holds as many other digits with one who holds "
+        "these.",
         PICTURES,
         "At the scale `small` inversion models are trained with AdamW and one cycle, and the last epoch is kept; "
         "at `paper` with AMSGrad as in Yang’s code, and the best epoch by held-out public pictures is kept.",
@@ -206,7 +209,7 @@ TABLE2 = Table(
             ("error", "Adv defense"),
         ),
         Claim(
-            "So does a larger step",
+            "A larger step leaves a larger error",
             ("error", "Our defense"),
             ("error", "High dist."),
         ),
@@ -251,7 +254,7 @@ def _pictures(
         key=key,
         title=title,
         pictures=tuple(Pictures(recipe, shown) for recipe in recipes),
-        differs=("Pictures stand on the page only.",),
+        differs=("The pictures are on the page only.",),
     )
 
 
