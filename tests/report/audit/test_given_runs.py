@@ -59,8 +59,8 @@ def test_the_headline_says_that_success_cannot_be_judged() -> None:
 def test_without_a_score_of_strangers_nothing_is_said_of_it() -> None:
     run = unjudged_run(stranger_score=None)
     assert "strangers it is" not in headline_sentence(RunResults.of(run))
-    assert "And of strangers?" not in text(run)
-    assert "And of strangers?" in text(unjudged_run())
+    assert "What about strangers?" not in text(run)
+    assert "What about strangers?" in text(unjudged_run())
 
 
 def test_attacks_stand_in_the_order_of_the_models_own_score() -> None:
@@ -138,7 +138,7 @@ def test_without_pictures_nobody_is_named() -> None:
         closed = render(run, pictures=False)
         assert "person_00" not in closed
         assert "data:image" not in closed
-        assert "found something wrong; the run’s record says what." in closed
+        assert "found something wrong; the run’s record says what it is." in closed
         assert "person_001` are recognized" in text(run)
 
 
@@ -187,7 +187,7 @@ def test_before_any_attack_and_without_any_score() -> None:
 def test_the_page_says_what_the_given_model_is() -> None:
     page = text(given_run())
     for said in (
-        "It was given, and not trained here.",
+        "It was given and not trained here.",
         "facenet.model:FaceNet , weights facenet.pt",
         "158 people",
         "everything: weights, gradients and scores (white box)",

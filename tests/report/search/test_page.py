@@ -594,5 +594,5 @@ def test_a_damaged_part_counts_as_absent_and_the_rest_stays():
 
 
 def test_what_is_no_record_is_refused_by_its_place():
-    with pytest.raises(ConfigError, match=r"searches/x/search.json: is no record"):
+    with pytest.raises(ConfigError, match=r"searches/x/search.json: is not a record"):
         read_record(SearchRecord, ["not", "a", "record"], "searches/x/search.json")
