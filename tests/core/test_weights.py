@@ -207,7 +207,7 @@ class Long:
         "compressed": (bomb, r"has 0\.0 MB that would become 40\.0 MB; save the weights alone"),
         "repeated": (
             lambda: written({"a": torch.zeros(1).expand(10**9)}),
-            r"`a` has the shape \(1000000000,\), and the file fewer numbers than that",
+            r"`a` has the shape \(1000000000,\), but the file holds fewer numbers than that",
         ),
         "a length": (lambda: written({"a": Long()}), "holds a bytearray beside tensors"),
         "a length, before 1.6": (

@@ -141,7 +141,7 @@ REFUSED = {
     NET: "has random weights (`features.0.weight` and 3 more); give its trained weights",
     "package.module.Class": "did you mean `package.module:Class`?",
     "faces": "model = faces: names no model; expected `package.module:Class`",
-    "faces.pth": "holds weights and no network; name its class",
+    "faces.pth": "holds weights but no network; name its class",
     "/no/where.onnx": "model = /no/where.onnx: there is no such file",
     "live": "is a module that only a call from Python can hand over",
     "torchvision:resnet81": "torchvision has no such classifier; did you mean `resnet18`",
@@ -268,5 +268,5 @@ def test_a_pt_file_that_is_no_torchscript_says_what_to_do(
     }.get(kind, "would have to be unpickled and was not. Name the network's class")
     with pytest.raises(ConfigError) as caught:
         load_model(given(file))
-    assert str(caught.value).startswith(f"model = {file}: is no TorchScript model: it ")
+    assert str(caught.value).startswith(f"model = {file}: is not a TorchScript model: it ")
     assert said in str(caught.value)

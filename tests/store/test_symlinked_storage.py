@@ -40,7 +40,7 @@ def test_a_link_that_leads_to_no_folder_is_refused(tmp_path: Path, target: str) 
     (tmp_path / "file").write_text("x")
     link = tmp_path / "runs"
     link.symlink_to(target)
-    with pytest.raises(ConfigError, match=r"runs: (is no usable path|cannot be opened or made)"):
+    with pytest.raises(ConfigError, match=r"runs: (is not a usable path|cannot be opened or made)"):
         Storage(str(link))
 
 

@@ -124,7 +124,7 @@ def test_what_no_evaluator_of_the_recipe_tells_is_refused_at_load() -> None:
     )
     alone = tiny.experiment(sweep=None, evaluators=plain.model_dump(mode="json")["evaluators"][:1])
     assert list(unfit_metrics(alone, ["denied"])) == [
-        "denied: it takes a second evaluator, which the first one may deny"
+        "denied: it takes a second evaluator, which may contradict the first one"
     ]
     assert list(unfit_metrics(plain, ["denied", "precision", "others_taken"])) == []
 

@@ -46,7 +46,7 @@ class AmiAdversarialSettings(InversionSettings, AttackSettings):
     @classmethod
     def _is_some(cls, noise: NoiseSettings) -> NoiseSettings:
         if noise.none:
-            raise ValueError("is no noise; raise what is 0, or use `ami`")
+            raise ValueError("makes no noise; raise what is 0, or use `ami`")
         if noise.budget < 1e-3:
             raise ValueError(f"budget = {noise.budget:g}: must be at least 0.001")
         return noise

@@ -113,8 +113,8 @@ class SweepSettings(Settings):
 
 
 _ELSEWHERE = {
-    "CPU": "say runtime.train_cpus or runtime.attack_cpus",
-    "GPU": "say runtime.train_gpu, runtime.attack_gpu or runtime.attack_gpu_share",
+    "CPU": "set runtime.train_cpus or runtime.attack_cpus",
+    "GPU": "set runtime.train_gpu, runtime.attack_gpu or runtime.attack_gpu_share",
     "memory": "Ray does not hold workers to it; give the nodes a resource of your own, such as `train`",
     "object_store_memory": "it belongs to the nodes (`ray start --object-store-memory`)",
     "bundle": "Ray keeps this name for its placement groups",
@@ -192,8 +192,8 @@ class RuntimeSettings(Settings):
     def _says_how_far_it_grows(self) -> Self:
         if self.grows and self.attack_workers is None:
             raise ValueError(
-                "runtime.grows = true: say runtime.attack_workers too, how many attack workers the cluster may "
-                "grow to; what it has room for at the start says nothing"
+                "runtime.grows = true: set runtime.attack_workers too, the number of attack workers that the "
+                "cluster may grow to; its room at the start does not show it"
             )
         return self
 
@@ -256,7 +256,7 @@ class ExperimentSections(Settings):
     @classmethod
     def _some(cls, attacks: tuple[AnyAttack, ...], info: ValidationInfo) -> tuple[AnyAttack, ...]:
         if not attacks and info.data.get("suite", "wrong") is None:
-            hint = "; name one at least, or say `suite: standard`"
+            hint = "; name at least one, or set `suite: standard`"
             raise PydanticCustomError("missing", "is missing", {"hint": hint})
         return attacks
 

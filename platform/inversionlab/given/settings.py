@@ -58,7 +58,7 @@ class PreprocessingSettings(Settings):
     def _pixels(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
         sides = size if isinstance(size, tuple) else () if size is None else (size,)
         if not all(8 <= side <= 4096 for side in sides):
-            raise ValueError("a picture has 8 to 4096 pixels a side")
+            raise ValueError("a picture has 8 to 4096 pixels per side")
         return size
 
     @field_validator("std")

@@ -101,7 +101,7 @@ class FakeSamplesSettings(Settings):
         if not value or len(set(value)) < len(value):
             raise ValueError("name at least one label, and each once")
         if min(value) < 0:
-            raise ValueError(f"{min(value)} is no label; they are numbered from 0")
+            raise ValueError(f"{min(value)} is not a label; labels are numbered from 0")
         return tuple(sorted(value))
 
     def labels(self, targets: Sequence[int], classes: int) -> tuple[int, ...]:
@@ -111,7 +111,7 @@ class FakeSamplesSettings(Settings):
         labels = targets if isinstance(self.protected, str) else self.protected
         if max(labels, default=0) >= classes:
             raise ConfigError(
-                f"protected: {max(labels)} is no label; the victim knows 0 to {classes - 1}"
+                f"protected: {max(labels)} is not a label; the victim knows 0 to {classes - 1}"
             )
         return tuple(sorted(labels))
 
