@@ -66,8 +66,7 @@ DISTORTION = (
 
 REASONS = (
     Reason(
-        "The paper’s attacker learns from more digits, the private ones among them; ours learns from 10,000 "
-        "others.",
+        "The paper’s attacker learns from more digits, the private ones among them; ours from 10,000 others.",
         *("MNIST: none", "error", "above"),
     ),
     Reason(
@@ -122,8 +121,7 @@ TABLE1 = Table(
             ours=True,
         ),
         Claim(
-            "An attacker who holds the private digits too inverts them better than one who holds as many other "
-            "digits",
+            "An attacker who also holds the private digits inverts them better than one with as many others",
             (f"{OVERLAP}: none", "error"),
             (f"{APART}: none", "error"),
             ours=True,
@@ -169,8 +167,7 @@ TABLE1 = Table(
         DISTORTION,
         "The paper’s attacker has QMNIST, which holds the private digits again, so he may have memorised them. "
         "The rows of MNIST have an attacker with 10,000 digits, none of them private. The last rows are of a "
-        "victim of 10,000 digits, and compare an attacker who holds as many other digits with one who holds "
-        "these.",
+        "victim of 10,000 digits, and compare an attacker who holds as many others with one who holds these.",
         PICTURES,
         "At the scale `small` inversion models are trained with AdamW and one cycle, and the last epoch is kept; "
         "at `paper` with AMSGrad as in Yang’s code, and the best epoch by held-out public pictures is kept.",
