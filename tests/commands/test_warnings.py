@@ -37,7 +37,7 @@ def test_the_pages_warnings_are_printed_and_strict_counts_them(store: Path, kind
     assert warnings
     strict = CliRunner().invoke(app, [*words, "--strict"])
     assert strict.exit_code == 4
-    assert f"error: --strict: {len(warnings)} warnings stand on the page" in strict.output
+    assert f"error: --strict: there are {len(warnings)} warnings on the page" in strict.output
     assert [line for line in strict.output.splitlines() if line.startswith("warning: ")] == warnings
 
 

@@ -139,7 +139,7 @@ def test_a_pickle_that_would_run_code_is_not_executed(tmp_path: Path, old: bool)
     ("raw", "said"),
     [
         (b"", "is empty"),
-        (b"\n<!DOCTYPE html><html></html>", "is a web page and no model"),
+        (b"\n<!DOCTYPE html><html></html>", "is a web page, not a model"),
         (b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull`"),
         (written(STATE)[:-200], "is damaged, cut off"),
         (written(STATE, _use_new_zipfile_serialization=False)[:-50], "is damaged, cut off"),

@@ -285,7 +285,9 @@ def test_broken_files_of_qmnist(qmnist: Path) -> None:
     with pytest.raises(ConfigError, match=r"0x00000c02 .an idx file of 32-bit numbers in 2"):
         made(QmnistSettings, qmnist).load()
     labels.unlink()
-    with pytest.raises(ConfigError, match="has no `qmnist-train-labels-idx2-int`"):
+    with pytest.raises(
+        ConfigError, match="neither it nor its `QMNIST/raw` has `qmnist-train-labels-idx2-int`"
+    ):
         made(QmnistSettings, qmnist).load()
 
 

@@ -214,7 +214,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "attack twice": (
         changed(attacks=[{"name": "latent_white_box"}, {"name": "latent_white_box"}]),
-        ["attacks: `latent_white_box` is there twice", "two of a kind need a `label`"],
+        ["attacks: `latent_white_box` appears twice", "two of a kind need a `label`"],
     ),
     "an attack without the generator it needs": (
         changed(attacks=[{"name": "gmi"}]),
@@ -316,7 +316,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "--set an anchor that holds itself": (
         with_set("defense=&a {name: purifier, inner: *a}"),
-        ["--set defense=&a {name: purifier, inner: *a}: the value is not readable", "holds itself"],
+        ["--set defense=&a {name: purifier, inner: *a}: the value cannot be read", "holds itself"],
     ),
     "nested without end": (
         with_set(f"defense={'{name: purifier, inner: ' * 3000}x{'}' * 3000}"),
@@ -390,7 +390,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         ),
         [
             "data (procedural): people = 10000 with pictures_per_person = 10000 are 100,000,000 pictures of 1 x "
-            "256 x 256, 6,553.6 GB, and ",
+            "256 x 256, 6,553.6 GB, but only ",
             "GB of memory are free here; take fewer of them, or a smaller image_size",
         ],
     ),

@@ -214,7 +214,7 @@ FOUND: dict[str, tuple[Callable[[], Fuzzed], str]] = {
     # RuntimeError of torch's allocator, or the out-of-memory killer.
     "weights that fit into no memory": (
         lambda: recipe(**{"victim.network": HUGE, "data.image_size": 32}),
-        "victim: its weights alone take 17.4 GB, and 16.0 GB of memory are free here",
+        "victim: its weights alone take 17.4 GB, but only 16.0 GB of memory are free here",
     ),
     # ValueError: embedded null byte.
     "a NUL in a path": (

@@ -160,5 +160,5 @@ def test_without_attacks_and_without_a_suite_a_recipe_is_refused() -> None:
             validate(Experiment, recipe, origin="test")
     with pytest.raises(ConfigError, match=r"suite = .all.: should be 'standard'"):
         tiny.experiment(suite="all")
-    with pytest.raises(ConfigError, match="attacks: `label_only` is there twice"):
+    with pytest.raises(ConfigError, match="attacks: `label_only` appears twice"):
         suite(attacks=[{"name": "label_only"}, {"name": "label_only"}])

@@ -191,7 +191,7 @@ def test_what_is_no_such_model_is_refused(outside: OutsideFiles) -> None:
     del flat.graph.input[0].type.tensor_type.shape.dim[3:]
     for raw, said in {
         b"": "is empty",
-        b"<html></html>": "is a web page and no model",
+        b"<html></html>": "is a web page, not a model",
         b"no model at all": "is not an ONNX model",
         outside.state.read_bytes(): "holds pickle and is not an ONNX model",
         bytes(two.SerializeToString()): "must take one input, the pictures, but takes `x`, `mask`",
