@@ -103,7 +103,7 @@ def _attack(
     todo, cells = missing_work.jobs, len(session.plan.work)
     stored = reconstructions(session) - todo
     judged = missing_work.judged
-    more = f"; {judged} stored pictures only need to be judged" if judged else ""
+    more = f"; {judged} pictures are stored and only need to be judged" if judged else ""
     more += f"; ceilings to measure: {len(missing_work.last)}" if missing_work.last else ""
     say(
         f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already{more}"
