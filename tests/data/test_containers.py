@@ -255,11 +255,11 @@ def test_shards_that_are_none(tmp_path: Path) -> None:
         made(TarSettings, tmp_path).listing()
     path = tmp_path / "0.tar"
     path.write_bytes(b"no tar file" * 100)
-    with pytest.raises(ConfigError, match=r"0.tar: is no plain tar file"):
+    with pytest.raises(ConfigError, match=r"0.tar: is not a plain tar file"):
         made(TarSettings, tmp_path).listing()
     with tarfile.open(path, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("a/1.png"))
-    with pytest.raises(ConfigError, match=r"0.tar: is no plain tar file"):
+    with pytest.raises(ConfigError, match=r"0.tar: is not a plain tar file"):
         made(TarSettings, tmp_path).listing()
 
 

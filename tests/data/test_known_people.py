@@ -58,7 +58,8 @@ def refused(text: str, **keys: Any) -> None:
 
 def test_whoever_is_no_class_is_an_error_and_not_public() -> None:
     refused(
-        r"1 people are none of the model's classes \(bob\); correct the names", names=("ann", "rob")
+        r"1 people are not among the model's classes \(bob\); correct the names",
+        names=("ann", "rob"),
     )
 
 
@@ -113,7 +114,7 @@ def test_who_is_known_if_nothing_else_says_so() -> None:
     assert known_names(data, chosen, has_public=False) == ("ann", "bob")
     others = SplitSettings(public=("x",))
     assert known_names(data, others, has_public=False) == ("ann", "bob")
-    with pytest.raises(ConfigError, match="nothing says who of `data` is known to the model"):
+    with pytest.raises(ConfigError, match="it is not known which people of `data` the model knows"):
         known_names(data, FEW, has_public=False)
 
 

@@ -230,7 +230,7 @@ def test_a_list_of_facescrub_that_is_none(facescrub: Path) -> None:
     whole = made(FacescrubSettings, facescrub, pictures="images", crop={"margin": 0.0})
     path = facescrub / "facescrub_actors.txt"
     path.write_text(path.read_text().replace("10,5,30,25", "10,5,30"))
-    with pytest.raises(ConfigError, match=r"facescrub_actors.txt: 10,5,30 is no box"):
+    with pytest.raises(ConfigError, match=r"facescrub_actors.txt: 10,5,30 is not a box"):
         whole.listing()
     path.write_text("name,image_id\n")
     with pytest.raises(ConfigError, match="line 1 has 1 values, not 5"):
@@ -285,7 +285,9 @@ def test_broken_files_of_qmnist(qmnist: Path) -> None:
     with pytest.raises(ConfigError, match=r"0x00000c02 .an idx file of 32-bit numbers in 2"):
         made(QmnistSettings, qmnist).load()
     labels.unlink()
-    with pytest.raises(ConfigError, match="has no `qmnist-train-labels-idx2-int`"):
+    with pytest.raises(
+        ConfigError, match="neither it nor its `QMNIST/raw` has `qmnist-train-labels-idx2-int`"
+    ):
         made(QmnistSettings, qmnist).load()
 
 

@@ -117,7 +117,7 @@ def test_a_public_picture_that_equals_a_private_one_is_left_out_and_named() -> N
         (SplitSettings(private=("p00", "p0i")), r"`p0i` matches nobody; did you mean `p\d\d`\?"),
         (SplitSettings(public=("x",)), "split.public: `x` matches nobody"),
         (SplitSettings(evaluator_only=("x",)), "split.evaluator_only: `x` matches nobody"),
-        (SplitSettings(private=("p00", "p07")), "`p07` has 6 pictures at most, and .* = 10"),
+        (SplitSettings(private=("p00", "p07")), "`p07` has 6 pictures at most, but .* = 10"),
         (SplitSettings(private=("p00", "P0[6-9]")), "has 6 pictures at most"),
         (SplitSettings(private=("p*",), private_min_pictures=2), "nobody is left for the attacker"),
         (SplitSettings(decoy_people=9), "decoy_people = 9: only 8 people"),

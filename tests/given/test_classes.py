@@ -26,7 +26,7 @@ def test_every_form_is_read(case: str, tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "twice": ("classes.txt", "Ann\nBob\nAnn\n", "`Ann` is there twice"),
+    "twice": ("classes.txt", "Ann\nBob\nAnn\n", "`Ann` appears twice"),
     "empty line": ("classes.txt", "Ann\n\nBob\n", "line 2 is empty"),
     "one": ("classes.txt", "Ann\n", "has 1 names; a recognizer knows 2 people or more"),
     "gap": ("classes.json", '{"Ann": 0, "Bob": 2}', "the numbers must be 0 to 1, each once"),

@@ -35,7 +35,7 @@ class CelebaSettings(DataSettings, FileFields):
     pictures: Literal["aligned", "in_the_wild"] = "aligned"
     """The aligned pictures of 178x218 pixels, or those that they were cut from."""
     part: Literal["all", "train", "valid", "test"] = "all"
-    """All people, or those of one of the authors' parts, which share nobody."""
+    """All people, or those of one of the authors' parts. No person is in two of these parts."""
     max_pictures_per_person: int | None = Field(default=None, ge=1, le=1_000_000)
     """Take at most this many pictures of each person, the first by name; null: all."""
 

@@ -96,7 +96,7 @@ class Facescrub(FileSet, DataSet):
             for person, image, _, _, box, *_ in lines:
                 corners = numbers(f"{where}/{name}", box.split(","))
                 if len(corners) != 4:
-                    raise ConfigError(f"{where}/{name}: {box} is no box of four numbers")
+                    raise ConfigError(f"{where}/{name}: {box} is not a box of four numbers")
                 left, top, right, bottom = corners
                 boxes.setdefault((person, image), (left, top, right, bottom))
         return boxes

@@ -29,8 +29,8 @@ def known_names(
     else:
         if not has_public and "public" not in claimed:
             raise ConfigError(
-                "victim.classes: is missing, and nothing says who of `data` is known to the model and who is not; "
-                "name the file of its classes, put other people into `public_data`, or set split.private"
+                "victim.classes: is missing, so it is not known which people of `data` the model knows; name the "
+                "file of its classes, put other people into `public_data`, or set split.private"
             )
         others = {p for people in claimed.values() for p in people}
         chosen = set(range(len(pictures.people))) - others
@@ -76,10 +76,10 @@ def split_known(
         unclear = [i for i in unclear if i not in claimed["evaluator_only"]]
     if unclear:
         raise ConfigError(
-            f"data: {len(unclear)} people are none of the model's classes "
-            f"({_listed(pictures.people[i] for i in unclear)}); correct the names in `victim.classes` or "
-            "enrol them in `victim.gallery`, take their folders out, or name them in split.public if the model "
-            "never saw them"
+            f"data: {len(unclear)} people are not among the model's classes "
+            f"({_listed(pictures.people[i] for i in unclear)}); correct the names in `victim.classes` or enrol "
+            "them in `victim.gallery`, take their folders out, or name them in split.public if the model never "
+            "saw them"
         )
     train, test = train_test(pictures, able, settings, seed)
     members = {
@@ -89,8 +89,8 @@ def split_known(
     evaluator = train_test(pictures, members["evaluator_only"], settings, seed)
     if public is None and not members["public"]:
         raise ConfigError(
-            "split.public: nobody is left for the attacker's public set; name a `public_data`, or say in "
-            "split.public who of `data` the model never saw"
+            "split.public: nobody is left for the attacker's public set; name a `public_data`, or name in "
+            "split.public the people of `data` whom the model never saw"
         )
     return assemble(pictures, names, (train, test), members, evaluator, public, settings=settings)
 

@@ -36,7 +36,7 @@ def rows(
                 )
             yield values
     except csv.Error as error:
-        raise ConfigError(f"{where}/{name}: is no list: {error}") from error
+        raise ConfigError(f"{where}/{name}: is not a list: {error}") from error
 
 
 def numbers(where: str, values: Sequence[str]) -> tuple[float, ...]:

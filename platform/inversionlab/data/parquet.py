@@ -39,11 +39,11 @@ class ParquetSettings(DataSettings, FileFields):
     root: Address
     """The folder, or a bucket's URI, with the *.parquet files, at any depth."""
     files: tuple[str, ...] = ("*",)
-    """Patterns of the files that are taken, by their names below the root, such as `data/train-*`."""
+    """Patterns of the files to read, matched against their paths below the root, such as `data/train-*`."""
     picture_column: str = "image"
     """The column with the pictures: binary, or a struct with `bytes`."""
     person_column: str = "label"
-    """The column that says who is on it: text or whole numbers."""
+    """The column that says who is in the picture: text or whole numbers."""
     max_pictures_per_person: int | None = Field(default=None, ge=1, le=1_000_000)
     """Take at most this many pictures of each person, the first by file and row; null: all."""
 

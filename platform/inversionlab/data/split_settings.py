@@ -37,7 +37,7 @@ class SplitSettings(Settings):
     """The largest number of evaluator-only people; null: everybody who qualifies."""
     decoy_people: int = Field(default=0, ge=0)
     """People whom the defender keeps secret as decoys (`anonymity_set`); the seed draws them after the
-    evaluator-only people, and nobody of them is public."""
+    evaluator-only people, and none of them is public."""
     decoy_min_pictures: int = Field(default=2, ge=1)
     """The least number of pictures of a decoy."""
     public: tuple[str, ...] = EVERYBODY
@@ -45,11 +45,13 @@ class SplitSettings(Settings):
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of each private and evaluator-only person's pictures that no training sees; at least one picture."""
     allow_overlap: bool = False
-    """Whether private pictures may be public or evaluator-only ones too, and two people may share most of theirs.
-    Public pictures that equal one of another set are left out in either case. The report repeats it."""
+    """Whether private pictures may also be public or evaluator-only ones, and whether two people may share most of
+    their pictures. Public pictures that equal a picture of another set are left out in either case. The report
+    states this setting."""
     keep_copies: bool = False
-    """Whether public pictures that equal a private one stay public: the attacker then holds private pictures, as
-    Wen's holds QMNIST. It needs `allow_overlap`. The report warns of it, and all names differ."""
+    """Whether public pictures that equal a private one stay public. The attacker then holds private pictures, as
+    Wen's attacker holds QMNIST. This setting needs `allow_overlap`. The report warns of it, and all stored results
+    get new names."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     """How near-duplicates of private pictures are found among photographs; null: they are not looked for."""
 

@@ -221,7 +221,7 @@ def _refuse_few(people: tuple[str, ...], settings: SplitSettings, counts: Sequen
         most = max(number[person] for person in matching(wanted, people))
         if most < settings.private_min_pictures:
             raise ConfigError(
-                f"split.private: `{wanted}` has {most} pictures at most, and split.private_min_pictures = "
+                f"split.private: `{wanted}` has {most} pictures at most, but split.private_min_pictures = "
                 f"{settings.private_min_pictures}; lower that, or take the name out"
             )
 

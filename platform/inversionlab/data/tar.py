@@ -111,7 +111,7 @@ class Tar(FileSet, DataSet):
                     shard.skipped.append(f"{stored.name}: {end}")
         except tarfile.TarError as error:
             if not shard.pictures:
-                raise ConfigError(f"{where}: is no plain tar file: {error}") from error
+                raise ConfigError(f"{where}: is not a plain tar file: {error}") from error
             shard.skipped.append(f"{stored.name}: ends early: {error}")
         except OSError as error:
             raise ConfigError(f"{where}: cannot be read: {error}") from error

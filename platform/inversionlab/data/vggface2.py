@@ -83,7 +83,7 @@ class Vggface2(FileSet, DataSet):
         place = self.root.first([f"{above}{name}" for above in _LISTS])
         if place is None:
             raise ConfigError(
-                f"{self.settings.root}: has no `{name}`, nor has `bb_landmark`; data.crop needs it"
+                f"{self.settings.root}: neither it nor its `bb_landmark` has `{name}`; data.crop needs it"
             )
         lines = rows(self.root, str(self.settings.root), place, columns)
         next(lines, None)  # NAME_ID, X, ...

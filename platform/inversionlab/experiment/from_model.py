@@ -66,7 +66,7 @@ def choices(given: ModelOptions) -> list[Choice]:
             "show strangers"
         )
     return [
-        Choice("name", _name(given), "The run's folder and the report are called so."),
+        Choice("name", _name(given), "The name of the run's folder and of the report."),
         *_victim(given),
         *_data(given),
         *_evaluators(given),
@@ -129,7 +129,7 @@ def _data(given: ModelOptions) -> Iterator[Choice]:
         yield Choice(
             "split",
             {"private_min_pictures": 2, "evaluator_people": 0},
-            "Whoever has a picture for the tests beside one for training may be a target; nobody is set aside.",
+            "Everybody with a picture for the tests and one for training may be a target; nobody is set aside.",
         )
     yield Choice(
         "public_data",
@@ -155,9 +155,9 @@ def _image_size(given: ModelOptions) -> tuple[int, str]:
     why = min(bounds, key=lambda reason: bounds[reason])
     most = bounds[why]
     if most < SIZES[0]:
-        return SIZES[0], f"{why}, and fewer show no face"
+        return SIZES[0], f"{why}, and fewer pixels show no face"
     size = max(side for side in SIZES if side <= most)
-    return size, why if most <= SIZES[-1] else "the most that is tried"
+    return size, why if most <= SIZES[-1] else "the largest size that is tried"
 
 
 def _generators(given: ModelOptions) -> Iterator[Choice]:
@@ -230,7 +230,7 @@ def _evaluators(given: ModelOptions) -> Iterator[Choice]:
         why.insert(0, "sface, which was trained by others on other faces, decides")
     else:
         why.append("the extra `faces` would add an independent embedding")
-    yield Choice("evaluators", evaluators, f"Who is on a reconstruction? {'; '.join(why)}.")
+    yield Choice("evaluators", evaluators, f"Who is in a reconstruction? {'; '.join(why)}.")
 
 
 def _evaluator(protocol: str, *, width: int, epochs: int) -> dict[str, Any]:

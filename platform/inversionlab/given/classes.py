@@ -25,9 +25,11 @@ def read_classes(path: Path) -> tuple[str, ...]:
         while names and not names[-1]:
             names.pop()
         if "" in names:
-            raise ConfigError(f"{where}: line {names.index('') + 1} is empty; a line is a class")
+            raise ConfigError(
+                f"{where}: line {names.index('') + 1} is empty; every line names a class"
+            )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ConfigError(f"{where}: `{twice[0]}` is there twice; every class once")
+        raise ConfigError(f"{where}: `{twice[0]}` appears twice; list every class once")
     if len(names) < 2:
         raise ConfigError(f"{where}: has {len(names)} names; a recognizer knows 2 people or more")
     return tuple(names)

@@ -110,8 +110,8 @@ def _refuse_storage_in_data(experiment: Experiment, storage: Storage) -> None:
         )
         if inside:
             raise ConfigError(
-                f"--storage {storage.root}: lies in {key}.root = {root}, and its pictures would become a "
-                "person's; choose a folder outside"
+                f"--storage {storage.root}: lies inside {key}.root = {root}, so its pictures would be taken for a "
+                "person's; choose a folder outside it"
             )
 
 

@@ -61,7 +61,7 @@ class Versus:
         found = []
         names = [r.evaluators[r.headline_evaluator] if r.evaluators else "none" for r in self.runs]
         if names[0] != names[1]:
-            found.append(f"Other headline evaluators decide: “{names[0]}” and “{names[1]}”.")
+            found.append(f"The headline evaluators differ: “{names[0]}” and “{names[1]}”.")
         if first.guesses != second.guesses:
             found.append(
                 f"Success is top-{first.guesses} in one, top-{second.guesses} in the other."
