@@ -313,6 +313,27 @@ def test_parts_that_share_nothing(mine: str, theirs: str, apart: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("mine", "theirs", "alike"),
+    [
+        ("folder", "folder", True),
+        ("folder", "parquet", True),
+        ("tar", "facescrub", True),
+        ("vggface2", "folder", True),
+        ("celeba", "celeba", True),
+        ("celeba", "vggface2", False),
+        ("celeba", "folder", False),
+        ("mnist", "mnist", False),
+        ("mnist", "qmnist", False),
+        ("procedural", "procedural", False),
+    ],
+)
+def test_where_a_name_means_the_same_person(mine: str, theirs: str, alike: bool) -> None:
+    both = [data.DATASETS[name].Settings.model_construct(name=name) for name in (mine, theirs)]
+    assert data.name_people_alike(*both) is alike
+    assert data.name_people_alike(*reversed(both)) is alike
+
+
+@pytest.mark.parametrize(
     ("mine", "theirs", "shared"),
     [
         ("mnist train", "qmnist train", True),
@@ -330,7 +351,7 @@ def test_qmnist_holds_mnists_digits(mine: str, theirs: str, shared: bool) -> Non
 
 def test_wens_overlap_is_asked_for(tmp_path: Path) -> None:
     """Wen et al. give the attacker QMNIST, which holds the victim's MNIST."""
-    from inversionlab.pipeline.data import _refuse_same_people
+    from inversionlab.pipeline.boundary import refuse_same_people
 
     def experiment(**split: object) -> Any:
         return tiny.experiment(
@@ -341,5 +362,5 @@ def test_wens_overlap_is_asked_for(tmp_path: Path) -> None:
         )
 
     with pytest.raises(ConfigError, match="QMNIST holds MNIST's own digits; take its part test50k"):
-        _refuse_same_people(experiment())
-    _refuse_same_people(experiment(allow_overlap=True))
+        refuse_same_people(experiment())
+    refuse_same_people(experiment(allow_overlap=True))

@@ -44,6 +44,7 @@ class Celeba(FileSet, DataSet):
     """CelebA's people by its own lists."""
 
     Settings = CelebaSettings
+    naming = "CelebA's numbers"
     settings: CelebaSettings
 
     def listing(self) -> Listing:
