@@ -144,7 +144,20 @@ def test_a_name_that_somebody_bears_is_no_pattern() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Müller", "Mu\u0308ller"), ("ann", "Ann"), ("Strasse", "STRASSE"), ("ß", "SS")],
+    [
+        ("Müller", "Mu\u0308ller"),
+        ("Müller", "Mu\u200d\u0308ller"),
+        ("ann", "Ann"),
+        ("Strasse", "STRASSE"),
+        ("ß", "SS"),
+        ("ann", "ann "),
+        ("ann b", " ann\u00a0  b"),
+        ("ann", "\ufeffann"),
+        ("ann", "ann\u200b"),
+        ("ann", "ann\ufe0f"),
+        ("ann", "\uff41\uff4e\uff4e"),
+        ("x/ann", "x /ann"),
+    ],
 )
 def test_names_that_look_alike_are_refused_with_both_spellings(one: str, other: str) -> None:
     with pytest.raises(ConfigError) as refused:
