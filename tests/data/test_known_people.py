@@ -71,6 +71,22 @@ def test_a_public_person_whom_the_model_knows_in_another_spelling() -> None:
     refused(r"public_data: shows 1 .* \(ANN\)", public=pictures({"ANN": 2, "y": 2}))
 
 
+def test_a_public_person_whom_the_model_knows_in_another_folder() -> None:
+    refused(r"public_data: shows 1 .* \(web/ann\)", public=pictures({"web/ann": 2, "y": 2}))
+    data = pictures({"ann": 4, "bob": 5, "web/ann": 2})
+    settings = SplitSettings(private_min_pictures=2, public=("web/*",))
+    with pytest.raises(ConfigError, match=r"split\.public: matches web/ann, whom the model knows"):
+        split_known(data, ("ann", "bob"), settings, 0, STRANGERS)
+
+
+def test_people_beside_public_data_who_are_strangers_are_in_no_set_and_noted() -> None:
+    data = pictures({"ann": 4, "bob": 5, "x": 2})
+    settings = SplitSettings(private_min_pictures=2, public=("x",))
+    splits = split_known(data, ("ann", "bob"), settings, 0, pictures({"y": 3, "z": 1}, first=99))
+    assert splits.public_people == 2
+    assert "1 people of data whom split.public names are in no set" in splits.notes[-1]
+
+
 def test_names_that_match_nobody() -> None:
     refused(
         r"none of its 2 people \(ann, bob\) is one of the model's 2 classes \(0, 1\)",

@@ -410,6 +410,18 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         changed(**{"split.private": ["f000*"], "split.public": ["f0003", "f0017"]}),
         ["split.private and split.public overlap: 1 people match both (f0003)"],
     ),
+    "public people of data beside public_data": (
+        changed(
+            **{
+                "public_data": {**tiny.RECIPE["data"], "seed": 1},
+                "split.public": ["f0003", "f0004"],
+            }
+        ),
+        [
+            "split.public = ['f0003', 'f0004']: makes nobody public",
+            "those of `public_data`; take it",
+        ],
+    ),
     "public people who are the private ones": (
         changed(public_data={**tiny.RECIPE["data"], "people": 50}),
         ["public_data.seed = 0: is the seed, so the same people, of `data` itself"],

@@ -30,6 +30,12 @@ REFUSED = {
     "empty line": ("classes.txt", "Ann\n\nBob\n", "line 2 is empty"),
     "one": ("classes.txt", "Ann\n", "has 1 names; a recognizer knows 2 people or more"),
     "gap": ("classes.json", '{"Ann": 0, "Bob": 2}', "the numbers must be 0 to 1, each once"),
+    "a name twice": (
+        "classes.json",
+        '{"Ann": 0, "Bob": 1, "Ann": 2}',
+        "the key `Ann` is given twice",
+    ),
+    "a number twice": ("classes.json", '{"0": "Ann", "1": "Bob", "0": "Cid"}', "key `0` is given"),
     "no numbers": ("classes.json", '{"a": "Ann", "b": "Bob"}', "expected a list of names"),
     "no names": ("classes.json", "[1, 2]", "expected a list of names"),
     "no JSON": ("classes.json", "Ann", "is not readable as JSON"),

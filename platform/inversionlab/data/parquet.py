@@ -26,6 +26,7 @@ from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.files import FileFields, FileSet, in_storage
 from inversionlab.data.lists import by_person
 from inversionlab.data.manifest import Listing, PictureFile
+from inversionlab.data.names import folded
 from inversionlab.data.roots import Root, Stored
 
 _EXPECTED = "a folder with Parquet files"
@@ -80,7 +81,7 @@ class Parquet(FileSet, DataSet):
         for table in tables:
             nobody = 0
             for row, person in enumerate(self._people(table)):
-                if person is None or not person.strip():
+                if person is None or not folded(person):
                     nobody += 1
                     continue
                 # Rows sort as numbers do.

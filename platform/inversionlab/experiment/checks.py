@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from inversionlab.core.learner import TrainingSettings
+from inversionlab.data.split_settings import EVERYBODY
 from inversionlab.defenses import DEFENSES
 from inversionlab.defenses.composition import aims, chain, faults
 from inversionlab.experiment.given_checks import given_faults
@@ -28,6 +29,7 @@ def all_faults(experiment: ExperimentSections) -> list[str]:
         *_name_faults(experiment),
         *_seed_faults(experiment),
         *given_faults(experiment),
+        *_split_faults(experiment),
         *_evaluator_faults(experiment),
         *_defense_faults(experiment),
         *_generator_faults(experiment),
@@ -93,6 +95,18 @@ def _seed_faults(experiment: ExperimentSections) -> Iterable[str]:
     twice = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
     if twice:
         yield f"seeds: {twice[0]} appears twice; give every seed once"
+
+
+def _split_faults(experiment: ExperimentSections) -> Iterable[str]:
+    named = experiment.split.public
+    # Whom a given model knows and whom not is told by split.public, wherever the attacker's people come from.
+    trained = isinstance(experiment.victim, RecognizerSettings)
+    if trained and experiment.public_data is not None and named != EVERYBODY:
+        yield (
+            f"split.public = {list(named)}: makes nobody public, because the attacker's people are those of "
+            "`public_data`; take it out, or leave public_data out (split.private says who of `data` may be "
+            "private)"
+        )
 
 
 def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
