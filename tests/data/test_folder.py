@@ -65,6 +65,12 @@ def test_pictures_below_a_persons_folder_are_no_other_person_without_a_word(peop
     assert "`ann` and `ann/x/old` both hold pictures; move those" in error_of(people)
 
 
+def test_two_spellings_of_a_folders_name_are_shown_with_what_cannot_be_seen(people: Path) -> None:
+    save(people / "ann\u200b" / "1.png", 40)
+    text = error_of(people)
+    assert f"{people}: 'ann' and 'ann\\u200b' differ only in case, in blanks, in characters" in text
+
+
 @pytest.mark.parametrize("name", ["ann", "ANN"])
 def test_one_name_in_two_folders_is_not_two_people(people: Path, name: str) -> None:
     save(people / "val" / name / "1.png", 40)

@@ -21,7 +21,7 @@ from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.decoding import ENDINGS
 from inversionlab.data.files import FileFields, FileSet
 from inversionlab.data.manifest import Listing
-from inversionlab.data.names import alike, folded
+from inversionlab.data.names import alike, folded, refuse_twins
 
 _EXPECTED = "a folder that holds one folder of pictures for each person"
 
@@ -76,6 +76,7 @@ class Folder(FileSet, DataSet):
                     f"{root}: `{above}` and `{person}` both hold pictures; move those of `{person}` into "
                     f"`{above}` if they show the same person, else out of that folder"
                 )
+        refuse_twins(people, str(root))
         if same := alike(people, lambda person: folded(PurePosixPath(person).name)):
             first, second = same[0][:2]
             raise ConfigError(
