@@ -8,16 +8,16 @@ Points are those of `list_landmarks_align_celeba.txt` or `list_landmarks_celeba.
 (`list_eval_partition.txt`) share no person.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from inversionlab.core.addresses import Address
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.crops import ListedBox
 from inversionlab.data.files import FileFields, FileSet
-from inversionlab.data.lists import Box, by_person, corners, missing, numbers, rows
+from inversionlab.data.lists import Box, Line, by_person, corners, missing, numbers, rows
 from inversionlab.data.manifest import Listing, PictureFile
 
 _EXPECTED = "the folder with CelebA's `identity_CelebA.txt` and `img_align_celeba`"
@@ -29,6 +29,8 @@ _PARTS = {"train": "0", "valid": "1", "test": "2"}
 class CelebaSettings(DataSettings, FileFields):
     """Where CelebA is, and which of its pictures are taken."""
 
+    listed: ClassVar = frozenset({"boxes", "points"})
+
     name: Literal["celeba"] = "celeba"
     root: Address
     """The folder, or a bucket's URI, with the lists and the folder of pictures."""
@@ -38,6 +40,15 @@ class CelebaSettings(DataSettings, FileFields):
     """All people, or those of one of the authors' parts, which share nobody."""
     max_pictures_per_person: int | None = Field(default=None, ge=1, le=1_000_000)
     """Take at most this many pictures of each person, the first by name; null: all."""
+
+    @model_validator(mode="after")
+    def _boxes_are_in_the_wild(self) -> Self:
+        if isinstance(self.crop, ListedBox) and self.pictures == "aligned":
+            raise ValueError(
+                "crop: the boxes of list_bbox_celeba.txt belong to the pictures in the wild; set pictures: "
+                "in_the_wild, or crop: {box: [...]} for the aligned ones"
+            )
+        return self
 
 
 class Celeba(FileSet, DataSet):
@@ -86,7 +97,7 @@ class Celeba(FileSet, DataSet):
             raise ConfigError(f"{self.settings.root}: has no `{name}`; expected {_EXPECTED}")
         return folder
 
-    def _rows(self, name: str, columns: int) -> list[list[str]]:
+    def _rows(self, name: str, columns: int) -> list[Line]:
         place = self.root.first([f"{above}{name}" for above in _LISTS])
         if place is None:
             raise ConfigError(f"{self.settings.root}: has no `{name}`; expected {_EXPECTED}")
@@ -98,17 +109,12 @@ class Celeba(FileSet, DataSet):
     def _boxes(self) -> dict[str, Box]:
         if not isinstance(self.settings.crop, ListedBox):
             return {}
-        name = "list_bbox_celeba.txt"
-        if self.settings.pictures == "aligned":
-            raise ConfigError(
-                f"data.crop: the boxes of {name} belong to the pictures in the wild; set "
-                "data.pictures: in_the_wild, or crop: {box: [...]} for the aligned ones"
-            )
-        return {v[0]: corners(*numbers(name, v[1:5])) for v in self._rows(name, 5)}
+        lines = self._rows("list_bbox_celeba.txt", 5)
+        return {v[0]: corners(*numbers(v.where, v[1:5])) for v in lines}
 
     def _points(self) -> dict[str, tuple[float, ...]]:
         if self.settings.crop != "five_point":
             return {}
         aligned = "_align" if self.settings.pictures == "aligned" else ""
         name = f"list_landmarks{aligned}_celeba.txt"
-        return {v[0]: numbers(name, v[1:11]) for v in self._rows(name, 11)}
+        return {v[0]: numbers(v.where, v[1:11]) for v in self._rows(name, 11)}

@@ -9,12 +9,18 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Discriminator, SerializerFunctionWrapHandler, Tag, model_serializer
+from pydantic import (
+    Discriminator,
+    SerializerFunctionWrapHandler,
+    Tag,
+    field_validator,
+    model_serializer,
+)
 from torch import Tensor
 
 from inversionlab.core.settings import ConfigError, Settings, fingerprint
@@ -48,6 +54,9 @@ else:
 class FileFields(Settings):
     """What is done to each picture of a set of files. What came later is left out of hashes at its default."""
 
+    listed: ClassVar[frozenset[Literal["boxes", "points"]]] = frozenset()
+    """What the set's own lists say of faces."""
+
     crop: AnyCrop = "square"
     """Which part of a picture is taken. square: the central square. {box: [left, top, right, bottom]}: that
     square, in pixels. {margin: 0.15}: the box of the face in the set's own list, made square, with that share of
@@ -55,6 +64,17 @@ class FileFields(Settings):
     in the set's own list."""
     background: Literal["white", "gray", "black"] = "white"
     """What lies behind the transparent parts of a picture."""
+
+    @field_validator("crop")
+    @classmethod
+    def _is_in_a_list(cls, crop: AnyCrop) -> AnyCrop:
+        needed = "boxes" if isinstance(crop, ListedBox) else "points"
+        if (needed == "boxes" or crop == "five_point") and needed not in cls.listed:
+            raise ValueError(
+                f"this set has no list of the faces' {needed}; should be square, or {{box: [left, top, right, "
+                "bottom]}"
+            )
+        return crop
 
     @model_serializer(mode="wrap")
     def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -3,6 +3,7 @@ points."""
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,11 +12,19 @@ from inversionlab.data.manifest import Listing, PictureFile
 from inversionlab.data.roots import Root
 
 Box = tuple[float, float, float, float]
+_FARTHEST = 1e9  # pixels; no picture is as large, and sums of such numbers stay finite
+
+
+class Line(list[str]):
+    """The values in a line of a list."""
+
+    where: str
+    """The list, and the number of the line."""
 
 
 def rows(
     root: Root, where: str, name: str, columns: int, *, delimiter: str = ","
-) -> Iterator[list[str]]:
+) -> Iterator[Line]:
     """The lines of a list, each with at least `columns` values; several blanks are one.
 
     Raises:
@@ -30,25 +39,33 @@ def rows(
         for number, values in enumerate(lines, 1):
             if not any(values):
                 continue
-            if len(values) < columns:
-                raise ConfigError(
-                    f"{where}/{name}: line {number} has {len(values)} values, not {columns}"
-                )
-            yield values
+            line = Line(values)
+            line.where = f"{where}/{name}: line {number}"
+            if len(line) < columns:
+                raise ConfigError(f"{line.where} has {len(line)} values, not {columns}")
+            yield line
     except csv.Error as error:
         raise ConfigError(f"{where}/{name}: is no list: {error}") from error
 
 
 def numbers(where: str, values: Sequence[str]) -> tuple[float, ...]:
-    """Values as numbers.
+    """Values, in pixels, as numbers.
 
     Raises:
-        ConfigError: one is none.
+        ConfigError: one is none; `where` says in which line.
     """
+    return tuple(_number(where, value) for value in values)
+
+
+def _number(where: str, value: str) -> float:
     try:
-        return tuple(float(value) for value in values)
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from error
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    # Python reads `nan`, `inf` and `1e400` too.
+    if not abs(number) <= _FARTHEST:
+        raise ConfigError(f"{where}: {value!a} is no number of pixels")
+    return number
 
 
 def corners(left: float, top: float, width: float, height: float) -> Box:

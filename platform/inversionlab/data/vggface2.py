@@ -6,7 +6,7 @@ those of `loose_bb_PART.csv` and `loose_landmark_PART.csv` in the root, in `bb_l
 `meta/bb_landmark/`.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ _PARTS = {"train": ("train",), "test": ("test",), "both": ("train", "test")}
 
 class Vggface2Settings(DataSettings, FileFields):
     """Where VGGFace2 is, and which of its pictures are taken."""
+
+    listed: ClassVar = frozenset({"boxes", "points"})
 
     name: Literal["vggface2"] = "vggface2"
     root: Address
@@ -87,4 +89,4 @@ class Vggface2(FileSet, DataSet):
             )
         lines = rows(self.root, str(self.settings.root), place, columns)
         next(lines, None)  # NAME_ID, X, ...
-        return {values[0]: numbers(name, values[1:columns]) for values in lines}
+        return {values[0]: numbers(values.where, values[1:columns]) for values in lines}
