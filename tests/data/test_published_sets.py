@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,15 @@ def test_vggface2s_boxes_and_points(vggface2: Path) -> None:
     (vggface2 / "bb_landmark" / "loose_bb_train.csv").write_text("NAME_ID,X,Y,W,H\nx,1\n")
     with pytest.raises(ConfigError, match="line 2 has 2 values, not 5"):
         boxed.listing()
+
+
+@pytest.mark.parametrize("kind", [Vggface2Settings, FacescrubSettings])
+def test_a_persons_folder_that_is_no_text_is_refused(vggface2: Path, kind: Any) -> None:
+    (vggface2 / "train").rename(vggface2 / "faces")
+    (vggface2 / "train").symlink_to(vggface2 / "faces")
+    os.rename(vggface2 / "faces" / "n000002", os.fsencode(vggface2) + b"/faces/n\xff")
+    with pytest.raises(ConfigError, match=f"{vggface2}: the name 'n.udcff' is no text in UTF-8"):
+        made(kind, vggface2).listing()
 
 
 @pytest.fixture

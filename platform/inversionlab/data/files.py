@@ -27,8 +27,9 @@ from inversionlab.core.settings import ConfigError, Settings, fingerprint
 from inversionlab.data.base import Pictures
 from inversionlab.data.crops import ListedBox, PixelBox
 from inversionlab.data.decoding import ROOM, Decoder, Room, is_transparent, large
-from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile
+from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile, printable
 from inversionlab.data.memory import require_memory
+from inversionlab.data.names import refuse_no_text
 from inversionlab.data.roots import Root, Stored, open_root
 from inversionlab.data.threads import in_threads
 
@@ -140,9 +141,10 @@ class FileSet(ABC):
         """The sorted people who have these pictures.
 
         Raises:
-            ConfigError: there are fewer than two.
+            ConfigError: there are fewer than two, or a name is no text.
         """
         people = tuple(sorted(set(owners)))
+        refuse_no_text(people, str(self.settings.root))
         if len(people) < 2:
             left_out = f"; {len(skipped)} left out, the first: {skipped[0]}" if skipped else ""
             wrong = f"only one person (`{people[0]}`) has" if people else "nobody has"
@@ -155,8 +157,7 @@ class FileSet(ABC):
         """What names the content of one picture, which is read."""
         try:
             content = self.read(file)
-        except (OSError, ValueError) as error:
-            # `load` leaves the file out and names it.
+        except Exception as error:  # `load` leaves the file out and names it, whatever was raised.
             return Content(f"unreadable: {getattr(error, 'strerror', None) or error}")
         return Content(hashlib.sha256(content).hexdigest(), is_transparent(content))
 
@@ -262,8 +263,8 @@ def said_of(faults: Iterable[tuple[str, str]], remarks: Mapping[str, int]) -> li
 
     `faults` are the pictures' names and what is wrong with them, `remarks` what was done, and to how many.
     """
-    lines = [f"{name}: {fault}" for name, fault in faults]
-    return lines + [f"pictures {remark}: {count}" for remark, count in sorted(remarks.items())]
+    lines = printable(f"{name}: {fault}" for name, fault in faults)
+    return [*lines, *(f"pictures {remark}: {count}" for remark, count in sorted(remarks.items()))]
 
 
 def numbers(owners: Iterable[str], people: Sequence[str]) -> Tensor:

@@ -5,8 +5,8 @@ import lzma
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ SIDE = 28
 _CHUNK = 4096
 _PIECE = 1 << 20  # bytes that are unpacked at once
 _LARGEST = 1 << 30  # bytes; the largest file of MNIST and QMNIST holds a third of that
-_OPENED: Mapping[str, Callable[[Path], IO[bytes]]] = {
+_OPENED: Mapping[str, Callable[[Path], BufferedIOBase]] = {
     "": lambda path: path.open("rb"),
     ".gz": gzip.GzipFile,
     ".xz": lzma.LZMAFile,
@@ -75,7 +75,7 @@ def read_unpacked(path: Path, kind: int, dimensions: int) -> bytearray:
 
 
 def _promised(path: Path, header: bytearray, kind: int, dimensions: int) -> int:
-    """The bytes that a file holds by its header, which is counted.
+    """The bytes that a file has, header and all, by its header.
 
     Raises:
         ConfigError: it is no such header, or no such file is as large.

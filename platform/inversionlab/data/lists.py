@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.data.manifest import Listing, PictureFile
+from inversionlab.data.manifest import Listing, PictureFile, printable
 from inversionlab.data.roots import Root
 
 Box = tuple[float, float, float, float]
@@ -82,7 +82,7 @@ def by_person(
         if most is None or taken[file.person] < most:
             taken[file.person] += 1
             kept.append(file)
-    return Listing(tuple(kept), tuple(skipped))
+    return Listing(tuple(kept), printable(skipped))
 
 
 def missing(names: Iterable[str], what: str) -> list[str]:
