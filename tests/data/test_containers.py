@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from inversionlab import data
+from inversionlab.core.parquet import pack_table, unpack_table
 from inversionlab.core.settings import ConfigError, validate
-from inversionlab.data import row_groups
+from inversionlab.data import row_groups, stored_listing
 from inversionlab.data.manifest import Listing, PictureFile
 from inversionlab.data.parquet import ParquetSettings
 from inversionlab.data.stored_listing import pack_listing, unpack_listing
@@ -432,6 +433,20 @@ def test_a_second_command_reads_no_picture(
     assert len(dataset.listing().files) == len(listing.files) + 1
 
 
+def test_a_listing_by_earlier_rules_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It might hold the person `-1`, for one."""
+    listing = Listing((PictureFile("-1", "x.parquet!00000000", "x.parquet", 5, 7, row=0),))
+    packed = pack_listing(listing, "of these")
+    assert unpack_listing(packed, "of these") == listing
+    monkeypatch.setattr(stored_listing, "_RULES", stored_listing._RULES + 1)
+    assert unpack_listing(packed, "of these") is None
+    # Releases before wrote down no rules.
+    table = unpack_table(packed)
+    about = {key: value for key, value in table.schema.metadata.items() if key != b"rules"}
+    old = pack_table(table.replace_schema_metadata(about))
+    assert unpack_listing(old, "of these") is None
+
+
 def test_a_listing_that_is_kept() -> None:
     files = (
         PictureFile("ann", "0.tar!ann/1.png", "0.tar", 5, 7, offset=512),
@@ -555,5 +570,5 @@ def test_a_label_that_is_no_text_says_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "name"), [(TarSettings, "x.tar"), (ParquetSettings, "x.parquet")])
 def test_a_pipe_is_not_waited_for(kind: Any, name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
-    with pytest.raises(ConfigError, match=rf"{name}: cannot be read.*: it is a pipe, a device"):
+    with pytest.raises(ConfigError, match=rf"{name}: cannot be read.*: it is a pipe, device"):
         made(kind, tmp_path).listing()

@@ -175,8 +175,8 @@ def test_no_more_is_unpacked_than_a_header_promises(
 def test_a_pipe_is_not_waited_for(mnist: Path, name: str) -> None:
     (mnist / TRAIN).unlink()
     os.mkfifo(mnist / name)
-    assert f"{name}: cannot be read: it is a pipe or a device" in fails(mnist)
-    with pytest.raises(settings.ConfigError, match="it is a pipe or a device"):
+    assert f"{name}: cannot be read: it is a pipe or device" in fails(mnist)
+    with pytest.raises(settings.ConfigError, match="it is a pipe or device"):
         make(mnist).fingerprint()
 
 

@@ -185,7 +185,7 @@ def test_a_part_of_a_file(tmp_path: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="is a pipe, a device or a folder"):
+    with pytest.raises(OSError, match="is a pipe, device or folder"):
         LocalRoot(tmp_path).read("pipe")
     with pytest.raises(FileNotFoundError):
         LocalRoot(tmp_path).read("gone")

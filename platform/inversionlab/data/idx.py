@@ -58,7 +58,7 @@ def read_unpacked(path: Path, kind: int, dimensions: int) -> bytearray:
     """
     try:
         if not path.is_file():
-            raise OSError("it is a pipe or a device, and no regular file")
+            raise OSError("it is a pipe or device, and no regular file")
         with _OPENED.get(path.suffix, _OPENED[""])(path) as stream:
             content = bytearray(stream.read(_start(dimensions)))
             expected = _promised(path, content, kind, dimensions)

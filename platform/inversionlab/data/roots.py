@@ -133,7 +133,7 @@ class LocalRoot(Root):
         path = self._inside(name)
         # A pipe would be waited for without end.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("it is a pipe, a device or a folder, and no regular file")
+            raise OSError("it is a pipe, device or folder, and no regular file")
         return path.open("rb")
 
     def _inside(self, name: str) -> Path:
