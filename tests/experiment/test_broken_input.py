@@ -89,7 +89,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         missing_recipe,
         ["dmo.yaml: there is no such recipe; did you mean", "demo.yaml"],
     ),
-    "not yaml": (text("name: [unclosed"), ["recipe.yaml: is not readable as YAML"]),
+    "not yaml": (text("name: [unclosed"), ["recipe.yaml: cannot be read as YAML"]),
     "empty recipe": (
         text(""),
         ["must hold a mapping of settings, but holds a nothing (an empty file?)"],
@@ -97,7 +97,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     "a list": (text("- name: x"), ["must hold a mapping of settings, but holds a list"]),
     "unsafe yaml": (
         text("name: !!python/object/apply:os.system [ls]"),
-        ["is not readable as YAML", "could not determine a constructor"],
+        ["cannot be read as YAML", "could not determine a constructor"],
     ),
     "unknown key": (
         changed(**{"defense.alhpa": 0.3}),
@@ -137,7 +137,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "no evaluators": (
         changed(evaluators=[]),
-        ["evaluators: are missing; with private pictures at hand, name one at least"],
+        ["evaluators: are missing; with private pictures at hand, name at least one"],
     ),
     "no private pictures": (
         changed(data=None),
@@ -154,7 +154,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     "evaluator of the victim's kind where another is asked for": (
         changed(**{"evaluators.0.another_network": True}),
         [
-            "evaluators.0 (same): is a `small_resnet` as the victim is, of other sizes",
+            "evaluators.0 (same): is a `small_resnet` as the victim is, only of other sizes",
             "`another_network` asks for another kind",
         ],
     ),
@@ -214,7 +214,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "attack twice": (
         changed(attacks=[{"name": "latent_white_box"}, {"name": "latent_white_box"}]),
-        ["attacks: `latent_white_box` is there twice", "two of a kind need a `label`"],
+        ["attacks: `latent_white_box` appears twice", "two of a kind need a `label`"],
     ),
     "an attack without the generator it needs": (
         changed(attacks=[{"name": "gmi"}]),
@@ -227,7 +227,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         changed(
             attacks=[{"name": "gmi", "generator": "wagn"}], generators={"wgan": {"name": "wgan_gp"}}
         ),
-        ["attacks (gmi): generator = wagn: is not one of `generators` (there: wgan)"],
+        ["attacks (gmi): generator = wagn: is not one of `generators` (there are: wgan)"],
     ),
     "a generator that has learned from more than the attacker sees": (
         changed(
@@ -312,11 +312,11 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "an anchor that holds itself": (
         text("name: x\ndefense: &a {inner: *a, name: dummy_recognizer}"),
-        ["recipe.yaml: is not readable as YAML: an anchor holds itself", "line 2"],
+        ["recipe.yaml: cannot be read as YAML: an anchor holds itself", "line 2"],
     ),
     "--set an anchor that holds itself": (
         with_set("defense=&a {name: purifier, inner: *a}"),
-        ["--set defense=&a {name: purifier, inner: *a}: the value is not readable", "holds itself"],
+        ["--set defense=&a {name: purifier, inner: *a}: the value cannot be read", "holds itself"],
     ),
     "nested without end": (
         with_set(f"defense={'{name: purifier, inner: ' * 3000}x{'}' * 3000}"),
@@ -324,7 +324,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "nested too deep": (
         text(f"name: x\ndefense: {'{inner: ' * 60}x{'}' * 60}"),
-        ["recipe.yaml: is not readable as YAML: values are nested more than 50 deep", "line 2"],
+        ["recipe.yaml: cannot be read as YAML: values are nested more than 50 deep", "line 2"],
     ),
     "aliases of aliases": (
         text("a: &a0 [1, 1]\n" + "".join(f"b{i}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(30))),
@@ -332,7 +332,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "a merge key": (
         text("name: x\ndefense: {<<: {alpha: 0.3}, name: dummy_recognizer}"),
-        ["recipe.yaml: is not readable as YAML: merge keys (`<<`) are not supported", "line 2"],
+        ["recipe.yaml: cannot be read as YAML: merge keys (`<<`) are not supported", "line 2"],
     ),
     "a number that begins with a zero": (
         with_set("targets.count=010"),
@@ -346,14 +346,14 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         with_set("runtime.attack_resources={CPU: 3}"),
         [
             "runtime.attack_resources = {",
-            "`CPU`: 3: is a name of Ray's own; say runtime.train_cpus",
+            "`CPU`: 3: is a name of Ray's own; set runtime.train_cpus",
         ],
     ),
     "a resource that is Ray's own, in small letters": (
         with_set("runtime.train_resources={gpu: .5}"),
         [
             "runtime.train_resources = {",
-            "`gpu`: 0.5: is a name of Ray's own; say runtime.train_gpu",
+            "`gpu`: 0.5: is a name of Ray's own; set runtime.train_gpu",
         ],
     ),
     "memory as a resource": (
@@ -382,7 +382,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "a recipe of 20 MB": (
         text("name: x\n" + "# a comment\n" * 1_700_000),
-        ["recipe.yaml: has 20,400 kB, and a recipe at most 100 kB"],
+        ["recipe.yaml: has 20,400 kB, but a recipe has at most 100 kB"],
     ),
     "more pictures than any memory holds": (
         changed(
@@ -390,7 +390,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         ),
         [
             "data (procedural): people = 10000 with pictures_per_person = 10000 are 100,000,000 pictures of 1 x "
-            "256 x 256, 6,553.6 GB, and ",
+            "256 x 256, 6,553.6 GB, but only ",
             "GB of memory are free here; take fewer of them, or a smaller image_size",
         ],
     ),
@@ -410,13 +410,25 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         changed(**{"split.private": ["f000*"], "split.public": ["f0003", "f0017"]}),
         ["split.private and split.public overlap: 1 people match both (f0003)"],
     ),
+    "public people of data beside public_data": (
+        changed(
+            **{
+                "public_data": {**tiny.RECIPE["data"], "seed": 1},
+                "split.public": ["f0003", "f0004"],
+            }
+        ),
+        [
+            "split.public = ['f0003', 'f0004']: makes nobody public",
+            "those of `public_data`; take it",
+        ],
+    ),
     "public people who are the private ones": (
         changed(public_data={**tiny.RECIPE["data"], "people": 50}),
         ["public_data.seed = 0: is the seed, so the same people, of `data` itself"],
     ),
     "key given twice": (
         text("name: x\nseed: 1\nseed: 2"),
-        ["is not readable as YAML", "the key `seed` is given twice"],
+        ["cannot be read as YAML", "the key `seed` is given twice"],
     ),
     "size that the generator cannot make": (
         changed(**{"data.image_size": 20}),

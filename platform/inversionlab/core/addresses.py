@@ -33,8 +33,8 @@ def masked(uri: str) -> str:
 
 
 WHERE_SECRETS_BELONG = (
-    "holds a secret, which would stand in logs and in lists of processes; give it where the bucket's client looks "
-    "for it (S3: in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in ~/.aws/credentials)"
+    "holds a secret, which would appear in logs and in lists of processes; give it where the bucket's client "
+    "looks for it (S3: in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in ~/.aws/credentials)"
 )
 
 
@@ -42,9 +42,9 @@ def absolute(path: Path) -> Path:
     """The path with `~` expanded, starting at the current folder; ValueError if it can be none."""
     # Every look at such a path would raise, each with another error.
     if "\0" in str(path):
-        raise ValueError("holds a NUL character; it is no path")
+        raise ValueError("holds a NUL character; it is not a path")
     if len(os.fsencode(str(path).encode(errors="replace").decode())) > LONGEST_PATH:
-        raise ValueError(f"is longer than {LONGEST_PATH:,} bytes; it is no path")
+        raise ValueError(f"is longer than {LONGEST_PATH:,} bytes; it is not a path")
     try:
         return path.expanduser().absolute()
     except RuntimeError as error:

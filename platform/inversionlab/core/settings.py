@@ -77,11 +77,12 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         if (size := path.stat().st_size) > LONGEST:
             raise ConfigError(
-                f"{path}: has {size / 1e3:,.0f} kB, and a recipe at most {LONGEST // 1000} kB; is it another file?"
+                f"{path}: has {size / 1e3:,.0f} kB, but a recipe has at most {LONGEST // 1000} kB; is it another "
+                "file?"
             )
         data = parse_yaml(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: is not readable as YAML: {error}") from error
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must hold a mapping of settings, but holds a {_kind(data)}")
     return data
@@ -100,13 +101,13 @@ def override(data: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
             raise ConfigError(f"--set {cut(assignment)}: must be of the form `section.key=value`")
         if len(text) > LONGEST:
             raise ConfigError(
-                f"--set {cut(assignment)}: has {len(text):,} characters, and a value at most {LONGEST:,}"
+                f"--set {cut(assignment)}: has {len(text):,} characters, but a value has at most {LONGEST:,}"
             )
         try:
             value = parse_yaml(text)
         except YAMLError as error:
             raise ConfigError(
-                f"--set {cut(assignment)}: the value is not readable as YAML: {error}"
+                f"--set {cut(assignment)}: the value cannot be read as YAML: {error}"
             ) from error
         assign(result, path.strip(), value)
     return result
@@ -136,7 +137,9 @@ def assign(data: dict[str, Any], dotted: str, value: Any) -> None:
     elif isinstance(node, list):
         node[_position(node, last, dotted)] = value
     else:
-        raise ConfigError(f"{dotted}: `{last}` cannot be set, its parent is a {_kind(node)}")
+        raise ConfigError(
+            f"{dotted}: `{last}` cannot be set, because its parent is a {_kind(node)}"
+        )
 
 
 def _position(items: list[Any], part: str, dotted: str) -> int:

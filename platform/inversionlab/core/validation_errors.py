@@ -59,7 +59,7 @@ def _explain(model: type[BaseModel], data: Any, error: Any) -> str:
 
 def _suggestion(word: Any, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(str(word), known, n=1)
-    return f"did you mean `{near[0]}`?" if near else f"known are: {', '.join(known)}"
+    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
 
 
 def _path(data: Any, location: Location, *, missing: bool) -> list[int | str]:

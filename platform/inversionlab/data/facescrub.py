@@ -97,13 +97,14 @@ class Facescrub(FileSet, DataSet):
         boxes: dict[tuple[str, str], Box] = {}
         for name in lists:
             lines = rows(self.root, where, name, len(_COLUMNS), delimiter="\t")
-            if tuple(next(lines, [])[: len(_COLUMNS)]) != _COLUMNS:
+            _, first = next(lines, (1, []))
+            if tuple(first[: len(_COLUMNS)]) != _COLUMNS:
                 raise ConfigError(f"{where}/{name}: its first line is not {', '.join(_COLUMNS)}")
-            for line in lines:
-                person, image, _, _, box, *_ = line
-                corners = numbers(line.where, box.split(","))
+            for number, (person, image, _, _, box, *_) in lines:
+                place = f"{where}/{name}: line {number}"
+                corners = numbers(place, box.split(","))
                 if len(corners) != 4:
-                    raise ConfigError(f"{line.where}: {box} is no box of four numbers")
+                    raise ConfigError(f"{place}: {box} is not a box of four numbers")
                 left, top, right, bottom = corners
                 boxes.setdefault((person, image), (left, top, right, bottom))
         return boxes

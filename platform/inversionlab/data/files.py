@@ -100,6 +100,7 @@ class FileSet(ABC):
     """A set of picture files; a data set inherits it before `DataSet`."""
 
     settings: Any
+    naming: ClassVar[str | None] = "people's own names"
 
     @cached_property
     def root(self) -> Root:

@@ -16,16 +16,25 @@ _FARTHEST = 1e9  # pixels; no picture is as large, and sums of such numbers stay
 
 
 class Line(list[str]):
-    """The values in a line of a list."""
+    """What a line of a list says of a picture."""
 
-    where: str
-    """The list, and the number of the line."""
+    __slots__ = ("_list", "number")  # A list may have millions of lines.
+
+    def __init__(self, values: Iterable[str], of: str, number: int) -> None:
+        """The values in line `number` of the list `of`."""
+        super().__init__(values)
+        self._list, self.number = of, number
+
+    @property
+    def where(self) -> str:
+        """The list, and the number of the line."""
+        return f"{self._list}: line {self.number}"
 
 
 def rows(
     root: Root, where: str, name: str, columns: int, *, delimiter: str = ","
-) -> Iterator[Line]:
-    """The lines of a list, each with at least `columns` values; several blanks are one.
+) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a list with their numbers, each with at least `columns` values; several blanks are one.
 
     Raises:
         ConfigError: it cannot be read as text, or a line is too short; the text names both.
@@ -39,13 +48,30 @@ def rows(
         for number, values in enumerate(lines, 1):
             if not any(values):
                 continue
-            line = Line(values)
-            line.where = f"{where}/{name}: line {number}"
-            if len(line) < columns:
-                raise ConfigError(f"{line.where} has {len(line)} values, not {columns}")
-            yield line
+            if len(values) < columns:
+                raise ConfigError(
+                    f"{where}/{name}: line {number} has {len(values)} values, not {columns}"
+                )
+            yield number, values
     except csv.Error as error:
-        raise ConfigError(f"{where}/{name}: is no list: {error}") from error
+        raise ConfigError(f"{where}/{name}: is not a list: {error}") from error
+
+
+def by_picture(where: str, lines: Iterable[tuple[int, list[str]]], columns: int) -> dict[str, Line]:
+    """What a list says of each picture, which is the first of a line's `columns` values.
+
+    Raises:
+        ConfigError: two lines say different things of one picture; the text names both.
+    """
+    found: dict[str, Line] = {}
+    for number, (picture, *values) in lines:
+        line = Line(values[: columns - 1], where, number)
+        if (known := found.setdefault(picture, line)) != line:
+            raise ConfigError(
+                f"{where}: lines {known.number} and {number} say different things of {picture}: "
+                f"{' '.join(known)} and {' '.join(line)}; take one out"
+            )
+    return found
 
 
 def numbers(where: str, values: Sequence[str]) -> tuple[float, ...]:

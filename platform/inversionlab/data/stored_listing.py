@@ -23,8 +23,6 @@ _SCHEMA = pa.schema(
     ]
 )
 _NONE = -1
-_RULES = 2
-"""One more whenever a reader lists otherwise, or refuses more. A listing by earlier rules is not used."""
 
 
 def pack_listing(listing: Listing, key: str) -> bytes:
@@ -40,17 +38,16 @@ def pack_listing(listing: Listing, key: str) -> bytes:
         [_NONE if file.row is None else file.row for file in files],
     ]
     arrays = [pa.array(c, field.type) for c, field in zip(columns, _SCHEMA, strict=True)]
-    about = {"key": key, "rules": str(_RULES), "skipped": json.dumps(listing.skipped)}
+    about = {"key": key, "skipped": json.dumps(listing.skipped)}
     return pack_table(pa.table(arrays, schema=_SCHEMA.with_metadata(about)))
 
 
 def unpack_listing(packed: bytes, key: str) -> Listing | None:
-    """The listing in these bytes; None if it is of other containers or by other rules, or damaged."""
+    """The listing in these bytes; None if it is of other containers, damaged, or something else."""
     try:
         table = unpack_table(packed)
         about = table.schema.metadata or {}
-        told = about.get(b"key"), about.get(b"rules")
-        if not table.schema.equals(_SCHEMA) or told != (key.encode(), str(_RULES).encode()):
+        if not table.schema.equals(_SCHEMA) or about.get(b"key") != key.encode():
             return None
         skipped = tuple(str(line) for line in json.loads(about[b"skipped"]))
         columns = [column.to_numpy().tolist() for column in table.columns]

@@ -6,7 +6,6 @@ names and names with `..` are left out and named. Compressed shards cannot be re
 them first.
 """
 
-import json
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -17,12 +16,13 @@ from pydantic import Field
 
 from inversionlab.core.addresses import Address
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.strict_json import parse_json
 from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.decoding import ENDINGS, kind_of_other
 from inversionlab.data.files import FileFields, FileSet
 from inversionlab.data.lists import by_person, missing
 from inversionlab.data.manifest import Listing, PictureFile
-from inversionlab.data.names import is_text, refuse_no_text
+from inversionlab.data.names import folded, is_text, refuse_equal_numbers, refuse_no_text
 from inversionlab.data.roots import Stored, is_inner
 
 _EXPECTED = "a folder with *.tar files"
@@ -90,10 +90,10 @@ class Tar(FileSet, DataSet):
             shard = self._shard(stored)
             others += shard.others
             skipped += shard.skipped
-            people = {member: self._person(member, shard) for member in shard.pictures}
-            refuse_no_text(dict.fromkeys(people.values()), f"{self.settings.root}/{stored.name}")
+            owners = {member: self._person(member, shard) for member in shard.pictures}
+            refuse_no_text(dict.fromkeys(owners.values()), f"{self.settings.root}/{stored.name}")
             for member, (offset, size) in shard.pictures.items():
-                person = people[member]
+                person = owners[member]
                 name = f"{stored.name}!{member}"
                 if not person:
                     unnamed.append(name)
@@ -103,7 +103,9 @@ class Tar(FileSet, DataSet):
                 )
         skipped += missing(unnamed, "pictures without a person")
         skipped += [f"members {kind}: {count} not read" for kind, count in sorted(others.items())]
-        self.check_people((file.person for file in files), skipped)
+        people = self.check_people((file.person for file in files), skipped)
+        if self.settings.person == "cls":
+            refuse_equal_numbers(people, str(self.settings.root))
         return by_person(files, skipped, self.settings.max_pictures_per_person)
 
     def _person(self, member: str, shard: _Shard) -> str:
@@ -125,7 +127,7 @@ class Tar(FileSet, DataSet):
                     shard.skipped.append(f"{stored.name}: {end}")
         except tarfile.TarError as error:
             if not shard.pictures:
-                raise ConfigError(f"{where}: is no plain tar file: {error}") from error
+                raise ConfigError(f"{where}: is not a plain tar file: {error}") from error
             shard.skipped.append(f"{stored.name}: ends early: {error}")
         except OSError as error:
             raise ConfigError(f"{where}: cannot be read: {error}") from error
@@ -133,7 +135,7 @@ class Tar(FileSet, DataSet):
             last = next(reversed(shard.pictures), "its beginning")
             said = str(error) or type(error).__name__
             raise ConfigError(
-                f"{where}: is no plain tar file; a header behind {last} is broken: {said}"
+                f"{where}: is not a plain tar file; a header behind {last} is broken: {said}"
             ) from error
         return shard
 
@@ -219,13 +221,13 @@ def _is_label(last: str, person: str) -> bool:
 def _label(content: bytes, person: str) -> str:
     """Who is on a picture, by its neighbour; empty if that does not say."""
     try:
-        value: Any = content.decode().strip()
+        value: Any = content.decode("utf-8-sig")
         if person.startswith("json."):
-            value = json.loads(content)
+            value = parse_json(content)
         for key in person.split(".")[1:]:
             value = value[key]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
+    name = str(value).strip() if isinstance(value, str | int) else ""
     # JSON may hold half a character.
-    said = isinstance(value, str | int) and is_text(str(value))
-    return str(value).strip() if said else ""
+    return name if is_text(name) and folded(name) else ""

@@ -70,7 +70,7 @@ def model_path(settings: GivenModelSettings) -> Path | None:
     path = Path(model).expanduser().absolute()
     if path.suffix.lower() in WEIGHTS_ALONE:
         raise ConfigError(
-            f"model = {model}: holds weights and no network; name its class, as in `model: package.module:Class`, "
+            f"model = {model}: holds weights but no network; name its class, as in `model: package.module:Class`, "
             f"`weights: {model}`"
         )
     if path.suffix.lower() in SUFFIXES:

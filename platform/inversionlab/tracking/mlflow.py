@@ -79,11 +79,11 @@ class MlflowTracker:
             parts = urlsplit(address)
             _ = parts.port
         except ValueError as error:
-            return f"is no address: {error}"
+            return f"is not an address: {error}"
         if "@" in parts.netloc or parts.query:
             shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
             return (
-                f"{shown} came with a user or with options, which may be a secret and would stand in logs and in "
+                f"{shown} came with a user or with options, which may be a secret and would appear in logs and in "
                 "lists of processes; give it in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or in "
                 "MLFLOW_TRACKING_TOKEN"
             )
