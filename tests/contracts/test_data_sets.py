@@ -11,8 +11,10 @@ import pytest
 from inversionlab.core.settings import ConfigError, validate
 from inversionlab.data import DATASETS, DataSet, build
 from inversionlab.data.files import FileSet
+from tests import tiny
 
 EVERY = pytest.mark.parametrize("name", DATASETS)
+LISTS = {"celeba": {"boxes", "points"}, "vggface2": {"boxes", "points"}, "facescrub": {"boxes"}}
 FILE_SETS = [name for name, kind in DATASETS.items() if issubclass(kind, FileSet)]
 ROOTED = [name for name, kind in DATASETS.items() if "root" in kind.Settings.model_fields]
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "data.md"
@@ -60,3 +62,25 @@ def test_what_every_set_of_files_can(name: str) -> None:
     assert made(name, root="s3://bucket/faces").settings.root == "s3://bucket/faces"
     with pytest.raises(ConfigError, match="max_pictures_per_person"):
         made(name, root="/data", max_pictures_per_person=0)
+
+
+@pytest.mark.parametrize("name", FILE_SETS)
+@pytest.mark.parametrize(
+    ("crop", "needed"),
+    [("five_point", "points"), ({"margin": 0.1}, "boxes")],
+    ids=["points", "boxes"],
+)
+def test_a_crop_by_a_list_that_the_set_has_not_is_refused_when_the_recipe_is_read(
+    name: str, crop: object, needed: str
+) -> None:
+    def settings() -> Any:
+        whole = {"celeba": "in_the_wild", "facescrub": "images"}.get(name)
+        pictures = {} if whole is None else {"pictures": whole}
+        base = {"data": {"name": name, "root": "/data", "crop": crop} | pictures}
+        return tiny.experiment(**base)
+
+    if needed in LISTS.get(name, ()):
+        assert settings().data.crop != "square"
+        return
+    with pytest.raises(ConfigError, match=f"data.crop = .* has no list of the faces' {needed}"):
+        settings()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from inversionlab import data
 from inversionlab.core.settings import ConfigError, validate
-from inversionlab.data import parquet
+from inversionlab.data import row_groups
 from inversionlab.data.manifest import Listing, PictureFile
 from inversionlab.data.parquet import ParquetSettings
 from inversionlab.data.stored_listing import pack_listing, unpack_listing
@@ -135,6 +135,125 @@ def test_columns_and_files_that_are_not_there(
         made(ParquetSettings, tables, **changes).listing()
 
 
+def test_a_row_whose_class_is_minus_one_belongs_to_nobody(tmp_path: Path) -> None:
+    write_table(tmp_path / "x.parquet", [0, -1, 1, -1, 1], 10, names=["ann", "bob"])
+    dataset = made(ParquetSettings, tmp_path)
+    assert grays(dataset) == [("ann", 10), ("bob", 12), ("bob", 14)]
+    assert dataset.listing().skipped == ("x.parquet: 2 rows without a person",)
+    # Where numbers have no names, they are the people.
+    write_table(tmp_path / "x.parquet", [0, -1], 10)
+    assert grays(dataset) == [("-1", 11), ("0", 10)]
+
+
+@pytest.mark.parametrize("number", [2, 99, -2])
+def test_a_class_without_a_name_is_an_error_that_names_its_row(tmp_path: Path, number: int) -> None:
+    write_table(tmp_path / "x.parquet", [0, 1, 0, number], 10, names=["ann", "bob"])
+    message = rf"x.parquet!00000003: `label` is {number}, and the table has names for 0 to 1 alone"
+    with pytest.raises(ConfigError, match=message):
+        made(ParquetSettings, tmp_path).listing()
+
+
+@pytest.mark.parametrize("name", ["\ud800", None, ["x"], {"y": 1}])
+def test_the_name_of_a_class_that_is_no_text_is_named(tmp_path: Path, name: object) -> None:
+    write_table(tmp_path / "x.parquet", [0, 0], 10, names=["ann", name])
+    with pytest.raises(
+        ConfigError, match=rf"{tmp_path}/x.parquet: its .* names class 1 of `label`"
+    ):
+        made(ParquetSettings, tmp_path).listing()
+
+
+def test_a_person_that_is_no_text_is_named_by_its_row(tmp_path: Path) -> None:
+    said = pa.array([b"ann", b"bob", None, b"p\xff"])
+    text = pa.Array.from_buffers(pa.string(), len(said), said.buffers())
+    table = pa.table({"image": [png(i) for i in range(4)], "label": text})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(ConfigError, match=r"x.parquet!00000003: `label` is no text in UTF-8: inv"):
+        made(ParquetSettings, tmp_path).listing()
+
+
+@pytest.mark.parametrize("twice", ["image", "label"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, twice: str) -> None:
+    columns = {"image": pa.array([png(1), png(2)]), "label": pa.array(["a", "b"])}
+    names = ["image", "label", twice]
+    table = pa.Table.from_arrays([columns[name] for name in names], names=names)
+    pq.write_table(table, tmp_path / "x.parquet")
+    message = rf"= {twice}: .*x.parquet has 2 columns of this name: image, label, {twice}"
+    with pytest.raises(ConfigError, match=message):
+        made(ParquetSettings, tmp_path).listing()
+
+
+def test_a_column_whose_name_begins_as_that_of_another(tmp_path: Path) -> None:
+    """Arrow gives `image.id` for a part of `image`, too."""
+    images = [{"bytes": png(i), "id": f"x{i}", "width": 20} for i in range(4)]
+    table = pa.table({"image": images, "image.id": ["a", "b", "a", "b"]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    dataset = made(ParquetSettings, tmp_path, person_column="image.id")
+    assert grays(dataset) == [("a", 0), ("a", 2), ("b", 1), ("b", 3)]
+
+
+@pytest.mark.parametrize(
+    "image", [{"bytes": {"bytes": png(1)}}, {"bytes": "text"}, {"path": "x"}, [png(1)]], ids=str
+)
+def test_a_column_that_holds_no_pictures_is_refused(tmp_path: Path, image: object) -> None:
+    pq.write_table(pa.table({"image": [image] * 2, "label": ["a", "b"]}), tmp_path / "x.parquet")
+    with pytest.raises(ConfigError, match=r"holds .* in .*x.parquet; expected binary, or a struct"):
+        made(ParquetSettings, tmp_path).listing()
+
+
+@pytest.mark.parametrize("large", ["image", "label"])
+def test_a_row_group_that_unpacks_to_far_more_than_is_in_the_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: str
+) -> None:
+    columns = {"image": [bytes(1 << 20)] * 4, "label": ["a", "b"] * 2}
+    if large == "label":
+        columns = {"image": [png(1)] * 4, "label": ["a" * (1 << 20), "b"] * 2}
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table(columns), path, compression="zstd", use_dictionary=False)
+    monkeypatch.setattr(row_groups, "ROOM", 1 << 20)
+    message = (
+        rf"x.parquet: `{large}` takes 0.00 MB in row group 0, and [24] MB unpacked; above 1 MB"
+    )
+    with pytest.raises(ConfigError, match=message):
+        made(ParquetSettings, tmp_path).listing()
+    monkeypatch.setattr(row_groups, "_LARGEST", 1 << 20)
+    with pytest.raises(
+        ConfigError, match=rf"`{large}` takes .* [24] MB unpacked; at most 1 MB are"
+    ):
+        made(ParquetSettings, tmp_path).listing()
+    monkeypatch.undo()
+    assert len(made(ParquetSettings, tmp_path).listing().files) == 4
+
+
+def test_groups_that_are_held_take_no_more_than_the_room(
+    tables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_groups, "ROOM", 0)
+    dataset = made(ParquetSettings, tables)
+    expected = grays(dataset)
+    assert len(dataset._groups._held) == 1
+    monkeypatch.undo()
+    dataset = made(ParquetSettings, tables)
+    assert grays(dataset) == expected
+    assert len(dataset._groups._held) == row_groups._HELD
+
+
+def test_a_picture_that_many_rows_share_is_in_memory_once(tmp_path: Path) -> None:
+    same = png(7) + bytes(1 << 20)
+    table = pa.table({"image": [{"bytes": same}] * 50, "label": ["a", "b"] * 25})
+    pq.write_table(table, tmp_path / "x.parquet")
+    dataset = made(ParquetSettings, tmp_path)
+    assert [gray for _, gray in grays(dataset)] == [7] * 50
+    ((_, column),) = dataset._groups._held.items()
+    assert column.nbytes < 2 * len(same)
+
+
+def test_a_table_that_has_lost_its_column_since_it_was_listed(tables: Path) -> None:
+    dataset = made(ParquetSettings, tables)
+    file = dataset.listing().files[0]
+    pq.write_table(pa.table({"x": [1] * 9}), tables / file.path)
+    assert dataset.digest(file).sha256.startswith("unreadable: ")
+
+
 def test_a_file_that_is_no_table(tables: Path) -> None:
     (tables / "data" / "x.parquet").write_bytes(b"PAR1 is how it begins")
     with pytest.raises(ConfigError, match=r"x.parquet: cannot be read as Parquet"):
@@ -149,7 +268,7 @@ def test_row_groups_are_read_once(tables: Path, monkeypatch: pytest.MonkeyPatch)
         "read_row_group",
         lambda self, group, **more: reads.append(group) or read(self, group, **more),
     )
-    monkeypatch.setattr(parquet, "_HELD", 1)
+    monkeypatch.setattr(row_groups, "_HELD", 1)
     made(ParquetSettings, tables).load()
     # People are spread over the groups, yet pictures are read in the order of the file.
     assert len(reads) == 3 + 1 + 1
@@ -357,3 +476,111 @@ def test_a_listing_that_is_kept() -> None:
 def test_a_way_to_say_the_person_that_there_is_not(tmp_path: Path, person: str) -> None:
     with pytest.raises(ConfigError, match="person"):
         made(TarSettings, tmp_path, person=person)
+
+
+def headers(path: Path, *members: tuple[str, dict[str, str]]) -> None:
+    """A shard whose members have these fields in a header of their own before theirs."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, fields in members:
+            about = tarfile.TarInfo(name)
+            about.size, about.pax_headers = len(png(1)), fields
+            tar.addfile(about, io.BytesIO(png(1)))
+
+
+def patched(path: Path, name: str, kind: bytes, size: int) -> None:
+    """Give the header of a member another kind and size, with a sum that is right."""
+    content = bytearray(path.read_bytes())
+    with tarfile.open(path) as tar:
+        start = tar.getmember(name).offset
+    head = content[start : start + 512]
+    head[124:136] = (
+        b"\xff" + (256**11 + size).to_bytes(11, "big") if size < 0 else b"%011o\0" % size
+    )
+    head[156:157] = kind
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    content[start : start + 512] = head
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"GNU.sparse.map": "a,b", "GNU.sparse.size": "10", "GNU.sparse.name": "x"},
+        {"GNU.sparse.size": "abc", "GNU.sparse.numblocks": "2"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "5"},
+        {"size": "-99999"},
+        {"size": "-1"},
+        {"size": "99999999999999999999"},
+        {"size": "abc"},
+    ],
+    ids=["map", "size", "1.0", "back", "negative", "huge", "no number"],
+)
+def test_a_shard_with_a_broken_header_before_a_member(
+    tmp_path: Path, fields: dict[str, str]
+) -> None:
+    members = [("a/1.png", {}), ("b/1.png", {}), ("a/2.png", fields), ("b/2.png", {})]
+    headers(tmp_path / "0.tar", *members)
+    with pytest.raises(ConfigError, match=rf"{tmp_path}/0.tar: is not a plain tar file; .* broken"):
+        made(TarSettings, tmp_path).listing()
+    headers(tmp_path / "0.tar", ("a/1.png", fields), *members)
+    with pytest.raises(ConfigError, match=rf"{tmp_path}/0.tar: is not a plain tar file; .* broken"):
+        made(TarSettings, tmp_path).listing()
+
+
+@pytest.mark.parametrize("size", [-512, -1024, -1536, -1, -(1 << 80)])
+@pytest.mark.parametrize("kind", [b"0", b"x", b"g", b"L"])
+def test_a_member_of_negative_size_is_refused(tmp_path: Path, kind: bytes, size: int) -> None:
+    """With some sizes, tarfile would find the same members again and again."""
+    path = shard(tmp_path / "0.tar", *((f"{who}/{i}.png", png(i)) for i in (1, 2) for who in "ab"))
+    patched(path, "a/2.png", kind, size)
+    with pytest.raises(ConfigError, match=rf"header behind b/1.png is broken: .* {size} bytes"):
+        made(TarSettings, tmp_path).listing()
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"X", b"L", b"K"])
+def test_a_header_that_would_be_read_into_memory_whole_is_refused(
+    tmp_path: Path, kind: bytes
+) -> None:
+    path = shard(tmp_path / "0.tar", ("a/1.png", png(1)), ("b/1.png", png(2)), ("b/2.png", png(3)))
+    patched(path, "b/2.png", kind, 1 << 32)
+    with pytest.raises(ConfigError, match=r"behind b/1.png is broken: it has 4294967296 bytes"):
+        made(TarSettings, tmp_path).listing()
+
+
+def test_a_picture_that_is_said_to_be_larger_than_any_memory_is_named(tmp_path: Path) -> None:
+    members = [(f"{who}/{i}.png", png(i)) for i in (1, 2) for who in "ab"]
+    patched(shard(tmp_path / "0.tar", *members), "b/2.png", b"0", (1 << 33) - 1)
+    dataset = made(TarSettings, tmp_path)
+    assert grays(dataset) == [("a", 1), ("a", 2), ("b", 1)]
+    (end, picture) = dataset.load().skipped
+    assert end.startswith("0.tar: ends early")
+    assert picture.startswith("0.tar!b/2.png: ends after 10240 bytes")
+    assert dataset.fingerprint()
+
+
+def test_a_folder_in_a_shard_that_is_no_text_is_named(tmp_path: Path) -> None:
+    shard(tmp_path / "0.tar", ("ann/1.png", png(1)), ("bob/\udcff.png", png(2)))
+    assert grays(made(TarSettings, tmp_path)) == [("ann", 1), ("bob", 2)]
+    shard(tmp_path / "1.tar", ("ann/2.png", png(1)), ("p\udcff/1.png", png(2)))
+    with pytest.raises(
+        ConfigError, match=rf"{tmp_path}/1.tar: the name 'p.udcff' is no text in UTF"
+    ):
+        made(TarSettings, tmp_path).listing()
+
+
+def test_a_label_that_is_no_text_says_nobody(tmp_path: Path) -> None:
+    said = [b'"ann"', b'"bob"', b'"\\ud800"', b'"p\\udcff"']
+    members = [(f"s/{i}.png", png(i)) for i in range(4)]
+    members += [(f"s/{i}.json", b'{"id": %s}' % name) for i, name in enumerate(said)]
+    shard(tmp_path / "0.tar", *members)
+    dataset = made(TarSettings, tmp_path, person="json.id")
+    assert grays(dataset) == [("ann", 0), ("bob", 1)]
+    assert dataset.listing().skipped == ("pictures without a person: 2 (the first: 0.tar!s/2.png)",)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(TarSettings, "x.tar"), (ParquetSettings, "x.parquet")])
+def test_a_pipe_is_not_waited_for(kind: Any, name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConfigError, match=rf"{name}: cannot be read.*: it is a pipe, device"):
+        made(kind, tmp_path).listing()

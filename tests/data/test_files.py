@@ -2,6 +2,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -186,6 +187,8 @@ def test_a_storage_that_is_full_stops_nothing(
 
 
 class ListedSettings(DataSettings, FileFields):
+    listed: ClassVar = frozenset({"boxes", "points"})
+
     name: str = "listed"
     root: str = "memory"
 

@@ -343,9 +343,28 @@ def test_folders_that_are_too_deep_are_named(people: Path) -> None:
     assert line.endswith(": File name too long")
 
 
+def test_a_persons_folder_that_is_no_text_is_refused(people: Path) -> None:
+    odd = os.fsencode(people) + b"/p\xff"
+    os.rename(people / "bob", odd)
+    assert f"{people}: the name 'p\\udcff' is no text in UTF-8 (1 such names)" in error_of(people)
+
+
 def test_names_that_are_no_text_have_a_fingerprint(people: Path) -> None:
     odd = os.fsencode(people / "bob") + b"/\xff.png"
     Image.new("RGB", (20, 20)).save(people / "x.png")
     os.rename(people / "x.png", odd)
     assert len(load(people).images_NCHW) == 4
     assert make(people).fingerprint()
+
+
+def test_what_is_said_of_names_that_are_no_text_can_be_printed(people: Path) -> None:
+    for odd in (b"/ann/\xff.png", b"/bob/\xfe.txt"):
+        with open(os.fsencode(people) + odd, "wb"):
+            pass
+    os.symlink("gone", os.fsencode(people) + b"/bob/\xfd.png")
+    said = load(people).skipped
+    assert [line.encode().partition(b":")[0] for line in said] == [
+        rb"bob/\udcfd.png",
+        b"files named *.txt",
+        rb"ann/\udcff.png",
+    ]

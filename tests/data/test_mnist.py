@@ -1,12 +1,17 @@
 import gzip
+import lzma
+import os
 import struct
+import tracemalloc
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
 from inversionlab.core import settings
+from inversionlab.data import idx as idx_files
 from inversionlab.data.base import Pictures
 from inversionlab.data.mnist import Mnist, MnistSettings
 
@@ -137,14 +142,49 @@ def test_wrong_length(mnist: Path, change: int) -> None:
     (mnist / TRAIN).write_bytes(content[:-1] if change < 0 else content + b"\0")
     text = fails(mnist)
     assert f"{TRAIN}: its header promises 20 x 28 x 28 = 15680 bytes" in text
-    assert f"but {15680 + change} follow" in text
+    assert ("but 15679 follow" if change < 0 else "but more follow") in text
 
 
 def test_a_header_that_promises_the_moon_is_not_believed(mnist: Path) -> None:
     content = bytearray((mnist / TRAIN).read_bytes())
     content[4:16] = b"\xff" * 12
     (mnist / TRAIN).write_bytes(content)
-    assert "= 79228162458924105385300197375 bytes, but 15680 follow" in fails(mnist)
+    text = fails(mnist)
+    assert "= 79228162458924105385300197375 bytes; no file of MNIST" in text
+    with pytest.raises(settings.ConfigError, match="79228162458924105385300197375 bytes; no file"):
+        make(mnist).fingerprint()
+
+
+@pytest.mark.parametrize(("ending", "packed"), [("gz", gzip), ("xz", lzma)])
+def test_no_more_is_unpacked_than_a_header_promises(
+    mnist: Path, monkeypatch: pytest.MonkeyPatch, ending: str, packed: ModuleType
+) -> None:
+    content = (mnist / TRAIN).read_bytes()
+    (mnist / f"{TRAIN}.{ending}").write_bytes(packed.compress(content + bytes(40 << 20)))
+    (mnist / TRAIN).unlink()
+    monkeypatch.setattr(idx_files, "_PIECE", 1 << 14)
+    tracemalloc.start()
+    try:
+        assert "= 15680 bytes, but more follow" in fails(mnist)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", [TRAIN, f"{TRAIN}.gz"])
+def test_a_pipe_is_not_waited_for(mnist: Path, name: str) -> None:
+    (mnist / TRAIN).unlink()
+    os.mkfifo(mnist / name)
+    assert f"{name}: cannot be read: it is a pipe or device" in fails(mnist)
+    with pytest.raises(settings.ConfigError, match="it is a pipe or device"):
+        make(mnist).fingerprint()
+
+
+def test_a_folder_of_a_files_name_hides_no_packed_file(mnist: Path) -> None:
+    (mnist / f"{TRAIN}.gz").write_bytes(gzip.compress((mnist / TRAIN).read_bytes()))
+    (mnist / TRAIN).unlink()
+    (mnist / TRAIN).mkdir()
+    assert len(load(mnist, part="train").images_NCHW) == 20
 
 
 @pytest.mark.parametrize("length", [0, 15])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def test_celebas_points_align_and_its_parts_share_nobody(celeba: Path) -> None:
     with pytest.raises(ConfigError, match=r"only one person .`12`. has usable pictures"):
         made(CelebaSettings, celeba, part="train").listing()
     with pytest.raises(ConfigError, match="belong to the pictures in the wild"):
-        made(CelebaSettings, celeba, crop={"margin": 0.1}).listing()
+        made(CelebaSettings, celeba, crop={"margin": 0.1})
     with pytest.raises(ConfigError, match="has no `img_celeba`"):
         made(CelebaSettings, celeba, pictures="in_the_wild").listing()
 
@@ -111,6 +112,37 @@ def test_celeba_in_the_wild_has_boxes(celeba: Path) -> None:
     wild = made(CelebaSettings, celeba, pictures="in_the_wild", crop={"margin": 0.0})
     assert {file.box for file in wild.listing().files} == {(10, 5, 30, 25)}
     assert wild.load().images_NCHW.float().mean() > 240
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "1e308", "x"])
+def test_what_is_no_number_of_pixels_is_named_with_its_line(
+    celeba: Path, vggface2: Path, facescrub: Path, value: str
+) -> None:
+    spoiled = {
+        "list_landmarks_align_celeba.txt": ("13 20", f"{value} 20"),
+        "list_bbox_celeba.txt": ("10 5", f"{value} 5"),
+        "loose_bb_train.csv": (",10,5", f",{value},5"),
+        "loose_landmark_train.csv": (",13.5,", f",{value},"),
+        "facescrub_actors.txt": ("10,5,", f"{value},5,"),
+    }
+    for name in CELEBS:
+        save(celeba / "img_celeba" / name, 10, (100, 80))
+    boxes = [f"{name} 10 5 20 20" for name in CELEBS]
+    write(celeba / "list_bbox_celeba.txt", "4", "image_id x_1 y_1 width height", *boxes)
+    for name, (old, new) in spoiled.items():
+        (path,) = celeba.rglob(name)
+        path.write_text(path.read_text().replace(old, new))
+    lined = rf"line [23]: '{value}' is no number of pixels"
+    margin: dict[str, object] = {"crop": {"margin": 0.0}}
+    for kind, changes, name in (
+        (CelebaSettings, {"crop": "five_point"}, "list_landmarks_align_celeba.txt"),
+        (CelebaSettings, {"pictures": "in_the_wild"} | margin, "list_bbox_celeba.txt"),
+        (Vggface2Settings, margin, "loose_bb_train.csv"),
+        (Vggface2Settings, {"crop": "five_point"}, "loose_landmark_train.csv"),
+        (FacescrubSettings, {"pictures": "images"} | margin, "facescrub_actors.txt"),
+    ):
+        with pytest.raises(ConfigError, match=f"{celeba}/.*{name}: {lined}"):
+            made(kind, celeba, **changes).listing()
 
 
 @pytest.mark.parametrize(
@@ -232,6 +264,15 @@ def test_vggface2s_boxes_and_points(vggface2: Path) -> None:
         boxed.listing()
 
 
+@pytest.mark.parametrize("kind", [Vggface2Settings, FacescrubSettings])
+def test_a_persons_folder_that_is_no_text_is_refused(vggface2: Path, kind: Any) -> None:
+    (vggface2 / "train").rename(vggface2 / "faces")
+    (vggface2 / "train").symlink_to(vggface2 / "faces")
+    os.rename(vggface2 / "faces" / "n000002", os.fsencode(vggface2) + b"/faces/n\xff")
+    with pytest.raises(ConfigError, match=f"{vggface2}: the name 'n.udcff' is no text in UTF-8"):
+        made(kind, vggface2).listing()
+
+
 @pytest.fixture
 def facescrub(tmp_path: Path) -> Path:
     people = {"actors": ("Al_Pacino", 1), "actresses": ("Amy_Adams", 5)}
@@ -259,8 +300,8 @@ def test_facescrubs_faces_and_whole_pictures(facescrub: Path) -> None:
     whole = made(FacescrubSettings, facescrub, pictures="images", crop={"margin": 0.0})
     assert {file.box for file in whole.listing().files} == {(10, 5, 30, 25)}
     assert whole.load().images_NCHW.float().mean() > 240
-    with pytest.raises(ConfigError, match=r"belong to whole pictures; set data.pictures: images"):
-        made(FacescrubSettings, facescrub, crop={"margin": 0.0}).listing()
+    with pytest.raises(ConfigError, match=r"belong to whole pictures; set pictures: images"):
+        made(FacescrubSettings, facescrub, crop={"margin": 0.0})
 
 
 def test_facescrub_with_a_folder_for_each_person(tmp_path: Path) -> None:
@@ -276,7 +317,7 @@ def test_a_list_of_facescrub_that_is_none(facescrub: Path) -> None:
     whole = made(FacescrubSettings, facescrub, pictures="images", crop={"margin": 0.0})
     path = facescrub / "facescrub_actors.txt"
     path.write_text(path.read_text().replace("10,5,30,25", "10,5,30"))
-    with pytest.raises(ConfigError, match=r"facescrub_actors.txt: 10,5,30 is not a box"):
+    with pytest.raises(ConfigError, match=r"facescrub_actors.txt: line 2: 10,5,30 is not a box"):
         whole.listing()
     path.write_text("name,image_id\n")
     with pytest.raises(ConfigError, match="line 1 has 1 values, not 5"):

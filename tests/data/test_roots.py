@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,8 +178,17 @@ def test_a_part_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"0123456789")
     root = LocalRoot(tmp_path)
     assert root.read("a", 3, 4) == b"3456"
-    with pytest.raises(OSError, match="ends after 10 bytes"):
-        root.read("a", 8, 4)
+    for length in (4, 1 << 62):
+        with pytest.raises(OSError, match="ends after 10 bytes"):
+            root.read("a", 8, length)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is a pipe, device or folder"):
+        LocalRoot(tmp_path).read("pipe")
+    with pytest.raises(FileNotFoundError):
+        LocalRoot(tmp_path).read("gone")
 
 
 def test_a_file_without_a_time_is_read_every_time() -> None:

@@ -8,16 +8,25 @@ Points are those of `list_landmarks_align_celeba.txt` or `list_landmarks_celeba.
 (`list_eval_partition.txt`) share no person.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from inversionlab.core.addresses import Address
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.crops import ListedBox
 from inversionlab.data.files import FileFields, FileSet
-from inversionlab.data.lists import Box, by_person, by_picture, corners, missing, numbers, rows
+from inversionlab.data.lists import (
+    Box,
+    Line,
+    by_person,
+    by_picture,
+    corners,
+    missing,
+    numbers,
+    rows,
+)
 from inversionlab.data.manifest import Listing, PictureFile
 from inversionlab.data.names import refuse_equal_numbers
 
@@ -30,6 +39,8 @@ _PARTS = {"train": "0", "valid": "1", "test": "2"}
 class CelebaSettings(DataSettings, FileFields):
     """Where CelebA is, and which of its pictures are taken."""
 
+    listed: ClassVar = frozenset({"boxes", "points"})
+
     name: Literal["celeba"] = "celeba"
     root: Address
     """The folder, or a bucket's URI, with the lists and the folder of pictures."""
@@ -39,6 +50,15 @@ class CelebaSettings(DataSettings, FileFields):
     """All people, or those of one of the authors' parts. No person is in two of these parts."""
     max_pictures_per_person: int | None = Field(default=None, ge=1, le=1_000_000)
     """Take at most this many pictures of each person, the first by name; null: all."""
+
+    @model_validator(mode="after")
+    def _boxes_are_in_the_wild(self) -> Self:
+        if isinstance(self.crop, ListedBox) and self.pictures == "aligned":
+            raise ValueError(
+                "crop: the boxes of list_bbox_celeba.txt belong to the pictures in the wild; set pictures: "
+                "in_the_wild, or crop: {box: [...]} for the aligned ones"
+            )
+        return self
 
 
 class Celeba(FileSet, DataSet):
@@ -90,7 +110,7 @@ class Celeba(FileSet, DataSet):
             raise ConfigError(f"{self.settings.root}: has no `{name}`; expected {_EXPECTED}")
         return folder
 
-    def _rows(self, name: str, columns: int) -> dict[str, list[str]]:
+    def _rows(self, name: str, columns: int) -> dict[str, Line]:
         """What a list says of each picture, by its name: `columns` values, less the name."""
         place = self.root.first([f"{above}{name}" for above in _LISTS])
         if place is None:
@@ -104,17 +124,12 @@ class Celeba(FileSet, DataSet):
     def _boxes(self) -> dict[str, Box]:
         if not isinstance(self.settings.crop, ListedBox):
             return {}
-        name = "list_bbox_celeba.txt"
-        if self.settings.pictures == "aligned":
-            raise ConfigError(
-                f"data.crop: the boxes of {name} belong to the pictures in the wild; set "
-                "data.pictures: in_the_wild, or crop: {box: [...]} for the aligned ones"
-            )
-        return {picture: corners(*numbers(name, v)) for picture, v in self._rows(name, 5).items()}
+        listed = self._rows("list_bbox_celeba.txt", 5)
+        return {picture: corners(*numbers(v.where, v)) for picture, v in listed.items()}
 
     def _points(self) -> dict[str, tuple[float, ...]]:
         if self.settings.crop != "five_point":
             return {}
         aligned = "_align" if self.settings.pictures == "aligned" else ""
         name = f"list_landmarks{aligned}_celeba.txt"
-        return {picture: numbers(name, v) for picture, v in self._rows(name, 11).items()}
+        return {picture: numbers(v.where, v) for picture, v in self._rows(name, 11).items()}

@@ -7,9 +7,9 @@ faces in whole pictures are those of the authors' lists, by name and `image_id`,
 in.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from inversionlab.core.addresses import Address
 from inversionlab.core.settings import ConfigError
@@ -33,6 +33,8 @@ _COLUMNS = ("name", "image_id", "face_id", "url", "bbox")
 class FacescrubSettings(DataSettings, FileFields):
     """Where FaceScrub is, and which of its pictures are taken."""
 
+    listed: ClassVar = frozenset({"boxes"})
+
     name: Literal["facescrub"] = "facescrub"
     root: Address
     """The folder, or a bucket's URI, with `actors` and `actresses`, or with a folder for each person."""
@@ -40,6 +42,14 @@ class FacescrubSettings(DataSettings, FileFields):
     """The faces that were cut out when the set was downloaded, or the whole pictures."""
     max_pictures_per_person: int | None = Field(default=None, ge=1, le=1_000_000)
     """Take at most this many pictures of each person, the first by name; null: all."""
+
+    @model_validator(mode="after")
+    def _boxes_are_in_whole_pictures(self) -> Self:
+        if isinstance(self.crop, ListedBox) and self.pictures == "faces":
+            raise ValueError(
+                "crop: the boxes of FaceScrub's lists belong to whole pictures; set pictures: images"
+            )
+        return self
 
 
 class Facescrub(FileSet, DataSet):
@@ -81,10 +91,6 @@ class Facescrub(FileSet, DataSet):
         if not isinstance(self.settings.crop, ListedBox):
             return {}
         where = str(self.settings.root)
-        if self.settings.pictures == "faces":
-            raise ConfigError(
-                "data.crop: the boxes of FaceScrub's lists belong to whole pictures; set data.pictures: images"
-            )
         lists = [name for name in _LISTS if self.root.has(name)]
         if not lists:
             raise ConfigError(f"{where}: has none of {', '.join(_LISTS)}; data.crop needs them")
@@ -94,10 +100,11 @@ class Facescrub(FileSet, DataSet):
             _, first = next(lines, (1, []))
             if tuple(first[: len(_COLUMNS)]) != _COLUMNS:
                 raise ConfigError(f"{where}/{name}: its first line is not {', '.join(_COLUMNS)}")
-            for _, (person, image, _, _, box, *_) in lines:
-                corners = numbers(f"{where}/{name}", box.split(","))
+            for number, (person, image, _, _, box, *_) in lines:
+                place = f"{where}/{name}: line {number}"
+                corners = numbers(place, box.split(","))
                 if len(corners) != 4:
-                    raise ConfigError(f"{where}/{name}: {box} is not a box of four numbers")
+                    raise ConfigError(f"{place}: {box} is not a box of four numbers")
                 left, top, right, bottom = corners
                 boxes.setdefault((person, image), (left, top, right, bottom))
         return boxes

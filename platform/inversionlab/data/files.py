@@ -14,15 +14,22 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Discriminator, SerializerFunctionWrapHandler, Tag, model_serializer
+from pydantic import (
+    Discriminator,
+    SerializerFunctionWrapHandler,
+    Tag,
+    field_validator,
+    model_serializer,
+)
 from torch import Tensor
 
 from inversionlab.core.settings import ConfigError, Settings, fingerprint
 from inversionlab.data.base import Pictures
 from inversionlab.data.crops import ListedBox, PixelBox
 from inversionlab.data.decoding import ROOM, Decoder, Room, is_transparent, large
-from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile
+from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile, printable
 from inversionlab.data.memory import require_memory
+from inversionlab.data.names import refuse_no_text
 from inversionlab.data.roots import Root, Stored, open_root
 from inversionlab.data.threads import in_threads
 
@@ -48,6 +55,9 @@ else:
 class FileFields(Settings):
     """What is done to each picture of a set of files. What came later is left out of hashes at its default."""
 
+    listed: ClassVar[frozenset[Literal["boxes", "points"]]] = frozenset()
+    """What the set's own lists say of faces."""
+
     crop: AnyCrop = "square"
     """Which part of a picture is taken. square: the central square. {box: [left, top, right, bottom]}: that
     square, in pixels. {margin: 0.15}: the box of the face in the set's own list, made square, with that share of
@@ -55,6 +65,17 @@ class FileFields(Settings):
     in the set's own list."""
     background: Literal["white", "gray", "black"] = "white"
     """What lies behind the transparent parts of a picture."""
+
+    @field_validator("crop")
+    @classmethod
+    def _is_in_a_list(cls, crop: AnyCrop) -> AnyCrop:
+        needed = "boxes" if isinstance(crop, ListedBox) else "points"
+        if (needed == "boxes" or crop == "five_point") and needed not in cls.listed:
+            raise ValueError(
+                f"this set has no list of the faces' {needed}; should be square, or {{box: [left, top, right, "
+                "bottom]}"
+            )
+        return crop
 
     @model_serializer(mode="wrap")
     def _as_stored(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -121,9 +142,10 @@ class FileSet(ABC):
         """The sorted people who have these pictures.
 
         Raises:
-            ConfigError: there are fewer than two.
+            ConfigError: there are fewer than two, or a name is no text.
         """
         people = tuple(sorted(set(owners)))
+        refuse_no_text(people, str(self.settings.root))
         if len(people) < 2:
             left_out = f"; {len(skipped)} left out, the first: {skipped[0]}" if skipped else ""
             wrong = f"only one person (`{people[0]}`) has" if people else "nobody has"
@@ -136,8 +158,7 @@ class FileSet(ABC):
         """What names the content of one picture, which is read."""
         try:
             content = self.read(file)
-        except (OSError, ValueError) as error:
-            # `load` leaves the file out and names it.
+        except Exception as error:  # `load` leaves the file out and names it, whatever was raised.
             return Content(f"unreadable: {getattr(error, 'strerror', None) or error}")
         return Content(hashlib.sha256(content).hexdigest(), is_transparent(content))
 
@@ -243,8 +264,8 @@ def said_of(faults: Iterable[tuple[str, str]], remarks: Mapping[str, int]) -> li
 
     `faults` are the pictures' names and what is wrong with them, `remarks` what was done, and to how many.
     """
-    lines = [f"{name}: {fault}" for name, fault in faults]
-    return lines + [f"pictures {remark}: {count}" for remark, count in sorted(remarks.items())]
+    lines = printable(f"{name}: {fault}" for name, fault in faults)
+    return [*lines, *(f"pictures {remark}: {count}" for remark, count in sorted(remarks.items()))]
 
 
 def numbers(owners: Iterable[str], people: Sequence[str]) -> Tensor:

@@ -21,7 +21,7 @@ from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.decoding import ENDINGS
 from inversionlab.data.files import FileFields, FileSet
 from inversionlab.data.manifest import Listing
-from inversionlab.data.names import alike, folded, refuse_twins
+from inversionlab.data.names import alike, folded, refuse_no_text, refuse_twins
 
 _EXPECTED = "a folder that holds one folder of pictures for each person"
 
@@ -54,9 +54,10 @@ class Folder(FileSet, DataSet):
         """The sorted identifiers.
 
         Raises:
-            ConfigError: there are fewer than two people, or one person may be two.
+            ConfigError: there are fewer than two people, a name is no text, or one person may be two.
         """
         people = tuple(sorted(set(owners)))
+        refuse_no_text(people, str(self.settings.root))
         if len(people) >= 2:
             self._check_layout(people)
             return people

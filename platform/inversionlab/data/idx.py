@@ -2,8 +2,10 @@
 
 import gzip
 import lzma
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -16,60 +18,100 @@ from inversionlab.core.settings import ConfigError
 SIDE = 28
 """Height and width of a digit."""
 _CHUNK = 4096
-_PACKED = {"": lambda raw: raw, ".gz": gzip.decompress, ".xz": lzma.decompress}
+_PIECE = 1 << 20  # bytes that are unpacked at once
+_LARGEST = 1 << 30  # bytes; the largest file of MNIST and QMNIST holds a third of that
+_OPENED: Mapping[str, Callable[[Path], BufferedIOBase]] = {
+    "": lambda path: path.open("rb"),
+    ".gz": gzip.GzipFile,
+    ".xz": lzma.LZMAFile,
+}
 _KINDS = {8: "bytes", 12: "32-bit numbers"}
 
 
 def locate(root: Path, name: str, folders: Sequence[str]) -> Path | None:
     """The file of this name in one of these folders below the root, plain or packed; None if there is none."""
-    places = (root / folder / f"{name}{end}" for folder in folders for end in _PACKED)
-    return next((path for path in places if path.is_file()), None)
+    places = (root / folder / f"{name}{end}" for folder in folders for end in _OPENED)
+    # What is there and is no file is told when it is read.
+    return next((path for path in places if path.exists() and not path.is_dir()), None)
 
 
 def read_idx(path: Path, kind: int, dimensions: int) -> NDArray[np.generic]:
-    """The array in an idx file, after checking its header against its length.
+    """The array in an idx file.
 
     `kind` is 8 for bytes (uint8) and 12 for big-endian int32.
 
     Raises:
-        ConfigError: it cannot be read, or is no such file.
+        ConfigError: see `read_unpacked`.
     """
-    content = read_unpacked(path)
-    start = 4 * (1 + dimensions)
-    if len(content) < start:
-        raise ConfigError(
-            f"{path}: has {len(content)} bytes, which is less than its header ({start})"
-        )
-    magic, width = 256 * kind + dimensions, 4 if kind == 12 else 1
-    header = [int(number) for number in np.frombuffer(content[:start], dtype=">u4")]
-    if header[0] != magic:
-        raise ConfigError(
-            f"{path}: begins with 0x{header[0]:08x}, not with 0x{magic:08x} "
-            f"(an idx file of {_KINDS[kind]} in {dimensions} dimensions)"
-        )
-    shape = tuple(header[1:])
-    expected = width * int(np.prod(shape, dtype=object))
-    if len(content) - start != expected:
-        raise ConfigError(
-            f"{path}: its header promises {' x '.join(map(str, header[1:]))} = {expected} bytes, "
-            f"but {len(content) - start} follow"
-        )
+    content = read_unpacked(path, kind, dimensions)
+    start = _start(dimensions)
     kinds = np.dtype(np.uint8 if kind == 8 else ">i4")
-    array: NDArray[np.generic] = np.frombuffer(content, dtype=kinds, offset=start).reshape(shape)
-    return array
+    flat: NDArray[np.generic] = np.frombuffer(content, dtype=kinds, offset=start)
+    return flat.reshape(_numbers(content[:start])[1:])
 
 
-def read_unpacked(path: Path) -> bytes:
-    """The unpacked content of an idx file.
+def read_unpacked(path: Path, kind: int, dimensions: int) -> bytearray:
+    """The unpacked content of an idx file, header and all, after checking its header against its length.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be read, or is no such file.
     """
     try:
-        unpacked: bytes = _PACKED.get(path.suffix, _PACKED[""])(path.read_bytes())
-        return unpacked
+        if not path.is_file():
+            raise OSError("it is a pipe or device, and no regular file")
+        with _OPENED.get(path.suffix, _OPENED[""])(path) as stream:
+            content = bytearray(stream.read(_start(dimensions)))
+            expected = _promised(path, content, kind, dimensions)
+            # A small packed file may hold gigabytes of zeros.
+            while len(content) <= expected and (piece := stream.read(_PIECE)):
+                content += piece
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
+    if len(content) == expected:
+        return content
+    start = _start(dimensions)
+    follow = len(content) - start if len(content) < expected else "more"
+    raise ConfigError(f"{_promise(path, content, expected - start)}, but {follow} follow")
+
+
+def _promised(path: Path, header: bytearray, kind: int, dimensions: int) -> int:
+    """The bytes that a file has, header and all, by its header.
+
+    Raises:
+        ConfigError: it is no such header, or no such file is as large.
+    """
+    start = _start(dimensions)
+    if len(header) < start:
+        raise ConfigError(
+            f"{path}: has {len(header)} bytes, which is less than its header ({start})"
+        )
+    magic, width = 256 * kind + dimensions, 4 if kind == 12 else 1
+    found, *shape = _numbers(header)
+    if found != magic:
+        raise ConfigError(
+            f"{path}: begins with 0x{found:08x}, not with 0x{magic:08x} "
+            f"(an idx file of {_KINDS[kind]} in {dimensions} dimensions)"
+        )
+    expected = width * math.prod(shape)
+    if expected > _LARGEST:
+        raise ConfigError(
+            f"{_promise(path, header, expected)}; no file of MNIST or QMNIST holds more than {_LARGEST}"
+        )
+    return start + expected
+
+
+def _promise(path: Path, content: bytearray, expected: int) -> str:
+    shape = " x ".join(map(str, _numbers(content[: _start(content[3])])[1:]))
+    return f"{path}: its header promises {shape} = {expected} bytes"
+
+
+def _start(dimensions: int) -> int:
+    """The length of a header, in bytes."""
+    return 4 * (1 + dimensions)
+
+
+def _numbers(header: bytearray) -> list[int]:
+    return [int(number) for number in np.frombuffer(header, dtype=">u4")]
 
 
 def resize(images_NCHW: torch.Tensor, size: int) -> torch.Tensor:

@@ -3,14 +3,32 @@ points."""
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.data.manifest import Listing, PictureFile
+from inversionlab.data.manifest import Listing, PictureFile, printable
 from inversionlab.data.roots import Root
 
 Box = tuple[float, float, float, float]
+_FARTHEST = 1e9  # pixels; no picture is as large, and sums of such numbers stay finite
+
+
+class Line(list[str]):
+    """What a line of a list says of a picture."""
+
+    __slots__ = ("_list", "number")  # A list may have millions of lines.
+
+    def __init__(self, values: Iterable[str], of: str, number: int) -> None:
+        """The values in line `number` of the list `of`."""
+        super().__init__(values)
+        self._list, self.number = of, number
+
+    @property
+    def where(self) -> str:
+        """The list, and the number of the line."""
+        return f"{self._list}: line {self.number}"
 
 
 def rows(
@@ -39,35 +57,41 @@ def rows(
         raise ConfigError(f"{where}/{name}: is not a list: {error}") from error
 
 
-def by_picture(
-    where: str, lines: Iterable[tuple[int, list[str]]], columns: int
-) -> dict[str, list[str]]:
+def by_picture(where: str, lines: Iterable[tuple[int, list[str]]], columns: int) -> dict[str, Line]:
     """What a list says of each picture, which is the first of a line's `columns` values.
 
     Raises:
         ConfigError: two lines say different things of one picture; the text names both.
     """
-    found: dict[str, tuple[int, list[str]]] = {}
+    found: dict[str, Line] = {}
     for number, (picture, *values) in lines:
-        first, known = found.setdefault(picture, (number, values[: columns - 1]))
-        if known != values[: columns - 1]:
+        line = Line(values[: columns - 1], where, number)
+        if (known := found.setdefault(picture, line)) != line:
             raise ConfigError(
-                f"{where}: lines {first} and {number} say different things of {picture}: {' '.join(known)} and "
-                f"{' '.join(values[: columns - 1])}; take one out"
+                f"{where}: lines {known.number} and {number} say different things of {picture}: "
+                f"{' '.join(known)} and {' '.join(line)}; take one out"
             )
-    return {picture: values for picture, (_, values) in found.items()}
+    return found
 
 
 def numbers(where: str, values: Sequence[str]) -> tuple[float, ...]:
-    """Values as numbers.
+    """Values, in pixels, as numbers.
 
     Raises:
-        ConfigError: one is none.
+        ConfigError: one is none; `where` says in which line.
     """
+    return tuple(_number(where, value) for value in values)
+
+
+def _number(where: str, value: str) -> float:
     try:
-        return tuple(float(value) for value in values)
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from error
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    # Python reads `nan`, `inf` and `1e400` too.
+    if not abs(number) <= _FARTHEST:
+        raise ConfigError(f"{where}: {value!a} is no number of pixels")
+    return number
 
 
 def corners(left: float, top: float, width: float, height: float) -> Box:
@@ -84,7 +108,7 @@ def by_person(
         if most is None or taken[file.person] < most:
             taken[file.person] += 1
             kept.append(file)
-    return Listing(tuple(kept), tuple(skipped))
+    return Listing(tuple(kept), printable(skipped))
 
 
 def missing(names: Iterable[str], what: str) -> list[str]:

@@ -55,7 +55,9 @@ class Mnist(DataSet):
     def fingerprint(self) -> str:
         """See `DataSet.fingerprint`. It depends on the unpacked content, so `.gz` makes no difference."""
         content = [
-            hashlib.sha256(read_unpacked(p)).hexdigest() for pair in self._files() for p in pair
+            hashlib.sha256(read_unpacked(path, 8, dimensions)).hexdigest()
+            for pair in self._files()
+            for path, dimensions in zip(pair, (3, 1), strict=True)
         ]
         settings = self.settings.model_dump(mode="json", exclude={"root", "download"})
         return fingerprint({"settings": settings, "content": content})

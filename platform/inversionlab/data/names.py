@@ -62,6 +62,23 @@ def refuse_equal_numbers(people: Iterable[str], what: str) -> None:
         )
 
 
+def refuse_no_text(people: Iterable[str], what: str) -> None:
+    """Raise ConfigError if a name has bytes, or half a character, that UTF-8 has not."""
+    if wrong := [name for name in people if not is_text(name)]:
+        raise ConfigError(
+            f"{what}: the name {wrong[0]!a} is no text in UTF-8 ({len(wrong)} such names); rename it"
+        )
+
+
+def is_text(name: str) -> bool:
+    """Whether UTF-8 has all characters of a name; undecodable bytes and lone surrogates are none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def matching(wanted: str, people: Iterable[str]) -> list[str]:
     """The people whom a name or a shell pattern means. A name that somebody bears is no pattern."""
     names = list(people)

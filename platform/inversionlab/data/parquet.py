@@ -6,12 +6,8 @@ has names for its numbers, it is the name. Nothing in a table is executed.
 """
 
 import json
-from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from itertools import accumulate
-from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -26,11 +22,13 @@ from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.files import FileFields, FileSet, in_storage
 from inversionlab.data.lists import by_person
 from inversionlab.data.manifest import Listing, PictureFile
-from inversionlab.data.names import folded
-from inversionlab.data.roots import Root, Stored
+from inversionlab.data.names import folded, is_text
+from inversionlab.data.roots import Stored
+from inversionlab.data.row_groups import RowGroups, require_moderate
 
 _EXPECTED = "a folder with Parquet files"
-_HELD = 4  # row groups in memory at once
+_ROWS = 1 << 14  # of which people are read at once
+_NO_LABEL = -1  # where numbers have names, as the hubs mark a row without one
 
 
 class ParquetSettings(DataSettings, FileFields):
@@ -58,7 +56,7 @@ class Parquet(FileSet, DataSet):
     def __init__(self, settings: Any) -> None:
         """Keep the settings; nothing is read yet."""
         super().__init__(settings)
-        self._groups: _Groups | None = None
+        self._groups: RowGroups | None = None
 
     def containers(self) -> list[Stored]:
         """See `FileSet.containers`."""
@@ -106,50 +104,62 @@ class Parquet(FileSet, DataSet):
     def read(self, file: PictureFile) -> bytes:
         """See `FileSet.read`."""
         if self._groups is None:
-            self._groups = _Groups(self.root, self.settings.picture_column)
+            self._groups = RowGroups(self.root, self.settings.picture_column)
         assert file.row is not None
-        return self._groups.picture(file.path, file.row)
+        value = self._groups.value(file.path, file.row)
+        content = value.get("bytes") if isinstance(value, dict) else value
+        if content is None:
+            raise ValueError(
+                "holds no bytes; a table must hold its pictures, and not where they are"
+            )
+        return bytes(content)
 
     def _people(self, table: Stored) -> Iterator[str | None]:
-        s = self.settings
-        where = f"{s.root}/{table.name}"
+        """Who is on the picture in each row; None: nobody is named."""
+        column, where = self.settings.person_column, f"{self.settings.root}/{table.name}"
         try:
             with self.root.open(table.name) as stream:
                 file = pq.ParquetFile(stream)
-                schema = file.schema_arrow
-                for key in ("picture_column", "person_column"):
-                    if getattr(s, key) not in schema.names:
-                        raise ConfigError(
-                            f"data.{key} = {getattr(s, key)}: {where} has the columns {', '.join(schema.names)}"
-                        )
-                kind = schema.field(s.picture_column).type
-                if not _is_bytes(kind):
-                    raise ConfigError(
-                        f"data.picture_column = {s.picture_column}: holds {kind} in {where}; expected binary, or "
-                        "a struct with `bytes`"
-                    )
-                names = _class_names(schema, s.person_column)
-                column = file.read(columns=[s.person_column], use_threads=False)[0]
-        except (OSError, pa.ArrowException) as error:
+                self._check(file, where)
+                names = _class_names(file.schema_arrow, column, where)
+                for row, value in enumerate(_values(file, column, where)):
+                    yield _person(value, names, f"{where}!{row:08d}: `{column}`")
+        except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
             raise ConfigError(f"{where}: cannot be read as Parquet: {error}") from error
-        if not (pa.types.is_integer(column.type) or _is_text(column.type)):
+
+    def _check(self, file: pq.ParquetFile, where: str) -> None:
+        """Refuse a table in which the two columns are not, or not once, or hold something else."""
+        s, schema = self.settings, file.schema_arrow
+        for key in ("picture_column", "person_column"):
+            column = getattr(s, key)
+            if (count := schema.names.count(column)) != 1:
+                has = f"{count} columns of this name:" if count else "the columns"
+                raise ConfigError(
+                    f"data.{key} = {column}: {where} has {has} {', '.join(schema.names)}"
+                )
+            require_moderate(file.metadata, column, where)
+        kind = schema.field(s.picture_column).type
+        if not _holds_bytes(kind):
             raise ConfigError(
-                f"data.person_column = {s.person_column}: holds {column.type} in {where}; expected text or whole "
+                f"data.picture_column = {s.picture_column}: holds {kind} in {where}; expected binary, or "
+                "a struct with `bytes`"
+            )
+        kind = schema.field(s.person_column).type
+        if not (pa.types.is_integer(kind) or _is_text(kind)):
+            raise ConfigError(
+                f"data.person_column = {s.person_column}: holds {kind} in {where}; expected text or whole "
                 "numbers"
             )
-        for value in column.to_pylist():
-            if value is None:
-                yield None
-            elif names is not None and isinstance(value, int) and 0 <= value < len(names):
-                yield names[value]
-            else:
-                yield str(value)
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if not pa.types.is_struct(kind):
+        return _is_bytes(kind)
+    inner = kind.get_field_index("bytes")
+    return inner >= 0 and _is_bytes(kind.field(inner).type)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        inner = kind.get_field_index("bytes")
-        return inner >= 0 and _is_bytes(kind.field(inner).type)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
@@ -159,64 +169,60 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
-    """The names of a column's numbers, by the table's own description; None if it has none."""
+def _class_names(schema: pa.Schema, column: str, where: str) -> list[str] | None:
+    """The names of a column's numbers, by the table's own description; None if it has none.
+
+    Raises:
+        ConfigError: one of them is no text.
+    """
     try:
         about = json.loads((schema.metadata or {})[b"huggingface"])
         names = about["info"]["features"][column]["names"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
-    return [str(name) for name in names] if isinstance(names, list) else None
-
-
-class _Groups:
-    """The row groups that were read last; threads that read neighbouring rows share them."""
-
-    def __init__(self, root: Root, column: str) -> None:
-        self._root, self._column = root, column
-        self._ends: dict[str, list[int]] = {}
-        self._held: OrderedDict[tuple[str, int], Any] = OrderedDict()
-        self._lock = Lock()
-
-    def picture(self, path: str, row: int) -> bytes:
-        """The bytes in a row of a table.
-
-        Raises:
-            OSError: it cannot be read.
-            ValueError: the row holds no bytes.
-        """
-        with self._lock:
-            group, first = self._place(path, row)
-            column = self._group(path, group)
-        value = column[row - first].as_py()
-        content = value.get("bytes") if isinstance(value, dict) else value
-        if content is None:
-            raise ValueError(
-                "holds no bytes; a table must hold its pictures, and not where they are"
+    if not isinstance(names, list) or not names:
+        return None
+    for number, name in enumerate(names):
+        if not isinstance(name, str | int) or not is_text(str(name)):
+            raise ConfigError(
+                f"{where}: its description (`huggingface`) names class {number} of `{column}` {name!a}; expected "
+                "text in UTF-8"
             )
-        return bytes(content)
+    return [str(name) for name in names]
 
-    def _place(self, path: str, row: int) -> tuple[int, int]:
-        """The row group of a row, and the group's first row."""
-        if path not in self._ends:
-            with self._root.open(path) as stream:
-                about = pq.ParquetFile(stream).metadata
-                sizes = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
-            self._ends[path] = list(accumulate(sizes))
-        ends = self._ends[path]
-        group = bisect_right(ends, row)
-        if group >= len(ends):
-            raise ValueError(f"the table has only {ends[-1] if ends else 0} rows now")
-        return group, ends[group - 1] if group else 0
 
-    def _group(self, path: str, group: int) -> Any:
-        if (path, group) not in self._held:
-            with self._root.open(path) as stream:
-                table = pq.ParquetFile(stream).read_row_group(
-                    group, columns=[self._column], use_threads=False
-                )
-            self._held[path, group] = table.column(0)
-            while len(self._held) > _HELD:
-                self._held.popitem(last=False)
-        self._held.move_to_end((path, group))
-        return self._held[path, group]
+def _values(file: pq.ParquetFile, column: str, where: str) -> Iterator[Any]:
+    """The values of a column of texts or numbers, row by row.
+
+    Raises:
+        ConfigError: a text is none.
+    """
+    row = 0
+    for batch in file.iter_batches(_ROWS, columns=[column], use_threads=False):
+        for value in batch.column(column):
+            try:
+                yield value.as_py()
+            except UnicodeDecodeError as error:
+                raise ConfigError(
+                    f"{where}!{row:08d}: `{column}` is no text in UTF-8: {error.reason}"
+                ) from error
+            row += 1
+
+
+def _person(value: Any, names: list[str] | None, where: str) -> str | None:
+    """Who a value of the column of people means; None: nobody.
+
+    Raises:
+        ConfigError: there are names for the numbers, and none for this one.
+    """
+    if value is None:
+        return None
+    if names is None or not isinstance(value, int):
+        return str(value)
+    if value == _NO_LABEL:
+        return None
+    if not 0 <= value < len(names):
+        raise ConfigError(
+            f"{where} is {value}, and the table has names for 0 to {len(names) - 1} alone; -1 means nobody"
+        )
+    return names[value]

@@ -51,7 +51,9 @@ class Qmnist(DataSet):
 
     def fingerprint(self) -> str:
         """See `DataSet.fingerprint`. It depends on the unpacked content, so packing makes no difference."""
-        content = [hashlib.sha256(read_unpacked(path)).hexdigest() for path in self._files()]
+        images, labels = self._files()
+        unpacked = (read_unpacked(images, 8, 3), read_unpacked(labels, 12, 2))
+        content = [hashlib.sha256(one).hexdigest() for one in unpacked]
         settings = self.settings.model_dump(mode="json", exclude={"root"})
         return fingerprint({"settings": settings, "content": content})
 

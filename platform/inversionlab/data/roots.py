@@ -4,6 +4,7 @@ No name leads out of the root: not by `..`, not as an absolute path, and on this
 """
 
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -77,11 +78,11 @@ class Root(ABC):
             OSError: it cannot be read, or is shorter.
         """
         with self.open(name) as stream:
-            if offset:
-                stream.seek(offset)
+            # What was said of the length may be wrong, and memory for all of it is taken at once.
+            if length is not None and (end := stream.seek(0, os.SEEK_END)) < offset + length:
+                raise OSError(f"ends after {end} bytes, before this picture does")
+            stream.seek(offset)
             content: bytes = stream.read() if length is None else stream.read(length)
-        if length is not None and len(content) < length:
-            raise OSError(f"ends after {offset + len(content)} bytes, before this picture does")
         return content
 
     def first(self, names: Sequence[str], *, folder: bool = False) -> str | None:
@@ -129,7 +130,11 @@ class LocalRoot(Root):
 
     def open(self, name: str) -> Any:
         """See `Root.open`."""
-        return self._inside(name).open("rb")
+        path = self._inside(name)
+        # A pipe would be waited for without end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError("it is a pipe, device or folder, and no regular file")
+        return path.open("rb")
 
     def _inside(self, name: str) -> Path:
         path = self._path / inner(name)

@@ -10,7 +10,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -22,12 +22,23 @@ from inversionlab.data.decoding import ENDINGS, kind_of_other
 from inversionlab.data.files import FileFields, FileSet
 from inversionlab.data.lists import by_person, missing
 from inversionlab.data.manifest import Listing, PictureFile
-from inversionlab.data.names import folded, refuse_equal_numbers
+from inversionlab.data.names import folded, is_text, refuse_equal_numbers, refuse_no_text
 from inversionlab.data.roots import Stored, is_inner
 
 _EXPECTED = "a folder with *.tar files"
 _END = 1 << 16  # bytes; writers fill the last 10 kB with zeros
 _LARGEST_LABEL = 1 << 16  # bytes of a neighbour that says who is on a picture
+_EXTENSIONS = frozenset(
+    {
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+    }
+)
+"""Kinds of headers whose content, which tarfile reads whole, says more of the members behind them."""
+_LARGEST_EXTENSION = 1 << 20  # bytes
 
 
 class TarSettings(DataSettings, FileFields):
@@ -79,8 +90,10 @@ class Tar(FileSet, DataSet):
             shard = self._shard(stored)
             others += shard.others
             skipped += shard.skipped
+            owners = {member: self._person(member, shard) for member in shard.pictures}
+            refuse_no_text(dict.fromkeys(owners.values()), f"{self.settings.root}/{stored.name}")
             for member, (offset, size) in shard.pictures.items():
-                person = self._person(member, shard)
+                person = owners[member]
                 name = f"{stored.name}!{member}"
                 if not person:
                     unnamed.append(name)
@@ -105,7 +118,7 @@ class Tar(FileSet, DataSet):
         try:
             with (
                 self.root.open(stored.name) as stream,
-                tarfile.open(fileobj=stream, mode="r:") as tar,
+                tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as tar,
             ):
                 for member in _members(tar):
                     self._take(shard, stored.name, member, tar)
@@ -118,6 +131,12 @@ class Tar(FileSet, DataSet):
             shard.skipped.append(f"{stored.name}: ends early: {error}")
         except OSError as error:
             raise ConfigError(f"{where}: cannot be read: {error}") from error
+        except Exception as error:  # tarfile may raise anything at a broken header.
+            last = next(reversed(shard.pictures), "its beginning")
+            said = str(error) or type(error).__name__
+            raise ConfigError(
+                f"{where}: is not a plain tar file; a header behind {last} is broken: {said}"
+            ) from error
         return shard
 
     def _take(
@@ -150,8 +169,33 @@ class Tar(FileSet, DataSet):
                 shard.pictures[inner] = member.offset_data, member.size
 
 
+class _Header(tarfile.TarInfo):
+    """A header, before tarfile reads what it promises."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """See `tarfile.TarInfo.frombuf`.
+
+        Raises:
+            ValueError: its content would be read whole and is too long, or has no length.
+        """
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _EXTENSIONS and not 0 <= header.size <= _LARGEST_EXTENSION:
+            raise ValueError(f"it has {header.size} bytes")
+        return header
+
+
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members.
+
+    Raises:
+        ValueError: one has no size. tarfile would take what is no number for 0, and behind a negative size find
+            earlier members again, for ever.
+    """
     while (member := tar.next()) is not None:
+        said = member.pax_headers.get("size", str(member.size))
+        if not said.isdecimal() or member.size < 0 or tar.offset <= member.offset:
+            raise ValueError(f"{member.name!a} has {said} bytes")
         yield member
         tar.members.clear()  # type: ignore[attr-defined]  # which would hold every header
 
@@ -185,4 +229,5 @@ def _label(content: bytes, person: str) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     name = str(value).strip() if isinstance(value, str | int) else ""
-    return name if folded(name) else ""
+    # JSON may hold half a character.
+    return name if is_text(name) and folded(name) else ""

@@ -6,7 +6,7 @@ those of `loose_bb_PART.csv` and `loose_landmark_PART.csv` in the root, in `bb_l
 `meta/bb_landmark/`.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ _PARTS = {"train": ("train",), "test": ("test",), "both": ("train", "test")}
 
 class Vggface2Settings(DataSettings, FileFields):
     """Where VGGFace2 is, and which of its pictures are taken."""
+
+    listed: ClassVar = frozenset({"boxes", "points"})
 
     name: Literal["vggface2"] = "vggface2"
     root: Address
@@ -89,4 +91,4 @@ class Vggface2(FileSet, DataSet):
         lines = rows(self.root, where, place, columns)
         next(lines, None)  # NAME_ID, X, ...
         listed = by_picture(f"{where}/{place}", lines, columns)
-        return {picture: numbers(name, values) for picture, values in listed.items()}
+        return {picture: numbers(values.where, values) for picture, values in listed.items()}

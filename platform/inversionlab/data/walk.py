@@ -7,7 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from inversionlab.data.decoding import ENDINGS, kind_of_other
-from inversionlab.data.manifest import Listing, PictureFile
+from inversionlab.data.manifest import Listing, PictureFile, printable
 
 _USUAL = tuple(ENDINGS)
 _name = attrgetter("name")
@@ -29,7 +29,7 @@ def walk(root: Path, most: int | None, *, loose: bool = False) -> Listing:
         folders += reversed(inner)
     counted = sorted((kind, count) for kind, count in found.others.items() if count)
     skipped = found.skipped + [f"files {kind}: {count} not read" for kind, count in counted]
-    return Listing(tuple(sorted(files, key=_by_person)), tuple(skipped))
+    return Listing(tuple(sorted(files, key=_by_person)), printable(skipped))
 
 
 def _by_person(file: PictureFile) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from inversionlab.store.storage import Storage, StorageError
 
 _PIXELS = frozenset({"image_size", "channels", "crop", "background"})
 """Settings that change no file's content."""
-_LISTED = 2
+_LISTED = 3
 """Raise it when containers are listed otherwise, so that what an earlier release listed is not used."""
 
 
