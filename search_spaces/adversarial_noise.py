@@ -2,7 +2,7 @@
 
 All three are used at inference only: they are continuous (or whole numbers), and changing them trains nothing. The
 label never changes, so every trial has the same accuracy, and only the budget bounds the distortion of the scores
-(in nats a score, because the recipe's `norm` is "inf"). Attack with attacks that see scores alone: a white-box
+(in nats a score, because the recipe's `norm` is "inf"). Use attacks that see scores alone: a white-box
 attacker removes this defense, and the success of such an attack is the same in every trial.
 """
 

@@ -3,9 +3,9 @@ trunk is trained on strangers first.
 
 Every combination is a training of its own: at most 3 x 2 x 2 x 2 = 24, however many trials there are. The data
 must keep strangers for the largest set, 7 for each private person: `split.decoy_people`. Attack with
-`centre_by_centre`, which knows of this defense, and with attacks that see less. The winner is audited on
-people who were never searched on. With `strangers: true` in the recipe's `defense` the trunk learns public people
-in every trial, beside the private ones.
+`centre_by_centre`, which knows of this defense, and with attacks that see less. The winner is audited on people
+whom the search never attacked. With `strangers: true` in the recipe's `defense` the trunk learns public people in
+every trial, beside the private ones.
 """
 
 from ray import tune

@@ -1,8 +1,8 @@
 """Search space of DP-SGD (D9): Abadi et al. 2016, the budget epsilon and the clipping norm C.
 
-Both need a training: at most 4 x 3 = 12, however many trials there are. With the default `train` = head, one takes
-minutes on a CPU core. Choosing among trials by their accuracy on private people spends privacy that no epsilon
-counts.
+Every combination needs a training: at most 4 x 3 = 12, however many trials there are. With the default `train` =
+head, a training takes minutes on a CPU core. Choosing among trials by their accuracy on private people spends
+privacy that no epsilon counts.
 """
 
 from ray import tune

@@ -2,7 +2,7 @@
 
 `alpha` and `temperature` are used at inference only: they are continuous, and changing them trains nothing. Every
 combination of `sigma`, `sigma_neighbour` and `neighbours` needs its own dummy, so each has a few choices: at most
-2 x 2 x 2 = 8 trainings, however many trials there are. Continuous ones would cost a training a trial.
+2 x 2 x 2 = 8 trainings, however many trials there are. Continuous ones would cost a training for every trial.
 """
 
 from ray import tune

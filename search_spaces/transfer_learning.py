@@ -1,6 +1,6 @@
 """Search space of transfer learning (D12): Ho et al. 2024 (TL-DMI), how many stages keep their public weights.
 
-Each value is a training: 4, however many trials there are. `frozen` may not exceed the stages of the victim's
+Each value needs a training: 4, however many trials there are. `frozen` may not exceed the stages of the victim's
 backbone (`small_resnet` with three groups of blocks has five).
 """
 

@@ -1,7 +1,7 @@
 """Search space of the uniform noise (D10): Salem et al. 2020, the noise's amplitude.
 
-It is used at inference only: it is continuous, and changing it trains nothing. Attack with attacks that see scores
-or labels alone: a white-box attacker removes this defense, and that attack's success never changes.
+The amplitude is used at inference only: it is continuous, and changing it trains nothing. Use attacks that see
+scores or labels alone: a white-box attacker removes this defense, and the success of such an attack never changes.
 """
 
 from ray import tune

@@ -2,8 +2,8 @@
 
 At the start the gradient of L_pri is 41 to 2,500 times weaker than that of L_pub, so alpha / beta reaches 3,300
 here, where `search_spaces/gan_fake_samples.py` ends at 3.3. Samples, the search of fakes (steps, lambda, rate),
-the length of the fine-tuning, the private weight and the GAN's structure are here too. Every trial trains.
-`generator` names labels of the recipe, as jobs/recipes/lfw_one_label.yaml has them:
+the length of the fine-tuning, the private weight and the GAN's structure are here too. Every trial trains a
+network. `generator` names labels of the recipe, as jobs/recipes/lfw_one_label.yaml has them:
 
     inversionlab search search_spaces/wide/gan_fake_samples.py --recipe lfw_one_label --trials 60
 """

@@ -168,7 +168,7 @@ def test_without_private_pictures_nothing_judges() -> None:
             {"model": "a:B", "gallery": "~no-such-user/x"},
             "^gallery ~no-such-user/x: the home folder",
         ),
-        ({"weights": "net.pth"}, "weights: goes with a model by its import path"),
+        ({"weights": "net.pth"}, "weights: is only for a model that is given by its import path"),
         ({"classes": [1, 2]}, "classes: should be the path of a file, or a list of names"),
         ({"evaluators": ["same"]}, "evaluators = same: unknown name; give settings as in a recipe"),
         ({"attacks": ["miror"]}, "miror: unknown name; did you mean `mirror`"),
@@ -198,11 +198,15 @@ def test_a_recipe_comes_as_a_name_a_file_a_mapping_or_an_experiment(here: Path) 
 @pytest.mark.parametrize(
     ("recipe", "given", "told"),
     [
-        ("demo", {"data": "people"}, "recipe and data: give a recipe or a model with its pictu"),
+        (
+            "demo",
+            {"data": "people"},
+            "recipe and data: give either a recipe, or a model with its pictu",
+        ),
         (tiny.RECIPE, {"model": nn.Linear(1, 1)}, "recipe and model: a recipe names its model"),
         (LIVE_RECIPE, {"model": "a:B"}, "recipe and model: a recipe names its model under"),
         (LIVE_RECIPE, {}, "victim.model = live: hand the module over as `model`"),
-        ("dmo", {}, "dmo: is no file, and no recipe has this name; did you mean `demo`"),
+        ("dmo", {}, "dmo: is not a file, and no recipe has this name; did you mean `demo`"),
         ({"name": "x"}, {}, "recipe: generator: is missing"),
     ],
 )

@@ -188,7 +188,7 @@ def test_a_model_of_labels_says_how_many_classes_it_has(net: OutsideNet) -> None
     assert int(found.queries[0]) > 0
     with pytest.raises(ConfigError, match="classes: is missing; a model that answers with labels"):
         quiet(label, 1, attack, generator=VAE)
-    with pytest.raises(ConfigError, match=r"and this model gives labels alone; use one of: label"):
+    with pytest.raises(ConfigError, match=r"but this model gives labels alone; use one of: label"):
         quiet(label, 1, BLACK_BOX, generator=VAE, classes=PEOPLE)
 
 
@@ -257,8 +257,8 @@ def test_the_generator_that_suits_the_attack_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"targets": [0, 6]}, r"targets = 6: is no class; the model's classes are 0 to 5"),
-        ({"targets": -1}, r"targets = -1: is no class"),
+        ({"targets": [0, 6]}, r"targets = 6: is not a class; the model's classes are 0 to 5"),
+        ({"targets": -1}, r"targets = -1: is not a class"),
         ({"targets": []}, r"targets = \[\]: names no class"),
         ({"repeats": 0}, "repeats = 0: should be 1 or more"),
         ({"batch": 0}, "batch = 0: should be 1 or more"),
@@ -269,7 +269,7 @@ def test_the_generator_that_suits_the_attack_is_the_default() -> None:
         ({"generator": "vea"}, "generator = vea: unknown name; there are: diffusion"),
         ({"generator": {"name": "vae", "width": 1}}, "generator: width = 1: should be greater"),
         ({"attack": MIRROR}, "generator: `mirror` needs one with style; name one that has: style"),
-        ({"generator": 3}, "generator = int: is no name, no settings, and nothing"),
+        ({"generator": 3}, "generator = int: is not a name, not settings, and not an object"),
         ({"generator": Decoder()}, "latent_size: is missing; say how long the latents of Decoder"),
         ({"generator": Decoder(), "latent_size": 5}, "fails on latents of shape"),
         (
@@ -296,7 +296,7 @@ def test_the_generator_that_suits_the_attack_is_the_default() -> None:
         ({"answers": "scores"}, "model: answers = "),
         ({"preprocessing": {"sise": 3}}, "model: preprocessing.sise = 3: unknown key"),
         ({"classes": 5}, "classes = 5: the model gives 6 scores; leave it out"),
-        ({"model": "net"}, "model = str: is no torch.nn.Module, no function"),
+        ({"model": "net"}, "model = str: is not a torch.nn.Module, not a function"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_trained(

@@ -78,7 +78,7 @@ def test_a_folder_is_read_at_the_size_and_channels_that_are_asked_for(tmp_path: 
         (FLOATS * 2 - 1, "public: its floats go from -1 to 1"),
         (FLOATS.log(), "public: its floats go from -inf to 0"),
         (FLOATS * float("nan"), "public: its floats go from nan to nan"),
-        ([1, 2], "public = list: is none of the known forms"),
+        ([1, 2], "public = list: is not one of the known forms"),
     ],
 )
 def test_another_form_is_refused(public: Any, told: str) -> None:

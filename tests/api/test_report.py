@@ -126,7 +126,9 @@ def test_pictures_of_one_attack_as_a_tensor(run: RunData) -> None:
     defended = report.pictures("latent_white_box", "dummy recognizer, alpha = 0.1")
     assert not bool((pictures == defended).all())
     assert report.pictures("random_public").shape == (12, 3, 48, 48)
-    with pytest.raises(ConfigError, match=r"attack = latent, model = undefended: is no row of t"):
+    with pytest.raises(
+        ConfigError, match=r"attack = latent, model = undefended: is not a row of t"
+    ):
         report.pictures("latent")
 
 

@@ -68,5 +68,5 @@ def test_it_learns_from_answers_without_the_defense_and_shares_no_network() -> N
 
 @pytest.mark.parametrize("noise", [{"step": 0.0}, {"iterations": 0}, {"budget": 1e-4}])
 def test_no_noise_is_refused(noise: dict[str, float]) -> None:
-    with pytest.raises(ValidationError, match=r"is no noise|must be at least 0\.001"):
+    with pytest.raises(ValidationError, match=r"makes no noise|must be at least 0\.001"):
         AmiAdversarialSettings(noise=NoiseSettings(**noise))

@@ -114,7 +114,5 @@ def test_the_report_in_a_storage_that_cannot_be_written(
     monkeypatch.setattr("inversionlab.store.storage.open", refuse, raising=False)
     exit_code, said = ended("report", "x", "--storage", str(here / "store"))
     assert exit_code == 1
-    assert (
-        "could not be written: Read-only file system. What is stored stays; once it can be" in said
-    )
+    assert "could not be written: Read-only file system. Stored work stays; once it can be" in said
     assert "room" not in said

@@ -67,7 +67,7 @@ def send(process: subprocess.Popen[str], *signals: int) -> tuple[int, str, str]:
 
 
 def line(number: signal.Signals) -> str:
-    return f"{WORDS[number]}; what is finished is stored, and the same command goes on\n"
+    return f"{WORDS[number]}; finished work is stored, and the same command continues from there\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -59,11 +59,20 @@ def words(*more: str) -> list[str]:
         (["audit"], "nothing to audit: give a recipe"),
         (["audit", "demo", "--model", "a:B"], "demo and --model: give a recipe or a model, not"),
         (["audit", "demo", "--endpoint", "http://x"], "demo and --endpoint: give a recipe or a"),
-        (["audit", "demo", "--data", "people"], "--data: goes with --model or --endpoint; change"),
-        (["audit", "demo", "--image-size", "32"], "--image-size: goes with --model or --endpoint"),
+        (
+            ["audit", "demo", "--data", "people"],
+            "--data: is only for --model or --endpoint; change",
+        ),
+        (
+            ["audit", "demo", "--image-size", "32"],
+            "--image-size: is only for --model or --endpoint",
+        ),
         (words("--model", "a:B", "--endpoint", "http://x"), "--model and --endpoint: give one of"),
-        (words("--endpoint", "http://x", "--weights", "faces.pth"), "--weights: goes with --model"),
-        (words("--model", "a:B", "--budget", "9"), "--budget: goes with --endpoint"),
+        (
+            words("--endpoint", "http://x", "--weights", "faces.pth"),
+            "--weights: is only for --model",
+        ),
+        (words("--model", "a:B", "--budget", "9"), "--budget: is only for --endpoint"),
         (["audit", "--model", "a:B", "--data", "people"], "--public: is missing; name a folder"),
         (words("--model", "face.onnx"), "there is no such file; did you mean `faces.onnx`?"),
         (words("--model", "faces.pth"), "holds weights alone; name the class too"),
@@ -86,12 +95,12 @@ LONG = "x" * 300
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        (["audit", LONG], "is no usable path: File name too long"),
-        (["audit", f"{LONG}.yaml"], "is no usable path: File name too long"),
-        (["prepare", LONG], "is no usable path: File name too long"),
-        (["search", LONG, "--recipe", "demo"], "is no usable path: File name too long"),
-        (["search", f"{LONG}.py", "--recipe", "demo"], "is no usable path: File name too long"),
-        (["search", "none", "--recipe", LONG], "is no usable path: File name too long"),
+        (["audit", LONG], "is not a usable path: File name too long"),
+        (["audit", f"{LONG}.yaml"], "is not a usable path: File name too long"),
+        (["prepare", LONG], "is not a usable path: File name too long"),
+        (["search", LONG, "--recipe", "demo"], "is not a usable path: File name too long"),
+        (["search", f"{LONG}.py", "--recipe", "demo"], "is not a usable path: File name too long"),
+        (["search", "none", "--recipe", LONG], "is not a usable path: File name too long"),
         (words("--model", f"{LONG}.onnx"), "...: holds a name of more than 255 bytes"),
         (words("--model", "a:B", "--weights", LONG), "...: holds a name of more than 255 bytes"),
         (words("--model", "a:B", "--classes", LONG), "...: holds a name of more than 255 bytes"),
@@ -169,7 +178,7 @@ def test_choices_are_printed_and_written_to_be_audited_again(
     assert text.startswith("# What `inversionlab audit` chose for faces.onnx. Edit it, then:\n")
     # The same again changes nothing; another content is never written over.
     given_model.experiment_of(None, given, ["targets.count=2", "headline=worst"], plan=False)
-    with pytest.raises(given_model.ConfigError, match="is there already, and holds something else"):
+    with pytest.raises(given_model.ConfigError, match="exists already and holds something else"):
         given_model.experiment_of(None, given, [], plan=False)
     assert (here / "faces.yaml").read_text() == text
 

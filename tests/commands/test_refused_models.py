@@ -178,7 +178,10 @@ def test_a_wrong_order_ends_with_2_and_nothing_is_stored(here: Path, own: Own) -
     typed = ["--model", NET, "--weights", str(own.files.state), "--classes", "names.txt"]
     typed += ["--set", mean, "--set", std, "--set", "targets.count=2"]
     said = refused(here, *typed)
-    assert "2 people are mixed up, pictures are recognized of `p3` as `p10`; `p10` as `p3`" in said
+    assert (
+        "2 people are mixed up: the model recognizes pictures of `p3` as `p10`; `p10` as `p3`"
+        in said
+    )
     assert "(--force attacks it as it is)" in said
     shutil.rmtree(here / "runs")
     assert "2 people are mixed up" in refused(here, *typed, "--write", "again.yaml", "--plan")

@@ -41,7 +41,7 @@ def test_a_file_goes_before_a_name_and_a_path_is_never_a_name(tmp_path: Path) ->
 
 
 def test_an_unknown_name_suggests_the_nearest_or_lists_all() -> None:
-    with pytest.raises(ConfigError, match=r"demoo: is no file, and no recipe .* mean `demo`"):
+    with pytest.raises(ConfigError, match=r"demoo: is not a file, and no recipe .* mean `demo`"):
         recipe_file(Path("demoo"))
     with pytest.raises(ConfigError, match="no search space has this name; there are: adversarial"):
         space_file(Path("xyz"))

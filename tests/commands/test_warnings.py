@@ -37,7 +37,7 @@ def test_the_pages_warnings_are_printed_and_strict_counts_them(store: Path, kind
     assert warnings
     strict = CliRunner().invoke(app, [*words, "--strict"])
     assert strict.exit_code == 4
-    assert f"error: --strict: {len(warnings)} warnings stand on the page" in strict.output
+    assert f"error: --strict: there are {len(warnings)} warnings on the page" in strict.output
     assert [line for line in strict.output.splitlines() if line.startswith("warning: ")] == warnings
 
 
@@ -55,7 +55,7 @@ def test_a_runs_warnings_are_those_of_its_page(store: Path) -> None:
 def test_without_warnings_strict_says_nothing(tmp_path: Path, capsys: Any) -> None:
     storage = Storage(str(tmp_path))
     publish(storage, "page.html", "<p>", "all is well", kind="Report", strict=True)
-    with pytest.raises(DoubtError, match="a warning stands on the page"):
+    with pytest.raises(DoubtError, match="there is a warning on the page"):
         publish(storage, "page.html", "<p>", kind="Report", warnings=["weak"], strict=True)
     assert "warning: weak" in capsys.readouterr().out
     assert (tmp_path / "page.html").read_text() == "<p>"

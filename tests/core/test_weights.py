@@ -139,7 +139,7 @@ def test_a_pickle_that_would_run_code_is_not_executed(tmp_path: Path, old: bool)
     ("raw", "said"),
     [
         (b"", "is empty"),
-        (b"\n<!DOCTYPE html><html></html>", "is a web page and no model"),
+        (b"\n<!DOCTYPE html><html></html>", "is a web page, not a model"),
         (b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull`"),
         (written(STATE)[:-200], "is damaged, cut off"),
         (written(STATE, _use_new_zipfile_serialization=False)[:-50], "is damaged, cut off"),
@@ -207,7 +207,7 @@ class Long:
         "compressed": (bomb, r"has 0\.0 MB that would become 40\.0 MB; save the weights alone"),
         "repeated": (
             lambda: written({"a": torch.zeros(1).expand(10**9)}),
-            r"`a` has the shape \(1000000000,\), and the file fewer numbers than that",
+            r"`a` has the shape \(1000000000,\), but the file holds fewer numbers than that",
         ),
         "a length": (lambda: written({"a": Long()}), "holds a bytearray beside tensors"),
         "a length, before 1.6": (

@@ -106,13 +106,13 @@ def test_a_tables_name_depends_on_who_is_on_a_picture(tmp_path: Path) -> None:
 
 def test_rows_that_lack_something_are_named(tmp_path: Path) -> None:
     images = [{"bytes": png(1), "path": None}, {"bytes": None, "path": "/etc/passwd"}, None]
-    images += [{"bytes": png(4), "path": None}, {"bytes": png(5), "path": None}]
-    table = pa.table({"image": images, "label": ["a", "a", "a", None, "b"]})
+    images += [{"bytes": png(number), "path": None} for number in (4, 5, 6)]
+    table = pa.table({"image": images, "label": ["a", "a", "a", None, "b", "\u200b "]})
     pq.write_table(table, tmp_path / "x.parquet")
     dataset = made(ParquetSettings, tmp_path)
     assert grays(dataset) == [("a", 1), ("b", 5)]
     first, second, third = dataset.load().skipped
-    assert first == "x.parquet: 1 rows without a person"
+    assert first == "x.parquet: 2 rows without a person"
     assert second.startswith("x.parquet!00000001: holds no bytes; a table must hold its pictures")
     assert third.startswith("x.parquet!00000002: holds no bytes")
     assert dataset.fingerprint()
@@ -217,6 +217,33 @@ def test_people_by_the_neighbours_in_a_shard(
     assert made(TarSettings, tmp_path, person=person).fingerprint() != first
 
 
+def test_labels_that_a_windows_editor_wrote_name_the_same_person(tmp_path: Path) -> None:
+    labels = ["ann", "\ufeffann", "bob ", "\u200b"]
+    members = [(f"{i}.txt", label.encode()) for i, label in enumerate(labels)]
+    shard(tmp_path / "0.tar", *members, *((f"{i}.png", png(i)) for i in range(4)))
+    dataset = made(TarSettings, tmp_path, person="txt")
+    assert grays(dataset) == [("ann", 0), ("ann", 1), ("bob", 2)]
+    assert dataset.listing().skipped == ("pictures without a person: 1 (the first: 0.tar!3.png)",)
+
+
+def test_a_label_that_says_two_people_says_nobody(tmp_path: Path) -> None:
+    labels = [b'{"who": "ann"}', b'\xef\xbb\xbf{"who": "bob"}', b'{"who": "ann", "who": "bob"}']
+    members = [(f"{i}.json", label) for i, label in enumerate(labels)]
+    shard(tmp_path / "0.tar", *members, *((f"{i}.png", png(i)) for i in range(3)))
+    assert grays(made(TarSettings, tmp_path, person="json.who")) == [("ann", 0), ("bob", 1)]
+
+
+def test_numbers_in_a_shard_are_written_in_one_way(tmp_path: Path) -> None:
+    shard(
+        tmp_path / "0.tar",
+        *((f"{i}.png", png(i)) for i in range(3)),
+        ("0.cls", b"7"),
+        ("1.cls", b"07"),
+    )
+    with pytest.raises(ConfigError, match="'07' and '7' are the same number"):
+        made(TarSettings, tmp_path, person="cls").listing()
+
+
 def test_nothing_in_a_shard_leads_out_of_it(tmp_path: Path) -> None:
     path = tmp_path / "root" / "0.tar"
     shard(path, ("ann/1.png", png(1)), ("bob/1.png", png(2)))
@@ -255,11 +282,11 @@ def test_shards_that_are_none(tmp_path: Path) -> None:
         made(TarSettings, tmp_path).listing()
     path = tmp_path / "0.tar"
     path.write_bytes(b"no tar file" * 100)
-    with pytest.raises(ConfigError, match=r"0.tar: is no plain tar file"):
+    with pytest.raises(ConfigError, match=r"0.tar: is not a plain tar file"):
         made(TarSettings, tmp_path).listing()
     with tarfile.open(path, "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("a/1.png"))
-    with pytest.raises(ConfigError, match=r"0.tar: is no plain tar file"):
+    with pytest.raises(ConfigError, match=r"0.tar: is not a plain tar file"):
         made(TarSettings, tmp_path).listing()
 
 

@@ -58,7 +58,8 @@ def refused(text: str, **keys: Any) -> None:
 
 def test_whoever_is_no_class_is_an_error_and_not_public() -> None:
     refused(
-        r"1 people are none of the model's classes \(bob\); correct the names", names=("ann", "rob")
+        r"1 people are not among the model's classes \(bob\); correct the names",
+        names=("ann", "rob"),
     )
 
 
@@ -68,6 +69,22 @@ def test_a_folder_that_is_spelled_otherwise_is_not_another_person() -> None:
 
 def test_a_public_person_whom_the_model_knows_in_another_spelling() -> None:
     refused(r"public_data: shows 1 .* \(ANN\)", public=pictures({"ANN": 2, "y": 2}))
+
+
+def test_a_public_person_whom_the_model_knows_in_another_folder() -> None:
+    refused(r"public_data: shows 1 .* \(web/ann\)", public=pictures({"web/ann": 2, "y": 2}))
+    data = pictures({"ann": 4, "bob": 5, "web/ann": 2})
+    settings = SplitSettings(private_min_pictures=2, public=("web/*",))
+    with pytest.raises(ConfigError, match=r"split\.public: matches web/ann, whom the model knows"):
+        split_known(data, ("ann", "bob"), settings, 0, STRANGERS)
+
+
+def test_people_beside_public_data_who_are_strangers_are_in_no_set_and_noted() -> None:
+    data = pictures({"ann": 4, "bob": 5, "x": 2})
+    settings = SplitSettings(private_min_pictures=2, public=("x",))
+    splits = split_known(data, ("ann", "bob"), settings, 0, pictures({"y": 3, "z": 1}, first=99))
+    assert splits.public_people == 2
+    assert "1 people of data whom split.public names are in no set" in splits.notes[-1]
 
 
 def test_names_that_match_nobody() -> None:
@@ -113,7 +130,7 @@ def test_who_is_known_if_nothing_else_says_so() -> None:
     assert known_names(data, chosen, has_public=False) == ("ann", "bob")
     others = SplitSettings(public=("x",))
     assert known_names(data, others, has_public=False) == ("ann", "bob")
-    with pytest.raises(ConfigError, match="nothing says who of `data` is known to the model"):
+    with pytest.raises(ConfigError, match="it is not known which people of `data` the model knows"):
         known_names(data, FEW, has_public=False)
 
 

@@ -113,6 +113,45 @@ def test_celeba_in_the_wild_has_boxes(celeba: Path) -> None:
     assert wild.load().images_NCHW.float().mean() > 240
 
 
+@pytest.mark.parametrize(
+    ("name", "again", "changes", "said"),
+    [
+        ("identity_CelebA.txt", "000001.jpg 12", {}, "lines 1 and 6 .* 000001.jpg: 2880 and 12"),
+        (
+            "list_eval_partition.txt",
+            "000002.jpg 2",
+            {"part": "test"},
+            "lines 2 and 6 .* 000002.jpg: 0 and 2",
+        ),
+        (
+            "list_landmarks_align_celeba.txt",
+            "000001.jpg 1 2 3 4 5 6 7 8 9 10",
+            {"crop": "five_point"},
+            "lines 3 and 8 say different things of 000001.jpg",
+        ),
+    ],
+)
+def test_two_lines_of_celebas_lists_that_disagree_are_refused(
+    celeba: Path, name: str, again: str, changes: dict[str, Any], said: str
+) -> None:
+    (place,) = celeba.rglob(name)
+    lines = place.read_text().rstrip().splitlines()
+    write(place, *lines, lines[-1])  # said twice, but the same
+    assert made(CelebaSettings, celeba).listing().files
+    write(place, *lines, lines[-1], again)
+    with pytest.raises(ConfigError, match=said):
+        made(CelebaSettings, celeba, **changes).listing()
+
+
+def test_a_number_of_celeba_that_is_written_in_two_ways(celeba: Path) -> None:
+    (place,) = celeba.rglob("identity_CelebA.txt")
+    place.write_text(place.read_text().replace("000004.jpg 12", "000004.jpg 012"))
+    with pytest.raises(
+        ConfigError, match=r"identity_CelebA.txt: '012' and '12' are the same number"
+    ):
+        made(CelebaSettings, celeba).listing()
+
+
 def test_what_celebas_lists_and_folders_lack_is_counted(celeba: Path) -> None:
     (folder,) = celeba.rglob("img_align_celeba")
     (folder / "000004.jpg").rename(folder / "000009.jpg")
@@ -181,6 +220,13 @@ def test_vggface2s_boxes_and_points(vggface2: Path) -> None:
     (vggface2 / "bb_landmark" / "loose_bb_train.csv").write_text("NAME_ID,X,Y,W,H\nx,1,2,three,4\n")
     with pytest.raises(ConfigError, match=r"loose_bb_train.csv: .*'three'"):
         boxed.listing()
+    (vggface2 / "bb_landmark" / "loose_bb_train.csv").write_text(
+        "N,X,Y,W,H\nx,1,2,3,4\nx,5,2,3,4\n"
+    )
+    with pytest.raises(
+        ConfigError, match=r"lines 2 and 3 say different things of x: 1 2 3 4 and 5"
+    ):
+        boxed.listing()
     (vggface2 / "bb_landmark" / "loose_bb_train.csv").write_text("NAME_ID,X,Y,W,H\nx,1\n")
     with pytest.raises(ConfigError, match="line 2 has 2 values, not 5"):
         boxed.listing()
@@ -230,7 +276,7 @@ def test_a_list_of_facescrub_that_is_none(facescrub: Path) -> None:
     whole = made(FacescrubSettings, facescrub, pictures="images", crop={"margin": 0.0})
     path = facescrub / "facescrub_actors.txt"
     path.write_text(path.read_text().replace("10,5,30,25", "10,5,30"))
-    with pytest.raises(ConfigError, match=r"facescrub_actors.txt: 10,5,30 is no box"):
+    with pytest.raises(ConfigError, match=r"facescrub_actors.txt: 10,5,30 is not a box"):
         whole.listing()
     path.write_text("name,image_id\n")
     with pytest.raises(ConfigError, match="line 1 has 1 values, not 5"):
@@ -285,7 +331,9 @@ def test_broken_files_of_qmnist(qmnist: Path) -> None:
     with pytest.raises(ConfigError, match=r"0x00000c02 .an idx file of 32-bit numbers in 2"):
         made(QmnistSettings, qmnist).load()
     labels.unlink()
-    with pytest.raises(ConfigError, match="has no `qmnist-train-labels-idx2-int`"):
+    with pytest.raises(
+        ConfigError, match="neither it nor its `QMNIST/raw` has `qmnist-train-labels-idx2-int`"
+    ):
         made(QmnistSettings, qmnist).load()
 
 
@@ -313,6 +361,27 @@ def test_parts_that_share_nothing(mine: str, theirs: str, apart: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("mine", "theirs", "alike"),
+    [
+        ("folder", "folder", True),
+        ("folder", "parquet", True),
+        ("tar", "facescrub", True),
+        ("vggface2", "folder", True),
+        ("celeba", "celeba", True),
+        ("celeba", "vggface2", False),
+        ("celeba", "folder", False),
+        ("mnist", "mnist", False),
+        ("mnist", "qmnist", False),
+        ("procedural", "procedural", False),
+    ],
+)
+def test_where_a_name_means_the_same_person(mine: str, theirs: str, alike: bool) -> None:
+    both = [data.DATASETS[name].Settings.model_construct(name=name) for name in (mine, theirs)]
+    assert data.name_people_alike(*both) is alike
+    assert data.name_people_alike(*reversed(both)) is alike
+
+
+@pytest.mark.parametrize(
     ("mine", "theirs", "shared"),
     [
         ("mnist train", "qmnist train", True),
@@ -330,7 +399,7 @@ def test_qmnist_holds_mnists_digits(mine: str, theirs: str, shared: bool) -> Non
 
 def test_wens_overlap_is_asked_for(tmp_path: Path) -> None:
     """Wen et al. give the attacker QMNIST, which holds the victim's MNIST."""
-    from inversionlab.pipeline.data import _refuse_same_people
+    from inversionlab.pipeline.boundary import refuse_same_people
 
     def experiment(**split: object) -> Any:
         return tiny.experiment(
@@ -341,5 +410,5 @@ def test_wens_overlap_is_asked_for(tmp_path: Path) -> None:
         )
 
     with pytest.raises(ConfigError, match="QMNIST holds MNIST's own digits; take its part test50k"):
-        _refuse_same_people(experiment())
-    _refuse_same_people(experiment(allow_overlap=True))
+        refuse_same_people(experiment())
+    refuse_same_people(experiment(allow_overlap=True))

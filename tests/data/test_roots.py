@@ -116,7 +116,7 @@ def test_an_experiment_on_a_bucket(bucket: str, tmp_path: Path) -> None:
 
 def test_a_storage_in_the_data_of_a_bucket_is_refused(bucket: str) -> None:
     made = tiny.experiment(data={"name": "folder", "root": bucket, "image_size": 16})
-    with pytest.raises(ConfigError, match=r"lies in data.root = s3://"):
+    with pytest.raises(ConfigError, match=r"lies inside data.root = s3://"):
         open_experiment(made, Storage(bucket.replace("?", "/runs?")))
 
 

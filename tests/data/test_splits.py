@@ -11,12 +11,14 @@ from inversionlab.data.base import Pictures
 from inversionlab.data.splits import SplitSettings, split
 
 
-def crowd(*counts: int, offset: int = 0) -> Pictures:
+def crowd(*counts: int, offset: int = 0, prefix: str = "p") -> Pictures:
     """Person i has `counts[i]` pictures; no two pictures are equal."""
     person = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     number = torch.arange(len(person)) + offset
     images = torch.stack([number % 256, number // 256], 1).byte()[:, None, None].expand(-1, 1, 2, 2)
-    return Pictures(images.contiguous(), person, tuple(f"p{i:02d}" for i in range(len(counts))))
+    return Pictures(
+        images.contiguous(), person, tuple(f"{prefix}{i:02d}" for i in range(len(counts)))
+    )
 
 
 MANY = crowd(*[10] * 6, *[6] * 4, *[2] * 8)
@@ -87,7 +89,7 @@ def test_patterns_choose_people() -> None:
 
 
 def test_public_data_of_its_own() -> None:
-    cut = split(MANY, SETTINGS, 0, crowd(3, 3, offset=500))
+    cut = split(MANY, SETTINGS, 0, crowd(3, 3, offset=500, prefix="x"))
     assert cut.public_people == 2
     assert len(cut.public_NCHW) == 6
 
@@ -117,7 +119,7 @@ def test_a_public_picture_that_equals_a_private_one_is_left_out_and_named() -> N
         (SplitSettings(private=("p00", "p0i")), r"`p0i` matches nobody; did you mean `p\d\d`\?"),
         (SplitSettings(public=("x",)), "split.public: `x` matches nobody"),
         (SplitSettings(evaluator_only=("x",)), "split.evaluator_only: `x` matches nobody"),
-        (SplitSettings(private=("p00", "p07")), "`p07` has 6 pictures at most, and .* = 10"),
+        (SplitSettings(private=("p00", "p07")), "`p07` has 6 pictures at most, but .* = 10"),
         (SplitSettings(private=("p00", "P0[6-9]")), "has 6 pictures at most"),
         (SplitSettings(private=("p*",), private_min_pictures=2), "nobody is left for the attacker"),
         (SplitSettings(decoy_people=9), "decoy_people = 9: only 8 people"),
@@ -142,7 +144,20 @@ def test_a_name_that_somebody_bears_is_no_pattern() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Müller", "Mu\u0308ller"), ("ann", "Ann"), ("Strasse", "STRASSE"), ("ß", "SS")],
+    [
+        ("Müller", "Mu\u0308ller"),
+        ("Müller", "Mu\u200d\u0308ller"),
+        ("ann", "Ann"),
+        ("Strasse", "STRASSE"),
+        ("ß", "SS"),
+        ("ann", "ann "),
+        ("ann b", " ann\u00a0  b"),
+        ("ann", "\ufeffann"),
+        ("ann", "ann\u200b"),
+        ("ann", "ann\ufe0f"),
+        ("ann", "\uff41\uff4e\uff4e"),
+        ("x/ann", "x /ann"),
+    ],
 )
 def test_names_that_look_alike_are_refused_with_both_spellings(one: str, other: str) -> None:
     with pytest.raises(ConfigError) as refused:

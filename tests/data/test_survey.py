@@ -49,7 +49,7 @@ def test_many_pictures_are_sampled_over_all_files(tmp_path: Path) -> None:
         ("~no-such-user-here/x", "the home folder is not known"),
         ("x" * 5000, "is longer than 4,000 bytes"),
         ("x" * 300, "holds a name of more than 255 bytes"),
-        ("x\udcff", "holds bytes that are no text in UTF-8"),
+        ("x\udcff", "holds bytes that are not text in UTF-8"),
         ("file://host/x", "a file on this machine has three slashes"),
     ],
 )

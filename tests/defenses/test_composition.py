@@ -207,7 +207,7 @@ def test_a_label_that_is_the_name_of_another_model_is_refused(label: str) -> Non
 
 def test_labels_that_differ_only_in_capitals_are_equal() -> None:
     alike = [{**nested("uniform_noise"), "label": "A"}, {**nested("purifier"), "label": "a"}]
-    with pytest.raises(ConfigError, match="is there twice"):
+    with pytest.raises(ConfigError, match="appears twice"):
         experiment({"name": "none"}, defenses=alike)
 
 

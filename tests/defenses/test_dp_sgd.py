@@ -421,7 +421,9 @@ class Unfit(nn.Module):
 def test_a_budget_that_does_not_fit_the_data_is_refused_before_training() -> None:
     blueprint = context().blueprint
     tight = DpSgd(DpSgdSettings(training=WHOLE, delta=0.009))
-    with pytest.raises(ValueError, match=r"one of 120 pictures is none; give less than 0\.0083"):
+    with pytest.raises(
+        ValueError, match=r"one of 120 pictures is not a guarantee; give less than 0\.0083"
+    ):
         tight.fits(blueprint, 120)
     tight.fits(blueprint, 100)
     with pytest.raises(ValueError, match="no noise keeps epsilon"):

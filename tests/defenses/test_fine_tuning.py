@@ -291,7 +291,7 @@ def test_which_labels_are_protected() -> None:
     assert settings().labels((1, 3), 5) == (1, 3)
     assert settings(protected="all").labels((1, 3), 5) == (0, 1, 2, 3, 4)
     assert settings(protected=(4, 0)).labels((1, 3), 5) == (0, 4)
-    with pytest.raises(ValueError, match="5 is no label; the victim knows 0 to 4"):
+    with pytest.raises(ValueError, match="5 is not a label; the victim knows 0 to 4"):
         settings(protected=(5,)).labels((1, 3), 5)
 
 
@@ -302,7 +302,7 @@ def test_a_protected_label_that_the_victim_does_not_know_is_refused_before_train
     ):
         kind(options()).fits(context().blueprint, 20)
         kind(options(protected=(4,))).fits(context().blueprint, 20)
-        with pytest.raises(ValueError, match="5 is no label; the victim knows 0 to 4"):
+        with pytest.raises(ValueError, match="5 is not a label; the victim knows 0 to 4"):
             kind(options(protected=(5,))).fits(context().blueprint, 20)
 
 

@@ -72,7 +72,7 @@ def test_a_person_with_too_few_pictures_has_some_more_than_once() -> None:
 
 
 def test_strangers_with_one_picture_cannot_be_labels() -> None:
-    with pytest.raises(ValueError, match="no stranger is on more than one"):
+    with pytest.raises(ValueError, match="no stranger is in more than one"):
         defense().training_job(context(torch.full((24,), -1)))
 
 

@@ -86,7 +86,7 @@ def test_one_more_evaluator_judges_the_stored_pictures_and_nothing_is_attacked_a
     show_plan(tiny.experiment(), str(tmp_path), force=False)
     assert sum("8 of them only to be judged by more evaluators" in line for line in shown) == 8
     after, said = run(tmp_path)
-    assert any("64 pictures are stored, and are only judged" in line for line in said)
+    assert any("64 pictures are stored and only need to be judged" in line for line in said)
     # Made again, a row would at least have taken other seconds.
     kept = ("picture", "queries", "steps", "seconds", "created")
     assert by_job(rows(tmp_path, after), kept) == by_job(rows(tmp_path, before), kept)

@@ -96,7 +96,7 @@ def test_labels_by_name_suffice_for_label_only(
         result = run(audit)
         assert result.exit_code == 2
         assert (
-            "attacks (latent_black_box): needs the model's scores view, and the given"
+            "attacks (latent_black_box): needs the model's scores view, but the given"
             in result.output
         )
         assert server.count()["processed"] == audit.spent(server.url) == 8
@@ -119,7 +119,7 @@ def test_an_endpoint_that_shows_its_largest_scores(world: World, tmp_path: Path)
         result = run(audit)
         assert result.exit_code == 2
         assert (
-            "attacks (latent_black_box): needs whole score vectors, and the given victim answers with its largest "
+            "attacks (latent_black_box): needs whole score vectors, but the given victim answers with its largest "
             "scores only; set `truncate`" in result.output
         )
         assert server.count()["processed"] == 8
@@ -149,7 +149,7 @@ def test_a_spent_budget_ends_the_run_with_what_it_has(
             r"error: the endpoint's budget is spent \(queries: 400 of 400, [\d.]+ a second\): "
             rf"{ROWS - len(found)} of {ROWS} reconstructions are not done, all others are stored in run "
             r"served-\w+. "
-            r"With a larger budget \(--set victim.endpoint.budget=N\) the audit goes on from there"
+            r"With a larger budget \(--set victim.endpoint.budget=N\) the audit continues from there"
         )
         assert re.search(line, result.output), result.output
         assert "Traceback" not in result.output
@@ -237,7 +237,7 @@ def test_what_is_wrong_is_said_before_anything_is_sent(world: World, tmp_path: P
             ),
             (
                 {"attacks": [{"name": "latent_white_box"}]},
-                "attacks (latent_white_box): needs the model's white box view, and this victim shows scores at "
+                "attacks (latent_white_box): needs the model's white box view, but this victim shows scores at "
                 "most",
             ),
             (
@@ -246,7 +246,7 @@ def test_what_is_wrong_is_said_before_anything_is_sent(world: World, tmp_path: P
             ),
             (
                 {"victim.endpoint.answer": "scores["},
-                "victim.endpoint.answer = scores[: is no JMESPath",
+                "victim.endpoint.answer = scores[: is not a JMESPath",
             ),
         ]
         for number, (changed, message) in enumerate(cases):

@@ -64,7 +64,7 @@ def test_ctrl_c_in_attacks(
     said = faults.signal_when(driver, moment, signal.SIGINT)
     assert time.monotonic() - pressed[0] < patience(15)
     assert driver.returncode == 130, said
-    assert "interrupted; what is finished is stored, and the same command goes on" in said
+    assert "interrupted; finished work is stored, and the same command continues from there" in said
     folder = environment["RAY_TMPDIR"]
     wait_until(lambda: not faults.ray_processes(folder), HANG, "the Ray of the driver is gone")
     before = {path: path.stat().st_mtime_ns for path in faults.shards(tmp_path)}

@@ -104,7 +104,7 @@ def test_a_signal_while_ray_ends_changes_no_exit_code(
 
 
 def expect_end(folder: str, code: int, said: str, number: signal.Signals, seconds: float) -> None:
-    line = f"{WORDS[number]}; what is finished is stored, and the same command goes on"
+    line = f"{WORDS[number]}; finished work is stored, and the same command continues from there"
     assert said.count(line) == 1, said[-3000:]
     assert code == 128 + number, said[-3000:]
     assert "Traceback" not in said

@@ -62,7 +62,7 @@ def test_every_person_is_attacked_behind_a_network_of_their_own(tmp_path: Path) 
     assert model.total_all == 4 * models_of(results.run)[bare.protected].total_all
 
     report = load_report(name, tmp_path)
-    assert "4 attacked people has a network of their own behind random_fake_samples" in (
+    assert "Behind random_fake_samples, each of 4 attacked people has a network of their own" in (
         report.html(tmp_path / "page.html").read_text()
     )
     assert len(report.pictures("latent_white_box", behind.model)) == 8

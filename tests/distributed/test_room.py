@@ -52,7 +52,7 @@ def test_all_workers_of_a_training_must_fit_at_once() -> None:
     assert told(train_cpus=2, train_workers=3, grows=True, attack_workers=1) == ""
     # Two on the first node, one on the second.
     assert told(train_cpus=2, train_workers=4, grows=True, attack_workers=1) == (
-        "runtime.train_workers = 4: each training worker needs 2 CPU, and the nodes have room for 3 of them"
+        "runtime.train_workers = 4: each training worker needs 2 CPU, but the nodes have room for 3 of them"
     )
     assert told(train_resources={"train": 1}) == (
         "runtime.train_resources.train: each training worker needs 1 train, and no node has any"

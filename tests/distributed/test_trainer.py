@@ -18,7 +18,7 @@ def test_a_killed_controller_is_reported_in_a_line_that_says_how_to_go_on(error)
     def fit() -> None:
         raise error
 
-    with pytest.raises(TrainingLostError, match="the same command goes on") as caught:
+    with pytest.raises(TrainingLostError, match="the same command continues from there") as caught:
         fitted(fit)
     assert "many more lines" not in str(caught.value)
     assert str(error).partition("\n")[0] in str(caught.value)

@@ -91,7 +91,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         missing_recipe,
         ["dmo.yaml: there is no such recipe; did you mean", "demo.yaml"],
     ),
-    "not yaml": (text("name: [unclosed"), ["recipe.yaml: is not readable as YAML"]),
+    "not yaml": (text("name: [unclosed"), ["recipe.yaml: cannot be read as YAML"]),
     "empty recipe": (
         text(""),
         ["must hold a mapping of settings, but holds a nothing (an empty file?)"],
@@ -99,7 +99,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     "a list": (text("- name: x"), ["must hold a mapping of settings, but holds a list"]),
     "unsafe yaml": (
         text("name: !!python/object/apply:os.system [ls]"),
-        ["is not readable as YAML", "could not determine a constructor"],
+        ["cannot be read as YAML", "could not determine a constructor"],
     ),
     "unknown key": (
         changed(**{"defense.alhpa": 0.3}),
@@ -139,7 +139,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "no evaluators": (
         changed(evaluators=[]),
-        ["evaluators: are missing; with private pictures at hand, name one at least"],
+        ["evaluators: are missing; with private pictures at hand, name at least one"],
     ),
     "no private pictures": (
         changed(data=None),
@@ -156,7 +156,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     "evaluator of the victim's kind where another is asked for": (
         changed(**{"evaluators.0.another_network": True}),
         [
-            "evaluators.0 (same): is a `small_resnet` as the victim is, of other sizes",
+            "evaluators.0 (same): is a `small_resnet` as the victim is, only of other sizes",
             "`another_network` asks for another kind",
         ],
     ),
@@ -216,7 +216,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "attack twice": (
         changed(attacks=[{"name": "latent_white_box"}, {"name": "latent_white_box"}]),
-        ["attacks: `latent_white_box` is there twice", "two of a kind need a `label`"],
+        ["attacks: `latent_white_box` appears twice", "two of a kind need a `label`"],
     ),
     "an attack without the generator it needs": (
         changed(attacks=[{"name": "gmi"}]),
@@ -229,7 +229,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         changed(
             attacks=[{"name": "gmi", "generator": "wagn"}], generators={"wgan": {"name": "wgan_gp"}}
         ),
-        ["attacks (gmi): generator = wagn: is not one of `generators` (there: wgan)"],
+        ["attacks (gmi): generator = wagn: is not one of `generators` (there are: wgan)"],
     ),
     "a generator that has learned from more than the attacker sees": (
         changed(
@@ -314,19 +314,19 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "an anchor that holds itself": (
         text("name: x\ndefense: &a {inner: *a, name: dummy_recognizer}"),
-        ["recipe.yaml: is not readable as YAML: an anchor holds itself", "line 2"],
+        ["recipe.yaml: cannot be read as YAML: an anchor holds itself", "line 2"],
     ),
     "--set an anchor that holds itself": (
         with_set("defense=&a {name: purifier, inner: *a}"),
-        ["--set defense: the value is not readable", "holds itself"],
+        ["--set defense: the value cannot be read", "holds itself"],
     ),
     "nested without end": (
         with_set(f"defense={'{name: purifier, inner: ' * 3000}x{'}' * 3000}"),
-        ["--set defense: the value is not readable", "values are nested more than 50 deep"],
+        ["--set defense: the value cannot be read", "values are nested more than 50 deep"],
     ),
     "nested too deep": (
         text(f"name: x\ndefense: {'{inner: ' * 60}x{'}' * 60}"),
-        ["recipe.yaml: is not readable as YAML: values are nested more than 50 deep", "line 2"],
+        ["recipe.yaml: cannot be read as YAML: values are nested more than 50 deep", "line 2"],
     ),
     "aliases of aliases": (
         text("a: &a0 [1, 1]\n" + "".join(f"b{i}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(30))),
@@ -334,12 +334,12 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "a merge key": (
         text("name: x\ndefense: {<<: {alpha: 0.3}, name: dummy_recognizer}"),
-        ["recipe.yaml: is not readable as YAML: merge keys (`<<`) are not supported", "line 2"],
+        ["recipe.yaml: cannot be read as YAML: merge keys (`<<`) are not supported", "line 2"],
     ),
     "a number that begins with a zero": (
         with_set("targets.count=010"),
         [
-            "--set targets.count: the value is not",
+            "--set targets.count: the value cannot",
             "`010` begins with a zero; write 10 for the decimal number",
         ],
     ),
@@ -375,7 +375,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "a root one slash short": (
         with_set("data={name: folder, root: 's3:/bucket/x'}"),
-        ["data.root: is no path, and a URI has `://`; did you mean s3://bucket/x?"],
+        ["data.root: is not a path, and a URI has `://`; did you mean s3://bucket/x?"],
     ),
     "minutes and seconds": (
         with_set("targets.count=1:30"),
@@ -385,14 +385,14 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         with_set("runtime.attack_resources={CPU: 3}"),
         [
             "runtime.attack_resources = {",
-            "`CPU`: 3: is a name of Ray's own; say runtime.train_cpus",
+            "`CPU`: 3: is a name of Ray's own; set runtime.train_cpus",
         ],
     ),
     "a resource that is Ray's own, in small letters": (
         with_set("runtime.train_resources={gpu: .5}"),
         [
             "runtime.train_resources = {",
-            "`gpu`: 0.5: is a name of Ray's own; say runtime.train_gpu",
+            "`gpu`: 0.5: is a name of Ray's own; set runtime.train_gpu",
         ],
     ),
     "memory as a resource": (
@@ -421,7 +421,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "a recipe of 20 MB": (
         text("name: x\n" + "# a comment\n" * 1_700_000),
-        ["recipe.yaml: has 20,400 kB, and a recipe at most 100 kB"],
+        ["recipe.yaml: has 20,400 kB, but a recipe has at most 100 kB"],
     ),
     "more pictures than any memory holds": (
         changed(
@@ -429,7 +429,7 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         ),
         [
             "data (procedural): people = 10000 with pictures_per_person = 10000 are 100,000,000 pictures of 1 x "
-            "256 x 256, 6,553.6 GB, and ",
+            "256 x 256, 6,553.6 GB, but only ",
             "GB of memory are free here; take fewer of them, or a smaller image_size",
         ],
     ),
@@ -449,13 +449,25 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
         changed(**{"split.private": ["f000*"], "split.public": ["f0003", "f0017"]}),
         ["split.private and split.public overlap: 1 people match both (f0003)"],
     ),
+    "public people of data beside public_data": (
+        changed(
+            **{
+                "public_data": {**tiny.RECIPE["data"], "seed": 1},
+                "split.public": ["f0003", "f0004"],
+            }
+        ),
+        [
+            "split.public = ['f0003', 'f0004']: makes nobody public",
+            "those of `public_data`; take it",
+        ],
+    ),
     "public people who are the private ones": (
         changed(public_data={**tiny.RECIPE["data"], "people": 50}),
         ["public_data.seed = 0: is the seed, so the same people, of `data` itself"],
     ),
     "key given twice": (
         text("name: x\nseed: 1\nseed: 2"),
-        ["is not readable as YAML", "the key `seed` is given twice"],
+        ["cannot be read as YAML", "the key `seed` is given twice"],
     ),
     "size that the generator cannot make": (
         changed(**{"data.image_size": 20}),
@@ -550,7 +562,7 @@ def test_no_error_repeats_the_text_of_set(assignment: str, tmp_path: Path) -> No
 def test_a_line_of_a_recipe_that_is_not_readable_is_not_shown(tmp_path: Path) -> None:
     spoil = text("name: x\nvictim:\n  endpoint:\n    headers: {Authorization: 'hunter2}\n")
     told = message(spoil, tmp_path)
-    assert "recipe.yaml: is not readable as YAML: " in told
+    assert "recipe.yaml: cannot be read as YAML: " in told
     assert "(line " in told
     assert "hunter2" not in told
 

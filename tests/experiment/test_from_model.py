@@ -194,6 +194,20 @@ def test_too_few_people_or_the_same_folder_twice_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("private", "public", "found"),
+    [("in", ".", "holds"), (".", "in", "lies in"), ("in", "link", "is the folder of")],
+)
+def test_a_folder_of_strangers_in_or_around_the_private_one_is_refused(
+    tmp_path: Path, private: str, public: str, found: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    data, strangers = tmp_path / private, tmp_path / public
+    with pytest.raises(ConfigError, match=f"--public {strangers}: {found} --data"):
+        chosen(data=replace(PEOPLE, root=data), public=replace(STRANGERS, root=strangers))
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         *({"access": access} for access in ("white_box", "scores", "labels")),

@@ -214,21 +214,21 @@ FOUND: dict[str, tuple[Callable[[], Fuzzed], str]] = {
     # RuntimeError of torch's allocator, or the out-of-memory killer.
     "weights that fit into no memory": (
         lambda: recipe(**{"victim.network": HUGE, "data.image_size": 32}),
-        "victim: its weights alone take 17.4 GB, and 16.0 GB of memory are free here",
+        "victim: its weights alone take 17.4 GB, but only 16.0 GB of memory are free here",
     ),
     # ValueError: embedded null byte.
     "a NUL in a path": (
         lambda: recipe(data={"name": "folder", "root": "a\0b"}),
-        'data.root = "a\\u0000b": holds a NUL character; it is no path',
+        'data.root = "a\\u0000b": holds a NUL character; it is not a path',
     ),
     "a path without end": (
         lambda: recipe(data={"name": "folder", "root": "x/" * 3000}),
-        "is longer than 4,000 bytes; it is no path",
+        "is longer than 4,000 bytes; it is not a path",
     ),
     # 446 MB of text: every fault repeated all of --set.
     "faults without end after --set": (
         lambda: Fuzzed(recipe().recipe, (f"attacks=[{'{name: x, z: 1},' * 300}]",)),
-        "known are: ",
+        "known: ",
     ),
     # 1.4 MB of text.
     "faults without end": (
@@ -238,11 +238,11 @@ FOUND: dict[str, tuple[Callable[[], Fuzzed], str]] = {
     # 9 s, of which YAML took most.
     "numbers without end": (
         lambda: recipe(**{"sweep.values": [1] * 130_000}),
-        "has 391 kB, and a recipe at most 100 kB",
+        "has 391 kB, but a recipe has at most 100 kB",
     ),
     "a value without end after --set": (
         lambda: Fuzzed(recipe().recipe, (f"sweep.values=[{'1,' * 60_000}]",)),
-        "has 120,002 characters, and a value at most 100,000",
+        "has 120,002 characters, but a value has at most 100,000",
     ),
     "too many attacks": (
         lambda: recipe(attacks=[{"name": "mi_face", "label": f"l{i}"} for i in range(201)]),
@@ -276,7 +276,7 @@ FOUND: dict[str, tuple[Callable[[], Fuzzed], str]] = {
             attacks=[{"name": "mi_face", "label": f"l{i}"} for i in range(200)],
             **{"sweep.values": [i / 1002 for i in range(1, 1002)]},
         ),
-        "200 attacks on 1003 models of 100 victims are 20,060,000 cells, and a plan holds at most 20,000",
+        "200 attacks on 1003 models of 100 victims are 20,060,000 cells, but a plan holds at most 20,000",
     ),
 }
 """What the fuzzed recipes have found: a case, and what it must say."""

@@ -156,9 +156,9 @@ def test_without_attacks_and_without_a_suite_a_recipe_is_refused() -> None:
     for attacks in ([], None):
         recipe = {k: v for k, v in tiny.RECIPE.items() if k != "attacks"}
         recipe |= {} if attacks is None else {"attacks": attacks}
-        with pytest.raises(ConfigError, match="attacks: is missing; name one at least, or say"):
+        with pytest.raises(ConfigError, match="attacks: is missing; name at least one, or set"):
             validate(Experiment, recipe, origin="test")
     with pytest.raises(ConfigError, match=r"suite = .all.: should be 'standard'"):
         tiny.experiment(suite="all")
-    with pytest.raises(ConfigError, match="attacks: `label_only` is there twice"):
+    with pytest.raises(ConfigError, match="attacks: `label_only` appears twice"):
         suite(attacks=[{"name": "label_only"}, {"name": "label_only"}])

@@ -26,10 +26,16 @@ def test_every_form_is_read(case: str, tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "twice": ("classes.txt", "Ann\nBob\nAnn\n", "`Ann` is there twice"),
+    "twice": ("classes.txt", "Ann\nBob\nAnn\n", "`Ann` appears twice"),
     "empty line": ("classes.txt", "Ann\n\nBob\n", "line 2 is empty"),
     "one": ("classes.txt", "Ann\n", "has 1 names; a recognizer knows 2 people or more"),
     "gap": ("classes.json", '{"Ann": 0, "Bob": 2}', "the numbers must be 0 to 1, each once"),
+    "a name twice": (
+        "classes.json",
+        '{"Ann": 0, "Bob": 1, "Ann": 2}',
+        "the key `Ann` is given twice",
+    ),
+    "a number twice": ("classes.json", '{"0": "Ann", "1": "Bob", "0": "Cid"}', "key `0` is given"),
     "no numbers": ("classes.json", '{"a": "Ann", "b": "Bob"}', "expected a list of names"),
     "no names": ("classes.json", "[1, 2]", "expected a list of names"),
     "no JSON": ("classes.json", "Ann", "is not readable as JSON"),

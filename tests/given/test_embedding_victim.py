@@ -171,7 +171,7 @@ def test_pictures_of_somebody_who_is_not_enrolled_are_refused(folders: Path) -> 
     shutil.rmtree(folders / "gallery" / "dan")
     refused(
         folders,
-        r"data: 1 people are none of the model's classes \(dan\).*enrol them in `victim\.gallery`",
+        r"data: 1 people are not among the model's classes \(dan\).*enrol them in `victim\.gallery`",
     )
 
 
@@ -205,7 +205,7 @@ def test_names_and_gallery_must_fit(folders: Path) -> None:
     shutil.rmtree(folders / "people" / "fay")
     refused(
         folders,
-        "victim.gallery: `fay` is enrolled but none of `victim.classes`",
+        "victim.gallery: `fay` is enrolled but not in `victim.classes`",
         victim={"classes": str(file)},
     )
 

@@ -194,7 +194,7 @@ def test_retry_after_is_waited_for(tmp_path: Path) -> None:
         assert second - first >= 1
     with face_server(tmp_path, "--faults=429", "--retry-after=100000", log="b") as server:
         text = complaint(server, tmp_path, concurrency=1)
-        assert "asks to be left alone for 100,000 s" in text
+        assert "asks to wait for 100,000 s" in text
         assert server.count()["requests"] == 1
 
 
@@ -338,7 +338,7 @@ def test_secrets_are_shown_nowhere(
         (
             [],
             {"answer": "nothing"},
-            'victim.endpoint.answer = nothing: finds nothing in the answer; came: {"sc',
+            'victim.endpoint.answer = nothing: finds nothing in the answer; received: {"sc',
         ),
         (['--raw={"scores": [0.5, NaN]}'], {}, "not finite numbers: [0.5, NaN]"),
         (['--raw={"scores": [[1, 2]]}'], {"batch_size": 3}, "3 pictures were sent"),
@@ -452,5 +452,7 @@ def test_pictures_are_bytes(tmp_path: Path) -> None:
 
 
 def test_an_expression_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"endpoint.answer = scores\[: is no JMESPath expression"):
+    with pytest.raises(
+        ConfigError, match=r"endpoint.answer = scores\[: is not a JMESPath expression"
+    ):
         client("http://host/x", tmp_path, answer="scores[")

@@ -77,7 +77,7 @@ def test_an_expression_reshapes_answers() -> None:
         (
             "auto",
             [0.1, 0.9],
-            "classes: an answer holds 2 scores, but `classes` names 3; came: [0.1, 0.9]",
+            "classes: an answer holds 2 scores, but `classes` names 3; received: [0.1, 0.9]",
         ),
         ("auto", "bobb", "answers `bobb`, which is not in `classes`; did you mean `bob`?"),
         ("auto", "zzz", "`zzz`, which is not in `classes`; name every class of the model there"),
@@ -139,7 +139,7 @@ def test_what_came_is_cut() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ({"other": 1}, "endpoint.answer = scores: finds nothing in the answer; came: {"),
+        ({"other": 1}, "endpoint.answer = scores: finds nothing in the answer; received: {"),
         ({"scores": [[1, 2, 3]]}, "2 pictures were sent, and the expression finds a list of 1"),
         ({"scores": {"a": 1}}, "2 pictures were sent, and the expression finds no list"),
     ],

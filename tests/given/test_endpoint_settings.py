@@ -94,7 +94,7 @@ def test_a_url_is_shown_without_what_may_be_a_secret(url: str, shown: str) -> No
     [
         ({"endpoint": "https://u:hunter2@host"}, "endpoint: should be an object"),
         ({"endpoint": {"url": ["https://u:hunter2@host"]}}, "endpoint.url: should be a valid"),
-        ({"endpoint": {"url": URL, "token": "hunter2"}}, "endpoint.token: unknown key; known are"),
+        ({"endpoint": {"url": URL, "token": "hunter2"}}, "endpoint.token: unknown key; "),
         ({"endpoint": {"url": URL, "budget": "hunter2"}}, "endpoint.budget: should be a valid"),
         ({"endpoint": {"url": URL, "headers": "hunter2"}}, "endpoint.headers: should be an object"),
         ({"endpoint": {"url": URL, "headers": [{"A": "hunter2"}]}}, "endpoint.headers: should be"),

@@ -207,7 +207,7 @@ def test_other_files_are_told_apart(outside: OutsideFiles) -> None:
     }.items():
         with pytest.raises(ConfigError) as caught:
             load_exported(raw, "model = x")
-        assert f"model = x: is no torch.export model: it {said}" in str(caught.value)
+        assert f"model = x: is not a torch.export model: it {said}" in str(caught.value)
 
 
 def test_an_export_in_training_mode_is_refused(tmp_path: Path) -> None:

@@ -134,14 +134,14 @@ REFUSED = {
     "nowhere.at.all:Net": "model = nowhere.at.all:Net: cannot be imported",
     f"{HERE}:Fails": "cannot be built with arguments {}: ValueError: no such thing",
     f"{HERE}:Exits": "cannot be built with arguments {}: it calls sys.exit(3)",
-    f"{HERE}:NoModule": "is a class but no torch.nn.Module",
+    f"{HERE}:NoModule": "is a class but not a torch.nn.Module",
     f"{HERE}:AN_INSTANCE": "is a Linear; name its class, or a function that returns it",
     f"{HERE}:CALLS": "is a list; name its class",
     f"{HERE}:returns_nothing": "returned a NoneType when called with arguments {}",
     NET: "has random weights (`features.0.weight` and 3 more); give its trained weights",
     "package.module.Class": "did you mean `package.module:Class`?",
     "faces": "model = faces: names no model; expected `package.module:Class`",
-    "faces.pth": "holds weights and no network; name its class",
+    "faces.pth": "holds weights but no network; name its class",
     "/no/where.onnx": "model = /no/where.onnx: there is no such file",
     "live": "is a module that only a call from Python can hand over",
     "torchvision:resnet81": "torchvision has no such classifier; did you mean `resnet18`",
@@ -263,10 +263,10 @@ def test_a_pt_file_that_is_no_torchscript_says_what_to_do(
     else:
         file.write_bytes(b"<html>404</html>")
     said = {
-        "html": "is a web page and no model",
+        "html": "is a web page, not a model",
         "exported": "is a torch.export model; name it *.pt2",
     }.get(kind, "would have to be unpickled and was not. Name the network's class")
     with pytest.raises(ConfigError) as caught:
         load_model(given(file))
-    assert str(caught.value).startswith(f"model = {file}: is no TorchScript model: it ")
+    assert str(caught.value).startswith(f"model = {file}: is not a TorchScript model: it ")
     assert said in str(caught.value)

@@ -172,7 +172,7 @@ def test_a_link_or_a_missing_file_of_weights_is_refused(
     outside: OutsideFiles, tmp_path: Path
 ) -> None:
     settings = moved(outside, tmp_path, "beside.bin")
-    with pytest.raises(ConfigError, match=r"`beside\.bin` must lie next to it, but do not"):
+    with pytest.raises(ConfigError, match=r"`beside\.bin` must be next to it, but are not"):
         packed_file(settings)
     (tmp_path / "beside.bin").symlink_to("/etc/hostname")
     with pytest.raises(ConfigError, match="only a file next to it is read"):
@@ -191,9 +191,9 @@ def test_what_is_no_such_model_is_refused(outside: OutsideFiles) -> None:
     del flat.graph.input[0].type.tensor_type.shape.dim[3:]
     for raw, said in {
         b"": "is empty",
-        b"<html></html>": "is a web page and no model",
-        b"no model at all": "is no ONNX model",
-        outside.state.read_bytes(): "holds pickle and no ONNX model",
+        b"<html></html>": "is a web page, not a model",
+        b"no model at all": "is not an ONNX model",
+        outside.state.read_bytes(): "holds pickle and is not an ONNX model",
         bytes(two.SerializeToString()): "must take one input, the pictures, but takes `x`, `mask`",
         bytes(flat.SerializeToString()): "must take pictures (N, C, H, W), but takes 3 axes",
     }.items():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from inversionlab.metrics import Estimate, wilson
-from inversionlab.metrics.difference import correlation, difference
+from inversionlab.metrics import Estimate, by_person, wilson
+from inversionlab.metrics.by_person import of_counts
+from inversionlab.metrics.difference import correlation, difference, paired_difference
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,43 @@ def test_what_is_not_known_has_no_interval() -> None:
         apart = difference(one, other)
         assert all(math.isnan(end) for end in (apart.value, apart.low, apart.high))
         assert not apart.clear
+
+
+def test_one_person_of_five_shows_nothing() -> None:
+    # 46 of 100 tries at one person, and next to none elsewhere, against a guess: shares alone would show it.
+    found_of = dict(enumerate((0.0, 0.46, 0.0, 0.0, 0.0)))
+    guess_of = dict(enumerate((0.01, 0.01, 0.0, 0.0, 0.01)))
+    people_N = np.arange(500) // 100
+    found, guess = (
+        by_person(np.arange(500) % 100 < np.array([100 * of[p] for p in people_N]), people_N)
+        for of in (found_of, guess_of)
+    )
+    assert difference(found, guess, correlation(found_of, guess_of)).clear
+    apart = paired_difference(found, guess, found_of, guess_of)
+    assert apart.value == pytest.approx(0.086)
+    # Student's t of 4 degrees times the standard error of -0.01, 0.45, 0, 0, -0.01.
+    error = np.std([-0.01, 0.45, 0.0, 0.0, -0.01], ddof=1) / math.sqrt(5)
+    assert apart.low == pytest.approx(0.086 - 2.776 * error, abs=1e-3)
+    assert not apart.clear
+    # Two people are too few for Student's interval.
+    few, none = {0: 1.0, 1: 1.0}, {0: 0.0, 1: 0.0}
+    assert paired_difference(wilson(2, 2), wilson(0, 2), few, none) == difference(
+        wilson(2, 2), wilson(0, 2)
+    )
+
+
+@pytest.mark.parametrize(("people", "tries"), [(3, 100), (5, 100), (8, 20), (16, 3), (60, 1)])
+@pytest.mark.parametrize("shape", [(0.1, 0.9), (0.05, 2.0), (0.3, 0.7), (2.0, 2.0)])
+def test_attacks_that_are_alike_are_rarely_told_apart(
+    people: int, tries: int, shape: tuple[float, float]
+) -> None:
+    """A person's share of hits is drawn from the same distribution for both attacks: 2.5 % a side may differ."""
+    rng, wrong, pairs = np.random.default_rng(0), 0, 300
+    for _ in range(pairs):
+        hits = rng.binomial(tries, rng.beta(*shape, (2, people)))
+        shares = [of_counts(of, np.full(people, tries)) for of in hits]
+        of_person = [dict(enumerate((of / tries).tolist())) for of in hits]
+        apart = paired_difference(*shares, *of_person)
+        wrong += apart.low > 0 or apart.high < 0
+    # 5 % of 300 are 15; 28 or more would come by chance once in a thousand.
+    assert wrong < 28

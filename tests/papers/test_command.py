@@ -25,8 +25,11 @@ def command(*words: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("foo",), "foo: is no paper; there are: kotsuji, gong, yoshimura, khosravy, wen"),
-        (("kotsuji", "--only", "tableX"), "tableX: is no table or figure of kotsuji; there are:"),
+        (("foo",), "foo: is not a paper; there are: kotsuji, gong, yoshimura, khosravy, wen"),
+        (
+            ("kotsuji", "--only", "tableX"),
+            "tableX: is not a table or figure of kotsuji; there are:",
+        ),
         (("wen", "--only", "tabel2"), "did you mean `table2`?"),
         ((), "name a paper: kotsuji, gong"),
         (("wen", "--set", "digit:seed=1"), "did you mean `digits:`?"),
@@ -103,7 +106,7 @@ def test_the_job_does_the_same_without_an_installation(tmp_path: Path) -> None:
         text=True,
     )
     assert told.returncode == 2
-    assert told.stderr.startswith("error: foo: is no paper; there are: kotsuji")
+    assert told.stderr.startswith("error: foo: is not a paper; there are: kotsuji")
 
 
 def test_the_overview_says_not_run_where_nothing_is_stored(tmp_path: Path) -> None:

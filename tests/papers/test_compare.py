@@ -204,7 +204,7 @@ def test_each_difference_beyond_noise_has_its_sentence() -> None:
     table = made(Table(**{**vars(TABLE), "reasons": reasons}))
     assert noise_reasons(table) == [
         f"a, error (above): {why}",
-        "b, success (below): Why is not known.",
+        "b, success (below): The reason is not known.",
     ]
     # Within noise there is nothing to explain.
     assert table.by_place["a", "success"].reason == ""
@@ -314,7 +314,7 @@ def test_made_up_faces_show_and_contradict_nothing() -> None:
     text = markdown(PAPER, "tiny", [made()], "c")
     page = render(PAPER, "tiny", [made()], RUNS, pictures=False, command="c")
     for told in (text, page):
-        assert "says nothing of the paper" in told
+        assert "says nothing about the paper" in told
         assert "Its figures say nothing about the paper" in told
         for verdict in ("reproduced", "shown here", "contradicted here", "beyond noise"):
             assert verdict not in told

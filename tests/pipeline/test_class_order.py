@@ -54,7 +54,9 @@ def test_many_names_in_another_usual_order_are_listed() -> None:
     place = {name: i for i, name in enumerate(sorted(people, key=lambda p: int(p[1:])))}
     text = advice([place[p] for p in people], 3, people, file="/x/names.txt")
     assert text.startswith("victim.classes = /x/names.txt: with the names sorted with numbers in")
-    assert "write them in this order into /x/names.txt, a line a class: `p1`, `p2`, `p3`, " in text
+    assert (
+        "write them in this order into /x/names.txt, one class per line: `p1`, `p2`, `p3`, " in text
+    )
 
 
 def test_a_file_that_is_not_sorted_though_the_model_is() -> None:
@@ -84,10 +86,10 @@ def test_a_shift_by_one(right: Sequence[int], told: str) -> None:
 def test_two_people_with_each_others_names() -> None:
     text = advice((0, 4, 2, 3, 1, 5), 4, file="/x/names.txt")
     assert text == (
-        "victim.classes = /x/names.txt: 2 people are mixed up, pictures are recognized of `p10` as `p3`; `p3` as "
-        "`p10`. With the names the other way round the model recognizes 100.0% of 24 pictures, and 66.7% as "
-        "given. If the pictures lie in each other's folders, exchange the folders' names; else write `p10` into "
-        "line 5, `p3` into line 2 of /x/names.txt"
+        "victim.classes = /x/names.txt: 2 people are mixed up: the model recognizes pictures of `p10` as `p3`; "
+        "`p3` as `p10`. With the names the other way round the model recognizes 100.0% of 24 pictures, and 66.7% "
+        "as given. If the pictures lie in each other's folders, exchange the folders' names; otherwise write "
+        "`p10` into line 5, `p3` into line 2 of /x/names.txt"
     )
 
 

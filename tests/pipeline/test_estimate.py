@@ -65,7 +65,7 @@ def test_attacks_take_what_is_known_of_them(
     assert found.size == jobs * (estimate.ROW + 16 * 16)
     said = [*estimate.lines(session, [session.plan.spec("victim")])]
     train, attack = said
-    assert train == "train: time unknown; nothing stored is like victim"
+    assert train == "train: time unknown; no stored work resembles victim"
     assert attack.startswith(f"attack: about {2 * jobs // 60}:{2 * jobs % 60:02d} by 1 worker,")
 
 

@@ -146,6 +146,6 @@ def test_fine_tuning_of_a_file_is_refused_with_the_reason(own: Own, form: str) -
 def test_training_anew_is_refused_with_the_reason(own: Own, name: str) -> None:
     changed = recipe(own, own.victim(), name, {})
     with pytest.raises(
-        ConfigError, match="trains a recognizer anew in the victim's place, and the"
+        ConfigError, match="trains a recognizer anew in the victim's place, but the"
     ):
         own.experiment(changed.pop("victim"), **changed)

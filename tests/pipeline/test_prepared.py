@@ -411,7 +411,7 @@ def test_copies_in_somebody_elses_folder_are_refused(
     bucket.write("a.safetensors", b"a")
     monkeypatch.setattr(local_copies.os, "getuid", lambda: 4321)
     (tmp_path / "node" / "inversionlab-copies-4321").mkdir(parents=True)
-    with pytest.raises(PermissionError, match="belongs to somebody else"):
+    with pytest.raises(PermissionError, match="belongs to another user"):
         local_copy(bucket, "a.safetensors", "2" * 64)
 
 

@@ -86,7 +86,9 @@ def test_what_depends_on_the_number_of_people_is_left_for_later() -> None:
 def test_weights_that_fit_into_no_memory_are_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inversionlab.pipeline.untrained.memory_at_hand", lambda: 16e9)
     network = {"name": "vgg16", "dense": 65_536}
-    with pytest.raises(ConfigError, match=r"victim: its weights alone take 17\.4 GB, and 16\.0 GB"):
+    with pytest.raises(
+        ConfigError, match=r"victim: its weights alone take 17\.4 GB, but only 16\.0 GB"
+    ):
         check_recipe(tiny.experiment(**{"victim.network": network, "data.image_size": 32}))
 
 

@@ -147,18 +147,18 @@ def test_cells_of_two_victims_share_evaluators_but_neither_model_nor_random_star
     ("changed", "message"),
     [
         ({"seeds": []}, r"seeds = \[\]: .*at least 1"),
-        ({"seeds": [1, 2, 1]}, r"seeds: 1 is there twice; every victim once"),
+        ({"seeds": [1, 2, 1]}, r"seeds: 1 appears twice; give every seed once"),
         ({"seeds": [0, -1]}, r"seeds\.1 = -1: a seed is a whole number from 0 to"),
         ({"seeds": [2**63]}, r"seeds\.0 = 9223372036854775808: a seed is a whole number from 0"),
         ({"seeds": 3}, r"seeds = 3: "),
         ({"seeds": [0.5]}, r"seeds\.0 = 0\.5: "),
         (
             {"seeds": [0, 1], "victim": {"model": "a:B", "weights": "w.safetensors"}},
-            r"seeds: are those of victims that are trained here, and the given model exists once",
+            r"seeds: are for victims that are trained here, but the given model exists only once",
         ),
         (
             {"seeds": [0], "victim": {"endpoint": {"url": "https://host/identify"}}},
-            r"seeds: are those of victims that are trained here",
+            r"seeds: are for victims that are trained here",
         ),
     ],
 )

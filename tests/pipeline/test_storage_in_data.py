@@ -22,5 +22,5 @@ def test_a_storage_below_the_pictures_is_refused(tmp_path: Path, key: str, place
         Image.new("L", (20, 20), person).save(root / f"p{person}" / "1.png")
     folder = {"name": "folder", "root": str(root), "image_size": 16, "channels": 1}
     experiment = tiny.experiment(**{key: folder})
-    with pytest.raises(ConfigError, match=rf"lies in {key}\.root"):
+    with pytest.raises(ConfigError, match=rf"lies inside {key}\.root"):
         open_experiment(experiment, Storage(str(root / place)))

@@ -138,10 +138,10 @@ def test_two_people_in_each_others_lines(own: Own, tmp_path: Path) -> None:
     file = classes(tmp_path, "p1", "p10", "p4", "p20", "p3", "p2")
     text = refused(own, tmp_path, classes=file)
     assert text.startswith(
-        f"victim.classes = {file}: 2 people are mixed up, pictures are recognized"
+        f"victim.classes = {file}: 2 people are mixed up: the model recognizes pictures"
     )
     assert "of `p4` as `p2`; `p2` as `p4`. With the names sorted by name the model" in text
-    assert f"else write `p4` into line 6, `p2` into line 3 of {file}" in text
+    assert f"otherwise write `p4` into line 6, `p2` into line 3 of {file}" in text
 
 
 def test_two_people_in_each_others_folders(own: Own, tmp_path: Path) -> None:
@@ -151,7 +151,10 @@ def test_two_people_in_each_others_folders(own: Own, tmp_path: Path) -> None:
     (people / "p4").rename(people / "p2")
     (people / "was").rename(people / "p4")
     text = refused(own, tmp_path / "runs", **{"data.root": str(people)})
-    assert "2 people are mixed up, pictures are recognized of `p2` as `p4`; `p4` as `p2`." in text
+    assert (
+        "2 people are mixed up: the model recognizes pictures of `p2` as `p4`; `p4` as `p2`."
+        in text
+    )
     assert "If the pictures lie in each other's folders, exchange the folders' names" in text
 
 
@@ -169,7 +172,7 @@ def test_every_name_one_line_too_far_down(own: Own, tmp_path: Path) -> None:
     shutil.rmtree(people / NAMES[-1])
     text = refused(own, tmp_path / "runs", classes=file, **{"data.root": str(people)})
     assert "with the names shifted one line up the model recognizes" in text
-    assert "take out the first line, which is no class of the model's (a heading" in text
+    assert "take out the first line, which is not a class of the model (a heading" in text
 
 
 def spoiled(own: Own, folder: Path, **changed: Tensor) -> Path:
@@ -188,7 +191,9 @@ def test_a_model_that_says_one_name_always_is_stopped_unless_forced(
     assert text.startswith(
         "victim: recognizes 16.7% of the pictures, which is no better than guess"
     )
-    assert "among 6 people (16.7%); check victim.weights, victim.classes (a line a class" in text
+    assert (
+        "among 6 people (16.7%); check victim.weights, victim.classes (one class per line" in text
+    )
     lines = check(own, tmp_path, force=True, **given)
     assert lines[1].startswith("goes on by --force, although: victim: recognizes 16.7%")
 

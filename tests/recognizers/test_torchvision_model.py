@@ -82,9 +82,9 @@ def test_the_seed_alone_sets_the_weights():
     [
         ("resnet_18", "did you mean .*`resnet18`"),
         ("ResNet18", "did you mean .*`resnet18`"),
-        ("something_else", "known are: alexnet, "),
-        ("fasterrcnn_resnet50_fpn", "no picture classifier"),
-        ("quantized_resnet18", "no picture classifier"),
+        ("something_else", "known: alexnet, "),
+        ("fasterrcnn_resnet50_fpn", "not a picture classifier"),
+        ("quantized_resnet18", "not a picture classifier"),
     ],
 )
 def test_other_names_are_refused(model, text):

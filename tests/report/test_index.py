@@ -134,8 +134,8 @@ def test_the_commands_write_their_pages(store: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["report"], "name a run or a search, or say --all"),
-        (["report", "x", "--all"], "name a run or a search, or say --all"),
+        (["report"], "name a run or a search, or use --all"),
+        (["report", "x", "--all"], "name a run or a search, or use --all"),
         (["report", "--all", "--csv"], "--csv and --figures are for one run or search"),
         (["compare", "nothing", "here"], "holds no run `nothing`"),
     ],

@@ -39,10 +39,10 @@ def test_a_name_that_no_run_has(store: Storage, run: str) -> None:
         (b'{"name": "x"', "cannot be read ("),
         (b"\xff\xfe\x00", "cannot be read ("),
         (b"[" * 100_000, "cannot be read ("),
-        (b"[1, 2]", "is no record: "),
-        (b"null", "is no record: "),
-        (b"{}", "says nothing of what was run; "),
-        (b'{"cells": 3, "more": {}}', "says nothing of what was run; "),
+        (b"[1, 2]", "is not a record: "),
+        (b"null", "is not a record: "),
+        (b"{}", "does not say what was run; "),
+        (b'{"cells": 3, "more": {}}', "does not say what was run; "),
     ],
 )
 def test_a_record_that_is_damaged(store: Storage, content: bytes, reason: str) -> None:

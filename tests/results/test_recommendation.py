@@ -109,7 +109,7 @@ def test_a_defense_without_effect_is_not_recommended():
 def test_no_warning_where_there_is_no_reason():
     run = hand_run(ranks(none=(18, 12), a5=(5, 6)), {"none": 950, "0.5": 943})
     assert caveats(RunResults.of(run)) == [
-        "There is one evaluator only; a second one, trained on other data, is missing."
+        "There is only one evaluator. A second one, trained on other data, is missing."
     ]
 
 

@@ -81,11 +81,11 @@ def test_options_of_a_uri_stay_at_its_end(tmp_path: Path) -> None:
         ("file:/tmp/x", "did you mean file:///tmp/x?"),
         ("", "--storage: is empty"),
         (" ", "--storage: is empty"),
-        ("/tmp/" + "x" * 5000, "...: is no usable path: File name too long"),
-        ("/tmp/" + "x/" * 2500, "...: is no usable path: File name too long"),
+        ("/tmp/" + "x" * 5000, "...: is not a usable path: File name too long"),
+        ("/tmp/" + "x/" * 2500, "...: is not a usable path: File name too long"),
         ("/tmp/a\0b", "a\\x00b': holds a NUL"),
-        ("/tmp/a\udcffb", "a\\udcffb': holds a NUL, or bytes that are no text"),
-        ("~no-such-user-here/x", "is no usable path: "),
+        ("/tmp/a\udcffb", "a\\udcffb': holds a NUL, or bytes that are not text"),
+        ("~no-such-user-here/x", "is not a usable path: "),
     ],
 )
 def test_what_is_neither_a_path_nor_a_uri_is_refused(
@@ -241,7 +241,7 @@ def test_a_full_disk_keeps_the_old_file_and_is_explained(small_disk: Path) -> No
     text = str(caught.value)
     assert text.startswith(f"{small_disk}/a/file: 0.2 MB could not be written: No space left")
     assert "0.2 MB are free there" in text
-    assert "the same command goes on" in text
+    assert "the same command continues from there" in text
     assert "\n" not in text
     assert storage.read("a/file") == old
     assert os.listdir(small_disk / "a") == ["file"]

@@ -40,7 +40,7 @@ def test_a_link_that_leads_to_no_folder_is_refused(tmp_path: Path, target: str) 
     (tmp_path / "file").write_text("x")
     link = tmp_path / "runs"
     link.symlink_to(target)
-    with pytest.raises(ConfigError, match=r"runs: (is no usable path|cannot be opened or made)"):
+    with pytest.raises(ConfigError, match=r"runs: (is not a usable path|cannot be opened or made)"):
         Storage(str(link))
 
 
@@ -49,10 +49,10 @@ def test_a_link_into_a_folder_of_pictures_is_refused(tmp_path: Path) -> None:
     (people / "ann").mkdir(parents=True)
     link.symlink_to(people / "ann", target_is_directory=True)
     data = {"name": "folder", "root": str(people), "image_size": 16, "channels": 1}
-    with pytest.raises(ConfigError, match=r"lies in data\.root"):
+    with pytest.raises(ConfigError, match=r"lies inside data\.root"):
         tiny.session(link, data=data)
     # And the other way round: the recipe names the link.
     named = {**data, "root": str(tmp_path / "named")}
     (tmp_path / "named").symlink_to(people, target_is_directory=True)
-    with pytest.raises(ConfigError, match=r"lies in data\.root"):
+    with pytest.raises(ConfigError, match=r"lies inside data\.root"):
         tiny.session(people / "ann", data=named)

@@ -29,11 +29,11 @@ def test_services_are_kept_in_their_order_and_once() -> None:
     ("given", "said"),
     [
         ("comet:x", "`mlflow:URI` or `wandb:PROJECT`"),
-        ("", "is no service"),
+        ("", "is not a known service"),
         ("mlflow", "such as mlflow:http://127.0.0.1:5000"),
         ("mlflow:", "such as mlflow:"),
         ("mlflow:localhost:5000", "such as mlflow:"),
-        ("mlflow:http://host:port", "is no address"),
+        ("mlflow:http://host:port", "is not an address"),
         ("wandb:", "such as wandb:faces"),
         ("wandb:a/b/c", "TEAM/PROJECT"),
         ("wandb:a b", "such as wandb:faces"),

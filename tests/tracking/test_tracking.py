@@ -99,7 +99,9 @@ def test_a_service_that_is_down_is_told_of_once_and_the_files_go_on(
         subject.close()
         assert scalars(only(tmp_path / folder)) == [(1, "loss", 2.0)]
     (line,) = said
-    assert "mlflow gets no more curves: SystemExit: nobody listens; the token is ***." in line
+    assert (
+        "no more curves are sent to mlflow: SystemExit: nobody listens; the token is ***." in line
+    )
 
 
 def test_a_service_that_hangs_holds_nothing_up(
@@ -112,7 +114,8 @@ def test_a_service_that_hangs_holds_nothing_up(
     subject.log(1, {"loss": 1.0})
     subject.close()
     assert said == [
-        "warning: mlflow gets no more curves: does not answer. The run goes on, and the storage has them"
+        "warning: no more curves are sent to mlflow: does not answer. The run continues, and the storage keeps "
+        "the curves"
     ]
     Hanging.over.set()
     wait_until(

@@ -104,7 +104,7 @@ def test_a_rate_that_too_few_impostors_tell_is_not_known(session: Session) -> No
     # 8 private pictures against 5 others each are 40 impostors.
     assert math.isnan(found(session, "accepted_1")["accepted_1"])
     with pytest.raises(
-        ConfigError, match="accepted_1: is not known of x; it takes a headline eval"
+        ConfigError, match="accepted_1: is not known for x; it takes a headline eval"
     ):
         refuse_unknown({"accuracy": 1.0}, ["accuracy", "accepted_1"], "x")
 
@@ -124,7 +124,7 @@ def test_what_no_evaluator_of_the_recipe_tells_is_refused_at_load() -> None:
     )
     alone = tiny.experiment(sweep=None, evaluators=plain.model_dump(mode="json")["evaluators"][:1])
     assert list(unfit_metrics(alone, ["denied"])) == [
-        "denied: it takes a second evaluator, which the first one may deny"
+        "denied: it takes a second evaluator, which may contradict the first one"
     ]
     assert list(unfit_metrics(plain, ["denied", "precision", "others_taken"])) == []
 
@@ -155,7 +155,8 @@ def test_a_bound_that_an_old_store_lacks_is_measured_again_and_no_key_error(
     # What cannot be known is left out: every metric that a trial reports is finite.
     assert "strangers_accepted" not in numbers
     with pytest.raises(
-        ConfigError, match=r"strangers_accepted: is not known of .*; it takes evaluator-only people"
+        ConfigError,
+        match=r"strangers_accepted: is not known for .*; it takes evaluator-only people",
     ):
         refuse_unknown(numbers, ["strangers_accepted"], "it")
 

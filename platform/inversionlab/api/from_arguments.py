@@ -77,7 +77,8 @@ def experiment_from_recipe(
     beside = [name for name in given.given() if name != "model"]
     if beside:
         raise ConfigError(
-            f"recipe and {beside[0]}: give a recipe or a model with its pictures; change the recipe by `settings`"
+            f"recipe and {beside[0]}: give either a recipe, or a model with its pictures; change a recipe by "
+            "`settings`"
         )
     if isinstance(recipe, Experiment):
         data, origin = recipe.model_dump(mode="json"), "recipe"
@@ -149,12 +150,14 @@ def _options(given: Arguments, settings: Mapping[str, Any], storage: Storage) ->
         raise ConfigError(f"endpoint: {fault}")
     if given.public is None:
         raise ConfigError(
-            "public: is missing; name a folder with pictures of strangers (one folder for each person), which the "
-            "attacker learns from what such pictures look like"
+            "public: is missing; name a folder with pictures of strangers (one folder for each person), from "
+            "which the attacker learns what such pictures look like"
         )
     live = isinstance(given.model, nn.Module)
     if given.weights is not None and (live or given.model is None):
-        raise ConfigError("weights: goes with a model by its import path; a module has its own")
+        raise ConfigError(
+            "weights: is only for a model that is given by its import path; a module has its own weights"
+        )
     model = LIVE if live else None if given.model is None else str(given.model)
     if model is not None:
         refuse_model_uri(model, "model")

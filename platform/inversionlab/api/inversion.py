@@ -190,7 +190,7 @@ def _check_view(kind: type[Attack], settings: AttackSettings, most: type[View]) 
     hint = " set its `gradients` to False, or" if scores and view is WhiteBox else ""
     what = "no gradients" if most is Scores else "labels alone"
     raise ConfigError(
-        f"attack = {settings.name}: needs the model's {view_word(view)} view, and this model gives {what};{hint} "
+        f"attack = {settings.name}: needs the model's {view_word(view)} view, but this model gives {what};{hint} "
         f"use one of: {', '.join(able)}"
     )
 
@@ -200,6 +200,6 @@ def _targets(targets: int | Iterable[int], classes: int) -> list[int]:
     wanted = [targets] if isinstance(targets, int) else [int(target) for target in targets]
     wrong = [target for target in wanted if not 0 <= target < classes]
     if wrong or not wanted:
-        shown = f"{wrong[0]}: is no class" if wrong else "[]: names no class"
+        shown = f"{wrong[0]}: is not a class" if wrong else "[]: names no class"
         raise ConfigError(f"targets = {shown}; the model's classes are 0 to {classes - 1}")
     return wanted

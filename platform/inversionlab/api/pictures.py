@@ -35,7 +35,7 @@ def public_pictures(public: Any, *, image_size: int, channels: int | None) -> Te
         return Folder(settings).load().images_NCHW[:]
     if not isinstance(public, Tensor | np.ndarray):
         raise ConfigError(
-            f"public = {type(public).__name__}: is none of the known forms; {ACCEPTED}"
+            f"public = {type(public).__name__}: is not one of the known forms; {ACCEPTED}"
         )
     shape = tuple(public.shape)
     if len(shape) != 4 or len(public) < 1:

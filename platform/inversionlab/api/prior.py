@@ -32,8 +32,8 @@ class OwnPrior:
         """
         if not callable(generator):
             raise ConfigError(
-                f"generator = {type(generator).__name__}: is no name, no settings, and nothing that makes "
-                "pictures of latents"
+                f"generator = {type(generator).__name__}: is not a name, not settings, and not an object that "
+                "makes pictures from latents"
             )
         size = latent_size or getattr(generator, "latent_size", None)
         if not isinstance(size, int) or size < 1:

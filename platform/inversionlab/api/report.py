@@ -151,7 +151,7 @@ class Report:
                 return row
         there = ", ".join(f"{row.attack} ({row.label})" for row in rows)
         raise ConfigError(
-            f"attack = {attack}, model = {model}: is no row of the table; there are: {there}"
+            f"attack = {attack}, model = {model}: is not a row of the table; there are: {there}"
         )
 
 

@@ -29,8 +29,8 @@ def copied(module: nn.Module) -> nn.Module:
         return copy.deepcopy(module).eval()
     except Exception as error:  # A module may hold anything.
         raise ConfigError(
-            f"model = {type(module).__name__}: cannot be copied ({type(error).__name__}: {error}), and an attack "
-            "never works on the caller's own; give it as `package.module:Class` with `weights`"
+            f"model = {type(module).__name__}: cannot be copied ({type(error).__name__}: {error}), but an attack "
+            "works on a copy only; give it as `package.module:Class` with `weights`"
         ) from error
 
 
@@ -101,7 +101,7 @@ def _recognizer(
         raw = RawModel(model, name=name, differentiable=False, note="a function has no gradients")
     else:
         raise ConfigError(
-            f"model = {type(model).__name__}: is no torch.nn.Module, no function, and has no `log_scores`"
+            f"model = {type(model).__name__}: is not a torch.nn.Module, not a function, and has no `log_scores`"
         )
     channels, device = examples_NCHW.shape[1], examples_NCHW.device
     # The trial's answers say how many classes there are, and whether they are logits.

@@ -40,13 +40,13 @@ class AmiAdversarialSettings(InversionSettings, AttackSettings):
     taught_by: Literal["victim", "protected"] = "victim"
     """Whose answers the inversion model learns from."""
     noise: NoiseSettings = NoiseSettings()
-    """The noise that it learns to bear."""
+    """The noise that the inversion model learns to withstand."""
 
     @field_validator("noise")
     @classmethod
     def _is_some(cls, noise: NoiseSettings) -> NoiseSettings:
         if noise.none:
-            raise ValueError("is no noise; raise what is 0, or use `ami`")
+            raise ValueError("makes no noise; raise what is 0, or use `ami`")
         if noise.budget < 1e-3:
             raise ValueError(f"budget = {noise.budget:g}: must be at least 0.001")
         return noise

@@ -29,9 +29,9 @@ class AmplifiedModelSettings(InversionModelSettings):
     """Structure of an inversion model with its amplification."""
 
     vector: Literal["log", "power", "plain"] = "power"
-    """How the scores are amplified before they go in."""
+    """How the scores are amplified at the input."""
     activation: Literal["tanh", "relu"] = "relu"
-    """What follows every hidden layer."""
+    """The activation after every hidden layer."""
 
 
 class AmplifiedMiaSettings(InversionSettings, AttackSettings):

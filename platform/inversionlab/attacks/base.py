@@ -42,7 +42,7 @@ class AttackSettings(Settings):
     """The attack's name in tables; null: `name`. Needed where a recipe has one attack twice."""
     generator: str | None = None
     """Which of the recipe's `generators` it searches; null: the recipe's `generator` if that has what the attack
-    needs, else the first of `generators` that has."""
+    needs, else the first of `generators` that has it."""
 
     as_published: bool = Field(default=False, exclude=True)
     """Whether settings that are left out take the values of the attack's paper or code, where those differ."""

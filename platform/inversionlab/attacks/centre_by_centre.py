@@ -57,21 +57,21 @@ class CentreByCentreSettings(AttackSettings):
 
     name: Literal["centre_by_centre"] = "centre_by_centre"
     rank_by: Order = "score"
-    """What orders the candidates."""
+    """How the candidates are ordered."""
     reverse: bool = False
     """Whether the candidate that the order puts last comes first."""
     student: RecognizerSettings = STUDENT
-    """Structure and training of the student, for the orders that ask one."""
+    """Structure and training of the student, for the orders that need one."""
     pool: int = Field(default=512, ge=1, le=1_000_000)
     """Public pictures that the model is asked about once, as starts for all targets."""
     step_length: float = Field(default=0.8, gt=0, le=100)
     """Length of the first step in latent units."""
     steps: int = Field(default=150, ge=1, le=100_000)
-    """Updates of a descent at most."""
+    """Maximum number of updates of a descent."""
     stop: float = Field(default=0.9999, gt=0, lt=1)
     """A descent is finished when the centre's probability exceeds this."""
     patience: int | None = Field(default=20, ge=1, le=100_000)
-    """A descent ends when its score has not grown by 1 % for so many updates; null: never."""
+    """A descent ends when its score has not grown by 1 % for this many updates; null: never."""
 
 
 class CentreByCentre(Attack):

@@ -49,21 +49,21 @@ class DistilThenInvertSettings(AttackSettings):
 
     name: Literal["distil_then_invert"] = "distil_then_invert"
     answers: Answers = "labels"
-    """What the student learns from, and the results are chosen by."""
+    """The answers that the student learns from and that the results are chosen by."""
     student: RecognizerSettings = STUDENT
     """Structure and training of the student."""
     pool: int = Field(default=2048, ge=1, le=1_000_000)
     """Encoded public pictures, or draws, among which the student chooses starts."""
     starts: int = Field(default=3, ge=1, le=64)
-    """Descents of a reconstruction."""
+    """Number of descents for each reconstruction."""
     step_length: float = Field(default=0.8, gt=0, le=100)
     """Length of the first step in latent units."""
     steps: int = Field(default=150, ge=1, le=100_000)
-    """Updates of a descent at most."""
+    """Maximum number of updates of a descent."""
     stop: float = Field(default=0.9999, gt=0, lt=1)
     """A descent is finished when the student's score of the target exceeds this."""
     patience: int | None = Field(default=20, ge=1, le=100_000)
-    """A descent ends when its score has not grown by 1 % for so many updates; null: never."""
+    """A descent ends when its score has not grown by 1 % for this many updates; null: never."""
 
     @property
     def training(self) -> TrainingSettings:

@@ -60,23 +60,24 @@ class GmiSettings(AugmentableSettings, AttackSettings):
     identity_weight: float = Field(default=100.0, gt=0, le=1e6)
     """lambda, the weight of the target's cross-entropy relative to the critic's score."""
     pool: int = Field(default=512, ge=0, le=1_000_000)
-    """Draws that the model is asked about once, as starts for all targets; 0: each row draws its own."""
+    """Draws that the model is asked about once, as starts for all targets; 0: each reconstruction draws its
+    own."""
     update: Literal["adaptive", "nesterov"] = "adaptive"
-    """Steps of an adaptive length, or Nesterov's."""
+    """Whether steps have an adaptive length or are Nesterov's."""
     step_length: float = Field(default=0.8, gt=0, le=100)
     """Length of the first adaptive step in latent units."""
     patience: int | None = Field(default=20, ge=1, le=100_000)
-    """A start ends when its score has not grown by 1 % for so many updates; null: never."""
+    """A start ends when its score has not grown by 1 % for this many updates; null: never."""
     rate: float = Field(default=2e-3, gt=0, le=10)
     """a, Nesterov's step size."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """m, the share of the velocity that Nesterov's update keeps."""
     clip: float = Field(default=2.0, gt=0, le=100)
-    """Bound of every latent coordinate's absolute value."""
+    """Upper bound of the absolute value of every latent coordinate."""
     starts: int = Field(default=3, ge=1, le=100)
-    """Random starts at most."""
+    """Maximum number of random starts."""
     steps: int = Field(default=100, ge=1, le=100_000)
-    """Updates of a start at most."""
+    """Maximum number of updates of a start."""
     stop: float = Field(default=0.999, gt=0, lt=1)
     """A reconstruction is finished when the target's score exceeds this."""
 

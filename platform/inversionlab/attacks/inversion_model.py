@@ -53,7 +53,7 @@ class InversionSettings(Settings):
     public_pictures: int = Field(default=256, ge=0, le=1_000_000)
     """Public pictures that F is asked about for each job, to find look-alikes; 0: 1 - p is spread evenly."""
     look_alikes: int = Field(default=16, ge=1, le=100_000)
-    """How many of them are used, those of highest target score."""
+    """How many of them are used: those with the highest target score."""
     confidences: tuple[float, ...] = Field(
         default=(0.9, 0.99, 0.9999, 1 - 1e-6, 1 - 1e-8), min_length=1
     )

@@ -48,13 +48,13 @@ class KedMiSettings(AugmentableSettings, AttackSettings):
     samples: int = Field(default=1, ge=1, le=64)
     """Pictures drawn from each distribution at every step; their losses are summed."""
     steps: int = Field(default=150, ge=1, le=100_000)
-    """Updates at most."""
+    """Maximum number of updates."""
     stop: float = Field(default=0.9999, gt=0, lt=1)
     """A step is good when the target's score of each of its draws exceeds this."""
     calm: int = Field(default=5, ge=1, le=1000)
-    """A distribution is recovered after so many good steps in a row."""
+    """A distribution is recovered after this many good steps in a row."""
     draws: int = Field(default=5, ge=1, le=1000)
-    """Pictures drawn from the recovered distribution; the one of highest target score is kept."""
+    """Pictures drawn from the recovered distribution; the one with the highest target score is kept."""
 
 
 class KedMi(AugmentedAttack, Attack):

@@ -52,24 +52,24 @@ class LabelOnlySettings(AttackSettings):
     pool: int = Field(default=2048, ge=0, le=1_000_000)
     """Public pictures that the model is asked about once, as starts for all targets; 0: none."""
     start_queries: int = Field(default=3200, ge=1, le=10_000_000)
-    """Queries for a start at most where the pool has none, rounded up to rounds of 32."""
+    """Maximum number of queries for a start where the pool has none, rounded up to a multiple of 32."""
     directions: int = Field(default=16, ge=2, le=65_536, multiple_of=2)
     """N, the points on a sphere."""
     radius: float = Field(default=2.0, gt=0, le=1e4)
     """R of the first sphere, in latent units."""
     growth: float = Field(default=1.3, gt=1, le=10)
-    """R is multiplied by this where the whole sphere is the target, and divided by it where no point is."""
+    """R is multiplied by this where all points of the sphere are the target's, and divided by it where none is."""
     stop_radius: float | None = Field(default=None, gt=0, le=1e4)
     """A reconstruction is finished when a sphere of at least this radius is the target's."""
     stop_share: float = Field(default=1.25, gt=0, le=100)
-    """Without `stop_radius`: that radius over the square root of the latent's length, which is about how far from
-    0 the prior's draws lie."""
+    """Without `stop_radius`: that radius divided by the square root of the latent's length. Draws from the prior
+    lie about that square root away from 0."""
     steps: int = Field(default=150, ge=1, le=100_000)
-    """Spheres at most."""
+    """Maximum number of spheres."""
     step_share: float = Field(default=1.0, gt=0, le=10)
-    """The factor of the estimated direction M, as a share of R ..."""
+    """The factor of the estimated direction M, as a share of R."""
     max_step: float = Field(default=9.0, gt=0, le=1e4)
-    """... and the upper bound of that factor."""
+    """Upper bound of that factor."""
     seed_pictures: int = Field(default=16, ge=1, le=4096)
     """Public pictures whose mean encoding is the result for a target without a start."""
 

@@ -56,11 +56,12 @@ class LatentBlackBoxSettings(LatentDescentSettings, AttackSettings):
     perturbations: int | None = Field(default=32, ge=1, le=65_536)
     """M; null: the larger of 64 and twice the latent's length."""
     variances: tuple[float, ...] = (0.1,)
-    """The grid of sigma^2, each from 1e-12 to 1e12; several need M to be above the latent's length."""
+    """The grid of sigma^2, each from 1e-12 to 1e12; more than one value needs M to be greater than the latent's
+    length."""
     grid_every: int = Field(default=25, ge=1, le=100_000)
-    """All of `variances` are tried every so many updates; 1: at every update."""
+    """Number of updates after which all of `variances` are tried again; 1: at every update."""
     truncate: int | None = Field(default=None, ge=1)
-    """The attacker sees only so many of the largest scores; null: all."""
+    """The attacker sees only this many of the largest scores; null: all."""
 
     @field_validator("variances")
     @classmethod

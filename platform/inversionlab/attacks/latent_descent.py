@@ -25,7 +25,7 @@ class LatentDescentSettings(Settings):
     later: ClassVar[dict[str, Any]] = {"pool": 0, "update": "limited", "patience": None}
 
     steps: int = Field(default=300, ge=1, le=100_000)
-    """Updates at most."""
+    """Maximum number of updates."""
     stop: float = Field(default=0.99, gt=0, lt=1)
     """A reconstruction is finished when the target's score exceeds this."""
     pool: int = Field(default=512, ge=0, le=1_000_000)
@@ -33,13 +33,14 @@ class LatentDescentSettings(Settings):
     seed_pictures: int = Field(default=16, ge=1, le=4096)
     """Without a pool: public pictures whose mean encoding is the start."""
     update: Literal["adaptive", "limited"] = "adaptive"
-    """Steps of an adaptive length, or of a limited one."""
+    """Whether steps have an adaptive length or a limited one."""
     step_length: float = Field(default=0.8, gt=0, le=100)
-    """Length of the first step in latent units; of every limited step, unless the gradient is tiny."""
+    """Length of the first adaptive step, in latent units. Every limited step has this length too, unless the
+    gradient is tiny."""
     max_rate: float = Field(default=100.0, gt=0, le=1e6)
     """Upper bound of the factor that multiplies the gradient in a limited step."""
     patience: int | None = Field(default=20, ge=1, le=100_000)
-    """A descent ends when its score has not grown by 1 % for so many updates; null: never."""
+    """A descent ends when its score has not grown by 1 % for this many updates; null: never."""
 
 
 def descend_latents(

@@ -81,7 +81,7 @@ class AugmentableSettings(SettingsBase):
     later: ClassVar[dict[str, Any]] = {"lomma": None}
 
     lomma: LommaSettings | None = None
-    """Logit loss and students (Nguyen et al. 2023); null: neither, `{}`: with the default settings."""
+    """Logit loss and students (Nguyen et al. 2023); null: neither; `{}`: both with the default settings."""
 
 
 class StudentsLearner(Learner):

@@ -44,9 +44,9 @@ class MiFaceSettings(AttackSettings):
     rate: float = Field(default=0.1, gt=0, le=1e6)
     """lambda, the factor of the gradient."""
     steps: int = Field(default=1000, ge=1, le=100_000)
-    """alpha, updates at most."""
+    """alpha, the maximum number of updates."""
     patience: int = Field(default=100, ge=1, le=100_000)
-    """beta: a row ends when its cost is no better than the worst of so many before it."""
+    """beta: a reconstruction ends when its cost is no better than the worst of this many before it."""
     stop: float = Field(default=0.99, gt=0, lt=1)
     """gamma: a reconstruction is finished when the target's score exceeds this."""
     blank: float = Field(default=0.0, ge=0, le=1)
@@ -54,7 +54,7 @@ class MiFaceSettings(AttackSettings):
     variation: float = Field(default=0.0, ge=0, le=1e6)
     """Weight of the auxiliary term: the mean absolute difference of neighbouring pixels."""
     process_every: int = Field(default=0, ge=0, le=100_000)
-    """Pictures are denoised and sharpened every so many updates; 0: never."""
+    """Number of updates after which pictures are denoised and sharpened again; 0: never."""
     denoise: float = Field(default=0.1, gt=0, le=10)
     """h of the non-local means: a patch that differs by this much (root mean square) has weight 1/e."""
     sharpen: float = Field(default=0.5, ge=0, le=10)

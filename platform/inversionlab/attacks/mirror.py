@@ -64,7 +64,7 @@ class MirrorSettings(AttackSettings):
 
     name: Literal["mirror"] = "mirror"
     gradients: bool = True
-    """Whether it sees gradients; if not, it evolves points by their scores."""
+    """Whether the attack sees gradients. If not, it evolves points by their scores."""
     pool: int = Field(default=1024, ge=0, le=1_000_000)
     """Latents that the model is asked about once, as starts for all targets; 0: see `candidates`."""
     candidates: int = Field(default=64, ge=1, le=100_000)
@@ -75,23 +75,23 @@ class MirrorSettings(AttackSettings):
     clip: float = Field(default=1.0, gt=0, le=100)
     """How many standard deviations a coordinate may be from the mean (the authors' code: 1)."""
     update: Literal["adaptive", "adam"] = "adaptive"
-    """Steps of an adaptive length, or Adam's."""
+    """Whether steps have an adaptive length or are Adam's."""
     step_length: float = Field(default=3.0, gt=0, le=1000)
     """Length of the first adaptive step, in standard deviations."""
     patience: int | None = Field(default=20, ge=1, le=100_000)
-    """A descent ends when its score has not grown by 1 % for so many updates; null: never."""
+    """A descent ends when its score has not grown by 1 % for this many updates; null: never."""
     rate: float = Field(default=0.1, gt=0, le=10)
     """Adam's step size, in standard deviations."""
     drop: float = Field(default=0.1, ge=0, lt=1)
     """Share of the pixels that are dropped at random before the model sees a picture."""
     flip: bool = True
-    """Whether the model sees the pictures of a step mirrored with chance 1/2."""
+    """Whether the model sees the pictures of a step mirrored with probability 1/2."""
     steps: int = Field(default=100, ge=1, le=100_000)
-    """Updates at most."""
+    """Maximum number of updates."""
     stop: float = Field(default=0.9999, gt=0, lt=1)
     """A picture is good when the target's score exceeds this."""
     calm: int = Field(default=3, ge=1, le=1000)
-    """A search is finished after good pictures in so many steps in a row."""
+    """A search is finished after this many steps in a row with good pictures."""
     genetic: GeneticSettings = GeneticSettings()
     """The search by scores only."""
 

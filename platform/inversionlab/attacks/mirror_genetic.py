@@ -36,11 +36,11 @@ class GeneticSettings(Settings):
     population: int = Field(default=32, ge=2, le=10_000)
     """Points in a generation; the first generation is the best of the candidates."""
     generations: int = Field(default=70, ge=1, le=100_000)
-    """Generations at most."""
+    """Maximum number of generations."""
     mutated: float = Field(default=0.1, ge=0, le=1)
-    """The chance that a coordinate of a child moves."""
+    """The probability that a coordinate of a child moves."""
     mutation: float = Field(default=1.0, ge=0, le=100)
-    """How far it moves at most, in standard deviations."""
+    """The largest distance that it moves, in standard deviations."""
 
 
 @dataclass

@@ -46,21 +46,22 @@ class MultiModeSettings(AttackSettings):
     pool: int = Field(default=512, ge=1, le=1_000_000)
     """Public pictures that the model is asked about once, as starts for all targets."""
     starts: int = Field(default=4, ge=1, le=64)
-    """Descents from the best of these for the target."""
+    """Number of descents. They start from the best of these pictures for the target."""
     morphs: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.25, 0.5)
     """Shares t of the plain descent's mode in the morphs, which are further starts."""
     views: int = Field(default=2, ge=1, le=64)
-    """Random views of the picture a step."""
+    """Number of random views of the picture in each step."""
     strength: float = Field(default=1.0, ge=0, le=5)
     """Size of the random changes; 1: shifts up to 6 %, zooms up to 10 %, light up to 15 %."""
     prior: float = Field(default=0.5, ge=0, le=1000)
-    """Weight of the latent's negative log-density a dimension."""
+    """Weight of the latent's negative log-density per dimension."""
     floor: float = Field(default=0.1, ge=0, le=1)
     """Modes lower than this share of the highest one are dropped."""
     steps: int = Field(default=150, ge=1, le=100_000)
-    """Updates at most."""
+    """Maximum number of updates."""
     patience: int = Field(default=15, ge=1, le=100_000)
-    """A descent ends when its score has not grown by 1 % for so many updates; its mode is lower than `stop`."""
+    """A descent ends when its score has not grown by 1 % for this many updates. Its mode is then lower than
+    `stop`."""
     stop: float = Field(default=0.9999, gt=0, lt=1)
     """A descent is finished when the target's score under all views exceeds this (geometric mean)."""
     step_length: float = Field(default=0.1, gt=0, le=100)

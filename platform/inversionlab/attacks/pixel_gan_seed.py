@@ -31,7 +31,7 @@ class PixelGanSeedSettings(PixelDescentSettings, AttackSettings):
     name: Literal["pixel_gan_seed"] = "pixel_gan_seed"
     pool: int = Field(default=256, ge=1, le=1_000_000)
     """Faces of the generator that the model is asked about once, as starts for all targets. With more repeats than
-    faces the starts, and so the clones, come again."""
+    faces, the starts repeat, and so do the clones."""
 
 
 class PixelGanSeed(Attack):

@@ -44,7 +44,7 @@ class PixelDescentSettings(Settings):
     loss: Literal["cross_entropy", "lse", "infomax"] = "cross_entropy"
     """The loss L: cross-entropy, least square error, or cross-entropy with the answer's entropy."""
     steps: int = Field(default=200, ge=1, le=100_000)
-    """Updates at most."""
+    """Maximum number of updates."""
     stop: float = Field(default=0.99, gt=0, lt=1)
     """A clone is finished when the target's score exceeds this."""
 

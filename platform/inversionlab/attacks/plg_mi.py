@@ -45,25 +45,25 @@ class PlgMiSettings(AugmentableSettings, AttackSettings):
 
     name: Literal["plg_mi"] = "plg_mi"
     starts: int = Field(default=4, ge=1, le=64)
-    """Draws of the noise that a reconstruction starts from."""
+    """Number of draws of the noise that a reconstruction starts from."""
     update: Literal["adaptive", "adam"] = "adaptive"
-    """Steps of an adaptive length, or Adam's."""
+    """Whether steps have an adaptive length or are Adam's."""
     step_length: float = Field(default=0.8, gt=0, le=100)
     """Length of the first adaptive step in latent units."""
     rate: float = Field(default=0.02, gt=0, le=10)
     """Adam's step size."""
     steps: int = Field(default=60, ge=1, le=100_000)
-    """Updates of a start at most."""
+    """Maximum number of updates of a start."""
     patience: int | None = Field(default=20, ge=1, le=100_000)
-    """A start ends when its margin has not grown by 0.01 for so many updates; null: never."""
+    """A start ends when its margin has not grown by 0.01 for this many updates; null: never."""
     views: int = Field(default=2, ge=1, le=64)
     """Views of the picture that the model sees at a step."""
     crop: float = Field(default=0.8, gt=0, le=1)
-    """The least share of the picture's area in a view."""
+    """The smallest share of the picture's area in a view."""
     flip: bool = True
-    """Whether a view is mirrored with chance 1/2."""
+    """Whether a view is mirrored with probability 1/2."""
     choice: int = Field(default=32, ge=1, le=10_000)
-    """Random crops by which the result is chosen among the ends."""
+    """Random crops by which the result is chosen among the pictures where the starts end."""
     stop: float = Field(default=0.9, gt=0, lt=1)
     """A reconstruction counts as found when its mean score over these crops exceeds this."""
 

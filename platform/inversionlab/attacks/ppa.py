@@ -56,21 +56,21 @@ class PpaSettings(AugmentableSettings, AttackSettings):
 
     name: Literal["ppa"] = "ppa"
     pool: int = Field(default=2000, ge=1, le=1_000_000)
-    """Starts for all targets, about which the model is asked once, and about their mirror images."""
+    """Number of starts for all targets. The model is asked once about each of them and about its mirror image."""
     kept: int = Field(default=4, ge=1, le=64)
-    """Starts of a reconstruction."""
+    """Number of starts of each reconstruction."""
     update: Literal["adaptive", "adam"] = "adaptive"
-    """Steps of an adaptive length, or Adam's."""
+    """Whether steps have an adaptive length or are Adam's."""
     step_length: float = Field(default=0.8, gt=0, le=1000)
     """Length of the first adaptive step."""
     rate: float = Field(default=0.005, gt=0, le=10)
-    """Adam's step size at first."""
+    """Adam's initial step size."""
     steps: int = Field(default=50, ge=1, le=100_000)
     """Updates of every start."""
     crop: float = Field(default=0.9, gt=0, le=1)
-    """The least share of the picture's area that the model sees at a step."""
+    """The smallest share of the picture's area that the model sees at a step."""
     views: int = Field(default=32, ge=1, le=10_000)
-    """Random crops by which the result is chosen among the ends."""
+    """Random crops by which the result is chosen among the pictures where the starts end."""
     stop: float = Field(default=0.9, gt=0, lt=1)
     """A reconstruction counts as found when its mean score over these crops exceeds this."""
 

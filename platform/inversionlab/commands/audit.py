@@ -45,12 +45,12 @@ EPILOG = """Examples:
 
   {program} --endpoint https://host/identify --data people/ --public strangers/ --budget 50000
 
-Run the same command again after anything stopped it: finished networks and stored reconstructions are
-kept, a training goes on from its last checkpoint. Change only `defense.alpha`: nothing is trained.
+Run the same command again after anything stopped it: finished networks and stored reconstructions are kept,
+and a training continues from its last checkpoint. If only `defense.alpha` changes, nothing is trained.
 
 Exit codes: 0 done; 1 some attacks or a training failed (the rest is stored); 2 the recipe, the model or the
-data is wrong; 3 the endpoint's budget of queries is spent (the rest is stored); 4 a warning stands on the
-page, with --strict (all is stored); 130, 143, 129 interrupted."""
+data is wrong; 3 the endpoint's budget of queries is spent (the rest is stored); 4 there is a warning on the
+page and --strict is set (all is stored); 130, 143, 129 interrupted."""
 PANEL = "A model of your own, without a recipe"
 
 
@@ -64,7 +64,7 @@ def main(
     recipe: Annotated[
         Path | None,
         typer.Argument(
-            help="The experiment as YAML, a file or a name (--list); jobs/recipes/ holds some to start from.",
+            help="The experiment as YAML: a file or a name (--list); jobs/recipes/ holds some to start from.",
             show_default=False,
         ),
     ] = None,
@@ -82,7 +82,7 @@ def main(
         bool,
         typer.Option(
             "--force",
-            help="Go on although the checks of a given model say that something is wrong.",
+            help="Continue even if the checks of a given model say that something is wrong.",
         ),
     ] = False,
     settings: Annotated[
@@ -98,7 +98,7 @@ def main(
         bool,
         typer.Option(
             "--list",
-            help="List the recipes that come along, then stop.",
+            help="List the recipes that come with InversionLab, then stop.",
             is_eager=True,
             callback=lambda asked: _list_recipes() if asked else None,
         ),
@@ -125,7 +125,8 @@ def main(
         typer.Option(
             rich_help_panel=PANEL,
             metavar="URL",
-            help="A model behind HTTP, in place of --model; `--set victim.endpoint...` says how it is asked.",
+            help="A model that is reached over HTTP, in place of --model; `--set victim.endpoint...` says how it "
+            "is asked.",
             show_default=False,
         ),
     ] = None,
@@ -134,7 +135,7 @@ def main(
         typer.Option(
             rich_help_panel=PANEL,
             min=1,
-            help="The most queries that the endpoint gets, in all.",
+            help="The most queries that are sent to the endpoint in all.",
             show_default=False,
         ),
     ] = None,
@@ -143,7 +144,8 @@ def main(
         typer.Option(
             rich_help_panel=PANEL,
             metavar="FOLDER",
-            help="Pictures of the people whom the model knows, one folder for each person; also a bucket's URI.",
+            help="Pictures of the people whom the model knows, one folder for each person; a folder or a bucket's "
+            "URI.",
             show_default=False,
         ),
     ] = None,
@@ -160,8 +162,8 @@ def main(
         Path | None,
         typer.Option(
             rich_help_panel=PANEL,
-            help="The people in the order of the model's classes: a line a class, or JSON (default: the sorted "
-            "names of the folders).",
+            help="The people in the order of the model's classes: one class per line, or JSON (default: the "
+            "sorted names of the folders).",
             show_default=False,
         ),
     ] = None,
@@ -186,7 +188,7 @@ def main(
         int | None,
         typer.Option(
             rich_help_panel=PANEL,
-            help="Side of all pictures, in pixels (default: by the pictures).",
+            help="Side of all pictures, in pixels (default: chosen by the pictures).",
             show_default=False,
         ),
     ] = None,
@@ -195,7 +197,7 @@ def main(
         typer.Option(
             rich_help_panel=PANEL,
             metavar="FILE",
-            help="Where the recipe of what was chosen is written (default: NAME.yaml in the current folder).",
+            help="The file for the recipe of what was chosen (default: NAME.yaml in the current folder).",
             show_default=False,
         ),
     ] = None,
@@ -288,7 +290,7 @@ def _next(experiment: Experiment, root: str, run: str) -> str:
     place = f"--storage {shlex.quote(Storage(root).root)}"
     if experiment.seeds is None and has_space(experiment.defense.name):
         return (
-            f"inversionlab search {experiment.defense.name} --recipe RECIPE {place} seeks better settings of this "
-            "defense"
+            f"inversionlab search {experiment.defense.name} --recipe RECIPE {place} searches for better settings "
+            "of this defense"
         )
     return f"inversionlab dashboards {run} {place} shows how the networks learned"

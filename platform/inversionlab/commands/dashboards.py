@@ -49,7 +49,7 @@ class Server:
 def main(
     run: Annotated[
         str,
-        typer.Argument(help="The name of a run or a search, which may be at work still."),
+        typer.Argument(help="The name of a run or a search, which may still be at work."),
     ],
     storage: StorageRoot = None,
 ) -> None:
@@ -83,7 +83,7 @@ def main(
         for server in servers:
             typer.echo(f"{server.title}: {server.address}")
         if is_search(store, run) and len(servers) == 1:
-            typer.echo("The study is there once a trial has ended; start this command again then.")
+            typer.echo("There is no study until a trial has ended; start this command again then.")
         typer.echo("Ctrl-C ends them.")
         while all(server.process.poll() is None for server in servers):
             time.sleep(0.5)

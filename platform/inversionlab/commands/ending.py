@@ -203,7 +203,8 @@ def _say(number: signal.Signals) -> None:
     """One line on stderr, unless the terminal is gone."""
     with suppress(OSError, ValueError):
         typer.echo(
-            f"{WORDS[number]}; what is finished is stored, and the same command goes on", err=True
+            f"{WORDS[number]}; finished work is stored, and the same command continues from there",
+            err=True,
         )
 
 

@@ -101,7 +101,7 @@ def _refuse_options_beside(recipe: Path, given: GivenModel) -> None:
         )
     if typed:
         raise ConfigError(
-            f"{typed[0]}: goes with --model or --endpoint; change the recipe {recipe} by --set (`inversionlab "
+            f"{typed[0]}: is only for --model or --endpoint; change the recipe {recipe} by --set (`inversionlab "
             "settings` lists all keys)"
         )
 
@@ -109,7 +109,7 @@ def _refuse_options_beside(recipe: Path, given: GivenModel) -> None:
 def _require_one_model(given: GivenModel) -> None:
     if given.model is None and given.endpoint is None:
         raise ConfigError(
-            "nothing to audit: give a recipe (--list names those that come along), or your model by --model or "
+            "nothing to audit: give a recipe (--list names the supplied ones), or your model by --model or "
             "--endpoint"
         )
     if given.model is not None and given.endpoint is not None:
@@ -119,11 +119,11 @@ def _require_one_model(given: GivenModel) -> None:
     for option in ("weights", "budget"):
         needed = {"weights": "model", "budget": "endpoint"}[option]
         if getattr(given, option) is not None and getattr(given, needed) is None:
-            raise ConfigError(f"--{option}: goes with --{needed}")
+            raise ConfigError(f"--{option}: is only for --{needed}")
     if given.public is None:
         raise ConfigError(
-            "--public: is missing; name a folder with pictures of strangers (one folder for each person), which "
-            "the attacker learns from what such pictures look like"
+            "--public: is missing; name a folder with pictures of strangers (one folder for each person), from "
+            "which the attacker learns what such pictures look like"
         )
 
 
@@ -209,7 +209,7 @@ def _write(path: Path, header: str, chosen: Sequence[Choice]) -> None:
     try:
         if path.exists() and path.read_text(encoding="utf-8") != text:
             raise ConfigError(
-                f"{path}: is there already, and holds something else; audit it by `inversionlab audit {path}`, or "
+                f"{path}: exists already and holds something else; audit it by `inversionlab audit {path}`, or "
                 "name another file by --write"
             )
         path.write_text(text, encoding="utf-8")

@@ -34,7 +34,7 @@ VerifyData = Annotated[
     bool,
     typer.Option(
         "--verify-data",
-        help="Read every picture file again, whether or not its size and time of change are as they were.",
+        help="Read every picture file again, even if its size and modification time have not changed.",
     ),
 ]
 ShowPictures = Annotated[
@@ -49,7 +49,7 @@ ShowPictures = Annotated[
 Strict = Annotated[
     bool,
     typer.Option(
-        "--strict", help="End with exit code 4 if a warning stands on the page; all is stored."
+        "--strict", help="End with exit code 4 if there is a warning on the page; all is stored."
     ),
 ]
 
@@ -59,8 +59,8 @@ LogToOption = Annotated[
     typer.Option(
         "--log-to",
         metavar="SERVICE",
-        help="Send the curves of trainings, and of a search's trials, to mlflow:URI or wandb:PROJECT too; with "
-        "--no-pictures without samples. Repeatable.",
+        help="Send the curves of trainings, and of a search's trials, also to mlflow:URI or wandb:PROJECT; "
+        "--no-pictures leaves out the samples. Repeatable.",
         show_default=False,
     ),
 ]

@@ -88,7 +88,7 @@ def main(
         bool,
         typer.Option(
             "--overview",
-            help="Write the table of every table and figure of all papers, from what is stored, then stop.",
+            help="Write an overview of the tables and figures of all papers from what is stored, then stop.",
         ),
     ] = False,
 ) -> None:
@@ -167,7 +167,9 @@ def _run(request: Request, root: str, *, pictures: bool) -> None:
         for compared in written.tables:
             typer.echo(f"{compared.table.title}: {status_text(compared, request.scale)}")
         place = Storage(root).uri(f"{written.folder}/page.html")
-        typer.echo(f"Page: {place}; beside it the cells as Parquet and CSV, and a Markdown")
+        typer.echo(
+            f"Page: {place}; beside it are the cells as Parquet and CSV, and the page as Markdown"
+        )
         typer.echo(f"Done in {time.monotonic() - began:.0f} s.")
         if written.failed:
             raise written.failed[0]

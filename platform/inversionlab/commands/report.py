@@ -73,7 +73,7 @@ def main(
     root = default_root() if storage is None else storage
     with exit_codes(DoubtError):
         if every == (run is not None):
-            raise ConfigError("name a run or a search, or say --all for the index of a storage")
+            raise ConfigError("name a run or a search, or use --all for the index of a storage")
         if run is None:
             if csv or figures:
                 raise ConfigError("--csv and --figures are for one run or search, not for --all")

@@ -45,7 +45,7 @@ Run the same command again after anything stopped it: finished trials are replay
 ends as an undisturbed one does. More --trials lengthen a finished search.
 
 Exit codes: 0 done; 1 some trials, or what all of them need, failed (the rest is stored); 2 the recipe, the
-search space or the data is wrong; 4 a warning stands on the page, with --strict (all is stored);
+search space or the data is wrong; 4 there is a warning on the page and --strict is set (all is stored);
 130, 143 or 129 interrupted by Ctrl-C, SIGTERM or SIGHUP."""
 
 
@@ -78,19 +78,21 @@ def main(
     recipe: Annotated[
         Path, typer.Option(help="The experiment as YAML, with that defense; a file or a name.")
     ],
-    trials: Annotated[int, typer.Option(min=1, max=100_000, help="Settings to try.")] = 40,
+    trials: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Number of settings to try.")
+    ] = 40,
     assignments: Assignments = None,
     storage: StorageRoot = None,
     max_concurrent: Annotated[
         int, typer.Option(min=1, max=1000, help="Trials at once; a part of the study's identity.")
     ] = 4,
-    sampler: Annotated[Sampler, typer.Option(help="How Optuna proposes.")] = Sampler.tpe,
+    sampler: Annotated[Sampler, typer.Option(help="How Optuna proposes settings.")] = Sampler.tpe,
     single: Annotated[
         bool,
         typer.Option(
             "--single",
-            help="One objective: attack success under the space's constraints (the accuracy floor); hopeless "
-            "trials are stopped early by successive halving (ASHA, made repeatable).",
+            help="Minimize one objective: attack success under the space's constraints (the accuracy floor); "
+            "hopeless trials are stopped early by successive halving (ASHA, made repeatable).",
         ),
     ] = False,
     step_targets: Annotated[
@@ -98,11 +100,11 @@ def main(
     ] = 5,
     time_budget: Annotated[
         str | None,
-        typer.Option(help="Time after which no trial goes on: 90s, 30m, 2h.", show_default=False),
+        typer.Option(help="Time after which no trial continues: 90s, 30m, 2h.", show_default=False),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with this search; refuse if it was never begun."),
+        typer.Option("--resume", help="Continue this search; fail if it was never begun."),
     ] = False,
     judge: Annotated[
         bool,

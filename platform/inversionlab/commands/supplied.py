@@ -62,4 +62,4 @@ def _find(given: Path, what: str, supplied: dict[str, Path]) -> Path:
         return supplied[given.name]
     near = difflib.get_close_matches(given.name, supplied, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(supplied)}"
-    raise ConfigError(f"{given}: is no file, and no {what} has this name; {hint}")
+    raise ConfigError(f"{given}: is not a file, and no {what} has this name; {hint}")

@@ -93,7 +93,7 @@ def _masked_option(option: str) -> str:
 
 
 WHERE_SECRETS_BELONG = (
-    "holds a secret, or what may be one, which would stand in logs and in lists of processes; give it where the "
+    "holds a secret, or what may be one, which would appear in logs and in lists of processes; give it where the "
     "bucket's client looks for it (S3: in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in ~/.aws/credentials)"
 )
 
@@ -113,11 +113,11 @@ def absolute(path: Path) -> Path:
     text = str(path)
     # Every look at such a path would raise, each with another error.
     if "\0" in text:
-        raise ValueError("holds a NUL character; it is no path")
+        raise ValueError("holds a NUL character; it is not a path")
     if _bytes(text) > LONGEST_PATH:
-        raise ValueError(f"is longer than {LONGEST_PATH:,} bytes; it is no path")
+        raise ValueError(f"is longer than {LONGEST_PATH:,} bytes; it is not a path")
     if any(_bytes(name) > LONGEST_NAME for name in path.parts):
-        raise ValueError(f"holds a name of more than {LONGEST_NAME} bytes; it is no path")
+        raise ValueError(f"holds a name of more than {LONGEST_NAME} bytes; it is not a path")
     refuse_uri(text)
     try:
         return path.expanduser().absolute()
@@ -157,7 +157,7 @@ def _address(value: Any, handler: ValidatorFunctionWrapHandler) -> Path | str:
                 "a file on this machine has three slashes: file:///folder, or /folder alone"
             )
     elif isinstance(value, str) and (uri := meant_uri(value)) is not None:
-        raise _hidden(f"is no path, and a URI has `://`; did you mean {masked(uri)}?")
+        raise _hidden(f"is not a path, and a URI has `://`; did you mean {masked(uri)}?")
     if not isinstance(value, str | Path):
         raise ValueError("should be a path, or a bucket's URI")
     return absolute(Path(handler(value)))

@@ -28,7 +28,7 @@ def as_scoring_model(module: nn.Module | None) -> ScoringModel:
     """
     if not (hasattr(module, "classes") and hasattr(module, "log_scores")):
         raise TypeError(
-            f"{type(module).__name__} is no recognizer: it needs classes and log_scores"
+            f"{type(module).__name__} is not a recognizer: it needs classes and log_scores"
         )
     return cast(ScoringModel, module)
 

@@ -21,7 +21,7 @@ def found(path: Path) -> Kind | None:
         return None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"is no usable path: {reason}") from error
+        raise ValueError(f"is not a usable path: {reason}") from error
     if stat.S_ISREG(mode):
         return "file"
     return "folder" if stat.S_ISDIR(mode) else "other"

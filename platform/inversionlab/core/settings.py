@@ -129,15 +129,16 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         if (size := path.stat().st_size) > LONGEST:
             raise ConfigError(
-                f"{path}: has {size / 1e3:,.0f} kB, and a recipe at most {LONGEST // 1000} kB; is it another file?"
+                f"{path}: has {size / 1e3:,.0f} kB, but a recipe has at most {LONGEST // 1000} kB; is it another "
+                "file?"
             )
         text = path.read_text(encoding="utf-8")
         data = parse_yaml(text)
     except YAMLError as error:
         # The error itself shows the line, which may hold what should not be in a recipe.
-        raise ConfigError(f"{path}: is not readable as YAML: {fault_in(error, text)}") from None
+        raise ConfigError(f"{path}: cannot be read as YAML: {fault_in(error, text)}") from None
     except (UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: is not readable as YAML: {error}") from error
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must hold a mapping of settings, but holds a {_kind(data)}")
     return data
@@ -157,13 +158,13 @@ def override(data: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
             raise ConfigError(f"--set {named}: must be of the form `section.key=value`")
         if len(text) > LONGEST:
             raise ConfigError(
-                f"--set {named}: has {len(text):,} characters, and a value at most {LONGEST:,}"
+                f"--set {named}: has {len(text):,} characters, but a value has at most {LONGEST:,}"
             )
         try:
             value = parse_yaml(text)
         except YAMLError as error:
             raise ConfigError(
-                f"--set {named}: the value is not readable as YAML: {fault_in(error, assignment)}"
+                f"--set {named}: the value cannot be read as YAML: {fault_in(error, assignment)}"
             ) from None
         assign(result, path.strip(), value)
     return result
@@ -200,7 +201,9 @@ def assign(data: dict[str, Any], dotted: str, value: Any) -> None:
     elif isinstance(node, list):
         node[_position(node, last, dotted)] = value
     else:
-        raise ConfigError(f"{dotted}: `{last}` cannot be set, its parent is a {_kind(node)}")
+        raise ConfigError(
+            f"{dotted}: `{last}` cannot be set, because its parent is a {_kind(node)}"
+        )
 
 
 def _position(items: list[Any], part: str, dotted: str) -> int:

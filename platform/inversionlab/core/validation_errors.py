@@ -51,7 +51,7 @@ def _explain(model: type[BaseModel], data: Any, error: Any) -> str:
     shown = dotted + _value(path, error["input"])
     match error["type"]:
         case "json_invalid":
-            return "holds bytes that are no text in UTF-8"
+            return "holds bytes that are not text in UTF-8"
         case "extra_forbidden":
             known = _known_keys(model, error["loc"])
             hint = f"; {_suggestion(path[-1], known)}" if known else ""
@@ -86,7 +86,7 @@ def _without_secret(text: re.Match[str]) -> str:
 
 def _suggestion(word: Any, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(str(word), known, n=1)
-    return f"did you mean `{near[0]}`?" if near else f"known are: {', '.join(known)}"
+    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
 
 
 def _path(data: Any, location: Location, *, missing: bool) -> list[int | str]:

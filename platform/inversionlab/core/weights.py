@@ -57,8 +57,8 @@ def not_a_model(kind: Contents) -> str:
     """What is wrong with a file that holds neither weights nor a model."""
     texts: dict[Contents, str] = {
         "empty": "is empty",
-        "html": "is a web page and no model; the download failed",
-        "lfs": "is a pointer of Git LFS and not the file; run `git lfs pull`",
+        "html": "is a web page, not a model; the download failed",
+        "lfs": "is a Git LFS pointer, not the file; run `git lfs pull`",
     }
     return texts.get(kind, "is damaged, cut off, or of another format")
 
@@ -120,8 +120,8 @@ def read_state_dict(source: Path | bytes, key: str) -> dict[str, Tensor]:
     for name, tensor in state.items():
         if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
             raise ConfigError(
-                f"{where}: `{name}` has the shape {tuple(tensor.shape)}, and the file fewer numbers than that; "
-                f"{ADVICE}"
+                f"{where}: `{name}` has the shape {tuple(tensor.shape)}, but the file holds fewer numbers than "
+                f"that; {ADVICE}"
             )
     return state
 

@@ -25,7 +25,7 @@ _RULES = {
     ),
 }
 """What an unquoted text is. The first rule that matches decides, so 3 is an int before it is a float."""
-_KINDS = {"bool": "neither true nor false", "int": "no whole number", "float": "no number"}
+_KINDS = {"bool": "neither true nor false", "int": "not a whole number", "float": "not a number"}
 """The description of a text with such a tag that the rule does not match."""
 _LONGEST_INT = 100
 """Characters in a whole number; no setting needs more, and Python itself refuses to read 5000 digits."""

@@ -38,4 +38,18 @@ def build(settings: DataSettings) -> DataSet:
     return dataset
 
 
-__all__ = ["DATASETS", "AnyData", "DataSet", "DataSettings", "Pictures", "build"]
+def name_people_alike(one: DataSettings, other: DataSettings) -> bool:
+    """Whether a name means the same person in both data sets."""
+    naming = DATASETS[one.name].naming
+    return naming is not None and naming == DATASETS[other.name].naming
+
+
+__all__ = [
+    "DATASETS",
+    "AnyData",
+    "DataSet",
+    "DataSettings",
+    "Pictures",
+    "build",
+    "name_people_alike",
+]

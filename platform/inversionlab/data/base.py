@@ -63,6 +63,9 @@ class DataSet(ABC):
     photographs: ClassVar[bool] = True
     """Whether a picture may be a copy of another, in another size or compression; digits and drawings are none."""
 
+    naming: ClassVar[str | None] = None
+    """Sets of one naming call the same person by the same name; None: names mean nothing in another set."""
+
     def __init__(self, settings: Any) -> None:
         """Keep the settings; nothing is read or drawn yet."""
         self.settings = settings

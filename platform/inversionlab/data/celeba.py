@@ -17,8 +17,9 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.crops import ListedBox
 from inversionlab.data.files import FileFields, FileSet
-from inversionlab.data.lists import Box, by_person, corners, missing, numbers, rows
+from inversionlab.data.lists import Box, by_person, by_picture, corners, missing, numbers, rows
 from inversionlab.data.manifest import Listing, PictureFile
+from inversionlab.data.names import refuse_equal_numbers
 
 _EXPECTED = "the folder with CelebA's `identity_CelebA.txt` and `img_align_celeba`"
 _LISTS = ("", "Anno/", "celeba/", "Eval/")
@@ -35,7 +36,7 @@ class CelebaSettings(DataSettings, FileFields):
     pictures: Literal["aligned", "in_the_wild"] = "aligned"
     """The aligned pictures of 178x218 pixels, or those that they were cut from."""
     part: Literal["all", "train", "valid", "test"] = "all"
-    """All people, or those of one of the authors' parts, which share nobody."""
+    """All people, or those of one of the authors' parts. No person is in two of these parts."""
     max_pictures_per_person: int | None = Field(default=None, ge=1, le=1_000_000)
     """Take at most this many pictures of each person, the first by name; null: all."""
 
@@ -44,6 +45,7 @@ class Celeba(FileSet, DataSet):
     """CelebA's people by its own lists."""
 
     Settings = CelebaSettings
+    naming = "CelebA's numbers"
     settings: CelebaSettings
 
     def listing(self) -> Listing:
@@ -52,10 +54,11 @@ class Celeba(FileSet, DataSet):
         self.root.require(_EXPECTED)
         folder = self._folder()
         found = self.root.pictures(folder, loose=True)
-        identity = {v[0]: v[1] for v in self._rows("identity_CelebA.txt", 2)}
+        identity = {name: v[0] for name, v in self._rows("identity_CelebA.txt", 2).items()}
         if s.part != "all":
             part = _PARTS[s.part]
-            taken = {v[0] for v in self._rows("list_eval_partition.txt", 2) if v[1] == part}
+            parts = self._rows("list_eval_partition.txt", 2)
+            taken = {name for name, v in parts.items() if v[0] == part}
             identity = {name: who for name, who in identity.items() if name in taken}
         boxes, points = self._boxes(), self._points()
         files = [
@@ -75,7 +78,8 @@ class Celeba(FileSet, DataSet):
         skipped = [*found.skipped, *missing(identity.keys() - there, "listed pictures not there")]
         if s.part == "all":
             skipped += missing(there - identity.keys(), "pictures without an identity")
-        self.check_people((file.person for file in files), skipped)
+        people = self.check_people((file.person for file in files), skipped)
+        refuse_equal_numbers(people, f"{s.root}/identity_CelebA.txt")
         return by_person(files, skipped, s.max_pictures_per_person)
 
     def _folder(self) -> str:
@@ -86,14 +90,16 @@ class Celeba(FileSet, DataSet):
             raise ConfigError(f"{self.settings.root}: has no `{name}`; expected {_EXPECTED}")
         return folder
 
-    def _rows(self, name: str, columns: int) -> list[list[str]]:
+    def _rows(self, name: str, columns: int) -> dict[str, list[str]]:
+        """What a list says of each picture, by its name: `columns` values, less the name."""
         place = self.root.first([f"{above}{name}" for above in _LISTS])
         if place is None:
             raise ConfigError(f"{self.settings.root}: has no `{name}`; expected {_EXPECTED}")
         where = str(self.settings.root)
         found = rows(self.root, where, place, 1, delimiter=" ")
         # The first lines of some lists say how many lines follow, and what is in them.
-        return [v for v in found if len(v) >= columns and "." in v[0]]
+        pictures = ((line, v) for line, v in found if len(v) >= columns and "." in v[0])
+        return by_picture(f"{where}/{place}", pictures, columns)
 
     def _boxes(self) -> dict[str, Box]:
         if not isinstance(self.settings.crop, ListedBox):
@@ -104,11 +110,11 @@ class Celeba(FileSet, DataSet):
                 f"data.crop: the boxes of {name} belong to the pictures in the wild; set "
                 "data.pictures: in_the_wild, or crop: {box: [...]} for the aligned ones"
             )
-        return {v[0]: corners(*numbers(name, v[1:5])) for v in self._rows(name, 5)}
+        return {picture: corners(*numbers(name, v)) for picture, v in self._rows(name, 5).items()}
 
     def _points(self) -> dict[str, tuple[float, ...]]:
         if self.settings.crop != "five_point":
             return {}
         aligned = "_align" if self.settings.pictures == "aligned" else ""
         name = f"list_landmarks{aligned}_celeba.txt"
-        return {v[0]: numbers(name, v[1:11]) for v in self._rows(name, 11)}
+        return {picture: numbers(name, v) for picture, v in self._rows(name, 11).items()}

@@ -91,12 +91,13 @@ class Facescrub(FileSet, DataSet):
         boxes: dict[tuple[str, str], Box] = {}
         for name in lists:
             lines = rows(self.root, where, name, len(_COLUMNS), delimiter="\t")
-            if tuple(next(lines, [])[: len(_COLUMNS)]) != _COLUMNS:
+            _, first = next(lines, (1, []))
+            if tuple(first[: len(_COLUMNS)]) != _COLUMNS:
                 raise ConfigError(f"{where}/{name}: its first line is not {', '.join(_COLUMNS)}")
-            for person, image, _, _, box, *_ in lines:
+            for _, (person, image, _, _, box, *_) in lines:
                 corners = numbers(f"{where}/{name}", box.split(","))
                 if len(corners) != 4:
-                    raise ConfigError(f"{where}/{name}: {box} is no box of four numbers")
+                    raise ConfigError(f"{where}/{name}: {box} is not a box of four numbers")
                 left, top, right, bottom = corners
                 boxes.setdefault((person, image), (left, top, right, bottom))
         return boxes

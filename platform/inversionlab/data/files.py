@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -79,6 +79,7 @@ class FileSet(ABC):
     """A set of picture files; a data set inherits it before `DataSet`."""
 
     settings: Any
+    naming: ClassVar[str | None] = "people's own names"
 
     @cached_property
     def root(self) -> Root:

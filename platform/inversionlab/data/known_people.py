@@ -1,18 +1,16 @@
 """Splits for a model that exists: its people are private, whether or not there are pictures of them."""
 
-from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import Pictures
 from inversionlab.data.labelled import LabelledRows
-from inversionlab.data.names import folded, refuse_twins
+from inversionlab.data.names import refuse_twins
+from inversionlab.data.namesakes import listed, namesakes
 from inversionlab.data.split_settings import EVERYBODY, SplitSettings
 from inversionlab.data.splits import Splits, assemble, claims, train_test
-
-SHOWN = 3
-"""Names that an error text lists."""
 
 
 def known_names(
@@ -29,8 +27,8 @@ def known_names(
     else:
         if not has_public and "public" not in claimed:
             raise ConfigError(
-                "victim.classes: is missing, and nothing says who of `data` is known to the model and who is not; "
-                "name the file of its classes, put other people into `public_data`, or set split.private"
+                "victim.classes: is missing, so it is not known which people of `data` the model knows; name the "
+                "file of its classes, put other people into `public_data`, or set split.private"
             )
         others = {p for people in claimed.values() for p in people}
         chosen = set(range(len(pictures.people))) - others
@@ -65,21 +63,20 @@ def split_known(
         raise ConfigError(_nobody(pictures, names, least))
     claimed, known = claims(pictures.people, settings), set(names)
     strangers = [i for i, name in enumerate(pictures.people) if name not in known]
-    private = sorted(claimed.get("public", set()) & {place[n] for n in names if n in place})
-    if private:
+    chosen = {pictures.people[p] for p in claimed.get("public", ())}
+    if private := [name for name in namesakes(names, pictures.people) if name in chosen]:
         raise ConfigError(
-            f"split.public: matches {_listed(pictures.people[p] for p in private)}, whom the model knows; public "
-            "people must be others"
+            f"split.public: matches {listed(private)}, whom the model knows; public people must be others"
         )
     unclear = [i for i in strangers if i not in claimed.get("public", ())]
     if settings.evaluator_only != EVERYBODY:
         unclear = [i for i in unclear if i not in claimed["evaluator_only"]]
     if unclear:
         raise ConfigError(
-            f"data: {len(unclear)} people are none of the model's classes "
-            f"({_listed(pictures.people[i] for i in unclear)}); correct the names in `victim.classes` or "
-            "enrol them in `victim.gallery`, take their folders out, or name them in split.public if the model "
-            "never saw them"
+            f"data: {len(unclear)} people are not among the model's classes "
+            f"({listed(pictures.people[i] for i in unclear)}); correct the names in `victim.classes` or enrol "
+            "them in `victim.gallery`, take their folders out, or name them in split.public if the model never "
+            "saw them"
         )
     train, test = train_test(pictures, able, settings, seed)
     members = {
@@ -89,10 +86,17 @@ def split_known(
     evaluator = train_test(pictures, members["evaluator_only"], settings, seed)
     if public is None and not members["public"]:
         raise ConfigError(
-            "split.public: nobody is left for the attacker's public set; name a `public_data`, or say in "
-            "split.public who of `data` the model never saw"
+            "split.public: nobody is left for the attacker's public set; name a `public_data`, or name in "
+            "split.public the people of `data` whom the model never saw"
         )
-    return assemble(pictures, names, (train, test), members, evaluator, public, settings=settings)
+    splits = assemble(pictures, names, (train, test), members, evaluator, public, settings=settings)
+    if public is None or not chosen:
+        return splits
+    unused = (
+        f"{len(chosen)} people of data whom split.public names are in no set: the attacker's people are those of "
+        f"public_data ({listed(sorted(chosen))})"
+    )
+    return replace(splits, notes=(*splits.notes, unused))
 
 
 def split_unseen(names: tuple[str, ...], public: Pictures) -> Splits:
@@ -104,11 +108,9 @@ def split_unseen(names: tuple[str, ...], public: Pictures) -> Splits:
 
 def refuse_known(names: tuple[str, ...], public: Pictures | None) -> None:
     """Raise ConfigError if the attacker's public pictures show somebody whom the model knows by name."""
-    known = {folded(name) for name in names}
-    both = sorted(n for n in public.people if folded(n) in known) if public is not None else []
-    if both:
+    if both := namesakes(names, public.people) if public is not None else []:
         raise ConfigError(
-            f"public_data: shows {len(both)} people whom the model knows ({_listed(both)}); the attacker's people "
+            f"public_data: shows {len(both)} people whom the model knows ({listed(both)}); the attacker's people "
             "must be others"
         )
 
@@ -121,12 +123,7 @@ def _nobody(pictures: Pictures, names: tuple[str, ...], least: int) -> str:
             "lower it"
         )
     return (
-        f"data: none of its {len(pictures.people)} people ({_listed(pictures.people)}) is one of the model's "
-        f"{len(names)} classes ({_listed(names)}); name the folders as the classes, or correct `victim.classes` "
+        f"data: none of its {len(pictures.people)} people ({listed(pictures.people)}) is one of the model's "
+        f"{len(names)} classes ({listed(names)}); name the folders as the classes, or correct `victim.classes` "
         "(or the folders of `victim.gallery`)"
     )
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    return ", ".join(every[:SHOWN]) + (", ..." if len(every) > SHOWN else "")

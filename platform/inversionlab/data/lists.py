@@ -15,8 +15,8 @@ Box = tuple[float, float, float, float]
 
 def rows(
     root: Root, where: str, name: str, columns: int, *, delimiter: str = ","
-) -> Iterator[list[str]]:
-    """The lines of a list, each with at least `columns` values; several blanks are one.
+) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a list with their numbers, each with at least `columns` values; several blanks are one.
 
     Raises:
         ConfigError: it cannot be read as text, or a line is too short; the text names both.
@@ -34,9 +34,28 @@ def rows(
                 raise ConfigError(
                     f"{where}/{name}: line {number} has {len(values)} values, not {columns}"
                 )
-            yield values
+            yield number, values
     except csv.Error as error:
-        raise ConfigError(f"{where}/{name}: is no list: {error}") from error
+        raise ConfigError(f"{where}/{name}: is not a list: {error}") from error
+
+
+def by_picture(
+    where: str, lines: Iterable[tuple[int, list[str]]], columns: int
+) -> dict[str, list[str]]:
+    """What a list says of each picture, which is the first of a line's `columns` values.
+
+    Raises:
+        ConfigError: two lines say different things of one picture; the text names both.
+    """
+    found: dict[str, tuple[int, list[str]]] = {}
+    for number, (picture, *values) in lines:
+        first, known = found.setdefault(picture, (number, values[: columns - 1]))
+        if known != values[: columns - 1]:
+            raise ConfigError(
+                f"{where}: lines {first} and {number} say different things of {picture}: {' '.join(known)} and "
+                f"{' '.join(values[: columns - 1])}; take one out"
+            )
+    return {picture: values for picture, (_, values) in found.items()}
 
 
 def numbers(where: str, values: Sequence[str]) -> tuple[float, ...]:

@@ -19,9 +19,9 @@ def require_memory(settings: DataSettings, count: int, what: str) -> None:
     room = memory_at_hand()
     if room is not None and size > room:
         raise ConfigError(
-            f"data ({settings.name}): {what} are {count:,} pictures of {settings.channels} x "
-            f"{side} x {side}, {size / 1e9:,.1f} GB, and {room / 1e9:,.1f} GB of memory "
-            "are free here; take fewer of them, or a smaller image_size"
+            f"data ({settings.name}): {what} are {count:,} pictures of {settings.channels} x {side} x {side}, "
+            f"{size / 1e9:,.1f} GB, but only {room / 1e9:,.1f} GB of memory are free here; take fewer of them, or "
+            "a smaller image_size"
         )
 
 

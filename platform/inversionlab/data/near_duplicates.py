@@ -36,9 +36,10 @@ class NearDuplicates(Settings):
     """When two pictures are nearly equal."""
 
     bits: int = Field(default=6, ge=0, le=11)
-    """The most bits in which their perceptual hashes differ, of 64; more find more, and take longer."""
+    """The most of the 64 bits in which their perceptual hashes may differ. A larger number finds more and takes
+    longer."""
     correlation: float = Field(default=0.98, ge=0.5, le=1)
-    """The least correlation of their 32x32 gray pictures."""
+    """The minimum correlation of their 32x32 gray pictures."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.files import FileFields, FileSet, in_storage
 from inversionlab.data.lists import by_person
 from inversionlab.data.manifest import Listing, PictureFile
+from inversionlab.data.names import folded
 from inversionlab.data.roots import Root, Stored
 
 _EXPECTED = "a folder with Parquet files"
@@ -39,11 +40,11 @@ class ParquetSettings(DataSettings, FileFields):
     root: Address
     """The folder, or a bucket's URI, with the *.parquet files, at any depth."""
     files: tuple[str, ...] = ("*",)
-    """Patterns of the files that are taken, by their names below the root, such as `data/train-*`."""
+    """Patterns of the files to read, matched against their paths below the root, such as `data/train-*`."""
     picture_column: str = "image"
     """The column with the pictures: binary, or a struct with `bytes`."""
     person_column: str = "label"
-    """The column that says who is on it: text or whole numbers."""
+    """The column that says who is in the picture: text or whole numbers."""
     max_pictures_per_person: int | None = Field(default=None, ge=1, le=1_000_000)
     """Take at most this many pictures of each person, the first by file and row; null: all."""
 
@@ -80,7 +81,7 @@ class Parquet(FileSet, DataSet):
         for table in tables:
             nobody = 0
             for row, person in enumerate(self._people(table)):
-                if person is None or not person.strip():
+                if person is None or not folded(person):
                     nobody += 1
                     continue
                 # Rows sort as numbers do.

@@ -34,11 +34,11 @@ class ProceduralSettings(DataSettings):
 
     name: Literal["procedural"] = "procedural"
     people: int = Field(default=100, ge=2, le=10_000)
-    """People, named f0000, f0001, ..."""
+    """Number of people. They are named f0000, f0001, ..."""
     pictures_per_person: int = Field(default=30, ge=1, le=10_000)
-    """Pictures of each person."""
+    """Number of pictures of each person."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Draws the people; another seed gives other people."""
+    """The seed that the people are drawn from. Another seed gives other people."""
     variation: float = Field(default=1.0, ge=0, le=1.5)
     """Strength of the differences in pose, light, expression, framing and background; 0: none."""
     noise: float = Field(default=0.02, ge=0, le=0.5)

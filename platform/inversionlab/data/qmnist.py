@@ -91,7 +91,8 @@ class Qmnist(DataSet):
         for name in (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx2-int"):
             if (path := locate(root, name, _FOLDERS)) is None:
                 raise ConfigError(
-                    f"{root}: has no `{name}`, plain, .gz or .xz, nor has its `QMNIST/raw`; expected {_EXPECTED}"
+                    f"{root}: neither it nor its `QMNIST/raw` has `{name}`, plain, .gz or .xz; expected "
+                    f"{_EXPECTED}"
                 )
             found.append(path)
         return found[0], found[1]

@@ -163,7 +163,7 @@ class BucketRoot(Root):
         try:
             there = self._fs.get_file_info(self._prefix).type == fs.FileType.Directory
         except OSError as error:
-            raise ConfigError(f"{self._uri}: cannot be asked: {error}") from error
+            raise ConfigError(f"{self._uri}: cannot be reached: {error}") from error
         if not there:
             raise ConfigError(f"{self._uri}: there is no such folder (expected {expected})")
 

@@ -19,8 +19,8 @@ EVERYBODY = ("*",)
 class SplitSettings(Settings):
     """Which people go into which set.
 
-    Patterns match identifiers like a shell does (`private/*`), in Unicode's composed form and without case. A name
-    that somebody bears is no pattern. A name or pattern that matches nobody is refused.
+    Patterns match identifiers like a shell does (`private/*`), without case, needless blanks and what cannot be
+    seen. A name that somebody bears is no pattern. A name or pattern that matches nobody is refused.
     """
 
     private: tuple[str, ...] = EVERYBODY
@@ -37,19 +37,22 @@ class SplitSettings(Settings):
     """The largest number of evaluator-only people; null: everybody who qualifies."""
     decoy_people: int = Field(default=0, ge=0)
     """People whom the defender keeps secret as decoys (`anonymity_set`); the seed draws them after the
-    evaluator-only people, and nobody of them is public."""
+    evaluator-only people, and none of them is public."""
     decoy_min_pictures: int = Field(default=2, ge=1)
     """The least number of pictures of a decoy."""
     public: tuple[str, ...] = EVERYBODY
-    """Patterns of the people who may be public; they are chosen last."""
+    """Patterns of the people of `data` who may be public; they are chosen last. With `public_data`, only those are
+    public; then this may name the people of `data` whom a given model never saw."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of each private and evaluator-only person's pictures that no training sees; at least one picture."""
     allow_overlap: bool = False
-    """Whether private pictures may be public or evaluator-only ones too, and two people may share most of theirs.
-    Public pictures that equal one of another set are left out in either case. The report repeats it."""
+    """Whether private pictures may also be public or evaluator-only ones, whether public people may have the names
+    of private people or of decoys, and whether two people may share most of their pictures. Public pictures that
+    equal a picture of another set are left out in either case. The report states this setting."""
     keep_copies: bool = False
-    """Whether public pictures that equal a private one stay public: the attacker then holds private pictures, as
-    Wen's holds QMNIST. It needs `allow_overlap`. The report warns of it, and all names differ."""
+    """Whether public pictures that equal a private one stay public. The attacker then holds private pictures, as
+    Wen's attacker holds QMNIST. This setting needs `allow_overlap`. The report warns of it, and all stored results
+    get new names."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     """How near-duplicates of private pictures are found among photographs; null: they are not looked for."""
 

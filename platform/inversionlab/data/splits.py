@@ -9,7 +9,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from inversionlab.data.duplicates import (
 from inversionlab.data.duplicates import notes as duplicate_notes
 from inversionlab.data.labelled import NO_ROWS, Labelled, LabelledRows
 from inversionlab.data.names import matching, nobody, refuse_twins
+from inversionlab.data.namesakes import refuse_namesakes
 from inversionlab.data.split_settings import EVERYBODY, SplitSettings
 
 
@@ -58,7 +59,12 @@ class Splits:
 
 
 def split(
-    pictures: Pictures, settings: SplitSettings, seed: int, public: Pictures | None = None
+    pictures: Pictures,
+    settings: SplitSettings,
+    seed: int,
+    public: Pictures | None = None,
+    *,
+    one_naming: bool = True,
 ) -> Splits:
     """Split the pictures into person-disjoint sets.
 
@@ -67,6 +73,7 @@ def split(
         settings: which people go into which set.
         seed: draws the test pictures, and the people where there are more than the settings ask for.
         public: another data set for the attacker; then nobody in `pictures` is public.
+        one_naming: whether a name means the same person in `pictures` and in `public`.
 
     Raises:
         ConfigError: a set would be empty, or two sets would share a person.
@@ -80,7 +87,17 @@ def split(
         for name in ("private", "evaluator_only")
     )
     names = tuple(pictures.people[p] for p in members["private"])
-    return assemble(pictures, names, private, members, evaluator, public, settings=settings)
+    shared = []
+    if public is not None and one_naming:
+        sets = {PRIVATE: "private", EVALUATOR: "evaluator_only", DECOYS: "decoys"}
+        people = {
+            kind: [pictures.people[p] for p in members.get(s, ())] for kind, s in sets.items()
+        }
+        shared = refuse_namesakes(
+            people, pictures.people, public.people, allowed=settings.allow_overlap
+        )
+    splits = assemble(pictures, names, private, members, evaluator, public, settings=settings)
+    return replace(splits, notes=(*splits.notes, *shared))
 
 
 def assemble(
@@ -221,7 +238,7 @@ def _refuse_few(people: tuple[str, ...], settings: SplitSettings, counts: Sequen
         most = max(number[person] for person in matching(wanted, people))
         if most < settings.private_min_pictures:
             raise ConfigError(
-                f"split.private: `{wanted}` has {most} pictures at most, and split.private_min_pictures = "
+                f"split.private: `{wanted}` has {most} pictures at most, but split.private_min_pictures = "
                 f"{settings.private_min_pictures}; lower that, or take the name out"
             )
 

@@ -6,7 +6,6 @@ names and names with `..` are left out and named. Compressed shards cannot be re
 them first.
 """
 
-import json
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -17,11 +16,13 @@ from pydantic import Field
 
 from inversionlab.core.addresses import Address
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.strict_json import parse_json
 from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.decoding import ENDINGS, kind_of_other
 from inversionlab.data.files import FileFields, FileSet
 from inversionlab.data.lists import by_person, missing
 from inversionlab.data.manifest import Listing, PictureFile
+from inversionlab.data.names import folded, refuse_equal_numbers
 from inversionlab.data.roots import Stored, is_inner
 
 _EXPECTED = "a folder with *.tar files"
@@ -89,7 +90,9 @@ class Tar(FileSet, DataSet):
                 )
         skipped += missing(unnamed, "pictures without a person")
         skipped += [f"members {kind}: {count} not read" for kind, count in sorted(others.items())]
-        self.check_people((file.person for file in files), skipped)
+        people = self.check_people((file.person for file in files), skipped)
+        if self.settings.person == "cls":
+            refuse_equal_numbers(people, str(self.settings.root))
         return by_person(files, skipped, self.settings.max_pictures_per_person)
 
     def _person(self, member: str, shard: _Shard) -> str:
@@ -111,7 +114,7 @@ class Tar(FileSet, DataSet):
                     shard.skipped.append(f"{stored.name}: {end}")
         except tarfile.TarError as error:
             if not shard.pictures:
-                raise ConfigError(f"{where}: is no plain tar file: {error}") from error
+                raise ConfigError(f"{where}: is not a plain tar file: {error}") from error
             shard.skipped.append(f"{stored.name}: ends early: {error}")
         except OSError as error:
             raise ConfigError(f"{where}: cannot be read: {error}") from error
@@ -174,11 +177,12 @@ def _is_label(last: str, person: str) -> bool:
 def _label(content: bytes, person: str) -> str:
     """Who is on a picture, by its neighbour; empty if that does not say."""
     try:
-        value: Any = content.decode().strip()
+        value: Any = content.decode("utf-8-sig")
         if person.startswith("json."):
-            value = json.loads(content)
+            value = parse_json(content)
         for key in person.split(".")[1:]:
             value = value[key]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return str(value).strip() if isinstance(value, str | int) else ""
+    name = str(value).strip() if isinstance(value, str | int) else ""
+    return name if folded(name) else ""

@@ -15,7 +15,7 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.crops import ListedBox
 from inversionlab.data.files import FileFields, FileSet
-from inversionlab.data.lists import by_person, corners, numbers, rows
+from inversionlab.data.lists import by_person, by_picture, corners, numbers, rows
 from inversionlab.data.manifest import Listing
 
 _EXPECTED = "the folder with VGGFace2's `train` and `test`"
@@ -83,8 +83,10 @@ class Vggface2(FileSet, DataSet):
         place = self.root.first([f"{above}{name}" for above in _LISTS])
         if place is None:
             raise ConfigError(
-                f"{self.settings.root}: has no `{name}`, nor has `bb_landmark`; data.crop needs it"
+                f"{self.settings.root}: neither it nor its `bb_landmark` has `{name}`; data.crop needs it"
             )
-        lines = rows(self.root, str(self.settings.root), place, columns)
+        where = str(self.settings.root)
+        lines = rows(self.root, where, place, columns)
         next(lines, None)  # NAME_ID, X, ...
-        return {values[0]: numbers(name, values[1:columns]) for values in lines}
+        listed = by_picture(f"{where}/{place}", lines, columns)
+        return {picture: numbers(name, values) for picture, values in listed.items()}

@@ -52,16 +52,17 @@ class AnonymitySetSettings(DefenseSettings):
 
     name: Literal["anonymity_set"] = "anonymity_set"
     decoys: int = Field(default=3, ge=0, le=1000)
-    """D, the decoys of each label."""
+    """D, the number of decoys of each label."""
     kind: Literal["strangers", "generated"] = "strangers"
-    """Who the decoys are. For `strangers` the data must keep D people a private person (`split.decoy_people`)."""
+    """Who the decoys are. For `strangers` the data must keep D people for each private person
+    (`split.decoy_people`)."""
     generator: str | None = None
     """Which of the recipe's `generators` has the structure of the one that the defender trains on public pictures
     for `generated` decoys; it must have an encoder. Null: the first that has one."""
     share: Annotated[float, Field(gt=0, le=10)] | None = 1.0
-    """Pictures of a decoy in an epoch, as a share of the person's; null: its own pictures once, which suits decoys
-    who are people like the private ones. A decoy who is on fewer different pictures than people are is learned too
-    well at 1, and an attacker can tell (docs/anonymity_set.md)."""
+    """Number of pictures of a decoy in an epoch, as a share of the private person's number. Null: the decoy's own
+    pictures once, which suits decoys who are people like the private ones. At 1, a decoy with fewer different
+    pictures than the private people is learned too well, and an attacker can tell (docs/anonymity_set.md)."""
     strangers: bool = False
     """Whether the trunk also learns to tell public people apart, at the same time."""
     pretrained: bool = False

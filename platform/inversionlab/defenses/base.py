@@ -36,7 +36,7 @@ class DefenseSettings(Settings):
     label: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)
     """Title in tables; null: its name. A recipe that holds one defense twice needs labels."""
     inner: AnyDefense | None = None
-    """The defense that this one is put on; null: the victim itself."""
+    """The defense that this one is applied to; null: the victim itself."""
     _aimed_at: int | None = PrivateAttr(default=None)
 
     @property

@@ -51,7 +51,7 @@ class BidoSettings(DefenseSettings):
 
     name: Literal["bido"] = "bido"
     input_weight: float = Field(default=0.05, ge=0, le=1e6)
-    """l_x, the price of features that depend on the picture."""
+    """l_x, the penalty on features that depend on the picture."""
     label_weight: float = Field(default=0.5, ge=0, le=1e6)
     """l_y, the reward for features that depend on the person."""
     bandwidth: float = Field(default=5.0, gt=0, le=1e3)

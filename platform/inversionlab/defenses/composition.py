@@ -67,7 +67,7 @@ def _misfit(outer: DefenseSettings, inner: DefenseSettings) -> str | None:
     """Why `outer` cannot be put on `inner`; None if it can."""
     kind, low = DEFENSES[outer.name], DEFENSES[inner.name].layer
     if low == Layer.NOTHING:
-        return "is no defense that another can be put on; leave `inner` out"
+        return "is not a defense that another can be put on; leave `inner` out"
     if kind.layer == Layer.VICTIM:
         return f"`{outer.name}` trains the victim itself; put the other one on it, not under it"
     if kind.layer == Layer.NOTHING:

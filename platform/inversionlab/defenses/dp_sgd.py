@@ -81,7 +81,7 @@ class DpSgdSettings(DefenseSettings):
     epsilon: float = Field(default=8.0, ge=0.5, le=1000)
     """Privacy budget of the whole training; smaller means more noise."""
     delta: float | None = Field(default=None, gt=0, lt=1e-2)
-    """Probability with which the promise may fail, below 1 / N; null: 1e-5, or 1 / (10 N) if that is less."""
+    """Probability with which the guarantee may fail, below 1 / N; null: 1e-5, or 1 / (10 N) if that is less."""
     clip: float = Field(default=3.0, gt=0, le=1e4)
     """C, the largest norm of one picture's gradient."""
     start: Literal["public", "scratch"] = "public"
@@ -91,7 +91,7 @@ class DpSgdSettings(DefenseSettings):
     augment: bool = False
     """Whether pictures are augmented as in the victim's training."""
     accountant: Literal["rdp", "prv"] = "rdp"
-    """How the budget is counted: rdp by Renyi divergence; prv is tighter (some 6 % less noise) and slower."""
+    """How the budget is counted: rdp by Renyi divergence; prv is tighter (about 6 % less noise) and slower."""
     training: TrainingSettings = TrainingSettings(
         epochs=20, batch_size=4096, learning_rate=3e-2, schedule="constant", weight_decay=0.0
     )

@@ -53,7 +53,7 @@ class DummyRecognizerSettings(DefenseSettings):
     sigma_neighbour: float = Field(default=0.25, gt=0, le=10)
     """s~, the standard deviation of the neighbours around their anchor; far below `sigma`."""
     neighbours: int = Field(default=40, ge=1, le=10_000)
-    """m, training pictures a class."""
+    """m, the number of training pictures for each class."""
     training: TrainingSettings = TrainingSettings(epochs=10)
     """How the dummy is trained."""
 

@@ -62,13 +62,13 @@ class GanFakeSamplesSettings(FakeSamplesSettings, DefenseSettings):
     """Which of the recipe's `generators` has the structure of the GAN that the defender trains on public
     pictures; it must have a critic. Null: the first that has one."""
     shared_generator: bool = False
-    """Whether that GAN is the attackers' very network and not one of the defender's own. No defender has it: it
-    shows what is lost between two networks of one structure."""
+    """Whether that GAN is the attackers' own network instead of one that the defender trains. No real defender has
+    it. The setting shows what is lost between two networks of the same structure."""
     invert_again: int | None = Field(default=None, ge=1, le=1_000_000)
-    """After so many steps of the fine-tuning the private samples are inverted again, from the model as it is then.
-    Null, and the paper's: once, from the victim."""
+    """Number of fine-tuning steps after which the private samples are inverted again, from the model as it is
+    then. Null, as in the paper: they are inverted once, from the victim."""
     lambda_identity: float = Field(default=100.0, gt=0, le=1e6)
-    """lambda of eq. 6, the weight of the label against the discriminator."""
+    """lambda of eq. 6, the weight of the label relative to the discriminator."""
     steps: int = Field(default=100, ge=1, le=100_000)
     """Steps of the search for a fake sample."""
     rate: float = Field(default=0.05, gt=0, le=10)

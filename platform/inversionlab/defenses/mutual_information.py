@@ -54,7 +54,7 @@ class MutualInformationSettings(DefenseSettings):
 
     name: Literal["mutual_information"] = "mutual_information"
     beta: float = Field(default=0.01, ge=0, le=100)
-    """b, the price of a nat of information about the picture in the code."""
+    """b, the penalty on each nat of information about the picture in the code."""
     code_size: int | None = Field(default=None, ge=1, le=8192)
     """Length of the code; null: that of the victim's feature."""
     training: TrainingSettings = TrainingSettings(

@@ -63,7 +63,7 @@ class PurifierSettings(DefenseSettings):
     hidden_size: int = Field(default=512, ge=1, le=8192)
     """Units of the hidden layer on each side of the middle."""
     code_size: int = Field(default=64, ge=1, le=8192)
-    """Units in the middle; little is dropped unless they are fewer than the classes."""
+    """Units of the middle layer. Little information is dropped unless there are fewer units than classes."""
     inversion: InversionModelSettings = InversionModelSettings(width=32)
     """Structure of the inversion model H that G learns to resist."""
     training: TrainingSettings = TrainingSettings(

@@ -47,7 +47,7 @@ class RandomFakeSamples(FakeSamplesDefense, Defense):
         strangers = int(context.public_class_N.max()) + 1
         if strangers == 0:
             raise ValueError(
-                "random_fake_samples: no stranger is on more than one public picture; more are needed"
+                "random_fake_samples: no stranger is in more than one public picture; more are needed"
             )
         chosen = public_labels(labels, strangers, context.seed)
         private_NCHW = self._drawn(context, "private", labels)

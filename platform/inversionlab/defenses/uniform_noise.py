@@ -42,7 +42,7 @@ class UniformNoiseSettings(DefenseSettings):
     name: Literal["uniform_noise"] = "uniform_noise"
     inference_only: ClassVar[frozenset[str]] = frozenset({"amplitude"})
     amplitude: float = Field(default=0.01, ge=0, le=100)
-    """a, the most that is added to a score before the scores are divided by their sum."""
+    """a, the largest amount that is added to a score before the scores are divided by their sum."""
 
 
 class UniformlyNoisy(ProtectedModel):

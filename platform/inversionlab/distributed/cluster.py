@@ -125,7 +125,7 @@ def named_address() -> str | None:
     address = os.environ.get("RAY_ADDRESS") or "local"
     if address == "auto":
         raise ConfigError(
-            "RAY_ADDRESS = auto: would follow whatever address lies in a folder of all users; name it as "
+            "RAY_ADDRESS = auto: would follow whatever address is in a folder that all users share; name it as "
             "HOST:PORT, as `ray start` prints it"
         )
     return None if address == "local" else address
@@ -145,7 +145,9 @@ def _join(address: str, options: Mapping[str, Any]) -> None:
     """
     scheme, mark, _ = address.partition("://")
     if mark and scheme != "ray":
-        raise ValueError("is no cluster's address but, perhaps, its dashboard's; must be HOST:PORT")
+        raise ValueError(
+            "is not a cluster's address, but perhaps its dashboard's; must be HOST:PORT"
+        )
     if not mark:
         host, _, port = address.rpartition(":")
         if not (host and re.fullmatch(r"[0-9]{1,5}", port)):

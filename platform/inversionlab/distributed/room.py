@@ -67,8 +67,8 @@ def lacking(workers: Workers, nodes: Sequence[Resources]) -> str:
     if workers.count == 1:
         return f"runtime.{workers.kind}_resources: no node has all that each {name} needs ({each})"
     return (
-        f"runtime.train_workers = {workers.count}: each {name} needs {each}, and the nodes have room for "
-        f"{room} of them"
+        f"runtime.train_workers = {workers.count}: each {name} needs {each}, but the nodes have room for {room} "
+        "of them"
     )
 
 

@@ -103,7 +103,7 @@ def _attack(
     todo, cells = missing_work.jobs, len(session.plan.work)
     stored = reconstructions(session) - todo
     judged = missing_work.judged
-    more = f"; {judged} pictures are stored, and are only judged" if judged else ""
+    more = f"; {judged} pictures are stored and only need to be judged" if judged else ""
     more += f"; ceilings to measure: {len(missing_work.last)}" if missing_work.last else ""
     say(
         f"[3/4] attack: {todo} reconstructions over {cells} cells; {stored} are stored already{more}"
@@ -133,7 +133,7 @@ def _explain_budget(session: Session, failures: list[Failure[WorkItem]], run: st
     return (
         f"the endpoint's budget is spent ({endpoint_status(session)}): {left} of {reconstructions(session)} "
         f"reconstructions are not done, all others are stored in run {run}. With a larger budget (--set "
-        f"victim.endpoint.budget=N) the audit goes on from there, and asks nothing twice{more}"
+        f"victim.endpoint.budget=N) the audit continues from there and asks nothing twice{more}"
     )
 
 

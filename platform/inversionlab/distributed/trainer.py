@@ -114,8 +114,8 @@ def fitted(fit: Callable[[], Any]) -> Any:
         # For instance, the node ran out of memory: Ray then kills what was started last.
         why = str(error).strip().partition("\n")[0]
         raise TrainingLostError(
-            f"Ray lost the process that leads the training: {why}. What is finished is stored, and the "
-            "same command goes on"
+            f"Ray lost the process that leads the training: {why}. Finished work is stored, and the same command "
+            "continues from there"
         ) from error
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from inversionlab.core.learner import TrainingSettings
+from inversionlab.data.split_settings import EVERYBODY
 from inversionlab.defenses import DEFENSES
 from inversionlab.defenses.composition import aims, chain, faults
 from inversionlab.experiment.given_checks import given_faults
@@ -28,6 +29,7 @@ def all_faults(experiment: ExperimentSections) -> list[str]:
         *_name_faults(experiment),
         *_seed_faults(experiment),
         *given_faults(experiment),
+        *_split_faults(experiment),
         *_evaluator_faults(experiment),
         *_defense_faults(experiment),
         *_generator_faults(experiment),
@@ -54,7 +56,7 @@ def _cell_faults(experiment: ExperimentSections) -> list[str]:
     if (cells := attacks * models * victims) <= MOST_CELLS:
         return []
     return [
-        f"{attacks} attacks on {models} models of {victims} victims are {cells:,} cells, and a plan holds at most "
+        f"{attacks} attacks on {models} models of {victims} victims are {cells:,} cells, but a plan holds at most "
         f"{MOST_CELLS:,}; leave out some `attacks`, `defenses`, `sweep.values` or `seeds`"
     ]
 
@@ -70,7 +72,7 @@ def _name_faults(experiment: ExperimentSections) -> Iterable[str]:
         twice = sorted({n for n in names if folded.count(n.casefold()) > 1})
         if twice:
             hint = " (two of a kind need a `label`)" if what != "evaluators" else ""
-            yield f"{what}: `{twice[0]}` is there twice; every name once{hint}"
+            yield f"{what}: `{twice[0]}` appears twice; give every name once{hint}"
     for key, defense in experiment.every_defense():
         for part in chain(defense):
             label = (part.label or "").casefold()
@@ -84,7 +86,7 @@ def _seed_faults(experiment: ExperimentSections) -> Iterable[str]:
         return
     if not isinstance(experiment.victim, RecognizerSettings):
         yield (
-            "seeds: are those of victims that are trained here, and the given model exists once; leave them out, "
+            "seeds: are for victims that are trained here, but the given model exists only once; leave them out, "
             "or train the victim here (victim.network)"
         )
     for index, seed in enumerate(seeds):
@@ -92,7 +94,19 @@ def _seed_faults(experiment: ExperimentSections) -> Iterable[str]:
             yield f"seeds.{index} = {seed}: a seed is a whole number from 0 to {2**63 - 1}"
     twice = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
     if twice:
-        yield f"seeds: {twice[0]} is there twice; every victim once"
+        yield f"seeds: {twice[0]} appears twice; give every seed once"
+
+
+def _split_faults(experiment: ExperimentSections) -> Iterable[str]:
+    named = experiment.split.public
+    # Whom a given model knows and whom not is told by split.public, wherever the attacker's people come from.
+    trained = isinstance(experiment.victim, RecognizerSettings)
+    if trained and experiment.public_data is not None and named != EVERYBODY:
+        yield (
+            f"split.public = {list(named)}: makes nobody public, because the attacker's people are those of "
+            "`public_data`; take it out, or leave public_data out (split.private says who of `data` may be "
+            "private)"
+        )
 
 
 def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
@@ -115,8 +129,8 @@ def _evaluator_faults(experiment: ExperimentSections) -> Iterable[str]:
             and evaluator.recognizer.network.name == victim.network.name
         ):
             yield (
-                f"evaluators.{index} ({evaluator.name}): is a `{victim.network.name}` as the victim is, of other "
-                "sizes, and `another_network` asks for another kind; give it one, such as {name: ir50} for "
+                f"evaluators.{index} ({evaluator.name}): is a `{victim.network.name}` as the victim is, only of "
+                "other sizes, but `another_network` asks for another kind; give it one, such as {name: ir50} for "
                 "{name: vgg16}, or leave `another_network` out"
             )
 

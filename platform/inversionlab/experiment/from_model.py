@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inversionlab.attacks import ATTACKS
+from inversionlab.core.places import relation
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import dump_yaml
 from inversionlab.experiment.model_attacks import (
@@ -49,24 +50,16 @@ def recipe_text(header: str, choices: Sequence[Choice]) -> str:
     return "".join(parts)
 
 
-def _real(root: Path | str) -> Path | str:
-    return root.resolve() if isinstance(root, Path) else root
-
-
 def choices(given: ModelOptions) -> list[Choice]:
     """The keys of the recipe, in order, each with its reason.
 
     Raises:
-        ConfigError: too few people have pictures, the picture size fits no generator, or the same folder
-            holds the private and the public pictures.
+        ConfigError: too few people have pictures, the picture size fits no generator, or one folder is, or holds,
+            that of the private and that of the public pictures.
     """
-    if given.data is not None and _real(given.data.root) == _real(given.public.root):
-        raise ConfigError(
-            f"--public {given.public.root}: is the folder of --data too; the attacker's pictures must "
-            "show strangers"
-        )
+    _refuse_same_place(given)
     return [
-        Choice("name", _name(given), "The run's folder and the report are called so."),
+        Choice("name", _name(given), "The name of the run's folder and of the report."),
         *_victim(given),
         *_data(given),
         *_evaluators(given),
@@ -74,6 +67,22 @@ def choices(given: ModelOptions) -> list[Choice]:
         Choice("defense", {"name": "none"}, "none: the model as it is."),
         *attacks_and_targets(given),
     ]
+
+
+def _refuse_same_place(given: ModelOptions) -> None:
+    if given.data is None:
+        return
+    found = relation(given.public.root, given.data.root)
+    if found == "is":
+        raise ConfigError(
+            f"--public {given.public.root}: is the folder of --data too; the attacker's pictures must show "
+            "strangers"
+        )
+    if found is not None:
+        raise ConfigError(
+            f"--public {given.public.root}: {found} --data {given.data.root}, so private people would be "
+            "strangers too; give each a folder that holds nothing of the other"
+        )
 
 
 def _name(given: ModelOptions) -> str:
@@ -129,7 +138,7 @@ def _data(given: ModelOptions) -> Iterator[Choice]:
         yield Choice(
             "split",
             {"private_min_pictures": 2, "evaluator_people": 0},
-            "Whoever has a picture for the tests beside one for training may be a target; nobody is set aside.",
+            "Everybody with a picture for the tests and one for training may be a target; nobody is set aside.",
         )
     yield Choice(
         "public_data",
@@ -155,9 +164,9 @@ def _image_size(given: ModelOptions) -> tuple[int, str]:
     why = min(bounds, key=lambda reason: bounds[reason])
     most = bounds[why]
     if most < SIZES[0]:
-        return SIZES[0], f"{why}, and fewer show no face"
+        return SIZES[0], f"{why}, and fewer pixels show no face"
     size = max(side for side in SIZES if side <= most)
-    return size, why if most <= SIZES[-1] else "the most that is tried"
+    return size, why if most <= SIZES[-1] else "the largest size that is tried"
 
 
 def _generators(given: ModelOptions) -> Iterator[Choice]:
@@ -230,7 +239,7 @@ def _evaluators(given: ModelOptions) -> Iterator[Choice]:
         why.insert(0, "sface, which was trained by others on other faces, decides")
     else:
         why.append("the extra `faces` would add an independent embedding")
-    yield Choice("evaluators", evaluators, f"Who is on a reconstruction? {'; '.join(why)}.")
+    yield Choice("evaluators", evaluators, f"Who is in a reconstruction? {'; '.join(why)}.")
 
 
 def _evaluator(protocol: str, *, width: int, epochs: int) -> dict[str, Any]:

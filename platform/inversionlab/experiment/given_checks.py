@@ -33,7 +33,7 @@ def given_faults(experiment: ExperimentSections) -> Iterable[str]:
 def _data_faults(experiment: ExperimentSections) -> Iterable[str]:
     if experiment.data is not None:
         if not experiment.evaluators:
-            yield "evaluators: are missing; with private pictures at hand, name one at least"
+            yield "evaluators: are missing; with private pictures at hand, name at least one"
         return
     if not isinstance(experiment.victim, GivenModelSettings):
         yield "data: is missing; a victim that is trained here needs people to learn"
@@ -57,12 +57,12 @@ def _attack_faults(experiment: ExperimentSections, victim: GivenModelSettings) -
         view = ATTACKS[attack.name].view_at(attack)
         if view is not None and not shows(most, view):
             yield (
-                f"attacks ({attack.title}): needs the model's {view_word(view).replace('_', ' ')} view, and this "
+                f"attacks ({attack.title}): needs the model's {view_word(view).replace('_', ' ')} view, but this "
                 f"victim shows {view_word(most).replace('_', ' ')} at most; leave the attack out"
             )
         elif view is Scores and victim.answers == "top_k" and not getattr(attack, "truncate", None):
             yield (
-                f"attacks ({attack.title}): needs whole score vectors, and this victim answers with its largest "
+                f"attacks ({attack.title}): needs whole score vectors, but this victim answers with its largest "
                 "scores only; set `truncate` to their number, or leave the attack out"
             )
 
@@ -75,7 +75,7 @@ def _defense_faults(experiment: ExperimentSections, victim: GivenModelSettings) 
                 continue
             if "victim" not in kind.needs:
                 yield (
-                    f"{key} ({part.title}): trains a recognizer anew in the victim's place, and the given model's "
+                    f"{key} ({part.title}): trains a recognizer anew in the victim's place, but the given model's "
                     "own training is not known here; train the victim here (victim.network), or use a defense "
                     "that fine-tunes it or changes its outputs"
                 )

@@ -71,8 +71,8 @@ def attacks_and_targets(given: ModelOptions) -> Iterator[Choice]:
         yield Choice(
             "suite",
             "standard",
-            "The standard suite, as far as the access goes. Its attacks stand below; without this line only those "
-            "run that stand there.",
+            "The standard suite, as far as the access allows. Its attacks are listed below. Without this line, "
+            "only the listed attacks run.",
         )
     yield Choice("attacks", attacks, f"{names}; {reason}.")
     known = _known(given)

@@ -100,7 +100,7 @@ def _labelled(experiment: ExperimentSections, label: str, where: str) -> Generat
     if label not in experiment.generators:
         known = ", ".join(experiment.generators) or "none"
         raise ValueError(
-            f"{where}: generator = {label}: is not one of `generators` (there: {known})"
+            f"{where}: generator = {label}: is not one of `generators` (there are: {known})"
         )
     return experiment.generators[label]
 

@@ -89,16 +89,16 @@ class TargetSettings(Settings):
     """Which people are attacked, and how often."""
 
     count: int = Field(default=20, ge=1, le=1_000_000)
-    """Private people under attack; the seed draws them."""
+    """Number of private people under attack. The seed draws them."""
     repeats: int = Field(default=3, ge=1, le=100_000)
-    """Reconstructions of each person, from different starts."""
+    """Number of reconstructions of each person, from different starts."""
     skip: int = Field(default=0, ge=0, le=1_000_000)
-    """People of that draw to leave out before `count` are taken, because another run attacks them."""
+    """Number of people of that draw to skip before `count` are taken, because another run attacks them."""
     first_repeat: int = Field(default=0, ge=0, le=1_000_000)
     """Number of the first repeat; another number gives other random starts."""
     pool: int | None = Field(default=None, ge=1, le=1_000_000)
-    """The first people of that draw, which the person-disjoint evaluators are trained on; null: the targets. Runs
-    with different targets and the same pool share their evaluators."""
+    """Number of first people of that draw that the person-disjoint evaluators are trained on; null: the targets.
+    Runs with different targets and the same pool share their evaluators."""
 
 
 class SweepSettings(Settings):
@@ -113,8 +113,8 @@ class SweepSettings(Settings):
 
 
 _ELSEWHERE = {
-    "CPU": "say runtime.train_cpus or runtime.attack_cpus",
-    "GPU": "say runtime.train_gpu, runtime.attack_gpu or runtime.attack_gpu_share",
+    "CPU": "set runtime.train_cpus or runtime.attack_cpus",
+    "GPU": "set runtime.train_gpu, runtime.attack_gpu or runtime.attack_gpu_share",
     "memory": "Ray does not hold workers to it; give the nodes a resource of your own, such as `train`",
     "object_store_memory": "it belongs to the nodes (`ray start --object-store-memory`)",
     "bundle": "Ray keeps this name for its placement groups",
@@ -150,25 +150,25 @@ class RuntimeSettings(Settings):
     train_cpus: int = Field(default=2, ge=1, le=1024)
     """CPUs and torch threads of a training worker; at most those of the largest node."""
     train_groups: int = Field(default=1, ge=1, le=1024)
-    """Trainings that may run at once, each with `train_workers` workers: of networks that do not need each other.
-    """
+    """Trainings that may run at once, each with `train_workers` workers. They train networks that do not need each
+    other."""
     train_resources: ExtraResources = Field(default_factory=dict)
     """More Ray resources of a training worker, such as {"train": 1}, that place it on its kind of node."""
     attack_workers: int | None = Field(default=None, ge=1, le=65_536)
     """At most this many attack workers; null: as many as the cluster has room for now. A cluster that grows with
-    the work needs a number: how many it may grow to."""
+    the work needs this number as its limit."""
     attack_cpus: float = Field(default=1.0, gt=0, le=1024)
     """CPUs of an attack worker; it uses one torch thread."""
     attack_resources: ExtraResources = Field(default_factory=dict)
     """More Ray resources of an attack worker."""
     shard_seconds: float = Field(default=30.0, gt=0, le=86_400)
-    """Work in a shard, by the measured pace; a worker that dies loses about this much. Up to eight slow
+    """Duration of a shard, at the measured pace. A worker that dies loses about this much. Up to eight slow
     reconstructions, which are quicker together, may take five times as long."""
     shard_size: int = Field(default=512, ge=1, le=100_000)
     """At most this many reconstructions in a shard; a worker holds their pictures until all are done."""
     attack_width: int | None = Field(default=None, ge=1, le=65_536)
-    """Pictures that an attack worker sends through the networks at once, while there are so many; null: as many as
-    measures best, for every attack and device. It bounds a worker's memory."""
+    """Pictures that an attack worker sends through the networks at once, as long as there are enough; null: the
+    number measured to be best, for every attack and device. It bounds a worker's memory."""
     train_gpu: Literal["auto", "never", "always"] = "auto"
     """Whether training workers use GPUs. auto: if the cluster has one; always: refuse to start without one."""
     attack_gpu: Literal["auto", "never", "always"] = "auto"
@@ -179,9 +179,9 @@ class RuntimeSettings(Settings):
     attack_gpu_share: float = Field(default=0.25, gt=0, le=1)
     """Share of a GPU for each attack worker, if GPUs are used."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """The numbers in which attacks run networks; rows of bf16 are other rows than those of fp32. auto: that of the
-    rows that are stored already, else bf16 if the machine that starts the command has a GPU with it, or a CPU with
-    AMX or AVX512-BF16. Networks are trained in it too (auto: what the worker's chip has), and keep their names."""
+    """The number format in which attacks run networks. Results in bf16 and in fp32 are stored apart. auto: that of
+    stored results, else bf16 if the machine that starts the command has a GPU with it, or a CPU with AMX or
+    AVX512-BF16. Networks are trained in it too (auto: what the worker's chip has), and keep their names."""
     checkpoint_seconds: float = Field(default=20.0, ge=0, le=86_400)
     """Training time between checkpoints, at epoch ends."""
     verify_data: bool = False
@@ -192,8 +192,8 @@ class RuntimeSettings(Settings):
     def _says_how_far_it_grows(self) -> Self:
         if self.grows and self.attack_workers is None:
             raise ValueError(
-                "runtime.grows = true: say runtime.attack_workers too, how many attack workers the cluster may "
-                "grow to; what it has room for at the start says nothing"
+                "runtime.grows = true: set runtime.attack_workers too, the number of attack workers that the "
+                "cluster may grow to; its room at the start does not show it"
             )
         return self
 
@@ -206,9 +206,9 @@ class ExperimentSections(Settings):
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Root of every random stream."""
     seeds: tuple[int, ...] | None = Field(default=None, min_length=1, max_length=100)
-    """Seeds of the victims. For each of them the victim is trained anew, with all that the defender trains and all
-    that learns from it, and attacked. People, targets, evaluators and the attacker's other networks are those of
-    `seed`. Figures are pooled over the victims. null: one victim, of `seed`."""
+    """Seeds of the victims. For each seed the victim is trained anew and attacked, with all networks that the
+    defender trains and all that learn from the victim. People, targets, evaluators and the attacker's other
+    networks are those of `seed`. Figures are pooled over the victims. null: one victim, of `seed`."""
     data: AnyData | None = None
     """The pictures of private and evaluator-only people, and of public people unless `public_data` is given. null,
     for a given victim alone: no private pictures are at hand, and success cannot be judged."""
@@ -222,7 +222,7 @@ class ExperimentSections(Settings):
     evaluators: tuple[EvaluatorSettings, ...] = Field(default=(), max_length=8)
     """The evaluators of every reconstruction; one or more wherever there is `data`."""
     headline: Literal["first", "worst"] = "first"
-    """The evaluator that decides which attack is strongest: the first, or the worst, which finds most."""
+    """The evaluator that decides which attack is strongest: the first one, or the one that finds most (worst)."""
     generator: AnyGenerator
     """The attacker's generator, trained on the public set."""
     generators: dict[Annotated[str, Field(pattern=NAME, max_length=64)], AnyGenerator] = Field(
@@ -238,25 +238,25 @@ class ExperimentSections(Settings):
     defenses: tuple[AnyDefense, ...] = Field(default=(), max_length=200)
     """More defenses to compare with `defense`."""
     suite: Literal["standard"] | None = None
-    """A named list of attacks, which join `attacks`: `standard` is what a claim needs. One of `attacks` with the
-    title of one of the list's stands in its place. Generators that it needs are added with default settings."""
+    """A named list of attacks that is added to `attacks`. A claim needs `standard`. An entry of `attacks` replaces
+    the one with the same title in the list. Generators that the list needs are added with default settings."""
     attacks: tuple[AnyAttack, ...] = Field(default=(), validate_default=True, max_length=200)
     """The attacks, one or more unless there is a `suite`; the tables always have rows for the null attacks too."""
     targets: TargetSettings = TargetSettings()
     """Which people are attacked, and how often."""
     prior_ceiling: bool = False
-    """Whether the best private faces that each attacker's generator can make are sought too: what the first
-    evaluator recognizes of them is the ceiling of every attack on that generator. It takes seconds a generator."""
+    """Whether the best private faces that each attacker's generator can make are searched for. The share that the
+    first evaluator recognizes is the ceiling of every attack on that generator. It takes seconds per generator."""
     sweep: SweepSettings | None = None
     """A setting of the defense to try at several values."""
     runtime: RuntimeSettings = RuntimeSettings()
-    """How the work is distributed, and the numbers in which attacks compute."""
+    """How the work is distributed, and the number format in which attacks compute."""
 
     @field_validator("attacks")
     @classmethod
     def _some(cls, attacks: tuple[AnyAttack, ...], info: ValidationInfo) -> tuple[AnyAttack, ...]:
         if not attacks and info.data.get("suite", "wrong") is None:
-            hint = "; name one at least, or say `suite: standard`"
+            hint = "; name at least one, or set `suite: standard`"
             raise PydanticCustomError("missing", "is missing", {"hint": hint})
         return attacks
 

@@ -32,7 +32,7 @@ class AdaptiveSettings(Settings):
     r1_weight: float = Field(default=0.02, ge=0, le=1000)
     """gamma, the weight of the gradient penalty."""
     ada_target: float = Field(default=0.6, ge=-1, le=1)
-    """The mean sign of the discriminator on real pictures that p is steered toward."""
+    """Target for the mean sign of the discriminator on real pictures. p is adjusted to reach it."""
     ada_pictures: int = Field(default=50_000, ge=1, le=1_000_000_000)
     """Number of pictures that p needs to go from 0 to 1."""
     ada_limit: float = Field(default=0.8, ge=0, le=1)

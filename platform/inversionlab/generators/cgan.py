@@ -46,7 +46,7 @@ class Cgan(Generator):
 
         name: Literal["cgan"] = "cgan"
         latent_size: int = Field(default=64, ge=1, le=4096)
-        """m, the entries of noise; the latent vector is longer by one entry for each class."""
+        """m, the number of noise entries. The latent vector is longer by one entry for each class."""
         embedding: int = Field(default=32, ge=1, le=4096)
         """Length of each network's embedding of a condition."""
 

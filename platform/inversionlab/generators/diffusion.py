@@ -62,15 +62,17 @@ class Diffusion(Generator):
         blocks: int = Field(default=1, ge=0, le=8)
         """The autoencoder's residual blocks at each resolution below the full one."""
         beta: float = Field(default=0.05, ge=0, le=1000)
-        """Weight of the autoencoder's KL divergence: light, since the denoiser learns the codes' shape."""
+        """Weight of the autoencoder's KL divergence. It is small, because the denoiser learns the distribution of
+        the codes."""
         denoiser_width: int = Field(default=256, ge=4, le=8192)
         """Units of the denoiser's layers."""
         denoiser_blocks: int = Field(default=2, ge=1, le=64)
         """Residual blocks of the denoiser."""
         noisings: int = Field(default=8, ge=1, le=1024)
-        """Times and noises that the denoiser learns from for each code of a batch."""
+        """Number of pairs of time and noise that the denoiser learns from for each code of a batch."""
         sample_steps: int = Field(default=8, ge=1, le=1000)
-        """S, the steps from noise to code; each is one pass of the denoiser. Few make codes vary too little."""
+        """S, the number of steps from noise to code. Each step is one pass of the denoiser. With few steps the
+        codes vary too little."""
         training: TrainingSettings = TrainingSettings(
             epochs=20, batch_size=32, learning_rate=2e-3, schedule="one_cycle", weight_decay=1e-4
         )

@@ -33,7 +33,7 @@ class GanAda(Generator):
         discriminator_width: int = Field(default=24, ge=4, le=512)
         """The discriminator's channels at half resolution; each halving doubles them, up to 8 x."""
         minibatch_kernels: int = Field(default=16, ge=0, le=512)
-        """Statistics of minibatch discrimination; 0 turns it off."""
+        """Number of statistics of minibatch discrimination; 0 turns it off."""
         training: TrainingSettings = gan_training_settings(epochs=40)
         """How the generator is trained; AdamW has betas (0.5, 0.99)."""
 

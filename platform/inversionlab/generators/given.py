@@ -55,15 +55,15 @@ class Given(Generator):
         range: Literal["0..1", "-1..1"] = "0..1"
         """The range of its pixels."""
         offers: tuple[Literal["encoder", "style", "critic"], ...] = ()
-        """What it has besides pictures. Attacks that need it can then use this generator."""
+        """What the generator offers besides pictures. Attacks that need it can then use this generator."""
         encoder: str = Field(default="encode", pattern=r"^[\w.]+$")
-        """Its method for latents of pictures, if it offers `encoder`."""
+        """Name of its method that maps pictures to latents, if it offers `encoder`."""
         mapping: str = Field(default="style", pattern=r"^[\w.]+$")
-        """Its method for style vectors of latents, if it offers `style`."""
+        """Name of its method that maps latents to style vectors, if it offers `style`."""
         synthesis: str = Field(default="synthesize", pattern=r"^[\w.]+$")
-        """Its method for pictures of style vectors, if it offers `style`."""
+        """Name of its method that maps style vectors to pictures, if it offers `style`."""
         critic: str = Field(default="critic", pattern=r"^[\w.]+$")
-        """Its method for how real pictures look, if it offers `critic`."""
+        """Name of its method that says how real pictures look, if it offers `critic`."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:
         """Import and build the module, and try its shapes on two latents; its weights are those of a fresh one.

@@ -40,7 +40,7 @@ class InfoGan(Generator):
 
         name: Literal["infogan"] = "infogan"
         latent_size: int = Field(default=64, ge=1, le=4096)
-        """m, the entries of noise; the latent vector is longer by the codes."""
+        """m, the number of noise entries. The latent vector is longer by the codes."""
         gaussian_codes: int = Field(default=6, ge=0, le=512)
         """g, the number of continuous codes."""
         categories: int = Field(default=10, ge=2, le=512)

@@ -54,11 +54,12 @@ class InversionModelSettings(Settings):
     width: int = Field(default=128, ge=1, le=1024)
     """Channels of the last hidden map; each map before it has twice as many, up to 8 x."""
     layers_fewer: int = Field(default=0, ge=0, le=5)
-    """Hidden layers left out; the others then enlarge the map by more than 2 (Wen's defender: 2)."""
+    """Number of hidden layers that are left out. The others then enlarge the map by more than 2 (Wen's defender:
+    2)."""
     activation: Literal["tanh", "relu"] = "tanh"
     """Activation after every hidden layer."""
     vector: Literal["log", "power", "plain"] = "log"
-    """t, the stretching of the scores at the input."""
+    """t, the transform of the scores at the input."""
     log_shift: float = Field(default=50.0, gt=0, le=80)
     """c, the shift of the log-scores; scores below e^-c count as 0."""
     exponent: float = Field(default=1 / 11, gt=0, le=1)
@@ -69,8 +70,8 @@ class InversionTraining(TrainingSettings):
     """How an inversion model is trained."""
 
     keep: Literal["last", "best"] = "last"
-    """Which epoch's weights are kept: those of the last, or of the best, which errs least on public pictures that
-    were held out of the training. No evaluator is asked."""
+    """Which weights are kept: those of the last epoch, or those of the best one. The best one has the smallest
+    error on public pictures that were held out of the training. No evaluator is asked."""
     held_out: float = Field(default=0.1, gt=0, lt=1)
     """Share of the public pictures that `keep: best` holds out."""
 

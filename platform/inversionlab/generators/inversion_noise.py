@@ -27,11 +27,11 @@ class NoiseSettings(Settings):
     budget: float = Field(default=2.4, ge=0, le=1e6)
     """Largest norm of the noise on the log-scores, in nats; 0: no noise."""
     norm: Literal[1, 2, "inf"] = "inf"
-    """p of that norm."""
+    """p, the order of that norm."""
     step: float = Field(default=0.4, ge=0, le=1e4)
-    """How far a log-score moves in an iteration, in nats."""
+    """How far each iteration moves a log-score, in nats."""
     iterations: int = Field(default=10, ge=0, le=1000)
-    """Gradients of the inversion model that are computed a query."""
+    """Number of gradients of the inversion model that are computed for each query."""
 
     @property
     def none(self) -> bool:

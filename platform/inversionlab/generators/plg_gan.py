@@ -53,11 +53,11 @@ class PlgGan(Generator):
 
         name: Literal["plg_gan"] = "plg_gan"
         latent_size: int = Field(default=64, ge=1, le=4096)
-        """m, the entries of noise; the latent vector is longer by one entry for each class."""
+        """m, the number of noise entries. The latent vector is longer by one entry for each class."""
         embedding: int = Field(default=32, ge=1, le=4096)
         """Length of each network's embedding of a class."""
         top: int = Field(default=30, ge=1, le=100_000)
-        """Public pictures of a class; at most there are as many as public pictures."""
+        """Number of public pictures that are taken for each class, at most all of them."""
         inversion_weight: float = Field(default=0.2, ge=0, le=1000)
         """alpha, the weight of L_inv."""
 

@@ -45,7 +45,7 @@ class WganGp(Generator):
         discriminator_rate: float = Field(default=3.0, gt=0, le=100)
         """Step size of the critic, as a multiple of the generator's (`training`)."""
         critic_steps: int = Field(default=1, ge=1, le=100)
-        """Steps of the critic, each on a batch of its own, for one of the generator."""
+        """Steps of the critic for each step of the generator. Each of them has a batch of its own."""
         penalty_weight: float = Field(default=10.0, ge=0, le=1000)
         """lambda, the weight of the gradient penalty."""
         training: TrainingSettings = gan_training_settings(epochs=24, rate=3e-4)

@@ -1,17 +1,17 @@
 """The names of a given model's classes, in the order of its scores."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.strict_json import parse_json
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
     """The names in a text file (a line a class) or a JSON file (a list, names to numbers, or numbers to names).
 
     Raises:
-        ConfigError: the file is missing or unreadable, has fewer than two names, one twice, or a gap.
+        ConfigError: the file is missing or unreadable, has fewer than two names, one or a key twice, or a gap.
     """
     where = f"classes = {path}"
     try:
@@ -25,9 +25,11 @@ def read_classes(path: Path) -> tuple[str, ...]:
         while names and not names[-1]:
             names.pop()
         if "" in names:
-            raise ConfigError(f"{where}: line {names.index('') + 1} is empty; a line is a class")
+            raise ConfigError(
+                f"{where}: line {names.index('') + 1} is empty; every line names a class"
+            )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ConfigError(f"{where}: `{twice[0]}` is there twice; every class once")
+        raise ConfigError(f"{where}: `{twice[0]}` appears twice; list every class once")
     if len(names) < 2:
         raise ConfigError(f"{where}: has {len(names)} names; a recognizer knows 2 people or more")
     return tuple(names)
@@ -36,7 +38,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
 def _from_json(text: str, where: str) -> list[str]:
     expected = "expected a list of names, or an object of names to numbers (0, 1, ...)"
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: is not readable as JSON: {error}") from error
     if isinstance(found, list) and all(isinstance(name, str) for name in found):

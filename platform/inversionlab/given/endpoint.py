@@ -202,8 +202,8 @@ class EndpointClient:
                 elif given.unaffordable:
                     raise BudgetError(
                         f"{self.settings.address}: the budget of {self.settings.budget:,} queries is spent "
-                        f"(victim.endpoint.budget); {len(given.unaffordable)} or more pictures were not asked. "
-                        "Everything answered so far is kept; a larger budget goes on from there"
+                        f"(victim.endpoint.budget); {len(given.unaffordable)} or more pictures were not sent. "
+                        "Everything answered so far is kept; with a larger budget, the audit continues from there"
                     )
         except BaseException as error:
             self._fail(left, error)
@@ -230,7 +230,7 @@ class EndpointClient:
             return False
         pause = answers.pause or 0.0
         self._ledger.give_up(digests, refund=answers.refund, pause=min(pause, LONGEST_PAUSE))
-        again = "What is answered is kept; run the same command again"
+        again = "The answers so far are kept; run the same command again"
         if answers.final:
             raise EndpointError(f"{self.settings.address}: {answers.reason}")
         if failures >= self.settings.retries:
@@ -240,7 +240,7 @@ class EndpointClient:
             )
         if pause > LONGEST_PAUSE:
             raise EndpointError(
-                f"{self.settings.address}: {answers.reason}; it asks to be left alone for {pause:,.0f} s. {again} "
+                f"{self.settings.address}: {answers.reason}; it asks to wait for {pause:,.0f} s. {again} "
                 "after that"
             )
         back_off = min(LONGEST_BACK_OFF, FIRST_PAUSE * 2**failures)

@@ -70,7 +70,7 @@ class AnswerReader:
         try:
             self._expression = jmespath.compile(settings.answer)
         except self._wrong as error:
-            raise ConfigError(f"{self._place}: is no JMESPath expression: {error}") from error
+            raise ConfigError(f"{self._place}: is not a JMESPath expression: {error}") from error
         self._single, self._answers = settings.batch_size == 1, answers
         self._named = names is not None
         self._numbers = {name: number for number, name in enumerate(names or ())}
@@ -93,18 +93,20 @@ class AnswerReader:
             found = self._expression.search(value)
         except self._wrong as error:
             raise ConfigError(
-                f"{self._place}: does not fit the answer ({type(error).__name__}); came: {shown(value)}"
+                f"{self._place}: does not fit the answer ({type(error).__name__}); received: {shown(value)}"
             ) from error
         if found is None:
-            raise ConfigError(f"{self._place}: finds nothing in the answer; came: {shown(value)}")
+            raise ConfigError(
+                f"{self._place}: finds nothing in the answer; received: {shown(value)}"
+            )
         if self._single and not _is_list_of_one(found):
             found = [found]
         if not isinstance(found, list) or len(found) != pictures:
             count = f"a list of {len(found)}" if isinstance(found, list) else "no list"
             raise ConfigError(
-                f"{self._place}: {pictures} pictures were sent, and the expression finds {count}; came: "
-                f"{shown(found)}. It should find a list with an entry for each picture; with batch_size = "
-                "1 the entry itself will do"
+                f"{self._place}: {pictures} pictures were sent, and the expression finds {count}; received: "
+                f"{shown(found)}. It should find a list with an entry for each picture; with batch_size = 1 the "
+                "entry itself will do"
             )
         for entry in found:
             self.vector(entry)
@@ -132,8 +134,8 @@ class AnswerReader:
         pairs = [(entry, 1.0)] if kind == "labels" else [_pair(item) for item in entry]
         if self.length is None:
             raise ConfigError(
-                f"victim.classes = null: {IN_WORDS[kind]} came, and without the class list it is not known how "
-                "many there are; name the file as `classes`"
+                f"victim.classes = null: {IN_WORDS[kind]} came, and without the class list the number of classes "
+                "is not known; name the file as `classes`"
             )
         vector = [0.0] * self.length
         numbers = [self._number(label) for label, _ in pairs]
@@ -151,9 +153,9 @@ class AnswerReader:
                 f"`classes` names {self.length}" if self._named else f"others hold {self.length}"
             )
             raise ConfigError(
-                f"victim.classes: an answer holds {len(entry)} scores, but {known}; came: {shown(entry)}. "
-                "`classes` should name every class of the model, in its order, and `victim.endpoint.answer` "
-                "find the scores"
+                f"victim.classes: an answer holds {len(entry)} scores, but {known}; received: {shown(entry)}. "
+                "`classes` should name every class of the model, in its order, and `victim.endpoint.answer` find "
+                "the scores"
             )
         return [_finite(score, entry) for score in entry]
 

@@ -43,7 +43,7 @@ def load_exported(raw: bytes, name: str) -> RawModel:
     """
     kind = contents(raw)
     if kind != "exported":
-        raise ConfigError(f"{name}: is no torch.export model: it {_holds(kind)}")
+        raise ConfigError(f"{name}: is not a torch.export model: it {_holds(kind)}")
     check_archive(raw, name)
     try:
         with pickles_refused():
@@ -90,7 +90,7 @@ def load_torchscript(raw: bytes, name: str) -> RawModel:
     """
     kind = contents(raw)
     if kind != "torchscript":
-        raise ConfigError(f"{name}: is no TorchScript model: it {_holds(kind)}")
+        raise ConfigError(f"{name}: is not a TorchScript model: it {_holds(kind)}")
     try:
         with warnings.catch_warnings():
             # PyTorch recommends torch.export to whoever wrote the file.

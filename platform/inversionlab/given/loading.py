@@ -70,7 +70,7 @@ def model_path(settings: GivenModelSettings) -> Path | None:
     path = Path(model)
     if path.suffix.lower() in WEIGHTS_ALONE:
         raise ConfigError(
-            f"model = {model}: holds weights and no network; name its class, as in `model: package.module:Class`, "
+            f"model = {model}: holds weights but no network; name its class, as in `model: package.module:Class`, "
             f"`weights: {model}`"
         )
     if path.suffix.lower() in SUFFIXES:
@@ -109,7 +109,7 @@ def model_files(settings: GivenModelSettings) -> dict[str, Path]:
         if there is None:
             raise ConfigError(f"{key} = {file}: there is no such file{did_you_mean(file)}")
         if there == "other":
-            raise ConfigError(f"{key} = {file}: is no plain file")
+            raise ConfigError(f"{key} = {file}: is not a plain file")
     if path and path.suffix.lower() == ".onnx":
         files |= external_files(path, f"model = {settings.model}")
     return files

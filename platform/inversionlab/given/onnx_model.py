@@ -127,14 +127,14 @@ def parsed(raw: bytes, name: str) -> Any:
 
     kind = contents(raw)
     if kind:
-        holds = f"holds {kind} and no ONNX model"
+        holds = f"holds {kind} and is not an ONNX model"
         raise ConfigError(f"{name}: {not_a_model(kind) if kind in _BROKEN else holds}")
     try:
         model = onnx.load_model_from_string(raw)
     except Exception as error:  # protobuf raises errors of its own kinds
-        raise ConfigError(f"{name}: is no ONNX model: {not_a_model('')}") from error
+        raise ConfigError(f"{name}: is not an ONNX model: {not_a_model('')}") from error
     if not model.graph.node:
-        raise ConfigError(f"{name}: is no ONNX model: it holds no operators")
+        raise ConfigError(f"{name}: is not an ONNX model: it holds no operators")
     return model
 
 
@@ -162,7 +162,7 @@ def external_files(path: Path, name: str) -> dict[str, Path]:
                 f"{name}: names `{location}` for its weights; only a file next to it is read"
             )
         if not file.is_file():
-            raise ConfigError(f"{name}: its weights `{location}` must lie next to it, but do not")
+            raise ConfigError(f"{name}: its weights `{location}` must be next to it, but are not")
         files["model_data" if number == 1 else f"model_data_{number}"] = file
     return files
 

@@ -35,7 +35,9 @@ def load_imported(settings: GivenModelSettings, weights: bytes | None = None) ->
     found = import_object(str(settings.model), "model")
     is_module = isinstance(found, type) and issubclass(found, nn.Module)
     if isinstance(found, type) and not is_module:
-        raise ConfigError(f"{name}: is a class but no torch.nn.Module; expected one, or a function")
+        raise ConfigError(
+            f"{name}: is a class but not a torch.nn.Module; expected such a class, or a function"
+        )
     if isinstance(found, nn.Module) or not callable(found):
         raise ConfigError(
             f"{name}: is a {type(found).__name__}; name its class, or a function that returns it"

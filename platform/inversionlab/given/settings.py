@@ -31,8 +31,9 @@ class PreprocessingSettings(Settings):
     """
 
     size: int | tuple[int, int] | None = None
-    """Height and width that the model takes, in pixels; one number: both; null: what its file says, else the
-    pictures' own, or 112 where `points` are given. Pictures are resized by an antialiased bilinear filter."""
+    """Height and width that the model takes, in pixels. One number stands for both. null: the size that the
+    model's file gives, else that of the pictures, or 112 where `points` are given. Pictures are resized by an
+    antialiased bilinear filter."""
     fit: Literal["crop", "stretch"] = "crop"
     """How a square picture is brought to a size that is not square: by its central part, or stretched."""
     points: Points | None = None
@@ -45,9 +46,11 @@ class PreprocessingSettings(Settings):
     range: Literal["0..1", "0..255", "-1..1"] = "0..1"
     """The range of the pixels that the model takes, before `mean` and `std`."""
     mean: tuple[float, ...] = ()
-    """Subtracted from each channel that the model takes, in units of `range`; one number: from all of them."""
+    """The value that is subtracted from each channel that the model takes, in units of `range`. One number applies
+    to all channels."""
     std: tuple[float, ...] = ()
-    """Each channel is divided by it afterwards, in units of `range`; one number: all of them."""
+    """The value that each channel is divided by afterwards, in units of `range`. One number applies to all
+    channels."""
     layout: Literal["nchw", "nhwc"] = "nchw"
     """The order of the axes that the model takes."""
 
@@ -56,7 +59,7 @@ class PreprocessingSettings(Settings):
     def _pixels(cls, size: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
         sides = size if isinstance(size, tuple) else () if size is None else (size,)
         if not all(8 <= side <= 4096 for side in sides):
-            raise ValueError("a picture has 8 to 4096 pixels a side")
+            raise ValueError("a picture has 8 to 4096 pixels per side")
         return size
 
     @field_validator("std")
@@ -112,28 +115,28 @@ class GivenModelSettings(Settings):
     weights: AbsolutePath | None = None
     """A state dict as `*.safetensors`, or as `*.pt`, `*.pth` that holds tensors alone."""
     endpoint: EndpointSettings | None = None
-    """A model behind HTTP, in place of `model`."""
+    """A model that is reached over HTTP, in place of `model`."""
     answers: Answers = "auto"
-    """What it answers. auto: logits, probabilities, log-probabilities or labels, as its answers show. An embedding
-    must be named, and needs a `gallery`."""
+    """What the model answers. auto: logits, probabilities, log-probabilities or labels, as its answers show. An
+    embedding must be named here and needs a `gallery`."""
     access: Access = "auto"
-    """What the attacker may see of it at most; auto: all that it can give."""
+    """The most that the attacker may see of the model; auto: all that the model can give."""
     preprocessing: PreprocessingSettings = PreprocessingSettings()
     """What the model expects of a picture."""
     classes: AbsolutePath | None = None
-    """The people that it knows, in the order of its classes: a text file (a line a class) or JSON (a list, or
-    names to numbers). null: the sorted names of the people's folders."""
+    """The people that the model knows, in the order of its classes: a text file (one class per line) or JSON (a
+    list, or names to numbers). null: the sorted names of the people's folders."""
     # `private` stands first, because it would be a path too.
     gallery: Literal["private"] | AbsolutePath | None = None
-    """For an embedding, the pictures of the people that it has enrolled: a folder with one folder for each
-    person, or `private`, the private people's training pictures."""
+    """For an embedding, the pictures of the enrolled people: a folder with one folder for each person, or
+    `private`, the private people's training pictures."""
     scale: float = Field(default=24.0, gt=0, le=1000)
     """Factor that turns an embedding's cosines with the enrolled people into logits. It does not change who is
-    recognized. Confidences grow with it, so an attack's `stop`, a probability, is reached sooner. Seen with 24 on
-    40 people of LFW: SFace gives the right person 0.99 on average, a weaker embedding (75 % recognized) 0.70."""
+    recognized. Confidences grow with it, so an attack's `stop`, a probability, is reached sooner. With 24 on 40
+    people of LFW, SFace gives the right person 0.99 on average, and a weaker embedding (75 % recognized) 0.70."""
     stand_in: RecognizerSettings = RecognizerSettings()
-    """The recognizer that a defense trains where it needs one of the model's structure, which cannot be built
-    anew."""
+    """The recognizer that a defense trains where it needs one of the victim's structure. The structure of a given
+    model cannot be built anew."""
 
     @field_validator("model")
     @classmethod

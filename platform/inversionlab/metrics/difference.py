@@ -11,6 +11,12 @@ Two attacks on the same people mostly find the same ones more often, and r is th
 hits over the people (for one try each it is the phi of Newcombe's paired intervals, Statistics in Medicine 17,
 1998, page 2635). Where only the shares are known r is 0, and the interval is mostly too wide.
 
+With many tries at few people that interval is too short. Where an attack finds some people always and others
+never, it claims that one of two equal attacks finds more in up to 9 % of simulated pairs on five people, and
+should in 2.5 %. So for two attacks on the same people the wider ends count: those of this interval, or those of
+Student's for the mean of the people's differences (`mean_by_person.py`). The same simulation then has 3.1 % at
+most, for 3 to 60 people.
+
 Inputs: estimates in [0, 1], shares by person. Output: a difference in [-1, 1].
 """
 
@@ -20,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.metrics.wilson import Estimate
 
 
@@ -50,6 +57,24 @@ def difference(first: Estimate, second: Estimate, correlation: float = 0.0) -> D
         value,
         max(-1.0, value - apart(first.value - first.low, second.high - second.value)),
         min(1.0, value + apart(first.high - first.value, second.value - second.low)),
+    )
+
+
+def paired_difference(
+    first: Estimate, second: Estimate, first_of: Mapping[int, float], second_of: Mapping[int, float]
+) -> Difference:
+    """`first` less `second`, with the shares of hits at each person: of two intervals the wider ends.
+
+    With fewer than three people in both there is one interval alone.
+    """
+    apart = difference(first, second, correlation(first_of, second_of))
+    people = sorted(first_of.keys() & second_of.keys())
+    apart_M = np.array([first_of[p] - second_of[p] for p in people])
+    mean = mean_by_person(apart_M, np.array(people))
+    if math.isnan(apart.value) or math.isnan(mean.low):
+        return apart
+    return Difference(
+        apart.value, max(-1.0, min(apart.low, mean.low)), min(1.0, max(apart.high, mean.high))
     )
 
 

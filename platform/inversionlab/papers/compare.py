@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from inversionlab.metrics.difference import Difference, correlation, difference
+from inversionlab.metrics.difference import Difference, difference, paired_difference
 from inversionlab.metrics.mean_by_person import mean_by_person
 from inversionlab.metrics.paired import fewer
 from inversionlab.metrics.paired_accuracy import paired_accuracy
@@ -215,7 +215,7 @@ def _apart(larger: Value, smaller: Value) -> Difference:
         )
         return paired_accuracy(first_M, second_M, pictures_M)
     if larger.share and smaller.share:
-        return difference(one, other, correlation(larger.of_person, smaller.of_person))
+        return paired_difference(one, other, larger.of_person, smaller.of_person)
     if alike:
         apart_M = np.array([larger.of_person[p] - smaller.of_person[p] for p in people])
         paired = mean_by_person(apart_M, np.array(people))

@@ -42,8 +42,8 @@ TABLE1 = Table(
     ),
     stand_in=STAND_IN,
     differs=(
-        "The paper does not say how accurate F_C is. Ours learns public people on ten pictures or more, of whom "
-        "every fifth picture is held out.",
+        "The paper does not say how accurate F_C is. Ours learns public people with ten pictures or more, and "
+        "every fifth of their pictures is held out.",
     ),
 )
 
@@ -74,7 +74,7 @@ TABLE2 = Table(
         ),
         *(
             less(
-                f"Behind {name} {attack}’s pictures are further from the person, by eq. 13",
+                f"Behind {name}, {attack}’s pictures are further from the person, by eq. 13",
                 f"CelebA: {attack}",
                 "none: FID",
                 f"{name}: FID",
@@ -95,7 +95,7 @@ TABLE2 = Table(
         less("DP costs accuracy", MIRROR, "DP: MC(all)", "none: MC(all)"),
         *(
             less(
-                f"Behind {name} the protected person is recognized more often than behind DP",
+                f"Behind {name}, the protected person is recognized more often than behind DP",
                 MIRROR,
                 "DP: MC(l_t)",
                 f"{name}: MC(l_t)",
@@ -136,7 +136,7 @@ TABLE3 = Table(
             "GAN-D: MC(all)",
         ),
         less(
-            "With random fakes the person is recognized less often",
+            "With random fakes, the person is recognized less often",
             MIRROR,
             "random fake samples: MC(l_t)",
             "GAN-D: MC(l_t)",
@@ -168,13 +168,14 @@ def _alike(kind: str) -> list[Claim]:
             f"{kind}(L_FL): MC(l_t)",
         ),
         less(
-            "With the focal loss Mirror’s pictures are further from the person than with cross-entropy, by eq. 13",
+            "With the focal loss, Mirror’s pictures are further from the person than with cross-entropy, by eq. "
+            "13",
             MIRROR,
             f"{kind}(L_CE): FID",
             f"{kind}(L_FL): FID",
         ),
         less(
-            "With L_pri alone they are furthest",
+            "With L_pri alone, they are furthest",
             MIRROR,
             f"{kind}(L_FL): FID",
             "L_pri: FID",
@@ -189,7 +190,7 @@ TABLE4 = Table(
     claims=(
         less("L_pri alone costs accuracy", MIRROR, "L_pri: MC(all)", "GAN-D(L_FL): MC(all)"),
         less(
-            "Without continual learning accuracy is lower",
+            "Without continual learning, accuracy is lower",
             MIRROR,
             "L_pri + L_pub: MC(all)",
             "GAN-D(L_FL): MC(all)",
@@ -207,7 +208,7 @@ TABLE5 = Table(
     claims=(
         less("L_pri alone costs accuracy", MIRROR, "L_pri: MC(all)", "GAN-ID(L_FL): MC(all)"),
         less(
-            "Without continual learning the protected person is recognized less often",
+            "Without continual learning, the protected person is recognized less often",
             MIRROR,
             "L_pri + L_pub: MC(l_t)",
             "GAN-ID(L_FL): MC(l_t)",
@@ -241,7 +242,7 @@ TABLE6 = Table(
                 slack=0.02,
             ),
             less(
-                f"Behind {name} Mirror’s pictures are further from the person, by eq. 13",
+                f"Behind {name}, Mirror’s pictures are further from the person, by eq. 13",
                 MIRROR,
                 "none: FID",
                 f"{name}: FID",

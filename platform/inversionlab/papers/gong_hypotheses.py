@@ -143,6 +143,6 @@ HYPOTHESES = Table(
         "The unit of all intervals is the protected person, each with networks of their own.",
         "The paper’s figures are of one label. `single labels at which Mirror finds at most 1 %` says how many of "
         "ten labels would have shown a perfect defense.",
-        "All F_C but one learn public people on ten pictures or more.",
+        "All F_C but one learn public people with ten pictures or more.",
     ),
 )

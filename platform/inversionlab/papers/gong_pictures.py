@@ -31,7 +31,7 @@ FIG2 = Table(
         for name in ("GAN-D", "GAN-ID")
         for claim in (
             Claim(
-                f"{name} leads Mirror’s pictures to the decoy: they are nearer it than the undefended model’s",
+                f"{name} leads Mirror’s pictures to the decoy: they are nearer to it than the undefended model’s",
                 ("Mirror", f"{name}: to the decoy"),
                 ("Mirror", "none: to the decoy"),
             ),
@@ -59,8 +59,8 @@ FIG2 = Table(
     ),
     stand_in=STAND_IN,
     differs=(
-        "Pictures stand on the page only. The paper has no figures of them.",
-        "The distances are FID’s, eq. 13 as printed, person by person: to the person’s own pictures, and to those "
-        "of the public person l_p that stands behind the protected label.",
+        "The pictures are on the page only. The paper has no figures of them.",
+        "The distances are those of FID (eq. 13 as printed), person by person: to the person’s own pictures, and "
+        "to those of the public person l_p who stands behind the protected label.",
     ),
 )

@@ -70,7 +70,7 @@ STAND_IN = (
 )
 SHARED = (
     "The paper protects one label of 1,000 and does not say how many it tried; ours are ten people, each behind a "
-    "network of their own (`protect: each`), 20 tries each. AA is pooled, and its interval counts people.",
+    "network of their own (`protect: each`), with 20 tries each. AA is pooled, and its interval counts people.",
     "AA is top-1 by an evaluator of the same people with another structure (IR-50 against VGG-16).",
     "`others taken for l_t` is ours: test pictures of other private people that get the protected label.",
     "FID is eq. 13 as printed, the squared distance of the mean features, person by person; its level depends on "

@@ -78,8 +78,8 @@ TABLE2 = Table(
     ),
     claims=(
         Claim(
-            "The best clone is recognized (the paper: of four people of five it has the first rank), and more "
-            "often than the best of as many random faces, which the paper lacks",
+            "The best clone is recognized, and more often than the best of as many random faces (the paper: it "
+            "has the first rank for four of five people; the paper has no random faces)",
             (NULL, FIRST),
             (ALL, FIRST),
         ),
@@ -90,7 +90,7 @@ TABLE2 = Table(
             ours=True,
         ),
         Claim(
-            "From a GAN’s face the best clone has the first rank more often than the best of random faces",
+            "From a GAN’s face, the best clone has the first rank more often than the best of random faces",
             (NULL, FIRST),
             (ALL, f"{FIRST}, GAN seed"),
             ours=True,
@@ -103,7 +103,8 @@ TABLE2 = Table(
         "Columns of the GAN seed start from faces of a GAN that the model scores highest. In the paper that is "
         "other work of the authors, [26] in table 1; its own clones start from the mean of 256 faces.",
         "The change from the mean face is the mean over all pixels of ten clones of each person.",
-        "Of several victims the rows of single people are those of the first, and `all five` has all.",
+        "Where there are several victims, the rows of single people are of the first one, and `all five` covers "
+        "all victims.",
         "With few people an evaluator’s first rank is easily reached, so ranks do not compare between scales.",
     ),
 )
@@ -150,7 +151,7 @@ FIG11 = Table(
     stand_in="LFW at 64x64, enlarged to 128x128, stands in for VGGFace2.",
     differs=(
         "The paper draws the curves and prints no figure of them.",
-        "The interval of a row counts the clones of one person, that of `all five` the people.",
+        "The interval of a row counts the clones of one person, and that of `all five` counts the people.",
         "The evaluator ranks its own people and the targets, SFace the model’s people. SFace is asked at `small`.",
         "Clones from a GAN’s face stop after 500 updates, those from the mean face after 6,000.",
     ),
@@ -160,7 +161,7 @@ FIG6_10 = Table(
     key="fig6",
     title="Figs. 6 to 10: twenty-five clones of each target",
     pictures=(Pictures(RECIPE, (("clones", LSE, "none", None),), clones=25),),
-    differs=("Pictures stand on the page only.",),
+    differs=("The pictures are on the page only.",),
 )
 
 FIG12 = Table(
@@ -177,7 +178,7 @@ FIG12 = Table(
             best_by_evaluator=True,
         ),
     ),
-    differs=("Pictures stand on the page only.",),
+    differs=("The pictures are on the page only.",),
 )
 
 MODELS = Table(
@@ -191,8 +192,8 @@ MODELS = Table(
     ),
     differs=(
         "The paper does not say how accurate they are.",
-        "Ours differ by their last two layers, the second dense one and the classes; the paper’s by the classes "
-        "alone, and so do ours at the scale `paper`.",
+        "Ours differ in their last two layers, the second dense one and the classes. The paper’s differ in the "
+        "classes alone, as ours do at the scale `paper`.",
     ),
 )
 
@@ -229,8 +230,8 @@ KHOSRAVY = Paper(
                 ]
             ),
             differs=(
-                "The paper asked more than fifty people. `blind.html` beside this page asks too, of one clone for "
-                "each target, and a later call reads the answers.",
+                "The paper asked more than fifty people. `blind.html` beside this page also asks people, about "
+                "one clone for each target. A later call reads the answers.",
                 "It does not say what it asked about naturalness; here it is whether a picture looks like a "
                 "photograph of a face.",
             ),

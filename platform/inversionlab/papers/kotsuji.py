@@ -75,7 +75,7 @@ FIG5 = Table(
             ours=True,
         ),
         Claim(
-            "Of all people’s pictures, too, at most one point is lost at alpha = 0.25",
+            "On the pictures of all people, too, at most one point is lost at alpha = 0.25",
             (BARE, f"{ACCURACY}, {ALL}"),
             (CHOSEN, f"{ACCURACY}, {ALL}"),
             slack=0.01,
@@ -88,7 +88,7 @@ FIG5 = Table(
     differs=(
         "Success is top-5 by an evaluator that shares only the targets with the victim, as in the paper. SFace, "
         "an embedding trained elsewhere, chooses among the victim’s people; it is asked at `small`.",
-        "Temperature 1 is the paper’s; 3 flattens the dummy’s answers, our extension.",
+        "Temperature 1 is the paper’s; 3, our extension, flattens the dummy’s answers.",
         "The attacker’s generator is a VAE; the paper’s is that of Khosravy 2022, whose GAN it does not describe. "
         "`success` has the start and the steps that Yoshimura gives for the same attack; the paper gives none.",
         "The accuracy is of the targets’ test pictures, as in the paper, which has ten of each; ours has fewer.",
@@ -106,7 +106,7 @@ FIG6 = Table(
             synthetic=True,
         ),
     ),
-    differs=("Pictures stand on the page only.",),
+    differs=("The pictures are on the page only.",),
 )
 
 FID = Table(
@@ -191,13 +191,13 @@ FIG3 = Table(
             for row, smaller, larger, text in ENDS
         ),
         Claim(
-            "The mixture’s highest score is nearer the synthetic face of more people than the victim’s",
+            "The highest score is nearer the synthetic face for more people with the mixture than with the victim",
             ("R_T, temperature 1", PEAK),
             ("R' (0.25), temperature 1", PEAK),
         ),
     ),
     differs=(
-        "A sketch in the paper, without figures. Ours goes straight from a training picture of each target to its "
+        "The paper has a sketch without figures. Ours goes straight from a training picture of each target to its "
         "synthetic face; the unit of the intervals is the person.",
         "The paper expects R_dmy of about 1/n at a real face.",
     ),
@@ -212,6 +212,6 @@ KOTSUJI = Paper(
     about=(
         "The paper prints four figures of Fig. 5: success 80 % and accuracy 95.8 % at alpha = 1, at most 27 % and "
         "more than 95 % at alpha = 0.25. Success is of 81 tries at 27 people; the interval counts the people.",
-        "It does not give m, the stop of the attack, nor the attacker’s start.",
+        "It gives neither m, nor the stop of the attack, nor the attacker’s start.",
     ),
 )

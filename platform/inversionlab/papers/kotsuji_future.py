@@ -65,7 +65,7 @@ BY_GENERATOR = Table(
     stand_in=STAND_IN,
     differs=(
         "FID is in the features of the person-disjoint evaluator, not of Inception, and has no interval.",
-        "All at alpha = 0.25 and temperature 1.",
+        "All figures are at alpha = 0.25 and temperature 1.",
     ),
 )
 
@@ -89,6 +89,7 @@ BY_VICTIM = Table(
     stand_in=STAND_IN,
     differs=(
         "The dummy has the victim’s structure.",
-        "Victims of fewer epochs recognize less; more than 99 %, which the paper asks for, is not reached here.",
+        "Victims trained for fewer epochs recognize less; more than 99 %, which the paper asks for, is not "
+        "reached here.",
     ),
 )

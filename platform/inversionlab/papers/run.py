@@ -79,7 +79,7 @@ class Request:
 def _refuse(what: str, name: str, known: Iterable[str]) -> Any:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(known)}"
-    raise ConfigError(f"{cut(name)}: is no {what}; {hint}")
+    raise ConfigError(f"{cut(name)}: is not a {what}; {hint}")
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ STAND_IN = (
     "FaceScrub and CelebA."
 )
 DISTORTION = (
-    "The distortion is the mean L1 size for each entry of the noise on log-scores before it is renormalised; of "
-    "PPF and MID, which add none, it is the distance of log-scores from the undefended model’s."
+    "The distortion is the mean L1 size per entry of the noise on log-scores before it is renormalised. For PPF "
+    "and MID, which add none, it is the distance of log-scores from the undefended model’s."
 )
 
 REASONS = (
@@ -121,7 +121,7 @@ TABLE1 = Table(
             ours=True,
         ),
         Claim(
-            "An attacker who holds the private digits too inverts them better than one with as many others",
+            "An attacker who also holds the private digits inverts them better than one with as many others",
             (f"{OVERLAP}: none", "error"),
             (f"{APART}: none", "error"),
             ours=True,
@@ -146,7 +146,7 @@ TABLE1 = Table(
         ),
         *(
             Claim(
-                f"On {data}, Ad-mi costs none: at most half a point",
+                f"On {data}, Ad-mi costs no accuracy: at most half a point",
                 (f"{data}: none", "accuracy"),
                 (f"{data}: Ad-mi", "accuracy"),
                 slack=0.005,
@@ -206,7 +206,7 @@ TABLE2 = Table(
             ("error", "Adv defense"),
         ),
         Claim(
-            "So does a larger step",
+            "A larger step leaves a larger error",
             ("error", "Our defense"),
             ("error", "High dist."),
         ),
@@ -251,7 +251,7 @@ def _pictures(
         key=key,
         title=title,
         pictures=tuple(Pictures(recipe, shown) for recipe in recipes),
-        differs=("Pictures stand on the page only.",),
+        differs=("The pictures are on the page only.",),
     )
 
 

@@ -12,7 +12,7 @@ MADE_UP = (
 )
 MOST_NAMED = 6
 """Cells beyond noise that a sentence names; more are counted."""
-NO_REASON = "Why is not known."
+NO_REASON = "The reason is not known."
 MOST_REASONS = 4
 """Reasons for missing figures that are told."""
 
@@ -93,7 +93,7 @@ def status_text(table: ComparedTable, scale: str) -> str:
     """A table's status in one line, with its claims counted; on made-up faces none is shown or contradicted."""
     if scale == "tiny":
         idle = table.status in ("not run", "pictures")
-        return table.status if idle else "runs; says nothing of the paper"
+        return table.status if idle else "runs; says nothing about the paper"
     said = []
     for ours in (False, True):
         claims = [claim for claim in table.claims if claim.claim.ours == ours]

@@ -43,7 +43,7 @@ TABLE1 = Table(
     ),
     claims=(
         Claim(
-            "Without gradients as much is found as with them: at most 10 points less (the slack is ours; the "
+            "Without gradients, as much is found as with them: at most 10 points less (the slack is ours; the "
             "paper finds 2 less)",
             ("WB-MIA", AVERAGE),
             ("BB-MIA", AVERAGE),
@@ -64,11 +64,11 @@ TABLE1 = Table(
     differs=(
         "Success is top-1 by an evaluator that shares only the five targets with the victim. SFace, an embedding "
         "trained elsewhere, chooses among the victim’s people; it is asked at `small`.",
-        "The interval of a column counts 100 starts at one person, that of the average five people: it says how "
-        "far another five people may be.",
+        "The interval of a column counts 100 starts at one person. That of the average counts five people: it "
+        "says how far another five people may be from it.",
         "Figs. 5 and 6, the layers of the VAE and of the recognizers, are drawings, which the text at hand lacks. "
-        "Ours: a residual VAE of m = 32 with SiLU for leaky ReLU, and recognizers that differ by their last two "
-        "layers, as the paper’s do: residual networks at `small`, Khosravy’s at `paper`.",
+        "We use a residual VAE of m = 32 with SiLU in place of leaky ReLU. Our recognizers differ in their last "
+        "two layers, as the paper’s do. They are residual networks at `small` and Khosravy’s at `paper`.",
     ),
 )
 
@@ -102,7 +102,7 @@ FIG7 = Table(
     ),
     claims=(
         Claim(
-            "Where C is below 0.1 an estimate is more often within a cosine of 0.8",
+            "Where C is below 0.1, an estimate more often has a cosine above 0.8",
             ("C of 0.1 or more", "share with a cosine above 0.8"),
             ("C < 0.1", "share with a cosine above 0.8"),
         ),
@@ -118,7 +118,7 @@ FIG8 = Table(
     key="fig8",
     title="Fig. 8: pictures by both attacks beside real ones",
     pictures=(Pictures("table1", ROWS),),
-    differs=("Pictures stand on the page only.",),
+    differs=("The pictures are on the page only.",),
 )
 
 

@@ -170,6 +170,5 @@ def _refuse_folder(storage: Storage, name: str) -> None:
     # A bucket's paths are not absolute, and a "folder" in a bucket is in nobody's way.
     if place.is_absolute() and place.is_dir():
         raise StorageError(
-            f"{storage.uri(name)}: is a folder, and a file belongs there; remove it and run the same "
-            "command again"
+            f"{storage.uri(name)}: is a folder, but a file belongs there; remove it and run the same command again"
         )

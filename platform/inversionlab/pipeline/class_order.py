@@ -87,28 +87,28 @@ class OtherOrder:
             more = ", ..." if len(people) > 2 * SHOWN else ""
             return (
                 f"{where}: with the names {self.known or 'in another order'} the model {better}; write them in "
-                f"this order into {target}, a line a class: {listed}{more}"
+                f"this order into {target}, one class per line: {listed}{more}"
             )
         taken = "; ".join(f"`{people[own]}` as `{people[place_of[own]]}`" for own in moved)
         lines = ", ".join(f"`{people[own]}` into line {place_of[own] + 1}" for own in moved)
         return (
-            f"{where}: {len(moved)} people are mixed up, pictures are recognized of {taken}. With the names "
+            f"{where}: {len(moved)} people are mixed up: the model recognizes pictures of {taken}. With the names "
             f"{self.known or 'the other way round'} the model {better}. If the pictures lie in each other's "
-            f"folders, exchange the folders' names; else write {lines} of {target}"
+            f"folders, exchange the folders' names; otherwise write {lines} of {target}"
         )
 
 
 def _shifted(known: str, file: str) -> str:
     if "one line down" in known:
         return (
-            "write a line for the model's first class, which is another one (the background, for example), before "
-            f"the others, so that there is a line for each score"
-            f"{'' if file else ', and name the file as victim.classes'}"
+            "write a line for the model's first class, which is missing here (the background, for example), "
+            "before the others, so that there is a line for each "
+            f"score{'' if file else ', and name the file as victim.classes'}"
         )
     return (
-        "take out the first line, which is no class of the model's (a heading, for example)"
+        "take out the first line, which is not a class of the model (a heading, for example)"
         if file
-        else "the first of the folders is no class of the model's; take it out"
+        else "the first of the folders is not a class of the model; take it out"
     )
 
 

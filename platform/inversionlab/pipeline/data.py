@@ -9,7 +9,6 @@ from inversionlab.core import seeds
 from inversionlab.core.settings import NAMING, ConfigError, fingerprint
 from inversionlab.data.base import Pictures
 from inversionlab.data.known_people import known_names, split_known, split_unseen
-from inversionlab.data.parts import are_apart, share_digits
 from inversionlab.data.splits import Splits, split
 from inversionlab.experiment import Experiment
 from inversionlab.given.settings import GivenModelSettings
@@ -60,7 +59,6 @@ def cut(
     Raises:
         ConfigError: a set would be empty, two sets overlap, or there are fewer private people than targets.
     """
-    _refuse_same_people(experiment)
     splits = _split(experiment, private, public, names)
     wanted, people = experiment.targets, len(attackable(splits))
     end = wanted.skip + wanted.count
@@ -99,7 +97,9 @@ def _split(
             f"but those of `data` are {tuple(private.images_NCHW.shape[1:])}; make them equal"
         )
     if not isinstance(experiment.victim, GivenModelSettings):
-        return split(private, experiment.split, experiment.seed, public)
+        mine, theirs = experiment.data, experiment.public_data
+        alike = mine is None or theirs is None or data.name_people_alike(mine, theirs)
+        return split(private, experiment.split, experiment.seed, public, one_naming=alike)
     has_public = public is not None
     names = names or known_names(private, experiment.split, has_public=has_public)
     return split_known(private, names, experiment.split, experiment.seed, public)
@@ -109,27 +109,6 @@ def attackable(splits: Splits) -> list[int]:
     """The classes that can be attacked: those with pictures, or all if no private pictures are at hand."""
     shown = splits.train.class_N.unique().tolist()
     return shown or list(range(len(splits.people)))
-
-
-def _refuse_same_people(experiment: Experiment) -> None:
-    """Refuse a `public_data` that shows the people of `data` again."""
-    mine, theirs = experiment.data, experiment.public_data
-    if mine is None or theirs is None:
-        return
-    if share_digits(mine, theirs) and not experiment.split.allow_overlap:
-        raise ConfigError(
-            "public_data: QMNIST holds MNIST's own digits; take its part test50k, or set split.allow_overlap: "
-            "true if that is meant; the report then repeats it"
-        )
-    if theirs.name != mine.name or are_apart(mine, theirs) or experiment.split.keep_copies:
-        return
-    for key, what in (("root", "folder"), ("seed", "seed, so the same people")):
-        value = getattr(mine, key, None)
-        if value is not None and value == getattr(theirs, key, None):
-            raise ConfigError(
-                f"public_data.{key} = {value}: is the {what}, of `data` itself; the attacker's people must "
-                "be others (leave public_data out, and `split.public` takes those who are left)"
-            )
 
 
 def choose_people(

@@ -37,8 +37,8 @@ def enrolled(
     unknown = sorted(set(pictures.people) - number.keys())
     if unknown:
         raise ConfigError(
-            f"victim.gallery: `{unknown[0]}` is enrolled but none of `victim.classes`; add the name there, or "
-            "take the folder out"
+            f"victim.gallery: `{unknown[0]}` is enrolled but not in `victim.classes`; add the name there, or take "
+            "the folder out"
         )
     class_N = torch.tensor([number[pictures.people[p]] for p in pictures.person_N.tolist()])
     return Labelled(pictures.images_NCHW, class_N), pictures.skipped

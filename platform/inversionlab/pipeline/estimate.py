@@ -176,7 +176,7 @@ def lines(session: Session, untrained: Sequence[NetworkSpec]) -> Iterator[str]:
         time = f"{least}{clock(seconds)}{by}" if found.seconds else "time unknown"
         room = f", {found.size / 1e6:,.1f} MB" if found.size else ""
         named = ", ".join(found.unknown[:4]) + (", ..." if len(found.unknown) > 4 else "")
-        why = f"; nothing stored is like {named}" if found.unknown else ""
+        why = f"; no stored work resembles {named}" if found.unknown else ""
         if found.seconds or found.unknown:
             yield f"{stage}: {time}{room}{why}"
     if whole and sure:

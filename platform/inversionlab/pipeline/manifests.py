@@ -20,6 +20,8 @@ from inversionlab.store.storage import Storage, StorageError
 
 _PIXELS = frozenset({"image_size", "channels", "crop", "background"})
 """Settings that change no file's content."""
+_LISTED = 2
+"""Raise it when containers are listed otherwise, so that what an earlier release listed is not used."""
 
 
 def fingerprint_of(dataset: DataSet, storage: Storage | None, *, verify: bool = False) -> str:
@@ -71,7 +73,7 @@ def _listing(dataset: FileSet, storage: Storage, began: int, *, verify: bool) ->
     if containers is None:
         return dataset.listing()
     name = f"{_name(dataset)}-listing.parquet"
-    key = fingerprint([[c.name, c.size, c.modified] for c in containers])
+    key = fingerprint([_LISTED, *([c.name, c.size, c.modified] for c in containers)])
     settled = all(c.modified <= began - RACY_NS for c in containers)
     if settled and not verify:
         with suppress(OSError):

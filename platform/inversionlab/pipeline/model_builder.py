@@ -115,12 +115,12 @@ class ModelBuilder:
             )
             if view is Scores and partial:
                 faults.append(
-                    f"attacks ({attack.title}): needs whole score vectors, and the given victim answers with its "
+                    f"attacks ({attack.title}): needs whole score vectors, but the given victim answers with its "
                     "largest scores only; set `truncate` to their number, or leave the attack out"
                 )
             if view is not None and not shows(victim.view, view):
                 faults.append(
-                    f"attacks ({attack.title}): needs the model's {view_word(view)} view, and the given victim "
+                    f"attacks ({attack.title}): needs the model's {view_word(view)} view, but the given victim "
                     f"shows {view_word(victim.view)} at most{why}; leave the attack out"
                 )
         if faults:

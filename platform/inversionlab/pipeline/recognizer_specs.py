@@ -235,8 +235,8 @@ def outsiders(splits: Splits, user: str, least: int = FEWEST) -> Labelled:
     if int(class_N.max()) < 1:
         many = "two pictures or more" if least == FEWEST else f"{least} pictures or more"
         raise ConfigError(
-            f"{user} needs public people with {many} each, and there are fewer than two of them; "
-            "leave it out, or choose other public data"
+            f"{user} needs public people with {many} each, but there are fewer than two of them; leave it out, or "
+            "choose other public data"
         )
     return Labelled(select(splits.public_NCHW, class_N >= 0), class_N[class_N >= 0])
 

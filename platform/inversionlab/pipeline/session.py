@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from inversionlab.core.learner import Precision
+from inversionlab.core.places import relation
 from inversionlab.core.settings import ConfigError
 from inversionlab.data.splits import Splits
 from inversionlab.defenses.composition import people_of
@@ -16,6 +17,7 @@ from inversionlab.experiment import Experiment
 from inversionlab.given.live import Live
 from inversionlab.pipeline import data as data_stage
 from inversionlab.pipeline.artifacts import Artifacts
+from inversionlab.pipeline.boundary import refuse_same_people
 from inversionlab.pipeline.cell import Cell
 from inversionlab.pipeline.compiled import chip_precision
 from inversionlab.pipeline.given_facts import GivenFacts, read_facts
@@ -81,10 +83,11 @@ def open_experiment(
     `listed`, large ones are not: that suffices for a plan. `prepare` prepares large ones.
 
     Raises:
-        ConfigError: a network does not fit the recipe, which is said before a picture is looked at; a data set is
-            missing or unusable, or cannot be split as the experiment asks.
+        ConfigError: a network does not fit the recipe, or both data sets are in one place, which is said before a
+            picture is looked at; a data set is missing or unusable, or cannot be split as the experiment asks.
     """
     check_recipe(experiment)
+    refuse_same_people(experiment)
     _refuse_storage_in_data(experiment, storage)
     names = data_stage.picture_ids(experiment, storage)
     given = read_facts(experiment, live() if live is not None else None)
@@ -99,25 +102,14 @@ def open_experiment(
 
 def _refuse_storage_in_data(experiment: Experiment, storage: Storage) -> None:
     """Refuse a storage below a folder of pictures: what it holds would be taken for pictures of a person."""
+    place = storage.root if is_uri(storage.root) else Path(storage.root)
     for key, settings in (("data", experiment.data), ("public_data", experiment.public_data)):
         root = getattr(settings, "root", None)
-        if root is None or is_uri(storage.root) is not isinstance(root, str):
-            continue
-        inside = (
-            f"{_place(storage.root)}/".startswith(f"{_place(root)}/")
-            if isinstance(root, str)
-            else Path(storage.root).is_relative_to(root.resolve())
-        )
-        if inside:
+        if root is not None and relation(place, root) in ("is", "lies in"):
             raise ConfigError(
-                f"--storage {storage.root}: lies in {key}.root = {root}, and its pictures would become a "
-                "person's; choose a folder outside"
+                f"--storage {storage.root}: lies inside {key}.root = {root}, so its pictures would be taken for a "
+                "person's; choose a folder outside it"
             )
-
-
-def _place(uri: str) -> str:
-    """A URI without its options."""
-    return uri.partition("?")[0]
 
 
 def _in_its_precision(session: Session) -> Session:

@@ -41,8 +41,8 @@ def untrained(build: Callable[[], nn.Module]) -> nn.Module:
     room = memory_at_hand()
     if room is not None and size > room:
         raise ValueError(
-            f"its weights alone take {size / 1e9:,.1f} GB, and {room / 1e9:,.1f} GB of memory are free here; make "
-            "the network smaller"
+            f"its weights alone take {size / 1e9:,.1f} GB, but only {room / 1e9:,.1f} GB of memory are free here; "
+            "make the network smaller"
         )
     return module
 

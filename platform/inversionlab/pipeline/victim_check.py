@@ -109,8 +109,8 @@ def _advice(
     if found.correct <= bound and found.accuracy.high < (1 + guessed) / 2:
         return (
             f"victim: recognizes {found.accuracy.value:.1%} of the pictures, which is no better than guessing "
-            f"among {model.classes} people ({guessed:.1%}); check victim.weights, victim.classes (a line a "
-            "class, in the order of the model's scores) and victim.preprocessing"
+            f"among {model.classes} people ({guessed:.1%}); check victim.weights, victim.classes (one class per "
+            "line, in the order of the model's scores) and victim.preprocessing"
         )
     return None
 

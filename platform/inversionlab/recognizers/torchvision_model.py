@@ -75,9 +75,11 @@ def _check_name(model: str) -> None:
     if model in classifiers:
         return
     if model in models.list_models():
-        raise ConfigError(f"model = {model}: is a model of torchvision but no picture classifier")
+        raise ConfigError(
+            f"model = {model}: is a model of torchvision but not a picture classifier"
+        )
     near = difflib.get_close_matches(model, classifiers, n=3)
-    hint = f"known are: {', '.join(classifiers)}"
+    hint = f"known: {', '.join(classifiers)}"
     if near:
         hint = f"did you mean {' or '.join(f'`{name}`' for name in near)}?"
     raise ConfigError(f"model = {model}: torchvision has no such classifier; {hint}")

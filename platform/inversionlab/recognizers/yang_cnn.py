@@ -34,9 +34,9 @@ class YangCnn(Backbone):
         width: int = Field(default=128, ge=1, le=1024)
         """Channels of the first block; each further block has twice as many."""
         blocks: int | None = Field(default=None, ge=1, le=8)
-        """Number of blocks; null: 3 for pictures below 64 pixels, 4 from there on."""
+        """Number of blocks; null: 3 for pictures below 64 pixels, 4 from 64 pixels on."""
         dense: int | None = Field(default=None, ge=1, le=65_536)
-        """D, units of the dense layer; null: 50 below 64 pixels, 2650 from there on."""
+        """D, units of the dense layer; null: 50 for pictures below 64 pixels, 2650 from 64 pixels on."""
         dropout: float = Field(default=0.5, ge=0, le=0.9)
         """Share of the dense layer's units that training drops."""
 

@@ -127,7 +127,9 @@ def publish(
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=whole)
     console.print(f"{kind}: {place}", highlight=False, markup=False, soft_wrap=True)
     if strict and warnings:
-        these = "a warning stands" if len(warnings) == 1 else f"{len(warnings)} warnings stand"
+        these = (
+            "there is a warning" if len(warnings) == 1 else f"there are {len(warnings)} warnings"
+        )
         raise DoubtError(f"--strict: {these} on the page")
     return place
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from inversionlab.metrics import Estimate
-from inversionlab.metrics.difference import Difference, correlation, difference
+from inversionlab.metrics.difference import Difference, difference, paired_difference
 from inversionlab.report.audit.sentence import headline_sentence
 from inversionlab.report.frame import fill, publish
 from inversionlab.results.load import load_run
@@ -61,7 +61,7 @@ class Versus:
         found = []
         names = [r.evaluators[r.headline_evaluator] if r.evaluators else "none" for r in self.runs]
         if names[0] != names[1]:
-            found.append(f"Other headline evaluators decide: “{names[0]}” and “{names[1]}”.")
+            found.append(f"The headline evaluators differ: “{names[0]}” and “{names[1]}”.")
         if first.guesses != second.guesses:
             found.append(
                 f"Success is top-{first.guesses} in one, top-{second.guesses} in the other."
@@ -131,8 +131,11 @@ def _success(
     one, other = (result.success if result else None for result in found)
     apart = None
     if found[0] and found[1]:
-        alike = correlation(found[1].success_of, found[0].success_of) if same else 0.0
-        apart = difference(found[1].success, found[0].success, alike)
+        shares, of = (
+            (found[1].success, found[0].success),
+            (found[1].success_of, found[0].success_of),
+        )
+        apart = paired_difference(*shares, *of) if same else difference(*shares)
     return Line(words(attack), model, one, other, apart)
 
 

@@ -84,14 +84,14 @@ def stored_record(kind: type[RecordT], storage: Storage, name: str) -> RecordT:
         value = storage.read_json(name)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
-            f"{storage.uri(name)}: cannot be read ({error}); the command that wrote it writes it again, and does "
-            "nothing else that is stored"
+            f"{storage.uri(name)}: cannot be read ({error}); run the command that wrote it again; it writes this "
+            "file anew and repeats no stored work"
         ) from error
     record = read_record(kind, value, storage.uri(name))
     if record == kind():
         raise ConfigError(
-            f"{storage.uri(name)}: says nothing of what was run; the command that wrote it writes it again, and "
-            "does nothing else that is stored"
+            f"{storage.uri(name)}: does not say what was run; run the command that wrote it again; it writes this "
+            "file anew and repeats no stored work"
         )
     return record
 

@@ -43,7 +43,7 @@ def read_record(kind: type[RecordT], value: Any, origin: str) -> RecordT:
         faults = error.errors()
     places = {f["loc"][:-1] if f["type"] == "missing" else f["loc"] for f in faults}
     if () in places:
-        raise ConfigError(f"{origin}: is no record: {faults[0]['msg']}")
+        raise ConfigError(f"{origin}: is not a record: {faults[0]['msg']}")
     rest = json.loads(json.dumps(value))
     # Later items of a list go first, so the numbers of the others stay right.
     for *path, last in sorted(places, key=lambda loc: [(str(part).zfill(9)) for part in loc])[::-1]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Self
 
 from inversionlab.metrics import Estimate, paired
-from inversionlab.metrics.difference import Difference, correlation, difference
+from inversionlab.metrics.difference import Difference, paired_difference
 from inversionlab.results import ranking
 from inversionlab.results.comparison_rows import ComparisonRow, comparison_rows
 from inversionlab.results.evaluator_results import PROTOCOL_NOTES, Metric, metrics_at
@@ -245,8 +245,7 @@ class RunResults:
 
 
 def _difference(first: Strongest[Row], second: Strongest[Row]) -> Difference:
-    alike = correlation(_found(first), _found(second))
-    return difference(first.success, second.success, alike)
+    return paired_difference(first.success, second.success, _found(first), _found(second))
 
 
 def _found(found: Strongest[Row]) -> Mapping[int, float]:

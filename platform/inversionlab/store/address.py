@@ -29,7 +29,7 @@ def full_address(root: str) -> str:
     if not root.strip():
         raise ConfigError("--storage: is empty; name a folder or a bucket's URI, or leave it out")
     if "\0" in root or root != root.encode(errors="ignore").decode():
-        raise ConfigError(f"--storage {cut(ascii(root))}: holds a NUL, or bytes that are no text")
+        raise ConfigError(f"--storage {cut(ascii(root))}: holds a NUL, or bytes that are not text")
     if is_uri(root):
         if (shown := masked(root)) != root:
             raise ConfigError(f"--storage {cut(shown)}: {WHERE_SECRETS_BELONG}")
@@ -49,5 +49,5 @@ def full_address(root: str) -> str:
             path.lstat()
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"--storage {cut(root)}: is no usable path: {reason}") from error
+        raise ConfigError(f"--storage {cut(root)}: is not a usable path: {reason}") from error
     return str(path)

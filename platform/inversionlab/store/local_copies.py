@@ -49,7 +49,7 @@ def _folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"inversionlab-copies-{os.getuid()}"
     make_private(folder)
     if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-        raise PermissionError(f"{folder}: belongs to somebody else")
+        raise PermissionError(f"{folder}: belongs to another user")
     return folder
 
 

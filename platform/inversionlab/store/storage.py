@@ -206,8 +206,8 @@ class Storage:
                 if self.local:
                     room = f"; {shutil.disk_usage(self._prefix).free / 1e6:,.1f} MB are free there"
             raise StorageError(
-                f"{self.uri(name)}: {size / 1e6:,.1f} MB could not be written: {error.strerror or error}"
-                f"{room}. What is stored stays; once {once}, the same command goes on"
+                f"{self.uri(name)}: {size / 1e6:,.1f} MB could not be written: {error.strerror or error}{room}. "
+                f"Stored work stays; once {once}, the same command continues from there"
             ) from error
 
     def make_folder(self, name: str) -> None:

@@ -235,7 +235,9 @@ class Store:
                 return
             self.storage.set_aside(name)
         except OSError as refused:
-            self.say(f"{self.storage.uri(name)}: is damaged ({error}), and stays there ({refused})")
+            self.say(
+                f"{self.storage.uri(name)}: is damaged ({error}) and could not be moved away ({refused})"
+            )
             return
         self.say(
             f"{self.storage.uri(name)}: is damaged ({error}); it is now {name}.damaged, and its rows "
@@ -264,7 +266,7 @@ def _unpacked(raw: bytes, schema: pa.Schema, columns: list[str] | None) -> pa.Ta
     digest = hashlib.sha256(raw[: int(notes.get(b"bytes", 0))]).hexdigest().encode()
     # The first versions wrote no digest.
     if notes.get(b"sha256", digest) != digest:
-        raise ValueError("its SHA-256 is another than when it was written")
+        raise ValueError("its SHA-256 differs from the one that was written")
     known = {field.name: field for field in schema}
     if not all(f.name in known and f.equals(known[f.name]) for f in file.schema_arrow):
         raise ValueError("its columns are not those of this table")

@@ -39,7 +39,7 @@ def read_log_to(given: Iterable[str], *, pictures: bool) -> LogTo:
         if service is None:
             known = " or ".join(f"`{n}:{a}`" for n, a in (("mlflow", "URI"), ("wandb", "PROJECT")))
             # Whatever else it is may hold a secret.
-            raise ConfigError(f"--log-to {cut(name)}: is no service; must be {known}")
+            raise ConfigError(f"--log-to {cut(name)}: is not a known service; must be {known}")
         if wrong := service.fault(address):
             raise ConfigError(f"--log-to {name}: {wrong}")
         if importlib.util.find_spec(service.library) is None:

@@ -78,7 +78,7 @@ class MlflowTracker:
         # Anywhere: a password may hold a slash.
         if re.search(r"[@?#;]", address):
             return (
-                "its address came with a user or with options, which may be a secret and would stand in logs and "
+                "its address came with a user or with options, which may be a secret and would appear in logs and "
                 "in lists of processes; give it in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or in "
                 "MLFLOW_TRACKING_TOKEN"
             )
@@ -86,7 +86,7 @@ class MlflowTracker:
             _ = urlsplit(address).port
         except ValueError:
             # Python's text holds a part of the address.
-            return "is no address; must be one such as mlflow:http://127.0.0.1:5000"
+            return "is not an address; must be one such as mlflow:http://127.0.0.1:5000"
         return ""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

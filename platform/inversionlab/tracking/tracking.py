@@ -36,8 +36,8 @@ class Tracking:
             if service not in self._failed:
                 self._failed.add(service)
                 self._say(
-                    f"warning: {name} gets no more curves: {without_secrets(why)[:LONGEST]}. The run goes on, and "
-                    "the storage has them"
+                    f"warning: no more curves are sent to {name}: {without_secrets(why)[:LONGEST]}. The run "
+                    "continues, and the storage keeps the curves"
                 )
 
         return Background(lambda: kind(address, subject), failed)

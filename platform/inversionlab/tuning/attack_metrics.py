@@ -33,7 +33,7 @@ NEEDS = {
     **dict.fromkeys(SETS, "it takes two private pictures or more, and finite features of them"),
     **dict.fromkeys(
         ("strangers_taken", "strangers_accepted"),
-        "it takes evaluator-only people, or public people on a single picture, and an endpoint is not asked about "
+        "it takes evaluator-only people, or public people with a single picture; an endpoint is not asked about "
         "people whom it does not know",
     ),
 }
@@ -49,7 +49,7 @@ def unfit_metrics(experiment: Experiment, named: Collection[str]) -> Iterator[st
         if metric in BY_GALLERY and not gallery:
             yield f"{metric}: {_GALLERY}; the recipe `{experiment.name}` has none"
         if metric == "denied" and len(evaluators) < 2:
-            yield f"{metric}: it takes a second evaluator, which the first one may deny"
+            yield f"{metric}: it takes a second evaluator, which may contradict the first one"
 
 
 def attack_metrics(

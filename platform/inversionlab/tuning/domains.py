@@ -37,8 +37,8 @@ def kind_of(domain: Any) -> Kind:
     """
     if not isinstance(domain, Float | Integer | Categorical):
         raise ValueError(
-            "is no domain of a search; take tune.uniform, loguniform, quniform, randint, lograndint, "
-            "qrandint or choice"
+            "is not a domain of a search; take tune.uniform, loguniform, quniform, randint, lograndint, qrandint "
+            "or choice"
         )
     sampler: Any = domain.sampler or Uniform()
     step = sampler.q if isinstance(sampler, Quantized) else None
@@ -140,7 +140,7 @@ def _check_choices(values: list[Any]) -> None:
             f"the choices must be one or more numbers ({LARGEST:.2g} at most), texts, true or false"
         )
     if len(set(values)) < len(values):
-        raise ValueError("a choice is there twice; list each once")
+        raise ValueError("a choice appears twice; list each once")
 
 
 def _is_multiple(value: float, step: float | None) -> bool:

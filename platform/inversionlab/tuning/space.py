@@ -108,7 +108,7 @@ def check_space(space: SearchSpace, experiment: Experiment) -> None:
     if not experiment.evaluators:
         raise ConfigError(
             f"evaluators: the recipe `{experiment.name}` has none, and a search compares models by what they "
-            "find; name the folder of the people whom the model knows as `data`, and one evaluator at least "
+            "find; name the folder of the people whom the model knows as `data`, and at least one evaluator "
             "(without them, only an audit can show what is reconstructed)"
         )
     defense = experiment.defense.name
@@ -221,7 +221,7 @@ def _start_faults(start: Any, kinds: Mapping[str, Kind]) -> Iterator[str]:
         for key, value in point.items():
             said = f"START[{index}]: {key} = {quoted(value)}"
             if key not in kinds:
-                yield f"{said}: is no key of SPACE{_near(key, kinds)}"
+                yield f"{said}: is not a key of SPACE{_near(key, kinds)}"
             elif not inside(kinds[key], value):
                 yield f"{said}: lies outside SPACE's {in_words(kinds[key])}"
 
@@ -251,7 +251,7 @@ def _constraint_faults(constraints: Any) -> Iterator[str]:
             yield "CONSTRAINTS: score: is made from the constraints; bound `attack_success` instead"
         if METRICS.get(metric) == "max":
             instead = "bound `accuracy_loss` instead" if metric == "accuracy" else "maximize it"
-            yield f"CONSTRAINTS: {metric}: the more the better, but a constraint is an upper bound; {instead}"
+            yield f"CONSTRAINTS: {metric}: a larger value is better, but a constraint is an upper bound; {instead}"
         if not is_number(bound):
             yield (
                 f"CONSTRAINTS: {metric} = {quoted(bound)}: must be a finite number, {LARGEST:.2g} "
@@ -287,4 +287,4 @@ def _key_faults(keys: Iterable[str]) -> Iterator[str]:
 
 def _near(name: Any, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"; did you mean `{near[0]}`?" if near else f"; known are: {', '.join(known)}"
+    return f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}"

@@ -23,7 +23,9 @@ def imported(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: there is no such search space{hint}")
     spec = importlib.util.spec_from_file_location(f"search_space_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: is no Python module; a search space is a file that ends in .py")
+        raise ConfigError(
+            f"{path}: is not a Python module; a search space is a file that ends in .py"
+        )
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

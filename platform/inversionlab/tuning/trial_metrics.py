@@ -100,7 +100,7 @@ def refuse_unknown(numbers: Mapping[str, float], named: Collection[str], model: 
     for name in named:
         if name not in numbers:
             reason = NEEDS.get(name, "the store does not hold it")
-            raise ConfigError(f"{name}: is not known of {model}; {reason}")
+            raise ConfigError(f"{name}: is not known for {model}; {reason}")
 
 
 def accuracy(session: Session, defense: DefenseSettings | None) -> Estimate:

@@ -49,7 +49,7 @@ def test_the_headline_says_that_success_cannot_be_judged() -> None:
     said = headline_sentence(RunResults.of(unjudged_run()))
     assert said.startswith("Success cannot be judged: no private pictures were at hand")
     assert "scores the pictures of plug and play highest: 90.0%" in said
-    assert "Of real faces of strangers it is 43.0% sure" in said
+    assert "It is 43.0% sure that real faces of strangers" in said
     assert "no attack is called the strongest." in said
     assert all(
         answer.text in text(unjudged_run()) for answer in run_answers(RunResults.of(unjudged_run()))
@@ -58,9 +58,9 @@ def test_the_headline_says_that_success_cannot_be_judged() -> None:
 
 def test_without_a_score_of_strangers_nothing_is_said_of_it() -> None:
     run = unjudged_run(stranger_score=None)
-    assert "strangers it is" not in headline_sentence(RunResults.of(run))
-    assert "And of strangers?" not in text(run)
-    assert "And of strangers?" in text(unjudged_run())
+    assert "real faces of strangers" not in headline_sentence(RunResults.of(run))
+    assert "What about strangers?" not in text(run)
+    assert "What about strangers?" in text(unjudged_run())
 
 
 def test_attacks_stand_in_the_order_of_the_models_own_score() -> None:
@@ -138,7 +138,7 @@ def test_without_pictures_nobody_is_named() -> None:
         closed = render(run, pictures=False)
         assert "person_00" not in closed
         assert "data:image" not in closed
-        assert "found something wrong; the run’s record says what." in closed
+        assert "found something wrong; the run’s record says what it is." in closed
         assert "person_001` are recognized" in text(run)
 
 
@@ -187,14 +187,14 @@ def test_before_any_attack_and_without_any_score() -> None:
 def test_the_page_says_what_the_given_model_is() -> None:
     page = text(given_run())
     for said in (
-        "It was given, and not trained here.",
+        "It was given and not trained here.",
         "facenet.model:FaceNet , weights facenet.pt",
         "158 people",
         "everything: weights, gradients and scores (white box)",
         "size as it is; RGB; range 0..1; mean 0.485, 0.456, 0.406; NCHW",
         "95.2% (93.1–96.6) of 600 given test pictures, which may be among its training pictures",
         "the given model recognizes 95.0% (93.0% to 96.5%) of 600 pictures",
-        "if it was trained on them, it does worse on new ones.",
+        "If it was trained on them, it does worse on new ones.",
     ):
         assert said in page
     assert "not known: no private pictures were at hand" in text(unjudged_run())
@@ -212,7 +212,7 @@ def test_a_model_that_shows_less_says_so(shows: str) -> None:
 
 def test_what_was_forced_is_the_first_caveat() -> None:
     first, *_ = caveats(RunResults.of(given_run(fault="victim: recognizes 3.0%")))
-    assert first.startswith("The audit was made by --force")
+    assert first.startswith("The audit was made with --force")
     assert first.endswith("victim: recognizes 3.0%.")
 
 

@@ -31,7 +31,7 @@ def everything(run: RunData) -> str:
 
 def test_one_evaluator_only():
     run = fake_run(alphas=(0.25, 0.5), evaluators=("same_people",), targets=4, repeats=2)
-    assert "one evaluator only" in everything(run)
+    assert "only one evaluator" in everything(run)
 
 
 def test_no_sweep_and_no_defense():

@@ -150,7 +150,10 @@ def test_inaccurate_trials_get_a_close_up_without_them():
     whole, close = front_figures(SearchRecord.model_validate(record))
     assert {row["trial"] for row in whole.rows} == {0, 1, 2, 3, 4, 5, 6, "undefended"}
     assert {row["trial"] for row in close.rows} == {1, 2, 4, 5, 6, "undefended"}
-    assert (whole.about, close.about) == ("", "2 less accurate trials are left of this chart.")
+    assert (whole.about, close.about) == (
+        "",
+        "2 less accurate trials are to the left of this chart.",
+    )
 
 
 def test_parallel_axes_are_linear_logarithmic_or_named():
@@ -610,5 +613,5 @@ def test_a_damaged_part_counts_as_absent_and_the_rest_stays():
 
 
 def test_what_is_no_record_is_refused_by_its_place():
-    with pytest.raises(ConfigError, match=r"searches/x/search.json: is no record"):
+    with pytest.raises(ConfigError, match=r"searches/x/search.json: is not a record"):
         read_record(SearchRecord, ["not", "a", "record"], "searches/x/search.json")

@@ -21,7 +21,7 @@ from inversionlab.defenses.base import ProtectedModel
 
 _MOST_POINTS = 5_000_000
 """Points at which prv may keep the distribution of the privacy loss: some 10 s and 2 GB, twenty times over."""
-_TOO_LONG = "it would count for many minutes"
+_TOO_LONG = "the accountant would need many minutes"
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
@@ -57,7 +57,7 @@ class Budget:
         """
         if delta is not None and delta >= 1 / count:
             raise ValueError(
-                f"delta = {delta:g}: a promise that may fail for one of {count} pictures is none; "
+                f"delta = {delta:g}: a guarantee that may fail for one of {count} pictures is not a guarantee; "
                 f"give less than {1 / count:.2g}"
             )
         delta = delta or min(1e-5, 1 / (10 * count))

@@ -55,10 +55,11 @@ class FakeSamplesSettings(Settings):
 
     name: str
     protected: Literal["targets", "all"] | tuple[int, ...] = "targets"
-    """The protected labels l_t: those under attack in the experiment, all, or these. The report's figures of the
-    target label cover the labels under attack, whichever are protected."""
+    """The protected labels l_t: `targets` are those under attack in the experiment, `all` are all labels, and a
+    list names single ones. The report's figures of the target label cover the labels under attack, whichever are
+    protected."""
     samples: int = Field(default=8, ge=1, le=10_000)
-    """Fake samples of each kind for a protected label."""
+    """Number of fake samples of each kind for each protected label."""
     alpha: float = Field(default=1.0, ge=0, le=1e6)
     """alpha, the weight of L_pri; 0 leaves it out."""
     beta: float = Field(default=1.0, ge=0, le=1e6)
@@ -68,16 +69,17 @@ class FakeSamplesSettings(Settings):
     ewc_lambda: float = Field(default=1e8, ge=0, le=1e12)
     """lambda_3, how strongly EWC holds the weights that matter for private pictures; its scale depends on F."""
     gamma: float = Field(default=2.0, ge=0, le=10)
-    """g, how much less samples weigh that are already where they should be; 0 is plain cross-entropy."""
+    """g of the focal loss: how much less weight samples get that are already where they should be. 0 is plain
+    cross-entropy."""
     private_weight: float = Field(default=0.0, ge=0, le=1e6)
     """Weight of the victim's own loss on private pictures, added to eq. 10. An extension; the paper's is 0."""
     public_min_pictures: int = Field(default=FEWEST, ge=FEWEST, le=100_000)
-    """The least public pictures of a person who may be l_p, and whom F_C learns."""
+    """Minimum number of public pictures of a person whom F_C learns and who may be l_p."""
     fisher_pictures: int = Field(default=1000, ge=1, le=10_000_000)
-    """Most private pictures that the Fisher diagonal is estimated on."""
+    """Maximum number of private pictures that the Fisher diagonal is estimated on."""
     fine_tuning_steps: int | None = Field(default=None, ge=1, le=10_000_000)
-    """Steps of the fine-tuning, however many labels and samples there are: as many passes over the fake samples as
-    come nearest, and at least one. Null: `training.epochs` passes, so more labels make for more steps."""
+    """Number of steps of the fine-tuning, whatever the number of labels and samples. It is rounded to whole passes
+    over the fake samples, at least one. Null: `training.epochs` passes, so that more labels mean more steps."""
     training: TrainingSettings = TrainingSettings(
         epochs=30, batch_size=32, learning_rate=1e-4, schedule="cosine", weight_decay=0.0
     )
@@ -99,7 +101,7 @@ class FakeSamplesSettings(Settings):
         if not value or len(set(value)) < len(value):
             raise ValueError("name at least one label, and each once")
         if min(value) < 0:
-            raise ValueError(f"{min(value)} is no label; they are numbered from 0")
+            raise ValueError(f"{min(value)} is not a label; labels are numbered from 0")
         return tuple(sorted(value))
 
     def labels(self, targets: Sequence[int], classes: int) -> tuple[int, ...]:
@@ -109,7 +111,7 @@ class FakeSamplesSettings(Settings):
         labels = targets if isinstance(self.protected, str) else self.protected
         if max(labels, default=0) >= classes:
             raise ConfigError(
-                f"protected: {max(labels)} is no label; the victim knows 0 to {classes - 1}"
+                f"protected: {max(labels)} is not a label; the victim knows 0 to {classes - 1}"
             )
         return tuple(sorted(labels))
 

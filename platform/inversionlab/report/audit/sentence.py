@@ -10,8 +10,8 @@ from inversionlab.results.wording import listed, percent, words
 
 WEAK = 0.8
 ALONE = (
-    "Each of {count} attacked people has a network of their own behind {defenses}: an attack on a person meets "
-    "theirs, and accuracy is the mean of these networks."
+    "Behind {defenses}, each of {count} attacked people has a network of their own. An attack on a person meets "
+    "that person’s network, and accuracy is the mean of these networks."
 )
 POOLED = (
     "Every figure is over {count} victims, trained alike from the seeds {seeds}. Shares are those of all tries, "
@@ -75,8 +75,8 @@ def prior_lines(results: RunResults) -> list[str]:
         return []
     found = "; ".join(f"{listed(attacks)} on {label}" for label, attacks in by_prior.items())
     return [
-        f"Near the ceiling of their generator by top-{results.guesses}: {found}. A better generator may find more "
-        "there."
+        f"These attacks are near the ceiling of their generator by top-{results.guesses}: {found}. A better "
+        "generator may find more there."
     ]
 
 

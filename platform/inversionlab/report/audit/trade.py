@@ -11,8 +11,11 @@ from inversionlab.results.rows import Row
 from inversionlab.results.run_results import MAX_LOSS_POINTS, RunResults
 from inversionlab.results.wording import IF_STRIPPED, estimate_text, listed, number, words
 
-ABOUT = "Each model under its strongest attack: {cost} against top-{k} success left. Low and left is good."
-HOLLOW = " Hollow: as released, where an attacker who holds the weights finds more."
+ABOUT = (
+    "Each model under its strongest attack: {cost} against top-{k} success left. Points low and to the left are "
+    "better."
+)
+HOLLOW = " Hollow marks are models as released, where an attacker who holds the weights finds more."
 UNDEFENDED = "undefended"
 
 

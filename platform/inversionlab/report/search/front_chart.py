@@ -112,7 +112,7 @@ def _figure(
     return Figure(
         name=name,
         title=title,
-        about=f"{hidden} less accurate {are} left of this chart." if hidden else "",
+        about=f"{hidden} less accurate {are} to the left of this chart." if hidden else "",
         rows=rows,
         drawing=trial_chart(
             rows,
