@@ -89,6 +89,78 @@ def test_what_does_not_fit_ends_with_2_and_says_so(typed: list[str], told: str, 
     assert not list(here.glob("*.yaml"))
 
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["audit", LONG], "is not a usable path: File name too long"),
+        (["audit", f"{LONG}.yaml"], "is not a usable path: File name too long"),
+        (["prepare", LONG], "is not a usable path: File name too long"),
+        (["search", LONG, "--recipe", "demo"], "is not a usable path: File name too long"),
+        (["search", f"{LONG}.py", "--recipe", "demo"], "is not a usable path: File name too long"),
+        (["search", "none", "--recipe", LONG], "is not a usable path: File name too long"),
+        (words("--model", f"{LONG}.onnx"), "...: holds a name of more than 255 bytes"),
+        (words("--model", "a:B", "--weights", LONG), "...: holds a name of more than 255 bytes"),
+        (words("--model", "a:B", "--classes", LONG), "...: holds a name of more than 255 bytes"),
+        (words("--model", "a:B", "--gallery", LONG), "...: holds a name of more than 255 bytes"),
+        (words("--model", "~no-such-user/x.onnx"), "--model ~no-such-user/x.onnx: the home folder"),
+        (words("--model", "a:B", "--weights", "~no-such-user/w"), "the home folder is not known"),
+        (words("--model", "a:B", "--classes", "~no-such-user/w"), "the home folder is not known"),
+        (words("--model", "a:B", "--gallery", "~no-such-user/w"), "the home folder is not known"),
+        (words("--model", "a:B", "--gallery", ""), "--gallery : is empty"),
+        (words("--model", "a:B", "--data", ""), '--data: root = "": is empty; name a path'),
+        (words("--model", "a:B", "--public", ""), '--public: root = "": is empty; name a path'),
+        (words("--model", "a:B", "--public", "s3://K:hunter2@b/x"), "--public: root: s3://***@b/x"),
+        (
+            words("--model", "a:B", "--weights", "s3:/K:hunter2@b/w"),
+            "--weights: s3://***@b/w: is a",
+        ),
+        (words("--model", "s3://K:hunter2@b/x.onnx"), "--model: s3://***@b/x.onnx: is a URI"),
+        (words("--endpoint", "https://u:hunter2@h/x"), "--endpoint: holds a user or password"),
+        (words("--endpoint", "https://h/x?q=hunter2"), "--endpoint: the parameter `q` may hold a"),
+        (words("--endpoint", "https://u:hunter2@[::1"), "--endpoint: should be a URL such as"),
+        (
+            words("--endpoint", "https://h/x?size=1", "--set", "targets.count=hunter2"),
+            "the recipe for https://h/x: targets.count",
+        ),
+    ],
+)
+def test_an_address_that_is_none_ends_with_2_and_shows_no_secret(
+    typed: list[str], told: str, here: Path
+) -> None:
+    done = CliRunner().invoke(app, typed)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert "hunter2@" not in done.output
+    assert "=hunter2" not in done.output
+    assert not list(here.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", ["PROGRESS_SECONDS", "COPIES_GB", "RAY_SECONDS"])
+@pytest.mark.parametrize("value", ["soon", "-1", "nan", "inf", ""])
+def test_a_number_of_the_environment_that_is_none_is_refused_at_once(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"INVERSIONLAB_{name}", value)
+    done = CliRunner().invoke(app, ["audit"])
+    assert done.exit_code == 2
+    assert f"error: INVERSIONLAB_{name} = {value}: must be a number of " in done.stderr
+
+
+def test_an_endpoint_is_called_by_its_address_without_the_query(
+    validated: list[dict[str, Any]], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "https://h/x?model=resnet50"
+    given = GivenModel(endpoint=url, data=Path("people"), public=Path("strangers"))
+    given_model.experiment_of(None, given, [], plan=False)
+    assert capsys.readouterr().out.startswith("Chosen for https://h/x:\n")
+    first = (here / "h.yaml").read_text().partition("\n")[0]
+    assert first == "# What `inversionlab audit` chose for https://h/x. Edit it, then:"
+    assert validated[0]["victim"]["endpoint"]["url"] == url
+
+
 def test_choices_are_printed_and_written_to_be_audited_again(
     validated: list[dict[str, Any]], here: Path
 ) -> None:

@@ -1,3 +1,4 @@
+import traceback
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,27 @@ def test_many_pictures_are_sampled_over_all_files(tmp_path: Path) -> None:
         side = 8 if index < MOST // 2 else 16
         save(tmp_path / f"p{index % 2}" / f"{index:05}.pgm", (side, side))
     assert survey(tmp_path).shorter_side == 16
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ("", '--data: root = "": is empty; name a path'),
+        (" ", "is empty"),
+        ("s3://K:hunter2@b/x", "--data: root: s3://***@b/x: holds a secret"),
+        ("s3:/K:hunter2@b/x", "did you mean s3://***@b/x?"),
+        ("~no-such-user-here/x", "the home folder is not known"),
+        ("x" * 5000, "is longer than 4,000 bytes"),
+        ("x" * 300, "holds a name of more than 255 bytes"),
+        ("x\udcff", "holds bytes that are not text in UTF-8"),
+        ("file://host/x", "a file on this machine has three slashes"),
+    ],
+)
+def test_what_is_no_address_is_refused(root: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        survey(root, "--data")
+    assert told in str(caught.value)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_folder_in_which_nothing_can_be_opened_is_refused(tmp_path: Path) -> None:

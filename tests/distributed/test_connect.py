@@ -126,6 +126,14 @@ def test_an_address_that_would_be_looked_for_is_refused(monkeypatch: pytest.Monk
     assert init.seen == []
 
 
+def test_an_address_with_a_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch)
+    monkeypatch.setenv("RAY_ADDRESS", "http://me:hunter2@host:8265")
+    with pytest.raises(ConfigError, match=r"^RAY_ADDRESS: does not answer: is no") as caught:
+        connect()
+    assert "hunter2" not in str(caught.value)
+
+
 ADDRESSES = ["nowhere", "nowhere:", ":6379", "nowhere:six", "a:123456", "http://127.0.0.1:8265"]
 LATE = Exception("The current node timed out during startup. This could happen\nbecause")
 

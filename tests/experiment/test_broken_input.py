@@ -19,6 +19,8 @@ from inversionlab.pipeline.session import open_experiment
 from inversionlab.store.storage import Storage
 from tests import tiny
 
+IMPORTED = {"name": "imported", "path": "m:Net"}
+
 Spoil = Callable[[Path], tuple[Path, list[str]]]
 """Makes something broken in a folder; returns the recipe and `--set` assignments that lead to it."""
 
@@ -316,11 +318,11 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "--set an anchor that holds itself": (
         with_set("defense=&a {name: purifier, inner: *a}"),
-        ["--set defense=&a {name: purifier, inner: *a}: the value cannot be read", "holds itself"],
+        ["--set defense: the value cannot be read", "holds itself"],
     ),
     "nested without end": (
         with_set(f"defense={'{name: purifier, inner: ' * 3000}x{'}' * 3000}"),
-        ["--set defense=", "values are nested more than 50 deep"],
+        ["--set defense: the value cannot be read", "values are nested more than 50 deep"],
     ),
     "nested too deep": (
         text(f"name: x\ndefense: {'{inner: ' * 60}x{'}' * 60}"),
@@ -336,7 +338,44 @@ CASES: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "a number that begins with a zero": (
         with_set("targets.count=010"),
-        ["targets.count=010", "`010` begins with a zero; write 10 for the decimal number"],
+        [
+            "--set targets.count: the value cannot",
+            "`010` begins with a zero; write 10 for the decimal number",
+        ],
+    ),
+    "a number that is none among a network's arguments": (
+        changed(**{"victim.network": {**IMPORTED, "arguments": {"a": [1, {"b": float("nan")}]}}}),
+        ["victim.network.arguments = {", "`a.1.b` is nan", "give a finite number"],
+    ),
+    "an infinite number among a network's arguments": (
+        changed(**{"victim.network": {**IMPORTED, "arguments": {"a": float("-inf")}}}),
+        ["victim.network.arguments = {", "`a` is -inf"],
+    ),
+    "too large a number among a given model's arguments": (
+        with_set("victim={model: 'm:Net', arguments: {a: 1e400}}"),
+        ["victim.arguments = {", "`a` is inf"],
+    ),
+    "an infinite number among a given generator's arguments": (
+        with_set(
+            "generator={name: given, path: 'm:Net', weights: w.pt, latent_size: 4, arguments: {a: .inf}}"
+        ),
+        ["generator.arguments = {", "`a` is inf"],
+    ),
+    "an empty root": (
+        changed(data={"name": "folder", "root": " "}),
+        ['data.root = " ": is empty; name a path'],
+    ),
+    "a home folder of nobody": (
+        with_set("data={name: folder, root: ~no-such-user-here/x}"),
+        ["data.root = ", "the home folder is not known"],
+    ),
+    "a name of 300 characters in a root": (
+        changed(data={"name": "folder", "root": f"/data/{'x' * 300}"}),
+        ["data.root = ", "...: holds a name of more than 255 bytes"],
+    ),
+    "a root one slash short": (
+        with_set("data={name: folder, root: 's3:/bucket/x'}"),
+        ["data.root: is not a path, and a URI has `://`; did you mean s3://bucket/x?"],
     ),
     "minutes and seconds": (
         with_set("targets.count=1:30"),
@@ -498,6 +537,34 @@ def test_a_broken_picture_among_good_ones_is_named_counted_and_left_out(tmp_path
     notes = session.builder.splits.notes
     assert len(notes) == 14
     assert "p0/broken0.jpg" in notes[0]
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "data.root=s3://K:hunter2@b/x",
+        "data={name: folder, root: 's3:/K:hunter2@b/x'}",
+        "victim.endpoint={url: 'https://u:hunter2@h/x'}",
+        "victim={endpoint: {url: 'https://h', headers: {Authorization: Bearer hunter2}}}",
+        "victim.endpoint.headers={Authorization: 'Bearer hunter2",
+        "victim.endpoint.headers.Authorization=!hunter2",
+        "victim.endpoint.url:https://u:hunter2@h",
+        "targets.count=hunter2: [",
+        "defense.alpha=" + "hunter2" * 20_000,
+    ],
+)
+def test_no_error_repeats_the_text_of_set(assignment: str, tmp_path: Path) -> None:
+    told = message(with_set(assignment), tmp_path)
+    assert f"--set {assignment.partition('=')[0].partition(':')[0]}" in told
+    assert "hunter2" not in told
+
+
+def test_a_line_of_a_recipe_that_is_not_readable_is_not_shown(tmp_path: Path) -> None:
+    spoil = text("name: x\nvictim:\n  endpoint:\n    headers: {Authorization: 'hunter2}\n")
+    told = message(spoil, tmp_path)
+    assert "recipe.yaml: cannot be read as YAML: " in told
+    assert "(line " in told
+    assert "hunter2" not in told
 
 
 if __name__ == "__main__":

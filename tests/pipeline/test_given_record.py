@@ -54,7 +54,7 @@ def test_files_are_named_without_their_folders() -> None:
 
 
 def test_an_endpoint_is_named_by_its_address_alone() -> None:
-    url = "https://host/identify?tenant=4#x"
+    url = "https://host/identify?tenant=4"
     headers = {"Authorization": "FACES_TOKEN"}
     made = record(
         endpoint={"url": url, "headers": headers},

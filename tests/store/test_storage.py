@@ -105,8 +105,16 @@ def test_what_is_neither_a_path_nor_a_uri_is_refused(
         ("s3://KEY:SECRET@bucket/x", "s3://***@bucket/x"),
         ("s3://KEY:SEC/RET@bucket/x", "s3://***@bucket/x"),
         ("s3://bucket/x?region=eu&secret_key=SECRET", "s3://bucket/x?region=eu&secret_key=***"),
+        ("s3://KEY:9/SECRET@bucket/x", "s3://***@bucket/x"),
+        ("s3://SECRET@bucket/x", "s3://***@bucket/x"),
+        ("s3://bucket/x?sas=SECRET&auth=SECRET", "s3://bucket/x?sas=***&auth=***"),
+        ("s3://bucket?endpoint_override=http://u:SECRET@host", "s3://bucket?endpoint_override=***"),
+        ("s3://KEY:SEC?RET@bucket/x", "s3://***?***"),
+        ("s3://bucket/x#SECRET", "s3://bucket/x#***"),
+        ("abfs://account:9/SECRET@host/x", "abfs://***@host/x"),
+        ("other://KEY:SECRET@host/x", "other://***@host/x"),
         ("abfs://:SECRET@account/x", "abfs://***@account/x"),
-        ("s3://bucket?AWS_Session_Token=SECRET&a=b", "s3://bucket?AWS_Session_Token=***&a=b"),
+        ("s3://bucket?AWS_Session_Token=SECRET&a=b", "s3://bucket?AWS_Session_Token=***&a=***"),
     ],
 )
 def test_a_secret_in_the_address_is_refused_and_not_shown(root: str, shown: str) -> None:
@@ -120,9 +128,22 @@ def test_a_secret_in_the_address_is_refused_and_not_shown(root: str, shown: str)
     assert "AWS_SECRET_ACCESS_KEY" in text
 
 
+def test_a_secret_after_one_slash_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Storage("s3:/KEY:SECRET@bucket/x")
+    assert "--storage: a URI has `://`, and s3://***@bucket/x holds a secret" in str(caught.value)
+    assert "SECRET@" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "root",
-    ["s3://bucket/a:b@c", "hdfs://host:9000/a@b", "gs://anonymous@bucket/x", "s3://b?region=eu"],
+    [
+        "s3://bucket/a:b@c",
+        "hdfs://host:9000/a@b",
+        "gs://anonymous@bucket/x",
+        "abfs://container@account.dfs.core.windows.net/x",
+        "s3://b?region=eu&endpoint_override=http://127.0.0.1:9000&scheme=http",
+    ],
 )
 def test_an_address_without_a_secret_is_kept(root: str) -> None:
     assert full_address(root) == root

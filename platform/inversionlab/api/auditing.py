@@ -16,6 +16,7 @@ from inversionlab.api.from_arguments import (
 )
 from inversionlab.api.report import Report, load_report
 from inversionlab.api.victim import copied
+from inversionlab.core.environment import check_environment
 from inversionlab.distributed.audit import audit as run_audit
 from inversionlab.distributed.errors import AuditError
 from inversionlab.experiment import Experiment
@@ -95,6 +96,7 @@ def audit(
         TrainingError: a training cannot go on.
         ActorPoolError: the attack workers die as fast as they are started.
     """
+    check_environment()
     given = Arguments(
         model=model,
         endpoint=endpoint,

@@ -13,12 +13,20 @@ import torch
 from torch import nn
 
 from inversionlab.commands.supplied import recipe_file
-from inversionlab.core.settings import ConfigError, assign, fingerprint, read_recipe, validate
+from inversionlab.core.settings import (
+    ConfigError,
+    assign,
+    fingerprint,
+    read_recipe,
+    usable_path,
+    validate,
+)
 from inversionlab.data.survey import survey
 from inversionlab.experiment import Experiment
 from inversionlab.experiment.from_model import choices
-from inversionlab.experiment.model_options import ModelOptions
+from inversionlab.experiment.model_options import ModelOptions, refuse_model_uri
 from inversionlab.experiment.suite import GENERIC, STANDARD
+from inversionlab.given.endpoint_url import fault_of_url, shown_url
 from inversionlab.given.identity import model_digest
 from inversionlab.given.settings import LIVE, GivenModelSettings
 from inversionlab.store.address import is_uri
@@ -103,7 +111,7 @@ def experiment_for_model(
     options = _options(given, settings, storage)
     chosen = choices(options)
     data = copy.deepcopy({choice.key: choice.value for choice in chosen})
-    named = options.endpoint or options.model
+    named = options.model if options.endpoint is None else shown_url(options.endpoint)
     if isinstance(given.model, nn.Module):
         named = type(given.model).__name__
         # A recipe cannot tell two modules apart, and each should have a run of its own.
@@ -138,6 +146,8 @@ def _options(given: Arguments, settings: Mapping[str, Any], storage: Storage) ->
     """The options of the recipe's author, with the pictures surveyed."""
     if (given.model is None) == (given.endpoint is None):
         raise ConfigError("nothing to audit: give a `recipe`, or one of `model` and `endpoint`")
+    if given.endpoint is not None and (fault := fault_of_url(given.endpoint)):
+        raise ConfigError(f"endpoint: {fault}")
     if given.public is None:
         raise ConfigError(
             "public: is missing; name a folder with pictures of strangers (one folder for each person), from "
@@ -149,6 +159,8 @@ def _options(given: Arguments, settings: Mapping[str, Any], storage: Storage) ->
             "weights: is only for a model that is given by its import path; a module has its own weights"
         )
     model = LIVE if live else None if given.model is None else str(given.model)
+    if model is not None:
+        refuse_model_uri(model, "model")
     size = (given.preprocessing or {}).get("size", settings.get("victim.preprocessing.size"))
     sides = list(size) if isinstance(size, list | tuple) else [size]
     return ModelOptions(
@@ -160,8 +172,8 @@ def _options(given: Arguments, settings: Mapping[str, Any], storage: Storage) ->
         gallery=None if given.gallery is None else _gallery(str(given.gallery)),
         answers=given.answers or "auto",
         access=given.access,
-        data=None if given.data is None else survey(given.data),
-        public=survey(given.public),
+        data=None if given.data is None else survey(given.data, "data"),
+        public=survey(given.public, "public"),
         image_size=given.image_size,
         model_size=min((side for side in sides if isinstance(side, int)), default=None),
         attacks=tuple(str(_settings(attack).get("name")) for attack in given.attacks),
@@ -172,13 +184,13 @@ def _options(given: Arguments, settings: Mapping[str, Any], storage: Storage) ->
 
 
 def _gallery(text: str) -> str:
-    return text if text == "private" else str(Path(text).expanduser().absolute())
+    return text if text == "private" else str(usable_path(text, origin="gallery"))
 
 
 def _classes_file(classes: str | Path | Sequence[str] | None, storage: Storage) -> Path | None:
     """The file that names the classes. Names at hand are written into one: a run's record holds its path alone."""
     if classes is None or isinstance(classes, str | Path):
-        return None if classes is None else Path(classes).expanduser().absolute()
+        return None if classes is None else usable_path(classes, origin="classes")
     names = list(classes)
     if not all(isinstance(name, str) for name in names):
         raise ConfigError("classes: should be the path of a file, or a list of names as text")

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from inversionlab.core.settings import ConfigError
+from inversionlab.core.settings import ConfigError, usable_path
 from inversionlab.report.audit.notebook import compact_html
 from inversionlab.report.audit.page import render
 from inversionlab.report.audit.sentence import headline_sentence
@@ -131,7 +131,7 @@ class Report:
 
         `pictures=False` leaves out every picture, every person's name and the names of skipped files.
         """
-        place = Path(path).expanduser().absolute()
+        place = usable_path(path, origin="path")
         with open(place, "w", encoding="utf-8", opener=private_file) as file:
             file.write(render(self.data, pictures=pictures))
         return place

@@ -1,6 +1,5 @@
 """From the options of `inversionlab audit` to an experiment: from a recipe, or for a model by itself."""
 
-import difflib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,11 +9,24 @@ from typing import Any
 import typer
 
 from inversionlab.commands.supplied import recipe_file
-from inversionlab.core.settings import ConfigError, override, validate
+from inversionlab.core.paths import did_you_mean
+from inversionlab.core.settings import (
+    ConfigError,
+    kind_at,
+    override,
+    usable_path,
+    validate,
+)
 from inversionlab.data.survey import survey
 from inversionlab.experiment import Experiment, load
 from inversionlab.experiment.from_model import choices, recipe_text
-from inversionlab.experiment.model_options import Choice, ModelOptions, is_import_path
+from inversionlab.experiment.model_options import (
+    Choice,
+    ModelOptions,
+    is_import_path,
+    refuse_model_uri,
+)
+from inversionlab.given.endpoint_url import fault_of_url, shown_url
 from inversionlab.given.settings import SFACE
 
 MODEL_FILES = (".onnx", ".pt2", ".pt", ".ts", ".torchscript")
@@ -67,7 +79,7 @@ def experiment_of(
     _require_one_model(given)
     chosen = _with_assignments(choices(_options(given, assignments)), assignments)
     data = {choice.key: choice.value for choice in chosen}
-    model = given.model or given.endpoint
+    model = given.model if given.endpoint is None else shown_url(given.endpoint)
     experiment = validate(Experiment, data, origin=f"the recipe for {model}")
     typer.echo(f"Chosen for {model}:")
     for choice in chosen[1:]:
@@ -102,6 +114,8 @@ def _require_one_model(given: GivenModel) -> None:
         )
     if given.model is not None and given.endpoint is not None:
         raise ConfigError("--model and --endpoint: give one of them; an audit has one model")
+    if given.endpoint is not None and (fault := fault_of_url(given.endpoint)):
+        raise ConfigError(f"--endpoint: {fault}")
     for option in ("weights", "budget"):
         needed = {"weights": "model", "budget": "endpoint"}[option]
         if getattr(given, option) is not None and getattr(given, needed) is None:
@@ -122,7 +136,7 @@ def _options(given: GivenModel, assignments: Sequence[str]) -> ModelOptions:
     model = None if given.model is None else _model(given.model)
     gallery = given.gallery
     if gallery is not None and gallery != "private":
-        gallery = str(_existing("--gallery", Path(gallery), folder=True))
+        gallery = str(_existing("--gallery", gallery, folder=True))
     return ModelOptions(
         model=model,
         weights=None if given.weights is None else _existing("--weights", given.weights),
@@ -131,8 +145,8 @@ def _options(given: GivenModel, assignments: Sequence[str]) -> ModelOptions:
         classes=None if given.classes is None else _existing("--classes", given.classes),
         gallery=gallery,
         answers=given.answers or "auto",
-        data=None if given.data is None else survey(given.data),
-        public=survey(given.public),
+        data=None if given.data is None else survey(given.data, "--data"),
+        public=survey(given.public, "--public"),
         image_size=given.image_size,
         model_size=_model_size(override({}, assignments)),
         gpu=torch.cuda.is_available(),
@@ -142,6 +156,7 @@ def _options(given: GivenModel, assignments: Sequence[str]) -> ModelOptions:
 
 def _model(text: str) -> str:
     """The model as the recipe names it: the path of a file is absolute."""
+    refuse_model_uri(text, "--model")
     ending = Path(text).suffix.lower()
     if ":" not in text and ending in WEIGHT_FILES:
         raise ConfigError(
@@ -149,20 +164,19 @@ def _model(text: str) -> str:
             f"--weights {text}"
         )
     if ":" not in text and ending in MODEL_FILES:
-        return str(_existing("--model", Path(text)))
+        return str(_existing("--model", text))
     if is_import_path(text) or text == SFACE or text.startswith(("torchvision:", "timm:")):
         return text
     raise ConfigError(f"--model {text}: is none of {FORMS}")
 
 
-def _existing(option: str, path: Path, *, folder: bool = False) -> Path:
-    full = path.expanduser().absolute()
-    if full.is_dir() if folder else full.is_file():
+def _existing(option: str, given: Path | str, *, folder: bool = False) -> Path:
+    full = usable_path(given, origin=option)
+    kind = "folder" if folder else "file"
+    if kind_at(full, origin=f"{option} {given}") == kind:
         return full
-    siblings = [p.name for p in full.parent.iterdir()] if full.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, siblings, n=1)
-    hint = f"; did you mean `{path.with_name(near[0])}`?" if near else ""
-    raise ConfigError(f"{option} {path}: there is no such {'folder' if folder else 'file'}{hint}")
+    hint = did_you_mean(Path(given).expanduser())
+    raise ConfigError(f"{option} {given}: there is no such {kind}{hint}")
 
 
 def _model_size(assigned: dict[str, Any]) -> int | None:

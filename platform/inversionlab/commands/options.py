@@ -95,16 +95,18 @@ class Answers(StrEnum):
 
 @contextmanager
 def exit_codes(*failures: type[Exception]) -> Iterator[None]:
-    """Turn an error into one line on stderr and an exit code.
+    """Check the environment, run the block, and turn an error into one line on stderr and an exit code.
 
     2: the recipe or the data is wrong; 1: one of `failures`, the storage cannot be written, or Ray does not start.
     """
+    from inversionlab.core.environment import check_environment
     from inversionlab.core.settings import ConfigError
     from inversionlab.distributed.errors import ClusterError
     from inversionlab.store.storage import StorageError
 
     known: tuple[type[Exception], ...] = (ConfigError, StorageError, ClusterError, *failures)
     try:
+        check_environment()
         yield
     except known as error:
         typer.echo(f"error: {error}", err=True)

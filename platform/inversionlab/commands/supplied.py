@@ -6,7 +6,7 @@ In an installed package they lie in its folders `recipes/` and `search_spaces/`,
 import difflib
 from pathlib import Path
 
-from inversionlab.core.settings import ConfigError
+from inversionlab.core.settings import ConfigError, kind_at
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = PACKAGE.parents[1]
@@ -54,8 +54,9 @@ def _supplied(places: tuple[Path, ...], pattern: str) -> dict[str, Path]:
 
 
 def _find(given: Path, what: str, supplied: dict[str, Path]) -> Path:
+    is_file = kind_at(given, origin=str(given)) == "file"
     # Another path, or a name with an ending, means a file. Its reader says what is wrong with it.
-    if given.is_file() or len(given.parts) != 1 or given.suffix:
+    if is_file or len(given.parts) != 1 or given.suffix:
         return given
     if given.name in supplied:
         return supplied[given.name]

@@ -1,21 +1,24 @@
 """The strict, frozen base of all settings: read a recipe, override values, validate, name by hash."""
 
-import difflib
 import functools
 import hashlib
 import itertools
 import json
+import math
 import operator
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from ruamel.yaml.error import YAMLError
 
-from inversionlab.core.addresses import absolute
-from inversionlab.core.validation_errors import HIDDEN, explain
-from inversionlab.core.yaml_io import DEEPEST, cut, parse_yaml
+from inversionlab.core.addresses import absolute, path_text, refuse_empty
+from inversionlab.core.paths import Kind, did_you_mean, found
+from inversionlab.core.validation_errors import explain
+from inversionlab.core.yaml_io import DEEPEST, cut, fault_in, parse_yaml
 
 
 class ConfigError(ValueError):
@@ -41,7 +44,7 @@ that come along have 5."""
 MOST_FAULTS = 20
 """Faults that are told of one recipe; more than anybody mends before the next try."""
 
-AbsolutePath = Annotated[Path, AfterValidator(absolute)]
+AbsolutePath = Annotated[Path, BeforeValidator(path_text), AfterValidator(absolute)]
 """A path with `~` expanded; a relative one starts at the folder that is current at load."""
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -57,10 +60,62 @@ def any_of(entries: Mapping[str, Any]) -> Any:
     return Annotated[functools.reduce(operator.or_, settings), Field(discriminator="name")]
 
 
+def _finite(value: dict[str, Any]) -> dict[str, Any]:
+    for place, number in _numbers(value, ()):
+        if not math.isfinite(number):
+            raise ValueError(
+                f"`{place}` is {number}, which JSON has no word for; give a finite number"
+            )
+    return value
+
+
+def _numbers(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, float]]:
+    """The floating-point numbers in plain data, each with its dotted key."""
+    if isinstance(value, float):
+        yield ".".join(path), value
+    elif isinstance(value, Mapping | list | tuple):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, inner in items:
+            yield from _numbers(inner, (*path, str(key)))
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_finite)]
+"""Keyword arguments of a user's own class, as plain values. A name's JSON would make null of numbers that are not
+finite, and two networks would have one name."""
+
+
 def fingerprint(value: Any) -> str:
     """16 hex digits that name a JSON-like value; equal values have equal names, in any key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def usable_path(given: Path | str, *, origin: str) -> Path:
+    """A path that a user gives, absolute.
+
+    Raises:
+        ConfigError: it can be no path; `origin` begins the text.
+    """
+    try:
+        refuse_empty(given)
+        return absolute(Path(given))
+    except PydanticCustomError as error:
+        # The path may be a URI with a secret.
+        raise ConfigError(f"{origin}: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{origin} {cut(str(given))}: {error}") from error
+
+
+def kind_at(path: Path, *, origin: str) -> Kind | None:
+    """What there is at a path; None: nothing.
+
+    Raises:
+        ConfigError: nobody can look there; `origin` begins the text.
+    """
+    try:
+        return found(path)
+    except ValueError as error:
+        raise ConfigError(f"{cut(origin)}: {error}") from error
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -69,19 +124,20 @@ def read_recipe(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, is too long, is not YAML, or does not hold a mapping.
     """
-    if not path.is_file():
-        siblings = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, siblings, n=1)
-        hint = f"; did you mean `{path.parent / near[0]}`?" if near else ""
-        raise ConfigError(f"{path}: there is no such recipe{hint}")
+    if kind_at(path, origin=str(path)) != "file":
+        raise ConfigError(f"{path}: there is no such recipe{did_you_mean(path, '*.y*ml')}")
     try:
         if (size := path.stat().st_size) > LONGEST:
             raise ConfigError(
                 f"{path}: has {size / 1e3:,.0f} kB, but a recipe has at most {LONGEST // 1000} kB; is it another "
                 "file?"
             )
-        data = parse_yaml(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        text = path.read_text(encoding="utf-8")
+        data = parse_yaml(text)
+    except YAMLError as error:
+        # The error itself shows the line, which may hold what should not be in a recipe.
+        raise ConfigError(f"{path}: cannot be read as YAML: {fault_in(error, text)}") from None
+    except (UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must hold a mapping of settings, but holds a {_kind(data)}")
@@ -97,20 +153,28 @@ def override(data: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
     result: dict[str, Any] = json.loads(json.dumps(data, default=str))
     for assignment in assignments:
         path, sign, text = assignment.partition("=")
+        named = key_of(assignment)
         if not sign or not path.strip():
-            raise ConfigError(f"--set {cut(assignment)}: must be of the form `section.key=value`")
+            raise ConfigError(f"--set {named}: must be of the form `section.key=value`")
         if len(text) > LONGEST:
             raise ConfigError(
-                f"--set {cut(assignment)}: has {len(text):,} characters, but a value has at most {LONGEST:,}"
+                f"--set {named}: has {len(text):,} characters, but a value has at most {LONGEST:,}"
             )
         try:
             value = parse_yaml(text)
         except YAMLError as error:
             raise ConfigError(
-                f"--set {cut(assignment)}: the value cannot be read as YAML: {error}"
-            ) from error
+                f"--set {named}: the value cannot be read as YAML: {fault_in(error, assignment)}"
+            ) from None
         assign(result, path.strip(), value)
     return result
+
+
+def key_of(assignment: str) -> str:
+    """The dotted key of an assignment. The value may be a secret, so no message shows it."""
+    begin = re.match(r"\s*([\w.-]*)", assignment.partition("=")[0])
+    assert begin is not None, "an empty key matches too"
+    return cut(begin[1])
 
 
 def assign(data: dict[str, Any], dotted: str, value: Any) -> None:
@@ -163,9 +227,8 @@ def validate(model: type[SettingsT], data: Mapping[str, Any], *, origin: str) ->
         return model.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         lines = first_faults(f"{origin}: {line}" for line in explain(model, data, error))
-        # The error itself shows every value.
-        hidden = any(e["type"] == HIDDEN for e in error.errors())
-        raise ConfigError("\n".join(lines)) from (None if hidden else error)
+        # The error itself shows every value, also those that are secrets.
+        raise ConfigError("\n".join(lines)) from None
 
 
 def first_faults(faults: Iterable[str]) -> list[str]:

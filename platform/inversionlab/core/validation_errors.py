@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -14,6 +15,13 @@ Location = Sequence[int | str]
 
 HIDDEN = "hidden"
 """The type of a `PydanticCustomError` whose value may be a secret: it is not shown."""
+_SECRET_KEY = re.compile(
+    r'"[^"]*(endpoint|headers|token|secret|passw|api_?key|authorization|credential)[^"]*":',
+    re.IGNORECASE,
+)
+"""A key below which a value may be a secret, also where it is unknown or in a wrong place."""
+_SECRET_TEXT = re.compile(r":[^\n]*[@?;#]|\b(bearer|basic) ", re.IGNORECASE)
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def explain(model: type[BaseModel], data: Any, error: ValidationError) -> Iterator[str]:
@@ -24,7 +32,11 @@ def explain(model: type[BaseModel], data: Any, error: ValidationError) -> Iterat
     parents = {place[:end] for place in places for end in range(len(place))}
     # Where an int or a float may stand, the error about the float says what is right.
     wide = {place[:-1] for place in places if place and place[-1] == "float"}
+    # Where a value may be of several types, the errors about the others would show it.
+    hidden = [_path(data, e["loc"], missing=False) for e in errors if e["type"] == HIDDEN]
     for e in errors:
+        if e["type"] != HIDDEN and _path(data, e["loc"], missing=False) in hidden:
+            continue
         implied = e["type"] == "too_short" and e["loc"] in parents
         narrower = e["type"].startswith("int_") and e["loc"][:-1] in wide
         if not implied and not narrower:
@@ -36,8 +48,10 @@ def _explain(model: type[BaseModel], data: Any, error: Any) -> str:
     dotted = ".".join(str(part) for part in path) or "(whole recipe)"
     if error["type"] == HIDDEN:
         return f"{dotted}: {error['msg']}"
-    shown = f"{dotted} = {cut(json.dumps(error['input'], default=str))}"
+    shown = dotted + _value(path, error["input"])
     match error["type"]:
+        case "json_invalid":
+            return "holds bytes that are not text in UTF-8"
         case "extra_forbidden":
             known = _known_keys(model, error["loc"])
             hint = f"; {_suggestion(path[-1], known)}" if known else ""
@@ -55,6 +69,19 @@ def _explain(model: type[BaseModel], data: Any, error: Any) -> str:
     for subject in ("Input", "String", "Tuple", "Dictionary"):
         message = message.replace(f"{subject} should ", "should ", 1)
     return f"{shown}: {message}" if path else message
+
+
+def _value(path: Sequence[int | str], value: Any) -> str:
+    """` = ` and a value, as JSON; nothing for one that stands where secrets do, or that holds such a place."""
+    text = json.dumps(value, default=str)
+    if "endpoint" in path or _SECRET_KEY.search(f'"{path[-1] if path else ""}": {text}'):
+        return ""
+    return f" = {cut(_TEXT.sub(_without_secret, text))}"
+
+
+def _without_secret(text: re.Match[str]) -> str:
+    """A text of a JSON value; one that looks like an address with a secret is hidden."""
+    return '"***"' if _SECRET_TEXT.search(text[0]) else text[0]
 
 
 def _suggestion(word: Any, known: Sequence[str]) -> str:

@@ -172,6 +172,17 @@ def _scalar(kind: str, node: ScalarNode) -> Any:
     return int(text, base=0)
 
 
+def fault_in(error: YAMLError, text: str) -> str:
+    """What is wrong with a text, and where, without its line; of one about an endpoint no word is repeated."""
+    if not isinstance(error, MarkedYAMLError):
+        return str(error)
+    said = ", ".join(part for part in (error.context, error.problem) if part)
+    if "endpoint" in text:
+        said = re.sub(r"`[^`]*`|'[^']*'", "[...]", said)
+    mark = error.problem_mark or error.context_mark
+    return said if mark is None else f"{said} (line {mark.line + 1}, column {mark.column + 1})"
+
+
 def _fault(message: str, node: Node) -> MarkedYAMLError:
     return MarkedYAMLError(problem=message, problem_mark=node.start_mark)
 

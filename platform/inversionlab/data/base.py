@@ -1,6 +1,5 @@
 """The base of every data set: a source of pictures of people."""
 
-import difflib
 import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
+from inversionlab.core.paths import did_you_mean
 from inversionlab.core.rows import Images
-from inversionlab.core.settings import ConfigError, Settings
+from inversionlab.core.settings import ConfigError, Settings, kind_at
 
 
 class DataSettings(Settings):
@@ -93,16 +93,12 @@ def require_folder(path: Path, what: str) -> None:
     Raises:
         ConfigError: it is missing or not a folder; the text names `what` and the nearest folder that exists.
     """
-    if path.is_dir():
+    there = kind_at(path, origin=str(path))
+    if there == "folder":
         return
-    if path.exists():
+    if there is not None:
         raise ConfigError(f"{path}: is a file; expected {what}")
     parent = next(p for p in path.parents if p.is_dir())
-    missing = path.relative_to(parent).parts[0]
-    try:
-        siblings = sorted(p.name for p in parent.iterdir() if p.is_dir())
-    except PermissionError:
-        siblings = []
-    near = difflib.get_close_matches(missing, siblings, n=1)
-    hint = f"; did you mean `{parent / near[0]}`?" if near else f"; `{parent}` has no `{missing}`"
+    missing = parent / path.relative_to(parent).parts[0]
+    hint = did_you_mean(missing, folders=True) or f"; `{parent}` has no `{missing.name}`"
     raise ConfigError(f"{path}: there is no such folder (expected {what}){hint}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from inversionlab.core.settings import ConfigError
+from inversionlab.core.settings import ConfigError, validate
 from inversionlab.data.folder import Folder, FolderSettings
 
 MOST = 500
@@ -39,13 +39,14 @@ class FolderSurvey:
         return sum(count >= pictures for count in self.counts)
 
 
-def survey(root: Path | str) -> FolderSurvey:
+def survey(root: Path | str, option: str = "pictures") -> FolderSurvey:
     """Count the people and pictures below `root`, and read the sizes of some of the pictures.
 
     Raises:
-        ConfigError: there is no such folder, fewer than two people have pictures, or none can be opened.
+        ConfigError: there is no such folder, fewer than two people have pictures, or none can be opened; a wrong
+            address is named by `option`.
     """
-    folder = Folder(FolderSettings(root=root))
+    folder = Folder(validate(FolderSettings, {"name": "folder", "root": root}, origin=option))
     files = folder.listing().files
     sides, gray = [], True
     for file in files[:: max(1, len(files) // MOST)]:

@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import AuthenticationError, RayError
 from ray.job_config import JobConfig
 
+from inversionlab.core.environment import RAY_SECONDS
 from inversionlab.core.settings import ConfigError
 from inversionlab.distributed import own_address, own_ray, worker_lines
 from inversionlab.distributed.errors import ClusterError
@@ -89,15 +90,19 @@ def connect(
     }
     with handler_kept():
         if address is not None:
-            _tried(partial(_join, address, options), f"RAY_ADDRESS = {address}: does not answer")
+            _tried(
+                partial(_join, address, options), f"RAY_ADDRESS{_shown(address)}: does not answer"
+            )
             worker_lines.carry(say)
             return False
         os.environ.update(own_ray.settings())
         # It advises how to turn the tokens off.
         logging.getLogger(AUTHENTICATION).setLevel(logging.ERROR)
         # Ray's own are 30 and 60. By the second, a starved machine ends a command that has worked for hours.
-        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", f"{max(30, int(_seconds()))}")
-        silence = max(LONGEST_SILENCE, int(_seconds()))
+        os.environ.setdefault(
+            "RAY_gcs_server_port_wait_time_s", f"{max(30, int(RAY_SECONDS.read()))}"
+        )
+        silence = max(LONGEST_SILENCE, int(RAY_SECONDS.read()))
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", f"{silence}")
         # What this Ray writes, such as workers' files and ~/.ray/auth_token, is its owner's alone.
         before = os.umask(0o077)
@@ -124,6 +129,11 @@ def named_address() -> str | None:
             "HOST:PORT, as `ray start` prints it"
         )
     return None if address == "local" else address
+
+
+def _shown(address: str) -> str:
+    """` = ` and the address; nothing if it may hold a password, which no address of Ray's has."""
+    return "" if re.search(r"[@?#;]", address) else f" = {address}"
 
 
 def _join(address: str, options: Mapping[str, Any]) -> None:
@@ -154,7 +164,7 @@ def _tried(init: Callable[[], Any], what: str) -> None:
     Raises:
         ConfigError, ClusterError: as `connect`; the text begins with `what`.
     """
-    over, tries = time.monotonic() + (seconds := _seconds()), 0
+    over, tries = time.monotonic() + (seconds := RAY_SECONDS.read()), 0
     while True:
         tries += 1
         try:
@@ -173,14 +183,6 @@ def _tried(init: Callable[[], Any], what: str) -> None:
             if tries == 1:
                 print(f"{what} ({_first_line(error)}); trying again", flush=True)
             time.sleep(1.0)
-
-
-def _seconds() -> float:
-    """How long Ray may take to start, or to answer."""
-    text = os.environ.get("INVERSIONLAB_RAY_SECONDS", "60")
-    if not re.fullmatch(r"\d{1,5}(\.\d+)?", text):
-        raise ConfigError(f"INVERSIONLAB_RAY_SECONDS = {text}: must be a number of seconds")
-    return float(text)
 
 
 def _first_line(error: Exception) -> str:

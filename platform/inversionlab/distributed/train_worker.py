@@ -1,6 +1,5 @@
 """A training worker: it trains networks one after another, together with the other workers of its group."""
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from torch import distributed
 
 from inversionlab.core.clock import clock
 from inversionlab.core.contracts import as_scoring_model
+from inversionlab.core.environment import PROGRESS_SECONDS
 from inversionlab.distributed.progress import say_now
 from inversionlab.distributed.training_board import BoardWriter
 from inversionlab.distributed.training_curves import both, sample_grid, training_curves
@@ -160,7 +160,7 @@ def _reporter() -> Callable[[Progress], None]:
 
     A display that watches gets all of it.
     """
-    every, last = float(os.environ.get("INVERSIONLAB_PROGRESS_SECONDS", "10")), 0.0
+    every, last = PROGRESS_SECONDS.read(), 0.0
     noted = BoardWriter()
 
     def report(progress: Progress) -> None:

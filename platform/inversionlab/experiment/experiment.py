@@ -6,8 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from inversionlab.core.settings import override, read_recipe, validate
-from inversionlab.core.yaml_io import cut
+from inversionlab.core.settings import key_of, override, read_recipe, validate
 from inversionlab.experiment.checks import all_faults
 from inversionlab.experiment.sections import ExperimentSections
 from inversionlab.experiment.suite import take_suite
@@ -37,5 +36,5 @@ def load(path: Path, assignments: Iterable[str] = ()) -> Experiment:
     """
     assignments = list(assignments)
     data = override(read_recipe(path), assignments)
-    origin = f"{path} with --set {' '.join(map(cut, assignments))}" if assignments else str(path)
+    origin = f"{path} with --set {' '.join(map(key_of, assignments))}" if assignments else str(path)
     return validate(Experiment, data, origin=origin)

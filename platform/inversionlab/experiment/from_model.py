@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from inversionlab.attacks import ATTACKS
 from inversionlab.core.places import relation
@@ -22,6 +21,7 @@ from inversionlab.experiment.model_attacks import (
 from inversionlab.experiment.model_options import Choice, ModelOptions
 from inversionlab.experiment.suite import default_generator
 from inversionlab.generators import GENERATORS
+from inversionlab.given.endpoint_url import host_of
 from inversionlab.given.settings import LIVE
 
 SIZES = (32, 64, 128)
@@ -88,7 +88,7 @@ def _refuse_same_place(given: ModelOptions) -> None:
 def _name(given: ModelOptions) -> str:
     """The file, the class or the host, as a name that a recipe may have."""
     if given.endpoint is not None:
-        plain = urlsplit(given.endpoint).hostname or "endpoint"
+        plain = host_of(given.endpoint) or "endpoint"
     elif given.model in (None, LIVE):
         plain = "model"
     elif ":" in str(given.model):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from inversionlab.core.addresses import refuse_uri
+from inversionlab.core.settings import ConfigError
 from inversionlab.data.survey import FolderSurvey
 
 Access = Literal["white_box", "scores", "labels"]
@@ -68,6 +70,20 @@ def access(given: ModelOptions) -> tuple[Access, str]:
     if is_import_path(given.model) and function.islower():
         return "scores", f"`{function}` is a function by its name, which has no gradients"
     return "white_box", "whoever has the model's file has its gradients"
+
+
+def refuse_model_uri(model: str, option: str) -> None:
+    """Check that a model's name is no URI, whose secret would stand in every text about the model.
+
+    Raises:
+        ConfigError: it is one; `option` begins the text.
+    """
+    # `gs:Net` is a class Net of a module gs.
+    if ":/" in model:
+        try:
+            refuse_uri(model)
+        except ValueError as error:
+            raise ConfigError(f"{option}: {error}") from error
 
 
 def is_import_path(model: str | None) -> bool:

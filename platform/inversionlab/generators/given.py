@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from inversionlab.core.learner import Learner
 from inversionlab.core.seeds import torch_stream
-from inversionlab.core.settings import AbsolutePath, ConfigError
+from inversionlab.core.settings import AbsolutePath, Arguments, ConfigError
 from inversionlab.core.user_code import blamed_on, code_digest, import_object
 from inversionlab.core.weights import file_digest, load_into, read_state_dict
 from inversionlab.generators.base import Generator, GeneratorSettings
@@ -46,7 +46,7 @@ class Given(Generator):
         name: Literal["given"] = "given"
         path: str = Field(pattern=r"^[\w.]+:[\w.]+$")
         """Import path of the class: `package.module:Class`."""
-        arguments: dict[str, Any] = Field(default_factory=dict)
+        arguments: Arguments = Field(default_factory=dict)
         """Keyword arguments of the class."""
         weights: AbsolutePath
         """Its trained weights: a state dict as `*.safetensors`, or as `*.pt`, `*.pth` that holds tensors alone."""

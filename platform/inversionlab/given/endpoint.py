@@ -183,7 +183,7 @@ class EndpointClient:
         if errors:
             raise next((e for e in errors if not isinstance(e, BudgetError)), errors[0])
         if self._closing.is_set() and len(found) < len(missing):
-            raise EndpointError(f"{self.settings.url}: the client was closed")
+            raise EndpointError(f"{self.settings.address}: the client was closed")
         return found
 
     def _fetch(self, batch: Mapping[str, Tensor], stop: threading.Event) -> None:
@@ -201,7 +201,7 @@ class EndpointClient:
                     self._closing.wait(LOOK)
                 elif given.unaffordable:
                     raise BudgetError(
-                        f"{self.settings.url}: the budget of {self.settings.budget:,} queries is spent "
+                        f"{self.settings.address}: the budget of {self.settings.budget:,} queries is spent "
                         f"(victim.endpoint.budget); {len(given.unaffordable)} or more pictures were not sent. "
                         "Everything answered so far is kept; with a larger budget, the audit continues from there"
                     )
@@ -232,15 +232,16 @@ class EndpointClient:
         self._ledger.give_up(digests, refund=answers.refund, pause=min(pause, LONGEST_PAUSE))
         again = "The answers so far are kept; run the same command again"
         if answers.final:
-            raise EndpointError(f"{self.settings.url}: {answers.reason}")
+            raise EndpointError(f"{self.settings.address}: {answers.reason}")
         if failures >= self.settings.retries:
             raise EndpointError(
-                f"{self.settings.url}: {answers.reason}, after {failures + 1} attempts. {again}, with fewer "
+                f"{self.settings.address}: {answers.reason}, after {failures + 1} attempts. {again}, with fewer "
                 "requests_per_second or more retries if that helps"
             )
         if pause > LONGEST_PAUSE:
             raise EndpointError(
-                f"{self.settings.url}: {answers.reason}; it asks to wait for {pause:,.0f} s. {again} after that"
+                f"{self.settings.address}: {answers.reason}; it asks to wait for {pause:,.0f} s. {again} "
+                "after that"
             )
         back_off = min(LONGEST_BACK_OFF, FIRST_PAUSE * 2**failures)
         self._closing.wait(back_off * random.uniform(0.5, 1.0))

@@ -58,7 +58,7 @@ class EndpointHttp:
         try:
             httpx.URL(settings.url)
         except httpx.InvalidURL as error:
-            raise ConfigError(f"victim.endpoint.url = {settings.url}: {error}") from error
+            raise ConfigError(f"victim.endpoint.url = {settings.address}: {error}") from error
         self._settings, self._headers = settings, headers
         self._http = httpx.Client(
             headers=headers.values,

@@ -2,18 +2,14 @@
 
 import re
 from typing import Literal
-from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from inversionlab.core.settings import AbsolutePath, Settings
 from inversionlab.core.validation_errors import HIDDEN
+from inversionlab.given.endpoint_url import fault_of_url, shown_url
 
-SECRET = re.compile(
-    r"key$|token|secret|passw|pwd|^auth|^sig$|signature|credential|session|^code$", re.IGNORECASE
-)
-"""What in the name of a query parameter says that its value is a secret."""
 OWN_HEADERS = frozenset(
     {"connection", "content-length", "content-type", "host", "idempotency-key", "transfer-encoding"}
 )
@@ -26,8 +22,10 @@ class EndpointSettings(Settings):
     The ledger of queries belongs to the URL: another `request`, `answer` or `budget` does not start it anew.
     """
 
-    url: str = Field(pattern=r"^https?://", max_length=4096)
-    """The URL that pictures are sent to, by POST. It must hold no secret. Secrets belong in `headers`."""
+    url: str
+    """The URL that pictures are sent to, by POST. It must hold no secret. Secrets belong in `headers`. It has no
+    user, no fragment and no path parameters. Its query has only plain values: a few characters, versions, and
+    words where the parameter's name says what they are."""
     request: Literal["json", "multipart"] = "json"
     """json: base64 pictures in a JSON object; multipart: a form with picture files."""
     field: str = Field(default="images", min_length=1, max_length=256)
@@ -45,7 +43,7 @@ class EndpointSettings(Settings):
     the model changes."""
     headers: dict[str, str] = Field(default_factory=dict)
     """Request headers as NAME: VARIABLE; the value is read from this environment variable, such as
-    {Authorization: FACES_TOKEN}."""
+    {Authorization: FACES_TOKEN}. It has capitals, digits and underscores alone; most tokens have others."""
     budget: int | None = Field(default=None, ge=1)
     """The most queries (pictures sent) of all runs on this storage; null: no bound. It is never exceeded."""
     requests_per_second: float | None = Field(default=None, gt=0, le=1e6)
@@ -63,29 +61,16 @@ class EndpointSettings(Settings):
     """A folder on a local disk for the ledger of queries and answers; null: `endpoints/` below the storage. Needed
     where the storage is a bucket or a network drive."""
 
+    @property
+    def address(self) -> str:
+        """The URL for texts: without its query."""
+        return shown_url(self.url)
+
     @field_validator("url")
     @classmethod
     def _holds_no_secret(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            # The port is read here because reading a wrong one fails.
-            named, user = bool(parts.hostname) and parts.port != 0, parts.username or parts.password
-        except ValueError:
-            named, user = False, None
-        if not named:
-            raise PydanticCustomError(HIDDEN, "should be a URL such as https://host/identify")
-        if user:
-            raise PydanticCustomError(
-                HIDDEN, "holds a user or password; send it as a header from an environment variable"
-            )
-        for name, _ in parse_qsl(parts.query, keep_blank_values=True):
-            if SECRET.search(name):
-                raise PydanticCustomError(
-                    HIDDEN,
-                    "the parameter `{name}` looks like a secret; send it as a header from an "
-                    "environment variable",
-                    {"name": name},
-                )
+        if fault := fault_of_url(url):
+            raise PydanticCustomError(HIDDEN, "{fault}", {"fault": fault})
         return url
 
     @field_validator("headers")
@@ -93,19 +78,22 @@ class EndpointSettings(Settings):
     def _names_variables(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, variable in headers.items():
             if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+                # It may be the value, written in the wrong place.
                 raise PydanticCustomError(
-                    HIDDEN, "`{name}` is not the name of a header", {"name": name}
+                    HIDDEN, "one of the names is not the name of a header, such as Authorization"
                 )
             if name.lower() in OWN_HEADERS:
                 raise PydanticCustomError(
                     HIDDEN, "`{name}` is set by the client itself; leave it out", {"name": name}
                 )
             # What was written instead may be the secret itself.
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+            if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", variable):
+                named = f"`{name}`" if re.fullmatch(r"[A-Za-z-]{1,40}", name) else "a header"
                 raise PydanticCustomError(
                     HIDDEN,
-                    "`{name}` should name an environment variable, such as FACES_TOKEN, never hold the value",
-                    {"name": name},
+                    "{named} should name an environment variable in capitals, such as FACES_TOKEN, never hold the "
+                    "value",
+                    {"named": named},
                 )
         return headers
 

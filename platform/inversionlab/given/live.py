@@ -38,7 +38,7 @@ def load_live(settings: GivenModelSettings, live: Live) -> RawModel:
 
     return RawModel(
         ask,
-        name=f"victim.endpoint.url = {settings.endpoint.url}",
+        name=f"victim.endpoint.url = {settings.endpoint.address}",
         differentiable=False,
         explains=True,
         note="an endpoint gives no gradients",

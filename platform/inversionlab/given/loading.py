@@ -1,10 +1,10 @@
 """A given model from its settings: what kind `model` names, which files belong to it, and how it is loaded."""
 
-import difflib
 import re
 from pathlib import Path
 
-from inversionlab.core.settings import ConfigError
+from inversionlab.core.paths import did_you_mean
+from inversionlab.core.settings import ConfigError, kind_at, usable_path
 from inversionlab.core.weights import file_digest, read_file
 from inversionlab.given.exported_model import load_exported, load_torchscript
 from inversionlab.given.onnx_model import external_files, load_onnx, packed_onnx
@@ -67,7 +67,7 @@ def model_path(settings: GivenModelSettings) -> Path | None:
         raise ConfigError(f"model = {LIVE}: is a module that only a call from Python can hand over")
     if model == SFACE or re.fullmatch(r"(torchvision|timm):\S+", model):
         return None
-    path = Path(model).expanduser().absolute()
+    path = Path(model)
     if path.suffix.lower() in WEIGHTS_ALONE:
         raise ConfigError(
             f"model = {model}: holds weights but no network; name its class, as in `model: package.module:Class`, "
@@ -81,7 +81,7 @@ def model_path(settings: GivenModelSettings) -> Path | None:
             )
         if settings.arguments:
             raise ConfigError(f"arguments: `model = {model}` is a file, which takes none")
-        return path
+        return usable_path(path, origin="model =")
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", model):
         return None
     colon = (
@@ -103,12 +103,13 @@ def model_files(settings: GivenModelSettings) -> dict[str, Path]:
     if settings.weights is not None:
         files["weights"] = settings.weights
     for key, file in files.items():
-        if not file.is_file():
-            known = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
-            near = difflib.get_close_matches(file.name, known, n=1)
-            hint = f"; did you mean `{file.parent / near[0]}`?" if near else ""
-            kind = "is a folder; name a file" if file.is_dir() else f"there is no such file{hint}"
-            raise ConfigError(f"{key} = {file}: {kind}")
+        there = kind_at(file, origin=f"{key} = {file}")
+        if there == "folder":
+            raise ConfigError(f"{key} = {file}: is a folder; name a file")
+        if there is None:
+            raise ConfigError(f"{key} = {file}: there is no such file{did_you_mean(file)}")
+        if there == "other":
+            raise ConfigError(f"{key} = {file}: is not a plain file")
     if path and path.suffix.lower() == ".onnx":
         files |= external_files(path, f"model = {settings.model}")
     return files

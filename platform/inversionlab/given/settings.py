@@ -1,11 +1,12 @@
 """How a recipe names a model that exists: where it is, what it takes, what it answers, and whom it knows."""
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from inversionlab.core.addresses import refuse_uri
 from inversionlab.core.alignment import similarity
-from inversionlab.core.settings import AbsolutePath, Settings
+from inversionlab.core.settings import AbsolutePath, Arguments, Settings
 from inversionlab.given.endpoint_settings import EndpointSettings
 from inversionlab.recognizers import RecognizerSettings
 
@@ -109,7 +110,7 @@ class GivenModelSettings(Settings):
     model: str | None = Field(default=None, min_length=1, max_length=4096)
     """Which model: `package.module:Class` or a function's `package.module:predict`; a file `*.onnx`, `*.pt2`
     (torch.export) or `*.pt`, `*.ts`, `*.torchscript` (TorchScript); `torchvision:NAME` or `timm:NAME`; `sface`."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: Arguments = Field(default_factory=dict)
     """Keyword arguments of the class, or of the constructor that torchvision or timm has for the name."""
     weights: AbsolutePath | None = None
     """A state dict as `*.safetensors`, or as `*.pt`, `*.pth` that holds tensors alone."""
@@ -125,7 +126,8 @@ class GivenModelSettings(Settings):
     classes: AbsolutePath | None = None
     """The people that the model knows, in the order of its classes: a text file (one class per line) or JSON (a
     list, or names to numbers). null: the sorted names of the people's folders."""
-    gallery: AbsolutePath | Literal["private"] | None = None
+    # `private` stands first, because it would be a path too.
+    gallery: Literal["private"] | AbsolutePath | None = None
     """For an embedding, the pictures of the enrolled people: a folder with one folder for each person, or
     `private`, the private people's training pictures."""
     scale: float = Field(default=24.0, gt=0, le=1000)
@@ -135,6 +137,14 @@ class GivenModelSettings(Settings):
     stand_in: RecognizerSettings = RecognizerSettings()
     """The recognizer that a defense trains where it needs one of the victim's structure. The structure of a given
     model cannot be built anew."""
+
+    @field_validator("model")
+    @classmethod
+    def _no_uri(cls, model: str | None) -> str | None:
+        # `gs:Net` is a class Net of a module gs.
+        if model is not None and ":/" in model:
+            refuse_uri(model)
+        return model
 
     @model_validator(mode="after")
     def _one_model(self) -> Self:

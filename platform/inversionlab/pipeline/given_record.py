@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from inversionlab.core.views import view_word
 from inversionlab.given.recognizer import GivenRecognizer
@@ -67,7 +66,7 @@ def in_words(settings: PreprocessingSettings, channels: int) -> str:
 
 def _name(settings: GivenModelSettings) -> str:
     if settings.endpoint is not None:
-        return urlsplit(settings.endpoint.url)._replace(query="", fragment="").geturl()
+        return settings.endpoint.address
     assert settings.model is not None, "checked at load"
     if settings.model == LIVE:
         return "a module handed over from Python"

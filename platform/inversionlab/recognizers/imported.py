@@ -4,13 +4,13 @@ Contract: `path` = "package.module:Class". The class is a `torch.nn.Module` that
 maps pictures (N, C, H, W) in [0, 1] to features (N, D). One dry forward pass finds D.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from inversionlab.core.settings import ConfigError
+from inversionlab.core.settings import Arguments, ConfigError
 from inversionlab.core.user_code import blamed_on, code_digest, import_object
 from inversionlab.recognizers.base import Backbone, NetworkSettings
 
@@ -24,7 +24,7 @@ class Imported(Backbone):
         name: Literal["imported"] = "imported"
         path: str = Field(pattern=r"^[\w.]+:[\w.]+$")
         """Import path of the class: `package.module:Class`."""
-        arguments: dict[str, Any] = Field(default_factory=dict)
+        arguments: Arguments = Field(default_factory=dict)
         """Keyword arguments of the class."""
 
     def __init__(self, settings: Settings, *, channels: int, image_size: int) -> None:

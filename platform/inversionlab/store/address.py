@@ -1,11 +1,10 @@
 """Addresses of storages: a path or a URI, in full, and without a secret in it."""
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
 
-from inversionlab.core.addresses import WHERE_SECRETS_BELONG, is_uri, masked
+from inversionlab.core.addresses import WHERE_SECRETS_BELONG, is_uri, masked, meant_uri
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import cut
 
@@ -35,12 +34,13 @@ def full_address(root: str) -> str:
         if (shown := masked(root)) != root:
             raise ConfigError(f"--storage {cut(shown)}: {WHERE_SECRETS_BELONG}")
         return root
-    scheme = re.match(r"(s3|gs|gcs|hdfs|viewfs|abfss?|wasbs?|az|https?|file):", root, re.IGNORECASE)
-    if scheme:
-        rest = root[scheme.end() :].lstrip("/")
-        meant = f"{scheme[1]}:{'///' if scheme[1].lower() == 'file' else '//'}{cut(rest)}"
+    if (uri := meant_uri(root)) is not None:
+        if (shown := masked(uri)) != uri:
+            raise ConfigError(
+                f"--storage: a URI has `://`, and {cut(shown)} {WHERE_SECRETS_BELONG}"
+            )
         raise ConfigError(
-            f"--storage {cut(root)}: a URI has `://`; did you mean {meant}? (a folder of "
+            f"--storage {cut(root)}: a URI has `://`; did you mean {cut(uri)}? (a folder of "
             f"that name is ./{cut(root)})"
         )
     try:

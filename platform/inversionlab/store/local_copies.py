@@ -10,10 +10,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from inversionlab.core.environment import COPIES_GB
 from inversionlab.store.storage import Storage, make_private, private_file
-
-MOST_BYTES = 100 * 2**30
-"""What all copies of a node take at most; the environment's INVERSIONLAB_COPIES_GB changes it."""
 
 
 def local_copy(storage: Storage, file: str, digest: str) -> Path | None:
@@ -71,7 +69,7 @@ class _Lock:
 
 def _make_room(size: int) -> None:
     """Remove the copies that were used longest ago until `size` more bytes are within the bound."""
-    most = float(os.environ.get("INVERSIONLAB_COPIES_GB", MOST_BYTES / 2**30)) * 2**30
+    most = COPIES_GB.read() * 2**30
     held = []
     for path in _folder().glob("*.safetensors"):
         # Another process may remove it at the same time.

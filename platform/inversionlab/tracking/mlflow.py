@@ -75,18 +75,18 @@ class MlflowTracker:
         """What is wrong with the address of a server."""
         if not re.match(r"https?://[^/]", address):
             return "must be a server's address, such as mlflow:http://127.0.0.1:5000"
-        try:
-            parts = urlsplit(address)
-            _ = parts.port
-        except ValueError as error:
-            return f"is not an address: {error}"
-        if "@" in parts.netloc or parts.query:
-            shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        # Anywhere: a password may hold a slash.
+        if re.search(r"[@?#;]", address):
             return (
-                f"{shown} came with a user or with options, which may be a secret and would appear in logs and in "
-                "lists of processes; give it in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or in "
+                "its address came with a user or with options, which may be a secret and would appear in logs and "
+                "in lists of processes; give it in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or in "
                 "MLFLOW_TRACKING_TOKEN"
             )
+        try:
+            _ = urlsplit(address).port
+        except ValueError:
+            # Python's text holds a part of the address.
+            return "is not an address; must be one such as mlflow:http://127.0.0.1:5000"
         return ""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

@@ -1,12 +1,12 @@
 """Imports the module of a search space, whose code is the user's own."""
 
-import difflib
 import importlib.util
 import traceback
 from pathlib import Path
 from typing import Any
 
-from inversionlab.core.settings import ConfigError
+from inversionlab.core.paths import did_you_mean
+from inversionlab.core.settings import ConfigError, kind_at
 from inversionlab.core.user_code import reason_of
 
 
@@ -16,12 +16,11 @@ def imported(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such module, or it fails.
     """
-    if not path.is_file():
+    if kind_at(path, origin=str(path)) != "file":
         known = sorted(p.stem for p in path.parent.glob("*.py"))
-        near = difflib.get_close_matches(path.stem, known, n=1)
-        others = f"there are: {', '.join(known)}" if known else f"{path.parent} holds none"
-        hint = f"did you mean `{path.with_name(near[0] + '.py')}`?" if near else others
-        raise ConfigError(f"{path}: there is no such search space; {hint}")
+        others = f"; there are: {', '.join(known)}" if known else f"; {path.parent} holds none"
+        hint = did_you_mean(path, "*.py") or others
+        raise ConfigError(f"{path}: there is no such search space{hint}")
     spec = importlib.util.spec_from_file_location(f"search_space_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigError(
