@@ -190,14 +190,28 @@ def packed_onnx(path: Path, name: str) -> bytes:
 
 
 def _external(model: Any) -> list[Any]:
-    """The tensors of a model whose data lies in another file."""
-    constants = [
-        attribute.t
-        for node in model.graph.node
-        for attribute in node.attribute
-        if attribute.HasField("t")
-    ]
-    return [t for t in (*model.graph.initializer, *constants) if t.data_location == t.EXTERNAL]
+    """The tensors whose data lies in another file, wherever they stand: also in branches, loops and functions."""
+    from google.protobuf.message import Message
+    from onnx import TensorProto
+
+    found: list[Any] = []
+    level: list[Any] = [model.graph, *model.functions]
+    # By depth, so that the graph's own weights come first: the numbers of their files are in the model's name.
+    while level:
+        found += [
+            part
+            for part in level
+            if isinstance(part, TensorProto) and part.data_location == part.EXTERNAL
+        ]
+        held = [
+            value
+            for part in level
+            if not isinstance(part, TensorProto)
+            for field, value in part.ListFields()
+            if field.message_type is not None
+        ]
+        level = [part for v in held for part in ([v] if isinstance(v, Message) else v)]
+    return found
 
 
 def _tried(runtime: OnnxRuntime, dims: list[int | None]) -> tuple[Tensor | None, int | None, str]:
