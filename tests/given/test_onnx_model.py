@@ -284,6 +284,9 @@ def test_a_link_or_a_missing_file_of_weights_is_refused(
     settings = moved(outside, tmp_path, "beside.bin")
     with pytest.raises(ConfigError, match=r"`beside\.bin` must lie next to it, but do not"):
         packed_file(settings)
+    with pytest.raises(ConfigError, match=r"`x+\.\.\.` cannot be read: File name too long"):
+        packed_file(moved(outside, tmp_path, "x" * 300))
+    settings = moved(outside, tmp_path, "beside.bin")
     (tmp_path / "beside.bin").symlink_to("/etc/hostname")
     with pytest.raises(ConfigError, match="only a file next to it is read"):
         packed_file(settings)

@@ -4,8 +4,8 @@ import difflib
 import re
 from pathlib import Path
 
+from inversionlab.core.files import NO_FILE, fault_of_file, file_digest, read_file
 from inversionlab.core.settings import ConfigError
-from inversionlab.core.weights import file_digest, read_file
 from inversionlab.given.exported_model import load_exported, load_torchscript
 from inversionlab.given.onnx_model import external_files, load_onnx, packed_onnx
 from inversionlab.given.python_model import load_imported, load_registered
@@ -103,15 +103,19 @@ def model_files(settings: GivenModelSettings) -> dict[str, Path]:
     if settings.weights is not None:
         files["weights"] = settings.weights
     for key, file in files.items():
-        if not file.is_file():
-            known = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
-            near = difflib.get_close_matches(file.name, known, n=1)
-            hint = f"; did you mean `{file.parent / near[0]}`?" if near else ""
-            kind = "is a folder; name a file" if file.is_dir() else f"there is no such file{hint}"
-            raise ConfigError(f"{key} = {file}: {kind}")
+        if fault := fault_of_file(file):
+            hint = _nearest(file) if fault == NO_FILE else ""
+            raise ConfigError(f"{key} = {file}: {fault}{hint}")
     if path and path.suffix.lower() == ".onnx":
         files |= external_files(path, f"model = {settings.model}")
     return files
+
+
+def _nearest(file: Path) -> str:
+    """The end of an error message: the file of the nearest name in a missing file's folder."""
+    known = [other.name for other in file.parent.iterdir()] if file.parent.is_dir() else []
+    near = difflib.get_close_matches(file.name, known, n=1)
+    return f"; did you mean `{file.parent / near[0]}`?" if near else ""
 
 
 def file_digests(settings: GivenModelSettings) -> dict[str, str]:

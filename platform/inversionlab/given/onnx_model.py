@@ -1,5 +1,6 @@
 """ONNX models: through PyTorch where that gives the same answers, with gradients; else scores by onnxruntime."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -8,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.files import NO_FILE, fault_of_file, read_file
 from inversionlab.core.settings import ConfigError
-from inversionlab.core.weights import contents, not_a_model, read_file
+from inversionlab.core.weights import contents, not_a_model
+from inversionlab.core.yaml_io import cut
 from inversionlab.given.raw_model import RawModel, answer_tensor, picture_size, told
 
 TOLERANCE = 1e-3
@@ -157,12 +160,13 @@ def external_files(path: Path, name: str) -> dict[str, Path]:
     for number, location in enumerate(locations, 1):
         file = path.parent / location
         # A name alone, and no link: nothing outside the model's folder is read.
-        if Path(location).name != location or file.is_symlink():
+        if Path(location).name != location or os.path.islink(file):
             raise ConfigError(
-                f"{name}: names `{location}` for its weights; only a file next to it is read"
+                f"{name}: names `{cut(location)}` for its weights; only a file next to it is read"
             )
-        if not file.is_file():
-            raise ConfigError(f"{name}: its weights `{location}` must lie next to it, but do not")
+        if fault := fault_of_file(file):
+            wrong = "must lie next to it, but do not" if fault == NO_FILE else fault
+            raise ConfigError(f"{name}: its weights `{cut(location)}` {wrong}")
         files["model_data" if number == 1 else f"model_data_{number}"] = file
     return files
 
