@@ -59,6 +59,33 @@ def test_a_path_that_names_no_network(here: Path, path: str) -> None:
     assert "package.module:Name" in said or r"should match pattern '^[\w.]+:[\w.]+$'" in said
 
 
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"answer": "scores["}, "victim.endpoint.answer = scores[: is not a JMESPath expression"),
+        ({"answer": "scores[::0]"}, "victim.endpoint.answer = scores[::0]: goes in steps of 0"),
+        (
+            {"headers": {"Authorization": "NO_SUCH_VARIABLE"}},
+            "victim.endpoint.headers.Authorization: the environment variable NO_SUCH_VARIABLE is not set",
+        ),
+    ],
+)
+def test_a_plan_refuses_an_endpoint_that_no_run_could_ask(
+    here: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any], told: str
+) -> None:
+    monkeypatch.delattr("inversionlab.pipeline.endpoint.open_experiment")  # which looks at pictures
+    recipe = tiny.recipe(
+        victim={"endpoint": {"url": "https://host/x", **keys}},
+        defense={"name": "none"},
+        attacks=[{"name": "label_only"}],
+        sweep=None,
+    )
+    (here / "own.yaml").write_text(dump_yaml(recipe))
+    exit_code, said = ended("audit", "own.yaml", "--plan", "--storage", str(here / "runs"))
+    assert exit_code == 2
+    assert said.startswith(f"error: {told}")
+
+
 @pytest.mark.parametrize("fault", CODE)
 def test_a_search_space_whose_code_is_broken(here: Path, fault: str) -> None:
     code, told = CODE[fault]

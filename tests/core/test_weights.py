@@ -16,8 +16,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.files import file_digest
 from inversionlab.core.settings import ConfigError
-from inversionlab.core.weights import file_digest, load_into, read_state_dict
+from inversionlab.core.weights import load_into, read_state_dict
 
 
 def network(seed: int) -> nn.Sequential:

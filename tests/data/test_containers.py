@@ -167,7 +167,7 @@ def test_a_person_that_is_no_text_is_named_by_its_row(tmp_path: Path) -> None:
     text = pa.Array.from_buffers(pa.string(), len(said), said.buffers())
     table = pa.table({"image": [png(i) for i in range(4)], "label": text})
     pq.write_table(table, tmp_path / "x.parquet")
-    with pytest.raises(ConfigError, match=r"x.parquet!00000003: `label` is no text in UTF-8: inv"):
+    with pytest.raises(ConfigError, match=r"x.parquet!00000003: `label` is not text in UTF-8: inv"):
         made(ParquetSettings, tmp_path).listing()
 
 
@@ -564,7 +564,7 @@ def test_a_folder_in_a_shard_that_is_no_text_is_named(tmp_path: Path) -> None:
     assert grays(made(TarSettings, tmp_path)) == [("ann", 1), ("bob", 2)]
     shard(tmp_path / "1.tar", ("ann/2.png", png(1)), ("p\udcff/1.png", png(2)))
     with pytest.raises(
-        ConfigError, match=rf"{tmp_path}/1.tar: the name 'p.udcff' is no text in UTF"
+        ConfigError, match=rf"{tmp_path}/1.tar: the name 'p.udcff' is not text in UTF"
     ):
         made(TarSettings, tmp_path).listing()
 

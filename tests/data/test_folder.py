@@ -346,7 +346,7 @@ def test_folders_that_are_too_deep_are_named(people: Path) -> None:
 def test_a_persons_folder_that_is_no_text_is_refused(people: Path) -> None:
     odd = os.fsencode(people) + b"/p\xff"
     os.rename(people / "bob", odd)
-    assert f"{people}: the name 'p\\udcff' is no text in UTF-8 (1 such names)" in error_of(people)
+    assert f"{people}: the name 'p\\udcff' is not text in UTF-8 (1 such names)" in error_of(people)
 
 
 def test_names_that_are_no_text_have_a_fingerprint(people: Path) -> None:

@@ -269,7 +269,7 @@ def test_a_persons_folder_that_is_no_text_is_refused(vggface2: Path, kind: Any) 
     (vggface2 / "train").rename(vggface2 / "faces")
     (vggface2 / "train").symlink_to(vggface2 / "faces")
     os.rename(vggface2 / "faces" / "n000002", os.fsencode(vggface2) + b"/faces/n\xff")
-    with pytest.raises(ConfigError, match=f"{vggface2}: the name 'n.udcff' is no text in UTF-8"):
+    with pytest.raises(ConfigError, match=f"{vggface2}: the name 'n.udcff' is not text in UTF-8"):
         made(kind, vggface2).listing()
 
 

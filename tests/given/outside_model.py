@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import sys
 import warnings
+import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +141,15 @@ def save_every_form(folder: Path, net: OutsideNet, x: Tensor, accuracy: float) -
         torch.onnx.export(net, (x,), onnx, dynamo=True, dynamic_shapes=any_batch, verbose=False)
         torch.onnx.export(net, (x[:1],), onnx_fixed, dynamo=True, verbose=False)
     return OutsideFiles(net, *paths, accuracy)
+
+
+def with_blanks(archive: Path, record: str, size: int) -> bytes:
+    """A PyTorch archive with one more record, of this many blanks, compressed."""
+    raw = io.BytesIO(archive.read_bytes())
+    with zipfile.ZipFile(raw, "a") as file:
+        root = file.namelist()[0].partition("/")[0]
+        file.writestr(f"{root}/{record}", b" " * size, zipfile.ZIP_DEFLATED)
+    return raw.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import shlex
 import ssl
 import subprocess
@@ -9,8 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ import torch
 from torch import Tensor
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.given import endpoint
+from inversionlab.given import endpoint, endpoint_http
 from inversionlab.given.endpoint import BudgetError, EndpointClient, EndpointError
-from inversionlab.given.endpoint_http import seconds_to_wait
+from inversionlab.given.endpoint_http import Failure, seconds_to_wait
 from inversionlab.given.endpoint_settings import EndpointSettings
 from tests.given import asker
 from tests.given.asker import pictures
@@ -388,6 +389,60 @@ def test_a_certificate_that_is_not_trusted_ends_it_at_once(tmp_path: Path) -> No
     assert "CERTIFICATE_VERIFY_FAILED" in said
     with client(url, tmp_path) as asked:
         assert asked.spent == 0
+
+
+@contextmanager
+def answering(body: bytes, packing: str) -> Iterator[str]:
+    """The URL of a server that answers every request with a body that is packed so."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Encoding", packing)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with suppress(ConnectionError):
+                self.wfile.write(body)
+
+        def log_message(self, *words: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/x"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_an_answer_is_read_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint_http, "LARGEST", 1_000_000)
+    found = b'{"scores": [0.25, 0.75]}'
+    with (
+        answering(gzip.compress(b" " * 900_000 + found), "gzip") as url,
+        client(url, tmp_path) as asked,
+    ):
+        assert asked.ask(pictures(1)).tolist() == [[0.25, 0.75]]
+    with answering(gzip.compress(b" " * 1_000_000 + found), "gzip") as url:
+        said = complaint(url, tmp_path)
+    assert "its answer has more than 1 MB and was not read to its end" in said
+    assert "lower victim.endpoint.batch_size" in said
+
+
+@pytest.mark.parametrize("packing", ["gzip, gzip", "br", "zstd"])
+def test_an_answer_that_was_packed_otherwise_is_not_read(packing: str, tmp_path: Path) -> None:
+    with answering(b"", packing) as url:
+        assert "it packs its answers otherwise than by gzip" in complaint(url, tmp_path)
+
+
+def test_an_answer_of_any_depth_is_told_of(tmp_path: Path) -> None:
+    """Reading, searching and showing it reach the depth of the stack at different depths of the answer."""
+    with client("http://host/x", tmp_path) as asked:
+        for depth in range(900, 1010):
+            with suppress(ConfigError):
+                found = asked._read(["a"], '{"scores": ' + "[" * depth + "]" * depth + "}")
+                assert isinstance(found, Failure)
 
 
 @pytest.mark.parametrize("request_form", ["json", "multipart"])

@@ -153,3 +153,53 @@ def test_the_expression_must_find_an_entry_a_picture(value: Any, text: str) -> N
 def test_an_expression_that_fails_on_the_answer_is_named() -> None:
     with pytest.raises(ConfigError, match="does not fit the answer"):
         reader(answer="abs(scores)").entries({"scores": "text"}, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("scores[", "is not a JMESPath expression"),
+        ("[" * 500 + "]" * 500, "is nested more than 100 levels deep"),
+        ("!" * 1000 + "x", "is nested more than 100 levels deep"),
+        ("a" + "|a" * 400, "is nested more than 100 levels deep"),
+        ("scores[::0]", "goes in steps of 0"),
+        ("results[].scores[1:9:0]", "goes in steps of 0"),
+        ("&x", "`&` makes an argument of"),
+        ("results[].{label: id, score: &x}", "`&` makes an argument of"),
+        ("not_null(&x)", "`&` makes an argument of"),
+        ("sort(scores, &x)", "`&` makes an argument of"),
+        ("sorted(scores)", "`sorted` is no function of JMESPath"),
+    ],
+)
+def test_an_expression_that_no_answer_fits_is_refused_at_once(answer: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        reader(answer=answer)
+    assert str(caught.value).startswith(f"victim.endpoint.answer = {answer}: {text}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("scores[::2]", [0.5, 0.125]),
+        ("scores[::-1]", [0.125, 0.25, 0.5]),
+        ("sort_by(best, &at)[].score", [0.5, 0.25]),
+        ("best[*].{label: name, score: score}", [{"label": "bob", "score": 0.25}] * 1),
+    ],
+)
+def test_expressions_that_fit_are_taken(answer: str, found: Any) -> None:
+    value = {
+        "scores": [0.5, 0.25, 0.125],
+        "best": [
+            {"at": 2, "score": 0.25, "name": "bob"},
+            {"at": 1, "score": 0.5, "name": "ann"},
+        ],
+    }
+    names = None if "label" not in answer else NAMES
+    (entry,) = reader(names=names, answer=answer).entries(value, 1)
+    assert entry[: len(found)] == found
+
+
+@pytest.mark.parametrize("answer", ["contains(scores, `1`)", "ceil(to_number(scores))"])
+def test_an_error_of_pythons_in_an_expression_is_told(answer: str) -> None:
+    with pytest.raises(ConfigError, match=r"does not fit the answer \((TypeError|OverflowError)\)"):
+        reader(answer=answer).entries({"scores": "1e999"}, 1)

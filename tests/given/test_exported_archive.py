@@ -19,7 +19,7 @@ from inversionlab.core.settings import ConfigError
 from inversionlab.given import exported_model
 from inversionlab.given.exported_archive import pickles_refused
 from inversionlab.given.exported_model import load_exported
-from tests.given.outside_model import OutsideFiles
+from tests.given.outside_model import OutsideFiles, with_blanks
 
 
 class RunsCode:
@@ -208,6 +208,31 @@ def test_other_files_are_told_apart(outside: OutsideFiles) -> None:
         with pytest.raises(ConfigError) as caught:
             load_exported(raw, "model = x")
         assert f"model = x: is not a torch.export model: it {said}" in str(caught.value)
+
+
+def test_a_small_archive_does_not_cost_much_memory(
+    outside: OutsideFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = with_blanks(outside.exported, "extra/blanks", 1_000_000)
+    assert load_exported(raw, "model").size == (16, 16)
+    # It is refused before anything is unpacked.
+    monkeypatch.setattr(exported_model, "check_archive", lambda raw, name: pytest.fail("read"))
+    raw = with_blanks(outside.exported, "extra/blanks", 70_000_000)
+    with pytest.raises(ConfigError, match=r"^model = x: has 0\.\d MB that would become 70\.\d MB;"):
+        load_exported(raw, "model = x")
+
+
+def test_a_small_archive_in_an_archive_does_not_cost_much_memory(outside: OutsideFiles) -> None:
+    packed = with_blanks(outside.state, "data/large", 1_000_000)
+    record = "data/sample_inputs/model.pt"
+    raw = changed(outside.exported, record, lambda _: packed)
+    with pytest.raises(
+        ConfigError, match=rf"^model = x: `{record}`: has 0\.\d MB that would become 1"
+    ):
+        load_exported(raw, "model = x")
+    raw = changed(outside.exported, record, lambda _: saved(bytearray(9)))
+    with pytest.raises(ConfigError, match=rf"^model = x: `{record}`: holds a bytearray"):
+        load_exported(raw, "model = x")
 
 
 def test_an_export_in_training_mode_is_refused(tmp_path: Path) -> None:

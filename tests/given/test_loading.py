@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from inversionlab.given.loading import file_digests, load_model, model_files, pa
 from inversionlab.given.raw_model import check_answers
 from inversionlab.given.settings import GivenModelSettings
 from tests.given import users_models
-from tests.given.outside_model import PEOPLE, SIDE, OutsideFiles, OutsideNet
+from tests.given.outside_model import PEOPLE, SIDE, OutsideFiles, OutsideNet, with_blanks
 
 HERE = "tests.given.users_models"
 NET = "tests.given.outside_model:OutsideNet"
@@ -242,11 +243,31 @@ def test_a_missing_file_has_its_nearest_neighbour_named(outside: OutsideFiles) -
         model_files(given(NET, weights=wrong))
 
 
+def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "net.pth")
+    with pytest.raises(ConfigError, match=r"net\.pth: is a pipe or a device; name a file$"):
+        model_files(given(NET, weights=tmp_path / "net.pth"))
+    long = tmp_path / f"{'x' * 300}.pt"
+    with pytest.raises(ConfigError, match=r"holds a name of more than 255 bytes; it is not a path"):
+        model_files(given(long))
+
+
 def test_a_relative_model_file_starts_at_the_current_folder(
     outside: OutsideFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(outside.script.parent)
     assert load_model(given("net.ts"))(pictures()).shape == (5, PEOPLE)
+
+
+def test_a_small_torchscript_file_does_not_cost_much_memory(
+    outside: OutsideFiles, tmp_path: Path
+) -> None:
+    file = tmp_path / "net.ts"
+    file.write_bytes(with_blanks(outside.script, "large", 70_000_000))
+    with pytest.raises(ConfigError, match=r"net\.ts: has 0\.\d MB that would become 70\.\d MB"):
+        load_model(given(file))
+    file.write_bytes(with_blanks(outside.script, "large", 1_000_000))
+    assert load_model(given(file))(pictures()).shape == (5, PEOPLE)
 
 
 @pytest.mark.parametrize("kind", ["state dict", "pickled module", "html", "exported"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.given.loading import file_digests, load_model, packed_file
-from inversionlab.given.onnx_model import load_onnx
+from inversionlab.given.onnx_model import external_files, load_onnx
 from inversionlab.given.raw_model import check_answers
 from inversionlab.given.settings import GivenModelSettings
 from tests.given.outside_model import OutsideFiles
@@ -155,6 +156,115 @@ def test_weights_beside_the_file_are_part_of_its_identity(
     assert before["model_data"] != after["model_data"]
 
 
+def beside(values: Tensor, location: str) -> Any:
+    """A tensor, named by its file, whose values are to be read from a file."""
+    tensor = numpy_helper.from_array(values.numpy(), location.partition(".")[0])
+    onnx.external_data_helper.set_external_data(tensor, location)
+    tensor.ClearField("raw_data")
+    return tensor
+
+
+def in_a_branch(tensor: Any) -> Any:
+    """A node that gives the tensor, which is a weight of each of its two branches."""
+    output = [helper.make_tensor_value_info(tensor.name, 1, [4])]
+    branch = helper.make_graph([], "branch", [], output, [tensor])
+    return helper.make_node("If", ["yes"], ["bias"], then_branch=branch, else_branch=branch)
+
+
+def with_bias(node: Any) -> bytes:
+    """The model of `built`, plus the output `bias` of a node."""
+    nodes = (
+        helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True))),
+        node,
+        helper.make_node("MatMul", ["mean", "weight"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["scores"]),
+    )
+    return built(*nodes)
+
+
+def test_weights_of_a_branch_come_from_beside_the_model_and_are_part_of_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    bias = torch.tensor([3.0, -1.0, 0.0, 2.0])
+    for folder, values in (("models", bias), ("here", -bias)):
+        (tmp_path / folder / "bias.bin").write_bytes(values.numpy().tobytes())
+    (tmp_path / "models/net.onnx").write_bytes(with_bias(in_a_branch(beside(bias, "bias.bin"))))
+    settings = GivenModelSettings(model=str(tmp_path / "models/net.onnx"))
+    x = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(load_model(settings)(x), right(x) + bias)
+    before = file_digests(settings)
+    (tmp_path / "models/bias.bin").write_bytes((2 * bias).numpy().tobytes())
+    assert before["model_data"] != file_digests(settings)["model_data"]
+    torch.testing.assert_close(load_model(settings)(x), right(x) + 2 * bias)
+
+
+def placed(place: str, tensor: Any) -> Any:
+    """A model that holds the tensor in a place of this kind."""
+    plain = with_bias(helper.make_node("Constant", [], ["bias"], value_floats=[0.0] * 4))
+    model = onnx.load_model_from_string(plain)
+    constant = helper.make_node("Constant", [], ["bias"], value=tensor)
+    empty = helper.make_tensor_value_info(tensor.name, 1, [4])
+    if place == "branch in a branch":
+        inner = helper.make_graph([in_a_branch(tensor)], "inner", [], [empty])
+        outer = helper.make_node("If", ["yes"], ["other"], then_branch=inner, else_branch=inner)
+        model.graph.node.append(outer)
+    elif place == "list of graphs":
+        graph = helper.make_graph([constant], "graph", [], [empty])
+        model.graph.node.append(
+            helper.make_node("Own", [], ["other"], domain="own", graphs=[graph])
+        )
+    elif place == "list of tensors":
+        model.graph.node.append(helper.make_node("Own", [], ["other"], domain="own", all=[tensor]))
+    elif place == "function":
+        opsets = [helper.make_opsetid("", 18)]
+        model.functions.append(helper.make_function("own", "F", [], ["bias"], [constant], opsets))
+    elif place == "sparse initializer":
+        tensor.dims[:] = [4]
+        indices = numpy_helper.from_array(np.arange(4), "indices")
+        sparse = helper.make_sparse_tensor(tensor, indices, [4])
+        model.graph.sparse_initializer.append(sparse)
+    else:
+        model.graph.initializer.append(tensor)
+    return model
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("initializer", "branch in a branch", "list of graphs", "list of tensors", "function"),
+        "sparse initializer",
+    ],
+)
+def test_weights_beside_the_file_are_found_in_every_place(place: str, tmp_path: Path) -> None:
+    model = placed(place, beside(torch.ones(4), "odd.bin"))
+    file = tmp_path / "net.onnx"
+    file.write_bytes(model.SerializeToString())
+    settings = GivenModelSettings(model=str(file))
+    with pytest.raises(ConfigError, match=r"`odd\.bin` must be next to it, but are not"):
+        packed_file(settings)
+    with pytest.raises(ConfigError, match="keeps weights in another file"):
+        load_onnx(file.read_bytes(), "model = x.onnx")
+    (tmp_path / "odd.bin").write_bytes(torch.full((4,), 7.0).numpy().tobytes())
+    assert set(file_digests(settings)) == {"model", "model_data"}
+    assert b"odd.bin" not in (packed_file(settings) or b"odd.bin")
+
+
+def test_files_beside_a_model_are_numbered_with_the_graphs_own_first(tmp_path: Path) -> None:
+    """As earlier versions numbered them, which found these alone: the numbers are in the model's name."""
+    constant = helper.make_node("Constant", [], ["bias"], value=beside(torch.ones(4), "b.bin"))
+    model = onnx.load_model_from_string(with_bias(constant))
+    model.graph.node.insert(0, in_a_branch(beside(torch.ones(4), "c.bin")))
+    model.graph.initializer.append(beside(torch.ones(4), "a.bin"))
+    for name in "abc":
+        (tmp_path / f"{name}.bin").write_bytes(bytes(16))
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    found = external_files(tmp_path / "net.onnx", "model")
+    assert [file.name for file in found.values()] == ["a.bin", "b.bin", "c.bin"]
+
+
 @pytest.mark.parametrize("location", ["../secret.bin", "/etc/hostname", "sub/secret.bin"])
 def test_nothing_outside_the_models_folder_is_read(
     outside: OutsideFiles, tmp_path: Path, location: str
@@ -174,6 +284,9 @@ def test_a_link_or_a_missing_file_of_weights_is_refused(
     settings = moved(outside, tmp_path, "beside.bin")
     with pytest.raises(ConfigError, match=r"`beside\.bin` must be next to it, but are not"):
         packed_file(settings)
+    with pytest.raises(ConfigError, match=r"`x+\.\.\.` is not a usable path: File name too long"):
+        packed_file(moved(outside, tmp_path, "x" * 300))
+    settings = moved(outside, tmp_path, "beside.bin")
     (tmp_path / "beside.bin").symlink_to("/etc/hostname")
     with pytest.raises(ConfigError, match="only a file next to it is read"):
         packed_file(settings)

@@ -59,6 +59,34 @@ def test_what_cannot_be_read_stands_there_with_its_fault(store: Path) -> None:
         storage.delete("searches/broken/search.json")
 
 
+def test_a_record_that_leads_out_is_named_and_the_others_are_there(tmp_path: Path) -> None:
+    storage = Storage(str(collect.unpacked(tmp_path)))
+    storage.write("runs/bad/run.json", b'{"cells": [{"cell": "../../x", "attack": "a"}]}')
+    found = {entry.name: entry.fault for entry in entries(storage)}
+    assert "runs/bad/run.json: is not a record: cells.0.cell = ../../x: leads out" in found.pop(
+        "bad"
+    )
+    assert len(found) > 1
+    assert not any(found.values())
+
+
+def test_a_table_that_cannot_be_opened_ends_the_report_in_a_line(tmp_path: Path) -> None:
+    store = collect.unpacked(tmp_path)
+    run = names(store, "runs")[0]
+    record = Storage(str(store)).read_json(f"runs/{run}/run.json")
+    table = store / "evaluators" / f"{record['tables']['evaluators'][0]}.parquet"
+    table.unlink()
+    table.mkdir()
+    for words in (["report", run], ["compare", run, run]):
+        done = CliRunner().invoke(app, [*words, "--storage", str(store)])
+        assert done.exit_code == 1
+        assert isinstance(done.exception, SystemExit)
+        assert done.stderr.startswith(f"error: {table}: could not be read: ")
+    faults = {entry.name: entry.fault for entry in entries(Storage(str(store)))}
+    assert faults.pop(run).startswith(f"{table}: could not be read: ")
+    assert "" in faults.values()
+
+
 def test_an_empty_storage_has_no_index(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds neither runs nor searches"):
         write_index(str(tmp_path))

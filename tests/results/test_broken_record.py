@@ -41,6 +41,26 @@ def test_a_name_that_no_run_has(store: Storage, run: str) -> None:
         (b"[" * 100_000, "cannot be read ("),
         (b"[1, 2]", "is not a record: "),
         (b"null", "is not a record: "),
+        (
+            b'{"cells": [{"cell": "a", "attack": "b", "point": NaN}]}',
+            "is not a record: cells.0.point = nan: Input should be a finite number",
+        ),
+        (b'{"name": "x", "timings": {"data": Infinity}}', "is not a record: timings.data = inf: "),
+        (
+            b'{"cells": [{"cell": "../../../etc/passwd", "attack": "b"}]}',
+            "is not a record: cells.0.cell = ../../../etc/passwd: leads out of the storage",
+        ),
+        (
+            b'{"tables": {"models": ["a", "/etc/x"]}}',
+            "is not a record: tables.models.1 = /etc/x: leads",
+        ),
+        (
+            b'{"priors": [{"id": "a", "ceiling": "a/../../b"}]}',
+            "is not a record: priors.0.ceiling = a/",
+        ),
+        (b'{"run": "..", "name": "x"}', "is not a record: run = ..: leads out"),
+        (b'{"tables": {"real": "a\\u0000"}}', "is not a record: tables.real = a"),
+        (b'{"name": "x", "seed": 1' + b"0" * 400 + b"}", "cannot be read (a number of 401 digits)"),
         (b"{}", "does not say what was run; "),
         (b'{"cells": 3, "more": {}}', "does not say what was run; "),
     ],
@@ -48,3 +68,12 @@ def test_a_name_that_no_run_has(store: Storage, run: str) -> None:
 def test_a_record_that_is_damaged(store: Storage, content: bytes, reason: str) -> None:
     store.write("runs/demo-1/run.json", content)
     assert f"runs/demo-1/run.json: {reason}" in refused(store, "demo-1")
+
+
+def test_numbers_of_people_that_no_table_can_hold_count_as_absent(store: Storage) -> None:
+    store.write(
+        "runs/demo-1/run.json",
+        b'{"name": "x", "jobs": {"targets": [0, 5000000000], "repeats": 3, "first_repeat": -1}}',
+    )
+    jobs = load_run(store, "demo-1").record.jobs
+    assert (jobs.targets, jobs.repeats, jobs.first_repeat) == ((0,), 3, 0)

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from inversionlab.store.storage import Storage
+from inversionlab.store.storage import Storage, StorageError
 from inversionlab.store.tables import SCHEMAS, Store, _unpacked
 
 
@@ -27,6 +27,19 @@ def test_what_is_written_is_done(store: Store) -> None:
     store.write_shard("c", [row(1, 0)])
     assert store.done("c") == {(0, 0), (0, 1), (1, 0)}
     assert store.done("other") == set()
+
+
+def test_a_file_that_cannot_be_read_is_no_missing_one(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "models" / "m.parquet").mkdir(parents=True)
+    with pytest.raises(
+        StorageError, match=r"models/m\.parquet: could not be read: .*is a directory"
+    ):
+        store.read("models", "m")
+    with pytest.raises(StorageError, match="could not be read"):
+        store.has("models", "m")
+    (tmp_path / "reconstructions").mkdir()
+    with pytest.raises(StorageError, match=r"xx: could not be read: .*File name too long"):
+        store.done("x" * 300)
 
 
 def test_the_same_shard_twice_is_one(store: Store) -> None:

@@ -1,6 +1,5 @@
 """Weights from files that the user names: read without executing anything, and put into a module key by key."""
 
-import hashlib
 import io
 import re
 import warnings
@@ -14,12 +13,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from inversionlab.core.files import read_file
 from inversionlab.core.settings import ConfigError
 
 NESTS = ("state_dict", "model_state_dict", "model", "net", "weights")
 """Keys under which checkpoints hold the state dict, in the order in which they are tried."""
 SHOWN = 3
 """Keys of each kind that a message names."""
+ROOM, ROOM_FACTOR = 64_000_000, 4
+"""Bytes that any model's archive may take, and how many times its own bytes in addition."""
 ADVICE = "save the weights alone, by torch.save(model.state_dict(), FILE) or as safetensors"
 
 Contents = Literal["empty", "html", "lfs", "torchscript", "exported", "pickle", "safetensors", ""]
@@ -63,31 +65,6 @@ def not_a_model(kind: Contents) -> str:
     return texts.get(kind, "is damaged, cut off, or of another format")
 
 
-def read_file(path: Path, key: str) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        ConfigError: it cannot be read; the text names `key` and the path.
-    """
-    try:
-        return path.read_bytes()
-    except IsADirectoryError as error:
-        raise ConfigError(f"{key} = {path}: is a folder; name a file") from error
-    except FileNotFoundError as error:
-        raise ConfigError(f"{key} = {path}: there is no such file") from error
-    except OSError as error:
-        raise ConfigError(f"{key} = {path}: cannot be read: {error.strerror}") from error
-
-
-def file_digest(path: Path, key: str) -> str:
-    """SHA-256 of a file in hex digits; raises as `read_file` does, and holds a block of the file at a time."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return hashlib.sha256(read_file(path, key)).hexdigest()
-
-
 def read_state_dict(source: Path | bytes, key: str) -> dict[str, Tensor]:
     """The tensors of a state dict, on the CPU; nothing in the file is executed.
 
@@ -126,22 +103,43 @@ def read_state_dict(source: Path | bytes, key: str) -> dict[str, Tensor]:
     return state
 
 
-def refuse_larger(raw: bytes, where: str) -> None:
+def unpacked_size(raw: bytes) -> int:
+    """Bytes that an archive says it becomes; 0 for what is no archive; BadZipFile if it is a broken one."""
+    if raw[:2] != b"PK":
+        return 0
+    try:
+        return sum(member.file_size for member in zipfile.ZipFile(io.BytesIO(raw)).infolist())
+    except (ValueError, NotImplementedError) as error:
+        raise zipfile.BadZipFile(str(error)) from error
+
+
+def refuse_larger(raw: bytes, where: str, advice: str = ADVICE) -> None:
     """Raise ConfigError if what `torch.save` seems to have written would take more memory than it has bytes;
-    BadZipFile or ValueError if it is a broken archive.
+    BadZipFile if it is a broken archive.
 
     PyTorch compresses nothing, but reads a file that is: one of a megabyte can take gigabytes.
     """
-    size = 0
-    if raw[:2] == b"PK":
-        size = sum(member.file_size for member in zipfile.ZipFile(io.BytesIO(raw)).infolist())
-    if size > len(raw):
-        raise ConfigError(
-            f"{where}: has {len(raw) / 1e6:,.1f} MB that would become {size / 1e6:,.1f} MB; {ADVICE}"
-        )
+    if (size := unpacked_size(raw)) > len(raw):
+        raise ConfigError(f"{where}: {_becomes(raw, size)}; {advice}")
     # The only plain value that is made from its length alone.
     if b"bytearray" in raw:
-        raise ConfigError(f"{where}: holds a bytearray beside tensors; {ADVICE}")
+        raise ConfigError(f"{where}: holds a bytearray beside tensors; {advice}")
+
+
+def refuse_far_larger(raw: bytes, where: str) -> None:
+    """Raise ConfigError if a model's archive would take far more memory than it has bytes.
+
+    PyTorch compresses the code of TorchScript, and nothing else.
+    """
+    size = unpacked_size(raw)
+    if size > len(raw) * ROOM_FACTOR + ROOM:
+        raise ConfigError(
+            f"{where}: {_becomes(raw, size)}; save it again as PyTorch does, uncompressed"
+        )
+
+
+def _becomes(raw: bytes, size: int) -> str:
+    return f"has {len(raw) / 1e6:,.1f} MB that would become {size / 1e6:,.1f} MB"
 
 
 def _plain_values(raw: bytes, where: str) -> Any:

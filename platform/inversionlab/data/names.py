@@ -66,7 +66,7 @@ def refuse_no_text(people: Iterable[str], what: str) -> None:
     """Raise ConfigError if a name has bytes, or half a character, that UTF-8 has not."""
     if wrong := [name for name in people if not is_text(name)]:
         raise ConfigError(
-            f"{what}: the name {wrong[0]!a} is no text in UTF-8 ({len(wrong)} such names); rename it"
+            f"{what}: the name {wrong[0]!a} is not text in UTF-8 ({len(wrong)} such names); rename it"
         )
 
 

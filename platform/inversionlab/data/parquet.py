@@ -204,7 +204,7 @@ def _values(file: pq.ParquetFile, column: str, where: str) -> Iterator[Any]:
                 yield value.as_py()
             except UnicodeDecodeError as error:
                 raise ConfigError(
-                    f"{where}!{row:08d}: `{column}` is no text in UTF-8: {error.reason}"
+                    f"{where}!{row:08d}: `{column}` is not text in UTF-8: {error.reason}"
                 ) from error
             row += 1
 

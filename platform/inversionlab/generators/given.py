@@ -23,11 +23,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inversionlab.core.files import file_digest
 from inversionlab.core.learner import Learner
 from inversionlab.core.seeds import torch_stream
 from inversionlab.core.settings import AbsolutePath, Arguments, ConfigError
 from inversionlab.core.user_code import blamed_on, code_digest, import_object
-from inversionlab.core.weights import file_digest, load_into, read_state_dict
+from inversionlab.core.weights import load_into, read_state_dict
 from inversionlab.generators.base import Generator, GeneratorSettings
 from inversionlab.generators.given_checks import RANGES, check_gradient, check_range, tried
 

@@ -3,8 +3,12 @@
 from collections import Counter
 from pathlib import Path
 
+from inversionlab.core.files import read_file
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.strict_json import parse_json
+
+LARGEST = 100_000_000
+"""Bytes of a list of classes at most; a million people have 20 to 50 MB."""
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -15,8 +19,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
     """
     where = f"classes = {path}"
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_file(path, "classes", LARGEST).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{where}: cannot be read: {error}") from error
     if path.suffix.lower() == ".json":
         names = _from_json(text, where)
@@ -28,11 +32,29 @@ def read_classes(path: Path) -> tuple[str, ...]:
             raise ConfigError(
                 f"{where}: line {names.index('') + 1} is empty; every line names a class"
             )
+    for number, name in enumerate(names):
+        if not name.strip():
+            raise ConfigError(
+                f"{where}: the name of class {number} is empty; every class needs one"
+            )
+        if not _is_text(name):
+            raise ConfigError(
+                f"{where}: the name of class {number}, {name!a}, is not text: it holds half of a character (a "
+                "lone surrogate); write the whole one"
+            )
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ConfigError(f"{where}: `{twice[0]}` appears twice; list every class once")
     if len(names) < 2:
         raise ConfigError(f"{where}: has {len(names)} names; a recognizer knows 2 people or more")
     return tuple(names)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _from_json(text: str, where: str) -> list[str]:

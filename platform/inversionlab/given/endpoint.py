@@ -26,6 +26,7 @@ from inversionlab.given.endpoint_answers import (
     Kind,
     shown,
 )
+from inversionlab.given.endpoint_expression import Expression
 from inversionlab.given.endpoint_http import EndpointHttp, Failure
 from inversionlab.given.endpoint_settings import EndpointSettings
 from inversionlab.given.ledger import LONGEST_PAUSE, BudgetError, Ledger
@@ -252,11 +253,9 @@ class EndpointClient:
         redacted = self._headers.redacted(body)
         try:
             value = json.loads(body)
-        except (ValueError, RecursionError):
-            return Failure(f"its answer is not JSON, or was cut: {shown(redacted)}")
-        try:
             with self._lock:
                 entries = self._reader.entries(value, len(digests))
+            texts = [json.dumps(entry, separators=(",", ":")) for entry in entries]
         except (ConfigError, EndpointError) as error:
             if redacted == body:
                 raise
@@ -264,7 +263,8 @@ class EndpointClient:
                 "victim.endpoint.answer: does not find what `answers` and `classes` say; what came is not shown, "
                 "because it repeats a header"
             ) from None
-        texts = (json.dumps(entry, separators=(",", ":")) for entry in entries)
+        except (ValueError, RecursionError):
+            return Failure(f"its answer is not JSON, or was cut: {shown(redacted)}")
         return dict(zip(digests, texts, strict=True))
 
     def _land(self, left: dict[str, Tensor], answers: Mapping[str, str]) -> None:
@@ -285,6 +285,12 @@ class EndpointClient:
     def _forget_old(self) -> None:
         while self._recent and self._recent[0][0] < time.monotonic() - RATE_OVER:
             self._recent.popleft()
+
+
+def check_endpoint(settings: EndpointSettings) -> None:
+    """Raise the ConfigErrors of `EndpointClient` that the settings and the environment alone give rise to."""
+    Expression(settings.answer)
+    EndpointHttp(settings, SecretHeaders.read(settings)).close()
 
 
 def picture_digest(x_CHW: Tensor) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.given.endpoint_expression import Expression
 from inversionlab.given.endpoint_settings import EndpointSettings
 from inversionlab.given.settings import Answers
 
@@ -57,20 +58,10 @@ class AnswerReader:
         """Read answers of this kind; `names` is the class list, None: classes come as scores alone.
 
         Raises:
-            ConfigError: `answer` is no JMESPath expression, or jmespath is not installed.
+            ConfigError: as `Expression` raises it.
         """
-        try:
-            import jmespath
-        except ImportError as error:
-            raise ConfigError(
-                "victim.endpoint: reading its answers needs jmespath; pip install 'inversionlab[endpoint]'"
-            ) from error
-        self._wrong = jmespath.exceptions.JMESPathError
-        self._place = f"victim.endpoint.answer = {settings.answer}"
-        try:
-            self._expression = jmespath.compile(settings.answer)
-        except self._wrong as error:
-            raise ConfigError(f"{self._place}: is not a JMESPath expression: {error}") from error
+        self._expression = Expression(settings.answer)
+        self._place = self._expression.place
         self._single, self._answers = settings.batch_size == 1, answers
         self._named = names is not None
         self._numbers = {name: number for number, name in enumerate(names or ())}
@@ -91,7 +82,7 @@ class AnswerReader:
         """
         try:
             found = self._expression.search(value)
-        except self._wrong as error:
+        except Exception as error:  # jmespath lets errors of Python's through
             raise ConfigError(
                 f"{self._place}: does not fit the answer ({type(error).__name__}); received: {shown(value)}"
             ) from error

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import httpx
 
 JPEG_QUALITY = 95
+LARGEST = 256_000_000
+"""Bytes of an unpacked answer at most: 16 pictures with a million scores each."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class EndpointHttp:
             raise ConfigError(f"victim.endpoint.url = {settings.address}: {error}") from error
         self._settings, self._headers = settings, headers
         self._http = httpx.Client(
-            headers=headers.values,
+            headers={"Accept-Encoding": "gzip, deflate", **headers.values},
             timeout=settings.timeout_seconds,
             follow_redirects=False,
             limits=httpx.Limits(max_connections=settings.concurrency),
@@ -77,8 +79,14 @@ class EndpointHttp:
         try:
             began, body = time.monotonic(), bytearray()
             with self._http.stream("POST", self._settings.url, **self._request(pictures)) as answer:
+                if _may_explode(answer.headers.get("content-encoding", "")):
+                    return Failure(
+                        "it packs its answers otherwise than by gzip, as was asked for", final=True
+                    )
                 for chunk in answer.iter_bytes():
                     body += chunk
+                    if len(body) > LARGEST:
+                        return _too_large()
                     if time.monotonic() - began > limit:
                         return late
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
@@ -134,6 +142,21 @@ class EndpointHttp:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+
+def _may_explode(packing: str) -> bool:
+    """Whether one piece of an answer packed so, 64 kB, may become more than the 64 MB that gzip makes of it."""
+    steps = [step.strip().lower() for step in packing.split(",")]
+    packers = [step for step in steps if step not in ("", "identity")]
+    return len(packers) > 1 or not {"br", "zstd"}.isdisjoint(packers)
+
+
+def _too_large() -> Failure:
+    return Failure(
+        f"its answer has more than {LARGEST / 1e6:,.0f} MB and was not read to its end; if it is an answer to the "
+        "pictures, lower victim.endpoint.batch_size",
+        final=True,
+    )
 
 
 def encoded(x_CHW: Tensor, encoding: str) -> bytes:

@@ -11,6 +11,7 @@ import io
 import json
 import re
 import threading
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -18,6 +19,7 @@ from unittest import mock
 import torch
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.weights import refuse_larger
 
 _LOCK = threading.Lock()
 _OPERATORS = re.compile(
@@ -50,8 +52,9 @@ def check_archive(raw: bytes, name: str) -> None:
         name: the key and value that name the model in the recipe.
 
     Raises:
-        ConfigError: the archive is damaged or old, or holds a pickled object, a compiled library or a call of
-            anything but an operator; the text says that nothing was executed.
+        ConfigError: the archive is damaged or old, holds one that would take more memory than it has bytes, or
+            holds a pickled object, a compiled library or a call of anything but an operator; the text then says
+            that nothing was executed.
     """
     from torch.export.pt2_archive import PT2ArchiveReader
 
@@ -63,6 +66,11 @@ def check_archive(raw: bytes, name: str) -> None:
             f"{name}: is damaged, or was written before PyTorch 2.8; export it again by torch.export.save"
         ) from error
     for record, held in records.items():
+        if record.endswith(".pt"):
+            with contextlib.suppress(zipfile.BadZipFile):
+                refuse_larger(
+                    held, f"{name}: `{record}`", "export the model again by torch.export.save"
+                )
         if fault := _fault(record, held):
             raise ConfigError(
                 f"{name}: {fault}, which could run code from the file; it was not executed. Export the model "

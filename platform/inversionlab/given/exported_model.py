@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.core.weights import contents, not_a_model
+from inversionlab.core.weights import contents, not_a_model, refuse_far_larger
 from inversionlab.given.exported_archive import check_archive, pickles_refused
 from inversionlab.given.raw_model import RawModel, picture_size, told
 
@@ -44,6 +44,7 @@ def load_exported(raw: bytes, name: str) -> RawModel:
     kind = contents(raw)
     if kind != "exported":
         raise ConfigError(f"{name}: is not a torch.export model: it {_holds(kind)}")
+    refuse_far_larger(raw, name)
     check_archive(raw, name)
     try:
         with pickles_refused():
@@ -91,6 +92,7 @@ def load_torchscript(raw: bytes, name: str) -> RawModel:
     kind = contents(raw)
     if kind != "torchscript":
         raise ConfigError(f"{name}: is not a TorchScript model: it {_holds(kind)}")
+    refuse_far_larger(raw, name)
     try:
         with warnings.catch_warnings():
             # PyTorch recommends torch.export to whoever wrote the file.

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+from inversionlab.core.files import NO_FILE, fault_of_file, file_digest, read_file
 from inversionlab.core.paths import did_you_mean
-from inversionlab.core.settings import ConfigError, kind_at, usable_path
-from inversionlab.core.weights import file_digest, read_file
+from inversionlab.core.settings import ConfigError, usable_path
 from inversionlab.given.exported_model import load_exported, load_torchscript
 from inversionlab.given.onnx_model import external_files, load_onnx, packed_onnx
 from inversionlab.given.python_model import load_imported, load_registered
@@ -103,13 +103,9 @@ def model_files(settings: GivenModelSettings) -> dict[str, Path]:
     if settings.weights is not None:
         files["weights"] = settings.weights
     for key, file in files.items():
-        there = kind_at(file, origin=f"{key} = {file}")
-        if there == "folder":
-            raise ConfigError(f"{key} = {file}: is a folder; name a file")
-        if there is None:
-            raise ConfigError(f"{key} = {file}: there is no such file{did_you_mean(file)}")
-        if there == "other":
-            raise ConfigError(f"{key} = {file}: is not a plain file")
+        if fault := fault_of_file(file):
+            hint = did_you_mean(file) if fault == NO_FILE else ""
+            raise ConfigError(f"{key} = {file}: {fault}{hint}")
     if path and path.suffix.lower() == ".onnx":
         files |= external_files(path, f"model = {settings.model}")
     return files

@@ -1,5 +1,6 @@
 """ONNX models: through PyTorch where that gives the same answers, with gradients; else scores by onnxruntime."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -8,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from inversionlab.core.files import NO_FILE, fault_of_file, read_file
 from inversionlab.core.settings import ConfigError
-from inversionlab.core.weights import contents, not_a_model, read_file
+from inversionlab.core.weights import contents, not_a_model
+from inversionlab.core.yaml_io import cut
 from inversionlab.given.raw_model import RawModel, answer_tensor, picture_size, told
 
 TOLERANCE = 1e-3
@@ -157,12 +160,13 @@ def external_files(path: Path, name: str) -> dict[str, Path]:
     for number, location in enumerate(locations, 1):
         file = path.parent / location
         # A name alone, and no link: nothing outside the model's folder is read.
-        if Path(location).name != location or file.is_symlink():
+        if Path(location).name != location or os.path.islink(file):
             raise ConfigError(
-                f"{name}: names `{location}` for its weights; only a file next to it is read"
+                f"{name}: names `{cut(location)}` for its weights; only a file next to it is read"
             )
-        if not file.is_file():
-            raise ConfigError(f"{name}: its weights `{location}` must be next to it, but are not")
+        if fault := fault_of_file(file):
+            wrong = "must be next to it, but are not" if fault == NO_FILE else fault
+            raise ConfigError(f"{name}: its weights `{cut(location)}` {wrong}")
         files["model_data" if number == 1 else f"model_data_{number}"] = file
     return files
 
@@ -190,14 +194,28 @@ def packed_onnx(path: Path, name: str) -> bytes:
 
 
 def _external(model: Any) -> list[Any]:
-    """The tensors of a model whose data lies in another file."""
-    constants = [
-        attribute.t
-        for node in model.graph.node
-        for attribute in node.attribute
-        if attribute.HasField("t")
-    ]
-    return [t for t in (*model.graph.initializer, *constants) if t.data_location == t.EXTERNAL]
+    """The tensors whose data lies in another file, wherever they stand: also in branches, loops and functions."""
+    from google.protobuf.message import Message
+    from onnx import TensorProto
+
+    found: list[Any] = []
+    level: list[Any] = [model.graph, *model.functions]
+    # By depth, so that the graph's own weights come first: the numbers of their files are in the model's name.
+    while level:
+        found += [
+            part
+            for part in level
+            if isinstance(part, TensorProto) and part.data_location == part.EXTERNAL
+        ]
+        held = [
+            value
+            for part in level
+            if not isinstance(part, TensorProto)
+            for field, value in part.ListFields()
+            if field.message_type is not None
+        ]
+        level = [part for v in held for part in ([v] if isinstance(v, Message) else v)]
+    return found
 
 
 def _tried(runtime: OnnxRuntime, dims: list[int | None]) -> tuple[Tensor | None, int | None, str]:

@@ -9,7 +9,7 @@ from inversionlab.attacks import ATTACKS
 from inversionlab.core.images import to_float
 from inversionlab.experiment import Experiment
 from inversionlab.generators import GENERATORS
-from inversionlab.given.endpoint import EndpointClient
+from inversionlab.given.endpoint import EndpointClient, check_endpoint
 from inversionlab.given.endpoint_settings import EndpointSettings, estimate
 from inversionlab.given.ledger import ledger_folder
 from inversionlab.given.live import Live
@@ -68,8 +68,10 @@ def begin(
     `prepare`: see `open_experiment`.
 
     Raises:
-        ConfigError: something is wrong with the data, a given model or the settings of a network.
+        ConfigError: something is wrong with the data, a given model, an endpoint's settings or those of a network.
     """
+    if experiment.endpoint is not None:
+        check_endpoint(experiment.endpoint)
     session = open_experiment(experiment, storage, live, listed=listed, prepare=prepare)
     if experiment.endpoint is not None:
         session.builder.live = LocalEndpoint(session)

@@ -13,7 +13,7 @@ from inversionlab.results.run_record import RunRecord
 from inversionlab.results.run_results import RunResults
 from inversionlab.results.search import SearchRecord
 from inversionlab.results.wording import words
-from inversionlab.store.storage import Storage
+from inversionlab.store.storage import Storage, StorageError
 
 Kind = Literal["run", "search"]
 PAGES: dict[Kind, tuple[str, str]] = {"run": ("runs", "report"), "search": ("searches", "index")}
@@ -76,7 +76,7 @@ def entries(storage: Storage) -> list[Entry]:
                 entry = _entry(storage, kind, name)
                 place = next((place for place in pages if storage.exists(place)), "")
                 found.append(replace(entry, page=place))
-            except ConfigError as error:
+            except (ConfigError, StorageError) as error:
                 found.append(Entry(kind, name, fault=str(error)))
     return sorted(found, key=lambda entry: entry.created, reverse=True)
 

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.yaml_io import cut
-from inversionlab.results.run_record import JobsRecord, RecordT, RunRecord, read_record
+from inversionlab.results.record_part import RecordT, read_record
+from inversionlab.results.run_record import JobsRecord, RunRecord
 from inversionlab.results.trainings import TrainingCurve, training_curves
 from inversionlab.store.storage import Storage
 from inversionlab.store.tables import SCHEMAS, Store

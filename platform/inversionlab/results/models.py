@@ -17,7 +17,7 @@ from inversionlab.metrics.paired_accuracy import paired_accuracy
 from inversionlab.metrics.wilson import Z_95, wilson_ends
 from inversionlab.results.load import RunData
 from inversionlab.results.pooling import pooled_models
-from inversionlab.results.run_record import RecordPart
+from inversionlab.results.record_part import RecordPart
 
 
 @dataclass(frozen=True)

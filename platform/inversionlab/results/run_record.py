@@ -3,57 +3,29 @@
 Records of older versions lack some keys. A key that is missing or null takes its default here.
 """
 
-import json
+# ruff: noqa: RUF012 - pydantic copies the default values
+
 from collections.abc import Mapping
-from functools import reduce
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import model_validator
 
-from inversionlab.core.settings import ConfigError
 from inversionlab.results.ranking import Headline
+from inversionlab.results.record_part import (
+    FINITE,
+    RecordPart,
+    StoredKey,
+    StoredNumber,
+    StoredRecipe,
+)
 
 Kind = Literal["undefended", "defended", "null"]
 
 
-class RecordPart(BaseModel):
-    """Base of records and their parts. The fields are the keys of the file; unknown keys are ignored."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, data: Any) -> Any:
-        known = isinstance(data, Mapping)
-        return {k: v for k, v in data.items() if v is not None} if known else data
-
-
-RecordT = TypeVar("RecordT", bound=RecordPart)
-
-
-def read_record(kind: type[RecordT], value: Any, origin: str) -> RecordT:
-    """A record out of the value of its JSON file; a part that is incomplete or damaged counts as absent.
-
-    Raises:
-        ConfigError: the value is no record.
-    """
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        faults = error.errors()
-    places = {f["loc"][:-1] if f["type"] == "missing" else f["loc"] for f in faults}
-    if () in places:
-        raise ConfigError(f"{origin}: is not a record: {faults[0]['msg']}")
-    rest = json.loads(json.dumps(value))
-    # Later items of a list go first, so the numbers of the others stay right.
-    for *path, last in sorted(places, key=lambda loc: [(str(part).zfill(9)) for part in loc])[::-1]:
-        parent = reduce(lambda node, part: node[part], path, rest)
-        del parent[last]
-    return read_record(kind, rest, origin)
-
-
 class SweepRecord(RecordPart):
     """The setting that the run takes through several values."""
+
+    model_config = FINITE
 
     setting: str
     """Dotted path."""
@@ -73,12 +45,14 @@ class CellRecord(RecordPart):
     An attack on a stripped defense is the attack on what is left of it, so a `cell` may stand here twice.
     """
 
-    cell: str
+    model_config = FINITE
+
+    cell: StoredKey
     attack: str
     defense: str = ""
     title: str = ""
     """What the recipe calls the defense."""
-    protected: str = ""
+    protected: StoredKey = ""
     """Id of the released model; empty for a null attack."""
     label: str = ""
     stripped: bool = False
@@ -147,6 +121,8 @@ class GivenVictimRecord(RecordPart):
 class ArtifactRecord(RecordPart):
     """One trained or given network."""
 
+    model_config = FINITE
+
     role: str
     id: str
     seconds: float = 0.0
@@ -191,6 +167,8 @@ class SuiteRecord(RecordPart):
 class PriorRecord(RecordPart):
     """One generator of the attackers'."""
 
+    model_config = FINITE
+
     id: str
     """The generator's id."""
     label: str = ""
@@ -201,24 +179,24 @@ class PriorRecord(RecordPart):
     """What it was trained on, in words."""
     seconds: float | None = None
     """Training time; None: not trained here, or not known."""
-    ceiling: str = ""
+    ceiling: StoredKey = ""
     """The key of its ceiling in the store; empty where none was asked for."""
 
 
 class JobsRecord(RecordPart):
     """Which reconstructions of its cells are the run's own."""
 
-    targets: tuple[int, ...] = ()
-    repeats: int = 0
-    first_repeat: int = 0
+    targets: tuple[StoredNumber, ...] = ()
+    repeats: StoredNumber = 0
+    first_repeat: StoredNumber = 0
 
 
 class TablesRecord(RecordPart):
     """The keys of the run's measurements in the store."""
 
-    models: tuple[str, ...] = ()
-    evaluators: tuple[str, ...] = ()
-    real: str = ""
+    models: tuple[StoredKey, ...] = ()
+    evaluators: tuple[StoredKey, ...] = ()
+    real: StoredKey = ""
     """Of the targets' real pictures."""
 
 
@@ -229,11 +207,13 @@ WORK = {"created", "seconds", "timings", "cost", "timeline"}
 class RunRecord(RecordPart):
     """What was run, on what, and where its results are."""
 
-    run: str = ""
+    model_config = FINITE
+
+    run: StoredKey = ""
     name: str = ""
     created: str = ""
     seconds: float = 0.0
-    experiment: dict[str, Any] = {}
+    experiment: StoredRecipe = {}
     """The whole experiment, as a recipe holds it."""
     provenance: dict[str, Any] = {}
     """Versions and machine."""

@@ -5,6 +5,7 @@ The keys and their nesting are those of the file. A key that an older file lacks
 
 # ruff: noqa: RUF012 - pydantic copies the default values
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,7 @@ from inversionlab.metrics.difference import difference
 from inversionlab.results.evaluator_results import METRICS
 from inversionlab.results.guessing import MANY, known_people
 from inversionlab.results.ranking import Headline, Strongest, strongest
-from inversionlab.results.run_record import RecordPart
+from inversionlab.results.record_part import RecordPart, StoredKey, StoredNumber, StoredRecipe
 from inversionlab.results.trial_record import Share, Success, TrialRecord
 
 SHARES = (
@@ -41,7 +42,7 @@ class SpaceRecord(RecordPart):
 class AuditedRun(RecordPart):
     """The run that audits the recommended setting."""
 
-    run: str
+    run: StoredKey
 
 
 class TrainingCounts(RecordPart):
@@ -54,7 +55,7 @@ class TrainingCounts(RecordPart):
 class Tables(RecordPart):
     """Where the store keeps what belongs to the search."""
 
-    real: str = ""
+    real: StoredKey = ""
     """The key of the targets' real pictures."""
 
 
@@ -77,7 +78,7 @@ class SearchRecord(RecordPart):
     """Whether `score` alone was minimized."""
     options: dict[str, Any] = {}
     """How the search was run: trials, max_concurrent, time_budget, sampler, seed, step_targets."""
-    experiment: dict[str, Any] = {}
+    experiment: StoredRecipe = {}
     """The recipe that the trials are variations of."""
     provenance: dict[str, Any] = {}
     data: dict[str, Any] = {}
@@ -105,9 +106,9 @@ class SearchRecord(RecordPart):
     """Stage -> seconds."""
     timeline: list[dict[str, Any]] = []
     """How the cluster and the work in it changed; see `report.charts.timeline`."""
-    targets: list[int] = []
+    targets: list[StoredNumber] = []
     """The attacked people's numbers."""
-    repeats: int = 1
+    repeats: StoredNumber = 1
     """Reconstructions of each target by each attack."""
     guesses: int = MANY
     """k: a try succeeds if the right person is among an evaluator's first k."""
@@ -227,13 +228,25 @@ class SearchRecord(RecordPart):
     @property
     def defense(self) -> str:
         """What the searched defense is called; "" where that is not recorded."""
-        defense = self.experiment.get("defense") or {}
+        defense = self._section("defense")
         return str(defense.get("label") or defense.get("name") or "")
 
     @property
     def unseen(self) -> str:
         """What the recommended recipe attacks and the search did not, in words: new people while some are left."""
-        skipped = (self.experiment.get("targets") or {}).get("skip") or 0
+        found = self._section("targets").get("skip")
+        skipped = found if isinstance(found, int) else 0
         people = self.data.get("private_people")
         left = not isinstance(people, int) or skipped + len(self.targets) < people
         return "targets and random starts" if left else "random starts (every person was attacked)"
+
+    @property
+    def first_repeat(self) -> int:
+        """The number of the first reconstruction of each target."""
+        found = self._section("targets").get("first_repeat")
+        return found if isinstance(found, int) and 0 <= found < 2**31 else 0
+
+    def _section(self, key: str) -> Mapping[str, Any]:
+        """A section of the recipe; empty where there is none."""
+        found = self.experiment.get(key)
+        return found if isinstance(found, Mapping) else {}

@@ -6,14 +6,23 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from inversionlab.metrics import Estimate
-from inversionlab.results.run_record import RecordPart
+from inversionlab.results.record_part import FINITE, RecordPart, StoredKey
 
 _ENDS = {"attack_success_low": "low", "attack_success_high": "high"}
+
+
+def _not_infinite(share: Estimate) -> Estimate:
+    if any(map(math.isinf, (share.value, share.low, share.high))):
+        raise ValueError("a share is a finite number, or NaN where nothing was tried")
+    return share
+
+
 Share = Annotated[
     Estimate,
+    AfterValidator(_not_infinite),
     BeforeValidator(lambda v: {"count": 1, **v} if isinstance(v, Mapping) else v),
     PlainSerializer(lambda e: {"value": e.value, "low": e.low, "high": e.high}),
 ]
@@ -32,6 +41,8 @@ class StrongestAttack(RecordPart):
 
 class CurvePoint(RecordPart):
     """The success of the strongest attack after so many targets."""
+
+    model_config = FINITE
 
     targets: int
     value: float
@@ -80,9 +91,9 @@ class TrialRecord(RecordPart):
     targets: int = 0
     """Targets that were attacked."""
     reconstructions: int = 0
-    protected: str = ""
+    protected: StoredKey = ""
     """The protected model's id."""
-    cells: dict[str, str] = {}
+    cells: dict[str, StoredKey] = {}
     """Attack -> the id of its cell in the store."""
     seconds: float | None = None
     """Working time of the attack workers."""

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,7 +27,14 @@ SECONDS = 60.0
 
 
 class StorageError(RuntimeError):
-    """A file could not be written; the text says which, where, why, and how much room is left."""
+    """A file could not be written or read; the text says which, where, why, and how much room is left."""
+
+
+def unreadable(place: str, error: OSError) -> StorageError:
+    """The error for a file or folder that is there and cannot be read."""
+    return StorageError(
+        f"{place}: could not be read: {error.strerror or error}. Once it can be, run the same command again"
+    )
 
 
 def _opened(root: str) -> tuple[fs.FileSystem, str]:
@@ -82,6 +90,13 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
         raise OSError(
             f"it did not answer within {seconds:g} s; are the address, the network and the credentials right?"
         ) from error
+
+
+def _no_larger_than_floats(text: str) -> int:
+    number = int(text)
+    if abs(number) > sys.float_info.max:
+        raise ValueError(f"a number of {len(text)} digits")
+    return number
 
 
 class Storage:
@@ -240,25 +255,38 @@ class Storage:
         self._fs.move(self.path(name), self.path(f"{name}.damaged"))
 
     def files(self, folder: str, suffix: str = "") -> list[str]:
-        """Names of the files directly in `folder` that end in `suffix`, sorted; drafts are left out."""
-        selector = fs.FileSelector(self.path(folder), allow_not_found=True)
+        """Names of the files directly in `folder` that end in `suffix`, sorted; drafts are left out.
+
+        Raises:
+            StorageError: the folder cannot be read.
+        """
         return sorted(
             f"{folder}/{info.base_name}"
-            for info in self._fs.get_file_info(selector)
+            for info in self._entries(folder)
             if info.type == fs.FileType.File
             and info.base_name.endswith(suffix)
             and not info.base_name.startswith(".")
         )
 
     def folders(self, folder: str) -> list[str]:
-        """Names of the folders directly in `folder`, sorted."""
-        selector = fs.FileSelector(self.path(folder), allow_not_found=True)
-        infos = self._fs.get_file_info(selector)
+        """Names of the folders directly in `folder`, sorted; raises as `files` does."""
+        infos = self._entries(folder)
         return sorted(i.base_name for i in infos if i.type == fs.FileType.Directory)
 
+    def _entries(self, folder: str) -> list[fs.FileInfo]:
+        selector = fs.FileSelector(self.path(folder), allow_not_found=True)
+        try:
+            return list(self._fs.get_file_info(selector))
+        except OSError as error:
+            raise unreadable(self.uri(folder), error) from error
+
     def read_json(self, name: str) -> Any:
-        """A JSON file's value."""
-        return json.loads(self.read(name))
+        """A JSON file's value.
+
+        Raises:
+            ValueError: it is no JSON, or holds a number that is too large for a float.
+        """
+        return json.loads(self.read(name), parse_int=_no_larger_than_floats)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as a whole JSON file."""

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from inversionlab.core.settings import fingerprint
-from inversionlab.store.storage import Storage
+from inversionlab.store.storage import Storage, unreadable
 
 Job = tuple[int, int]
 """(target, repeat): the unit of attack work."""
@@ -101,7 +101,8 @@ _VERDICTS = "verdicts.list.element"
 class Store:
     """The tables of one storage root.
 
-    A damaged file counts as missing: it is renamed with a message, and its rows are computed again.
+    A damaged file counts as missing: it is renamed with a message, and its rows are computed again. One that is
+    there and cannot be read is a StorageError.
     """
 
     storage: Storage
@@ -222,6 +223,8 @@ class Store:
             raw = self.storage.read(name)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise unreadable(self.storage.uri(name), error) from error
         try:
             return _unpacked(raw, SCHEMAS[table], columns)
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:

@@ -21,7 +21,7 @@ from inversionlab.report.search.page import render_search, write_search_page
 from inversionlab.report.search.parallel import parallel_figure
 from inversionlab.report.search.sentence import search_caveats, search_verdict
 from inversionlab.results.holdout_audit import read_holdout_audit
-from inversionlab.results.run_record import read_record
+from inversionlab.results.record_part import read_record
 from inversionlab.results.search import SearchRecord
 from inversionlab.results.wording import words
 from inversionlab.store.storage import Storage
@@ -610,6 +610,55 @@ def test_a_damaged_part_counts_as_absent_and_the_rest_stays():
     assert found.undefended.accuracy is None
     assert found.undefended.attack_success is not None
     assert len(found.trials[0].curve) == len(whole["trials"][0]["curve"]) - 2
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("space", "kinds", "defense.alpha", "high"), [None]),
+        (("space", "kinds", "defense.alpha", "low"), {"a": 1}),
+        (("space", "kinds", "defense.kind", "values"), 3),
+        (("trials", 0, "settings", "defense.alpha"), float("inf")),
+        (("trials", 0, "accuracy", "value"), float("inf")),
+        (("experiment", "evaluators"), [True, {"name": ["x"]}]),
+        (("experiment", "defense"), ["x"]),
+        (("experiment", "targets"), {"skip": "x"}),
+        (("experiment", "targets"), 3),
+    ],
+    ids=str,
+)
+def test_a_part_that_is_of_another_kind_counts_as_absent(place: tuple[Any, ...], value: Any):
+    whole = fake_search(trials=3, targets=5)
+    *above, last = place
+    node: Any = whole
+    for part in above:
+        node = node[part]
+    node[last] = value
+    found = read_record(SearchRecord, whole, "search.json")
+    assert "<html" in render_search(found, place="/runs", pictures=False)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        [None, None, None],
+        [0.5, None, None],
+        [None, 0.5, 0.5],
+        ["x", [1], 0.5],
+        [-1, 2, float("nan")],
+    ],
+    ids=str,
+)
+def test_a_record_that_lacks_some_trials_chance_still_has_a_verdict(known: list[Any]):
+    """Records of older versions know of none."""
+    whole = fake_search(trials=3, targets=5)
+    for number, (tried, chance) in enumerate(zip(whole["trials"], known, strict=True)):
+        tried |= {"state": "complete", "score": 0.5, "by_chance": chance, "protected": f"{number}"}
+    for best in range(3):
+        whole["recommended"] = best
+        found = read_record(SearchRecord, whole, "search.json")
+        assert f"number {best} (" in search_verdict(found)
+        assert (found.by_chance is None) is not isinstance(known[best], int | float)
 
 
 def test_what_is_no_record_is_refused_by_its_place():

@@ -31,11 +31,12 @@ class Scale:
         """The scale of a domain, widened to the values that were tried; without a domain, of those alone."""
         known = [v for v in values if v is not None]
         choices = kind.get("values")
-        numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
-        if choices is not None or not numeric:
-            named = dict.fromkeys(value_text(v) for v in [*(choices or []), *known])
+        offered = choices if isinstance(choices, list) else []
+        if offered or not all(map(_is_number, known)):
+            named = dict.fromkeys(value_text(v) for v in [*offered, *known])
             return cls(values=tuple(named))
-        ends = [v for v in [*known, kind.get("low"), kind.get("high")] if v is not None]
+        bounds = [v for v in (kind.get("low"), kind.get("high")) if _is_number(v)]
+        ends = [v for v in [*known, *bounds] if math.isfinite(v)]
         if not ends:
             return cls(values=(MISSING,))
         return cls(min(ends), max(ends), log=bool(kind.get("log")) and min(ends) > 0)
@@ -47,7 +48,7 @@ class Scale:
         if self.values:
             name = value_text(value)
             return self.level(self.values.index(name)) if name in self.values else None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             return None
         if not math.isfinite(value) or (self.log and value <= 0):
             return None
@@ -121,6 +122,10 @@ def parallel_figure(search: SearchRecord) -> Figure | None:
         drawing=parallel_chart(rows, ticks),
         wide=True,
     )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _cut(text: str, letters: int) -> str:

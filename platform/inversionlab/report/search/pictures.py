@@ -24,8 +24,9 @@ def search_grid(search: SearchRecord, store: Store) -> Grid | None:
         models.append(("paper’s point", paper))
     chosen = "recommended" if search.helps else "best tried"
     models.append((f"paper’s point, {chosen}" if paper is best else chosen, best))
-    first = (search.experiment.get("targets") or {}).get("first_repeat") or 0
-    jobs = JobsRecord(targets=tuple(search.targets), first_repeat=first, repeats=search.repeats)
+    jobs = JobsRecord(
+        targets=tuple(search.targets), first_repeat=search.first_repeat, repeats=search.repeats
+    )
     attacked = [
         (label, trial, trial.strongest, of_jobs(store.reconstructions([cell]), jobs))
         for label, trial in models
