@@ -11,7 +11,8 @@ Releases: log p_k(x) = log sum_c exp s_kc(x) - log sum_jc exp s_jc(x),  s the id
 Decoys:   `strangers`: people whom nobody but the defender knows (`split.decoy_people`). `generated`: faces of a
           generator of public people, one latent a decoy and n latents N(z, v^2) around it for as many pictures as
           the person has, v the spread of the encodings of one person's pictures (measured on public people).
-          Neither kind is derived from private people.
+          Neither kind is derived from private people. `generated` ones hide nobody from an attacker who learns the
+          model's answers to photographs (docs/anonymity_set.md).
 Secret:   the place of the person among the C centres of a label, and who the decoys are. The seed draws both,
           together with the content of all private pictures, so recipe and code do not tell. With `cosface` all
           centres are released with the same length; a `cross_entropy` head keeps lengths and biases, which may.
