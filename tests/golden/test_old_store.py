@@ -255,7 +255,7 @@ def _compare_records(before: Path, store: Path) -> None:
         [now["undefended"], *now["trials"]], [was["undefended"], *was["trials"]], strict=True
     ):
         assert trial.keys() - {"by_chance"} == before.keys()
-        changed = [k for k in trial if _without_ends(trial[k]) != _without_ends(before[k])]
+        changed = [k for k in before if _without_ends(trial[k]) != _without_ends(before[k])]
         assert [key for key in changed if key not in RULED] == []
         # Now the recipe's first evaluator decides which attack is the strongest.
         by_first = {attack: shares["same"] for attack, shares in before["success"].items()}
