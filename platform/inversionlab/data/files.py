@@ -24,10 +24,11 @@ from pydantic import (
 from torch import Tensor
 
 from inversionlab.core.settings import ConfigError, Settings, fingerprint
+from inversionlab.core.text import printable
 from inversionlab.data.base import Pictures
 from inversionlab.data.crops import ListedBox, PixelBox
 from inversionlab.data.decoding import ROOM, Decoder, Room, is_transparent, large
-from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile, printable
+from inversionlab.data.manifest import Content, Listing, Manifest, PictureFile
 from inversionlab.data.memory import require_memory
 from inversionlab.data.names import refuse_no_text
 from inversionlab.data.roots import Root, Stored, open_root

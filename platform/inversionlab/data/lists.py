@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from inversionlab.core.settings import ConfigError
-from inversionlab.data.manifest import Listing, PictureFile, printable
+from inversionlab.core.text import printable
+from inversionlab.data.manifest import Listing, PictureFile
 from inversionlab.data.roots import Root
 
 Box = tuple[float, float, float, float]

@@ -5,7 +5,7 @@ one of them is read again. A file that changed shortly before it was read is not
 more within the clock's resolution (git calls such entries racy).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,11 +57,6 @@ class Listing:
     """Sorted by person and name."""
     skipped: tuple[str, ...] = ()
     """One line for each picture, or kind of file, that was left out: which and why."""
-
-
-def printable(lines: Iterable[str]) -> tuple[str, ...]:
-    """The lines, in which a name of bytes that are no text is spelled out, for terminals and pages."""
-    return tuple(line.encode("utf-8", "backslashreplace").decode() for line in lines)
 
 
 class Content(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.text import is_text
 
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -68,15 +69,6 @@ def refuse_no_text(people: Iterable[str], what: str) -> None:
         raise ConfigError(
             f"{what}: the name {wrong[0]!a} is not text in UTF-8 ({len(wrong)} such names); rename it"
         )
-
-
-def is_text(name: str) -> bool:
-    """Whether UTF-8 has all characters of a name; undecodable bytes and lone surrogates are none."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def matching(wanted: str, people: Iterable[str]) -> list[str]:

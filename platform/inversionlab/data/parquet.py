@@ -18,11 +18,12 @@ from pydantic import Field
 
 from inversionlab.core.addresses import Address
 from inversionlab.core.settings import ConfigError
+from inversionlab.core.text import is_text
 from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.files import FileFields, FileSet, in_storage
 from inversionlab.data.lists import by_person
 from inversionlab.data.manifest import Listing, PictureFile
-from inversionlab.data.names import folded, is_text
+from inversionlab.data.names import folded
 from inversionlab.data.roots import Stored
 from inversionlab.data.row_groups import RowGroups, require_moderate
 

@@ -17,12 +17,13 @@ from pydantic import Field
 from inversionlab.core.addresses import Address
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.strict_json import parse_json
+from inversionlab.core.text import is_text
 from inversionlab.data.base import DataSet, DataSettings
 from inversionlab.data.decoding import ENDINGS, kind_of_other
 from inversionlab.data.files import FileFields, FileSet
 from inversionlab.data.lists import by_person, missing
 from inversionlab.data.manifest import Listing, PictureFile
-from inversionlab.data.names import folded, is_text, refuse_equal_numbers, refuse_no_text
+from inversionlab.data.names import folded, refuse_equal_numbers, refuse_no_text
 from inversionlab.data.roots import Stored, is_inner
 
 _EXPECTED = "a folder with *.tar files"

@@ -6,8 +6,9 @@ from collections import Counter
 from operator import attrgetter
 from pathlib import Path
 
+from inversionlab.core.text import printable
 from inversionlab.data.decoding import ENDINGS, kind_of_other
-from inversionlab.data.manifest import Listing, PictureFile, printable
+from inversionlab.data.manifest import Listing, PictureFile
 
 _USUAL = tuple(ENDINGS)
 _name = attrgetter("name")

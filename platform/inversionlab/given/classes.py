@@ -6,6 +6,7 @@ from pathlib import Path
 from inversionlab.core.files import read_file
 from inversionlab.core.settings import ConfigError
 from inversionlab.core.strict_json import parse_json
+from inversionlab.core.text import is_text
 
 LARGEST = 100_000_000
 """Bytes of a list of classes at most; a million people have 20 to 50 MB."""
@@ -37,7 +38,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
             raise ConfigError(
                 f"{where}: the name of class {number} is empty; every class needs one"
             )
-        if not _is_text(name):
+        if not is_text(name):
             raise ConfigError(
                 f"{where}: the name of class {number}, {name!a}, is not text: it holds half of a character (a "
                 "lone surrogate); write the whole one"
@@ -47,14 +48,6 @@ def read_classes(path: Path) -> tuple[str, ...]:
     if len(names) < 2:
         raise ConfigError(f"{where}: has {len(names)} names; a recognizer knows 2 people or more")
     return tuple(names)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _from_json(text: str, where: str) -> list[str]:
